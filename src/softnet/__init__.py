@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""softnet: a laboratory for the Linux receive path.
+
+Importing the package is cheap: what it exports is looked up when it is first used, so a program that needs
+only ``softnet.errors`` never pays for numpy or pydantic.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+# Public name -> the module that defines it. Extend this table, never add an eager import.
+_EXPORTS: dict[str, str] = {
+    "SoftnetError": "softnet.errors",
+}
+
+if TYPE_CHECKING:
+    from softnet.errors import SoftnetError as SoftnetError
+
+__all__ = ["SoftnetError", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    """Import an exported name on first use and keep it."""
+    module_name = _EXPORTS.get(name)
+    if module_name is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(module_name), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS})

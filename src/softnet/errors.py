@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The one kind of error that softnet shows to a user.
+
+An error says what is wrong, where, what was found there, what was expected, and what to do. The command line
+prints exactly ``str(error)`` and exits with 2; nothing else turns bad input into text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class SoftnetError(Exception):
+    """Bad input or an impossible request, told in one message.
+
+    Parameters
+    ----------
+    message:
+        What is wrong, one sentence, with no final full stop needed.
+    where:
+        The place: ``file.toml:12: machine.cpus``, ``capture.pcap: packet 7 (byte 1042)``, a function.
+    found:
+        What stands there.
+    expected:
+        What is allowed there.
+    hint:
+        What to do about it.
+    """
+
+    message: str
+    where: str
+    found: str
+    expected: str
+    hint: str
+
+    def __init__(
+        self, message: str, *, where: str = "", found: str = "", expected: str = "", hint: str = ""
+    ) -> None:
+        # All five go to Exception so that a copy, or a pickle sent back by a worker process, keeps them.
+        super().__init__(message, where, found, expected, hint)
+        self.message = message
+        self.where = where
+        self.found = found
+        self.expected = expected
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle through keywords: the default would pass all five by position and fail."""
+        parts = {"where": self.where, "found": self.found, "expected": self.expected, "hint": self.hint}
+        return _rebuild, (type(self), self.message, parts)
+
+    def __str__(self) -> str:
+        lines = [f"{self.where}: {self.message}" if self.where else self.message]
+        for label, text in (("found", self.found), ("expected", self.expected), ("hint", self.hint)):
+            if text:
+                lines.append(_labelled(label, text))
+        return "\n".join(lines)
+
+
+def _labelled(label: str, text: str) -> str:
+    """One labelled line; the lines after the first of a longer text stand under its beginning."""
+    head = f"  {label + ':':<10}"
+    return head + text.replace("\n", "\n" + " " * len(head))
+
+
+def _rebuild(kind: type[SoftnetError], message: str, parts: dict[str, str]) -> SoftnetError:
+    return kind(message, **parts)
+
+
+class ScenarioError(SoftnetError):
+    """A scenario, a setting or an arm that cannot be used."""
+
+
+class CaptureError(SoftnetError):
+    """A capture file that cannot be read."""
+
+
+class SubsetError(SoftnetError):
+    """Source text outside the restricted Python in which kernel functions are written."""
+
+
+class CostError(SoftnetError):
+    """A cost table that is incomplete or wrong."""
+
+
+class PatchError(SoftnetError):
+    """A patch module that does not fit the kernel it is applied to."""
+
+
+class LabError(SoftnetError):
+    """A real kernel that could not be built, booted or heard."""
