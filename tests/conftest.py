@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What every test shares: how Hypothesis searches.
+
+No test asserts a time, so no example has a deadline; and the examples are the same in every run, so a failure
+is the same failure for everybody. ``SOFTNET_EXPLORE=1 make test`` draws new examples, ten times as many.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "repeatable",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "explore", parent=settings.get_profile("repeatable"), derandomize=False, max_examples=1000
+)
+settings.load_profile("explore" if os.environ.get("SOFTNET_EXPLORE") else "repeatable")
