@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every command that the documents show is run, in the order in which a reader would run it.
+
+In a block that opens with ```console, each line that starts with ``$ `` is a command (a backslash at the end
+continues it). The commands of one document run in one directory that holds a copy of examples/, with the
+virtual environment's bin on PATH, and each must leave with 0, or with the status that its line ends in:
+``# exit: 2``. A block that cannot run here opens with ```console no-run: REASON, and stands in NO_RUN below.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+# (document, first command) of every block that is not run.
+NO_RUN = {
+    ("README.md", "make test"),
+    ("docs/contributing.md", "make check"),
+    ("docs/contributing.md", "SOFTNET_EXPLORE=1 make test PYTEST_ARGS='tests/simulate'"),
+}
+
+# A bound on what a document's command may take before the test says which one hangs; not an expectation.
+COMMAND_SECONDS_MAX = 600
+
+
+class Block(NamedTuple):
+    document: str
+    line: int
+    commands: list[tuple[int, str]]
+    no_run_reason: str | None
+
+
+def console_blocks(document: str, text: str) -> list[Block]:
+    """The ```console blocks of one document."""
+    blocks: list[Block] = []
+    block: Block | None = None
+    inside_other = False
+    continued = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith("```"):
+            if block is not None:
+                blocks.append(block)
+                block = None
+            elif inside_other:
+                inside_other = False
+            elif line.split()[0] == "```console":
+                block = Block(document, number, [], _no_run_reason(document, number, line))
+            else:
+                inside_other = True
+            continued = False
+        elif block is not None and continued:
+            start, command = block.commands[-1]
+            block.commands[-1] = (start, f"{command}\n{line}")
+            continued = line.endswith("\\")
+        elif block is not None and line.startswith("$ "):
+            block.commands.append((number, line[2:]))
+            continued = line.endswith("\\")
+    assert block is None, f"{document}: the block that opens at line {block.line} is not closed"
+    return blocks
+
+
+def _no_run_reason(document: str, number: int, fence: str) -> str | None:
+    mark = fence.removeprefix("```console").strip()
+    if not mark:
+        return None
+    match = re.fullmatch(r"no-run: (\S.+)", mark)
+    assert match is not None, f"{document}:{number}: say ```console or ```console no-run: REASON"
+    return match[1]
+
+
+def expected_status(command: str) -> int:
+    match = re.search(r"\s# exit: (\d+)\s*$", command)
+    return int(match[1]) if match else 0
+
+
+def run_block(block: Block, directory: Path) -> None:
+    """Run a block's commands; the first that leaves with a wrong status fails, with its output."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1"}
+    for number, command in block.commands:
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command],
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=COMMAND_SECONDS_MAX,
+            check=False,
+        )
+        status = expected_status(command)
+        printed = done.stdout[-4000:]
+        assert done.returncode == status, (
+            f"{block.document}:{number}: $ {command}\nleft with {done.returncode}, not {status}:\n{printed}"
+        )
+
+
+def _blocks(path: Path) -> list[Block]:
+    return console_blocks(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
+
+
+RUN_DOCUMENTS = [path for path in DOCUMENTS if any(b.no_run_reason is None for b in _blocks(path))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", RUN_DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_command_of_a_document_runs(path: Path, tmp_path: Path) -> None:
+    if (ROOT / "examples").is_dir():
+        shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    for block in _blocks(path):
+        if block.no_run_reason is None:
+            run_block(block, tmp_path)
+
+
+def test_no_block_is_without_a_command() -> None:
+    empty = [f"{b.document}:{b.line}" for path in DOCUMENTS for b in _blocks(path) if not b.commands]
+    assert not empty
+
+
+def test_only_listed_blocks_are_not_run() -> None:
+    marked = {
+        (b.document, b.commands[0][1])
+        for path in DOCUMENTS
+        for b in _blocks(path)
+        if b.no_run_reason is not None
+    }
+    assert marked == NO_RUN
+
+
+def test_the_links_between_documents_lead_somewhere() -> None:
+    link = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
+    broken = [
+        f"{path.relative_to(ROOT)}: {target}"
+        for path in DOCUMENTS
+        for target in link.findall(path.read_text(encoding="utf-8"))
+        if "://" not in target and not (path.parent / target).exists()
+    ]
+    assert not broken
+
+
+EXAMPLE = """\
+```python
+$ not a command
+```
+```console
+$ echo one > file && echo \\
+  two
+printed
+$ test -s file
+$ exit 3  # exit: 3
+```
+```console no-run: needs hardware
+$ reboot
+```
+"""
+
+
+def test_blocks_are_read_and_run(tmp_path: Path) -> None:
+    first, second = console_blocks("a.md", EXAMPLE)
+    assert [number for number, _ in first.commands] == [5, 8, 9]
+    assert (first.no_run_reason, second.no_run_reason) == (None, "needs hardware")
+    run_block(first, tmp_path)
+    assert (tmp_path / "file").read_text() == "one\n"
+
+
+@pytest.mark.parametrize("command", ["false", "true  # exit: 1", "false | true", "no-such-command"])
+def test_a_command_that_fails_is_found(command: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"a\.md:2: \$ "):
+        run_block(console_blocks("a.md", f"```console\n$ {command}\n```\n")[0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["```console\n$ true\n", "```console norun\n```\n", "```console no-run:\n```\n"]
+)
+def test_a_malformed_block_is_refused(text: str) -> None:
+    with pytest.raises(AssertionError, match=r"a\.md"):
+        console_blocks("a.md", text)
