@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What must fit together in a scenario, beyond the type of each key.
+
+``cross_check`` finds what cannot be run. ``deviations.py`` tells what the kernel will do otherwise than written.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from softnet.scenario.allowed import show
+from softnet.scenario.events import check_events
+from softnet.scenario.fields import ms_to_ns
+from softnet.scenario.kernel_models import BOOT_ARGS
+from softnet.scenario.locate import Path
+from softnet.scenario.problems import Problem, did_you_mean
+from softnet.scenario.traffic_models import CaptureTraffic, OnOffTraffic
+
+if TYPE_CHECKING:
+    from softnet.scenario.models import Scenario
+
+
+def cross_check(scenario: Scenario) -> list[Problem]:
+    """Every problem of a scenario whose keys are all of the right type."""
+    return [
+        *_machine(scenario),
+        *_kernel(scenario),
+        *_kernel_config(scenario),
+        *_threads(scenario),
+        *_nics(scenario),
+        *_traffic(scenario),
+        *_applications(scenario),
+        *_senders(scenario),
+        *_tasks(scenario),
+        *_measure(scenario),
+        *check_events(scenario),
+    ]
+
+
+def cpu_problems(
+    cpus: tuple[int, ...], path: Path, scenario: Scenario, *, twice: bool = False
+) -> Iterator[Problem]:
+    """CPU numbers that the machine does not have, or, unless ``twice``, that are listed twice."""
+    last = scenario.machine.cpus - 1
+    for index, cpu in enumerate(cpus):
+        if cpu > last:
+            yield Problem(
+                (*path, index), "no such CPU", str(cpu), f"0 to {last} (machine.cpus is {last + 1})"
+            )
+        elif not twice and cpu in cpus[:index]:
+            yield Problem((*path, index), "the same CPU twice", show(cpus), "each CPU once")
+
+
+def _one_cpu(cpu: int, path: Path, scenario: Scenario) -> Iterator[Problem]:
+    last = scenario.machine.cpus - 1
+    if cpu > last:
+        yield Problem(path, "no such CPU", str(cpu), f"0 to {last} (machine.cpus is {last + 1})")
+
+
+def _machine(scenario: Scenario) -> Iterator[Problem]:
+    machine = scenario.machine
+    if machine.numa_nodes > machine.cpus:
+        yield Problem(
+            ("machine", "numa_nodes"),
+            "more NUMA nodes than CPUs",
+            str(machine.numa_nodes),
+            f"1 to {machine.cpus}",
+        )
+    yield from cpu_problems(machine.isolated_cpus, ("machine", "isolated_cpus"), scenario)
+    if len(set(machine.isolated_cpus)) >= machine.cpus:
+        yield Problem(
+            ("machine", "isolated_cpus"),
+            "every CPU is isolated",
+            show(machine.isolated_cpus),
+            "at least one CPU left for everything else",
+        )
+
+
+def _kernel(scenario: Scenario) -> Iterator[Problem]:
+    kernel = scenario.kernel
+    if (kernel.flavour == "rt") != (kernel.preempt == "rt"):
+        yield Problem(
+            ("kernel", "preempt"),
+            "preempt and flavour do not fit",
+            f"preempt = {show(kernel.preempt)} with flavour = {show(kernel.flavour)}",
+            'preempt = "rt" with flavour = "rt", and only there',
+            'write flavour = "rt", or leave preempt out' if kernel.preempt == "rt" else "leave preempt out",
+        )
+    for index, arg in enumerate(kernel.boot_args):
+        path: Path = ("kernel", "boot_args", index)
+        if arg not in BOOT_ARGS:
+            known = ", ".join(show(name) for name in BOOT_ARGS)
+            yield Problem(
+                path, "unknown boot argument", show(arg), f"one of {known}", did_you_mean(arg, BOOT_ARGS)
+            )
+        elif arg == "thread_backlog_napi" and kernel.release in ("6.1", "6.9"):
+            yield Problem(
+                path,
+                f"this boot argument does not exist in {kernel.release}",
+                show(arg),
+                "release 6.10 or later",
+                "backlog threads came with v6.10 (commit dad6b9770263)",
+            )
+    sysctl = kernel.sysctl
+    usecs = sysctl.netdev_budget_usecs
+    if usecs is not None and usecs < kernel.budget_usecs_min:
+        yield Problem(
+            ("kernel", "sysctl", "netdev_budget_usecs"),
+            "less than two ticks, which the kernel refuses",
+            str(usecs),
+            f"at least {kernel.budget_usecs_min} with hz = {kernel.hz}",
+        )
+    if sysctl.flow_limit_table_len & (sysctl.flow_limit_table_len - 1):
+        yield Problem(
+            ("kernel", "sysctl", "flow_limit_table_len"),
+            "not a power of two, which the kernel refuses",
+            str(sysctl.flow_limit_table_len),
+            "a power of two",
+        )
+    yield from cpu_problems(
+        sysctl.flow_limit_cpu_bitmap, ("kernel", "sysctl", "flow_limit_cpu_bitmap"), scenario
+    )
+
+
+def _kernel_config(scenario: Scenario) -> Iterator[Problem]:
+    """Settings whose code the kernel was built without."""
+    config, sysctl = scenario.kernel.config, scenario.kernel.sysctl
+    hint = "set kernel.config.RPS = true, or leave this key out"
+    uses: list[tuple[Path, object]] = []
+    if not config.RPS:
+        uses.append((("kernel", "sysctl", "rps_sock_flow_entries"), sysctl.rps_sock_flow_entries))
+        uses.append((("loopback", "rps_cpus"), scenario.loopback.rps_cpus))
+        for index, nic in enumerate(scenario.nic):
+            uses.append((("nic", index, "rps_cpus"), nic.rps_cpus))
+            uses.append((("nic", index, "rps_flow_cnt"), nic.rps_flow_cnt))
+    for path, value in uses:
+        if value:
+            yield Problem(path, "the kernel is built without RPS", show(value), "nothing", hint)
+    if sysctl.flow_limit_cpu_bitmap and not (config.NET_FLOW_LIMIT and config.RPS):
+        yield Problem(
+            ("kernel", "sysctl", "flow_limit_cpu_bitmap"),
+            "the kernel is built without the flow limit",
+            show(sysctl.flow_limit_cpu_bitmap),
+            "nothing",
+            "it needs kernel.config.RPS and kernel.config.NET_FLOW_LIMIT",
+        )
+
+
+def _threads(scenario: Scenario) -> Iterator[Problem]:
+    nics = {nic.name: nic for nic in scenario.nic}
+    for name, thread in scenario.kernel.threads.items():
+        path: Path = ("kernel", "threads", name)
+        kind, _, instance = name.partition("/")
+        if kind in ("ksoftirqd", "backlog_napi"):
+            if instance and int(instance) >= scenario.machine.cpus:
+                yield Problem(
+                    path,
+                    "a thread of a CPU that does not exist",
+                    name,
+                    f"CPU 0 to {scenario.machine.cpus - 1}",
+                )
+            if thread.cpus is not None:
+                yield Problem(
+                    (*path, "cpus"),
+                    f"{kind} threads cannot be moved",
+                    show(thread.cpus),
+                    "no cpus",
+                    "the kernel binds one to each CPU and refuses to change it (PF_NO_SETAFFINITY)",
+                )
+            continue
+        nic_name, _, queue = instance.rpartition("-")
+        if instance and (nic_name not in nics or int(queue) >= nics[nic_name].queues):
+            known = [f"{kind}/{nic.name}-{q}" for nic in scenario.nic for q in range(min(nic.queues, 8))]
+            yield Problem(
+                path,
+                "a thread of a queue that does not exist",
+                name,
+                ", ".join(known) or "no NIC is described",
+            )
+        if thread.cpus is not None:
+            yield from cpu_problems(thread.cpus, (*path, "cpus"), scenario)
+            if not thread.cpus:
+                yield Problem((*path, "cpus"), "no CPU to run on", "[]", "at least one CPU")
+
+
+def _nics(scenario: Scenario) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    isolated = set(scenario.machine.isolated_cpus)
+    for index, nic in enumerate(scenario.nic):
+        path: Path = ("nic", index)
+        if nic.name == "lo":
+            yield Problem(
+                (*path, "name"), "lo is not a NIC", '"lo"', "another name", "set up lo in [loopback]"
+            )
+        if nic.name in seen:
+            yield Problem(
+                (*path, "name"), "two NICs of one name", show(nic.name), "a name of its own for each"
+            )
+        seen[nic.name] = index
+        if nic.irq_cpus is not None:
+            yield from cpu_problems(nic.irq_cpus, (*path, "irq_cpus"), scenario, twice=True)
+            if len(nic.irq_cpus) != nic.queues:
+                yield Problem(
+                    (*path, "irq_cpus"),
+                    "not one CPU for each queue",
+                    show(nic.irq_cpus),
+                    f"{nic.queues} CPU numbers (queues is {nic.queues})",
+                )
+        yield from _steering((*path, "rps_cpus"), nic.rps_cpus, isolated, scenario)
+    yield from _steering(("loopback", "rps_cpus"), scenario.loopback.rps_cpus, isolated, scenario)
+
+
+def _steering(path: Path, cpus: tuple[int, ...], isolated: set[int], scenario: Scenario) -> Iterator[Problem]:
+    yield from cpu_problems(cpus, path, scenario)
+    if cpus and set(cpus) <= isolated:
+        yield Problem(
+            path,
+            "only isolated CPUs, which the kernel refuses (EINVAL)",
+            show(cpus),
+            "at least one CPU that is not isolated",
+            "rps_cpumask_housekeeping() takes isolated CPUs out of the mask and refuses an empty rest",
+        )
+
+
+def _window(path: Path, start_ms: float, stop_ms: float | None, scenario: Scenario) -> Iterator[Problem]:
+    if stop_ms is not None and stop_ms <= start_ms:
+        yield Problem(
+            (*path, "stop_ms"),
+            "stops before it starts",
+            show(stop_ms),
+            f"more than start_ms, {show(start_ms)}",
+        )
+    if ms_to_ns(start_ms) >= scenario.measure.duration_ns:
+        yield Problem(
+            (*path, "start_ms"),
+            "starts after the end of the run",
+            show(start_ms),
+            f"less than measure.duration_ms, {show(scenario.measure.duration_ms)}",
+        )
+
+
+def _traffic(scenario: Scenario) -> Iterator[Problem]:
+    names = [nic.name for nic in scenario.nic]
+    for index, source in enumerate(scenario.traffic):
+        path: Path = ("traffic", index)
+        if not names:
+            yield Problem(path, "traffic without a NIC", expected="a [[nic]] table for it to arrive at")
+        elif source.nic is None and len(names) > 1:
+            yield Problem((*path, "nic"), "missing key", expected="one of " + ", ".join(map(show, names)))
+        elif source.nic is not None and source.nic not in names:
+            yield Problem(
+                (*path, "nic"),
+                "no such NIC",
+                show(source.nic),
+                "one of " + ", ".join(map(show, names)),
+                did_you_mean(source.nic, names),
+            )
+        yield from _window(path, source.start_ms, source.stop_ms, scenario)
+        if isinstance(source, OnOffTraffic) and source.on_us * source.rate_pps < 1_000_000:
+            yield Problem(
+                (*path, "on_us"),
+                "bursts too short for one packet",
+                show(source.on_us),
+                f"at least {show(1_000_000 / source.rate_pps)} at {source.rate_pps} packets a second",
+            )
+        if isinstance(source, CaptureTraffic):
+            for position, address in enumerate(source.local_addresses):
+                try:
+                    ipaddress.ip_address(address)
+                except ValueError:
+                    yield Problem(
+                        (*path, "local_addresses", position),
+                        "not an IP address",
+                        show(address),
+                        'an address such as "10.0.0.2" or "fe80::1"',
+                    )
+
+
+def _applications(scenario: Scenario) -> Iterator[Problem]:
+    names: set[str] = set()
+    owner: dict[tuple[str, int], str] = {}
+    for index, app in enumerate(scenario.application):
+        path: Path = ("application", index)
+        if app.name in names:
+            yield Problem(
+                (*path, "name"), "two applications of one name", show(app.name), "a name of its own for each"
+            )
+        names.add(app.name)
+        if app.cpu is not None and app.cpus:
+            yield Problem((*path, "cpus"), "both cpu and cpus", show(app.cpus), "one of them")
+        if app.cpu is not None:
+            yield from _one_cpu(app.cpu, (*path, "cpu"), scenario)
+        yield from cpu_problems(app.cpus, (*path, "cpus"), scenario, twice=True)
+        yield from _nice(path, app.sched, app.nice)
+        for position, port in enumerate(app.dst_ports or (0,)):
+            other = owner.setdefault((app.kind, port), app.name)
+            if other != app.name and port:
+                yield Problem(
+                    (*path, "dst_ports", position),
+                    f"{app.kind} port {port} is already taken",
+                    str(port),
+                    f'a port that application "{other}" does not listen on',
+                )
+            elif other != app.name:
+                yield Problem(
+                    path,
+                    f"two {app.kind} applications that take every flow",
+                    show(app.name),
+                    f'dst_ports in this one or in "{other}"',
+                )
+
+
+def _nice(path: Path, sched: str, nice: int) -> Iterator[Problem]:
+    if nice and sched != "other":
+        yield Problem(
+            (*path, "nice"), f"nice does not go with sched = {show(sched)}", str(nice), 'sched = "other"'
+        )
+
+
+def _senders(scenario: Scenario) -> Iterator[Problem]:
+    apps = {app.name: app for app in scenario.application}
+    targets = {sender.name: sender.to for sender in scenario.sender}
+    for index, sender in enumerate(scenario.sender):
+        path: Path = ("sender", index)
+        yield from _one_cpu(sender.cpu, (*path, "cpu"), scenario)
+        yield from _nice(path, sender.sched, sender.nice)
+        yield from _window(path, sender.start_ms, sender.stop_ms, scenario)
+        if (sender.rate_pps is None) == (sender.interval_ns is None):
+            both = (
+                "both rate_pps and interval_ns"
+                if sender.rate_pps is not None
+                else "neither rate_pps nor interval_ns"
+            )
+            yield Problem(path, both, expected="one of rate_pps and interval_ns")
+        if sender.to in apps:
+            kind = apps[sender.to].kind
+            if sender.proto is not None and sender.proto != kind:
+                yield Problem(
+                    (*path, "proto"),
+                    f'application "{sender.to}" does not receive {sender.proto}',
+                    show(sender.proto),
+                    show(kind),
+                )
+        elif sender.to in targets:
+            chain = [sender.name, sender.to]
+            while chain[-1] in targets and chain[-1] not in chain[:-1]:
+                chain.append(targets[chain[-1]])
+            cyclic = chain[-1] in chain[:-1]
+            yield Problem(
+                (*path, "to"),
+                "senders in a circle" if cyclic else "a sender cannot receive",
+                " -> ".join(chain),
+                "the name of an [[application]]" + (": " + ", ".join(map(show, apps)) if apps else ""),
+            )
+        else:
+            known = "one of " + ", ".join(map(show, apps)) if apps else "an [[application]] of that name"
+            yield Problem(
+                (*path, "to"), "no such application", show(sender.to), known, did_you_mean(sender.to, apps)
+            )
+
+
+def _tasks(scenario: Scenario) -> Iterator[Problem]:
+    for index, task in enumerate(scenario.task):
+        yield from _one_cpu(task.cpu, ("task", index, "cpu"), scenario)
+        if task.kind == "hog":
+            yield from _nice(("task", index), task.sched, task.nice)
+
+
+def _measure(scenario: Scenario) -> Iterator[Problem]:
+    measure = scenario.measure
+    if measure.duration_ns < 1:
+        yield Problem(
+            ("measure", "duration_ms"),
+            "shorter than a nanosecond",
+            show(measure.duration_ms),
+            "at least 0.000001",
+        )
+    elif measure.warmup_ns >= measure.duration_ns:
+        yield Problem(
+            ("measure", "warmup_ms"),
+            "nothing is left to measure",
+            show(measure.warmup_ms),
+            f"less than duration_ms, {show(measure.duration_ms)}",
+        )

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``[[event]]``: which settings may change while the traffic runs, and their new values, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from pydantic import ValidationError
+
+from softnet.scenario.allowed import allowed_text, schema_at, show
+from softnet.scenario.fields import ms_to_ns
+from softnet.scenario.kernel_models import Sysctl
+from softnet.scenario.locate import Path
+from softnet.scenario.problems import Problem, did_you_mean
+
+if TYPE_CHECKING:
+    from softnet.scenario.models import Scenario
+
+#: Keys of a NIC that a running system lets one change (sysfs, ethtool, /proc/irq).
+NIC_EVENT_KEYS: Final = (
+    "rps_cpus",
+    "rps_flow_cnt",
+    "threaded",
+    "gro",
+    "napi_defer_hard_irqs",
+    "gro_flush_timeout",
+    "rx_usecs",
+    "rx_frames",
+    "irq_cpus",
+)
+
+
+class Change(NamedTuple):
+    """One event as an engine applies it: ``table`` is sysctl, nic or loopback; ``nic`` an index, -1 for others."""
+
+    at_ns: int
+    table: str
+    nic: int
+    key: str
+    value: int | tuple[int, ...]
+
+
+def changes(scenario: Scenario) -> list[Change]:
+    """The events in time order, those of one instant in file order."""
+    out = []
+    for event in scenario.event:
+        table, nic_name, key = _split(event.set)
+        nic = scenario.nic_index(nic_name) if table == "nic" else -1
+        value = event.value if isinstance(event.value, tuple) else int(event.value)
+        out.append(Change(event.at_ns, table, nic, key, value))
+    return sorted(out, key=lambda change: change.at_ns)
+
+
+def _split(target: str) -> tuple[str, str, str]:
+    table, _, rest = target.removeprefix("kernel.").partition(".")
+    if table == "nic":
+        name, _, key = rest.partition(".")
+        return table, name, key
+    return table, "", rest
+
+
+def check_events(scenario: Scenario) -> Iterator[Problem]:
+    """Problems of the events: unknown settings, values out of range, times after the end."""
+    for index, event in enumerate(scenario.event):
+        path: Path = ("event", index)
+        if ms_to_ns(event.at_ms) >= scenario.measure.duration_ns:
+            yield Problem(
+                (*path, "at_ms"),
+                "after the end of the run",
+                show(event.at_ms),
+                f"less than measure.duration_ms, {show(scenario.measure.duration_ms)}",
+            )
+        found = list(_check_target(scenario, path, event.set))
+        yield from found
+        if not found:
+            yield from _check_value(scenario, path, event.set, event.value)
+
+
+def _check_target(scenario: Scenario, path: Path, target: str) -> Iterator[Problem]:
+    table, nic_name, key = _split(target)
+    nics = [nic.name for nic in scenario.nic]
+    known = {
+        "sysctl": list(Sysctl.model_fields),
+        "nic": list(NIC_EVENT_KEYS),
+        "loopback": ["rps_cpus", "rps_flow_cnt"],
+    }
+    if table == "nic" and nic_name not in nics:
+        yield Problem(
+            (*path, "set"),
+            "no such NIC",
+            show(target),
+            "nic.NAME.KEY with one of " + ", ".join(nics),
+            did_you_mean(nic_name, nics),
+        )
+    elif table not in known:
+        yield Problem(
+            (*path, "set"), "not a setting", show(target), "sysctl.NAME, nic.NAME.KEY or loopback.KEY"
+        )
+    elif key not in known[table]:
+        yield Problem(
+            (*path, "set"),
+            "not a setting that can change in a run",
+            show(target),
+            "one of " + ", ".join(known[table]),
+            did_you_mean(key, known[table]),
+        )
+
+
+def _check_value(scenario: Scenario, path: Path, target: str, value: Any) -> Iterator[Problem]:
+    """The new value must be one that the key could have had from the start."""
+    from softnet.scenario.check import cpu_problems
+    from softnet.scenario.models import Loopback, Nic
+
+    table, nic_name, key = _split(target)
+    model = {"sysctl": Sysctl, "nic": Nic, "loopback": Loopback}[table]
+    at: Path = (*path, "value")
+    try:
+        model.model_validate({key: value})
+    except ValidationError:
+        where: Path = (
+            ("kernel", "sysctl", key)
+            if table == "sysctl"
+            else (table, *((0,) if table == "nic" else ()), key)
+        )
+        yield Problem(at, f"not a value for {target}", show(value), allowed_text(schema_at(where, {})))
+        return
+    if isinstance(value, tuple):
+        yield from cpu_problems(value, at, scenario, twice=key == "irq_cpus")
+    if table == "nic" and key == "irq_cpus":
+        queues = scenario.nic[scenario.nic_index(nic_name)].queues
+        if not isinstance(value, tuple) or len(value) != queues:
+            yield Problem(at, "not one CPU for each queue", show(value), f"{queues} CPU numbers")
+    if key == "netdev_budget_usecs" and isinstance(value, int) and value < scenario.kernel.budget_usecs_min:
+        yield Problem(
+            at,
+            "less than two ticks, which the kernel refuses",
+            show(value),
+            f"at least {scenario.kernel.budget_usecs_min} with hz = {scenario.kernel.hz}",
+        )
+    if key == "flow_limit_table_len" and isinstance(value, int) and value & (value - 1):
+        yield Problem(at, "not a power of two, which the kernel refuses", show(value), "a power of two")

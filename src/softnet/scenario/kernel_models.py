@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``[kernel]``: which kernel, its flavour, its boot arguments, its sysctls, its threads.
+
+Defaults cite the file that sets them in Linux 6.12 unless another release is named.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+
+from softnet.scenario.fields import (
+    SCHED_ALLOWED,
+    CpuList,
+    Sched,
+    SchedText,
+    Settings,
+    TextList,
+    parse_sched,
+    setting,
+)
+
+#: Sysctls of net.core that exist in the kernel but change nothing in the model, with the reason.
+UNMODELLED_SYSCTLS: Final = {
+    "dev_weight_tx_bias": "it scales the transmit quota, and softnet models the receive path",
+    "netdev_tstamp_prequeue": "time stamps cost nothing in the model",
+    "rps_default_mask": "give each NIC its rps_cpus instead",
+    "busy_poll": "busy polling is not modelled yet",
+    "busy_read": "busy polling is not modelled yet",
+    "rmem_default": "give each application its rcvbuf instead",
+    "rmem_max": "give each application its rcvbuf instead",
+    "default_qdisc": "softnet models the receive path",
+    "mem_pcpu_rsv": "socket memory accounting per CPU is not modelled",
+    "max_skb_frags": "fragments of one skb are not modelled",
+    "somaxconn": "accepting connections is not modelled",
+}
+
+#: Boot arguments that the model knows, with what each does.
+BOOT_ARGS: Final = {
+    "thread_backlog_napi": "the backlog is polled by backlog_napi/N threads instead of the softirq (v6.10)",
+    "threadirqs": "interrupt handlers run in threads (kernel/irq/manage.c)",
+}
+
+THREAD_NAMES: Final = (
+    "ksoftirqd",
+    "ksoftirqd/CPU",
+    "backlog_napi",
+    "backlog_napi/CPU",
+    "irq",
+    "irq/NIC-QUEUE",
+    "napi",
+    "napi/NIC-QUEUE",
+)
+_THREAD_PATTERN: Final = (
+    r"^((ksoftirqd|backlog_napi)(/[0-9]+)?|(irq|napi)(/[A-Za-z_][A-Za-z0-9_-]*-[0-9]+)?)$"
+)
+#: What a thread of each kind runs as when the user says nothing.
+THREAD_DEFAULTS: Final = {
+    "ksoftirqd": "other:0",  # kernel/softirq.c: an smpboot thread keeps kthreadd's policy
+    "backlog_napi": "other:0",  # net/core/dev.c: an smpboot thread
+    "irq": "fifo:50",  # kernel/irq/manage.c: irq_thread() calls sched_set_fifo(), MAX_RT_PRIO / 2
+    "napi": "other:0",  # net/core/dev.c: napi_kthread_create()
+}
+
+
+class Sysctl(Settings):
+    """``[kernel.sysctl]``: what stands below /proc/sys/net/core, under the kernel's names."""
+
+    netdev_max_backlog: int = setting(
+        1000,
+        "Packets that a CPU's backlog holds before it drops.",
+        unit="packets",
+        source="net/core/hotdata.c: max_backlog (6.1: net/core/dev.c)",
+        ge=0,
+        le=2**31 - 1,
+    )
+    netdev_budget: int = setting(
+        300,
+        "Packets that one run of net_rx_action may process over all its NAPIs.",
+        unit="packets",
+        source="net/core/hotdata.c (6.1: net/core/dev.c)",
+        ge=1,
+        le=2**31 - 1,
+    )
+    netdev_budget_usecs: int | None = setting(
+        None,
+        "Time that one run of net_rx_action may take; the kernel counts it in ticks. Not given: two ticks.",
+        unit="us",
+        source="net/core/hotdata.c: 2 * USEC_PER_SEC / HZ, also the least the kernel accepts",
+        ge=1,
+        le=2**31 - 1,
+    )
+    dev_weight: int = setting(
+        64,
+        "Packets that one poll of the backlog may process.",
+        unit="packets",
+        source="net/core/hotdata.c: dev_rx_weight (6.1: weight_p in net/core/dev.c)",
+        ge=1,
+        le=2**31 - 1,
+    )
+    dev_weight_rx_bias: int = setting(
+        1,
+        "Multiplies dev_weight for the backlog.",
+        source="net/core/dev.c",
+        ge=1,
+        le=2**15,
+    )
+    skb_defer_max: int = setting(
+        64,
+        "skbs that other CPUs may leave on a CPU's list of deferred frees; 0 never defers.",
+        unit="skbs",
+        source="net/core/hotdata.c: sysctl_skb_defer_max (6.1: net/core/dev.c)",
+        ge=0,
+        le=2**31 - 1,
+    )
+    gro_normal_batch: int = setting(
+        8,
+        "Packets that GRO gathers before it hands them up together.",
+        unit="packets",
+        source="net/core/hotdata.c (6.1: net/core/gro.c)",
+        ge=1,
+        le=2**31 - 1,
+    )
+    flow_limit_cpu_bitmap: CpuList = setting(
+        (), "CPUs whose enqueuing applies the flow limit, as a list.", source="net/core/dev.c: none"
+    )
+    flow_limit_table_len: int = setting(
+        4096,
+        "Buckets of a flow-limit table; a power of two, as the kernel asks.",
+        unit="buckets",
+        source="net/core/dev.c: netdev_flow_limit_table_len",
+        ge=1,
+        le=2**20,
+    )
+    rps_sock_flow_entries: int = setting(
+        0,
+        "Entries of the table that remembers on which CPU a flow's application runs (RFS); 0 is off. "
+        "Rounded up to a power of two, as the kernel does.",
+        unit="entries",
+        source="net/core/sysctl_net_core.c: no table",
+        ge=0,
+        le=2**29,
+    )
+
+
+class KernelConfig(Settings):
+    """``[kernel.config]``: build options that change the receive path, without their CONFIG_ prefix."""
+
+    RPS: bool = setting(True, "Receive packet steering.", source="net/Kconfig: default y with SMP and SYSFS")
+    NET_FLOW_LIMIT: bool = setting(
+        True, "The backlog's flow limit.", source="net/Kconfig: default y, needs RPS"
+    )
+
+
+class ThreadSetting(Settings):
+    """How a kernel thread runs: what ``chrt`` and ``taskset`` would set."""
+
+    sched: SchedText = setting(
+        "other",
+        "Policy and priority.",
+        source="see THREAD_DEFAULTS in kernel_models.py",
+        allowed=SCHED_ALLOWED,
+    )
+    cpus: CpuList | None = setting(
+        None, "CPUs it may run on. Only irq and napi threads can be moved.", source="the kernel's placement"
+    )
+
+
+def _text_to_thread(value: Any) -> Any:
+    return {"sched": value} if isinstance(value, str) else value
+
+
+ThreadValue = Annotated[
+    ThreadSetting, BeforeValidator(_text_to_thread, json_schema_input_type=SchedText | ThreadSetting)
+]
+ThreadName = Annotated[str, StringConstraints(pattern=_THREAD_PATTERN)]
+
+
+class Kernel(Settings):
+    """``[kernel]``: the kernel that receives the traffic."""
+
+    release: Literal["6.1", "6.9", "6.10", "6.12"] = setting("6.12", "Linux release.")
+    flavour: Literal["plain", "rt"] = setting("plain", "rt is a kernel built with PREEMPT_RT.")
+    preempt: Literal["none", "voluntary", "full", "lazy", "rt"] = setting(
+        "voluntary",
+        'Preemption model. Not given: "rt" with flavour rt, else "voluntary".',
+        source="the usual choice of distributions; kernel/Kconfig.preempt itself defaults to none",
+    )
+    hz: Literal[100, 250, 300, 1000] = setting(
+        250, "Ticks a second.", unit="Hz", source="kernel/Kconfig.hz: HZ_250"
+    )
+    config: KernelConfig = Field(default=KernelConfig(), description="Build options.")
+    boot_args: TextList = setting(
+        (),
+        "Boot arguments.",
+        source="none",
+        allowed="a list of: " + ", ".join(f'"{name}"' for name in BOOT_ARGS),
+    )
+    sysctl: Sysctl = Field(default=Sysctl(), description="Settings of net.core.")
+    threads: dict[ThreadName, ThreadValue] = setting(
+        {},
+        "Policy and affinity of kernel threads, by name: "
+        + ", ".join(THREAD_NAMES)
+        + '. A text such as "fifo:50" stands for {sched="fifo:50"}.',
+        source="ksoftirqd, backlog_napi, napi: other:0; irq: fifo:50 (kernel/irq/manage.c)",
+        allowed="a thread name: " + ", ".join(THREAD_NAMES),
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preempt_follows_flavour(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("flavour") == "rt" and "preempt" not in value:
+            return {**value, "preempt": "rt"}
+        return value
+
+    @property
+    def jiffy_us(self) -> int:
+        """Microseconds of one tick, rounded down as the kernel's own integer division does."""
+        return 1_000_000 // self.hz
+
+    @property
+    def budget_usecs_min(self) -> int:
+        """The least ``netdev_budget_usecs`` that the kernel accepts, and its default: two ticks."""
+        return 2 * 1_000_000 // self.hz
+
+    @property
+    def backlog_threads(self) -> bool:
+        """Whether backlog_napi/N threads exist: v6.10 and later, always on RT, else by the boot argument."""
+        has_them = self.release not in ("6.1", "6.9")
+        return has_them and (self.flavour == "rt" or "thread_backlog_napi" in self.boot_args)
+
+    @property
+    def threaded_irqs(self) -> bool:
+        """Whether interrupt handlers are forced into threads."""
+        return self.flavour == "rt" or "threadirqs" in self.boot_args
+
+    def sysctl_values(self) -> dict[str, int]:
+        """Every integer sysctl with its value in force; the CPU list of flow_limit_cpu_bitmap as a mask."""
+        values: dict[str, int] = {}
+        for name in Sysctl.model_fields:
+            value = getattr(self.sysctl, name)
+            if value is None:
+                value = self.budget_usecs_min
+            if isinstance(value, tuple):
+                value = sum(1 << cpu for cpu in sorted(set(value)))
+            values[name] = value
+        return values
+
+    def thread(self, kind: str, instance: str | int | None = None) -> tuple[Sched, tuple[int, ...] | None]:
+        """Policy and affinity of one kernel thread: its own entry, else its kind's, else the kernel's default.
+
+        ``kind`` is ksoftirqd, backlog_napi, irq or napi; ``instance`` the CPU, or ``NIC-QUEUE``.
+        """
+        for name in (f"{kind}/{instance}", kind):
+            if name in self.threads:
+                chosen = self.threads[name]
+                return parse_sched(chosen.sched), chosen.cpus
+        return parse_sched(THREAD_DEFAULTS[kind]), None

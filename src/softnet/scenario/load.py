@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From a TOML file, with overrides from the command line, to a ``Scenario``."""
+
+from __future__ import annotations
+
+import copy
+import re
+import tomllib
+from collections.abc import Iterable, Sequence
+from pathlib import Path as FilePath
+from typing import Any, Final, NamedTuple
+
+from softnet.errors import ScenarioError
+from softnet.scenario.allowed import keys_at
+from softnet.scenario.fields import RELEASES
+from softnet.scenario.locate import Path, key_lines
+from softnet.scenario.models import Scenario
+from softnet.scenario.problems import Problem, ScenarioProblems, did_you_mean, place, raise_problems
+from softnet.scenario.traffic_models import CaptureTraffic
+
+#: A scenario is written by hand; a file larger than this is something else.
+FILE_BYTES_MAX: Final = 4 * 1024 * 1024
+
+_TOP_ALIASES: Final = {
+    "sysctl": ("kernel", "sysctl"),
+    "threads": ("kernel", "threads"),
+    "config": ("kernel", "config"),
+}
+_TABLE_LISTS: Final = ("nic", "traffic", "application", "sender", "task", "event")
+
+
+class KernelChoice(NamedTuple):
+    """What a shorthand such as ``6.12-rt`` stands for."""
+
+    release: str
+    flavour: str
+    boot_args: tuple[str, ...]
+
+
+def load_scenario(path: str | FilePath, overrides: Sequence[str] = ()) -> Scenario:
+    """Read a scenario from a TOML file.
+
+    Parameters
+    ----------
+    path:
+        The file. Relative paths inside it start from its folder.
+    overrides:
+        Settings such as ``sysctl.skb_defer_max=128``, which replace what the file says.
+
+    Raises ``ScenarioError`` with every problem of the file at once, each with its line.
+    """
+    source = str(path)
+    text = _read(FilePath(path), source)
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _toml_error(error, source, text) from None
+    except RecursionError:
+        raise ScenarioError("tables or lists nested too deeply", where=source) from None
+    return scenario_from_dict(
+        raw, overrides, source=source, directory=FilePath(path).parent, lines=key_lines(text)
+    )
+
+
+def scenario_from_dict(
+    raw: dict[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    source: str = "the scenario",
+    directory: FilePath = FilePath("."),
+    lines: dict[Path, int] | None = None,
+) -> Scenario:
+    """A scenario from plain dicts and lists, such as TOML or JSON holds, with overrides applied.
+
+    ``lines`` gives the line of each key where it is known, ``directory`` what relative paths start from.
+    """
+    applied = apply_overrides(raw, overrides)
+    origins = _origins(applied, overrides)
+    try:
+        scenario = _validate_all(applied).placed_at(directory)
+        raise_problems(_missing_files(scenario), source, applied)
+    except ScenarioProblems as error:
+        raise place(error, source, lines or {}, origins, applied) from None
+    return scenario
+
+
+def _validate_all(raw: dict[str, Any]) -> Scenario:
+    """Validate; where the keys alone are wrong, also report what would not fit together without them."""
+    try:
+        return Scenario.model_validate(raw)
+    except ScenarioProblems as error:
+        unknown = [
+            problem.path
+            for problem in error.problems
+            if problem.message in ("unknown key", "a sysctl that softnet does not model")
+        ]
+        if len(unknown) != len(error.problems):
+            raise
+        pruned = copy.deepcopy(raw)
+        for path in unknown:
+            table: Any = pruned
+            for step in path[:-1]:
+                table = table[step]
+            del table[path[-1]]
+        try:
+            Scenario.model_validate(pruned)
+        except ScenarioProblems as more:
+            raise ScenarioProblems([*error.problems, *more.problems]) from None
+        raise
+
+
+def _missing_files(scenario: Scenario) -> list[Problem]:
+    problems = []
+    for index, traffic in enumerate(scenario.traffic):
+        if isinstance(traffic, CaptureTraffic) and not scenario.resolve(traffic.file).is_file():
+            problems.append(
+                Problem(
+                    ("traffic", index, "file"),
+                    "no such capture",
+                    f'"{traffic.file}"',
+                    "a pcap or pcapng file; relative paths start from the scenario's folder",
+                )
+            )
+    costs = scenario.machine.costs
+    if costs.endswith(".toml") and not scenario.resolve(costs).is_file():
+        problems.append(
+            Problem(
+                ("machine", "costs"),
+                "no such cost table",
+                f'"{costs}"',
+                "a TOML file, or the name of a shipped table",
+            )
+        )
+    return problems
+
+
+def _read(path: FilePath, source: str) -> str:
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise ScenarioError(
+                "too large for a scenario",
+                where=source,
+                found=f"{path.stat().st_size} bytes",
+                expected=f"at most {FILE_BYTES_MAX} bytes of TOML",
+            )
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ScenarioError(
+            "not text in UTF-8", where=source, found=f"byte {error.start} is {error.object[error.start]:#04x}"
+        ) from None
+    except OSError as error:
+        raise ScenarioError(
+            "the scenario cannot be read", where=source, found=error.strerror or str(error)
+        ) from None
+
+
+def _toml_error(error: tomllib.TOMLDecodeError, source: str, text: str) -> ScenarioError:
+    """tomllib's message, with its position moved to where we put positions."""
+    message = str(error)
+    match = re.search(r" \(at line (\d+), column (\d+)\)$", message)
+    if match is None:
+        last = text.count("\n") + 1
+        return ScenarioError(
+            f"not TOML: {message.removesuffix(' (at end of document)')}", where=f"{source}:{last}"
+        )
+    line = int(match.group(1))
+    shown = (text.splitlines() or [""])[min(line, len(text.splitlines())) - 1]
+    return ScenarioError(
+        f"not TOML: {message[: match.start()]}",
+        where=f"{source}:{line}:{match.group(2)}",
+        found=shown.strip()[:100],
+    )
+
+
+def parse_kernel(text: str) -> KernelChoice:
+    """``6.12``, ``6.12-rt`` or ``6.12-threads`` as release, flavour and boot arguments."""
+    release, _, suffix = text.strip().partition("-")
+    allowed = ", ".join(RELEASES) + ", each also with -rt, and from 6.10 with -threads"
+    if release not in RELEASES or suffix not in ("", "rt", "threads") or text.strip().endswith("-"):
+        every = [f"{known}{tail}" for known in RELEASES for tail in ("", "-rt", "-threads")]
+        raise ScenarioError(
+            "unknown kernel",
+            where=f"kernel {text}",
+            found=f'"{text}"',
+            expected=allowed,
+            hint=did_you_mean(text, every),
+        )
+    if suffix == "threads" and release in ("6.1", "6.9"):
+        raise ScenarioError(
+            f"{release} has no backlog threads",
+            where=f"kernel {text}",
+            found=f'"{text}"',
+            expected="6.10-threads or later",
+            hint="backlog threads came with v6.10 (commit dad6b9770263)",
+        )
+    boot_args = ("thread_backlog_napi",) if suffix == "threads" else ()
+    return KernelChoice(release, "rt" if suffix == "rt" else "plain", boot_args)
+
+
+def apply_kernel(raw: dict[str, Any], text: str) -> dict[str, Any]:
+    """The scenario with the kernel of a shorthand; its other kernel settings stay."""
+    choice = parse_kernel(text)
+    out = copy.deepcopy(raw)
+    kernel = out.setdefault("kernel", {})
+    if not isinstance(kernel, dict):
+        kernel = out["kernel"] = {}
+    kept = [arg for arg in kernel.get("boot_args", []) if arg != "thread_backlog_napi"]
+    kernel.update(release=choice.release, flavour=choice.flavour, boot_args=[*kept, *choice.boot_args])
+    if choice.flavour == "rt" or kernel.get("preempt") == "rt":
+        kernel.pop("preempt", None)
+    return out
+
+
+def apply_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A copy of a scenario's dict with settings replaced.
+
+    ``sysctl.skb_defer_max=128``, ``machine.cpus=8``, ``nic.eth0.rps_cpus=[1,2]``, ``traffic.0.rate_pps=5000``
+    (list members by name or position), ``kernel=6.12-rt``. Values are TOML; a bare word is a text. An override
+    without a list member, ``nic.ring=512``, is for every member.
+    """
+    out = copy.deepcopy(raw)
+    for text in overrides:
+        key, equals, value_text = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise ScenarioError(
+                "not a setting",
+                where=f"--set {text}",
+                found=f'"{text}"',
+                expected="KEY=VALUE, such as sysctl.skb_defer_max=128",
+            )
+        if key == "kernel":
+            out = apply_kernel(out, value_text.strip().strip("\"'"))
+            continue
+        value = _value(value_text.strip())
+        for path in _targets(out, key, text):
+            _assign(out, path, value, text)
+    return out
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+
+
+def _targets(raw: dict[str, Any], key: str, text: str) -> list[Path]:
+    """The paths that an override's key means."""
+    steps = [step.strip() for step in key.split(".")]
+    head: Path = _TOP_ALIASES.get(steps[0], (steps[0],))
+    if head[0] not in Scenario.model_fields:
+        known = [*Scenario.model_fields, *_TOP_ALIASES]
+        raise ScenarioError(
+            "unknown key",
+            where=f"--set {text}",
+            found=steps[0],
+            expected="one of " + ", ".join(known),
+            hint=did_you_mean(steps[0], known),
+        )
+    rest = steps[1:]
+    if head[0] not in _TABLE_LISTS:
+        return [(*head, *rest)]
+    items = raw.get(head[0])
+    items = items if isinstance(items, list) else []
+    if len(rest) == 1:
+        chosen = list(range(len(items)))
+    else:
+        chosen = _members(items, rest[0]) if rest else []
+        rest = rest[1:]
+    if not chosen or not rest:
+        names = [str(item.get("name", index)) for index, item in enumerate(items) if isinstance(item, dict)]
+        raise ScenarioError(
+            f"no such {head[0]}",
+            where=f"--set {text}",
+            found=key,
+            expected=f"{head[0]}.NAME.KEY with NAME one of " + ", ".join(names)
+            if names
+            else f"a scenario with a [[{head[0]}]]",
+        )
+    return [(*head, index, *rest) for index in chosen]
+
+
+def _members(items: list[Any], name: str) -> list[int]:
+    by_name = [
+        index for index, item in enumerate(items) if isinstance(item, dict) and item.get("name") == name
+    ]
+    if not by_name and name == "eth0":  # the name that a NIC has when it is given none
+        by_name = [index for index, item in enumerate(items) if isinstance(item, dict) and "name" not in item]
+    if by_name:
+        return by_name
+    return [int(name)] if name.isdecimal() and int(name) < len(items) else []
+
+
+def _assign(raw: dict[str, Any], path: Path, value: Any, text: str) -> None:
+    known = keys_at(path[:-1], raw)
+    if known and path[-1] not in known:
+        raise ScenarioError(
+            "unknown key",
+            where=f"--set {text}",
+            found=str(path[-1]),
+            expected="one of " + ", ".join(known),
+            hint=did_you_mean(str(path[-1]), known),
+        )
+    table: Any = raw
+    for step in path[:-1]:
+        table = (
+            table[step] if isinstance(table, list) and isinstance(step, int) else table.setdefault(step, {})
+        )
+        if not isinstance(table, (dict, list)):
+            raise ScenarioError(
+                "not a table", where=f"--set {text}", found=str(step), expected="a key below a table"
+            )
+    table[path[-1]] = value
+
+
+def _origins(raw: dict[str, Any], overrides: Sequence[str]) -> dict[Path, str]:
+    """Which override each overridden path came from, for messages."""
+    origins: dict[Path, str] = {}
+    for text in overrides:
+        key = text.partition("=")[0].strip()
+        if key == "kernel":
+            origins.update({("kernel", name): text for name in ("release", "flavour", "boot_args")})
+        else:
+            origins.update(dict.fromkeys(_targets(raw, key, text), text))
+    return origins
