@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+from softnet.lang.declare import Struct, hwfunc, kfunc, private
+
+
+def helper(n: int) -> int:
+    return n
+
+
+@kfunc
+def my_change(sd: softnet_data, skb: sk_buff) -> None:
+    sd.processed = helper(3)
