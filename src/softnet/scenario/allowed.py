@@ -18,7 +18,7 @@ def json_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "softnet scenario",
-        **{key: value for key, value in schema.items() if key not in ("title",)},
+        **{key: value for key, value in schema.items() if key != "title"},
     }
 
 

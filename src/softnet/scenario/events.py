@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from softnet.scenario.allowed import allowed_text, schema_at, show
-from softnet.scenario.fields import ms_to_ns
+from softnet.scenario.fields import Settings, ms_to_ns
 from softnet.scenario.kernel_models import Sysctl
 from softnet.scenario.locate import Path
 from softnet.scenario.problems import Problem, did_you_mean
@@ -113,10 +113,10 @@ def _check_value(scenario: Scenario, path: Path, target: str, value: Any) -> Ite
     from softnet.scenario.models import Loopback, Nic
 
     table, nic_name, key = _split(target)
-    model = {"sysctl": Sysctl, "nic": Nic, "loopback": Loopback}[table]
+    models: dict[str, type[Settings]] = {"sysctl": Sysctl, "nic": Nic, "loopback": Loopback}
     at: Path = (*path, "value")
     try:
-        model.model_validate({key: value})
+        models[table].model_validate({key: value})
     except ValidationError:
         where: Path = (
             ("kernel", "sysctl", key)

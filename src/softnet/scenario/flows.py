@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The flows of one traffic source as columns, and what follows from a flow: its hash, its queue, its socket."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from softnet.scenario.packet import TCP, UDP, Packet
+from softnet.scenario.rss import indirection, software_hash, toeplitz
+from softnet.units import mix, mix_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from softnet.scenario.models import Nic, Scenario
+    from softnet.scenario.traffic_models import Generator
+
+PROTO_NUMBER: Final = {"tcp": TCP, "udp": UDP}
+_KINDS: Final = {TCP: "tcp", UDP: "udp"}
+
+_PORT_STREAM: Final = 0x464C_0000
+_REUSEPORT_STREAM: Final = 0x464C_1000
+# net/ipv4/af_inet.c: ip_local_port_range is 32768 to 60999.
+_LOCAL_PORT_FIRST: Final = 32768
+_LOCAL_PORTS: Final = 28232
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowTable:
+    """Flows as columns. IPv4 addresses stand in the first four of their sixteen bytes."""
+
+    proto: NDArray[np.int64]
+    src: NDArray[np.uint8]
+    dst: NDArray[np.uint8]
+    sport: NDArray[np.int64]
+    dport: NDArray[np.int64]
+    is_ipv6: NDArray[np.bool_]
+    is_fragment: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.proto)
+
+
+#: What tells flows apart: protocol, addresses, ports, whether it is the ports-less flow of fragments.
+FlowKey = tuple[int, bytes, bytes, int, int, bool]
+
+
+def flow_key(packet: Packet) -> FlowKey:
+    """What tells the flow of a packet from others."""
+    return packet.proto, packet.src, packet.dst, packet.sport, packet.dport, packet.fragment
+
+
+def table_of_keys(keys: list[FlowKey]) -> FlowTable:
+    """The table of flows that a capture holds, in the order of their first packets."""
+
+    def addresses(column: int) -> NDArray[np.uint8]:
+        joined = b"".join(bytes(key[column]).ljust(16, b"\0") for key in keys)
+        return np.frombuffer(joined, dtype=np.uint8).reshape(len(keys), 16)
+
+    return FlowTable(
+        proto=np.array([key[0] for key in keys], dtype=np.int64),
+        src=addresses(1),
+        dst=addresses(2),
+        sport=np.array([key[3] for key in keys], dtype=np.int64),
+        dport=np.array([key[4] for key in keys], dtype=np.int64),
+        is_ipv6=np.array([len(key[1]) == 16 for key in keys], dtype=np.bool_),
+        is_fragment=np.array([key[5] for key in keys], dtype=np.bool_),
+    )
+
+
+def generated_flows(source: Generator, index: int, nic_index: int, seed: int) -> FlowTable:
+    """The flows of a generator: one client address each, from 10.0.0.1 up, to 192.168.NIC.1.
+
+    The client's port is drawn from the seed, so how flows fall on queues differs from seed to seed, as it
+    does from one run to the next on a real network.
+    """
+    count = source.flows
+    number = np.arange(count, dtype=np.int64)
+    address = 0x0A00_0001 + (index << 20) + number
+    src = np.zeros((count, 16), dtype=np.uint8)
+    for byte in range(4):
+        src[:, byte] = (address >> (24 - 8 * byte)) & 0xFF
+    dst = np.zeros((count, 16), dtype=np.uint8)
+    dst[:, :4] = (192, 168, nic_index & 0xFF, 1)
+    draws = mix_array(seed, _PORT_STREAM + index, number).astype(np.int64)
+    return FlowTable(
+        proto=np.full(count, PROTO_NUMBER[source.proto], dtype=np.int64),
+        src=src,
+        dst=dst,
+        sport=_LOCAL_PORT_FIRST + ((draws * _LOCAL_PORTS) >> 32),
+        dport=np.array(source.dst_ports, dtype=np.int64)[number % len(source.dst_ports)],
+        is_ipv6=np.zeros(count, dtype=np.bool_),
+        is_fragment=np.zeros(count, dtype=np.bool_),
+    )
+
+
+def card_hash(flows: FlowTable, nic: Nic) -> NDArray[np.uint32]:
+    """What the card computes: Toeplitz over addresses and, for TCP and as configured UDP, ports."""
+    out = np.zeros(len(flows), dtype=np.uint32)
+    has_ports = (flows.proto == TCP) | ((flows.proto == UDP) & (nic.rx_flow_hash_udp == "sdfn"))
+    has_ports &= ~flows.is_fragment
+    ports = np.stack([flows.sport >> 8, flows.sport & 255, flows.dport >> 8, flows.dport & 255], axis=1)
+    for length, family in ((4, ~flows.is_ipv6), (16, flows.is_ipv6)):
+        for with_ports in (False, True):
+            rows = np.flatnonzero(family & (has_ports == with_ports))
+            columns = [flows.src[rows, :length], flows.dst[rows, :length]]
+            if with_ports:
+                columns.append(ports[rows].astype(np.uint8))
+            out[rows] = toeplitz(np.concatenate(columns, axis=1))
+    return out
+
+
+def hash_and_queue(flows: FlowTable, nic: Nic, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """``skb->hash`` of each flow, and the queue of its NIC (0-based) that it arrives at."""
+    hardware = card_hash(flows, nic)
+    queue = indirection(nic.queues)[hardware & np.uint32(127)]
+    if nic.rss:
+        return hardware.astype(np.int64), queue
+    software = software_hash(seed, flows.proto, flows.src, flows.dst, flows.sport, flows.dport)
+    return software.astype(np.int64), queue
+
+
+class SocketSpec(NamedTuple):
+    """One socket. ``sock`` is its number, from 1; ``worker`` says which of the application's tasks reads it."""
+
+    sock: int
+    application: int
+    worker: int
+    cpu: int
+    kind: str
+    port: int
+    rcvbuf: int
+
+
+class SocketBook:
+    """Gives each flow its socket: one for each TCP flow, one for each UDP port and task of an application."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.sockets: list[SocketSpec] = []
+        self._by_port: dict[tuple[str, int], int] = {}
+        self._catch_all: dict[str, int] = {}
+        self._udp_groups: dict[tuple[int, int], int] = {}
+        self._next_worker = [0] * len(scenario.application)
+        for index, app in enumerate(scenario.application):
+            for port in app.dst_ports:
+                self._by_port[app.kind, port] = index
+            if not app.dst_ports:
+                self._catch_all[app.kind] = index
+
+    def application_of(self, proto: int, port: int) -> int:
+        """The application that listens on a port, else the one that takes every flow, else -1."""
+        kind = _KINDS.get(proto, "")
+        return self._by_port.get((kind, port), self._catch_all.get(kind, -1))
+
+    def assign(self, flows: FlowTable) -> NDArray[np.int64]:
+        """The socket of each flow, 0 where nobody listens; makes the sockets that are missing."""
+        out = np.zeros(len(flows), dtype=np.int64)
+        protos, ports = flows.proto.tolist(), flows.dport.tolist()
+        for flow in range(len(flows)):
+            app = self.application_of(protos[flow], ports[flow])
+            if app >= 0:
+                out[flow] = self.socket_for(app, ports[flow], flow)
+        return out
+
+    def socket_for(self, app: int, port: int, flow: int) -> int:
+        """A new TCP socket, or the UDP socket of this port that takes this flow.
+
+        Several tasks on one UDP port share it by SO_REUSEPORT; the kernel chooses by a hash of the flow, which
+        a number mixed from the flow's stands for.
+        """
+        spec = self.scenario.application[app]
+        workers = len(spec.task_cpus)
+        if spec.kind == "tcp":
+            worker = self._next_worker[app]
+            self._next_worker[app] = (worker + 1) % workers
+            return self._make(app, worker, port)
+        if (app, port) not in self._udp_groups:
+            self._udp_groups[app, port] = len(self.sockets) + 1
+            for worker in range(workers):
+                self._make(app, worker, port)
+        chosen = mix(0, _REUSEPORT_STREAM, flow) * workers >> 32 if workers > 1 else 0
+        return self._udp_groups[app, port] + chosen
+
+    def _make(self, app: int, worker: int, port: int) -> int:
+        spec = self.scenario.application[app]
+        sock = len(self.sockets) + 1
+        cpu = spec.task_cpus[worker]
+        self.sockets.append(SocketSpec(sock, app, worker, cpu, spec.kind, port, spec.rcvbuf))
+        return sock

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From the bytes of a captured frame to what the receive path needs to know of the packet.
+
+The ports are read as the kernel's flow dissector reads them: not from fragments, not even the first
+(net/core/flow_dissector.c, without FLOW_DISSECTOR_F_PARSE_1ST_FRAG).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from softnet.errors import CaptureError
+from softnet.scenario.capture import Frame, read_frames
+
+ETH_HLEN: Final = 14
+TCP: Final = 6
+UDP: Final = 17
+#: IP protocols that begin with source and destination port: TCP, UDP, DCCP, SCTP, UDP-Lite.
+_WITH_PORTS: Final = frozenset((TCP, UDP, 33, 132, 136))
+_VLAN_TYPES: Final = frozenset((0x8100, 0x88A8, 0x9100))
+_ETHERTYPES: Final = {
+    0x0806: "ARP",
+    0x88CC: "LLDP",
+    0x8863: "PPPoE",
+    0x8864: "PPPoE",
+    0x8847: "MPLS",
+    0x8848: "MPLS",
+}
+_AF_INET6: Final = frozenset((10, 24, 28, 30))  # Linux, NetBSD and OpenBSD, FreeBSD, macOS
+#: Hop-by-hop, routing, destination options, mobility: length in units of 8 bytes, less the first.
+_EXTENSION_HEADERS: Final = frozenset((0, 43, 60, 135))
+_FRAGMENT: Final = 44
+_AUTHENTICATION: Final = 51
+EXTENSION_HEADERS_MAX: Final = 16
+
+LINK_TYPES: Final = {
+    0: "null",
+    1: "Ethernet",
+    12: "raw IP",
+    14: "raw IP",
+    101: "raw IP",
+    108: "loop",
+    113: "Linux cooked v1",
+    228: "raw IPv4",
+    229: "raw IPv6",
+    276: "Linux cooked v2",
+}
+
+FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
+
+#: A clock that steps back further than this was set, and the gaps between packets are lost.
+BACKWARDS_NS_MAX: Final = 1_000_000_000
+
+
+class Packet(NamedTuple):
+    """One IP packet of a capture. ``len_bytes`` counts an Ethernet header, whatever the link type was."""
+
+    number: int
+    time_ns: int
+    len_bytes: int
+    proto: int
+    src: bytes
+    dst: bytes
+    sport: int
+    dport: int
+    fragment: bool
+    tcp_flags: int
+    seq: int
+    payload_bytes: int
+    outgoing: bool
+
+
+class CaptureSummary:
+    """What a pass over a capture has seen so far."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.packets = 0
+        #: Frames left out, counted by reason.
+        self.skipped: dict[str, int] = {}
+        #: Packets whose time stamp lay before the packet before; they are given that packet's time.
+        self.backwards = 0
+        self.backwards_max_ns = 0
+        self.without_time = 0
+        self.first_ns: int | None = None
+        self.last_ns = 0
+
+    def lines(self) -> list[str]:
+        """What a user should know about it, in sentences."""
+        out = [f"{self.packets} IP packets in {self.frames} frames"]
+        out += [f"{count} frames left out: {reason}" for reason, count in sorted(self.skipped.items())]
+        if self.backwards:
+            out.append(
+                f"the clock went backwards {self.backwards} times, by {self.backwards_max_ns} ns at most; "
+                "those packets arrive with the one before"
+            )
+        if self.without_time:
+            out.append(f"{self.without_time} packets have no time stamp and arrive with the one before")
+        return out
+
+
+class CaptureReader:
+    """An iterator over the IP packets of a capture; ``summary`` tells what it left out so far."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = path
+        self.summary = CaptureSummary()
+        self._packets = self._read()
+
+    def __iter__(self) -> Iterator[Packet]:
+        return self._packets
+
+    def __next__(self) -> Packet:
+        return next(self._packets)
+
+    def _read(self) -> Iterator[Packet]:
+        summary = self.summary
+        clock_ns = 0
+        for frame in read_frames(self.path):
+            summary.frames += 1
+            clock_ns = self._clock(frame, clock_ns)
+            packet = dissect(frame, clock_ns)
+            if isinstance(packet, str):
+                summary.skipped[packet] = summary.skipped.get(packet, 0) + 1
+                continue
+            summary.packets += 1
+            if summary.first_ns is None:
+                summary.first_ns = clock_ns
+            summary.last_ns = clock_ns
+            yield packet
+        if not summary.packets:
+            reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(summary.skipped.items()))
+            raise CaptureError(
+                "no IP packet in the capture",
+                where=str(self.path),
+                found=f"{summary.frames} frames" + (f": {reasons}" if reasons else ""),
+                expected="IPv4 or IPv6 over " + ", ".join(dict.fromkeys(LINK_TYPES.values())),
+            )
+
+    def _clock(self, frame: Frame, clock_ns: int) -> int:
+        """The frame's time, never before the last one's."""
+        summary = self.summary
+        if frame.time_ns is None:
+            summary.without_time += 1
+            return clock_ns
+        back_ns = clock_ns - frame.time_ns
+        if back_ns <= 0:
+            return frame.time_ns
+        if back_ns > BACKWARDS_NS_MAX:
+            raise CaptureError(
+                "the clock goes backwards",
+                where=f"{self.path}: packet {frame.number}, byte {frame.offset}",
+                found=f"{back_ns} ns before the packet before",
+                expected=f"at most {BACKWARDS_NS_MAX} ns",
+                hint="the clock was set while capturing, or files were joined: sort it with reordercap",
+            )
+        summary.backwards += 1
+        summary.backwards_max_ns = max(summary.backwards_max_ns, back_ns)
+        return clock_ns
+
+
+def read_capture(path: str | Path) -> CaptureReader:
+    """The IP packets of a pcap or pcapng file, in file order, in bounded memory.
+
+    Times never go backwards. Frames that hold no IP packet are left out and counted in ``.summary``. Raises
+    ``CaptureError`` for a damaged file, and at the end for a file without any IP packet.
+    """
+    return CaptureReader(path)
+
+
+def dissect(frame: Frame, time_ns: int) -> Packet | str:
+    """The packet in a frame, or the reason why there is none."""
+    data, link = frame.data, frame.link_type
+    outgoing = False
+    if link == 1:
+        if len(data) < 14:
+            return "truncated Ethernet header"
+        at, kind = ETH_HLEN, (data[12] << 8) | data[13]
+    elif link == 113:
+        if len(data) < 16:
+            return "truncated Linux cooked header"
+        at, kind, outgoing = 16, (data[14] << 8) | data[15], data[0] == 0 and data[1] == 4
+    elif link == 276:
+        if len(data) < 20:
+            return "truncated Linux cooked header"
+        at, kind, outgoing = 20, (data[0] << 8) | data[1], data[10] == 4
+    elif link in (0, 108):
+        if len(data) < 4:
+            return "truncated loopback header"
+        family = max(data[0], data[3])  # host byte order, whichever host it was
+        at, kind = 4, 0x0800 if family == 2 else 0x86DD if family in _AF_INET6 else 0
+    elif link in (12, 14, 101, 228, 229):
+        if not data:
+            return "truncated IP header"
+        at, kind = 0, {4: 0x0800, 6: 0x86DD}.get(data[0] >> 4, 0)
+    else:
+        return f"link type {link} is not supported"
+    link_len = at
+    while kind in _VLAN_TYPES:
+        if len(data) < at + 4:
+            return "truncated VLAN tag"
+        kind = (data[at + 2] << 8) | data[at + 3]
+        at += 4
+    if kind not in (0x0800, 0x86DD):
+        return "not IP: " + _ETHERTYPES.get(kind, f"type {kind:#06x}")
+    len_bytes = frame.original_len - link_len + ETH_HLEN
+    ip_len = max(frame.original_len - at, 0)
+    if kind == 0x0800:
+        return _ipv4(frame.number, time_ns, len_bytes, data, at, ip_len, outgoing)
+    return _ipv6(frame.number, time_ns, len_bytes, data, at, ip_len, outgoing)
+
+
+def _ipv4(
+    number: int, time_ns: int, len_bytes: int, data: bytes, at: int, ip_len: int, outgoing: bool
+) -> Packet | str:
+    if len(data) < at + 20:
+        return "truncated IPv4 header"
+    header_len = (data[at] & 15) * 4
+    if data[at] >> 4 != 4 or header_len < 20:
+        return "malformed IPv4 header"
+    total_len = (data[at + 2] << 8) | data[at + 3]
+    if 0 < total_len < ip_len:
+        ip_len = total_len  # the rest is Ethernet padding; 0 is a packet that segmentation offload made
+    fragment = (((data[at + 6] << 8) | data[at + 7]) & 0x3FFF) != 0
+    proto = data[at + 9]
+    src, dst = data[at + 12 : at + 16], data[at + 16 : at + 20]
+    return _transport(
+        number,
+        time_ns,
+        len_bytes,
+        data,
+        at + header_len,
+        ip_len - header_len,
+        proto,
+        src,
+        dst,
+        fragment,
+        outgoing,
+    )
+
+
+def _ipv6(
+    number: int, time_ns: int, len_bytes: int, data: bytes, at: int, ip_len: int, outgoing: bool
+) -> Packet | str:
+    if len(data) < at + 40:
+        return "truncated IPv6 header"
+    if data[at] >> 4 != 6:
+        return "malformed IPv6 header"
+    payload_len = (data[at + 4] << 8) | data[at + 5]
+    if 0 < payload_len < ip_len - 40:
+        ip_len = payload_len + 40
+    src, dst = data[at + 8 : at + 24], data[at + 24 : at + 40]
+    proto = data[at + 6]
+    end = at + ip_len
+    at += 40
+    fragment = False
+    for _ in range(EXTENSION_HEADERS_MAX):
+        if proto not in _EXTENSION_HEADERS and proto not in (_FRAGMENT, _AUTHENTICATION):
+            break
+        if len(data) < at + 8:
+            return "truncated IPv6 extension header"
+        if proto == _FRAGMENT:
+            fragment = fragment or ((data[at + 2] << 8) | data[at + 3]) & 0xFFF9 != 0
+            length = 8
+        else:
+            length = (data[at + 1] + 2) * 4 if proto == _AUTHENTICATION else (data[at + 1] + 1) * 8
+        proto = data[at]
+        at += length
+        if fragment:
+            break
+    else:
+        return "malformed IPv6 header"
+    return _transport(number, time_ns, len_bytes, data, at, end - at, proto, src, dst, fragment, outgoing)
+
+
+def _transport(
+    number: int,
+    time_ns: int,
+    len_bytes: int,
+    data: bytes,
+    at: int,
+    length: int,
+    proto: int,
+    src: bytes,
+    dst: bytes,
+    fragment: bool,
+    outgoing: bool,
+) -> Packet | str:
+    sport = dport = tcp_flags = seq = 0
+    payload = max(length, 0)
+    if not fragment and proto in _WITH_PORTS:
+        need = 14 if proto == TCP else 4
+        if len(data) < at + need:
+            return "truncated transport header"
+        sport, dport = struct.unpack_from("!HH", data, at)
+        if proto == TCP:
+            seq = struct.unpack_from("!I", data, at + 4)[0]
+            header_len = (data[at + 12] >> 4) * 4
+            if header_len < 20:
+                return "malformed TCP header"
+            tcp_flags = data[at + 13]
+            payload = max(length - header_len, 0)
+        elif proto == UDP:
+            payload = max(length - 8, 0)
+    return Packet(
+        number,
+        time_ns,
+        max(len_bytes, ETH_HLEN),
+        proto,
+        src,
+        dst,
+        sport,
+        dport,
+        fragment,
+        tcp_flags,
+        seq,
+        payload,
+        outgoing,
+    )

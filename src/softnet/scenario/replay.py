@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A capture as a traffic source: its flows, its sequence numbers, its clock at any speed."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from softnet.errors import CaptureError
+from softnet.scenario.columns import CHUNK, FLAG_FRAGMENT, FLAG_NO_MERGE, FLAG_PUSH, SourceChunk
+from softnet.scenario.fields import ms_to_ns
+from softnet.scenario.flows import FlowKey, FlowTable, flow_key, table_of_keys
+from softnet.scenario.packet import FIN, PSH, RST, SYN, TCP, URG, CaptureSummary, Packet, read_capture
+
+if TYPE_CHECKING:
+    from softnet.scenario.traffic_models import CaptureTraffic
+
+#: A capture up to this many packets is kept in memory (about 48 bytes each); a longer one is read again.
+PACKETS_KEPT_MAX: Final = 1_000_000
+
+_Row = tuple[int, int, int, int, int, int]
+
+
+class CaptureSource:
+    """The packets of a capture that arrive within a run.
+
+    The first pass, in the constructor, finds the flows. Memory follows the number of flows, and the packets up
+    to ``PACKETS_KEPT_MAX``. Raises ``CaptureError``.
+    """
+
+    def __init__(self, source: CaptureTraffic, path: Path, stop_ns: int) -> None:
+        self.source = source
+        self.path = path
+        self.start_ns = ms_to_ns(source.start_ms)
+        self.stop_ns = stop_ns
+        self.speed = Fraction(source.speed).limit_denominator(1_000_000)
+        self.local = frozenset(ipaddress.ip_address(text).packed for text in source.local_addresses)
+        self.summary = CaptureSummary()
+        self.elsewhere = 0
+        self._flow_of: dict[FlowKey, int] = {}
+        self._kept: list[SourceChunk] | None = []
+        self._period_ns = 0
+        self._first_pass()
+
+    @property
+    def flows(self) -> FlowTable:
+        return table_of_keys(list(self._flow_of))
+
+    def _first_pass(self) -> None:
+        count, last_ns = 0, self.start_ns
+        for chunk in self._read_once():
+            count += len(chunk)
+            last_ns = int(chunk.time_ns[-1])
+            if self._kept is not None:
+                self._kept.append(chunk)
+                if count > PACKETS_KEPT_MAX:
+                    self._kept = None
+        if not count:
+            raise CaptureError(
+                "no packet of the capture arrives",
+                where=str(self.path),
+                found=f"{self.elsewhere} packets, all to other addresses or outgoing",
+                expected="packets to " + (", ".join(self.source.local_addresses) or "this host"),
+                hint="set local_addresses to the receiving host's addresses",
+            )
+        # A repetition follows after a gap as long as the average one.
+        span_ns = last_ns - self.start_ns
+        self._period_ns = span_ns + max(span_ns // max(count - 1, 1), 1)
+
+    def chunks(self) -> Iterator[SourceChunk]:
+        """The packets in time order, as often as the scenario asks, before the end of the run."""
+        shift_ns = 0
+        while self.start_ns + shift_ns < self.stop_ns:
+            for chunk in self._kept if self._kept is not None else self._read_once():
+                moved = chunk if not shift_ns else _shifted(chunk, shift_ns)
+                inside = moved.until(self.stop_ns)
+                if len(inside):
+                    yield inside
+                if len(inside) < len(moved):
+                    return
+            if not self.source.loop:
+                return
+            shift_ns += self._period_ns
+
+    def _read_once(self) -> Iterator[SourceChunk]:
+        """One pass over the file, up to the end of the run."""
+        reader = read_capture(self.path)
+        self.summary = reader.summary
+        self.elsewhere = 0
+        next_seq: dict[int, int] = {}
+        rows: list[_Row] = []
+        first_ns: int | None = None
+        for packet in reader:
+            if packet.outgoing or (self.local and packet.dst not in self.local):
+                self.elsewhere += 1
+                continue
+            if first_ns is None:
+                first_ns = packet.time_ns
+            elapsed_ns = packet.time_ns - first_ns
+            time_ns = self.start_ns + elapsed_ns * self.speed.denominator // self.speed.numerator
+            if time_ns >= self.stop_ns:
+                break
+            flow = self._flow_of.setdefault(flow_key(packet), len(self._flow_of))
+            rows.append(_row(packet, time_ns, flow, next_seq))
+            if len(rows) == CHUNK:
+                yield _to_chunk(rows)
+                rows = []
+        if rows:
+            yield _to_chunk(rows)
+
+
+def _row(packet: Packet, time_ns: int, flow: int, next_seq: dict[int, int]) -> _Row:
+    flags = FLAG_FRAGMENT if packet.fragment else 0
+    seq_ok = 0
+    if packet.proto == TCP and not packet.fragment:
+        flags |= FLAG_PUSH if packet.tcp_flags & PSH else 0
+        flags |= FLAG_NO_MERGE if packet.tcp_flags & (SYN | FIN | RST | URG) else 0
+        seq_ok = int(next_seq.get(flow) == packet.seq)
+        used = packet.payload_bytes + bool(packet.tcp_flags & SYN) + bool(packet.tcp_flags & FIN)
+        next_seq[flow] = (packet.seq + used) & 0xFFFF_FFFF
+    return time_ns, flow, packet.len_bytes, flags, seq_ok, packet.payload_bytes
+
+
+def _to_chunk(rows: list[_Row]) -> SourceChunk:
+    columns = np.array(rows, dtype=np.int64).T
+    return SourceChunk(*(np.ascontiguousarray(column) for column in columns))
+
+
+def _shifted(chunk: SourceChunk, shift_ns: int) -> SourceChunk:
+    return SourceChunk(
+        chunk.time_ns + shift_ns, chunk.flow, chunk.len_bytes, chunk.flags, chunk.seq_ok, chunk.payload_bytes
+    )

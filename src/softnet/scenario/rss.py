@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Flow hashes: the card's Toeplitz hash, and the one that the kernel computes when the card gives none.
+
+The Toeplitz key is the one of Microsoft's RSS verification suite, which many drivers load by default; a driver
+that calls netdev_rss_key_fill() draws a random one at boot instead. The kernel's own hash is SipHash-2-4 with a
+key that is random at every boot (``hashrnd`` in net/core/flow_dissector.c): here it comes from the seed.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from softnet.units import mix
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TOEPLITZ_KEY: Final = bytes.fromhex(
+    "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"
+)
+#: Entries of the indirection table; 82599 and many others have 128.
+INDIRECTION_ENTRIES: Final = 128
+
+_KEY_STREAM: Final = 0x5349_5048  # draws of the boot-random key
+
+
+@functools.cache
+def _toeplitz_table() -> NDArray[np.uint32]:
+    """``table[position][byte]``: what one input byte adds to the hash. The key serves 36 bytes of input."""
+    key = int.from_bytes(TOEPLITZ_KEY, "big")
+    bits = len(TOEPLITZ_KEY) * 8
+    table = np.zeros((len(TOEPLITZ_KEY) - 4, 256), dtype=np.uint32)
+    for position in range(table.shape[0]):
+        windows = [(key >> (bits - 32 - position * 8 - bit)) & 0xFFFF_FFFF for bit in range(8)]
+        for byte in range(256):
+            value = 0
+            for bit in range(8):
+                if byte & (0x80 >> bit):
+                    value ^= windows[bit]
+            table[position, byte] = value
+    return table
+
+
+def toeplitz(data: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """The Toeplitz hash of each row of ``data`` (rows, bytes): source, destination, source port, destination port."""
+    table = _toeplitz_table()
+    out = np.zeros(data.shape[0], dtype=np.uint32)
+    for position in range(data.shape[1]):
+        out ^= table[position][data[:, position]]
+    return out
+
+
+def indirection(queues: int) -> NDArray[np.int64]:
+    """The default table: entry i leads to queue i modulo queues (ethtool_rxfh_indir_default())."""
+    return np.arange(INDIRECTION_ENTRIES, dtype=np.int64) % queues
+
+
+def siphash24(key: tuple[int, int], words: NDArray[np.uint64], length: int) -> NDArray[np.uint64]:
+    """SipHash-2-4 of each row of ``words`` (rows, 64-bit little-endian words), ``length`` bytes each.
+
+    The rows hold ``length // 8`` whole words and one more with the remaining bytes, zero-padded.
+    """
+    k0, k1 = np.uint64(key[0]), np.uint64(key[1])
+    rows = words.shape[0]
+    v = [
+        np.full(rows, np.uint64(0x736F6D6570736575) ^ k0),
+        np.full(rows, np.uint64(0x646F72616E646F6D) ^ k1),
+        np.full(rows, np.uint64(0x6C7967656E657261) ^ k0),
+        np.full(rows, np.uint64(0x7465646279746573) ^ k1),
+    ]
+    last = words.shape[1] - 1
+    for column in range(words.shape[1]):
+        word = words[:, column]
+        if column == last:
+            word = word | np.uint64((length & 0xFF) << 56)
+        v[3] = v[3] ^ word
+        _sip_rounds(v, 2)
+        v[0] = v[0] ^ word
+    v[2] = v[2] ^ np.uint64(0xFF)
+    _sip_rounds(v, 4)
+    return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
+def _rotate(x: NDArray[np.uint64], by: int) -> NDArray[np.uint64]:
+    return (x << np.uint64(by)) | (x >> np.uint64(64 - by))
+
+
+def _sip_rounds(v: list[NDArray[np.uint64]], count: int) -> None:
+    for _ in range(count):
+        v[0] = v[0] + v[1]
+        v[1] = _rotate(v[1], 13) ^ v[0]
+        v[0] = _rotate(v[0], 32)
+        v[2] = v[2] + v[3]
+        v[3] = _rotate(v[3], 16) ^ v[2]
+        v[0] = v[0] + v[3]
+        v[3] = _rotate(v[3], 21) ^ v[0]
+        v[2] = v[2] + v[1]
+        v[1] = _rotate(v[1], 17) ^ v[2]
+        v[2] = _rotate(v[2], 32)
+
+
+def boot_key(seed: int) -> tuple[int, int]:
+    """The 128-bit key that stands for the kernel's boot-random one."""
+    draws = [mix(seed, _KEY_STREAM, counter) for counter in range(4)]
+    return draws[0] | draws[1] << 32, draws[2] | draws[3] << 32
+
+
+def software_hash(
+    seed: int,
+    proto: NDArray[np.int64],
+    src: NDArray[np.uint8],
+    dst: NDArray[np.uint8],
+    sport: NDArray[np.int64],
+    dport: NDArray[np.int64],
+) -> NDArray[np.uint32]:
+    """``skb_get_hash()`` of flows, never 0 and equal for both directions of a flow.
+
+    ``src`` and ``dst`` are (rows, 16): IPv4 addresses stand in the first four bytes. As in
+    __flow_hash_consistentify() the addresses are put in order, and so, apart from them, are the ports.
+    """
+
+    def big_endian_words(address: NDArray[np.uint8]) -> NDArray[np.uint64]:
+        return np.ascontiguousarray(address).view(">u8").astype(np.uint64)
+
+    a, b = big_endian_words(src), big_endian_words(dst)
+    swap = (b[:, 0] < a[:, 0]) | ((b[:, 0] == a[:, 0]) & (b[:, 1] < a[:, 1]))
+    first = np.where(swap[:, None], b, a)
+    second = np.where(swap[:, None], a, b)
+    ports = (np.minimum(sport, dport) << 16) | np.maximum(sport, dport) | (proto << 32)
+    words = np.concatenate([first, second, ports.astype(np.uint64)[:, None]], axis=1)
+    hashed = (siphash24(boot_key(seed), words, 39) & np.uint64(0xFFFF_FFFF)).astype(np.uint32)
+    return np.where(hashed == 0, np.uint32(1), hashed).astype(np.uint32)
