@@ -37,6 +37,8 @@ class LazyGroup(click.Group):
         return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
         if cmd_name not in self.list_commands(ctx):
             return None
         module = importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
@@ -45,14 +47,19 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, _first_docstring_line(name)) for name in self.list_commands(ctx)]
+        rows = [(name, self._summary(name)) for name in self.list_commands(ctx)]
         if rows:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
 
+    def _summary(self, cmd_name: str) -> str:
+        """What the list of commands says about one, without importing it."""
+        if cmd_name in self.commands:
+            return self.commands[cmd_name].get_short_help_str(limit=80)
+        return _first_docstring_line(cmd_name)
+
 
 def _first_docstring_line(cmd_name: str) -> str:
-    """What the list of commands says about one, without importing it."""
     stem = cmd_name.replace("-", "_")
     path = _COMMANDS_DIR / f"{stem}.py"
     if not path.exists():
