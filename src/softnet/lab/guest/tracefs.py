@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest's side of tracing: kprobes, tracepoints, and the ring buffers' raw pages.
+
+The pages are sent as they are, because formatting them as text in an emulated guest takes longer than the
+experiment; softnet/lab/ringbuffer.py decodes them on the host.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+
+ROOT = "/sys/kernel/tracing"
+
+
+def put(path: str, text: str, flags: int = os.O_WRONLY) -> None:
+    """Write one tracefs file. os.open and not open(): tracefs refuses the seek that mode "a" does."""
+    fd = os.open(f"{ROOT}/{path}", flags)
+    try:
+        os.write(fd, text.encode())
+    except OSError as error:
+        raise OSError(f"writing {text!r} to {path}: {error.strerror}") from error
+    finally:
+        os.close(fd)
+
+
+def get(path: str) -> bytes:
+    with open(f"{ROOT}/{path}", "rb") as stream:
+        return stream.read()
+
+
+class Tracer:
+    """The events of one experiment. ``stop`` ends recording, ``send`` brings the buffers home."""
+
+    def __init__(self, plan: dict) -> None:
+        self.refused: dict[str, str] = {}
+        self.enabled: list[str] = []
+        self.wanted = bool(plan["events"] or plan["kprobes"])
+        if not self.wanted:
+            return
+        put("tracing_on", "0")
+        put("trace_clock", plan["clock"])
+        put("buffer_size_kb", str(plan["buffer_kb"]))
+        put("options/overwrite", "0")
+        for name, definition in plan["kprobes"]:
+            try:
+                put("kprobe_events", definition + "\n", os.O_WRONLY | os.O_APPEND)
+            except OSError as error:
+                self.refused[name] = str(error)
+                continue
+            self._enable(f"softnet/{name}", "")
+        for name, condition in plan["events"]:
+            self._enable(name, condition)
+
+    def _enable(self, name: str, condition: str) -> None:
+        try:
+            if condition:
+                put(f"events/{name}/filter", condition)
+            put(f"events/{name}/enable", "1")
+        except OSError as error:
+            self.refused[name.split("/", 1)[1]] = str(error)
+            return
+        self.enabled.append(name)
+
+    def start(self) -> None:
+        if self.wanted:
+            put("tracing_on", "1")
+
+    def stop(self) -> None:
+        if self.wanted:
+            put("tracing_on", "0")
+
+    def mark(self, text: str) -> None:
+        """A line of our own among the events."""
+        if self.wanted:
+            put("trace_marker", text)
+
+    def send(self, channel) -> dict:
+        """Send formats and pages; the dictionary says what was refused and what was lost."""
+        lost = {}
+        if not self.wanted:
+            return {"refused": self.refused, "lost": lost, "page_bytes": 0}
+        for name in [*self.enabled, "ftrace/print"]:
+            channel.blob(f"format/{name}", get(f"events/{name}/format"))
+        page_bytes = _page_bytes()
+        for cpu in range(os.sysconf("SC_NPROCESSORS_CONF")):
+            folder = f"per_cpu/cpu{cpu}"
+            if not os.path.isdir(f"{ROOT}/{folder}"):
+                continue
+            for line in get(f"{folder}/stats").decode().splitlines():
+                key, _, value = line.partition(":")
+                if key in ("overrun", "commit overrun", "dropped events") and int(value):
+                    lost[f"cpu{cpu} {key}"] = int(value)
+            channel.blob(f"pages/{cpu}", _pages(f"{ROOT}/{folder}/trace_pipe_raw", page_bytes))
+        return {"refused": self.refused, "lost": lost, "page_bytes": page_bytes}
+
+
+def _page_bytes() -> int:
+    """The size of a sub-buffer: what follows the header fields, and the header's 16 bytes."""
+    for line in get("events/header_page").decode().splitlines():
+        if "data;" in line:
+            words = dict(part.strip().split(":") for part in line.split(";") if ":" in part and "field" not in part)
+            return int(words["offset"]) + int(words["size"])
+    raise OSError("events/header_page has no data field")
+
+
+def _pages(path: str, page_bytes: int) -> bytes:
+    pieces = []
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        while True:
+            try:
+                page = os.read(fd, page_bytes)
+            except BlockingIOError:
+                break
+            if not page:
+                break
+            pieces.append(page + b"\0" * (page_bytes - len(page)))
+            if struct.unpack_from("<Q", page, 8)[0] == 0:
+                break
+    finally:
+        os.close(fd)
+    return b"".join(pieces)
+
+
+def send_facts(plan: dict, channel) -> dict:
+    """What the host needs to know of a kernel once: its types (BTF) and the addresses of some symbols."""
+    with open("/sys/kernel/btf/vmlinux", "rb") as stream:
+        channel.blob("btf", stream.read())
+    pattern = f" ({'|'.join(plan['symbols'])})$"
+    found = subprocess.run(
+        ["/bin/busybox", "grep", "-E", pattern, "/proc/kallsyms"], capture_output=True, check=False
+    )
+    channel.blob("symbols", found.stdout)
+    events = [name for name in plan["events"] if os.path.isdir(f"{ROOT}/events/{name}")]
+    return {"events": events}
