@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Linking for CPython: a program's functions become plain Python functions over one flat list of words.
+
+References are small objects whose attributes read and write that list; each access does what its field's kind says:
+an interaction point, the price of the cache line, the check of the lock. A function's text is rewritten in three places only, and
+keeps its file and line numbers, so a debugger stops in the kernel function itself:
+
+* the place argument of an intrinsic, ``cmpxchg(p.f, …)``, becomes object and field name, as ``&p->f`` in C;
+* ``hw.field`` and ``mem(address)`` of machine functions become direct accesses;
+* ``BUG_ON`` and ``WARN_ON_ONCE`` are told their line.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Callable, MutableSequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from softnet.errors import SoftnetError
+from softnet.lang.declare import EMBED, GUARDED, HW, PERCPU, SHARED
+from softnet.lang.intrinsics import BARRIERS, PLACE_INTRINSICS, PLACE_SECOND
+from softnet.lang.layout import ENGINE_BASE, ENGINE_STRUCT, Layout
+from softnet.lang.program import FieldDef, FunctionDef, Program, StructDef, parse_file
+
+Words = MutableSequence[int]
+
+
+class KernelStop(Exception):
+    """The run must stop inside a kernel function: BUG_ON, a broken lock rule, an index out of range."""
+
+    def __init__(self, message: str, where: str) -> None:
+        super().__init__(message, where)
+        self.message = message
+        self.where = where
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+class Ref:
+    """A reference to a structure in memory: compared by identity, one object per address and type."""
+
+    __slots__ = ("a",)
+    _name = ""
+    _off: dict[str, int] = {}
+    _conv: dict[str, Callable[[int], Any]] = {}
+    _base = 0
+    _stride = 0
+    _count = 0
+
+    def __init__(self, a: int) -> None:
+        self.a = a
+
+    def __repr__(self) -> str:
+        return f"<{self._name} at {self.a:#x}>"
+
+
+@dataclass
+class Linked:
+    """A linked program: ``kfuncs`` and ``hwfuncs`` namespaces by name, reference classes, function numbers."""
+
+    kernel: dict[str, Any]
+    machine: dict[str, Any]
+    structs: dict[str, type[Ref]]
+    function_ids: dict[str, int]
+    functions: list[Any] = field(default_factory=list)
+    suspend: list[Callable[[], None]] = field(default_factory=list)
+    """One element: what suspend() calls; the engine replaces it by a switch to its loop."""
+
+
+class _Rewrite(ast.NodeTransformer):
+    """The three rewrites."""
+
+    def __init__(self, engine: StructDef, machine: bool) -> None:
+        self.engine = engine
+        self.machine = machine
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if isinstance(node.value, ast.Name) and node.value.id == "hw" and node.attr in self.engine.fields:
+            address = ENGINE_BASE + self.engine.fields[node.attr].offset
+            new = ast.Subscript(ast.Name("S", ast.Load()), ast.Constant(address), node.ctx)
+            return ast.fix_missing_locations(ast.copy_location(new, node))
+        self.generic_visit(node)
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        call = node.value
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "mem_set":
+            address, value = (self.visit(a) for a in call.args)
+            target = ast.Subscript(ast.Name("S", ast.Load()), address, ast.Store())
+            return ast.fix_missing_locations(ast.copy_location(ast.Assign([target], value), node))
+        self.generic_visit(node)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name == "mem":
+            new = ast.Subscript(ast.Name("S", ast.Load()), self.visit(node.args[0]), ast.Load())
+            return ast.fix_missing_locations(ast.copy_location(new, node))
+        at = 0 if name in PLACE_INTRINSICS else 1 if name in PLACE_SECOND else -1
+        args: list[ast.expr] = []
+        for i, arg in enumerate(node.args):
+            if i == at and isinstance(arg, ast.Attribute):
+                args += [self.visit(arg.value), ast.Constant(arg.attr)]
+            elif i == at and isinstance(arg, ast.Subscript):
+                args += [self.visit(arg.value), self.visit(arg.slice)]
+            else:
+                args.append(self.visit(arg))
+        if name in ("BUG_ON", "WARN_ON_ONCE", "lockdep_assert_held"):
+            args.append(ast.Constant(node.lineno))
+        if not isinstance(node.func, ast.Name):
+            node.func = self.visit(node.func)
+        node.args = args
+        return ast.fix_missing_locations(node)
+
+
+def find_function(definition: FunctionDef) -> ast.FunctionDef:
+    """The function's tree in its whole file, positions being the file's."""
+    for node in ast.walk(parse_file(definition.file)):
+        if isinstance(node, ast.FunctionDef) and node.name == definition.name:
+            first = node.decorator_list[0].lineno if node.decorator_list else node.lineno
+            if first == definition.line:
+                return node
+    raise SoftnetError(
+        "source of a kernel function not found",
+        where=definition.file,
+        found=definition.name,
+        expected="a def at the recorded line",
+        hint="keep the function in a file, not in a string",
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _compiled(file: str, name: str, line: int, machine: bool, engine_key: tuple[tuple[str, int], ...]) -> Any:
+    import copy
+
+    stub = FunctionDef(name, "", lambda: None, "", file, line)
+    node = copy.deepcopy(find_function(stub))
+    node.decorator_list = []
+    node.returns = None
+    for argument in node.args.args:
+        argument.annotation = None
+    fields = {n: FieldDef(n, "int", HW, 0, "", 1, 0, "", offset) for n, offset in engine_key}
+    tree = ast.Module(
+        [_Rewrite(StructDef(ENGINE_STRUCT, fields, ""), machine).visit(_strip_annotations(node))], []
+    )
+    return compile(ast.fix_missing_locations(tree), file, "exec", dont_inherit=True)
+
+
+def _strip_annotations(node: ast.FunctionDef) -> ast.FunctionDef:
+    class Strip(ast.NodeTransformer):
+        def visit_AnnAssign(self, inner: ast.AnnAssign) -> ast.AST:
+            value = inner.value if inner.value is not None else ast.Constant(None)
+            return ast.copy_location(ast.Assign([inner.target], value), inner)
+
+    return Strip().visit(node)  # type: ignore[no-any-return]
+
+
+def _accessors(f: FieldDef, checks: bool) -> list[str]:
+    """The source of a field's property; S is memory, S[NOW] > S[LIM] means that others act first."""
+    if f.kind == EMBED:
+        if f.count == 1:
+            return [f"    {f.name} = property(lambda self: at_{f.type}(self.a + {f.offset}))"]
+        return [
+            f"    {f.name} = property(lambda self: Items(at_{f.type}, self.a + {f.offset}, "
+            f"{f.count}, size_of[{f.type!r}]))"
+        ]
+    wait = "        if S[NOW] > S[LIM]: suspend()" if f.kind in (SHARED, PERCPU) else ""
+    guard = f"        guard(self, {f.guard!r}, {f.name!r})" if checks and f.kind == GUARDED else ""
+    if f.count != 1:
+        line = f.kind != HW
+        return [
+            f"    {f.name} = property(lambda self: Array(self.a + {f.offset}, {f.count}, {bool(wait)}, {line}, "
+            f"at_{f.type if f.is_ref else 'int'}))"
+        ]
+    if f.is_ref:
+        back, enc = f"at_{f.type}(S[self.a + {f.offset}])", "0 if v is None else v.a"
+    elif f.type == "fnptr":
+        back, enc = f"functions[S[self.a + {f.offset}]]", "0 if v is None else function_ids[v.__name__]"
+    else:
+        back, enc = f"S[self.a + {f.offset}]", "int(v)" if f.type == "bool" else "v"
+    read = "" if f.kind == HW else f"        line_read(self.a + {f.offset})"
+    write = "" if f.kind == HW else f"        line_write(self.a + {f.offset})"
+    return [
+        "    def _get(self):", *filter(None, (wait, guard, read)), f"        return {back}",
+        "    def _set(self, v):", *filter(None, (wait, guard, write)), f"        S[self.a + {f.offset}] = {enc}",
+        f"    {f.name} = property(_get, _set)",
+    ]  # fmt: skip
+
+
+@functools.lru_cache(maxsize=64)
+def _class_code(key: tuple[Any, ...]) -> Any:
+    return compile("\n".join(key[0]), "<softnet structures>", "exec")
+
+
+def _class_source(layout: Layout, checks: bool) -> tuple[str, ...]:
+    lines = ["def at_int(v):", "    return v"]
+    for name, struct in layout.structs.items():
+        lines += [f"class {name}(Ref):", "    __slots__ = ()", f"    _name = {name!r}"]
+        for f in struct.fields.values():
+            lines += _accessors(f, checks)
+        table = layout.tables.get(name)
+        if table is not None:
+            lines += [f"    _base, _stride, _count = {table.base}, {table.stride}, {table.count}"]
+        lines += [
+            f"cache_{name} = {{}}",
+            f"def at_{name}(a):",
+            "    if a == 0: return None",
+            f"    r = cache_{name}.get(a)",
+            f"    if r is None: r = cache_{name}[a] = {name}(a)",
+            "    return r",
+        ]
+    return tuple(lines)
+
+
+def link(
+    program: Program,
+    layout: Layout,
+    memory: Words,
+    costs: dict[str, int],
+    events: dict[str, int],
+    record: Callable[[int, int, int, int], None],
+    *,
+    checks: bool = False,
+) -> Linked:
+    """Link ``program`` over ``memory``.
+
+    ``costs`` maps a cost's name to its row, ``events`` an event's name to its number; ``record(event, a, b, c)`` takes the
+    events that are traced. ``checks`` turns the lock check of guarded fields on.
+    """
+    from softnet.lang.pyruntime import Runtime
+
+    names = sorted(program.functions)
+    function_ids = {name: i + 1 for i, name in enumerate(names)}
+    engine = layout.structs[ENGINE_STRUCT]
+    runtime = Runtime(memory, engine, costs, events, record, function_ids)
+    space: dict[str, Any] = {
+        "Ref": Ref, "S": memory, "NOW": runtime.NOW, "LIM": runtime.LIM, "suspend": runtime.suspend, "guard": runtime.guard,
+        "Array": runtime.array_class(), "Items": runtime.items_class(), "functions": runtime.functions,
+        "function_ids": function_ids, "size_of": {n: s.size for n, s in layout.structs.items()},
+    }  # fmt: skip
+    exec(_class_code((_class_source(layout, checks),)), space)  # noqa: S102 - our own generated text
+    structs: dict[str, type[Ref]] = {}
+    for name, struct in layout.structs.items():
+        cls = space[name]
+        cls._off = {f.name: f.offset for f in struct.fields.values()}
+        cls._conv = {f.name: space[f"at_{f.type}"] for f in struct.fields.values() if f.is_ref}
+        structs[name] = cls
+    runtime.at = {name: space[f"at_{name}"] for name in structs}
+    machine = _namespace(program, runtime, structs, machine=True)
+    kernel = _namespace(program, runtime, structs, machine=False)
+    engine_key = tuple((f.name, f.offset) for f in engine.fields.values())
+    functions: list[Any] = [None] * (len(names) + 1)
+    for name in names:
+        definition = program.functions[name]
+        into = machine if definition.kind == "hwfunc" else kernel
+        exec(_compiled(definition.file, name, definition.line, definition.kind == "hwfunc", engine_key), into)  # noqa: S102
+        made = into[name]
+        made.__doc__ = definition.function.__doc__
+        if definition.kind == "hwfunc":
+            kernel[name] = runtime.interaction(made)
+        functions[function_ids[name]] = kernel[name]
+    runtime.functions[:] = functions
+    space["line_read"], space["line_write"] = machine["line_read"], machine["line_write"]
+    runtime.bind(machine)
+    return Linked(kernel, machine, structs, function_ids, functions, runtime.switch)
+
+
+def _namespace(
+    program: Program, runtime: Any, structs: dict[str, type[Ref]], *, machine: bool
+) -> dict[str, Any]:
+    space: dict[str, Any] = {
+        "S": runtime.S,
+        "__name__": "softnet.linked.machine" if machine else "softnet.linked.kernel",
+    }
+    space.update(program.constants)
+    space.update(structs)
+    space.update(runtime.intrinsics(machine=machine))
+    for name in BARRIERS:
+        space[name] = lambda: None
+    return space

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The intrinsics' meaning under CPython, over one flat list of words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from softnet.lang.layout import ENGINE_BASE
+from softnet.lang.program import StructDef
+
+
+class Runtime:
+    """The words of one image and what the intrinsics do with them."""
+
+    def __init__(
+        self,
+        memory: Any,
+        engine: StructDef,
+        costs: dict[str, int],
+        events: dict[str, int],
+        record: Callable[[int, int, int, int], None],
+        function_ids: dict[str, int],
+    ) -> None:
+        self.S = memory
+        off = {name: ENGINE_BASE + f.offset for name, f in engine.fields.items()}
+        self.off = off
+        self.NOW, self.LIM, self.CPU = off["now"], off["lim"], off["cpu"]
+        self.costs, self.events, self.record = costs, events, record
+        self.function_ids = function_ids
+        self.functions: list[Any] = []
+        self.at: dict[str, Callable[[int], Any]] = {}
+        self.switch: list[Callable[[], None]] = [_no_engine]
+        self.nr_events = len(events)
+        self.machine: dict[str, Any] = {}
+
+    def bind(self, machine: dict[str, Any]) -> None:
+        """The machine functions that intrinsics call, known once the program is linked."""
+        self.machine.update(machine)
+        self.line_read, self.line_write = machine["line_read"], machine["line_write"]
+        self.cost_ns, self.hist_record, self.assert_held = (
+            machine["cost_ns"],
+            machine["hist_record"],
+            machine["assert_held"],
+        )
+        self.lock_is_held = machine["lock_is_held"]
+
+    def suspend(self) -> None:
+        """Give way to the event loop."""
+        self.switch[0]()
+
+    def interaction(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A machine function as kernel functions call it: an interaction point first."""
+        S, NOW, LIM, switch = self.S, self.NOW, self.LIM, self.switch
+
+        def call(*args: Any) -> Any:
+            if S[NOW] > S[LIM]:
+                switch[0]()
+            return function(*args)
+
+        call.__name__ = function.__name__
+        call.__doc__ = function.__doc__
+        return call
+
+    def guard(self, ref: Any, lock: str, name: str) -> None:
+        """A guarded field is touched: its lock must be held by this context."""
+        from softnet.lang.pylink import KernelStop
+
+        if self.S[self.off["running"]] == 0:
+            return
+        held = getattr(ref, lock)
+        held = held.lock if hasattr(type(held), "lock") else held
+        if not self.lock_is_held(held):
+            raise KernelStop(f"{type(ref)._name}.{name} touched without {lock}", _caller(3))
+
+    def array_class(self) -> type:
+        """Arrays inside structures, bounds-checked."""
+        S, NOW, LIM, runtime = self.S, self.NOW, self.LIM, self
+
+        class Array:
+            __slots__ = ("a", "back", "line", "n", "wait")
+
+            def __init__(self, a: int, n: int, wait: bool, line: bool, back: Callable[[int], Any]) -> None:
+                self.a, self.n, self.wait, self.line, self.back = a, n, wait, line, back
+
+            def __getitem__(self, i: int) -> Any:
+                if not 0 <= i < self.n:
+                    _out_of_range(i, self.n)
+                if self.wait and S[NOW] > S[LIM]:
+                    runtime.switch[0]()
+                if self.line:
+                    runtime.line_read(self.a + i)
+                return self.back(S[self.a + i])
+
+            def __setitem__(self, i: int, value: Any) -> None:
+                if not 0 <= i < self.n:
+                    _out_of_range(i, self.n)
+                if self.wait and S[NOW] > S[LIM]:
+                    runtime.switch[0]()
+                if self.line:
+                    runtime.line_write(self.a + i)
+                S[self.a + i] = _encode(value)
+
+        return Array
+
+    def items_class(self) -> type:
+        """Arrays of structures inside structures."""
+
+        class Items:
+            __slots__ = ("a", "at", "n", "size")
+
+            def __init__(self, at: Callable[[int], Any], a: int, n: int, size: int) -> None:
+                self.at, self.a, self.n, self.size = at, a, n, size
+
+            def __getitem__(self, i: int) -> Any:
+                if not 0 <= i < self.n:
+                    _out_of_range(i, self.n)
+                return self.at(self.a + i * self.size)
+
+        return Items
+
+    def intrinsics(self, *, machine: bool) -> dict[str, Any]:
+        """Every intrinsic by name; in machine functions none is an interaction point."""
+        out = self._memory()
+        out.update(self._places())
+        out.update(self._time(machine))
+        return out
+
+    def _memory(self) -> dict[str, Any]:
+        S, CPU = self.S, self.CPU
+        runtime = self
+
+        def container_of(ref: Any, struct: Any, name: str) -> Any:
+            return runtime.at[struct._name](ref.a - struct._off[name])
+
+        def table(struct: Any, index: int) -> Any:
+            if not 0 <= index < struct._count:
+                _out_of_range(index, struct._count)
+            return runtime.at[struct._name](struct._base + index * struct._stride)
+
+        def this_cpu_ptr(struct: Any) -> Any:
+            return runtime.at[struct._name](struct._base + S[CPU] * struct._stride)
+
+        def index_of(ref: Any) -> int:
+            return int((ref.a - type(ref)._base) // type(ref)._stride)
+
+        return {
+            "container_of": container_of, "table": table, "per_cpu": table, "this_cpu_ptr": this_cpu_ptr,
+            "table_len": lambda struct: struct._count, "index_of": index_of,
+            "address_of": lambda ref: 0 if ref is None else ref.a,
+            "ref_at": lambda struct, a: runtime.at[struct._name](a),
+            "smp_processor_id": lambda: S[CPU], "raw_smp_processor_id": lambda: S[CPU],
+            "min": min, "max": max, "bool": bool, "range": range, "fls": int.bit_length,
+            "IS_ENABLED": bool, "likely": bool, "unlikely": bool, "suspend": runtime.suspend,
+        }  # fmt: skip
+
+    def _places(self) -> dict[str, Any]:
+        S, NOW, LIM, off, switch = self.S, self.NOW, self.LIM, self.off, self.switch
+        runtime = self
+
+        def place(p: Any, f: Any) -> int:
+            if S[NOW] > S[LIM]:
+                switch[0]()
+            return int(p.a + (f if isinstance(f, int) else p._off[f]))
+
+        def load(p: Any, f: Any) -> Any:
+            a = place(p, f)
+            runtime.line_read(a)
+            back = None if isinstance(f, int) else p._conv.get(f)
+            return S[a] if back is None else back(S[a])
+
+        def store(p: Any, f: Any, v: Any) -> None:
+            a = place(p, f)
+            runtime.line_write(a)
+            S[a] = _encode(v)
+
+        def rmw(p: Any, f: Any, change: Callable[[int], int]) -> int:
+            a = place(p, f)
+            runtime.line_write(a)
+            S[NOW] += S[off["cost_atomic"]]
+            old = int(S[a])
+            S[a] = change(old)
+            return old
+
+        def back(p: Any, f: Any, value: int) -> Any:
+            convert = None if isinstance(f, int) else p._conv.get(f)
+            return value if convert is None else convert(value)
+
+        def cmpxchg(p: Any, f: Any, old: Any, new: Any) -> Any:
+            was = rmw(p, f, lambda v: _encode(new) if v == _encode(old) else v)
+            return back(p, f, was)
+
+        def plain_test_and_set(nr: int, p: Any, f: Any) -> bool:
+            value = load(p, f)
+            store(p, f, value | 1 << nr)
+            return bool(value >> nr & 1)
+
+        return {
+            "READ_ONCE": load, "WRITE_ONCE": store, "data_race": load, "smp_load_acquire": load,
+            "smp_store_release": store, "cmpxchg": cmpxchg,
+            "xchg": lambda p, f, new: back(p, f, rmw(p, f, lambda v: _encode(new))),
+            "atomic_read": load, "atomic_set": store,
+            "atomic_inc": lambda p, f: (rmw(p, f, lambda v: v + 1), None)[1],
+            "atomic_dec": lambda p, f: (rmw(p, f, lambda v: v - 1), None)[1],
+            "atomic_add": lambda n, p, f: (rmw(p, f, lambda v: v + n), None)[1],
+            "atomic_inc_return": lambda p, f: rmw(p, f, lambda v: v + 1) + 1,
+            "atomic_dec_and_test": lambda p, f: rmw(p, f, lambda v: v - 1) == 1,
+            "test_bit": lambda nr, p, f: bool(load(p, f) >> nr & 1),
+            "set_bit": lambda nr, p, f: (rmw(p, f, lambda v: v | 1 << nr), None)[1],
+            "clear_bit": lambda nr, p, f: (rmw(p, f, lambda v: v & ~(1 << nr)), None)[1],
+            "test_and_set_bit": lambda nr, p, f: bool(rmw(p, f, lambda v: v | 1 << nr) >> nr & 1),
+            "test_and_clear_bit": lambda nr, p, f: bool(rmw(p, f, lambda v: v & ~(1 << nr)) >> nr & 1),
+            "__set_bit": lambda nr, p, f: store(p, f, load(p, f) | 1 << nr),
+            "__clear_bit": lambda nr, p, f: store(p, f, load(p, f) & ~(1 << nr)),
+            "__test_and_set_bit": plain_test_and_set,
+        }  # fmt: skip
+
+    def _time(self, machine: bool) -> dict[str, Any]:
+        S, NOW, LIM, CPU, off, switch = self.S, self.NOW, self.LIM, self.CPU, self.off, self.switch
+        runtime, costs, events, nr_events, record = self, self.costs, self.events, self.nr_events, self.record
+        count_base, trace_mask, running = off["count_base"], off["trace_mask"], off["running"]
+
+        def work(name: str) -> None:
+            S[NOW] += runtime.cost_ns(costs[name])
+
+        def work_bytes(name: str, n: int) -> None:
+            S[NOW] += runtime.cost_ns(costs[name]) * n // 1000
+
+        def work_ns(ns: int) -> None:
+            S[NOW] += ns
+
+        def trace(name: str, a: Any = 0, b: Any = 0, c: Any = 0) -> None:
+            if not machine and S[NOW] > S[LIM]:
+                switch[0]()
+            event = events[name]
+            S[S[count_base] + S[CPU] * nr_events + event] += 1
+            if S[trace_mask] >> event & 1:
+                record(event, _encode(a), _encode(b), _encode(c))
+
+        def hist_add(index: int, ns: int) -> None:
+            runtime.hist_record(index, ns)
+
+        def bug_on(condition: Any, line: int) -> None:
+            if condition:
+                from softnet.lang.pylink import KernelStop
+
+                raise KernelStop("BUG_ON: the condition holds", _caller(2))
+
+        def warn_on_once(condition: Any, line: int) -> bool:
+            if condition:
+                trace("warn_on_once", line)
+            return bool(condition)
+
+        def lockdep_assert_held(lock: Any, line: int) -> None:
+            lock = lock.lock if hasattr(type(lock), "lock") else lock
+            if S[running] and not runtime.lock_is_held(lock):
+                from softnet.lang.pylink import KernelStop
+
+                raise KernelStop("lockdep_assert_held: the lock is not held", _caller(2))
+
+        return {
+            "work": work, "work_bytes": work_bytes, "work_ns": work_ns, "trace": trace, "hist_add": hist_add,
+            "BUG_ON": bug_on, "WARN_ON_ONCE": warn_on_once, "lockdep_assert_held": lockdep_assert_held,
+        }  # fmt: skip
+
+
+def _encode(value: Any) -> int:
+    if isinstance(value, int):
+        return int(value)
+    return 0 if value is None else int(value.a)
+
+
+def _caller(depth: int) -> str:
+    import sys
+
+    frame = sys._getframe(depth)
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}: in {frame.f_code.co_name}()"
+
+
+def _out_of_range(index: int, count: int) -> None:
+    from softnet.lang.pylink import KernelStop
+
+    raise KernelStop(f"index {index} is outside 0..{count - 1}", _caller(3))
+
+
+def _no_engine() -> None:
+    from softnet.lang.pylink import KernelStop
+
+    raise KernelStop("a kernel function waits, but no engine runs it", _caller(3))

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The oracle inside the model: counter-based integer hashes, one stream per CPU, and costs drawn from the table.
+
+Products stay below 2**63, so that every engine computes the same with 64-bit integers. The mixing function is that of units.mix().
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import hwfunc
+from softnet.lang.intrinsics import mem, table
+
+if TYPE_CHECKING:
+    from softnet.machine.globals import hw
+    from softnet.machine.state import cpu_hw
+
+
+@hwfunc
+def mix32(value: int) -> int:
+    """A 32-bit integer hash."""
+    x = value & 0xFFFFFFFF
+    x = x ^ (x >> 16)
+    x = (x * 0x7FEB352D) & 0xFFFFFFFF
+    x = x ^ (x >> 15)
+    x = (x * 0x045D9F3B) & 0xFFFFFFFF
+    return x ^ (x >> 16)
+
+
+@hwfunc
+def rnd(stream: int, n: int) -> int:
+    """The next number below ``n`` (at most 2**31) of this CPU's ``stream``."""
+    c = table(cpu_hw, hw.cpu)
+    c.rnd_count += 1
+    x = mix32(hw.seed + (stream << 20) + (hw.cpu << 8))
+    x = mix32(x ^ c.rnd_count)
+    return x * n >> 32
+
+
+@hwfunc
+def cost_ns(index: int) -> int:
+    """A row of the cost table, drawn evenly from base - spread to base + spread (spread in thousandths of base)."""
+    base = mem(hw.cost_base + 2 * index)
+    spread = mem(hw.cost_base + 2 * index + 1)
+    if spread == 0:
+        return base
+    half = base * spread // 1000
+    return base - half + rnd(1, 2 * half + 1)

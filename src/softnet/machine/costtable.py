@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Cost tables: named costs in nanoseconds, each with its spread, provenance and source.
+
+A table is a TOML file with ``name``, ``about`` and rows in the sections ``[machine.NAME]`` and ``[kernel.NAME]``. A user's
+table may name another as its ``base`` and override rows.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from softnet.errors import CostError
+
+PROVENANCES = ("published", "measured", "derived", "fitted", "assumed")
+ROW_KEYS = ("ns", "ps_per_byte", "spread_permille", "provenance", "source")
+NS_MAX = 10**9
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """One cost: ``ns`` per call, or ``ps_per_byte`` for costs by length; ``spread_permille`` of it either way."""
+
+    name: str
+    section: str
+    ns: int
+    ps_per_byte: int
+    spread_permille: int
+    provenance: str
+    source: str
+
+    @property
+    def base(self) -> int:
+        """The number the model uses: ns, or picoseconds per byte."""
+        return self.ps_per_byte if self.ps_per_byte else self.ns
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """A table by name: rows in the order of their names."""
+
+    name: str
+    about: str
+    rows: dict[str, CostRow]
+    file: str
+
+    def row(self, name: str) -> CostRow:
+        """The row of that name. Raises CostError when the table has none."""
+        if name not in self.rows:
+            raise CostError(
+                "the cost table lacks a row that the kernel's functions use",
+                where=self.file,
+                found=f"no row {name!r}",
+                expected="a row for every name given to work() and work_bytes()",
+                hint=f"add [kernel.{name}] with ns, provenance and source",
+            )
+        return self.rows[name]
+
+
+def shipped_tables() -> list[str]:
+    """The names of the tables that come with softnet."""
+    folder = resources.files("softnet.machine") / "costs"
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+
+
+def load_cost_table(name_or_path: str) -> CostTable:
+    """A shipped table by name, or a user's by path. Raises CostError with file and row for anything wrong."""
+    return _load(name_or_path, ())
+
+
+def _load(name_or_path: str, via: tuple[str, ...]) -> CostTable:
+    if name_or_path in via:
+        raise CostError(
+            "cost tables name each other as base",
+            where=name_or_path,
+            found=" -> ".join((*via, name_or_path)),
+            expected="a chain of bases that ends",
+            hint="remove one base",
+        )
+    if name_or_path in shipped_tables():
+        path = Path(str(resources.files("softnet.machine") / "costs" / f"{name_or_path}.toml"))
+    else:
+        path = Path(name_or_path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CostError(
+            "no such cost table",
+            where=name_or_path,
+            found="neither a shipped table nor a file",
+            expected=f"one of {', '.join(shipped_tables())}, or a path",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise CostError(
+            "the cost table is not TOML", where=str(path), found=str(error), expected="a TOML file"
+        ) from None
+    rows: dict[str, CostRow] = {}
+    base = data.get("base")
+    if base is not None:
+        if not isinstance(base, str):
+            raise CostError(
+                "base must be a name or a path", where=f"{path}: base", found=repr(base), expected="a string"
+            )
+        rows.update(_load(base, (*via, name_or_path)).rows)
+    for section in ("machine", "kernel"):
+        table = data.get(section, {})
+        if not isinstance(table, dict):
+            raise CostError(
+                "a section must be a table",
+                where=f"{path}: {section}",
+                found=repr(table),
+                expected=f"[{section}.NAME]",
+            )
+        for name, row in table.items():
+            rows[name] = _row(path, section, name, row)
+    unknown = sorted(set(data) - {"name", "about", "base", "machine", "kernel"})
+    if unknown:
+        raise CostError(
+            "unknown key in the cost table",
+            where=f"{path}: {unknown[0]}",
+            found=unknown[0],
+            expected="name, about, base, [machine.NAME], [kernel.NAME]",
+        )
+    return CostTable(
+        str(data.get("name", path.stem)), str(data.get("about", "")), dict(sorted(rows.items())), str(path)
+    )
+
+
+def _row(path: Path, section: str, name: str, row: Any) -> CostRow:
+    where = f"{path}: {section}.{name}"
+    if not isinstance(row, dict):
+        raise CostError("a row must be a table", where=where, found=repr(row), expected=", ".join(ROW_KEYS))
+    unknown = sorted(set(row) - set(ROW_KEYS))
+    if unknown:
+        raise CostError(
+            "unknown key in a cost row",
+            where=f"{where}.{unknown[0]}",
+            found=unknown[0],
+            expected=", ".join(ROW_KEYS),
+        )
+    if ("ns" in row) == ("ps_per_byte" in row):
+        raise CostError(
+            "a row needs ns or ps_per_byte, one of the two",
+            where=where,
+            found=", ".join(sorted(row)),
+            expected="ns = 120, or ps_per_byte = 30",
+        )
+    numbers = {key: row.get(key, 0) for key in ("ns", "ps_per_byte", "spread_permille")}
+    for key, value in numbers.items():
+        bound = 1000 if key == "spread_permille" else NS_MAX
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= bound:
+            raise CostError(
+                "a cost must be a whole number",
+                where=f"{where}.{key}",
+                found=repr(value),
+                expected=f"0 to {bound}",
+            )
+    provenance = row.get("provenance")
+    if provenance not in PROVENANCES:
+        raise CostError(
+            "a row must say where it comes from",
+            where=f"{where}.provenance",
+            found=repr(provenance),
+            expected=" | ".join(PROVENANCES),
+            hint='provenance = "assumed" is honest, an empty one is not',
+        )
+    source = row.get("source", "")
+    if not isinstance(source, str) or not source:
+        raise CostError(
+            "a row must name its source",
+            where=f"{where}.source",
+            found=repr(source),
+            expected="text: what, where, how",
+        )
+    return CostRow(
+        name, section, numbers["ns"], numbers["ps_per_byte"], numbers["spread_permille"], provenance, source
+    )

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The scheduler's decisions: switch, wake, preempt, tick.
+
+``need_resched`` is TIF_NEED_RESCHED, ``need_resched_lazy`` is TIF_NEED_RESCHED_LAZY: the preemption model says
+where each is acted upon (kernel/sched/core.c, kernel/entry/common.c).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import hwfunc
+from softnet.lang.intrinsics import table, trace
+
+if TYPE_CHECKING:
+    from softnet.machine.events import cpu_update
+    from softnet.machine.globals import hw
+    from softnet.machine.interrupts import account, is_idle_polling, set_nr_if_polling, smp_send_reschedule
+    from softnet.machine.locks import rt_owner_leaves_cpu
+    from softnet.machine.runqueue import (
+        check_preempt,
+        dequeue_task,
+        enqueue_task,
+        is_rt,
+        pick_next,
+        place_entity,
+        policy_is_rt,
+        select_task_rq,
+        update_curr,
+    )
+    from softnet.machine.state import (
+        CTX_TASK,
+        ERROR_SLEEP_IN_ATOMIC,
+        NEVER,
+        PREEMPT_MODEL_FULL,
+        PREEMPT_MODEL_LAZY,
+        PREEMPT_MODEL_RT,
+        SCHED_RR,
+        TASK_RUNNING,
+        TIME_USER,
+        context,
+        cpu_hw,
+        task_struct,
+    )
+    from softnet.machine.timers import cpu_timer_update
+
+
+@hwfunc
+def current() -> task_struct:
+    """The task that this CPU runs, also while an interrupt borrows it."""
+    return table(cpu_hw, hw.cpu).task
+
+
+@hwfunc
+def need_resched() -> bool:
+    """TIF_NEED_RESCHED of the running task."""
+    return table(cpu_hw, hw.cpu).need_resched != 0
+
+
+@hwfunc
+def resched_on_return(c: cpu_hw, below: context) -> bool:
+    """Whether the return from an interrupt to this context may switch tasks: irqentry_exit()."""
+    if c.need_resched == 0 and c.need_resched_lazy == 0:
+        return False
+    if below.user:
+        return True
+    if c.task == c.idle:
+        return False
+    if c.need_resched == 0 or c.preempt_count != 0:
+        return False
+    return bool(
+        hw.preempt_model == PREEMPT_MODEL_FULL
+        or hw.preempt_model == PREEMPT_MODEL_LAZY
+        or hw.preempt_model == PREEMPT_MODEL_RT
+    )
+
+
+@hwfunc
+def preempt_enable_due() -> bool:
+    """preempt_enable() reached 0: whether it must call the scheduler now."""
+    c = table(cpu_hw, hw.cpu)
+    if c.need_resched == 0 or c.preempt_count != 0 or c.cur.irqs_off or c.cur.kind != CTX_TASK:
+        return False
+    if c.task == c.idle:
+        return False
+    return bool(
+        hw.preempt_model == PREEMPT_MODEL_FULL
+        or hw.preempt_model == PREEMPT_MODEL_LAZY
+        or hw.preempt_model == PREEMPT_MODEL_RT
+    )
+
+
+@hwfunc
+def user_return_due() -> bool:
+    """exit_to_user_mode_loop(): whether the scheduler must run before user mode."""
+    c = table(cpu_hw, hw.cpu)
+    return bool(c.need_resched or c.need_resched_lazy)
+
+
+@hwfunc
+def switch_to(c: cpu_hw) -> None:
+    """Pick the next task and make its context the CPU's; the caller's context suspends right after."""
+    prev = c.task
+    update_curr(c)
+    c.need_resched = 0
+    c.need_resched_lazy = 0
+    if prev != c.idle and prev.state == TASK_RUNNING:
+        if is_rt(prev):
+            expired = prev.policy == SCHED_RR and prev.slice_used >= hw.slice_ns
+            enqueue_task(c, prev, 0 if expired else 1)
+        else:
+            enqueue_task(c, prev, 0)
+    next_task = pick_next(c)
+    if next_task == prev:
+        prev.slice_used = 0
+        if c.cur.remain >= NEVER:
+            hw.now = NEVER
+        else:
+            hw.now += c.cur.remain
+        return
+    trace("sched_switch", prev.pid, next_task.pid, prev.state)
+    c.context_switches += 1
+    prev.nr_switches += 1
+    prev.on_cpu = 0
+    prev.preempt_count = c.preempt_count
+    prev.ctx.time_class = c.time_class
+    if prev.rt_spinning:
+        prev.ctx.remain = 0
+    rt_owner_leaves_cpu(prev)
+    next_task.on_cpu = 1
+    next_task.slice_used = 0
+    next_task.cpu = c.id
+    next_task.ctx.cpu = c.id
+    c.task = next_task
+    c.cur = next_task.ctx
+    c.preempt_count = next_task.preempt_count
+    hw.now += hw.cost_context_switch
+    c.irq_from = hw.now
+    next_task.exec_start = hw.now
+    account(c, hw.now, TIME_USER if c.cur.user else c.cur.time_class)
+    if (prev == c.idle) != (next_task == c.idle):
+        cpu_timer_update(c)
+    if c.cur.remain >= NEVER:
+        hw.now = NEVER
+    else:
+        hw.now += c.cur.remain
+        c.cur.remain = 0
+
+
+@hwfunc
+def schedule_now() -> bool:
+    """__schedule(): false when the task may simply go on (it was woken meanwhile and nobody is better)."""
+    c = table(cpu_hw, hw.cpu)
+    if c.cur.kind != CTX_TASK or (c.preempt_count != 0 and c.task.state != TASK_RUNNING and c.task != c.idle):
+        hw.error = ERROR_SLEEP_IN_ATOMIC
+        hw.error_arg = c.task.pid
+        return True
+    c.cur.remain = 0
+    was = c.task
+    switch_to(c)
+    return c.task != was
+
+
+@hwfunc
+def resched_curr(c: cpu_hw, how: int) -> None:
+    """Ask the CPU to reschedule: ``how`` 2 at once, 1 lazily where the model has that; kernel/sched/core.c."""
+    if how == 1 and hw.preempt_model == PREEMPT_MODEL_LAZY and c.task != c.idle:
+        c.need_resched_lazy = 1
+        return
+    if c.need_resched:
+        return
+    if c.id == hw.cpu:
+        c.need_resched = 1
+    elif is_idle_polling(c.id):
+        set_nr_if_polling(c.id)
+        trace("sched_wake_idle_without_ipi", c.id)
+    else:
+        c.need_resched = 1
+        smp_send_reschedule(c.id)
+
+
+@hwfunc
+def wake_task(p: task_struct) -> None:
+    """Make a sleeping task runnable on the CPU chosen for it, and preempt there if it is better."""
+    cpu = select_task_rq(p)
+    if cpu != p.cpu:
+        trace("sched_migrate_task", p.pid, p.cpu, cpu)
+        p.vruntime = p.vruntime - table(cpu_hw, p.cpu).min_vruntime + table(cpu_hw, cpu).min_vruntime
+        p.cpu = cpu
+    trace("sched_waking", p.pid, cpu)
+    p.nr_wakeups += 1
+    p.woken_at = hw.now
+    c = table(cpu_hw, cpu)
+    update_curr(c)
+    if not is_rt(p):
+        place_entity(c, p)
+    hw.now += hw.cost_wakeup
+    enqueue_task(c, p, 0)
+    how = check_preempt(c, p)
+    if how:
+        resched_curr(c, how)
+    trace("sched_wakeup", p.pid, cpu)
+
+
+@hwfunc
+def try_to_wake_up(p: task_struct, mask: int) -> int:
+    """Wake ``p`` if its state is in ``mask``; 1 if it was woken. kernel/sched/core.c ttwu_state_match() for RT locks."""
+    if p.state == TASK_RUNNING or p.state & mask == 0:
+        if p.saved_state & mask != 0 and p.saved_state != TASK_RUNNING:
+            p.saved_state = TASK_RUNNING
+            return 1
+        return 0
+    p.state = TASK_RUNNING
+    if p.on_cpu or p.on_rq:
+        return 1
+    wake_task(p)
+    return 1
+
+
+@hwfunc
+def set_task_state(state: int) -> None:
+    """set_current_state() without its barrier."""
+    table(cpu_hw, hw.cpu).task.state = state
+
+
+@hwfunc
+def scheduler_tick() -> None:
+    """A tick struck this CPU: charge the running task, end its slice if others wait; kernel/sched/core.c sched_tick()."""
+    c = table(cpu_hw, hw.cpu)
+    p = c.task
+    if p == c.idle:
+        if c.nr_running:
+            c.need_resched = 1
+        return
+    update_curr(c)
+    if c.need_resched_lazy:
+        c.need_resched = 1
+    if is_rt(p):
+        if (
+            p.policy == SCHED_RR
+            and p.slice_used >= hw.slice_ns
+            and c.rt_head is not None
+            and c.rt_head.prio == p.prio
+        ):
+            c.need_resched = 1
+        return
+    first = c.fair_head
+    if first is not None and p.slice_used >= hw.slice_ns and first.vruntime < p.vruntime:
+        resched_curr(c, 1)
+    elif c.rt_head is not None:
+        c.need_resched = 1
+
+
+@hwfunc
+def set_prio(p: task_struct, prio: int) -> None:
+    """Change the effective priority (inheritance), keeping queues in order; kernel/sched/core.c rt_mutex_setprio()."""
+    if p.prio == prio:
+        return
+    trace("sched_pi_setprio", p.pid, p.prio, prio)
+    c = table(cpu_hw, p.cpu)
+    queued = p.on_rq
+    if queued:
+        requeue_prio(c, p, prio)
+    else:
+        p.prio = prio
+    if queued:
+        how = check_preempt(c, p)
+        if how:
+            resched_curr(c, how)
+    elif p.on_cpu and c.rt_head is not None and c.rt_head.prio < prio:
+        resched_curr(c, 2)
+
+
+@hwfunc
+def requeue_prio(c: cpu_hw, p: task_struct, prio: int) -> None:
+    """Move a queued task to its place at a new priority."""
+    dequeue_task(c, p)
+    p.prio = prio
+    enqueue_task(c, p, 1)
+
+
+@hwfunc
+def migrate_count(delta: int) -> None:
+    """Count sections in which the running task may not migrate."""
+    table(cpu_hw, hw.cpu).task.migrate_disabled += delta
+
+
+@hwfunc
+def task_is_rt_policy(p: task_struct) -> bool:
+    """Whether the task's own policy is real-time."""
+    return policy_is_rt(p)
+
+
+@hwfunc
+def resume_spinner(p: task_struct) -> None:
+    """A task that spins for a sleeping lock looks again: now if it runs, else when it is next switched in."""
+    c = table(cpu_hw, p.cpu)
+    if p.on_cpu and c.cur == p.ctx:
+        if c.id != hw.cpu:
+            c.t = hw.now + hw.cost_handoff
+            cpu_update(c)
+    else:
+        p.ctx.remain = 0

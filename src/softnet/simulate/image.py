@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An image: a kernel of some release, linked over the memory of a machine, booted with a scenario's settings.
+
+Every engine starts from the same words; the functions are the same text. Boot runs in plain Python, without time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from softnet.errors import SoftnetError
+from softnet.lang.layout import ENGINE_BASE, ENGINE_STRUCT, LINE_SHIFT, Layout, lay_out, lay_out_structs
+from softnet.lang.program import Program, StructDef, collect
+from softnet.lang.pylink import Linked, link
+from softnet.machine import MACHINE_MODULES, nic, state, stats
+from softnet.machine.costtable import CostTable
+from softnet.simulate.costnames import cost_names
+from softnet.trace import EVENT_ID
+
+SHARERS_PER_WORD = 32
+PREEMPT_MODELS = {
+    "none": state.PREEMPT_MODEL_NONE,
+    "voluntary": state.PREEMPT_MODEL_VOLUNTARY,
+    "full": state.PREEMPT_MODEL_FULL,
+    "lazy": state.PREEMPT_MODEL_LAZY,
+    "rt": state.PREEMPT_MODEL_RT,
+}
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """A task of the image: its pid (index + 1), name, CPUs it may use, policy, priority and what its time counts as."""
+
+    pid: int
+    comm: str
+    cpus: tuple[int, ...]
+    policy: int
+    prio: int
+    thread_fn: str
+    data: int
+    time_class: int
+
+
+@dataclass
+class Regions:
+    """Where the tables that are no structures stand: start addresses in words."""
+
+    times: int = 0
+    tree: int = 0
+    leaves: int = 0
+    directory: int = 0
+    directory_stride: int = 0
+    costs: int = 0
+    counts: int = 0
+    hists: int = 0
+    arrivals: int = 0
+    rings: list[int] = field(default_factory=list)
+    size: int = 0
+
+
+@dataclass
+class Image:
+    """A booted machine: ``memory`` is all of its state."""
+
+    program: Program
+    layout: Layout
+    memory: list[int]
+    linked: Linked
+    regions: Regions
+    tasks: list[TaskInfo]
+    hists: list[str]
+    cost_index: dict[str, int]
+    nr_cpus: int
+    nr_queues: int
+    nr_actors: int
+
+    def engine_word(self, name: str) -> int:
+        """The address of a field of the machine's singleton."""
+        return ENGINE_BASE + self.layout.structs[ENGINE_STRUCT].fields[name].offset
+
+    def ref(self, struct: str, index: int) -> Any:
+        """The ``index``-th instance of a structure, as machine functions see it: no cost, no interaction."""
+        return self.linked.machine["table"](self.linked.structs[struct], index)
+
+    def word(self, struct: str, index: int, name: str) -> int:
+        """The value of one field, read from memory as it stands."""
+        table = self.layout.tables[struct]
+        return self.memory[
+            table.base + index * table.stride + self.layout.structs[struct].fields[name].offset
+        ]
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """What the image needs of a machine; softnet.simulate.build fills it from a scenario."""
+
+    nr_cpus: int
+    nodes: tuple[int, ...]
+    isolated: tuple[int, ...]
+    ring_sizes: tuple[int, ...]
+    irq_cpus: tuple[int, ...]
+    rx_usecs: tuple[int, ...]
+    rx_frames: tuple[int, ...]
+    preempt: str
+    hz: int
+    seed: int
+
+
+def load_modules(names: Iterable[str]) -> list[ModuleType]:
+    """Import a stack of modules by name."""
+    return [importlib.import_module(name) for name in names]
+
+
+def machine_modules() -> list[ModuleType]:
+    """The modules of the machine."""
+    return load_modules(MACHINE_MODULES)
+
+
+def make_program(modules: Iterable[ModuleType], constants: Mapping[str, int]) -> Program:
+    """Collect machine and kernel into one program."""
+    return collect([*machine_modules(), *modules], constants)
+
+
+def _regions(layout: Layout, spec: MachineSpec, nr_costs: int, nr_hists: int) -> Regions:
+    r = Regions()
+    at = layout.size
+
+    def take(words: int) -> int:
+        nonlocal at
+        start = at
+        at += words
+        return start
+
+    actors = 2 * spec.nr_cpus + len(spec.ring_sizes) + 1
+    leaves = 1
+    while leaves < actors:
+        leaves *= 2
+    r.leaves = leaves
+    r.times = take(leaves)
+    r.tree = take(2 * leaves)
+    r.costs = take(2 * nr_costs)
+    r.counts = take(spec.nr_cpus * len(EVENT_ID))
+    r.hists = take(nr_hists * stats.HIST_WORDS)
+    r.arrivals = take(nic.ARRIVAL_ROWS * nic.ARRIVAL_WORDS)
+    r.rings = [take(size * nic.ARRIVAL_WORDS) for size in spec.ring_sizes]
+    r.directory_stride = 1 + (spec.nr_cpus + SHARERS_PER_WORD - 1) // SHARERS_PER_WORD
+    r.directory = take(((layout.size >> LINE_SHIFT) + 1) * r.directory_stride)
+    r.size = at
+    return r
+
+
+def _fill_defaults(memory: list[int], layout: Layout) -> None:
+    def fill(struct: StructDef, base: int) -> None:
+        for f in struct.fields.values():
+            if f.embedded:
+                inner = layout.structs[f.type]
+                for i in range(f.count):
+                    fill(inner, base + f.offset + i * inner.size)
+            elif f.init:
+                for i in range(f.count):
+                    memory[base + f.offset + i] = f.init
+
+    for name, table in layout.tables.items():
+        for i in range(table.count):
+            fill(layout.structs[name], table.base + i * table.stride)
+
+
+def build(
+    program: Program,
+    spec: MachineSpec,
+    counts: Mapping[str, int],
+    nr_tasks: int,
+    hists: list[str],
+    costs: CostTable,
+    record: Callable[[int, int, int, int], None],
+    *,
+    checks: bool = False,
+) -> Image:
+    """Lay out, link and initialise an image; tasks are added by ``add_task``, the kernel is booted by the caller."""
+    nr_queues = len(spec.ring_sizes)
+    names = cost_names(program)
+    cost_index = {name: i for i, name in enumerate(names)}
+    all_counts = {
+        **counts, "cpu_hw": spec.nr_cpus, "context": 2 * spec.nr_cpus + nr_tasks, "task_struct": nr_tasks,
+        "irq_line": 4 * spec.nr_cpus + nr_queues, "nic_queue": nr_queues,
+    }  # fmt: skip
+    layout = lay_out(program, {k: v for k, v in all_counts.items() if k in program.structs})
+    regions = _regions(layout, spec, len(names), len(hists))
+    memory = [0] * regions.size
+    _fill_defaults(memory, layout)
+    for name, i in layout.table_index.items():
+        table = layout.tables.get(name)
+        memory[layout.table_dir + 2 * i] = table.base if table else 0
+        memory[layout.table_dir + 2 * i + 1] = table.count if table else 0
+    linked = link(program, layout, memory, cost_index, EVENT_ID, record, checks=checks)
+    image = Image(program, layout, memory, linked, regions, [], hists, cost_index, spec.nr_cpus, nr_queues,
+                  2 * spec.nr_cpus + nr_queues + 1)  # fmt: skip
+    _init_engine(image, spec, costs, names)
+    _init_devices(image, spec)
+    return image
+
+
+def _init_engine(image: Image, spec: MachineSpec, costs: CostTable, names: list[str]) -> None:
+    r, memory = image.regions, image.memory
+    rows = {name: costs.row(name) for name in names}
+    for name, i in image.cost_index.items():
+        memory[r.costs + 2 * i] = rows[name].base
+        memory[r.costs + 2 * i + 1] = rows[name].spread_permille
+    machine_costs = {
+        "cost_line_local": "line_transfer_local", "cost_line_remote": "line_transfer_remote", "cost_atomic": "atomic",
+        "cost_ipi": "ipi", "cost_handoff": "lock_handoff", "cost_context_switch": "context_switch",
+        "cost_irq_entry": "irq_entry", "cost_irq_exit": "irq_exit", "cost_idle_exit": "idle_exit",
+        "cost_wakeup": "wakeup", "cost_poll_wake": "poll_wake",
+    }  # fmt: skip
+    words = {
+        "now": 0, "lim": state.NEVER, "cpu": 0, "ctx": 0, "seed": spec.seed & 0x7FFFFFFF, "nr_cpus": spec.nr_cpus,
+        "nr_actors": image.nr_actors, "tree": r.tree, "leaves": r.leaves, "times": r.times, "dir_base": r.directory,
+        "dir_stride": r.directory_stride, "cost_base": r.costs, "count_base": r.counts, "hist_base": r.hists,
+        "stop_at": state.NEVER, "preempt_model": PREEMPT_MODELS[spec.preempt], "tick_ns": 10**9 // spec.hz,
+        "arrivals": r.arrivals, "slice_ns": 3_000_000, "wakeup_gran_ns": 1_000_000,
+        **{word: costs.row(row).ns for word, row in machine_costs.items()},
+    }  # fmt: skip
+    for name, value in words.items():
+        memory[image.engine_word(name)] = value
+    for i in range(r.leaves):
+        memory[r.times + i] = state.NEVER
+        memory[r.tree + r.leaves + i] = i
+    for node in range(r.leaves - 1, 0, -1):
+        memory[r.tree + node] = memory[r.tree + 2 * node]
+
+
+def _init_devices(image: Image, spec: MachineSpec) -> None:
+    for cpu in range(spec.nr_cpus):
+        c = image.ref("cpu_hw", cpu)
+        c.id, c.node, c.tick_at = cpu, spec.nodes[cpu], state.NEVER
+        c.isolated = int(cpu in spec.isolated)
+        for level, name in enumerate(("irq0", "irq1")):
+            ctx = image.ref("context", 2 * cpu + level)
+            ctx.id, ctx.kind, ctx.cpu, ctx.irqs_off = 2 * cpu + level, state.CTX_IRQ, cpu, 1
+            setattr(c, name, ctx)
+        for vector in (state.VECTOR_TIMER, state.VECTOR_CALL_FUNCTION_SINGLE, state.VECTOR_RESCHEDULE):
+            line = image.ref("irq_line", cpu * 4 + vector)
+            line.vector = vector
+    for index in range(image.nr_queues):
+        q = image.ref("nic_queue", index)
+        q.ring, q.size, q.free = image.regions.rings[index], spec.ring_sizes[index], spec.ring_sizes[index]
+        q.irq_cpu, q.irq_enabled, q.raise_at = spec.irq_cpus[index], 1, state.NEVER
+        q.rx_usecs, q.rx_frames, q.actor = (
+            spec.rx_usecs[index],
+            spec.rx_frames[index],
+            2 * spec.nr_cpus + index,
+        )
+        line = image.ref("irq_line", spec.nr_cpus * 4 + index)
+        line.vector, line.data = state.VECTOR_DEVICE, index
+
+
+def add_task(image: Image, info: TaskInfo, nice: int = 0) -> Any:
+    """Create a task: runnable at time 0 on the first CPU it may use, or the CPU's idle task."""
+    p = image.ref("task_struct", info.pid - 1)
+    ctx = image.ref("context", 2 * image.nr_cpus + info.pid - 1)
+    if not info.cpus:
+        raise SoftnetError(
+            "a task may run on no CPU",
+            where=info.comm,
+            found="an empty CPU mask",
+            expected="at least one CPU",
+        )
+    ctx.id, ctx.kind, ctx.cpu, ctx.task = 2 * image.nr_cpus + info.pid - 1, state.CTX_TASK, info.cpus[0], p
+    ctx.time_class = info.time_class
+    p.pid, p.ctx, p.cpu, p.policy, p.data = info.pid, ctx, info.cpus[0], info.policy, info.data
+    p.prio = p.normal_prio = info.prio
+    p.weight = nice_weight(nice)
+    p.time_class = info.time_class
+    p.thread_fn = image.linked.kernel[info.thread_fn]
+    for cpu in info.cpus:
+        image.linked.machine["set_allowed"](p, cpu)
+    c = image.ref("cpu_hw", info.cpus[0])
+    if info.policy == state.SCHED_IDLE_TASK:
+        c.idle = c.task = p
+        c.cur, p.on_cpu = ctx, 1
+    else:
+        image.linked.machine["enqueue_task"](c, p, 0)
+        c.need_resched = 1
+    image.tasks.append(info)
+    return p
+
+
+def nice_weight(nice: int) -> int:
+    """sched_prio_to_weight[] of kernel/sched/core.c follows 1024 / 1.25 ** nice; here exactly that, rounded."""
+    weight = 1024 * 10**12
+    for _ in range(abs(nice)):
+        weight = weight * 4 // 5 if nice > 0 else weight * 5 // 4
+    return max((weight + 5 * 10**11) // 10**12, 3)
+
+
+def start(image: Image) -> None:
+    """Everybody's first action is at time 0; boot leaves no trace of itself in the caches."""
+    memory, r = image.memory, image.regions
+    for i in range(r.directory, r.size):
+        memory[i] = 0
+    for i in range(image.nr_cpus * len(EVENT_ID)):
+        memory[r.counts + i] = 0
+    memory[image.engine_word("now")] = 0
+    memory[image.engine_word("line_transfers")] = 0
+    for cpu in range(image.nr_cpus):
+        c = image.ref("cpu_hw", cpu)
+        c.line_transfers = 0
+        c.rnd_count = 0
+        c.t = 0
+        c.time_since = 0
+        c.time_class = state.TIME_IDLE
+        image.linked.machine["actor_set"](cpu, 0)
+    for actor in range(image.nr_cpus, image.nr_actors):
+        image.linked.machine["actor_set"](actor, state.NEVER)
+
+
+def struct_size(program: Program, name: str) -> int:
+    """Words of one instance of a structure."""
+    return lay_out_structs(program)[name].size

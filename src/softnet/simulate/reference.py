@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The reference engine: the functions as plain Python, each context a greenlet.
+
+The loop is the machine's own next_context(): it says which context acts next and how far it may run ahead; the greenlet
+comes back here when it may not go on. ``python -m pdb`` or ``--break FUNCTION`` stops inside a kernel function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from softnet.lang.pylink import KernelStop
+from softnet.machine import nic, state
+from softnet.simulate.image import Image
+
+ArrivalRows = list[tuple[int, ...]]
+"""Rows of ARRIVAL_WORDS columns, softnet.machine.nic, shorter ones filled with 0."""
+
+
+class ReferenceEngine:
+    """Runs an image; ``arrivals`` yields lists of rows in time order."""
+
+    def __init__(self, image: Image, arrivals: Iterator[ArrivalRows]) -> None:
+        import greenlet
+
+        self.image = image
+        self.memory = image.memory
+        self.arrivals = arrivals
+        self._greenlet = greenlet
+        self._contexts: dict[int, Any] = {}
+        self._next: Callable[[], int] = image.linked.machine["next_context"]
+        self._actor_set = image.linked.machine["actor_set"]
+        self._words = {
+            n: image.engine_word(n)
+            for n in (
+                "stop_at",
+                "arrival_head",
+                "arrival_tail",
+                "arrival_more",
+                "error",
+                "error_arg",
+                "now",
+                "cpu",
+                "running",
+            )
+        }
+        self._refill()
+
+    def run(self, until_ns: int) -> int:
+        """Run until virtual time ``until_ns``; the machine's reason to stop. Raises KernelStop from a kernel function."""
+        hub = self._greenlet.getcurrent()
+        self.image.linked.suspend[0] = hub.switch
+        memory, contexts, next_context = self.memory, self._contexts, self._next
+        memory[self._words["stop_at"]] = until_ns
+        while True:
+            ctx = next_context()
+            if ctx >= 0:
+                body = contexts.get(ctx)
+                if body is None:
+                    body = contexts[ctx] = self._new_context(ctx)
+                body.switch()
+            elif ctx == state.STOP_REFILL:
+                self._refill()
+            elif ctx == state.STOP_ERROR:
+                raise KernelStop(machine_error(self.image), f"CPU {memory[self._words['cpu']]}")
+            else:
+                return ctx
+
+    def _new_context(self, ctx: int) -> Any:
+        kernel = self.image.linked.kernel
+        entry = "irq_context" if ctx < 2 * self.image.nr_cpus else "task_context"
+        return self._greenlet.greenlet(kernel[entry])
+
+    def _refill(self) -> None:
+        rows = next(self.arrivals, None)
+        memory = self.memory
+        if not rows:
+            memory[self._words["arrival_more"]] = 0
+            memory[self._words["arrival_head"]] = memory[self._words["arrival_tail"]] = 0
+            return
+        at = self.image.regions.arrivals
+        for row in rows:
+            memory[at : at + len(row)] = row
+            at += nic.ARRIVAL_WORDS
+        memory[self._words["arrival_head"]] = 0
+        memory[self._words["arrival_tail"]] = len(rows)
+        memory[self._words["arrival_more"]] = 1
+        self._actor_set(self.image.nr_actors - 1, rows[0][nic.ARRIVAL_TIME])
+
+
+def machine_error(image: Image) -> str:
+    """What the machine found wrong, in words."""
+    error = image.memory[image.engine_word("error")]
+    arg = image.memory[image.engine_word("error_arg")]
+    comm = next((t.comm for t in image.tasks if t.pid == arg), "?")
+    return {
+        state.ERROR_SPIN_RECURSION: f"spinlock recursion: the lock at {arg:#x} is taken twice by one context",
+        state.ERROR_UNLOCK_NOT_OWNER: f"the lock at {arg:#x} is released by a context that does not hold it",
+        state.ERROR_SLEEP_IN_ATOMIC: f"scheduling while atomic: {comm} (pid {arg})",
+        state.ERROR_LOCKDEP: f"lockdep_assert_held: the lock at {arg:#x} is not held",
+    }.get(error, f"error {error}, argument {arg}")
