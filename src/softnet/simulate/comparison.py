@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Arms side by side: the same arrivals for every arm, several seeds, and whether a difference is more than noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from softnet.simulate.result import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = "softnet-comparison/1"
+
+# Two-sided 95 % quantiles of Student's t for 1..30 degrees of freedom, times 1000.
+T_975_PERMILLE = (
+    12706, 4303, 3182, 2776, 2571, 2447, 2365, 2306, 2262, 2228, 2201, 2179, 2160, 2145, 2131, 2120, 2110, 2101, 2093,
+    2086, 2080, 2074, 2069, 2064, 2060, 2056, 2052, 2048, 2045, 2042,
+)  # fmt: skip
+
+COUNTER_METRICS = (
+    ("ipis", "IPIs, all causes", "lower"),
+    ("ipis_call_function", "IPIs: function calls (RPS, defer kick)", "lower"),
+    ("ipis_reschedule", "IPIs: reschedule", "lower"),
+    ("kicks", "kicks of a defer list", ""),
+    ("trigger_rx_softirq", "kicks that came as an IPI", "lower"),
+    ("rps_ipis", "RPS by IPI", "lower"),
+    ("net_rx_raises", "NET_RX raised", "lower"),
+    ("ksoftirqd_wakeups", "ksoftirqd wakeups", "lower"),
+    ("backlog_napi_wakeups", "backlog_napi wakeups", ""),
+    ("context_switches", "context switches", "lower"),
+    ("napi_polls", "NAPI polls", ""),
+    ("time_squeeze", "time_squeeze", "lower"),
+    ("deferred", "skbs deferred", ""),
+    ("line_transfers", "cache line transfers", "lower"),
+    ("dropped", "packets dropped", "lower"),
+    ("delivered", "packets delivered", "higher"),
+)
+"""Counter, what it is, and which direction is better ("" where neither is)."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of every arm: ``values[arm]`` has one entry per seed."""
+
+    name: str
+    title: str
+    unit: str
+    better: str
+    values: dict[str, tuple[int, ...]]
+
+    def mean(self, arm: str) -> float:
+        """The mean over the seeds."""
+        return sum(self.values[arm]) / len(self.values[arm])
+
+    def spread(self, arm: str) -> tuple[int, int]:
+        """Least and greatest over the seeds."""
+        return min(self.values[arm]), max(self.values[arm])
+
+    def difference(self, base: str, arm: str) -> Difference:
+        """``arm`` against ``base``, seed by seed."""
+        return Difference.of(self.values[base], self.values[arm], self.better)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference: mean, its 95 % interval, and the verdict "same", "noise", "lower" or "higher".
+
+    "same": equal in every seed. "noise": the interval contains 0, or there is one seed only.
+    """
+
+    mean: float
+    low: float
+    high: float
+    ratio: float | None
+    verdict: str
+    judgement: str
+    """"better", "worse" or "" (noise, or neither direction is better)."""
+
+    @staticmethod
+    def of(base: tuple[int, ...], other: tuple[int, ...], better: str) -> Difference:
+        """The paired comparison of two arms over the same seeds."""
+        deltas = [b - a for a, b in zip(base, other, strict=True)]
+        n = len(deltas)
+        mean = sum(deltas) / n
+        half = float("inf")
+        if n > 1:
+            variance = sum((d - mean) ** 2 for d in deltas) / (n - 1)
+            half = T_975_PERMILLE[min(n - 1, 30) - 1] / 1000 * (variance / n) ** 0.5
+        base_mean = sum(base) / n
+        ratio = (sum(other) / n) / base_mean if base_mean else None
+        if not any(deltas):
+            verdict = "same"
+        elif n == 1 or mean - half <= 0 <= mean + half:
+            verdict = "noise"
+        else:
+            verdict = "higher" if mean > 0 else "lower"
+        judgement = ""
+        if better and verdict in ("lower", "higher"):
+            judgement = "better" if verdict == better else "worse"
+        if n == 1:
+            half = 0.0
+        return Difference(mean, mean - half, mean + half, ratio, verdict, judgement)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All arms' results; ``arms`` in the order given, the first is the base of every difference."""
+
+    scenario: str
+    description: str
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    results: dict[str, tuple[Result, ...]]
+    """Arm -> one result per seed."""
+
+    def metrics(self) -> list[Metric]:
+        """Counters, CPU time by class, and the quantiles of each latency."""
+        out = [self._metric(name, title, "", better, lambda r, n=name: r.counters[n]) for name, title, better in COUNTER_METRICS]
+        first = self.results[self.arms[0]][0]
+        for time_class in first.cpu_time_ns[0] if first.cpu_time_ns else {}:
+            if time_class != "idle":
+                out.append(self._metric(f"cpu_{time_class}_ns", f"CPU time: {time_class}", "ns", "lower",
+                                        lambda r, c=time_class: sum(row[c] for row in r.cpu_time_ns)))
+        for name in first.latency:
+            for column, title in (("p50_ns", "p50"), ("p99_ns", "p99"), ("p999_ns", "p99.9"), ("max_ns", "max")):
+                out.append(self._metric(f"latency_{name}_{column}", f"{name} {title}", "ns", "lower",
+                                        lambda r, n=name, c=column: r.latency[n].summary()[c] if n in r.latency else 0))
+        return out
+
+    def _metric(self, name: str, title: str, unit: str, better: str, value: Any) -> Metric:
+        return Metric(name, title, unit, better, {arm: tuple(int(value(r)) for r in self.results[arm]) for arm in self.arms})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document of ``softnet compare --json``."""
+        base = self.arms[0]
+        metrics = []
+        for m in self.metrics():
+            entry: dict[str, Any] = {"name": m.name, "title": m.title, "unit": m.unit, "better": m.better, "arms": {}}
+            for arm in self.arms:
+                low, high = m.spread(arm)
+                entry["arms"][arm] = {"values": list(m.values[arm]), "mean": m.mean(arm), "min": low, "max": high}
+                if arm != base:
+                    d = m.difference(base, arm)
+                    entry["arms"][arm]["difference"] = {
+                        "mean": d.mean, "low": d.low, "high": d.high, "ratio": d.ratio, "verdict": d.verdict,
+                        "judgement": d.judgement,
+                    }  # fmt: skip
+            metrics.append(entry)
+        return {
+            "schema": SCHEMA, "scenario": self.scenario, "description": self.description, "arms": list(self.arms),
+            "seeds": list(self.seeds), "base": base, "metrics": metrics,
+            "results": {arm: [r.to_dict() for r in self.results[arm]] for arm in self.arms},
+        }  # fmt: skip
+
+    def frame(self) -> pd.DataFrame:
+        """A data frame: one row per metric and arm, columns mean, min, max, difference, verdict."""
+        from softnet.simulate.result import _pandas
+
+        base = self.arms[0]
+        rows = []
+        for m in self.metrics():
+            for arm in self.arms:
+                d = m.difference(base, arm)
+                rows.append((m.name, arm, m.unit, m.mean(arm), *m.spread(arm), d.mean, d.low, d.high, d.verdict))
+        return _pandas().DataFrame(
+            rows, columns=["metric", "arm", "unit", "mean", "min", "max", "difference", "low", "high", "verdict"]
+        )

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a run found: plain integers and strings, the same bytes for the same scenario and seed.
+
+``Result.to_dict()`` is the JSON that ``softnet run --json`` prints (schema "softnet-result/1"); the frames are views of it.
+All counters are of the measured part of the run, after the warm-up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from softnet.errors import SoftnetError
+from softnet.trace import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = "softnet-result/1"
+QUANTILES = {"p50_ns": (50, 100), "p90_ns": (90, 100), "p99_ns": (99, 100), "p999_ns": (999, 1000)}
+
+TIME_CLASS_NAMES = (
+    "idle", "user", "system", "hardirq", "softirq", "ksoftirqd", "backlog_napi", "irq_thread", "napi_thread", "task",
+)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Latencies in ns: ``buckets`` are (lower_ns, upper_ns, count), upper exclusive, 3 % wide, none empty."""
+
+    name: str
+    kind: str
+    """"packet" (wire to application) or "wakeup" (timer to task)."""
+    count: int
+    sum_ns: int
+    min_ns: int
+    max_ns: int
+    buckets: tuple[tuple[int, int, int], ...]
+
+    def quantile_ns(self, numerator: int, denominator: int) -> int:
+        """The upper edge of the bucket in which the quantile falls, at most the maximum; 0 when empty."""
+        if self.count == 0:
+            return 0
+        rank = -(-self.count * numerator // denominator)
+        seen = 0
+        for _, upper, count in self.buckets:
+            seen += count
+            if seen >= rank:
+                return min(upper - 1, self.max_ns)
+        return self.max_ns
+
+    @property
+    def mean_ns(self) -> int:
+        """Rounded down; 0 when empty."""
+        return self.sum_ns // self.count if self.count else 0
+
+    def summary(self) -> dict[str, int]:
+        """count, mean, min, the quantiles and max."""
+        out = {"count": self.count, "mean_ns": self.mean_ns, "min_ns": self.min_ns}
+        out.update({name: self.quantile_ns(*q) for name, q in QUANTILES.items()})
+        out["max_ns"] = self.max_ns
+        return out
+
+
+@dataclass(frozen=True)
+class Conservation:
+    """Where every packet went, of the whole run: ``arrived`` + ``sent`` = ``delivered`` + sum(dropped) + sum(queued) + ``merged``.
+
+    ``merged`` packets were coalesced into another skb (GRO, TCP receive queue) and share its fate.
+    """
+
+    arrived: int
+    sent: int
+    delivered: int
+    merged: int
+    dropped: dict[str, int]
+    queued: dict[str, int]
+
+    @property
+    def balance(self) -> int:
+        """0 when no packet was lost or invented."""
+        return self.arrived + self.sent - self.delivered - self.merged - sum(self.dropped.values()) - sum(self.queued.values())
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run of one kernel under one scenario with one seed.
+
+    Shapes: per-CPU lists have one entry per CPU; ``series`` columns have one entry per sample time.
+    """
+
+    scenario: str
+    description: str
+    kernel: dict[str, Any]
+    """release, flavour, preempt, hz, label ("6.12-rt"), boot_args, sysctl, patches (names, in order)."""
+    engine: str
+    seed: int
+    cpus: int
+    duration_ns: int
+    warmup_ns: int
+    costs: str
+    softnet_stat: list[str]
+    """The lines of /proc/net/softnet_stat as that kernel prints them, of the whole run."""
+    softnet_columns: list[dict[str, int]]
+    """The same by name, per CPU."""
+    events: dict[str, list[int]]
+    """Event name -> count per CPU."""
+    counters: dict[str, int]
+    """The figures that people ask for: kicks, ipis, net_rx_raises, ksoftirqd_wakeups, backlog_napi_wakeups, …"""
+    cpu_time_ns: list[dict[str, int]]
+    """Per CPU: class of time -> ns (TIME_CLASS_NAMES)."""
+    latency: dict[str, Histogram]
+    conservation: Conservation
+    series: dict[str, list[int]]
+    """time_ns, and per CPU defer_count/N, defer_bytes/N, backlog/N."""
+    locks: dict[str, list[int]]
+    """contended and spin_ns per CPU."""
+    line_transfers: list[int]
+    tasks: list[dict[str, Any]]
+    """pid, comm, cpus, policy, prio, switches, wakeups."""
+    notes: list[str] = field(default_factory=list)
+    """What the scenario asked and the model does differently."""
+    warnings: list[str] = field(default_factory=list)
+    """WARN_ON_ONCE and invariants that fired."""
+    partial: bool = False
+    """The run was interrupted; the figures are of the part that ran."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document: keys in a fixed order, integers and strings only."""
+        out: dict[str, Any] = {"schema": SCHEMA}
+        for key, value in asdict(self).items():
+            out[key] = value
+        out["latency"] = {
+            name: {"kind": h.kind, **h.summary(), "buckets": [list(b) for b in h.buckets]} for name, h in self.latency.items()
+        }
+        return out
+
+    def latency_frame(self) -> pd.DataFrame:
+        """A data frame: one row per histogram, columns count, mean_ns, min_ns, quantiles, max_ns."""
+        return _pandas().DataFrame({name: h.summary() for name, h in self.latency.items()}).T
+
+    def histogram_frame(self) -> pd.DataFrame:
+        """A data frame: name, lower_ns, upper_ns, count, one row per bucket."""
+        rows = [(name, *bucket) for name, h in self.latency.items() for bucket in h.buckets]
+        return _pandas().DataFrame(rows, columns=["name", "lower_ns", "upper_ns", "count"])
+
+    def cpu_time_frame(self) -> pd.DataFrame:
+        """A data frame: one row per CPU, one column per class of time, in ns."""
+        frame = _pandas().DataFrame(self.cpu_time_ns)
+        frame.index.name = "cpu"
+        return frame
+
+    def events_frame(self) -> pd.DataFrame:
+        """A data frame: one row per CPU, one column per event."""
+        frame = _pandas().DataFrame(self.events)
+        frame.index.name = "cpu"
+        return frame
+
+    def series_frame(self) -> pd.DataFrame:
+        """A data frame indexed by time_ns: the sampled queues."""
+        return _pandas().DataFrame(self.series).set_index("time_ns")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The recorded events of a run in their total order, and the names that their numbers stand for."""
+
+    records: tuple[Record, ...]
+    tasks: tuple[tuple[int, str], ...]
+    """(pid, comm)"""
+    cpus: int
+    dropped: int = 0
+    """Events beyond the bound of the recording, not recorded."""
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError:
+        raise SoftnetError("data frames need pandas", found="no module pandas", expected="the extra 'frames'",
+                           hint="pip install 'softnet[frames]'") from None
+    return pandas
