@@ -70,8 +70,9 @@ def _child(node: dict[str, Any], step: str | int) -> dict[str, Any] | None:
         child = prefix[step] if step < len(prefix) else node.get("items")
     else:
         child = node.get("properties", {}).get(step)
-        if child is None and isinstance(node.get("additionalProperties"), dict):
-            child = node["additionalProperties"]
+        if child is None:
+            patterns = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+            child = next((pattern for pattern in patterns if isinstance(pattern, dict)), None)
     return child if isinstance(child, dict) else None
 
 
@@ -158,5 +159,5 @@ def show(value: Any, limit: int = 70) -> str:
     elif isinstance(value, dict):
         text = "{" + ", ".join(f"{key} = {show(item)}" for key, item in list(value.items())[:20]) + "}"
     else:
-        text = str(value)
+        text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"

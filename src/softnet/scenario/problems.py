@@ -152,18 +152,21 @@ def _translate_one(item: Any, path: Path, raw: Any) -> Problem:
     node = schema_at(path, raw)
     expected = allowed_text(node)
     if "[key]" in item["loc"]:
-        return Problem(path, "no such name", found, expected, did_you_mean(str(path[-1]), expected.split()))
+        names = allowed_text(schema_at(path[:-1], raw))
+        hint = did_you_mean(str(path[-1]), names.replace(",", "").split())
+        return Problem(path, "no such name", str(path[-1]), names, hint)
     if kind == "extra_forbidden":
         return _unknown_key(path, raw)
     if kind == "missing":
         about = str(node.get("description", "")).rstrip(".")
-        return Problem(path, "missing key", expected=f"{expected} ({about})" if about else expected)
+        what = "missing key" if isinstance(path[-1], str) else "missing element"
+        return Problem(path, what, expected=f"{expected} ({about})" if about else expected)
     if kind in ("union_tag_not_found", "union_tag_invalid"):
         return _bad_kind(item, path, raw)
     if kind.endswith("_type") or kind.startswith(("int_", "float_", "bool_")):
         return Problem(path, "wrong type", found, expected)
     if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
-        return Problem(path, "wrong length", found, item["msg"].lower())
+        return Problem(path, "wrong length", found, f"{expected}: {_length(item)}")
     if kind in ("literal_error", "enum"):
         values = [str(value) for option in [node] for value in option.get("enum", [])]
         return Problem(
@@ -172,6 +175,15 @@ def _translate_one(item: Any, path: Path, raw: Any) -> Problem:
     if kind == "string_pattern_mismatch":
         return Problem(path, "not in the form that it must have", found, expected)
     return Problem(path, "out of range", found, expected or item["msg"])
+
+
+def _length(item: Any) -> str:
+    """The bound that a text or list breaks."""
+    thing = "character" if item["type"].startswith("string") else "element"
+    context = item["ctx"]
+    bound = context.get("min_length", context.get("max_length"))
+    side = "at least" if "min_length" in context else "at most"
+    return f"{side} {bound} {thing}{'' if bound == 1 else 's'}"
 
 
 def _unknown_key(path: Path, raw: Any) -> Problem:
