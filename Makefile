@@ -22,7 +22,7 @@ venv: .venv/.installed-dev
 	@tools/bootstrap.sh venv '$*'
 
 demo: .venv/.installed-frames,native,report
-	@.venv/bin/softnet compare examples/demo.toml --arm 6.9-rt --arm 6.10-rt --out demo-out
+	@.venv/bin/softnet compare examples/seed.toml --arm 6.9-rt --arm 6.10-rt --out demo-out
 
 test: .venv/.installed-dev
 	@tools/bootstrap.sh packages
