@@ -140,7 +140,7 @@ class CallRules:
         name = signature.name
         if signature.users == "kfunc" and self.header.kind != "kfunc":
             self.error(node.func, "hw-intrinsic", name=name)
-        if signature.users == "machine" and not self.header.in_machine:
+        if signature.users == "machine" and not self.header.shipped:
             self.error(node.func, "machine-intrinsic", name=name)
         if signature.interacts:
             self.interacts.add(node)

@@ -153,7 +153,7 @@ class ExpressionRules(CallRules):
             write = f"{text}.{near}" if near else "one of: " + ", ".join(fields)
             self.error(node, "unknown-field", struct=owner.struct, name=node.attr, write=write)
             return None
-        if found.kind == HW and self.header.kind == "kfunc" and not self.header.in_machine:
+        if found.kind == HW and self.header.kind == "kfunc" and not self.header.shipped:
             self.error(node, "hw-field", name=f"{owner.struct}.{node.attr}")
         if found.kind in (SHARED, PERCPU):
             self.interacts.add(node)
@@ -240,7 +240,9 @@ class ExpressionRules(CallRules):
         return INT
 
     def _bool_op(self, node: ast.BoolOp) -> Type:
-        self.condition(node)
+        kinds = {self.value(part) for part in node.values}
+        if kinds <= {BOOL, UNKNOWN}:
+            return BOOL
         what = "and" if isinstance(node.op, ast.And) else "or"
         self.error(node, "bool-op-value", what=what, text=ast.unparse(node))
         return BOOL

@@ -14,6 +14,8 @@ from softnet.lang.source import Definition, SourceFile, function_source
 from softnet.lang.types import Type, named_type
 
 MACHINE_PACKAGE = "softnet.machine"
+SHIPPED_PACKAGE = "softnet."
+"""The kernel's own modules use the machine's intrinsics and fields where a kernel uses assembler; a user's patch may not."""
 ENGINE_NAME = "hw"
 """In softnet.machine this name is the singleton ``engine_state``."""
 ENGINE_STRUCT = "engine_state"
@@ -28,6 +30,7 @@ class Header:
     source: SourceFile
     tree: Definition
     in_machine: bool
+    shipped: bool
     params: list[tuple[str, Type]] = field(default_factory=list)
     result: Type = field(default_factory=lambda: named_type("int"))
 
@@ -65,7 +68,10 @@ def build_world(
     for definition in program.functions.values():
         source, tree = function_source(definition.function)
         in_machine = definition.module.startswith(MACHINE_PACKAGE)
-        world.headers[definition.name] = Header(definition.name, definition.kind, source, tree, in_machine)
+        shipped = definition.module.startswith(SHIPPED_PACKAGE)
+        world.headers[definition.name] = Header(
+            definition.name, definition.kind, source, tree, in_machine, shipped
+        )
     for header in world.headers.values():
         _read_header(header, program.functions[header.name], world, report)
     return world

@@ -6,6 +6,6 @@ from softnet.lang.declare import Struct, hwfunc, kfunc, private
 
 @kfunc
 def my_change(sd: softnet_data, skb: sk_buff) -> None:
-    ready = skb.len > 0 and sd.processed == 0
+    ready = skb.len and sd.processed == 0
     if ready:
         sd.processed = 1
