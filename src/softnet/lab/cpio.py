@@ -54,8 +54,19 @@ def _member(inode: int, entry: Entry) -> bytes:
     name = entry.path.encode() + b"\0"
     links = 2 if stat.S_ISDIR(entry.mode) else 1
     fields = (
-        inode, entry.mode, 0, 0, links, 0, len(entry.data), 0, 0,
-        entry.rdev_major, entry.rdev_minor, len(name), 0,
+        inode,
+        entry.mode,
+        0,
+        0,
+        links,
+        0,
+        len(entry.data),
+        0,
+        0,
+        entry.rdev_major,
+        entry.rdev_minor,
+        len(name),
+        0,
     )
     header = b"070701" + b"".join(b"%08X" % field for field in fields)
     return b"".join((header, name, _pad(len(header) + len(name)), entry.data, _pad(len(entry.data))))

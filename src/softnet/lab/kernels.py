@@ -219,7 +219,9 @@ def from_path(path: Path) -> Kernel:
                 images[name] = modules.unpack(file.name, file.read_bytes())
         modules_dir = cache.cache_dir() / "modules" / digest[:16]
         with cache.lock("modules"):
-            cache.build_folder(modules_dir.parent / digest[:16] / "set", lambda f: write_modules(f / "m", images))
+            cache.build_folder(
+                modules_dir.parent / digest[:16] / "set", lambda f: write_modules(f / "m", images)
+            )
         modules_dir = modules_dir / "set" / "m"
     return Kernel(str(path), release, path, modules_dir, provenance)
 
@@ -230,7 +232,9 @@ def _release_of(path: Path) -> str:
         with path.open("rb") as stream:
             head = stream.read(0x8000)
     except OSError as error:
-        raise LabError("the kernel image cannot be read", where=str(path), found=error.strerror or "") from error
+        raise LabError(
+            "the kernel image cannot be read", where=str(path), found=error.strerror or ""
+        ) from error
     if head[0x202:0x206] != b"HdrS":
         raise LabError(
             "not a bootable x86 Linux kernel image",

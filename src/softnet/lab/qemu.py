@@ -31,11 +31,14 @@ from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabMissi
 from softnet.lab.kernels import Kernel
 
 Accel = Literal["kvm", "tcg", "tcg-single"]
+AccelChoice = Literal["auto", "kvm", "tcg", "tcg-single"]
 QEMU = "qemu-system-x86_64"
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.2
 _PANIC = re.compile(r"Kernel panic - not syncing: .*")
-_KVM_REFUSES = re.compile(r"KVM internal error.*|failed to initialize kvm.*|[Cc]ould not access KVM.*|kvm run failed.*")
+_KVM_REFUSES = re.compile(
+    r"KVM internal error.*|failed to initialize kvm.*|[Cc]ould not access KVM.*|kvm run failed.*"
+)
 _CONSOLE_TAIL_LINES = 12
 
 
@@ -94,10 +97,11 @@ def guest_files() -> list[cpio.Entry]:
     """The agent's own files, as they go into the initramfs."""
     folder = Path(__file__).parent / "guest"
     entries = [cpio.regular("init", (folder / "init").read_bytes(), executable=True)]
+    # The guest imports its files under their names on the host, with nothing else of the package around them.
+    entries.extend(cpio.regular(f"lab/{parent}/__init__.py", b"") for parent in ("softnet", "softnet/lab"))
     entries.extend(
-        cpio.regular(f"lab/{path.name}", path.read_bytes())
+        cpio.regular(f"lab/softnet/lab/guest/{path.name}", path.read_bytes())
         for path in sorted(folder.glob("*.py"))
-        if path.name != "__init__.py"
     )
     return entries
 
@@ -233,7 +237,11 @@ def _kvm_refused(folder: Path) -> None:
 
 
 def _hear(
-    listener: socket.socket, process: subprocess.Popen[bytes], talk: _Conversation, bounds: Bounds, folder: Path
+    listener: socket.socket,
+    process: subprocess.Popen[bytes],
+    talk: _Conversation,
+    bounds: Bounds,
+    folder: Path,
 ) -> None:
     """Read frames until the bye; raises the error that fits when it does not come."""
     start = time.monotonic()
@@ -277,7 +285,12 @@ def _hear(
 
 
 def _boot_once(
-    kernel: Kernel, plan: dict[str, Any], machine: Machine, bounds: Bounds, accel: Accel, say: Callable[[str], None]
+    kernel: Kernel,
+    plan: dict[str, Any],
+    machine: Machine,
+    bounds: Bounds,
+    accel: Accel,
+    say: Callable[[str], None],
 ) -> Session:
     base, _ = userland.build(say=say)
     threads = {"kvm": "multi", "tcg": "multi", "tcg-single": "single"}[accel]
@@ -301,7 +314,7 @@ def boot(
     machine: Machine,
     *,
     bounds: Bounds | None = None,
-    accel: Literal["auto", "kvm", "tcg", "tcg-single"] = "auto",
+    accel: AccelChoice = "auto",
     say: Callable[[str], None],
 ) -> Session:
     """Run ``plan`` in a guest with ``kernel`` and return what it said.

@@ -23,12 +23,15 @@ from softnet.lab.errors import LabError
 _RECIPE = 1
 _COMPILE_SECONDS = 300
 _LIBRARIES = ("libc.so.6", "libm.so.6", "libz.so.1", "libexpat.so.1", "ld-linux-x86-64.so.2")
-_DROPPED_PACKAGES = frozenset(
+_DROPPED = (
     "asyncio concurrent config-3.11-x86_64-linux-gnu curses dbm distutils email ensurepip html http idlelib lib2to3 "
     "logging msilib multiprocessing pydoc_data sqlite3 test tkinter tomllib turtledemo unittest urllib venv wsgiref "
-    "xml xmlrpc zoneinfo".split()
+    "xml xmlrpc zoneinfo"
 )
-_KEPT_EXTENSIONS = re.compile(r"(_socket|_struct|_json|select|array|mmap|_posixsubprocess|math|fcntl|zlib|_ctypes)\.")
+_DROPPED_PACKAGES = frozenset(_DROPPED.split())
+_KEPT_EXTENSIONS = re.compile(
+    r"(_socket|_struct|_json|select|array|mmap|_posixsubprocess|math|fcntl|zlib|_ctypes)\."
+)
 
 
 def _python_packages() -> list[str]:
@@ -38,7 +41,9 @@ def _python_packages() -> list[str]:
         if match:
             python = match.group(1)
             return [name, f"lib{python}-minimal", f"lib{python}-stdlib"]
-    raise LabError("python3-minimal depends on no python3.N-minimal", where="apt-cache depends python3-minimal")
+    raise LabError(
+        "python3-minimal depends on no python3.N-minimal", where="apt-cache depends python3-minimal"
+    )
 
 
 def _package_names() -> list[str]:

@@ -1,4 +1,292 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Load."""
+"""A scenario's tasks made real: senders, receiving applications, hogs and cyclictests, each a process.
 
-def run(work, trace, channel): return {}
+The agent opens every socket, forks the tasks, starts them all at one instant, changes settings when their
+events are due, and collects what each counted. Every message carries the time at which it was sent, in its
+first eight bytes, so that the receiver knows how long it took.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+from softnet.lab.guest import threads
+from softnet.lab.guest.channel import Channel
+from softnet.lab.guest.files import write_setting
+from softnet.lab.guest.tracefs import Tracer
+
+_STAMP = struct.Struct("<q")
+_START_DELAY_NS = 100_000_000
+_END_GRACE_SECONDS = 0.3
+_SO_RCVBUFFORCE = 33
+
+
+class _StopError(BaseException):
+    """The parent says that the time is over."""
+
+
+def _spin(duration_ns: int) -> None:
+    end = time.monotonic_ns() + duration_ns
+    while time.monotonic_ns() < end:
+        pass
+
+
+def _sleep_until(when_ns: int) -> None:
+    wait = when_ns - time.monotonic_ns()
+    if wait > 0:
+        time.sleep(wait / 1e9)
+
+
+def _stop(signum: int, frame: object) -> None:
+    raise _StopError
+
+
+class _Connections:
+    """The sockets of one application and its senders, opened before anybody is forked."""
+
+    def __init__(self, app: dict[str, Any], senders: list[dict[str, Any]]) -> None:
+        self.app = app
+        self.receiving: list[tuple[socket.socket, int]] = []
+        self.sending: dict[str, socket.socket] = {}
+        if app["kind"] == "tcp":
+            self._open_tcp(senders)
+        else:
+            self._open_udp(senders)
+
+    def _sized(self, receiver: socket.socket) -> socket.socket:
+        # The kernel doubles what it is asked for, for its own overhead.
+        receiver.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, self.app["rcvbuf"] // 2)
+        return receiver
+
+    def _open_tcp(self, senders: list[dict[str, Any]]) -> None:
+        with socket.socket() as server:
+            server.bind(("127.0.0.1", 0))
+            self._sized(server)
+            server.listen(max(1, len(senders)))
+            for sender in senders:
+                client = socket.socket()
+                client.connect(server.getsockname())
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                receiver, _ = server.accept()
+                self.receiving.append((receiver, sender["payload"]))
+                self.sending[sender["name"]] = client
+
+    def _open_udp(self, senders: list[dict[str, Any]]) -> None:
+        receiver = self._sized(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        receiver.bind(("127.0.0.1", 0))
+        self.receiving.append((receiver, 0))
+        for sender in senders:
+            client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            client.connect(receiver.getsockname())
+            self.sending[sender["name"]] = client
+
+
+def _receive(task: dict[str, Any], sockets: list[tuple[socket.socket, int]], found: dict[str, Any]) -> None:
+    """Receive for ever; ``found`` holds what was received so far."""
+    service_ns: int = task["service_ns"]
+    latencies: array.array[int] = array.array("q")
+    found.update(packets=0, bytes=0, latencies=latencies)
+    poller = select.epoll()
+    buffers = {}
+    for receiver, size in sockets:
+        poller.register(receiver.fileno(), select.EPOLLIN)
+        buffers[receiver.fileno()] = (receiver, size, bytearray())
+    while True:
+        ready = [next(iter(buffers))] if len(buffers) == 1 else [fd for fd, _ in poller.poll()]
+        for fd in ready:
+            receiver, size, pending = buffers[fd]
+            data = receiver.recv(65536)
+            now = time.monotonic_ns()
+            if not data:
+                poller.unregister(fd)
+                del buffers[fd]
+                if not buffers:
+                    return
+                continue
+            found["bytes"] += len(data)
+            count = 1
+            if size == 0:
+                latencies.append(now - _STAMP.unpack_from(data)[0])
+            else:
+                pending += data
+                count = len(pending) // size
+                latencies.extend(now - _STAMP.unpack_from(pending, at * size)[0] for at in range(count))
+                del pending[: count * size]
+            found["packets"] += count
+            if service_ns and count:
+                _spin(service_ns * count)
+
+
+def _send(task: dict[str, Any], client: socket.socket, start_ns: int, found: dict[str, Any]) -> None:
+    """Send at the times that the scenario asks for; behind time, as fast as it goes."""
+    gap, stop = task["gap_ns"], start_ns + task["stop_ns"]
+    due = start_ns + task["start_ns"]
+    rest = b"x" * (task["payload"] - _STAMP.size)
+    found.update(packets=0, refused=0, late_ns_max=0)
+    while due < stop:
+        now = time.monotonic_ns()
+        if now >= stop:
+            break
+        if now < due:
+            time.sleep((due - now) / 1e9)
+        else:
+            found["late_ns_max"] = max(found["late_ns_max"], now - due)
+        try:
+            client.sendall(_STAMP.pack(time.monotonic_ns()) + rest)
+            found["packets"] += 1
+        except (ConnectionRefusedError, BlockingIOError):
+            found["refused"] += 1
+        due += gap
+    found["asked"] = max(0, -(-(stop - start_ns - task["start_ns"]) // gap))
+
+
+def _cyclictest(task: dict[str, Any], start_ns: int, found: dict[str, Any]) -> None:
+    latencies: array.array[int] = array.array("q")
+    found["latencies"] = latencies
+    due = start_ns
+    while True:
+        due += task["interval_ns"]
+        _sleep_until(due)
+        latencies.append(time.monotonic_ns() - due)
+        if task["work_ns"]:
+            _spin(task["work_ns"])
+        # Wakeups that were slept through are left out, as cyclictest does.
+        behind = time.monotonic_ns() - due
+        if behind > task["interval_ns"]:
+            due += behind // task["interval_ns"] * task["interval_ns"]
+
+
+def _hog(task: dict[str, Any], start_ns: int) -> None:
+    period, busy = task["period_ns"], task["busy_ns"]
+    due = start_ns
+    while busy >= period:
+        _spin(period)
+    while True:
+        _spin(busy)
+        due = max(due + period, time.monotonic_ns())
+        _sleep_until(due)
+
+
+def _child(
+    task: dict[str, Any], start_fd: int, body: Callable[[int, dict[str, Any]], None], path: str
+) -> None:
+    """One task's process: become what it must be, wait for the start, work, write down what was found."""
+    found: dict[str, Any] = {}
+    try:
+        signal.signal(signal.SIGUSR1, _stop)
+        threads.become(task["name"], task["cpu"], task["sched"], task["nice"])
+        start_ns = _STAMP.unpack(os.read(start_fd, _STAMP.size))[0]
+        _sleep_until(start_ns)
+        body(start_ns, found)
+    except _StopError:
+        pass
+    except Exception as error:  # The host must hear of it.
+        found["error"] = f"{type(error).__name__}: {error}"
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        latencies = found.pop("latencies", None)
+        if latencies is not None:
+            with open(path + ".latencies", "wb") as stream:
+                stream.write(latencies.tobytes())
+        with open(path, "w") as text:
+            json.dump(found, text)
+        os._exit(0)
+
+
+class Load:
+    """All tasks of one scenario."""
+
+    def __init__(self, work: dict[str, Any]) -> None:
+        self.work = work
+        self.pids: list[int] = []
+        self.names: list[str] = []
+        self.read_fd, self.write_fd = os.pipe()
+
+    def _fork(self, task: dict[str, Any], body: Callable[[int, dict[str, Any]], None]) -> None:
+        path = f"/tmp/task{len(self.pids)}"
+        pid = os.fork()
+        if pid == 0:
+            os.close(self.write_fd)
+            _child(task, self.read_fd, body, path)
+        self.pids.append(pid)
+        self.names.append(task["label"])
+
+    def fork_all(self) -> None:
+        """Open the sockets, then fork receivers, senders and background tasks, in the scenario's order."""
+        by_app = {
+            app["name"]: _Connections(app, [s for s in self.work["senders"] if s["to"] == app["name"]])
+            for app in self.work["applications"]
+        }
+        for app in self.work["applications"]:
+            receiving = by_app[app["name"]].receiving
+            for index, cpu in enumerate(app["cpus"]):
+                mine = receiving[index :: len(app["cpus"])]
+                task = {**app, "cpu": cpu, "label": f"{app['name']}@{cpu}"}
+                if mine:
+                    self._fork(task, lambda start, found, t=task, m=mine: _receive(t, m, found))  # type: ignore[misc]
+        for sender in self.work["senders"]:
+            client = by_app[sender["to"]].sending[sender["name"]]
+            self._fork(sender, lambda start, found, t=sender, c=client: _send(t, c, start, found))  # type: ignore[misc]
+        for task in self.work["tasks"]:
+            if task["kind"] == "hog":
+                self._fork(task, lambda start, found, t=task: _hog(t, start))  # type: ignore[misc]
+            else:
+                self._fork(task, lambda start, found, t=task: _cyclictest(t, start, found))  # type: ignore[misc]
+
+    def start(self) -> int:
+        """Let every task begin at one instant, and return it."""
+        start_ns = time.monotonic_ns() + _START_DELAY_NS
+        os.write(self.write_fd, _STAMP.pack(start_ns) * len(self.pids))
+        return start_ns
+
+    def finish(self, channel: Channel) -> list[dict[str, Any]]:
+        """End every task and bring home what each found."""
+        for pid in self.pids:
+            os.kill(pid, signal.SIGUSR1)
+        found = []
+        for index, pid in enumerate(self.pids):
+            os.waitpid(pid, 0)
+            path = f"/tmp/task{index}"
+            with open(path) as text:
+                found.append({"task": self.names[index], **json.load(text)})
+            if os.path.exists(path + ".latencies"):
+                with open(path + ".latencies", "rb") as stream:
+                    channel.blob(f"latencies/{self.names[index]}", stream.read())
+        return found
+
+
+def run(work: dict[str, Any], trace: Tracer, channel: Channel) -> dict[str, Any]:
+    """Run the scenario for its duration; the result has one row a task and one an event."""
+    load = Load(work)
+    load.fork_all()
+    # The settings' changes must come on time whatever the tasks do.
+    threads.set_policy(0, "fifo:99")
+    task_names = {str(pid): name for pid, name in zip(load.pids, load.names, strict=True)}
+    start_ns = load.start()
+    _sleep_until(start_ns + work["warmup_ns"])
+    trace.start()
+    events = []
+    for at_ns, path, value in work["events"]:
+        _sleep_until(start_ns + at_ns)
+        write_setting(path, value)
+        trace.mark(f"{path} = {value}")
+        events.append({"path": path, "value": value, "late_ns": time.monotonic_ns() - start_ns - at_ns})
+    _sleep_until(start_ns + work["duration_ns"])
+    trace.stop()
+    measured_ns = time.monotonic_ns() - start_ns - work["warmup_ns"]
+    time.sleep(_END_GRACE_SECONDS)
+    return {
+        "tasks": load.finish(channel),
+        "events": events,
+        "measured_ns": measured_ns,
+        "task_names": task_names,
+    }

@@ -3,8 +3,7 @@
 
 Steps: ["connect", N] N loopback TCP connections; ["move", CPU]; ["send_each", BYTES] one segment on each
 connection; ["read", N] receive on the next N connections, one after the other; ["set", PATH, VALUE];
-["settle", MS] let the machine come to rest; ["trace", "on"|"off"]; ["mark", TEXT];
-["udp", CPU, N, BYTES] N datagrams to a socket that nobody reads, sent from CPU.
+["settle", MS] let the machine come to rest; ["trace", "on"|"off"]; ["mark", TEXT].
 """
 
 from __future__ import annotations
@@ -12,79 +11,89 @@ from __future__ import annotations
 import os
 import socket
 import time
+from typing import Any
 
-from agent import write_setting
+from softnet.lab.guest.channel import Channel
+from softnet.lab.guest.files import write_setting
+from softnet.lab.guest.tracefs import Tracer
 
 
 class Task:
-    """The state that steps work on."""
+    """The state that steps work on, and a method for each step."""
 
-    def __init__(self, trace) -> None:
-        self.trace = trace
-        self.senders: list[socket.socket] = []
-        self.receivers: list[socket.socket] = []
-        self.next_read = 0
-        self.done: list[list] = []
+    def __init__(self, trace: Tracer) -> None:
+        self._trace = trace
+        self._senders: list[socket.socket] = []
+        self._receivers: list[socket.socket] = []
+        self._next_read = 0
+        self._size = 0
 
     def connect(self, count: int) -> None:
+        """Open ``count`` connections to ourselves."""
         with socket.create_server(("127.0.0.1", 0), backlog=count) as server:
             for _ in range(count):
-                sender = socket.create_connection(server.getsockname())
+                # Not create_connection(): its getaddrinfo() needs the idna codec, which the image leaves out.
+                sender = socket.socket()
+                sender.connect(server.getsockname())
                 sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 receiver, _ = server.accept()
-                self.senders.append(sender)
-                self.receivers.append(receiver)
+                self._senders.append(sender)
+                self._receivers.append(receiver)
 
     def move(self, cpu: int) -> None:
+        """Run on ``cpu`` from here on."""
         os.sched_setaffinity(0, {cpu})
 
     def send_each(self, size: int) -> None:
-        for sender in self.senders:
+        """One segment on each connection."""
+        for sender in self._senders:
             sender.sendall(b"x" * size)
-        self.size = size
+        self._size = size
 
     def read(self, count: int) -> None:
-        for receiver in self.receivers[self.next_read : self.next_read + count]:
+        """Receive on the next ``count`` connections."""
+        for receiver in self._receivers[self._next_read : self._next_read + count]:
             got = 0
-            while got < self.size:
+            while got < self._size:
                 got += len(receiver.recv(65536))
-        self.next_read += count
-
-    def set(self, path: str, value: str) -> None:
-        write_setting(path, value)
+        self._next_read += count
 
     def settle(self, ms: int) -> None:
+        """Let the machine come to rest."""
         time.sleep(ms / 1000)
 
-    def trace_(self, on: str) -> None:
-        if on == "on":
-            self.trace.start()
+    def trace(self, state: str) -> None:
+        """Begin or end what is measured."""
+        if state == "on":
+            self._trace.start()
         else:
-            self.trace.stop()
+            self._trace.stop()
 
     def mark(self, text: str) -> None:
-        self.trace.mark(text)
+        """A line of our own among the events."""
+        self._trace.mark(text)
 
 
-def run(steps: list, trace, channel) -> dict:
-    """Carry out ``steps``; the result says how many were."""
+def run(steps: list[list[Any]], trace: Tracer, channel: Channel) -> dict[str, Any]:
+    """Carry out ``steps``; the result says how many there were."""
     task = Task(trace)
     actions = {
         "connect": task.connect,
         "move": task.move,
         "send_each": task.send_each,
         "read": task.read,
-        "set": task.set,
+        "set": write_setting,
         "settle": task.settle,
-        "trace": task.trace_,
+        "trace": task.trace,
         "mark": task.mark,
     }
     for name, *arguments in steps:
-        actions[name](*arguments)
+        action: Any = actions[name]
+        action(*arguments)
     return {"steps": len(steps)}
 
 
-def misbehave(how: str, channel) -> dict:
+def misbehave(how: str, channel: Channel) -> dict[str, Any]:
     """For the lab's own tests: hang, panic, die, vanish, or fail."""
     if how == "hang":
         time.sleep(3600)

@@ -6,38 +6,35 @@ from __future__ import annotations
 import fnmatch
 import os
 
-POLICIES = {"other": os.SCHED_OTHER, "fifo": os.SCHED_FIFO, "rr": os.SCHED_RR, "batch": os.SCHED_BATCH}
+from softnet.lab.guest.files import task_names
+
+_POLICIES = {"other": os.SCHED_OTHER, "fifo": os.SCHED_FIFO, "rr": os.SCHED_RR}
 
 
-def become(cpu, sched: str, nice: int = 0) -> None:
-    """Pin the calling task to ``cpu`` and give it ``sched``, "other" or "fifo:50"."""
-    if cpu is not None:
-        os.sched_setaffinity(0, {cpu})
+def become(name: str, cpu: int, sched: str, nice: int) -> None:
+    """Name the calling task, pin it to ``cpu`` and give it ``sched``, "other" or "fifo:50"."""
+    with open("/proc/self/comm", "w") as stream:
+        stream.write(name[:15])
+    os.sched_setaffinity(0, {cpu})
     set_policy(0, sched)
     if nice:
         os.setpriority(os.PRIO_PROCESS, 0, nice)
 
 
 def set_policy(pid: int, sched: str) -> None:
+    """Policy and priority of one task."""
     name, _, priority = sched.partition(":")
-    os.sched_setscheduler(pid, POLICIES[name], os.sched_param(int(priority or 0)))
+    number = int(priority or 0) if name != "other" else 0
+    os.sched_setscheduler(pid, _POLICIES[name], os.sched_param(number))
 
 
-def apply(wishes: list) -> list:
+def apply(wishes: list[list[str]]) -> list[list[object]]:
     """Give kernel threads their policy; each wish is [pattern of the name, sched]. Returns what was set."""
-    done = []
+    names = task_names()
+    done: list[list[object]] = []
     for pattern, sched in wishes:
-        hits = 0
-        for entry in sorted(os.listdir("/proc")):
-            if not entry.isdigit():
-                continue
-            try:
-                with open(f"/proc/{entry}/comm") as stream:
-                    name = stream.read().strip()
-            except OSError:
-                continue
-            if fnmatch.fnmatch(name, pattern):
-                set_policy(int(entry), sched)
-                hits += 1
-        done.append([pattern, sched, hits])
+        hits = [pid for pid, name in names.items() if fnmatch.fnmatchcase(name, pattern)]
+        for pid in hits:
+            set_policy(int(pid), sched)
+        done.append([pattern, sched, len(hits)])
     return done

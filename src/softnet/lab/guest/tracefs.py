@@ -10,8 +10,13 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
+from typing import Any
+
+from softnet.lab.guest.channel import Channel
+from softnet.lab.guest.files import read_text
 
 ROOT = "/sys/kernel/tracing"
+SOFTNET_STAT = "/proc/net/softnet_stat"
 
 
 def put(path: str, text: str, flags: int = os.O_WRONLY) -> None:
@@ -26,6 +31,7 @@ def put(path: str, text: str, flags: int = os.O_WRONLY) -> None:
 
 
 def get(path: str) -> bytes:
+    """Read one tracefs file."""
     with open(f"{ROOT}/{path}", "rb") as stream:
         return stream.read()
 
@@ -33,9 +39,11 @@ def get(path: str) -> bytes:
 class Tracer:
     """The events of one experiment. ``stop`` ends recording, ``send`` brings the buffers home."""
 
-    def __init__(self, plan: dict) -> None:
+    def __init__(self, plan: dict[str, Any]) -> None:
         self.refused: dict[str, str] = {}
         self.enabled: list[str] = []
+        self.stat_before = self.stat_after = ""
+        self.running = False
         self.wanted = bool(plan["events"] or plan["kprobes"])
         if not self.wanted:
             return
@@ -64,21 +72,29 @@ class Tracer:
         self.enabled.append(name)
 
     def start(self) -> None:
-        if self.wanted:
-            put("tracing_on", "1")
+        """What is measured begins here."""
+        if not self.running:
+            self.running = True
+            self.stat_before = read_text(SOFTNET_STAT)
+            if self.wanted:
+                put("tracing_on", "1")
 
     def stop(self) -> None:
-        if self.wanted:
-            put("tracing_on", "0")
+        """What is measured ends here."""
+        if self.running:
+            self.running = False
+            if self.wanted:
+                put("tracing_on", "0")
+            self.stat_after = read_text(SOFTNET_STAT)
 
     def mark(self, text: str) -> None:
         """A line of our own among the events."""
         if self.wanted:
             put("trace_marker", text)
 
-    def send(self, channel) -> dict:
+    def send(self, channel: Channel) -> dict[str, Any]:
         """Send formats and pages; the dictionary says what was refused and what was lost."""
-        lost = {}
+        lost: dict[str, int] = {}
         if not self.wanted:
             return {"refused": self.refused, "lost": lost, "page_bytes": 0}
         for name in [*self.enabled, "ftrace/print"]:
@@ -100,7 +116,9 @@ def _page_bytes() -> int:
     """The size of a sub-buffer: what follows the header fields, and the header's 16 bytes."""
     for line in get("events/header_page").decode().splitlines():
         if "data;" in line:
-            words = dict(part.strip().split(":") for part in line.split(";") if ":" in part and "field" not in part)
+            words = dict(
+                part.strip().split(":") for part in line.split(";") if ":" in part and "field" not in part
+            )
             return int(words["offset"]) + int(words["size"])
     raise OSError("events/header_page has no data field")
 
@@ -124,7 +142,7 @@ def _pages(path: str, page_bytes: int) -> bytes:
     return b"".join(pieces)
 
 
-def send_facts(plan: dict, channel) -> dict:
+def send_facts(plan: dict[str, Any], channel: Channel) -> dict[str, Any]:
     """What the host needs to know of a kernel once: its types (BTF) and the addresses of some symbols."""
     with open("/sys/kernel/btf/vmlinux", "rb") as stream:
         channel.blob("btf", stream.read())

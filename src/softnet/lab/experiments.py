@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Experiments with an exact answer, and what a real kernel's trace says about each.
+
+``first-kick``: 110 loopback TCP connections, everything on CPU 0; one 600-byte segment on each (one, because TCP
+coalesces segments in a receive queue); then the same task moves to CPU 1 and reads one after the other while
+CPU 0 idles. Every read frees an skb that CPU 0 allocated. With ``skb_defer_max`` 64 the first kick is at the
+33rd, on every kernel that has the deferred free; where the flush lands among the attempts is timing.
+
+``C4``: the same, but ``skb_defer_max`` is lowered from 64 to 16 after 20 reads. The watermark is behind by then:
+no kick comes, and the 20 stay until CPU 0 happens to receive something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from softnet.lab.records import CSD_FUNCTIONS, MARK, Record, Trace
+from softnet.lab.run import Arm, LabResult, Options, run_script
+
+OWNER_CPU, READER_CPU = 0, 1
+SKB_DEFER_MAX = "/proc/sys/net/core/skb_defer_max"
+SEGMENT_BYTES = 600
+_SETTLE_MS = 500
+
+
+def first_kick_steps(connections: int) -> list[list[Any]]:
+    """The steps of first-kick."""
+    return [
+        ["move", OWNER_CPU],
+        ["connect", connections],
+        ["send_each", SEGMENT_BYTES],
+        ["settle", _SETTLE_MS],
+        ["move", READER_CPU],
+        ["settle", _SETTLE_MS],
+        ["trace", "on"],
+        ["read", connections],
+        ["settle", _SETTLE_MS],
+        ["trace", "off"],
+    ]
+
+
+def c4_steps(connections: int, before: int, lowered_to: int) -> list[list[Any]]:
+    """The steps of C4: ``before`` reads, then the limit is lowered, then the rest of the reads."""
+    steps = first_kick_steps(connections)
+    at = steps.index(["read", connections])
+    steps[at : at + 1] = [
+        ["read", before],
+        ["set", SKB_DEFER_MAX, str(lowered_to)],
+        ["mark", f"skb_defer_max {lowered_to}"],
+        ["read", connections - before],
+    ]
+    return steps
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A run of equal events in the story of an experiment."""
+
+    what: str
+    count: int
+
+
+def _told(record: Record) -> str | None:
+    """What a record is in the story, or None if it plays no part in it."""
+    if record.event == "skb_attempt_defer_free" and record.cpu == READER_CPU and record.b == OWNER_CPU:
+        return "attempt"
+    if record.event == "kick_defer_list_purge" and record.a == OWNER_CPU:
+        return "kick"
+    if (
+        record.event == "csd_queue_cpu"
+        and record.a == OWNER_CPU
+        and record.b == CSD_FUNCTIONS["trigger_rx_softirq"]
+    ):
+        return "IPI"
+    if record.event == "trigger_rx_softirq" and record.cpu == OWNER_CPU:
+        return "trigger_rx_softirq"
+    if record.event == "process_backlog_entry" and record.cpu == OWNER_CPU:
+        return "process_backlog"
+    return record.text if record.event == MARK else None
+
+
+def story(trace: Trace) -> list[Step]:
+    """The order of events, equal neighbours counted together."""
+    steps: list[Step] = []
+    for record in trace.records:
+        what = _told(record)
+        if what is None:
+            continue
+        if steps and steps[-1].what == what:
+            steps[-1] = Step(what, steps[-1].count + 1)
+        else:
+            steps.append(Step(what, 1))
+    return steps
+
+
+def story_text(steps: list[Step]) -> str:
+    """The order of events in one line."""
+    words = []
+    for step in steps:
+        if step.what == "attempt":
+            words.append(f"{step.count} attempts" if step.count > 1 else "1 attempt")
+        else:
+            words.append(step.what if step.count == 1 else f"{step.what} x{step.count}")
+    return ", ".join(words)
+
+
+def first_kick_at(trace: Trace) -> int | None:
+    """The number of the attempt (from 1) after which the first kick came, or None if none came.
+
+    Where the kernel has no kick_defer_list_purge() of its own (6.1 inlines it), the IPI is the kick.
+    """
+    attempts = 0
+    for record in trace.records:
+        what = _told(record)
+        if what == "attempt":
+            attempts += 1
+        elif what in ("kick", "IPI"):
+            return attempts
+    return None
+
+
+def expected_first_kick(skb_defer_max: int, connections: int) -> int | None:
+    """What the source says: the kick comes when the list already holds max >> 1 (skb_attempt_defer_free)."""
+    at = (skb_defer_max >> 1) + 1
+    return at if skb_defer_max > 0 and at <= connections else None
+
+
+def first_kick(
+    arm: Arm, *, connections: int = 110, skb_defer_max: int = 64, options: Options, say: Callable[[str], None]
+) -> LabResult:
+    """Run first-kick on an arm."""
+    about = {"experiment": "first-kick", "connections": connections, "skb_defer_max": skb_defer_max}
+    settings = [[SKB_DEFER_MAX, str(skb_defer_max)]]
+    steps = first_kick_steps(connections)
+    return run_script(arm, steps, settings=settings, options=options, say=say, about=about)
+
+
+def c4(
+    arm: Arm,
+    *,
+    connections: int = 110,
+    before: int = 20,
+    lowered_to: int = 16,
+    options: Options,
+    say: Callable[[str], None],
+) -> LabResult:
+    """Run C4 on an arm, from ``skb_defer_max`` 64."""
+    about = {"experiment": "C4", "connections": connections, "skb_defer_max": 64, "lowered_to": lowered_to}
+    return run_script(
+        arm,
+        c4_steps(connections, before, lowered_to),
+        settings=[[SKB_DEFER_MAX, "64"]],
+        options=options,
+        say=say,
+        about={**about, "reads_before": before},
+    )
+
+
+def held_at_end(trace: Trace) -> int:
+    """The owner's defer_count as the last attempt found it: what stays on the list when nobody kicks."""
+    counts = [record.c for record in trace.of("skb_attempt_defer_free") if record.b == OWNER_CPU]
+    return counts[-1] if counts else 0
+
+
+C4_TEXT = (
+    "C4: skb_defer_max is lowered from 64 to 16 while 20 skbs wait on CPU 0's list, then 90 more are freed on CPU 1.\n"
+    "The watermark of 8 is behind and the limit is reached, so no kick comes: the 20 stay until CPU 0 receives."
+)
+
+
+def c4_seen(trace: Trace) -> bool:
+    """Whether the defect showed: no kick and no flush of the owner's, while the list held more than it may."""
+    lowered_to = int(trace.header["lowered_to"])
+    quiet = all(step.what == "attempt" or step.what.startswith("skb_defer_max") for step in story(trace))
+    return quiet and held_at_end(trace) >= lowered_to

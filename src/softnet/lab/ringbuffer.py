@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Decode the pages of ftrace's ring buffer and the events in them, into integers.
+
+A page has a time stamp (8 bytes), the number of bytes committed (8 bytes, with flags for lost events in bits
+30 and 31) and events. An event begins with 32 bits: 5 of type or length, 27 of time since the event before.
+Source: include/linux/ring_buffer.h and kernel/trace/ring_buffer.c; the fields of an event are described by
+its own ``format`` file.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from softnet.lab.errors import LabError
+
+_PAGE_HEAD = 16
+_COMMIT_MASK = (1 << 30) - 1
+_LOST = 1 << 31
+_TYPE_PADDING, _TYPE_TIME_EXTEND, _TYPE_TIME_STAMP = 29, 30, 31
+_DELTA_BITS = 27
+
+_FIELD = re.compile(
+    r"field:(?P<type>.+?)\s*(?P<name>\w+)(?:\[(?P<length>[^\]]*)\])?;\s*offset:(?P<offset>\d+);"
+    r"\s*size:(?P<size>\d+);\s*signed:(?P<signed>[01]);"
+)
+_CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
+
+
+def events_of_pages(data: bytes, page_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """(time stamp, event bytes) of every event in whole pages, oldest first. Raises ``LabError`` if damaged."""
+    for start in range(0, len(data), page_bytes):
+        page = data[start : start + page_bytes]
+        if len(page) < _PAGE_HEAD:
+            raise LabError("a trace page is cut short", found=f"{len(page)} bytes", expected=f"{page_bytes}")
+        time, commit = struct.unpack_from("<QQ", page)
+        if commit & _LOST:
+            raise LabError(
+                "the ring buffer lost events",
+                found=f"page {start // page_bytes}",
+                hint="give the trace a larger buffer: --buffer-kb",
+            )
+        end = _PAGE_HEAD + (commit & _COMMIT_MASK)
+        if end > page_bytes:
+            raise LabError("a trace page claims more than it holds", found=f"{end} bytes")
+        yield from _events_of_page(page, time, end)
+
+
+def _events_of_page(page: bytes, time: int, end: int) -> Iterator[tuple[int, bytes]]:
+    position = _PAGE_HEAD
+    while position + 4 <= end:
+        (head,) = struct.unpack_from("<I", page, position)
+        kind, delta = head & 31, head >> 5
+        if kind == _TYPE_PADDING and delta == 0:
+            return
+        if kind in (_TYPE_TIME_EXTEND, _TYPE_TIME_STAMP):
+            (high,) = struct.unpack_from("<I", page, position + 4)
+            stamp = high << _DELTA_BITS | delta
+            time = time + stamp if kind == _TYPE_TIME_EXTEND else stamp
+            position += 8
+            continue
+        time += delta
+        if kind == _TYPE_PADDING or kind == 0:
+            (length,) = struct.unpack_from("<I", page, position + 4)
+            if length < 4:
+                raise LabError("an event of the ring buffer is shorter than its own length field")
+            if kind == 0:
+                yield time, page[position + 8 : position + 4 + length]
+            position += 4 + length
+        else:
+            yield time, page[position + 4 : position + 4 + 4 * kind]
+            position += 4 + 4 * kind
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of an event's record; ``text`` is "" for a number, "array" or "data_loc" for text."""
+
+    name: str
+    offset: int
+    size: int
+    signed: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """An event's ``format`` file."""
+
+    system: str
+    name: str
+    number: int
+    fields: tuple[Field, ...]
+
+    def decode(self, payload: bytes) -> dict[str, int | str]:
+        """The fields' values: integers, and text for character arrays."""
+        values: dict[str, int | str] = {}
+        for field in self.fields:
+            raw = payload[field.offset : field.offset + field.size]
+            if field.text == "array":
+                values[field.name] = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+            elif field.text == "data_loc":
+                (where,) = struct.unpack("<I", raw)
+                start = where & 0xFFFF
+                body = payload[start : start + (where >> 16)] if where >> 16 else payload[start:]
+                values[field.name] = body.split(b"\0", 1)[0].decode("utf-8", "replace")
+            else:
+                values[field.name] = int.from_bytes(raw, "little", signed=field.signed)
+        return values
+
+
+def parse_format(system: str, text: str) -> Format:
+    """Read a ``format`` file. Raises ``LabError`` when it is none."""
+    name = re.search(r"^name: (\S+)$", text, re.MULTILINE)
+    number = re.search(r"^ID: (\d+)$", text, re.MULTILINE)
+    if name is None or number is None:
+        raise LabError("not the format of a trace event", found=text[:80])
+    fields = []
+    for match in _FIELD.finditer(text):
+        size, kind = int(match["size"]), match["type"]
+        if "__data_loc" in kind:
+            text_kind = "data_loc"
+        elif match["length"] is not None and "char" in kind:
+            text_kind = "array" if size else "rest"
+        else:
+            text_kind = ""
+        if text_kind == "rest":
+            # ftrace/print ends in char buf[]: text up to the end of the event.
+            fields.append(Field(match["name"], int(match["offset"]), 1 << 12, False, "array"))
+        elif text_kind or size in _CODES:
+            fields.append(Field(match["name"], int(match["offset"]), size, match["signed"] == "1", text_kind))
+    return Format(system, name.group(1), int(number.group(1)), tuple(fields))
