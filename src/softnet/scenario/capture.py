@@ -90,7 +90,8 @@ class _Reader:
         self.name = name
         self.size = size
         self.pos = 0
-        self.number = 0  # of the packet being read, from 1
+        self.number = 0  # of the packet being read, or read last, from 1
+        self.in_packet = False
 
     def frames(self) -> Iterator[Frame]:
         if self.size == 0:
@@ -116,7 +117,7 @@ class _Reader:
     def fail(
         self, message: str, *, found: str = "", expected: str = "", hint: str = "", at: int | None = None
     ) -> NoReturn:
-        packet = f"packet {self.number}, " if self.number else ""
+        packet = f"{'' if self.in_packet else 'after '}packet {self.number}, " if self.number else ""
         offset = self.pos if at is None else at
         where = f"{self.name}: {packet}byte {offset}"
         raise CaptureError(message, where=where, found=found, expected=expected, hint=hint)
@@ -179,6 +180,7 @@ class _Reader:
         link_type = network & 0xFFFF  # the upper bits tell of a frame check sequence
         record = struct.Struct(order + "IIII")
         per_second = 1_000_000_000 // unit_ns
+        self.in_packet = True
         while self.left > 0:
             self.number += 1
             at = self.pos
@@ -202,6 +204,7 @@ class _Reader:
         order = "<"
         interfaces: list[_Interface] = []
         while self.left > 0:
+            self.in_packet = False
             at = self.pos
             head = self.take(8, "a block header")
             kind, length = struct.unpack(order + "II", head)
@@ -234,6 +237,7 @@ class _Reader:
                     self.fail("too many interfaces", expected=f"at most {INTERFACES_MAX}", at=at)
             elif kind in (_EPB, _SPB, _OBSOLETE_PACKET):
                 self.number += 1
+                self.in_packet = True
                 yield self.packet_block(kind, order, interfaces, end, at)
             self.skip(end - 4 - self.pos)
             trailer = struct.unpack(order + "I", self.take(4, "the end of a block"))[0]

@@ -66,7 +66,9 @@ SizeWeight = Annotated[
 SizeMix = Annotated[
     tuple[SizeWeight, ...], BeforeValidator(list_to_tuple), Field(min_length=1, max_length=64)
 ]
-SchedText = Annotated[str, StringConstraints(pattern=SCHED_PATTERN)]
+SchedText = Annotated[
+    str, StringConstraints(pattern=SCHED_PATTERN), Field(json_schema_extra={"x-allowed": SCHED_ALLOWED})
+]
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 

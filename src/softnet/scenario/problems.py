@@ -168,10 +168,10 @@ def _translate_one(item: Any, path: Path, raw: Any) -> Problem:
     if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
         return Problem(path, "wrong length", found, f"{expected}: {_length(item)}")
     if kind in ("literal_error", "enum"):
-        values = [str(value) for option in [node] for value in option.get("enum", [])]
-        return Problem(
-            path, "not an allowed value", found, expected, did_you_mean(str(item["input"]), values)
-        )
+        values = [str(value) for value in node.get("enum", [])]
+        quoted = isinstance(item["input"], str) and not isinstance(node["enum"][0], str)
+        hint = "write it without quotes" if quoted else did_you_mean(str(item["input"]), values)
+        return Problem(path, "not an allowed value", found, expected, hint)
     if kind == "string_pattern_mismatch":
         return Problem(path, "not in the form that it must have", found, expected)
     return Problem(path, "out of range", found, expected or item["msg"])
