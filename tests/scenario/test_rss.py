@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The hashes are the ones that cards and kernels compute."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from softnet.scenario import Nic
+from softnet.scenario.flows import FlowKey, hash_and_queue, table_of_keys
+from softnet.scenario.rss import TOEPLITZ_KEY, boot_key, indirection, siphash24, toeplitz
+
+# Microsoft, "Verifying the RSS Hash Calculation" (Windows driver documentation): destination, its port, source,
+# its port, the hash over the addresses alone, the hash over addresses and TCP ports. Intel's 82599 datasheet prints
+# the same in section 7.1.2.8.3.
+MICROSOFT = [
+    ("161.142.100.80", 1766, "66.9.149.187", 2794, 0x323E8FC2, 0x51CCC178),
+    ("65.69.140.83", 4739, "199.92.111.2", 14230, 0xD718262A, 0xC626B0EA),
+    ("12.22.207.184", 38024, "24.19.198.95", 12898, 0xD2D0A5DE, 0x5C2B394A),
+    ("209.142.163.6", 2217, "38.27.205.30", 48228, 0x82989176, 0xAFC7327F),
+    ("202.188.127.2", 1303, "153.39.163.191", 44251, 0x5D1809C5, 0x10E828A2),
+    ("3ffe:2501:200:3::1", 1766, "3ffe:2501:200:1fff::7", 2794, 0x2CC18CD5, 0x40207D3D),
+    ("ff02::1", 4739, "3ffe:501:8::260:97ff:fe40:efab", 14230, 0x0F0C461C, 0xDDE51BBF),
+    ("fe80::200:f8ff:fe21:67cf", 38024, "3ffe:1900:4545:3:200:f8ff:fe21:67cf", 44251, 0x4B61E985, 0x02D1FEEF),
+]
+
+
+def key(src: str, dst: str, sport: int, dport: int, proto: int = 6, fragment: bool = False) -> FlowKey:
+    return proto, ipaddress.ip_address(src).packed, ipaddress.ip_address(dst).packed, sport, dport, fragment
+
+
+def card(flow: FlowKey, nic: Nic | None = None) -> int:
+    hashes, _ = hash_and_queue(table_of_keys([flow]), nic or Nic(), seed=0)
+    return int(hashes[0])
+
+
+@pytest.mark.parametrize(("dst", "dport", "src", "sport", "addresses", "with_ports"), MICROSOFT)
+def test_microsofts_verification_suite(
+    dst: str, dport: int, src: str, sport: int, addresses: int, with_ports: int
+) -> None:
+    assert card(key(src, dst, sport, dport)) == with_ports
+    assert card(key(src, dst, 0, 0, fragment=True)) == addresses
+    assert card(key(src, dst, 0, 0, proto=1)) == addresses
+    assert card(key(src, dst, sport, dport, proto=17)) == with_ports
+    assert card(key(src, dst, sport, dport, proto=17), Nic(rx_flow_hash_udp="sd")) == addresses
+
+
+@given(data=st.binary(min_size=1, max_size=36))
+def test_toeplitz_agrees_with_its_definition(data: bytes) -> None:
+    """For each set bit of the input, the 32 bits of the key that begin at that bit."""
+    secret = int.from_bytes(TOEPLITZ_KEY, "big")
+    expected = 0
+    for position in range(len(data) * 8):
+        if data[position // 8] & (0x80 >> position % 8):
+            expected ^= (secret >> (len(TOEPLITZ_KEY) * 8 - 32 - position)) & 0xFFFF_FFFF
+    assert int(toeplitz(np.frombuffer(data, dtype=np.uint8)[None])[0]) == expected
+
+
+# The first vectors of the SipHash reference implementation (vectors_sip64): key 00 01 … 0f, message 00 01 ….
+SIPHASH = {
+    0: 0x726FDB47DD0E0E31,
+    1: 0x74F839C593DC67FD,
+    7: 0xAB0200F58B01D137,
+    8: 0x93F5F5799A932462,
+    15: 0xA129CA6149BE45E5,
+}
+
+
+@pytest.mark.parametrize("length", SIPHASH)
+def test_siphash_reference_vectors(length: int) -> None:
+    message = bytes(range(length)).ljust(length // 8 * 8 + 8, b"\0")
+    words = np.frombuffer(message, dtype="<u8").astype(np.uint64)[None]
+    k0, k1 = struct.unpack("<QQ", bytes(range(16)))
+    assert int(siphash24((k0, k1), words, length)[0]) == SIPHASH[length]
+
+
+@given(
+    src=st.ip_addresses(v=4),
+    dst=st.ip_addresses(v=4),
+    sport=st.integers(0, 65535),
+    dport=st.integers(0, 65535),
+    seed=st.integers(0, 2**63 - 1),
+)
+def test_the_kernels_hash_is_symmetric_and_never_zero(
+    src: ipaddress.IPv4Address, dst: ipaddress.IPv4Address, sport: int, dport: int, seed: int
+) -> None:
+    there = table_of_keys([(17, src.packed, dst.packed, sport, dport, False)])
+    back = table_of_keys([(17, dst.packed, src.packed, dport, sport, False)])
+    nic = Nic(rss=False)
+    hashes = [int(hash_and_queue(flows, nic, seed)[0][0]) for flows in (there, back)]
+    assert hashes[0] == hashes[1]
+    assert 0 < hashes[0] < 2**32
+
+
+def test_the_kernels_hash_depends_on_the_seed_and_the_cards_does_not() -> None:
+    flows = table_of_keys([key("10.0.0.1", "10.0.0.2", 1, 2)])
+    assert boot_key(1) != boot_key(2)
+    assert int(hash_and_queue(flows, Nic(rss=False), 1)[0][0]) != int(
+        hash_and_queue(flows, Nic(rss=False), 2)[0][0]
+    )
+    assert int(hash_and_queue(flows, Nic(), 1)[0][0]) == int(hash_and_queue(flows, Nic(), 2)[0][0])
+
+
+@pytest.mark.parametrize("queues", [1, 2, 3, 4, 16, 200])
+def test_the_indirection_table_is_the_kernels_default(queues: int) -> None:
+    table = indirection(queues)
+    assert len(table) == 128
+    assert table.tolist() == [index % queues for index in range(128)]
+
+
+def test_a_card_chooses_the_queue_by_the_low_seven_bits() -> None:
+    flows = table_of_keys([key("10.0.0.1", "10.0.0.2", port, 80) for port in range(1, 400)])
+    for nic in (Nic(queues=3), Nic(queues=3, rss=False)):
+        hashes, queues = hash_and_queue(flows, nic, seed=5)
+        card_hashes, _ = hash_and_queue(flows, Nic(), seed=5)
+        assert queues.tolist() == [int(value) % 128 % 3 for value in card_hashes]
+        assert (hashes.tolist() == card_hashes.tolist()) == nic.rss
