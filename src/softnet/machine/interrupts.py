@@ -221,6 +221,7 @@ def cpu_irq_line(cpu: int, vector: int) -> irq_line:
 def arch_send_call_function_single_ipi(cpu: int) -> None:
     """Send the CALL_FUNCTION_SINGLE interrupt; arch/x86/kernel/smp.c."""
     trace("ipi_send_cpu", cpu, VECTOR_CALL_FUNCTION_SINGLE)
+    trace("ipi_call_function", cpu)
     irq_post(cpu_irq_line(cpu, VECTOR_CALL_FUNCTION_SINGLE), cpu, hw.now + hw.cost_ipi)
 
 

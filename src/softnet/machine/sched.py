@@ -52,6 +52,12 @@ def current() -> task_struct:
 
 
 @hwfunc
+def task_state(p: task_struct) -> int:
+    """READ_ONCE(p->__state)."""
+    return p.state
+
+
+@hwfunc
 def need_resched() -> bool:
     """TIF_NEED_RESCHED of the running task."""
     return table(cpu_hw, hw.cpu).need_resched != 0

@@ -179,8 +179,12 @@ def build(
     record: Callable[[int, int, int, int], None],
     *,
     checks: bool = False,
+    words: Callable[[int], Any] | None = None,
 ) -> Image:
-    """Lay out, link and initialise an image; tasks are added by ``add_task``, the kernel is booted by the caller."""
+    """Lay out, link and initialise an image; tasks are added by ``add_task``, the kernel is booted by the caller.
+
+    ``words`` makes the memory, a list of zeros if it is not given: the native engine needs one that it can address.
+    """
     nr_queues = len(spec.ring_sizes)
     names = cost_names(program)
     cost_index = {name: i for i, name in enumerate(names)}
@@ -190,7 +194,7 @@ def build(
     }  # fmt: skip
     layout = lay_out(program, {k: v for k, v in all_counts.items() if k in program.structs})
     regions = _regions(layout, spec, len(names), len(hists))
-    memory = [0] * regions.size
+    memory: list[int] = words(regions.size) if words is not None else [0] * regions.size
     _fill_defaults(memory, layout)
     for name, i in layout.table_index.items():
         table = layout.tables.get(name)

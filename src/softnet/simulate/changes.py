@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Settings changed while the traffic runs: what sysctl, sysfs and ethtool do to a live kernel, done between two events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from softnet.errors import SoftnetError
+from softnet.kernel import boot
+from softnet.machine import state
+from softnet.scenario import Change, Scenario
+from softnet.simulate.image import Image
+
+
+@contextmanager
+def frozen(image: Image) -> Iterator[None]:
+    """Touch kernel structures from outside: no time passes and no context gives way."""
+    words = [image.engine_word(name) for name in ("now", "lim", "running", "line_transfers")]
+    kept = [image.memory[w] for w in words]
+    image.memory[words[1]] = state.NEVER
+    image.memory[words[2]] = 0
+    try:
+        yield
+    finally:
+        for word, value in zip(words, kept, strict=True):
+            image.memory[word] = value
+
+
+def apply_change(image: Image, scenario: Scenario, change: Change) -> None:
+    """Apply one change. Raises SoftnetError for what cannot be changed in the model while it runs."""
+    with frozen(image):
+        if change.table == "sysctl" and isinstance(change.value, int):
+            boot.set_sysctl(image.linked.kernel, change.key, change.value, scenario.kernel.sysctl_values())
+        elif change.table == "nic":
+            _nic_change(image, scenario, change)
+        elif change.table == "loopback" and change.key == "rps_cpus" and isinstance(change.value, tuple):
+            boot.set_rps_cpus(image.linked.kernel, 0, change.value, scenario.machine.isolated_cpus)
+            boot.update_static_keys(image.linked.kernel)
+        else:
+            raise unsupported(change)
+
+
+def _nic_change(image: Image, scenario: Scenario, change: Change) -> None:
+    first = scenario.queue_base[change.nic]
+    queues = range(first, first + scenario.nic[change.nic].queues)
+    kernel, value = image.linked.kernel, change.value
+    device = kernel["table"](kernel["net_device"], 1 + change.nic)
+    if change.key == "rps_cpus" and isinstance(value, tuple):
+        for queue in queues:
+            boot.set_rps_cpus(kernel, 1 + queue, value, scenario.machine.isolated_cpus)
+        boot.update_static_keys(kernel)
+    elif change.key in ("rx_usecs", "rx_frames") and isinstance(value, int):
+        for queue in queues:
+            setattr(image.ref("nic_queue", queue), change.key, value)
+    elif change.key == "irq_cpus" and isinstance(value, tuple):
+        for queue, cpu in zip(queues, value, strict=True):
+            image.ref("nic_queue", queue).irq_cpu = cpu
+    elif change.key in ("napi_defer_hard_irqs", "gro_flush_timeout") and isinstance(value, int):
+        setattr(device, change.key, value)
+    elif change.key == "gro" and isinstance(value, int):
+        device.gro_on = value
+    else:
+        raise unsupported(change)
+
+
+def unsupported(change: Change) -> SoftnetError:
+    """A change that the scenario allows and the model does not make while it runs."""
+    return SoftnetError(
+        "the model cannot change this setting while it runs", where=f"event at {change.at_ns} ns: {change.table}.{change.key}",
+        found=repr(change.value), expected="a sysctl; a NIC's rps_cpus, rx_usecs, rx_frames, irq_cpus, napi_defer_hard_irqs, "
+        "gro_flush_timeout, gro; loopback.rps_cpus",
+        hint="run two scenarios, before and after, and compare them",
+    )  # fmt: skip

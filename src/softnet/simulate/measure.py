@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reading an image: baselines at the end of the warm-up, samples of the queues, and the figures at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from softnet.machine import state, stats
+from softnet.simulate import readout
+from softnet.simulate.image import Image
+from softnet.simulate.result import TIME_CLASS_NAMES, Conservation, Histogram, Result
+from softnet.trace import EVENT_ID, EVENTS
+
+if TYPE_CHECKING:
+    from softnet.simulate.simulation import Simulation
+
+SERIES_MAX = 20_000
+"""Bound of the samples kept per column; beyond it every second one is dropped and the interval doubles."""
+
+
+def cpu_word(image: Image, cpu: int, name: str) -> int:
+    """A field of a CPU."""
+    return image.word("cpu_hw", cpu, name)
+
+
+def cpu_times(image: Image) -> list[list[int]]:
+    """Per CPU, ns per class of time, the open stretch included."""
+    out = []
+    now = image.memory[image.engine_word("stop_at")]
+    for cpu in range(image.nr_cpus):
+        table = image.layout.tables["cpu_hw"]
+        at = table.base + cpu * table.stride + image.layout.structs["cpu_hw"].fields["time_spent"].offset
+        spent = list(image.memory[at : at + state.TIME_CLASSES])
+        since, running = cpu_word(image, cpu, "time_since"), cpu_word(image, cpu, "time_class")
+        if since < now < state.NEVER:
+            spent[running] += now - since
+        out.append(spent)
+    return out
+
+
+def event_counts(image: Image) -> list[list[int]]:
+    """Per CPU, how often each event happened."""
+    n = len(EVENT_ID)
+    start = image.regions.counts
+    return [list(image.memory[start + cpu * n : start + (cpu + 1) * n]) for cpu in range(image.nr_cpus)]
+
+
+PER_CPU = ("spin_ns", "line_transfers", "context_switches")
+
+
+class Baseline:
+    """The counters at the end of the warm-up, to be taken off at the end."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+        self.events = [[0] * len(EVENT_ID) for _ in range(image.nr_cpus)]
+        self.times = [[0] * state.TIME_CLASSES for _ in range(image.nr_cpus)]
+        self.per_cpu = {name: [0] * image.nr_cpus for name in PER_CPU}
+
+    def take(self) -> None:
+        """Remember the counters and empty the histograms: the measured part begins."""
+        image = self.image
+        self.events = event_counts(image)
+        self.times = cpu_times(image)
+        self.per_cpu = {name: [cpu_word(image, cpu, name) for cpu in range(image.nr_cpus)] for name in PER_CPU}
+        start = image.regions.hists
+        for i in range(len(image.hists) * stats.HIST_WORDS):
+            image.memory[start + i] = 0
+
+
+class Sampler:
+    """Length and bytes of the queues at regular times, in bounded memory."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+        self.columns: dict[str, list[int]] = {"time_ns": []}
+        self.stride = 1
+        self.seen = 0
+
+    def sample(self, at_ns: int) -> None:
+        """Take one sample."""
+        self.seen += 1
+        if self.seen % self.stride:
+            return
+        row = {"time_ns": at_ns, **readout.queue_sample(self.image)}
+        for name, value in row.items():
+            self.columns.setdefault(name, []).append(value)
+        if len(self.columns["time_ns"]) >= SERIES_MAX:
+            self.stride *= 2
+            for column in self.columns.values():
+                del column[::2]
+
+
+def bucket_bounds(index: int) -> tuple[int, int]:
+    """Lower bound, and upper bound exclusive, of a histogram's bucket (machine/stats.py)."""
+    sub = 1 << stats.HIST_SUB_BITS
+    if index < 2 * sub:
+        return index, index + 1
+    shift = (index >> stats.HIST_SUB_BITS) - 1
+    mantissa = index - (shift << stats.HIST_SUB_BITS)
+    return mantissa << shift, (mantissa + 1) << shift
+
+
+def histograms(image: Image) -> dict[str, Histogram]:
+    """Every histogram of the image, by name "kind:what"."""
+    out = {}
+    for i, full_name in enumerate(image.hists):
+        kind, _, name = full_name.partition(":")
+        at = image.regions.hists + i * stats.HIST_WORDS
+        count, total, high, low = image.memory[at : at + stats.HIST_HEAD]
+        start = at + stats.HIST_HEAD
+        buckets = tuple(
+            (*bucket_bounds(b), n) for b, n in enumerate(image.memory[start : start + stats.HIST_BUCKETS]) if n
+        )
+        out[name] = Histogram(name, kind, count, total, max(low - 1, 0), high, buckets)
+    return out
+
+
+def _minus(a: list[int], b: list[int]) -> list[int]:
+    return [x - y for x, y in zip(a, b, strict=True)]
+
+
+def collect_result(sim: Simulation) -> Result:
+    """The Result of a simulation as it stands."""
+    from softnet.simulate.simulation import describe
+
+    image = sim.image
+    counts = [_minus(a, b) for a, b in zip(event_counts(image), sim.baseline.events, strict=True)]
+    events = {e.name: [counts[cpu][i] for cpu in range(image.nr_cpus)] for i, e in enumerate(EVENTS)}
+    times = [_minus(a, b) for a, b in zip(cpu_times(image), sim.baseline.times, strict=True)]
+    per_cpu = {n: _minus([cpu_word(image, c, n) for c in range(image.nr_cpus)], sim.baseline.per_cpu[n]) for n in PER_CPU}
+    conservation = Conservation(**readout.conservation(image))
+    measure = sim.scenario.measure
+    lines, columns = readout.softnet_stat(image)
+    return Result(
+        scenario=sim.scenario.name,
+        description=sim.scenario.description,
+        kernel=describe(sim),
+        engine=sim.engine_name,
+        seed=sim.seed,
+        cpus=image.nr_cpus,
+        duration_ns=sim.now_ns if sim.partial else measure.duration_ns,
+        warmup_ns=measure.warmup_ns,
+        costs=sim.costs.name,
+        softnet_stat=lines,
+        softnet_columns=columns,
+        events=events,
+        counters=counters(events, per_cpu, conservation),
+        cpu_time_ns=[dict(zip(TIME_CLASS_NAMES, row, strict=True)) for row in times],
+        latency=histograms(image),
+        conservation=conservation,
+        series=sim.sampler.columns,
+        locks={"contended": events["lock_contended"], "spin_ns": per_cpu["spin_ns"]},
+        line_transfers=per_cpu["line_transfers"],
+        tasks=[_task_row(image, i) for i in range(len(image.tasks))],
+        notes=list(sim.scenario.notes()),
+        warnings=_warnings(events, conservation),
+        partial=sim.partial,
+    )
+
+
+def counters(events: dict[str, list[int]], per_cpu: dict[str, list[int]], where: Conservation) -> dict[str, int]:
+    """The figures that people ask for, of the measured part."""
+    total = {name: sum(values) for name, values in events.items()}
+    return {
+        "kicks": total["kick_defer_list_purge"],
+        "kicks_coalesced": total["kick_coalesced"],
+        "trigger_rx_softirq": total["trigger_rx_softirq"],
+        "rps_ipis": total["net_rps_send_ipi"],
+        "ipis": total["ipi_send_cpu"],
+        "ipis_call_function": total["ipi_call_function"],
+        "ipis_reschedule": total["ipi_send_cpu"] - total["ipi_call_function"],
+        "net_rx_raises": total["net_rx_raise"],
+        "ksoftirqd_wakeups": total["wakeup_softirqd"],
+        "backlog_napi_wakeups": total["backlog_napi_wake"],
+        "context_switches": sum(per_cpu["context_switches"]),
+        "napi_polls": total["napi_poll"],
+        "process_backlog_polls": total["process_backlog"],
+        "time_squeeze": total["time_squeeze"],
+        "deferred": total["skb_attempt_defer_free"],
+        "not_deferred": total["skb_defer_nodefer"],
+        "flushes": total["skb_defer_free_flush"],
+        "line_transfers": sum(per_cpu["line_transfers"]),
+        "hard_interrupts": total["irq_handler_entry"],
+        "delivered": total["deliver"],
+        "dropped": sum(where.dropped.values()),
+    }
+
+
+def _task_row(image: Image, index: int) -> dict[str, Any]:
+    info = image.tasks[index]
+    return {
+        "pid": info.pid, "comm": info.comm, "cpus": list(info.cpus), "policy": info.policy, "prio": info.prio,
+        "switches": image.word("task_struct", index, "nr_switches"), "wakeups": image.word("task_struct", index, "nr_wakeups"),
+    }  # fmt: skip
+
+
+def _warnings(events: dict[str, list[int]], where: Conservation) -> list[str]:
+    out = []
+    if sum(events["warn_on_once"]):
+        out.append(f"WARN_ON_ONCE fired {sum(events['warn_on_once'])} times; record trace = \"full\" to see the lines")
+    if where.balance:
+        out.append(f"conservation broken: {where.balance} packets neither delivered, dropped nor queued; this is a defect")
+    return out

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The native engine: the functions compiled (lang.compile), each context on a stack of its own.
+
+It runs the same words in memory as the reference engine and stops at the same times for the same reasons. Native code runs
+in slices, so that Ctrl-C is heard within a second.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from array import array
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from softnet.errors import SoftnetError
+from softnet.lang.compile import Native, Options, Place, compile_program
+from softnet.lang.llvm import FAILURES, RUN_WORDS, STACK_BYTES
+from softnet.lang.native_runtime import (
+    FRAME_ARGUMENT,
+    FRAME_FUNCTION,
+    FRAME_RETURN,
+    FRAME_WORDS,
+    PAUSE_FAILED,
+    PAUSE_SLICE,
+    PAUSE_TRACE,
+    RECORD_WORDS,
+)
+from softnet.lang.pylink import KernelStop
+from softnet.machine import nic, state
+from softnet.simulate.image import Image
+from softnet.simulate.reference import ArrivalRows, machine_error
+from softnet.trace import EVENT_ID
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TRACE_ROOM: Final = 1 << 15
+"""Records that are kept in native memory before Python takes them."""
+SLICE_SWITCHES: Final = 1 << 20
+"""Changes of context between two looks at signals: some tens of milliseconds."""
+FUEL: Final = 1 << 28
+"""Turns of loops that a context may take before it gives way: well under a second."""
+
+RecordSink = Callable[["NDArray[np.int64]"], None]
+"""Takes records as rows of RECORD_WORDS words."""
+
+
+def words(count: int) -> Any:
+    """Memory for an image that native code can reach."""
+    return array("q", bytes(8 * count))
+
+
+class NativeEngine:
+    """Runs an image whose memory came from ``words``; ``arrivals`` yields lists of rows in time order."""
+
+    def __init__(
+        self, image: Image, arrivals: Iterator[ArrivalRows], sink: RecordSink, options: Options | None = None
+    ) -> None:
+        import numpy as np
+
+        memory: Any = image.memory
+        if not isinstance(memory, array):
+            raise SoftnetError("the native engine needs an image in native memory", where="softnet.simulate.native")
+        self.image = image
+        self.arrivals = arrivals
+        self.sink = sink
+        self.memory = np.frombuffer(memory, dtype=np.int64)
+        self.base = memory.buffer_info()[0]
+        self.native: Native = compile_program(image.program, image.cost_index, EVENT_ID, options)
+        self._run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self.native.address("run"))
+        self._set_actor = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
+            self.native.address("set_actor")
+        )
+        self._failure: KernelStop | None = None
+        self._prepare_stacks()
+        self._prepare_words()
+        self._refill()
+
+    def run(self, until_ns: int) -> int:
+        """Run until virtual time ``until_ns``; the machine's reason to stop. Raises KernelStop from a kernel function."""
+        if self._failure is not None:
+            raise self._failure
+        self.memory[self.image.engine_word("stop_at")] = until_ns
+        while True:
+            code = int(self._run(self.base))
+            if code == PAUSE_SLICE:
+                self.memory[RUN_WORDS["slice"]] = SLICE_SWITCHES
+            elif code == state.STOP_REFILL:
+                self._refill()
+            elif code == PAUSE_TRACE:
+                self._drain()
+            else:
+                self._drain()
+                if code == PAUSE_FAILED:
+                    self._failure = KernelStop(*self._describe_failure())
+                    raise self._failure
+                if code == state.STOP_ERROR:
+                    cpu = self.memory[self.image.engine_word("cpu")]
+                    raise KernelStop(machine_error(self.image), f"CPU {cpu}")
+                return code
+
+    def _prepare_stacks(self) -> None:
+        """A stack for every context and one to begin on, each aligned to its size."""
+        import numpy as np
+
+        count = 2 * self.image.nr_cpus + len(self.image.tasks)
+        self._region = mmap.mmap(-1, (count + 2) * STACK_BYTES)
+        region = np.frombuffer(self._region, dtype=np.int64)
+        start = int(region.ctypes.data)
+        first = -start % STACK_BYTES
+        self._stacks = start + first
+        self._stack_of = np.zeros(count, dtype=np.int64)
+        enter, boot = self.native.address("enter"), self.native.address("boot")
+        irq, task = self.native.address("irq_body"), self.native.address("task_body")
+
+        def prepare(index: int, function: int) -> int:
+            # Below two free words at the top, so that the entry finds the stack aligned as the ABI asks.
+            at = (first + (index + 1) * STACK_BYTES) // 8 - 2 - FRAME_WORDS
+            region[at + FRAME_ARGUMENT] = self.base
+            region[at + FRAME_FUNCTION] = function
+            region[at + FRAME_RETURN] = enter
+            return start + 8 * at
+
+        for ctx in range(count):
+            self._stack_of[ctx] = prepare(ctx, irq if ctx < 2 * self.image.nr_cpus else task)
+        self.memory[RUN_WORDS["resume"]] = prepare(count, boot)
+
+    def _prepare_words(self) -> None:
+        """The engine's own words in the line of NULL."""
+        import numpy as np
+
+        self._trace = np.zeros((TRACE_ROOM, RECORD_WORDS), dtype=np.int64)
+        values = {
+            "stack_of": int(self._stack_of.ctypes.data), "stacks": self._stacks, "fuel": FUEL, "fuel_full": FUEL,
+            "trace": int(self._trace.ctypes.data), "trace_fill": 0, "trace_room": TRACE_ROOM, "slice": SLICE_SWITCHES,
+            "size": len(self.memory),
+        }  # fmt: skip
+        for name, value in values.items():
+            self.memory[RUN_WORDS[name]] = value
+
+    def _drain(self) -> None:
+        fill = int(self.memory[RUN_WORDS["trace_fill"]])
+        if fill:
+            self.sink(self._trace[:fill])
+            self.memory[RUN_WORDS["trace_fill"]] = 0
+
+    def _refill(self) -> None:
+        import numpy as np
+
+        rows = next(self.arrivals, None)
+        head, tail, more = (self.image.engine_word(f"arrival_{n}") for n in ("head", "tail", "more"))
+        self.memory[head] = 0
+        if rows is None or len(rows) == 0:
+            self.memory[more] = self.memory[tail] = 0
+            return
+        block = np.asarray(rows, dtype=np.int64)
+        at = self.image.regions.arrivals
+        room = self.memory[at : at + nic.ARRIVAL_ROWS * nic.ARRIVAL_WORDS].reshape(nic.ARRIVAL_ROWS, nic.ARRIVAL_WORDS)
+        room[: len(block), : block.shape[1]] = block
+        self.memory[tail] = len(block)
+        self.memory[more] = 1
+        self._set_actor(self.base, self.image.nr_actors - 1, int(block[0, nic.ARRIVAL_TIME]))
+
+    def _describe_failure(self) -> tuple[str, str]:
+        """What failed, in words, and where."""
+        code = FAILURES[int(self.memory[RUN_WORDS["fuel"]])]
+        value = int(self.memory[RUN_WORDS["value"]])
+        place = self.native.place(int(self.memory[RUN_WORDS["where"]]))
+        where = f"{place.file}:{place.line}: in {place.function}()" if place is not None else "a context"
+        return self._failure_text(code, value, place), where
+
+    def _failure_text(self, code: str, value: int, place: Place | None) -> str:
+        what = place.what if place is not None else ""
+        if code == "index":
+            table = self.image.layout.tables.get(what)
+            count = int(what) if what.isdigit() else table.count if table is not None else 0
+            return f"index {value} is outside 0..{count - 1}"
+        return {
+            "bug-on": "BUG_ON: the condition holds",
+            "null": f"{what} of a NULL reference",
+            "divide": f"'{what}' by zero",
+            "shift": f"'{what}' by {value}: a shift count is from 0 to 62",
+            "overflow": f"the result of '{what}' does not fit in 64 bits",
+            "fuel": f"a loop turned {FUEL} times without letting time pass",
+            "lockdep": "lockdep_assert_held: the lock is not held",
+            "guard": "a guarded field is touched without its lock",
+            "pointer": f"function pointer {value} leads to no function of {what} arguments",
+            "stack": "recursion too deep: the context's stack is full",
+            "ended": "the body of a context returned",
+            "memory": f"address {value} is outside memory",
+        }[code]

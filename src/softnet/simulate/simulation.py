@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One simulation: a scenario's image, its engine, and the stops at which it is measured, sampled or changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from softnet.errors import SoftnetError
+from softnet.kernel import boot, releases
+from softnet.lang.program import Program
+from softnet.machine import state
+from softnet.machine.costtable import CostTable, load_cost_table
+from softnet.scenario import Change, Scenario, changes
+from softnet.scenario.traffic import arrivals
+from softnet.simulate import image as images
+from softnet.simulate.changes import apply_change
+from softnet.simulate.image import Image, MachineSpec, TaskInfo
+from softnet.simulate.measure import Baseline, Sampler, collect_result
+from softnet.simulate.reference import ArrivalRows, ReferenceEngine
+from softnet.simulate.result import Result, Trace
+from softnet.trace import EVENT_ID, EVENTS, Record
+
+Progress = Callable[[int, int], None]
+"""Called with (virtual time in ns, duration in ns)."""
+
+TRACE_RECORDS_MAX = 5_000_000
+"""Bound of a recording in memory; what comes after is counted, not kept."""
+
+DECISION_EVENTS = (
+    "softirq_raise", "sched_waking", "ipi_send_cpu", "csd_queue_cpu", "napi_poll", "napi_schedule", "napi_complete_done",
+    "enqueue_to_backlog", "backlog_drop", "napi_schedule_rps", "net_rps_send_ipi", "rps_trigger_softirq", "process_backlog",
+    "net_rx_action", "time_squeeze", "skb_attempt_defer_free", "skb_defer_nodefer", "kick_defer_list_purge",
+    "kick_coalesced", "trigger_rx_softirq", "skb_defer_free_flush", "wakeup_softirqd", "backlog_napi_wake", "sysctl_set",
+)  # fmt: skip
+"""What trace = "decisions" keeps: every choice that softnet takes."""
+
+
+POLICIES = {"other": state.SCHED_NORMAL, "fifo": state.SCHED_FIFO, "rr": state.SCHED_RR}
+
+TIME_CLASS_OF_KIND = {
+    "ksoftirqd": state.TIME_KSOFTIRQD, "backlog_napi": state.TIME_BACKLOG_NAPI, "irq": state.TIME_IRQ_THREAD,
+    "napi": state.TIME_NAPI_THREAD, "app": state.TIME_SYSTEM, "sender": state.TIME_SYSTEM, "cyclictest": state.TIME_TASK,
+    "hog": state.TIME_TASK,
+}  # fmt: skip
+
+
+class Engine(Protocol):
+    """What runs an image."""
+
+    def run(self, until_ns: int) -> int:
+        """Run until that virtual time; the machine's reason to stop."""
+        ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """A result with the trace that was asked for."""
+
+    result: Result
+    trace: Trace
+
+
+@dataclass
+class Recorder:
+    """Takes traced events in their total order."""
+
+    records: list[Record] = field(default_factory=list)
+    dropped: int = 0
+    memory: list[int] = field(default_factory=list)
+    now: int = 0
+    cpu: int = 0
+    preempt_base: int = 0
+    preempt_stride: int = 0
+
+    def attach(self, image: Image) -> None:
+        """Learn where the image keeps what a record needs."""
+        self.memory = image.memory
+        self.now, self.cpu = image.engine_word("now"), image.engine_word("cpu")
+        table = image.layout.tables["cpu_hw"]
+        self.preempt_base = table.base + image.layout.structs["cpu_hw"].fields["preempt_count"].offset
+        self.preempt_stride = table.stride
+
+    def __call__(self, event: int, a: int, b: int, c: int) -> None:
+        memory = self.memory
+        cpu = memory[self.cpu]
+        count = memory[self.preempt_base + cpu * self.preempt_stride]
+        context = 2 if count & state.HARDIRQ_MASK else 1 if count & state.SOFTIRQ_OFFSET else 0
+        if len(self.records) < TRACE_RECORDS_MAX:
+            self.records.append(Record(memory[self.now], cpu, context, event, a, b, c))
+        else:
+            self.dropped += 1
+
+
+def with_seed(scenario: Scenario, seed: int | None) -> Scenario:
+    """The scenario with another seed; the same one for None."""
+    if seed is None:
+        return scenario
+    return scenario.model_copy(update={"measure": scenario.measure.model_copy(update={"seed": seed})})
+
+
+def histogram_names(scenario: Scenario) -> list[str]:
+    """The image's histograms as "kind:name", in the order in which boot numbers them; names are made unique."""
+    out: list[str] = []
+    for full in boot.histograms(scenario):
+        what, _, name = full.partition(".")
+        if what == "cyclictest":
+            name = name.rpartition(".")[0]
+        kind = "packet" if what == "deliver" else "wakeup"
+        taken = {n.partition(":")[2] for n in out}
+        unique, n = name, 2
+        while unique in taken:
+            unique, n = f"{name}#{n}", n + 1
+        out.append(f"{kind}:{unique}")
+    return out
+
+
+def machine_spec(scenario: Scenario, seed: int) -> MachineSpec:
+    """What the scenario says of the machine and its cards, queue by queue."""
+    rings: list[int] = []
+    irq_cpus: list[int] = []
+    usecs: list[int] = []
+    frames: list[int] = []
+    for nic in scenario.nic:
+        for queue in range(nic.queues):
+            rings.append(nic.ring)
+            irq_cpus.append(nic.irq_cpu(queue, scenario.machine.cpus))
+            usecs.append(nic.rx_usecs)
+            frames.append(nic.rx_frames)
+    cpus = scenario.machine.cpus
+    return MachineSpec(
+        cpus, tuple(scenario.machine.numa_node(c) for c in range(cpus)), tuple(scenario.machine.isolated_cpus), tuple(rings),
+        tuple(irq_cpus), tuple(usecs), tuple(frames), scenario.kernel.preempt, scenario.kernel.hz, seed,
+    )  # fmt: skip
+
+
+def constants(scenario: Scenario) -> dict[str, int]:
+    """The configuration that the kernel is linked with."""
+    kernel = scenario.kernel
+    return {
+        "CONFIG_PREEMPT_RT": int(kernel.flavour == "rt"),
+        "CONFIG_PREEMPT_MODEL": images.PREEMPT_MODELS[kernel.preempt],
+        "CONFIG_RPS": int(kernel.config.RPS),
+        "CONFIG_NET_FLOW_LIMIT": int(kernel.config.NET_FLOW_LIMIT),
+        "HZ": kernel.hz,
+    }
+
+
+def load_program(scenario: Scenario, patches: Sequence[str] = ()) -> Program:
+    """The scenario's kernel with the user's patch files on top. Raises SubsetError, PatchError."""
+    modules = images.load_modules(releases.modules_for(scenario.kernel.release, scenario.kernel.flavour))
+    modules += [releases.load_patch(path) for path in patches]
+    program = images.make_program(modules, constants(scenario))
+    from softnet.lang.subset import check_program, raise_all
+
+    raise_all(check_program(program))
+    return program
+
+
+class Simulation:
+    """Build with a scenario, then ``finish()``; ``advance()`` for those who want to look in between."""
+
+    def __init__(self, scenario: Scenario, *, patches: Sequence[str] = (), seed: int | None = None, engine: str = "auto",
+                 trace: str | None = None, checks: bool = False, costs: CostTable | None = None) -> None:
+        self.scenario = with_seed(scenario, seed)
+        self.seed = self.scenario.measure.seed
+        self.patches = tuple(patches)
+        self.program = load_program(scenario, patches)
+        self.costs = costs or load_cost_table(_cost_path(scenario))
+        self.recorder = Recorder()
+        self.image = self._build(checks)
+        self.recorder.attach(self.image)
+        self.trace_mask = _trace_mask(trace if trace is not None else scenario.measure.trace)
+        self.image.memory[self.image.engine_word("trace_mask")] = self.trace_mask
+        self.engine_name = "reference" if engine == "auto" else engine
+        self.engine: Engine = self._engine()
+        self.sampler = Sampler(self.image)
+        self.baseline = Baseline(self.image)
+        self.now_ns = 0
+        self.partial = False
+
+    def _build(self, checks: bool) -> Image:
+        scenario = self.scenario
+        cpus = scenario.machine.cpus
+        image = images.build(
+            self.program, machine_spec(scenario, self.seed), boot.STRUCT_COUNTS(scenario), cpus + boot.nr_tasks_max(scenario),
+            histogram_names(scenario), self.costs, self.recorder, checks=checks,
+        )  # fmt: skip
+        specs = boot.boot(image.linked.kernel, scenario)
+        for cpu in range(cpus):
+            info = TaskInfo(cpu + 1, f"swapper/{cpu}", (cpu,), state.SCHED_IDLE_TASK, 120, "cpu_startup_entry", cpu, state.TIME_IDLE)
+            images.add_task(image, info)
+        for pid, spec in enumerate(specs, start=cpus + 1):
+            policy, prio = POLICIES[spec.policy], 99 - spec.priority if spec.policy != "other" else 120 + spec.nice
+            info = TaskInfo(pid, spec.comm, spec.cpus, policy, prio, spec.thread_fn, spec.data, TIME_CLASS_OF_KIND[spec.kind])
+            task = images.add_task(image, info, spec.nice)
+            if spec.store is not None:
+                spec.store(task)
+        images.start(image)
+        return image
+
+    def _engine(self) -> Engine:
+        if self.engine_name == "reference":
+            return ReferenceEngine(self.image, self._arrival_rows())
+        raise SoftnetError("unknown engine", found=self.engine_name, expected="reference")
+
+    def _arrival_rows(self) -> Iterator[ArrivalRows]:
+        number = 0
+        for chunk in arrivals(self.scenario, self.seed):
+            columns = [chunk.time_ns, chunk.nic_queue, chunk.hash, chunk.len_bytes, chunk.sock, chunk.proto, chunk.flow,
+                       chunk.flags, chunk.seq_ok, chunk.payload_bytes]
+            rows = list(zip(*(c.tolist() for c in columns), range(number + 1, number + 1 + len(chunk.time_ns)), strict=True))
+            number += len(rows)
+            yield rows
+
+    def advance(self, until_ns: int) -> None:
+        """Run to that virtual time, applying the scenario's changes of settings on the way."""
+        self.engine.run(until_ns)
+        self.now_ns = until_ns
+
+    def stops(self) -> list[tuple[int, str, Change | None]]:
+        """What happens when: changes, the end of the warm-up, samples, the end; in the order of their time."""
+        measure = self.scenario.measure
+        out: list[tuple[int, int, str, Change | None]] = [(c.at_ns, 0, "change", c) for c in changes(self.scenario)]
+        out.append((measure.warmup_ns, 1, "warmup", None))
+        step = measure.series_interval_us * 1000
+        out += [(at, 2, "sample", None) for at in range(step, measure.duration_ns + 1, step)]
+        out.append((measure.duration_ns, 3, "end", None))
+        out.sort(key=lambda stop: stop[:2])
+        return [(at, what, change) for at, _, what, change in out]
+
+    def finish(self, progress: Progress | None = None) -> Run:
+        """Run to the end and say what was found. Ctrl-C ends the run early and marks the result partial."""
+        try:
+            for at, what, change in self.stops():
+                if at > self.now_ns or at == 0:
+                    self.advance(at)
+                if what == "change" and change is not None:
+                    apply_change(self.image, self.scenario, change)
+                    self.recorder_note(change)
+                elif what == "warmup":
+                    self.baseline.take()
+                elif what == "sample":
+                    self.sampler.sample(at)
+                if progress is not None:
+                    progress(at, self.scenario.measure.duration_ns)
+        except KeyboardInterrupt:
+            self.partial = True
+        return Run(self.result(), self.trace())
+
+    def recorder_note(self, change: Change) -> None:
+        """Record a change of settings as an event of CPU 0 at its own time."""
+        event = EVENT_ID["sysctl_set"]
+        if self.trace_mask >> event & 1:
+            value = change.value if isinstance(change.value, int) else len(change.value)
+            self.recorder.records.append(Record(change.at_ns, 0, 0, event, 0, value, 0))
+
+    def result(self) -> Result:
+        """The figures as they stand."""
+        return collect_result(self)
+
+    def trace(self) -> Trace:
+        """The events recorded so far."""
+        tasks = tuple((t.pid, t.comm) for t in self.image.tasks)
+        return Trace(tuple(self.recorder.records), tasks, self.image.nr_cpus, self.recorder.dropped)
+
+
+def _cost_path(scenario: Scenario) -> str:
+    from softnet.machine.costtable import shipped_tables
+
+    name = scenario.machine.costs
+    return name if name in shipped_tables() else str(scenario.resolve(name))
+
+
+def _trace_mask(trace: str) -> int:
+    if trace == "off":
+        return 0
+    if trace == "full":
+        return (1 << len(EVENTS)) - 1
+    if trace == "decisions":
+        return sum(1 << EVENT_ID[name] for name in DECISION_EVENTS)
+    raise SoftnetError("unknown kind of trace", found=trace, expected="off, decisions or full")
+
+
+def describe(sim: Any) -> dict[str, Any]:
+    """The kernel of a simulation, for its result."""
+    kernel = sim.scenario.kernel
+    label = kernel.release + ("-rt" if kernel.flavour == "rt" else "")
+    if kernel.flavour != "rt" and "thread_backlog_napi" in kernel.boot_args:
+        label += "-threads"
+    return {
+        "label": label, "release": kernel.release, "flavour": kernel.flavour, "preempt": kernel.preempt, "hz": kernel.hz,
+        "boot_args": list(kernel.boot_args), "sysctl": dict(kernel.sysctl_values()),
+        "patches": [m for m in sim.program.modules if ".patches." in m or not m.startswith("softnet.")],
+    }  # fmt: skip
