@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softnet.lang import kfunc
-from softnet.lang.intrinsics import trace, table
+from softnet.lang.intrinsics import table, trace
 
 if TYPE_CHECKING:
     from softnet.kernel.kernel.sched.core import wake_up_process

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kernel's configuration, as the functions test it; the image builder gives the values in force when it links."""
+
+from __future__ import annotations
+
+CONFIG_PREEMPT_RT = 0
+CONFIG_RPS = 1
+CONFIG_NET_FLOW_LIMIT = 1
+HZ = 250

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""kernel/sched/idle.c (6.1): the idle loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import kfunc
+
+if TYPE_CHECKING:
+    from softnet.kernel.kernel.sched.core import schedule_idle
+    from softnet.kernel.kernel.smp import flush_smp_call_function_queue
+    from softnet.lang.intrinsics import smp_mb__after_atomic, suspend
+    from softnet.machine.interrupts import clear_polling, idle_enter, set_polling
+    from softnet.machine.sched import need_resched
+
+@kfunc
+def cpuidle_idle_call() -> None:
+    """idle.c:170 (6.1): halt until an interrupt, or until NEED_RESCHED is set where the CPU waits by mwait."""
+    if idle_enter():
+        suspend()
+
+
+@kfunc
+def do_idle() -> None:
+    """idle.c:275 (6.1): once into idleness and out of it.
+
+    While the polling bit is set, who sets NEED_RESCHED sends no interrupt; so the queue of function calls must be looked
+    at on the way out, which is not an interrupt: softirqs raised there are a matter of their own on PREEMPT_RT.
+    """
+    set_polling()
+    while not need_resched():
+        cpuidle_idle_call()
+    clear_polling()
+    smp_mb__after_atomic()
+    flush_smp_call_function_queue()
+    schedule_idle()
+
+
+@kfunc
+def cpu_startup_entry(data: int) -> None:
+    """idle.c:399 (6.1): the body of each CPU's idle task; ``data`` is not used."""
+    while True:
+        do_idle()
