@@ -64,22 +64,23 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Conservation:
-    """Where every packet went, of the whole run: ``arrived`` + ``sent`` = ``delivered`` + sum(dropped) + sum(queued) + ``merged``.
+    """Where every packet went, of the whole run: ``arrived`` + ``sent`` = ``delivered`` + sum(dropped) + sum(queued) + ``acks``.
 
-    ``merged`` packets were coalesced into another skb (GRO, TCP receive queue) and share its fate.
+    ``acks`` are TCP segments without data, which the protocol uses up. Packets that GRO or the TCP receive queue merged into
+    one skb still count one by one.
     """
 
     arrived: int
     sent: int
     delivered: int
-    merged: int
+    acks: int
     dropped: dict[str, int]
     queued: dict[str, int]
 
     @property
     def balance(self) -> int:
         """0 when no packet was lost or invented."""
-        return self.arrived + self.sent - self.delivered - self.merged - sum(self.dropped.values()) - sum(self.queued.values())
+        return self.arrived + self.sent - self.delivered - self.acks - sum(self.dropped.values()) - sum(self.queued.values())
 
 
 @dataclass(frozen=True)

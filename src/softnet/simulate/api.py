@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The two calls: ``run`` one scenario, ``compare`` arms of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from softnet.errors import SoftnetError
+from softnet.simulate.arms import Arm, parse_arms
+from softnet.simulate.comparison import Comparison
+from softnet.simulate.result import Trace
+from softnet.simulate.simulation import Progress, Run, Simulation
+
+if TYPE_CHECKING:
+    from softnet.scenario import Scenario
+
+DEFAULT_SEEDS = 5
+
+
+def resolve(scenario: Scenario | str | Path, kernel: str = "", settings: Sequence[str] = ()) -> Scenario:
+    """The scenario with another kernel and settings. Raises ScenarioError."""
+    from softnet import scenario as scenarios
+
+    base = scenarios.load_scenario(scenario) if isinstance(scenario, str | Path) else scenario
+    if not kernel and not settings:
+        return base
+    raw = base.to_dict()
+    if kernel:
+        raw = scenarios.apply_kernel(raw, kernel)
+    return scenarios.scenario_from_dict(raw, list(settings), directory=base.directory)
+
+
+def run(scenario: Scenario | str | Path, *, kernel: str = "", settings: Sequence[str] = (), patches: Sequence[str] = (),
+        seed: int | None = None, engine: str = "auto", trace: str | None = None, checks: bool = False,
+        progress: Progress | None = None) -> Run:
+    """Run a scenario once.
+
+    ``kernel`` is a shorthand as "6.12-rt", ``settings`` are overrides as "sysctl.skb_defer_max=128", ``patches`` are files;
+    ``trace`` is "off", "decisions" or "full" (default: the scenario's); ``checks`` turns on the lock checks and the run-time
+    invariants. Raises SoftnetError for bad input, KernelStop when a kernel function stops the run.
+    """
+    resolved = resolve(scenario, kernel, settings)
+    sim = Simulation(resolved, patches=patches, seed=seed, engine=engine, trace=trace, checks=checks)
+    return sim.finish(progress)
+
+
+@dataclass(frozen=True)
+class _Job:
+    scenario: Any
+    arm: Arm
+    seed: int
+    engine: str
+    trace: str
+    checks: bool
+
+
+def _work(job: _Job) -> Run:
+    sim = Simulation(job.scenario, patches=job.arm.patches, seed=job.seed, engine=job.engine, trace=job.trace, checks=job.checks)
+    return sim.finish()
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison with, per arm, the trace of its first seed (empty when none was asked for)."""
+
+    comparison: Comparison
+    traces: dict[str, Trace]
+
+
+def compare(scenario: Scenario | str | Path, arms: Sequence[Arm | str], *, settings: Sequence[str] = (),
+            seeds: Sequence[int] | None = None, engine: str = "auto", trace: str = "off", checks: bool = False,
+            processes: int | None = None, progress: Callable[[int, int, str], None] | None = None) -> Compared:
+    """Run every arm with every seed on the same arrivals.
+
+    ``seeds`` defaults to five from the scenario's on; ``trace`` is recorded for each arm's first seed; ``progress`` is called
+    with (runs done, runs in all, what just ended). The result does not depend on ``processes``.
+    """
+    chosen = [parse_arms([arm])[0] if isinstance(arm, str) else arm for arm in arms]
+    if len({arm.label for arm in chosen}) != len(chosen):
+        chosen = parse_arms([arm if isinstance(arm, str) else arm.label for arm in arms])
+    if len(chosen) < 2:
+        raise SoftnetError("a comparison needs two arms", where="--arm", found=str(len(chosen)), expected="at least 2",
+                           hint="softnet compare SCENARIO --arm 6.9-rt --arm 6.10-rt")
+    scenarios = {arm.label: resolve(resolve(scenario, "", settings), arm.kernel, arm.settings) for arm in chosen}
+    first = scenarios[chosen[0].label]
+    seed_list = tuple(seeds) if seeds else tuple(range(first.measure.seed, first.measure.seed + DEFAULT_SEEDS))
+    jobs = [
+        _Job(scenarios[arm.label], arm, seed, engine, trace if seed == seed_list[0] else "off", checks)
+        for arm in chosen
+        for seed in seed_list
+    ]
+    runs = _run_all(jobs, processes, progress)
+    results = {arm.label: tuple(r.result for job, r in zip(jobs, runs, strict=True) if job.arm is arm) for arm in chosen}
+    traces = {
+        arm.label: next(r.trace for job, r in zip(jobs, runs, strict=True) if job.arm is arm) for arm in chosen
+    }  # fmt: skip
+    comparison = Comparison(first.name, first.description, tuple(arm.label for arm in chosen), seed_list, results)
+    return Compared(comparison, traces if trace != "off" else {})
+
+
+def _run_all(jobs: list[_Job], processes: int | None, progress: Callable[[int, int, str], None] | None) -> list[Run]:
+    count = processes if processes is not None else min(len(jobs), len(os.sched_getaffinity(0)))
+
+    def done(n: int, job: _Job) -> None:
+        if progress is not None:
+            progress(n, len(jobs), f"{job.arm.label}, seed {job.seed}")
+
+    if count <= 1:
+        out = []
+        for n, job in enumerate(jobs, start=1):
+            out.append(_work(job))
+            done(n, job)
+        return out
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(_work, job) for job in jobs]
+        try:
+            out = []
+            for n, (job, future) in enumerate(zip(jobs, futures, strict=True), start=1):
+                out.append(future.result())
+                done(n, job)
+            return out
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
