@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,11 +35,12 @@ class Field:
     init: int = 0
 
 
-class fnptr:  # noqa: N801
-    """The annotation of a function pointer field or local: ``poll: fnptr = private()``."""
+if TYPE_CHECKING:
+    fnptr = Callable[..., Any]
+else:
 
-    def __call__(self, *args: Any) -> Any:
-        raise TypeError("fnptr is an annotation")
+    class fnptr:
+        """The annotation of a function pointer field or local: ``poll: fnptr = private()``."""
 
 
 def shared(*, line: int = 0, init: int = 0) -> Any:

@@ -13,13 +13,13 @@ from softnet.lang import IS_ENABLED, kfunc
 from softnet.lang.intrinsics import suspend
 
 if TYPE_CHECKING:
+    from softnet.kernel.include.linux.preempt import local_bh_disable, local_bh_enable
     from softnet.kernel.kernel.sched.core import (
         migrate_disable,
         migrate_enable,
         preempt_disable,
         preempt_enable,
     )
-    from softnet.kernel.kernel.softirq import local_bh_disable, local_bh_enable
     from softnet.machine.interrupts import irq_local_disable, irq_local_restore
     from softnet.machine.locks import (
         RT_ACQUIRED,

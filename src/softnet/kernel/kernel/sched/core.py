@@ -9,6 +9,7 @@ from softnet.lang import kfunc
 from softnet.lang.intrinsics import suspend, work_ns
 
 if TYPE_CHECKING:
+    from softnet.kernel.kernel.time.hrtimer import hrtimer_wakeup
     from softnet.machine.interrupts import (
         preempt_count,
         preempt_count_add,
