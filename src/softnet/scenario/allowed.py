@@ -15,6 +15,8 @@ def json_schema() -> dict[str, Any]:
     from softnet.scenario.models import Scenario
 
     schema = Scenario.model_json_schema()
+    # A name that fits no pattern is an error too; pydantic says so when validating, not in its schema.
+    schema["$defs"]["Kernel"]["properties"]["threads"]["additionalProperties"] = False
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "softnet scenario",

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The reference of every key in docs/scenario.md and the published schema, made from the models.
+
+``python -m softnet.scenario.reference``, run in the checkout, writes both anew; a test holds them current.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from softnet.scenario.allowed import allowed_text, json_schema, show
+
+DOCUMENT: Final = "docs/scenario.md"
+SCHEMA_FILE: Final = "docs/scenario.schema.json"
+BEGIN: Final = "<!-- reference: begin (python -m softnet.scenario.reference) -->"
+END: Final = "<!-- reference: end -->"
+
+#: The tables in the order of the document, with the model of each.
+TABLES: Final = (
+    ("Top level", "Scenario"),
+    ("[machine]", "Machine"),
+    ("[kernel]", "Kernel"),
+    ("[kernel.sysctl]", "Sysctl"),
+    ("[kernel.config]", "KernelConfig"),
+    ("[kernel.threads]: one entry", "ThreadSetting"),
+    ("[loopback]", "Loopback"),
+    ("[[nic]]", "Nic"),
+    ('[[traffic]] kind = "capture"', "CaptureTraffic"),
+    ('[[traffic]] kind = "constant"', "ConstantTraffic"),
+    ('[[traffic]] kind = "poisson"', "PoissonTraffic"),
+    ('[[traffic]] kind = "onoff"', "OnOffTraffic"),
+    ("[[application]]", "Application"),
+    ("[[sender]]", "Sender"),
+    ('[[task]] kind = "cyclictest"', "Cyclictest"),
+    ('[[task]] kind = "hog"', "Hog"),
+    ("[[event]]", "Event"),
+    ("[measure]", "Measure"),
+)
+#: Kinds with the same keys as the one named, which the document does not repeat.
+_SAME_KEYS: Final = {"PoissonTraffic": "constant", "OnOffTraffic": "constant"}
+
+
+def schema_text() -> str:
+    """The JSON Schema as it is published."""
+    return json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def reference() -> str:
+    """Every table of a scenario file as Markdown: key, values, default, meaning, whose default it is."""
+    out: list[str] = []
+    shown: dict[str, Any] = {}
+    for title, model in TABLES:
+        node = json_schema() if model == "Scenario" else json_schema()["$defs"][model]
+        properties = {
+            key: value for key, value in node["properties"].items() if key != "kind" or "enum" in value
+        }
+        same = _SAME_KEYS.get(model)
+        if same is None:
+            shown = properties
+        else:
+            properties = {key: value for key, value in properties.items() if value != shown.get(key)}
+        out += [f"### `{title}`", ""]
+        if same is not None:
+            out += [f'The keys of kind = "{same}"' + (", and:" if properties else "."), ""]
+        if properties:
+            out += _rows(properties, node.get("required", []))
+    return "\n".join(out).rstrip() + "\n"
+
+
+def _rows(properties: dict[str, Any], needed: list[str]) -> list[str]:
+    rows = ["| key | values | default | meaning | default is from |", "|---|---|---|---|---|"]
+    for key, node in properties.items():
+        unit = f" ({node['x-unit']})" if node.get("x-unit") else ""
+        cells = (
+            f"`{key}`",
+            _values(node) + unit,
+            _default(key, node, needed),
+            node["description"],
+            node.get("x-source", ""),
+        )
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return [*rows, ""]
+
+
+def _values(node: dict[str, Any]) -> str:
+    return allowed_text(node) or "a table"
+
+
+def _default(key: str, node: dict[str, Any], needed: list[str]) -> str:
+    if key in needed:
+        return "required"
+    default = node.get("default")
+    if default is None or isinstance(default, dict):
+        return "–"
+    return f"`{show(default)}`"
+
+
+def with_reference(document: str) -> str:
+    """A document with the part between its two marks replaced by the reference."""
+    head, begin, rest = document.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{DOCUMENT} has lost the marks {BEGIN} and {END}")
+    return f"{head}{begin}\n\n{reference()}\n{end}{tail}"
+
+
+def main() -> None:
+    """Write the schema and the reference into the checkout that is the working directory."""
+    Path(SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
+    path = Path(DOCUMENT)
+    path.write_text(with_reference(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
