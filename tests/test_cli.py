@@ -74,17 +74,19 @@ def test_what_is_not_there_is_refused(argument: str, capsys: pytest.CaptureFixtu
     assert printed.out == ""
 
 
-def test_every_command_is_listed_with_a_line_about_it() -> None:
-    context = click.Context(cli)
-    help_text = cli.get_help(context)
-    for name in cli.list_commands(context):
-        command = cli.get_command(context, name)
-        assert isinstance(command, click.Command)
-        assert command.name == name
-        module = importlib.import_module(f"softnet.cli.{name.replace('-', '_')}")
-        first_line = (module.__doc__ or "").partition("\n")[0]
-        assert first_line, f"{module.__name__} has no docstring"
-        assert f"  {name} " in help_text
+def _command_names() -> list[str]:
+    return cli.list_commands(click.Context(cli))
+
+
+@pytest.mark.parametrize("name", _command_names())
+def test_every_command_is_listed_with_a_line_about_it(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module = importlib.import_module(f"softnet.cli.{name.replace('-', '_')}")
+    assert isinstance(module.command, click.Command)
+    assert (module.__doc__ or "").partition("\n")[0], f"{module.__name__} has no docstring"
+    assert run_cli(["--help"]) == 0
+    assert f"  {name} " in capsys.readouterr().out
+    assert run_cli([name, "--help"]) == 0
+    assert f"Usage: softnet {name} " in capsys.readouterr().out
 
 
 def test_ctrl_c_ends_a_process_with_130() -> None:
