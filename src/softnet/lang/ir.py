@@ -45,6 +45,8 @@ class Place:
 
 @dataclass(slots=True)
 class Instr:
+    """What every instruction has."""
+
     at: At
 
 
@@ -60,18 +62,24 @@ class Binary(Instr):
 
 @dataclass(slots=True)
 class BitLength(Instr):
+    """The number of the highest set bit, from 1; 0 for 0."""
+
     to: Temp
     value: Operand
 
 
 @dataclass(slots=True)
 class Get(Instr):
+    """Read a local."""
+
     to: Temp
     local: str
 
 
 @dataclass(slots=True)
 class Set(Instr):
+    """Write a local."""
+
     local: str
     value: Operand
 
@@ -144,12 +152,16 @@ class Table(Instr):
 
 @dataclass(slots=True)
 class TableLength(Instr):
+    """How many instances of a structure there are."""
+
     to: Temp
     struct: str
 
 
 @dataclass(slots=True)
 class IndexOf(Instr):
+    """The index of a table's instance."""
+
     to: Temp
     struct: str
     address: Operand
@@ -157,6 +169,8 @@ class IndexOf(Instr):
 
 @dataclass(slots=True)
 class Call(Instr):
+    """Call a function by name; ``to`` is None where the result is not wanted."""
+
     to: Temp | None
     function: str
     args: tuple[Operand, ...]
@@ -164,6 +178,8 @@ class Call(Instr):
 
 @dataclass(slots=True)
 class CallPointer(Instr):
+    """Call the function with that number."""
+
     to: Temp | None
     pointer: Operand
     args: tuple[Operand, ...]
@@ -204,11 +220,15 @@ class Fuel(Instr):
 
 @dataclass(slots=True)
 class Jump(Instr):
+    """Go on in another block."""
+
     target: str
 
 
 @dataclass(slots=True)
 class Branch(Instr):
+    """Go on in one of two blocks."""
+
     value: Operand
     yes: str
     no: str
@@ -216,6 +236,8 @@ class Branch(Instr):
 
 @dataclass(slots=True)
 class Return(Instr):
+    """Leave the function."""
+
     value: Operand | None
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """From the intermediate form to LLVM's text: one native function per kernel function.
 
-Memory is the vector S of 64-bit words; the words below S are the engine's own (see RUN_WORDS). A context is a native stack
+Memory is the vector S of 64-bit words; those next to NULL are the engine's own (see RUN_WORDS). A context is a native stack
 of its own: an interaction point compares the clock with the bound and, rarely, switches stacks (lang.native_runtime), so
 that locals stay in registers. A wrong access jumps to ``fail`` with the number of its position, and the run ends there.
 
@@ -285,7 +285,7 @@ class FunctionText:
     def shift(self, i: ir.Binary, left: str, right: str) -> str:
         """Shifts by 0 to 63; to the right by more gives the sign, as in Python."""
         if i.op == ">>":
-            if isinstance(i.right, int) and 0 <= i.right:
+            if isinstance(i.right, int) and i.right >= 0:
                 return self.define(f"ashr i64 {left}, {min(i.right, 63)}")
             self.unless(self.define(f"icmp sge i64 {right}, 0"), "shift", i.at, i.op, right)
             count = self.define(f"call i64 @llvm.umin.i64(i64 {right}, i64 63)")
@@ -429,13 +429,13 @@ class FunctionText:
 
 
 RUN_WORDS: Final = {
-    name: -1 - index
+    name: 1 + index
     for index, name in enumerate(
         ("outer", "resume", "stack_of", "fuel", "fuel_full", "code", "where", "value", "trace", "trace_fill",
          "trace_room", "slice", "size", "stacks")
     )
 }  # fmt: skip
-"""The engine's own words, below S: name -> index."""
+"""The engine's own words, in the line of NULL, which no structure uses: name -> address."""
 
 STACK_BYTES: Final = 1 << 18
 """Of one context; only what is touched takes memory."""

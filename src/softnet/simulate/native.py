@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
-from softnet.lang.compile import Native, Options, Place, compile_program
+from softnet.lang.compile import Native, Options, Place, available, compile_program
 from softnet.lang.llvm import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native_runtime import (
     FRAME_ARGUMENT,
@@ -43,8 +43,28 @@ SLICE_SWITCHES: Final = 1 << 20
 FUEL: Final = 1 << 28
 """Turns of loops that a context may take before it gives way: well under a second."""
 
+ENGINES: Final = ("auto", "native", "reference")
+
 RecordSink = Callable[["NDArray[np.int64]"], None]
 """Takes records as rows of RECORD_WORDS words."""
+
+
+def choose_engine(wanted: str) -> tuple[str, str]:
+    """The engine to use and, where the native one was wanted but cannot be had, why the reference engine serves.
+
+    ``wanted``: ``auto`` (native if it can be had), ``native`` or ``reference``. Raises SoftnetError for ``native`` where
+    it cannot be had, and for anything else.
+    """
+    if wanted not in ENGINES:
+        raise SoftnetError("unknown engine", found=repr(wanted), expected=", ".join(ENGINES))
+    if wanted == "reference":
+        return "reference", ""
+    reason = available()
+    if not reason:
+        return "native", ""
+    if wanted == "native":
+        raise SoftnetError("no native engine", found=reason, hint="--engine reference runs the same functions")
+    return "reference", f"the reference engine serves: {reason}"
 
 
 def words(count: int) -> Any:

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Compiled kernels on disk: ``$SOFTNET_CACHE``, else ``$XDG_CACHE_HOME/softnet``, else ``~/.cache/softnet``, in ``native/``.
+
+An entry's name is the hash of everything that decides its content, so a changed source is another entry. An entry is
+written beside its place and renamed into it: concurrent writers each put down a whole file, a killed one leaves none.
+Its content carries its own hash, so a damaged file is no entry. Deleting the folder is always safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+MAGIC: Final = b"softnet native 1\n"
+ENTRIES_MAX: Final = 64
+"""The least recently used entries above this number are removed."""
+SUFFIX: Final = ".kernel"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A compiled kernel on disk."""
+
+    path: Path
+    size: int
+    about: dict[str, Any]
+    """What the entry says about itself, ``label`` among it."""
+
+
+def cache_dir() -> Path:
+    """The folder of compiled kernels; it need not exist."""
+    named = os.environ.get("SOFTNET_CACHE")
+    if named:
+        base = Path(named)
+    else:
+        xdg = os.environ.get("XDG_CACHE_HOME")
+        base = (Path(xdg) if xdg else Path.home() / ".cache") / "softnet"
+    return base / "native"
+
+
+def load(key: str) -> tuple[dict[str, Any], bytes] | None:
+    """What was stored under ``key``: the description and the object code, or None."""
+    path = cache_dir() / (key + SUFFIX)
+    found = _read(path)
+    if found is not None:
+        # A cache that cannot be written serves as well; only the order of removal suffers.
+        with contextlib.suppress(OSError):
+            os.utime(path)
+    return found
+
+
+def store(key: str, about: dict[str, Any], code: bytes) -> bool:
+    """Keep an entry; False if the folder cannot be written, which only costs the next start its time."""
+    folder = cache_dir()
+    header = json.dumps(about, sort_keys=True).encode()
+    body = len(header).to_bytes(8, "little") + header + code
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".new.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(MAGIC + hashlib.sha256(body).digest() + body)
+            Path(name).chmod(0o644)
+            Path(name).replace(folder / (key + SUFFIX))
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        _evict(folder)
+    except OSError:
+        return False
+    return True
+
+
+def entries() -> Iterator[Entry]:
+    """All sound entries, the most recently used first."""
+    for path in sorted(_files(cache_dir()), key=lambda p: (-_last_used(p), p.name)):
+        found = _read(path)
+        if found is not None:
+            yield Entry(path, path.stat().st_size, found[0])
+
+
+def clear() -> int:
+    """Remove everything, half-written files of killed writers too; how many files went."""
+    folder = cache_dir()
+    if not folder.is_dir():
+        return 0
+    removed = 0
+    for path in sorted(folder.iterdir()):
+        if path.name.endswith(SUFFIX) or path.name.startswith(".new."):
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*" + SUFFIX)) if folder.is_dir() else []
+
+
+def _last_used(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _evict(folder: Path) -> None:
+    found = sorted(_files(folder), key=lambda p: (-_last_used(p), p.name))
+    for path in found[ENTRIES_MAX:]:
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], bytes] | None:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    body = data[len(MAGIC) + 32 :]
+    if not data.startswith(MAGIC) or hashlib.sha256(body).digest() != data[len(MAGIC) : len(MAGIC) + 32]:
+        return None
+    length = int.from_bytes(body[:8], "little")
+    about: dict[str, Any] = json.loads(body[8 : 8 + length])
+    return about, body[8 + length :]

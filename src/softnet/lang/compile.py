@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A program's native code: from the cache, or checked, lowered, compiled by LLVM and put there."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from softnet.errors import SoftnetError
+from softnet.lang import cache
+from softnet.lang.program import Program
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compile; every option is part of the cache's key."""
+
+    overflow: bool = True
+    """Sums, products and shifts that leave 64 bits stop the run with their line."""
+    checks: bool = False
+    """Accesses to guarded fields check their lock."""
+    optimise: int = 2
+
+
+@dataclass(frozen=True)
+class Place:
+    """A position that a failing run names."""
+
+    function: str
+    file: str
+    line: int
+    column: int
+    what: str
+
+
+class Native:
+    """Loaded code: its entry points as addresses, and the places that its failures name."""
+
+    def __init__(self, code: bytes, about: dict[str, Any], from_cache: bool) -> None:
+        llvm = _binding()
+        self.from_cache = from_cache
+        self._places: list[list[Any]] = about["positions"]
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine(2))
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        """The address of an exported function."""
+        return int(self._engine.get_function_address(name))
+
+    def place(self, number: int) -> Place | None:
+        """The position with that number, None for none."""
+        return Place(*self._places[number]) if 0 <= number < len(self._places) else None
+
+
+def available() -> str:
+    """Empty if native code can be made here, else the reason why not."""
+    from softnet.lang.native_runtime import supported
+
+    if not supported():
+        return f"stacks cannot be switched on {platform.machine()}"
+    if importlib.util.find_spec("llvmlite") is None:
+        return "llvmlite is not installed: pip install 'softnet[native]'"
+    return ""
+
+
+def compile_program(
+    program: Program, costs: Mapping[str, int], events: Mapping[str, int], options: Options | None = None
+) -> Native:
+    """The native code of a program.
+
+    ``costs`` maps a cost's name to its row, ``events`` an event's name to its number. Raises SubsetErrors for mistakes in
+    the functions, SoftnetError where native code cannot be made.
+    """
+    options = options or Options()
+    reason = available()
+    if reason:
+        raise SoftnetError("no native engine", found=reason, hint="--engine reference runs the same functions")
+    key = cache_key(program, costs, events, options)
+    found = cache.load(key)
+    if found is not None:
+        return Native(found[1], found[0], from_cache=True)
+    code, about = _compile(program, costs, events, options)
+    cache.store(key, about, code)
+    return Native(code, about, from_cache=False)
+
+
+def cache_key(
+    program: Program, costs: Mapping[str, int], events: Mapping[str, int], options: Options
+) -> str:
+    """The hash of everything that decides the code."""
+    llvm = _binding()
+    digest = hashlib.sha256()
+    compiler = sorted(Path(__file__).parent.glob("*.py"))
+    files = sorted({definition.file for definition in program.functions.values()} | _module_files(program))
+    for path in [*map(str, compiler), *files]:
+        digest.update(path.encode() + b"\0" + hashlib.sha256(Path(path).read_bytes()).digest())
+    rest = {
+        "modules": program.modules, "constants": program.constants, "costs": dict(costs), "events": dict(events),
+        "options": vars(options), "python": sys.version_info[:3], "llvm": llvm.llvm_version_info, "llvmlite": _version(),
+        "cpu": llvm.get_host_cpu_name(), "features": llvm.get_host_cpu_features().flatten(),
+    }  # fmt: skip
+    digest.update(json.dumps(rest, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _module_files(program: Program) -> set[str]:
+    """Files of the modules; one without functions may still declare structures."""
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in program.modules)
+    return {file for file in files if file}
+
+
+def native_text(
+    program: Program, costs: Mapping[str, int], events: Mapping[str, int], options: Options
+) -> tuple[str, list[list[Any]]]:
+    """LLVM's text of a program and the positions that it names."""
+    from softnet.lang.llvm import emit_module
+    from softnet.lang.lower import lower_program
+    from softnet.lang.native_runtime import runtime_text
+    from softnet.lang.subset import typed_program
+
+    module = lower_program(typed_program(program), costs, events, checks=options.checks)
+    text = emit_module(module, overflow=options.overflow)
+    positions: list[list[Any]] = [[p.function, p.file, p.line, p.column, p.what] for p in text.positions]
+    return runtime_text(module) + "\n".join(text.lines), positions
+
+
+def _compile(
+    program: Program, costs: Mapping[str, int], events: Mapping[str, int], options: Options
+) -> tuple[bytes, dict[str, Any]]:
+    llvm = _binding()
+    text, positions = native_text(program, costs, events, options)
+    machine = _target_machine(options.optimise)
+    module = llvm.parse_assembly(text)
+    module.verify()
+    tuning = llvm.create_pipeline_tuning_options(speed_level=options.optimise)
+    llvm.create_pass_builder(machine, tuning).getModulePassManager().run(
+        module, llvm.create_pass_builder(machine, tuning)
+    )
+    label = ", ".join(name for name in program.modules if not name.startswith("softnet.machine."))
+    about = {"positions": positions, "functions": len(program.functions), "label": label, "options": vars(options)}
+    return bytes(machine.emit_object(module)), about
+
+
+def _target_machine(optimise: int) -> Any:
+    llvm = _binding()
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=optimise, jit=True
+    )
+
+
+def _binding() -> Any:
+    """llvmlite, which ships no types; imported only where native code is made or loaded."""
+    return importlib.import_module("llvmlite.binding")
+
+
+def _version() -> str:
+    return str(importlib.import_module("llvmlite").__version__)
