@@ -47,7 +47,7 @@ def kernels(draw: st.DrawFn, cpus: int) -> dict[str, Any]:
             "skb_defer_max": st.integers(0, 256),
             "gro_normal_batch": st.integers(1, 32),
             "flow_limit_cpu_bitmap": cpu_lists(cpus),
-            "flow_limit_table_len": st.integers(0, 13).map(lambda power: 1 << power),
+            "flow_limit_table_len": st.integers(0, 12).map(lambda power: 1 << power),
             "rps_sock_flow_entries": st.sampled_from([0, 1024, 1000]),
         },
     )

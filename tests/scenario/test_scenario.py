@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -289,8 +290,28 @@ def test_the_last_override_wins() -> None:
     assert scenario_from_dict(BASE, ["machine.cpus=2", "machine.cpus=3"]).machine.cpus == 3
 
 
-def test_a_nameless_nic_is_eth0() -> None:
-    assert scenario_from_dict({"nic": [{}]}, ["nic.eth0.ring=5"]).nic[0].ring == 5
+@pytest.mark.parametrize(
+    "override", ["nic.eth0.ring=5", "task.hog.duty=0.5", "task.1.duty=0.5", "sender.sender.size=99"]
+)
+def test_a_nameless_member_has_its_default_name(override: str) -> None:
+    raw = {
+        "nic": [{}],
+        "application": [{"name": "a"}],
+        "sender": [{"cpu": 0, "to": "a", "rate_pps": 1}],
+        "task": [{"kind": "cyclictest", "cpu": 0}, {"kind": "hog", "cpu": 0}],
+    }
+    changed = scenario_from_dict(raw, [override])
+    assert changed != scenario_from_dict(raw)
+    assert (changed.nic[0].ring, changed.task[1].duty, changed.sender[0].size).count(  # type: ignore[union-attr]
+        {"nic": 5, "task": 0.5, "sender": 99}[override.partition(".")[0]]
+    ) == 1
+
+
+def test_a_scenario_survives_pickling() -> None:
+    described = load_scenario(ROOT / "examples" / "seed.toml")
+    copy = pickle.loads(pickle.dumps(described))
+    assert copy == described
+    assert copy.directory == described.directory
 
 
 # What follows from a scenario

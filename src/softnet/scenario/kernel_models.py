@@ -127,11 +127,11 @@ class Sysctl(Settings):
     )
     flow_limit_table_len: int = setting(
         4096,
-        "Buckets of a flow-limit table; a power of two, as the kernel asks.",
+        "Buckets of a flow-limit table; a power of two, as the kernel asks. softnet models up to 4096.",
         unit="buckets",
         source="net/core/dev.c: netdev_flow_limit_table_len",
         ge=1,
-        le=2**20,
+        le=4096,
     )
     rps_sock_flow_entries: int = setting(
         0,

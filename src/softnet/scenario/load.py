@@ -266,10 +266,10 @@ def _targets(raw: dict[str, Any], key: str, text: str) -> list[Path]:
     if len(rest) == 1:
         chosen = list(range(len(items)))
     else:
-        chosen = _members(items, rest[0]) if rest else []
+        chosen = _members(head[0], items, rest[0]) if rest else []
         rest = rest[1:]
     if not chosen or not rest:
-        names = [str(item.get("name", index)) for index, item in enumerate(items) if isinstance(item, dict)]
+        names = [str(_name_of(head[0], item) or index) for index, item in enumerate(items)]
         raise ScenarioError(
             f"no such {head[0]}",
             where=f"--set {text}",
@@ -281,12 +281,16 @@ def _targets(raw: dict[str, Any], key: str, text: str) -> list[Path]:
     return [(*head, index, *rest) for index in chosen]
 
 
-def _members(items: list[Any], name: str) -> list[int]:
-    by_name = [
-        index for index, item in enumerate(items) if isinstance(item, dict) and item.get("name") == name
-    ]
-    if not by_name and name == "eth0":  # the name that a NIC has when it is given none
-        by_name = [index for index, item in enumerate(items) if isinstance(item, dict) and "name" not in item]
+def _name_of(table: str, item: Any) -> Any:
+    """The name that a list member has, or has when it is given none."""
+    if not isinstance(item, dict):
+        return None
+    default = {"nic": "eth0", "sender": "sender", "task": item.get("kind")}.get(table)
+    return item.get("name", default)
+
+
+def _members(table: str, items: list[Any], name: str) -> list[int]:
+    by_name = [index for index, item in enumerate(items) if _name_of(table, item) == name]
     if by_name:
         return by_name
     return [int(name)] if name.isdecimal() and int(name) < len(items) else []
