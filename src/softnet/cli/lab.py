@@ -375,22 +375,25 @@ def seed(
     duration_ms: int, accel: str, timeout_seconds: float, out: Path | None, quiet: bool, as_json: bool
 ) -> int:
     """Show the seed patch on real kernels: 6.1-rt and 6.12-rt, 6.12 without and with its threads."""
-    from softnet.lab.run import run_scenario
-    from softnet.lab.seed import ARMS, scenario, story
+    from softnet.lab import seed as lab_seed
+    from softnet.lab import show
 
     say = _quiet if quiet else _say
-    wanted = scenario(duration_ms)
-    options = _options(accel, timeout_seconds)
-    results = [run_scenario(arm, wanted, options=options, say=say) for arm in _arms(ARMS, (), say)]
-    _write_out(results, out, say)
+    arms = _arms(lab_seed.ARMS, (), say)
+    results = lab_seed.run(arms, duration_ms, options=_options(accel, timeout_seconds), say=say)
+    loads, kicks = [result.load for result in results], [result.kick for result in results]
+    if out is not None:
+        _write_out(loads, out / "load", say)
+        _write_out(kicks, out / "first-kick", say)
     if as_json:
         _print_json([result.as_json() for result in results])
-    else:
-        click.echo(f"{wanted.description}\n")
-        _print_results(results)
-        click.echo()
-        for line in story(results):
-            click.echo(line)
+        return 0
+    click.echo(f"{lab_seed.scenario(duration_ms).description} {duration_ms} ms.\n")
+    _print_results(loads)
+    click.echo("\nOne CPU frees 110 skbs of another, idle one (softnet lab experiment first-kick):\n")
+    click.echo(lab_seed.kick_table(results) + "\n")
+    for line in [*show.remarks(kicks), *lab_seed.story(results)]:
+        click.echo(line)
     return 0
 
 

@@ -51,6 +51,8 @@ def _name(record: Record) -> str | None:
         )
     if event == "csd_queue_cpu":
         return "ipis_defer_free" if record.b == CSD_FUNCTIONS["trigger_rx_softirq"] else "ipis_rps"
+    if event == "queue_work_on":
+        return "works_defer_free"
     return _PLAIN.get(event)
 
 
@@ -67,7 +69,7 @@ _PLAIN = {
     "kfree_skb": "kfree_skb",
 }
 COUNTERS = (
-    "defer_attempts", "kicks", "ipis_defer_free", "trigger_rx_softirq", "ipis_rps", "rps_trigger_softirq",
+    "defer_attempts", "kicks", "ipis_defer_free", "works_defer_free", "trigger_rx_softirq", "ipis_rps", "rps_trigger_softirq",
     "net_rx_raises", "net_rx_runs", "ksoftirqd_wakeups", "backlog_napi_wakeups", "enqueued", "backlog_drops",
     "backlog_polls", "netif_rx", "consume_skb", "kfree_skb",
 )  # fmt: skip

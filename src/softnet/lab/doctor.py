@@ -62,9 +62,7 @@ def _guest_programs() -> Check:
 def examine() -> list[Check]:
     """Every check, in the order in which a user would fix them."""
     checks = [
-        Check(
-            "machine", machine in ("x86_64", "AMD64"), machine, "the lab runs x86-64 guests on x86-64 hosts"
-        ),
+        _machine(),
         _program("qemu-system-x86_64", "apt-get install --no-install-recommends qemu-system-x86 (as root)"),
         _program("apt-get", "a Debian or Ubuntu machine; elsewhere give --kernel /path/to/vmlinuz"),
         _program("apt-cache", "a Debian or Ubuntu machine; elsewhere give --kernel /path/to/vmlinuz"),

@@ -74,6 +74,8 @@ def _told(record: Record) -> str | None:
         and record.b == CSD_FUNCTIONS["trigger_rx_softirq"]
     ):
         return "IPI"
+    if record.event == "queue_work_on" and record.a == OWNER_CPU:
+        return "work item"
     if record.event == "trigger_rx_softirq" and record.cpu == OWNER_CPU:
         return "trigger_rx_softirq"
     if record.event == "process_backlog_entry" and record.cpu == OWNER_CPU:
@@ -109,14 +111,15 @@ def story_text(steps: list[Step]) -> str:
 def first_kick_at(trace: Trace) -> int | None:
     """The number of the attempt (from 1) after which the first kick came, or None if none came.
 
-    Where the kernel has no kick_defer_list_purge() of its own (6.1 inlines it), the IPI is the kick.
+    Where the kernel has no kick_defer_list_purge() of its own (6.1 inlines it), the IPI is the kick; on
+    Debian's 6.1-rt, whose -rt patches replace the IPI, the work item is.
     """
     attempts = 0
     for record in trace.records:
         what = _told(record)
         if what == "attempt":
             attempts += 1
-        elif what in ("kick", "IPI"):
+        elif what in ("kick", "IPI", "work item"):
             return attempts
     return None
 

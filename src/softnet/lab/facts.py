@@ -17,8 +17,8 @@ from softnet.lab.btf import Btf
 from softnet.lab.errors import LabError
 from softnet.lab.kernels import Kernel
 
-_VERSION = 2
-# (structure, field): needed of every kernel that the lab traces.
+_VERSION = 3
+# (structure, field); one that a kernel has not is left out.
 FIELDS = (
     ("sk_buff", "alloc_cpu"),
     ("sk_buff", "len"),
@@ -28,12 +28,16 @@ FIELDS = (
     ("softnet_data", "process_queue.qlen"),
     ("softnet_data", "backlog.state"),
     ("__call_single_data", "func"),
+    ("work_struct", "func"),
+    # Debian's 6.1-rt carries a patch of the -rt series ("net: Avoid the IPI to free the skb"): its kick queues
+    # a work item and sends no IPI. The field is there only with that patch.
+    ("softnet_data", "defer_work"),
 )
 SYMBOLS = (
     "softnet_data", "trigger_rx_softirq", "rps_trigger_softirq", "skb_attempt_defer_free", "kick_defer_list_purge",
     "enqueue_to_backlog", "process_backlog", "net_rx_action", "smp_call_function_single_async",
     "napi_threaded_poll_loop", "skb_defer_free_flush", "napi_schedule_rps", "____napi_schedule", "wakeup_softirqd",
-    "__per_cpu_offset",
+    "__per_cpu_offset", "queue_work_on",
 )  # fmt: skip
 TRACEPOINTS = (
     "irq/softirq_raise", "irq/softirq_entry", "irq/softirq_exit", "sched/sched_waking", "sched/sched_switch",

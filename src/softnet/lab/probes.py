@@ -42,6 +42,9 @@ def kprobes(facts: Facts, cpus: int) -> list[list[str]]:
         ("p", "net_rx_action", "", ""),
         ("r", "net_rx_action", "_ret", ""),
     ]
+    if "softnet_data.defer_work" in facts.offsets:
+        work_func = facts.offset("work_struct.func")
+        table.append(("p", "queue_work_on", "", f"target=%di:s32 func=+{work_func}(%dx):x64"))
     return [
         [f"{symbol}{suffix}", f"{kind}:softnet/{symbol}{suffix} {symbol} {arguments}".rstrip()]
         for kind, symbol, suffix, arguments in table

@@ -85,16 +85,21 @@ def _translators(
     """Event in the guest -> (event, a, b, c) in the trace; None leaves it out."""
 
     def csd(values: Values, cpu: int, skb: _Numbering) -> tuple[str, int, int, int] | None:
+        return _called("csd_queue_cpu", values)
+
+    def work(values: Values, cpu: int, skb: _Numbering) -> tuple[str, int, int, int] | None:
+        return _called("queue_work_on", values)
+
+    def _called(event: str, values: Values) -> tuple[str, int, int, int] | None:
         name = facts.symbol_at(values["func"] & 0xFFFF_FFFF_FFFF_FFFF)
-        if name not in CSD_FUNCTIONS:
-            return None
-        return "csd_queue_cpu", values["target"], CSD_FUNCTIONS[name], 0
+        return (event, values["target"], CSD_FUNCTIONS[name], 0) if name in CSD_FUNCTIONS else None
 
     return {
         "skb_attempt_defer_free": lambda v, cpu, skb: (
             "skb_attempt_defer_free", skb(v["skb"]), v["alloc_cpu"], v.get(f"count{v['alloc_cpu']}", -1)),
         "kick_defer_list_purge": lambda v, cpu, skb: ("kick_defer_list_purge", v["target"], 0, 0),
         "smp_call_function_single_async": csd,
+        "queue_work_on": work,
         "trigger_rx_softirq": lambda v, cpu, skb: ("trigger_rx_softirq", cpu, 0, 0),
         "rps_trigger_softirq": lambda v, cpu, skb: ("rps_trigger_softirq", cpu, 0, 0),
         "enqueue_to_backlog": lambda v, cpu, skb: (
@@ -117,7 +122,7 @@ def _translators(
     }  # fmt: skip
 
 
-# The argument ``function`` of csd_queue_cpu.
+# The argument ``function`` of csd_queue_cpu and queue_work_on.
 CSD_FUNCTIONS = {"trigger_rx_softirq": 1, "rps_trigger_softirq": 2}
 
 

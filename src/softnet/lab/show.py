@@ -14,6 +14,7 @@ _ROWS = (
     ("defer_attempts", "skb_attempt_defer_free"),
     ("kicks", "kick_defer_list_purge"),
     ("ipis_defer_free", "IPIs: trigger_rx_softirq"),
+    ("works_defer_free", "work items: trigger_rx_softirq"),
     ("ipis_rps", "IPIs: rps_trigger_softirq"),
     ("net_rx_raises", "NET_RX raised"),
     ("net_rx_runs", "NET_RX run"),
