@@ -13,13 +13,35 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it. Extend this table, never add an eager import.
 _EXPORTS: dict[str, str] = {
+    "Arm": "softnet.simulate.arms",
+    "Comparison": "softnet.simulate.comparison",
+    "Result": "softnet.simulate.result",
+    "Scenario": "softnet.scenario",
     "SoftnetError": "softnet.errors",
+    "compare": "softnet.simulate.api",
+    "load_scenario": "softnet.scenario",
+    "run": "softnet.simulate.api",
 }
 
 if TYPE_CHECKING:
-    from softnet.errors import SoftnetError as SoftnetError
+    from softnet.errors import SoftnetError
+    from softnet.scenario import Scenario, load_scenario
+    from softnet.simulate.api import compare, run
+    from softnet.simulate.arms import Arm
+    from softnet.simulate.comparison import Comparison
+    from softnet.simulate.result import Result
 
-__all__ = ["SoftnetError", "__version__"]
+__all__ = [
+    "Arm",
+    "Comparison",
+    "Result",
+    "Scenario",
+    "SoftnetError",
+    "__version__",
+    "compare",
+    "load_scenario",
+    "run",
+]
 
 
 def __getattr__(name: str) -> object:
