@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the figures say, in sentences. Each rule is about a kind of figure; none knows a scenario or a release.
+
+A sentence that claims a difference rests on ``Difference.verdict``: a paired difference over the seeds whose 95 % interval
+leaves out zero. With one seed nothing can be told from noise, and the sentences say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from softnet.report.names import duration, number, percent, quantity
+from softnet.simulate.comparison import Comparison, Difference, Metric
+from softnet.simulate.result import Histogram, Result
+
+HEADLINE_COUNTERS = (
+    "ipis", "net_rx_raises", "ksoftirqd_wakeups", "backlog_napi_wakeups", "context_switches", "time_squeeze",
+    "line_transfers",
+)  # fmt: skip
+"""The counters worth a sentence; the table has them all."""
+
+QUANTILE_ORDER = (("p999_ns", "p99.9"), ("p99_ns", "p99"), ("max_ns", "worst"), ("p50_ns", "p50"))
+
+DROP_MEANING = {
+    "CPU_BACKLOG": "the backlog of a CPU was full (netdev_max_backlog), or its flow limit struck",
+    "SOCKET_RCVBUFF": "a socket's receive buffer was full",
+    "SOCKET_BACKLOG": "a socket's backlog was full while its owner held it",
+    "NO_SOCKET": "nobody listens",
+    "rx_missed": "the card's ring was full",
+}
+
+
+class Sentence(NamedTuple):
+    """One finding: ``kind`` is "found", "caution" or "defect"."""
+
+    kind: str
+    text: str
+
+
+def busy_ns(result: Result) -> int:
+    """CPU time outside idle, of all CPUs."""
+    return sum(value for row in result.cpu_time_ns for name, value in row.items() if name != "idle")
+
+
+def class_ns(result: Result, name: str) -> int:
+    """CPU time of one class, of all CPUs."""
+    return sum(row.get(name, 0) for row in result.cpu_time_ns)
+
+
+def verdict_text(difference: Difference, seeds: int) -> str:
+    """A verdict for a table: ``lower, better``, ``noise``, ``same``; ``one seed`` where nothing can be told."""
+    if difference.verdict == "noise" and seeds == 1:
+        return "one seed"
+    if difference.judgement:
+        return f"{difference.verdict}, {difference.judgement}"
+    return difference.verdict
+
+
+def change_text(metric: Metric, base: str, arm: str) -> str:
+    """``412 → 0 (−100 %)``."""
+    difference = metric.difference(base, arm)
+    change = percent(difference.ratio)
+    text = f"{quantity(metric.mean(base), metric.unit)} → {quantity(metric.mean(arm), metric.unit)}"
+    return f"{text} ({change})" if change and metric.mean(arm) else text
+
+
+def comparison_story(comparison: Comparison) -> dict[str, list[Sentence]]:
+    """Arm (not the base) -> what it changes; the key "" holds what is true of the comparison as a whole."""
+    metrics = {m.name: m for m in comparison.metrics()}
+    story: dict[str, list[Sentence]] = {}
+    for arm in comparison.arms[1:]:
+        story[arm] = [Sentence("found", text) for text in _arm_story(comparison, metrics, arm)]
+    story[""] = list(_cautions(comparison))
+    return story
+
+
+def _arm_story(comparison: Comparison, metrics: dict[str, Metric], arm: str) -> Iterator[str]:
+    base = comparison.arms[0]
+    differences = {name: m.difference(base, arm) for name, m in metrics.items()}
+    if all(d.verdict == "same" for d in differences.values()):
+        yield f"Nothing differs: every figure of {arm} equals that of {base} in every seed."
+        return
+    yield from _mechanisms(comparison, arm)
+    yield from _counter_sentences(comparison, metrics, arm)
+    yield from _latency_sentences(comparison, metrics, arm)
+    yield from _cpu_sentence(comparison, metrics, arm)
+    yield from _packet_sentence(comparison, metrics, arm)
+
+
+def _mechanisms(comparison: Comparison, arm: str) -> Iterator[str]:
+    """By which way one CPU tells another that it has work: said where the two arms differ in it."""
+    base = comparison.arms[0]
+    for what, way in (
+        ("defer lists are kicked", kick_way),
+        ("RPS tells another CPU of its packets", rps_way),
+    ):
+        before, after = way(comparison.results[base]), way(comparison.results[arm])
+        if before and after and before != after:
+            yield f"{what[0].upper()}{what[1:]} {after} in {arm}, {before} in {base}."
+
+
+def kick_way(results: tuple[Result, ...]) -> str:
+    """How the CPU that owns a defer list hears that it is half full; empty when no list was kicked."""
+    kicks = sum(r.counters["kicks"] for r in results)
+    calls = sum(r.counters["trigger_rx_softirq"] for r in results)
+    threads = sum(r.counters["backlog_napi_wakeups"] for r in results)
+    if not kicks:
+        return ""
+    if calls and threads:
+        return "by IPI and by waking a backlog_napi thread"
+    return "by IPI" if calls else "by waking a backlog_napi thread" if threads else "without IPI or thread"
+
+
+def rps_way(results: tuple[Result, ...]) -> str:
+    """How RPS tells another CPU; empty when RPS sent nothing elsewhere."""
+    if not sum(sum(r.events.get("napi_schedule_rps", [])) for r in results):
+        return ""
+    if sum(r.counters["rps_ipis"] for r in results):
+        return "by IPI"
+    return (
+        "by waking a backlog_napi thread" if sum(r.counters["backlog_napi_wakeups"] for r in results) else ""
+    )
+
+
+def _sure(difference: Difference, seeds: int) -> bool:
+    """Whether to speak of a difference: beyond noise, or, with one seed, simply there."""
+    return difference.verdict in ("lower", "higher") or (seeds == 1 and difference.verdict == "noise")
+
+
+def _counter_sentences(comparison: Comparison, metrics: dict[str, Metric], arm: str) -> Iterator[str]:
+    base, seeds = comparison.arms[0], len(comparison.seeds)
+    fewer: list[str] = []
+    more: list[str] = []
+    for name in HEADLINE_COUNTERS:
+        difference = metrics[name].difference(base, arm)
+        if _sure(difference, seeds):
+            text = f"{metrics[name].title} {change_text(metrics[name], base, arm)}"
+            (fewer if difference.mean < 0 else more).append(text)
+    if fewer:
+        yield f"Fewer: {'; '.join(fewer)}."
+    if more:
+        yield f"More: {'; '.join(more)}."
+
+
+def _latency_sentences(comparison: Comparison, metrics: dict[str, Metric], arm: str) -> Iterator[str]:
+    base, seeds = comparison.arms[0], len(comparison.seeds)
+    calm = []
+    for name in comparison.results[base][0].latency:
+        rows = [(title, metrics[f"latency_{name}_{q}"]) for q, title in QUANTILE_ORDER]
+        found = [(t, m, m.difference(base, arm)) for t, m in rows]
+        sure = [(t, m, d) for t, m, d in found if _sure(d, seeds)]
+        if not sure:
+            p99 = metrics[f"latency_{name}_p99_ns"]
+            calm.append(f"{name} (p99 {duration(p99.mean(base))} and {duration(p99.mean(arm))})")
+            continue
+        title, metric, difference = sure[0]
+        claim = "one seed" if seeds == 1 else "more than noise"
+        change = ", ".join(part for part in (percent(difference.ratio), claim) if part)
+        text = f"{name} {title} from {duration(metric.mean(base))} to {duration(metric.mean(arm))} ({change})"
+        against = [(t, m, d) for t, m, d in sure if (d.mean < 0) != (difference.mean < 0)]
+        if against:
+            t, m, d = against[0]
+            direction = "falls" if d.mean < 0 else "rises"
+            text += f", but its {t} {direction} from {duration(m.mean(base))} to {duration(m.mean(arm))}"
+        yield f"{text}."
+    if calm:
+        yield f"No difference beyond noise in the latency of {'; '.join(calm)}."
+
+
+def _cpu_sentence(comparison: Comparison, metrics: dict[str, Metric], arm: str) -> Iterator[str]:
+    base, seeds = comparison.arms[0], len(comparison.seeds)
+    totals = Metric("busy", "busy", "ns", "lower",
+                    {a: tuple(busy_ns(r) for r in comparison.results[a]) for a in (base, arm)})  # fmt: skip
+    difference = totals.difference(base, arm)
+    moved = []
+    for name, metric in metrics.items():
+        if name.startswith("cpu_"):
+            d = metric.difference(base, arm)
+            if _sure(d, seeds) and abs(d.mean) * 20 >= max(abs(difference.mean), totals.mean(base) / 10):
+                moved.append((-abs(d.mean), f"{name[4:-3]} {change_text(metric, base, arm)}"))
+    words = "CPU time outside idle"
+    if _sure(difference, seeds):
+        text = f"{words}: {change_text(totals, base, arm)}"
+    elif difference.verdict == "same":
+        text = f"{words} is the same, {duration(totals.mean(base))}"
+    else:
+        text = f"{words} does not differ beyond noise ({duration(totals.mean(base))} and {duration(totals.mean(arm))})"
+    if moved:
+        text += f"; by class: {'; '.join(t for _, t in sorted(moved)[:4])}"
+    yield f"{text}."
+
+
+def _packet_sentence(comparison: Comparison, metrics: dict[str, Metric], arm: str) -> Iterator[str]:
+    base = comparison.arms[0]
+    dropped, delivered = metrics["dropped"], metrics["delivered"]
+    difference = delivered.difference(base, arm)
+    both = sum(dropped.values[base]) + sum(dropped.values[arm])
+    if difference.verdict == "same":
+        text = f"Both deliver {number(delivered.mean(base))} packets"
+    else:
+        verdict = verdict_text(difference, len(comparison.seeds))
+        text = f"Delivered packets: {change_text(delivered, base, arm)}, {verdict}"
+    if both:
+        verdict = verdict_text(dropped.difference(base, arm), len(comparison.seeds))
+        text += (
+            f"; dropped: {quantity(dropped.mean(base), '')} → {quantity(dropped.mean(arm), '')}, {verdict}"
+        )
+    else:
+        text += "; no packet is dropped"
+    yield f"{text}."
+
+
+def _cautions(comparison: Comparison) -> Iterator[Sentence]:
+    seeds = len(comparison.seeds)
+    if seeds == 1:
+        yield Sentence(
+            "caution",
+            f"One seed ({comparison.seeds[0]}): no difference above can be told from noise. Run several.",
+        )
+    elif seeds == 2:
+        yield Sentence(
+            "caution", "Two seeds: the intervals are so wide that only very regular differences show."
+        )
+    for arm in comparison.arms:
+        yield from _run_cautions(comparison.results[arm], f"{arm}: ")
+    shared: dict[str, list[str]] = {}
+    for arm in comparison.arms:
+        for note in dict.fromkeys(n for r in comparison.results[arm] for n in r.notes):
+            shared.setdefault(note, []).append(arm)
+    for note, arms in shared.items():
+        who = "" if len(arms) == len(comparison.arms) else f" ({', '.join(arms)})"
+        yield Sentence("caution", f"The model differs from what was asked{who}: {note}")
+
+
+def _run_cautions(results: tuple[Result, ...], prefix: str) -> Iterator[Sentence]:
+    for r in results:
+        seed = f"seed {r.seed}: " if len(results) > 1 else ""
+        if r.partial:
+            yield Sentence(
+                "caution",
+                f"{prefix}{seed}interrupted after {duration(r.duration_ns)}; the figures are of that part.",
+            )
+        if r.conservation.balance:
+            yield Sentence(
+                "defect",
+                f"{prefix}{seed}{r.conservation.balance} packets are unaccounted for: a defect of the model.",
+            )
+        for warning in r.warnings:
+            yield Sentence("defect", f"{prefix}{seed}{warning}")
+    for name, need, title in _thin_quantiles(results):
+        yield Sentence("caution", f"{prefix}{name} has {need} samples in a run: its {title} is its maximum.")
+
+
+def _thin_quantiles(results: tuple[Result, ...]) -> Iterator[tuple[str, str, str]]:
+    """Quantiles that rest on less than one sample beyond them."""
+    for name in results[0].latency:
+        least = min(r.latency[name].count for r in results if name in r.latency)
+        if 0 < least < 100:
+            yield name, number(least), "p99"
+        elif 0 < least < 1000:
+            yield name, number(least), "p99.9"
+
+
+def result_story(result: Result) -> list[Sentence]:
+    """What one run shows."""
+    out = [Sentence("found", text) for text in _run_story(result)]
+    out.extend(_run_cautions((result,), ""))
+    out.extend(Sentence("caution", f"The model differs from what was asked: {note}") for note in result.notes)
+    return out
+
+
+def _run_story(result: Result) -> Iterator[str]:
+    yield _fate_sentence(result)
+    yield from _busy_sentences(result)
+    yield from _wakeup_sentences(result)
+    for name, histogram in result.latency.items():
+        yield latency_sentence(name, histogram)
+
+
+def _fate_sentence(result: Result) -> str:
+    c = result.conservation
+    came = c.arrived + c.sent
+    text = f"{number(came)} packets came, {number(c.delivered)} reached an application"
+    if c.acks:
+        text += f", {number(c.acks)} were pure TCP acknowledgements"
+    dropped = {reason: n for reason, n in c.dropped.items() if n}
+    if dropped:
+        reasons = "; ".join(
+            f"{reason} {number(n)}{_meaning(reason)}"
+            for reason, n in sorted(dropped.items(), key=lambda i: -i[1])
+        )
+        total = sum(dropped.values())
+        text += f", {number(total)} ({100 * total / came:.1f} %) were dropped: {reasons}"
+    else:
+        text += ", none was dropped"
+    queued = sum(c.queued.values())
+    if queued:
+        text += f"; {number(queued)} were still queued at the end"
+    return f"{text}."
+
+
+def _meaning(reason: str) -> str:
+    return f" ({DROP_MEANING[reason]})" if reason in DROP_MEANING else ""
+
+
+def _busy_sentences(result: Result) -> Iterator[str]:
+    shares = []
+    for cpu, row in enumerate(result.cpu_time_ns):
+        total = sum(row.values())
+        if total:
+            busy = total - row.get("idle", 0)
+            top = max((n for n in row if n != "idle"), key=lambda n: row[n])
+            shares.append((busy / total, cpu, top, row[top] / total))
+    shares.sort(reverse=True)
+    if not shares:
+        return
+    share, cpu, top, top_share = shares[0]
+    word = "is saturated" if share > 0.95 else "is the busiest"
+    yield f"CPU {cpu} {word}, {100 * share:.0f} % of its time outside idle, most of it {top} ({100 * top_share:.0f} %)."
+
+
+def _wakeup_sentences(result: Result) -> Iterator[str]:
+    c = result.counters
+    if c["kicks"]:
+        yield f"Defer lists were kicked {number(c['kicks'])} times, {kick_way((result,))}."
+    if c["ipis"]:
+        calls, reschedules = number(c["ipis_call_function"]), number(c["ipis_reschedule"])
+        yield f"{number(c['ipis'])} IPIs: {calls} function calls, {reschedules} reschedules."
+    woken = [f"{name} {number(c[key])} times" for key, name in
+             (("ksoftirqd_wakeups", "ksoftirqd"), ("backlog_napi_wakeups", "backlog_napi")) if c[key]]  # fmt: skip
+    if woken:
+        yield f"Woken: {', '.join(woken)}."
+    if c["time_squeeze"]:
+        yield (
+            f"net_rx_action left with work undone {number(c['time_squeeze'])} times (time_squeeze): its budget or its time"
+            " was up."
+        )
+
+
+def latency_sentence(name: str, h: Histogram) -> str:
+    """A histogram in words."""
+    if not h.count:
+        return f"{name}: no sample."
+    s = h.summary()
+    what = "reach the application" if h.kind == "packet" else "are late by at most"
+    if h.kind == "packet":
+        return (
+            f"{name}: half of the packets {what} within {duration(s['p50_ns'])}, 99 % within {duration(s['p99_ns'])}, 99.9 %"
+            f" within {duration(s['p999_ns'])}; the worst took {duration(s['max_ns'])}."
+        )
+    return (
+        f"{name}: half of the wakeups {what} {duration(s['p50_ns'])}, 99 % {duration(s['p99_ns'])}, 99.9 %"
+        f" {duration(s['p999_ns'])}; the worst {duration(s['max_ns'])}."
+    )

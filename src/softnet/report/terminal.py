@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Results as text: what they say in plain words, then the tables. The same bytes for the same result, width and colour."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from softnet.report.names import duration, number, percent, quantity, signed
+from softnet.report.story import Sentence, comparison_story, result_story, verdict_text
+from softnet.simulate.comparison import Comparison, Metric
+from softnet.simulate.result import TIME_CLASS_NAMES, Result
+
+WIDTH_MIN = 60
+MARKS = {"found": "•", "caution": "!", "defect": "✗"}
+LATENCY_COLUMNS = ("p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns")
+LATENCY_TITLES = ("p50", "p90", "p99", "p99.9", "max")
+BETTER, WORSE = "green", "red"
+
+Cell = str | tuple[str, str]
+"""A cell's text, or (text, style)."""
+
+
+def render_result(result: Result, width: int = 100, color: bool = False) -> str:
+    """One run, at most ``width`` columns wide (60 at the least); ``color`` writes terminal escapes."""
+    width = max(width, WIDTH_MIN)
+    lines = _heading(f"{result.scenario}: {result.kernel['label']}", result.description, width)
+    lines += wrap(_run_line(result), width)
+    lines.append("")
+    lines += _sentences(result_story(result), width)
+    latency = [
+        [name, number(h.count), *(duration(h.summary()[c]) if h.count else "–" for c in LATENCY_COLUMNS)]
+        for name, h in result.latency.items()
+    ]
+    lines += table("Latency", ["", "samples", *LATENCY_TITLES], latency, width, color)
+    figures = [[name, number(value)] for name, value in result.counters.items() if value]
+    lines += table("Counters of the measured part", ["", ""], figures, width, color)
+    lines += _cpu_time_by_cpu(result, width, color)
+    lines += _conservation_lines([("", (result,))], width, color)
+    lines += _softnet_stat(result, width, color)
+    return _text(lines)
+
+
+def render_comparison(comparison: Comparison, width: int = 100, color: bool = False) -> str:
+    """Every arm against the first, at most ``width`` columns wide (60 at the least)."""
+    width = max(width, WIDTH_MIN)
+    base = comparison.arms[0]
+    lines = _heading(
+        f"{comparison.scenario}: {' against '.join(reversed(comparison.arms))}", comparison.description, width
+    )
+    lines += wrap(_comparison_line(comparison), width)
+    story = comparison_story(comparison)
+    for arm in comparison.arms[1:]:
+        lines += ["", f"What {arm} changes against {base}:"]
+        lines += _sentences(story[arm], width)
+    if story[""]:
+        lines += ["", "To bear in mind:"]
+        lines += _sentences(story[""], width)
+    metrics = comparison.metrics()
+    for arm in comparison.arms[1:] or comparison.arms:
+        lines += _difference_tables(comparison, metrics, arm, width, color)
+    by_arm = [(arm, comparison.results[arm]) for arm in comparison.arms]
+    lines += _conservation_lines(by_arm, width, color)
+    for arm in comparison.arms:
+        lines += _softnet_stat(comparison.results[arm][0], width, color, arm)
+    return _text(lines)
+
+
+def _heading(title: str, description: str, width: int) -> list[str]:
+    lines = wrap(title, width)
+    lines.append("=" * max(len(line) for line in lines))
+    return lines + (wrap(description, width) if description else [])
+
+
+def _run_line(result: Result) -> str:
+    return (
+        f"{result.cpus} CPUs, {duration(result.duration_ns)} of virtual time of which {duration(result.warmup_ns)} warm-up,"
+        f" seed {result.seed}, costs “{result.costs}”, {result.engine} engine."
+    )
+
+
+def _comparison_line(comparison: Comparison) -> str:
+    first = comparison.results[comparison.arms[0]][0]
+    seeds = comparison.seeds
+    listed = ", ".join(map(str, seeds)) if len(seeds) <= 8 else f"{seeds[0]}, {seeds[1]}, … {seeds[-1]}"
+    return (
+        f"{first.cpus} CPUs, {duration(first.duration_ns)} of virtual time of which {duration(first.warmup_ns)} warm-up, costs"
+        f" “{first.costs}”, {first.engine} engine. {len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({listed}); the arrivals of a"
+        " seed are the same in every arm."
+    )
+
+
+def wrap(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
+    """Lines of at most ``width`` columns; figures keep their units beside them."""
+    glued = _glue_units(text)
+    wrapped = textwrap.wrap(
+        glued, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+    )
+    return [line.replace("\u00a0", " ") for line in wrapped] or [first.rstrip()]
+
+
+def _glue_units(text: str) -> str:
+    """A line never breaks between a figure and its unit, nor around an arrow."""
+    for unit in ("ns", "µs", "ms", "s", "%"):
+        for end in (" ", ".", ",", ";", ")", ":"):
+            text = text.replace(f" {unit}{end}", f"\u00a0{unit}{end}")
+        if text.endswith(f" {unit}"):
+            text = f"{text[: -len(unit) - 1]}\u00a0{unit}"
+    return text.replace(" → ", "\u00a0→\u00a0")
+
+
+def _sentences(sentences: Iterable[Sentence], width: int) -> Iterator[str]:
+    for sentence in sentences:
+        yield from wrap(sentence.text, width, f"{MARKS[sentence.kind]} ", "  ")
+
+
+def table(
+    title: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, color: bool
+) -> list[str]:
+    """A titled table: first column to the left, the others to the right, the last word column to the left; [] without rows."""
+    if not rows:
+        return []
+    import io
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    out = io.StringIO()
+    console = Console(file=out, width=width, color_system="standard" if color else None, force_terminal=color,
+                      legacy_windows=False, highlight=False, emoji=False, markup=False, _environ={})  # fmt: skip
+    grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold" if color else "", show_header=any(head))
+    for i, name in enumerate(head):
+        words = i == 0 or name in ("verdict", "reason")
+        grid.add_column(name, justify="left" if words else "right", no_wrap=i > 0, overflow="fold")
+    for row in rows:
+        cells = [(c, "") if isinstance(c, str) else c for c in row]
+        grid.add_row(*(Text(text, style=style if color else "") for text, style in cells))
+    console.print(grid)
+    return ["", title, *(line.rstrip() for line in out.getvalue().splitlines())]
+
+
+def _difference_tables(
+    comparison: Comparison, metrics: list[Metric], arm: str, width: int, color: bool
+) -> list[str]:
+    base = comparison.arms[0]
+    groups = (
+        ("Counters of the measured part, mean per run", lambda m: not m.unit),
+        ("CPU time by class, all CPUs, mean per run", lambda m: m.name.startswith("cpu_")),
+        ("Latency, mean over the seeds of each run's quantile", lambda m: m.name.startswith("latency_")),
+    )
+    lines: list[str] = []
+    for title, belongs in groups:
+        rows, zero = [], []
+        for m in metrics:
+            if not belongs(m):
+                continue
+            title_in_table = m.title.removeprefix("CPU time: ")
+            if any(m.values[base]) or any(m.values[arm]):
+                rows.append(_difference_row(comparison, m, title_in_table, arm, width))
+            else:
+                zero.append(title_in_table)
+        head = ["", base, "spread", arm, "spread", "change", "verdict"]
+        if width < 100:
+            head = ["", base, arm, "change", "verdict"]
+        lines += table(f"{title}: {arm} against {base}", head, rows, width, color)
+        if zero and rows:
+            lines += wrap(f"Zero in both: {'; '.join(zero)}.", width)
+    return lines
+
+
+def spread_text(low: int, high: int, unit: str) -> str:
+    """Least to greatest, the unit once where it is the same; empty where they read the same."""
+    first, last = quantity(low, unit), quantity(high, unit)
+    if first == last:
+        return ""
+    value, _, own_unit = first.rpartition(" ")
+    return f"{value if value and last.endswith(f' {own_unit}') else first} – {last}"
+
+
+def _difference_row(comparison: Comparison, m: Metric, title: str, arm: str, width: int) -> list[Cell]:
+    base = comparison.arms[0]
+    difference = m.difference(base, arm)
+    style = {"better": BETTER, "worse": WORSE}.get(difference.judgement, "")
+    change = percent(difference.ratio) if difference.verdict != "same" else ""
+    row: list[Cell] = [title]
+    for a in (base, arm):
+        row.append(quantity(m.mean(a), m.unit))
+        if width >= 100:
+            row.append(spread_text(*m.spread(a), m.unit))
+    row.append(change or ("" if difference.verdict == "same" else signed(difference.mean, m.unit)))
+    row.append((verdict_text(difference, len(comparison.seeds)), style))
+    return row
+
+
+def _cpu_time_by_cpu(result: Result, width: int, color: bool) -> list[str]:
+    used = [name for name in TIME_CLASS_NAMES if any(row.get(name) for row in result.cpu_time_ns)]
+    rows = []
+    for cpu, row in enumerate(result.cpu_time_ns):
+        total = sum(row.values())
+        rows.append([f"CPU {cpu}", *(share(row.get(name, 0), total) for name in used)])
+    return table("CPU time by class", ["", *used], rows, width, color)
+
+
+def share(part: int, whole: int) -> str:
+    """A part of a whole in per cent, one decimal; an empty part is a dash."""
+    if not part or not whole:
+        return "–"
+    return f"{100 * part / whole:.1f} %" if part * 2000 >= whole else "<0.1 %"
+
+
+def _conservation_lines(arms: list[tuple[str, tuple[Result, ...]]], width: int, color: bool) -> list[str]:
+    fates: dict[str, dict[str, float]] = {}
+    for arm, results in arms:
+        for r in results:
+            c = r.conservation
+            parts = {"arrived": c.arrived, "sent by the machine itself": c.sent, "delivered": c.delivered,
+                     "pure TCP acknowledgements": c.acks}  # fmt: skip
+            parts.update({f"dropped: {reason}": n for reason, n in c.dropped.items()})
+            parts.update({f"queued at the end: {place}": n for place, n in c.queued.items()})
+            parts["unaccounted for"] = c.balance
+            for name, value in parts.items():
+                by_arm = fates.setdefault(name, {})
+                by_arm[arm] = by_arm.get(arm, 0) + value / len(results)
+    unaccounted = fates.pop("unaccounted for", {})
+    fates["unaccounted for"] = unaccounted
+    rows: list[list[Cell]] = []
+    for name, values in fates.items():
+        if any(values.values()) or name == "unaccounted for":
+            style = WORSE if name == "unaccounted for" and any(values.values()) else ""
+            rows.append([name, *((number(values.get(arm, 0)), style) for arm, _ in arms)])
+    mean = ", mean per run" if len(arms[0][1]) > 1 else ""
+    return table(
+        f"Where every packet went, warm-up included{mean}",
+        ["", *(arm for arm, _ in arms)],
+        rows,
+        width,
+        color,
+    )
+
+
+def _softnet_stat(result: Result, width: int, color: bool, arm: str = "") -> list[str]:
+    columns = result.softnet_columns
+    used = [
+        name
+        for name in (columns[0] if columns else {})
+        if name != "cpu" and any(row[name] for row in columns)
+    ]
+    rows = [
+        [f"CPU {row.get('cpu', i)}", *(number(row[name]) for name in used)] for i, row in enumerate(columns)
+    ]
+    who = f" of {arm}, seed {result.seed}" if arm else ""
+    return table(
+        f"/proc/net/softnet_stat{who}, columns that are not all zero",
+        ["", *used],
+        rows if used else [],
+        width,
+        color,
+    )
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "\n".join(lines) + "\n"
