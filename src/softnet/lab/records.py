@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,7 +181,7 @@ def read(path: Path) -> Trace:
     try:
         raw = path.read_bytes()
         text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise LabError("the trace cannot be read", where=str(path), found=str(error)) from error
     lines = text.splitlines()
     try:
@@ -194,15 +195,28 @@ def read(path: Path) -> Trace:
     return Trace(header, list(_parse(lines[1:], path)))
 
 
+def _is_row(row: Any) -> bool:
+    """Whether this is what ``Record.line`` makes."""
+    if not isinstance(row, list) or len(row) not in (8, 9):
+        return False
+    numbers = [*row[:3], *row[4:8]]
+    return all(type(value) is int for value in numbers) and all(
+        isinstance(value, str) for value in (row[3], *row[8:])
+    )
+
+
 def _parse(lines: Iterable[str], path: Path) -> Iterator[Record]:
     for number, line in enumerate(lines, start=2):
         try:
-            when, cpu, context, event, a, b, c, pid, *text = json.loads(line)
-        except ValueError as error:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not _is_row(row):
             raise LabError(
                 "not a record",
                 where=f"{path}:{number}",
                 found=line[:80],
-                expected="[when, cpu, context, event, a, b, c, pid]",
-            ) from error
+                expected="[when, cpu, context, event, a, b, c, pid], all integers but the event's name",
+            )
+        when, cpu, context, event, a, b, c, pid, *text = row
         yield Record(when, cpu, context, event, a, b, c, pid, text[0] if text else "")

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the lab's tests share. Tests marked ``kernel`` boot real kernels, one guest at a time."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from softnet.lab import cache, qemu
+from softnet.lab.records import Trace, read
+from softnet.lab.run import ARMS
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.fixture
+def guest() -> Iterator[None]:
+    """The right to boot a guest: the machine is small, so guests take turns, whichever test process asks."""
+    if shutil.which(qemu.QEMU) is None:
+        pytest.skip(f"{qemu.QEMU} is not here: apt-get install qemu-system-x86")
+    if shutil.which("apt-get") is None:
+        pytest.skip("kernels are fetched as Debian packages, and apt-get is not here")
+    with cache.lock("tests-guest"):
+        yield
+
+
+@pytest.fixture(params=ARMS)
+def first_kick_trace(request: pytest.FixtureRequest) -> Trace:
+    """The committed first-kick trace of each arm in turn."""
+    return read(FIXTURES / f"first-kick-{request.param}.jsonl.gz")

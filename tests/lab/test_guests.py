@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Real guests: they run what they are asked, and each way of failing is told apart and leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from softnet.lab import experiments, kernels, qemu
+from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabPanic, LabTimeout
+from softnet.lab.run import Options, arm, run_scenario
+from softnet.scenario import scenario_from_dict
+
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("guest")]
+
+
+def _quiet(text: str) -> None:
+    pass
+
+
+def _misbehave(how: str, total_seconds: float = 120) -> None:
+    kernel = kernels.resolve("6.12", say=_quiet)
+    plan = {"kind": "misbehave", "how": how}
+    machine = qemu.Machine(cpus=1, memory_mb=512)
+    qemu.boot(kernel, plan, machine, bounds=qemu.Bounds(90, total_seconds), say=_quiet)
+
+
+def _qemu_processes() -> set[str]:
+    """Process ids of guests of ours."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes()
+        except OSError:
+            continue
+        if b"name=softnet.lab" in words:
+            found.add(path.parent.name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "message"),
+    [
+        ("hang", LabTimeout, "not done within 25 s"),
+        ("panic", LabPanic, "panicked"),
+        ("die", LabChannelLost, "went away before it was done"),
+        ("garbage", LabError, "no frame"),
+        ("complain", LabGuestError, "failed in the guest"),
+    ],
+)
+def test_each_way_of_failing_is_told_apart(how: str, kind: type[LabError], message: str) -> None:
+    before = _qemu_processes()
+    with pytest.raises(kind, match=message) as caught:
+        _misbehave(how, 25 if how == "hang" else 120)
+    assert type(caught.value) is (kind if kind is not LabError else type(caught.value))
+    assert _qemu_processes() <= before
+    if kind is LabPanic:
+        assert "sysrq" in caught.value.found
+    if kind is LabGuestError:
+        assert "asked to fail: complain" in caught.value.found
+
+
+@pytest.mark.parametrize("name", ["6.1-rt", "6.12", "6.12-rt"])
+def test_the_first_kick_is_at_the_33rd(name: str) -> None:
+    result = experiments.first_kick(arm(name, say=_quiet), options=Options(), say=_quiet)
+    assert experiments.first_kick_at(result.trace) == 33
+    assert result.counts["defer_attempts"]["total"] == 110
+    assert not result.refused
+    assert not result.lost
+    assert result.ran.accel in ("tcg", "kvm")
+
+
+def test_a_lower_limit_kicks_earlier() -> None:
+    result = experiments.first_kick(
+        arm("6.12-threads", say=_quiet), skb_defer_max=16, options=Options(), say=_quiet
+    )
+    assert experiments.first_kick_at(result.trace) == 9
+    assert result.counts["backlog_napi_wakeups"]["total"] > 0
+    assert result.counts["net_rx_raises"]["total"] == 0
+
+
+def test_a_scenario_is_made_real() -> None:
+    scenario = scenario_from_dict(
+        {
+            "name": "lab",
+            "machine": {"cpus": 4},
+            "kernel": {"sysctl": {"skb_defer_max": 32}, "threads": {"ksoftirqd": "fifo:2"}},
+            "loopback": {"rps_cpus": [2]},
+            "application": [
+                {"name": "tcp", "kind": "tcp", "cpu": 1},
+                {"name": "udp", "kind": "udp", "cpu": 3},
+            ],
+            "sender": [
+                {"name": "a", "cpu": 0, "to": "tcp", "interval_ns": 5_000_000, "size": 600},
+                {"name": "b", "cpu": 0, "to": "udp", "interval_ns": 5_000_000, "size": 300},
+            ],
+            "task": [
+                {"kind": "cyclictest", "cpu": 3, "interval_us": 5000},
+                {"kind": "hog", "cpu": 1, "duty": 0.1},
+            ],
+            "event": [{"at_ms": 200, "set": "sysctl.skb_defer_max", "value": 8}],
+            "measure": {"duration_ms": 400, "warmup_ms": 50},
+        }
+    )
+    result = run_scenario(arm("6.12", say=_quiet), scenario, options=Options(), say=_quiet)
+    rows = {row["task"]: row for row in result.work["tasks"]}
+    assert rows["a"]["packets"] > 0
+    assert rows["tcp@1"]["packets"] == rows["a"]["packets"]
+    assert rows["udp@3"]["packets"] == rows["b"]["packets"] > 0
+    assert rows["udp@3"]["bytes"] == rows["b"]["packets"] * (300 - 42)
+    assert rows["cyclictest"]["latency"]["count"] > 0
+    assert all("error" not in row for row in rows.values())
+    assert [event["value"] for event in result.work["events"]] == ["8"]
+    assert [record.text for record in result.trace.of("mark")] == ["/proc/sys/net/core/skb_defer_max = 8"]
+    # lo's packets are steered: they are queued on CPU 2 and nowhere else, and by an IPI from the sender's CPU.
+    assert {record.b for record in result.trace.of("enqueue_to_backlog")} == {2}
+    assert result.softnet_stat[2]["received_rps"] > 0
+    assert result.threads_set == [["ksoftirqd/*", "fifo:2", 4]]
