@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from softnet.report.figures import busy_metric
 from softnet.report.names import duration, number, percent, quantity
 from softnet.simulate.comparison import Comparison, Difference, Metric
 from softnet.simulate.result import Histogram, Result
@@ -36,16 +37,6 @@ class Sentence(NamedTuple):
 
     kind: str
     text: str
-
-
-def busy_ns(result: Result) -> int:
-    """CPU time outside idle, of all CPUs."""
-    return sum(value for row in result.cpu_time_ns for name, value in row.items() if name != "idle")
-
-
-def class_ns(result: Result, name: str) -> int:
-    """CPU time of one class, of all CPUs."""
-    return sum(row.get(name, 0) for row in result.cpu_time_ns)
 
 
 def verdict_text(difference: Difference, seeds: int) -> str:
@@ -107,9 +98,13 @@ def kick_way(results: tuple[Result, ...]) -> str:
     threads = sum(r.counters["backlog_napi_wakeups"] for r in results)
     if not kicks:
         return ""
+    call = "by IPI"
+    if not sum(r.counters["ipis_call_function"] for r in results):
+        call = "by a function call that the idle, polling CPU sees without an IPI"
+    thread = "by waking a backlog_napi thread"
     if calls and threads:
-        return "by IPI and by waking a backlog_napi thread"
-    return "by IPI" if calls else "by waking a backlog_napi thread" if threads else "without IPI or thread"
+        return f"{call} and {thread}"
+    return call if calls else thread if threads else "without IPI or thread"
 
 
 def rps_way(results: tuple[Result, ...]) -> str:
@@ -170,8 +165,7 @@ def _latency_sentences(comparison: Comparison, metrics: dict[str, Metric], arm: 
 
 def _cpu_sentence(comparison: Comparison, metrics: dict[str, Metric], arm: str) -> Iterator[str]:
     base, seeds = comparison.arms[0], len(comparison.seeds)
-    totals = Metric("busy", "busy", "ns", "lower",
-                    {a: tuple(busy_ns(r) for r in comparison.results[a]) for a in (base, arm)})  # fmt: skip
+    totals = busy_metric(comparison)
     difference = totals.difference(base, arm)
     moved = []
     for name, metric in metrics.items():
@@ -215,8 +209,7 @@ def _cautions(comparison: Comparison) -> Iterator[Sentence]:
     seeds = len(comparison.seeds)
     if seeds == 1:
         yield Sentence(
-            "caution",
-            f"One seed ({comparison.seeds[0]}): no difference above can be told from noise. Run several.",
+            "caution", f"One seed ({comparison.seeds[0]}): no difference can be told from noise. Run several."
         )
     elif seeds == 2:
         yield Sentence(
@@ -224,49 +217,57 @@ def _cautions(comparison: Comparison) -> Iterator[Sentence]:
         )
     for arm in comparison.arms:
         yield from _run_cautions(comparison.results[arm], f"{arm}: ")
+    yield from _thin_quantiles(tuple(r for arm in comparison.arms for r in comparison.results[arm]))
     shared: dict[str, list[str]] = {}
     for arm in comparison.arms:
         for note in dict.fromkeys(n for r in comparison.results[arm] for n in r.notes):
             shared.setdefault(note, []).append(arm)
     for note, arms in shared.items():
         who = "" if len(arms) == len(comparison.arms) else f" ({', '.join(arms)})"
-        yield Sentence("caution", f"The model differs from what was asked{who}: {note}")
+        yield Sentence("caution", f"Not as asked{who}: {note}")
 
 
 def _run_cautions(results: tuple[Result, ...], prefix: str) -> Iterator[Sentence]:
+    """Interrupted runs, lost packets, warnings; what several seeds share is said once."""
+    found: dict[tuple[str, str], list[int]] = {}
     for r in results:
-        seed = f"seed {r.seed}: " if len(results) > 1 else ""
         if r.partial:
+            text = f"interrupted after {duration(r.duration_ns)}; the figures are of that part."
+            found.setdefault(("caution", text), []).append(r.seed)
+        if r.conservation.balance:
+            text = f"{number(r.conservation.balance)} packets are unaccounted for: a defect of the model."
+            found.setdefault(("defect", text), []).append(r.seed)
+        for warning in r.warnings:
+            found.setdefault(("defect", warning), []).append(r.seed)
+    for (kind, text), seeds in found.items():
+        who = ""
+        if len(results) > 1:
+            who = "in every seed: " if len(seeds) == len(results) else f"seed {', '.join(map(str, seeds))}: "
+        yield Sentence(kind, f"{prefix}{who}{text}")
+
+
+def _thin_quantiles(results: tuple[Result, ...]) -> Iterator[Sentence]:
+    """Quantiles that rest on less than one sample beyond them."""
+    for least, title, floor in ((1000, "p99.9", 100), (100, "p99", 0)):
+        names = []
+        for name in results[0].latency:
+            count = min(r.latency[name].count for r in results if name in r.latency)
+            if floor <= count < least and count:
+                names.append(f"{name} ({number(count)})")
+        if names:
+            verb = "its maximum" if len(names) == 1 else "their maximum"
             yield Sentence(
                 "caution",
-                f"{prefix}{seed}interrupted after {duration(r.duration_ns)}; the figures are of that part.",
+                f"Fewer than {number(least)} samples in a run, so {title} is {verb}: {', '.join(names)}.",
             )
-        if r.conservation.balance:
-            yield Sentence(
-                "defect",
-                f"{prefix}{seed}{r.conservation.balance} packets are unaccounted for: a defect of the model.",
-            )
-        for warning in r.warnings:
-            yield Sentence("defect", f"{prefix}{seed}{warning}")
-    for name, need, title in _thin_quantiles(results):
-        yield Sentence("caution", f"{prefix}{name} has {need} samples in a run: its {title} is its maximum.")
-
-
-def _thin_quantiles(results: tuple[Result, ...]) -> Iterator[tuple[str, str, str]]:
-    """Quantiles that rest on less than one sample beyond them."""
-    for name in results[0].latency:
-        least = min(r.latency[name].count for r in results if name in r.latency)
-        if 0 < least < 100:
-            yield name, number(least), "p99"
-        elif 0 < least < 1000:
-            yield name, number(least), "p99.9"
 
 
 def result_story(result: Result) -> list[Sentence]:
     """What one run shows."""
     out = [Sentence("found", text) for text in _run_story(result)]
     out.extend(_run_cautions((result,), ""))
-    out.extend(Sentence("caution", f"The model differs from what was asked: {note}") for note in result.notes)
+    out.extend(_thin_quantiles((result,)))
+    out.extend(Sentence("caution", f"Not as asked: {note}") for note in result.notes)
     return out
 
 

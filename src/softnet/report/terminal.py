@@ -6,6 +6,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
+from softnet.report.figures import groups
 from softnet.report.names import duration, number, percent, quantity, signed
 from softnet.report.story import Sentence, comparison_story, result_story, verdict_text
 from softnet.simulate.comparison import Comparison, Metric
@@ -56,9 +57,8 @@ def render_comparison(comparison: Comparison, width: int = 100, color: bool = Fa
     if story[""]:
         lines += ["", "To bear in mind:"]
         lines += _sentences(story[""], width)
-    metrics = comparison.metrics()
     for arm in comparison.arms[1:] or comparison.arms:
-        lines += _difference_tables(comparison, metrics, arm, width, color)
+        lines += _difference_tables(comparison, arm, width, color)
     by_arm = [(arm, comparison.results[arm]) for arm in comparison.arms]
     lines += _conservation_lines(by_arm, width, color)
     for arm in comparison.arms:
@@ -140,26 +140,16 @@ def table(
     return ["", title, *(line.rstrip() for line in out.getvalue().splitlines())]
 
 
-def _difference_tables(
-    comparison: Comparison, metrics: list[Metric], arm: str, width: int, color: bool
-) -> list[str]:
+def _difference_tables(comparison: Comparison, arm: str, width: int, color: bool) -> list[str]:
     base = comparison.arms[0]
-    groups = (
-        ("Counters of the measured part, mean per run", lambda m: not m.unit),
-        ("CPU time by class, all CPUs, mean per run", lambda m: m.name.startswith("cpu_")),
-        ("Latency, mean over the seeds of each run's quantile", lambda m: m.name.startswith("latency_")),
-    )
     lines: list[str] = []
-    for title, belongs in groups:
+    for title, metrics in groups(comparison):
         rows, zero = [], []
         for m in metrics:
-            if not belongs(m):
-                continue
-            title_in_table = m.title.removeprefix("CPU time: ")
             if any(m.values[base]) or any(m.values[arm]):
-                rows.append(_difference_row(comparison, m, title_in_table, arm, width))
+                rows.append(_difference_row(comparison, m, arm, width))
             else:
-                zero.append(title_in_table)
+                zero.append(m.title)
         head = ["", base, "spread", arm, "spread", "change", "verdict"]
         if width < 100:
             head = ["", base, arm, "change", "verdict"]
@@ -178,12 +168,12 @@ def spread_text(low: int, high: int, unit: str) -> str:
     return f"{value if value and last.endswith(f' {own_unit}') else first} – {last}"
 
 
-def _difference_row(comparison: Comparison, m: Metric, title: str, arm: str, width: int) -> list[Cell]:
+def _difference_row(comparison: Comparison, m: Metric, arm: str, width: int) -> list[Cell]:
     base = comparison.arms[0]
     difference = m.difference(base, arm)
     style = {"better": BETTER, "worse": WORSE}.get(difference.judgement, "")
     change = percent(difference.ratio) if difference.verdict != "same" else ""
-    row: list[Cell] = [title]
+    row: list[Cell] = [m.title]
     for a in (base, arm):
         row.append(quantity(m.mean(a), m.unit))
         if width >= 100:

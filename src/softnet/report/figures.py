@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The figures of a comparison in the groups in which people read them; the same for the terminal and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from softnet.simulate.comparison import Comparison, Metric
+from softnet.simulate.result import Histogram, Result
+
+
+class Group(NamedTuple):
+    """Metrics that belong into one table."""
+
+    title: str
+    metrics: list[Metric]
+
+
+def busy_ns(result: Result) -> int:
+    """CPU time outside idle, of all CPUs."""
+    return sum(value for row in result.cpu_time_ns for name, value in row.items() if name != "idle")
+
+
+def busy_metric(comparison: Comparison) -> Metric:
+    """CPU time outside idle."""
+    values = {arm: tuple(busy_ns(r) for r in results) for arm, results in comparison.results.items()}
+    return Metric("cpu_busy_ns", "all outside idle", "ns", "lower", values)
+
+
+def groups(comparison: Comparison) -> list[Group]:
+    """Counters, CPU time, latency.
+
+    Time that moves from one class to another is neither better nor worse, so only the total of CPU time is judged.
+    """
+    counters: list[Metric] = []
+    times: list[Metric] = [busy_metric(comparison)]
+    latency: list[Metric] = []
+    for m in comparison.metrics():
+        if m.name.startswith("cpu_"):
+            times.append(replace(m, title=m.title.removeprefix("CPU time: "), better=""))
+        elif m.name.startswith("latency_"):
+            latency.append(m)
+        else:
+            counters.append(m)
+    return [
+        Group("Counters of the measured part, mean per run", counters),
+        Group("CPU time by class, all CPUs, mean per run", times),
+        Group("Latency, mean over the seeds of each run's quantile", latency),
+    ]
+
+
+def merged(histograms: Sequence[Histogram]) -> Histogram:
+    """The samples of several runs as one histogram; buckets of the same bounds are added."""
+    counts: dict[tuple[int, int], int] = {}
+    for h in histograms:
+        for low, high, count in h.buckets:
+            counts[low, high] = counts.get((low, high), 0) + count
+    filled = [h for h in histograms if h.count]
+    first = histograms[0]
+    return Histogram(
+        first.name, first.kind, sum(h.count for h in filled), sum(h.sum_ns for h in filled),
+        min((h.min_ns for h in filled), default=0), max((h.max_ns for h in filled), default=0),
+        tuple((low, high, n) for (low, high), n in sorted(counts.items())),
+    )  # fmt: skip
