@@ -102,6 +102,7 @@ def STRUCT_COUNTS(scenario: Scenario) -> dict[str, int]:  # noqa: N802
         "backlog_napi": cpus,
         "sd_flow_limit": cpus if scenario.kernel.sysctl.flow_limit_cpu_bitmap else 1,
         "net_hotdata": 1,
+        "cpuidle_device": 1,
         "kmem_cache_node": 1,
         "softirq_action": 10,
         "smp_hotplug_thread": 2,
@@ -167,6 +168,7 @@ class _Booter:
         nh.rps_cpu_mask = roundup_pow_of_two(self.scenario.machine.cpus) - 1
         nh.use_backlog_threads_key = int("thread_backlog_napi" in kernel.boot_args)
         nh.force_irqthreads = int("threadirqs" in kernel.boot_args)
+        self.row("cpuidle_device", 0).halt = int("idle=halt" in kernel.boot_args)
         ns["softirq_init"]()
         for cpu in range(self.scenario.machine.cpus):
             ns["net_dev_init"](cpu)

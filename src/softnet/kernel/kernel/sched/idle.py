@@ -5,20 +5,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from softnet.lang import kfunc
+from softnet.lang import Struct, kfunc, private
 
 if TYPE_CHECKING:
     from softnet.kernel.kernel.sched.core import schedule_idle
     from softnet.kernel.kernel.smp import flush_smp_call_function_queue
-    from softnet.lang.intrinsics import smp_mb__after_atomic, suspend
+    from softnet.lang.intrinsics import smp_mb__after_atomic, suspend, table
     from softnet.machine.interrupts import clear_polling, idle_enter, set_polling
     from softnet.machine.sched import need_resched
+
+class cpuidle_device(Struct):  # noqa: N801
+    """How this machine idles; one. By mwait, as intel_idle does, or by hlt: the boot argument idle=halt, and most guests."""
+
+    halt: int = private()
+
 
 @kfunc
 def cpuidle_idle_call() -> None:
     """idle.c:170 (6.1): halt until an interrupt, or until NEED_RESCHED is set where the CPU waits by mwait."""
+    if table(cpuidle_device, 0).halt != 0:
+        # default_idle_call(): hlt does not watch the flag, so a remote CPU must send an interrupt.
+        clear_polling()
     if idle_enter():
         suspend()
+    set_polling()
 
 
 @kfunc
