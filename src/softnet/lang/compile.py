@@ -23,8 +23,8 @@ from softnet.lang.program import Program
 class Options:
     """How to compile; every option is part of the cache's key."""
 
-    overflow: bool = True
-    """Sums, products and shifts that leave 64 bits stop the run with their line."""
+    checked: bool = False
+    """Overflow and raw addresses are checked in softnet's own functions too, not only in a user's."""
     checks: bool = False
     """Accesses to guarded fields check their lock."""
     optimise: int = 2
@@ -128,7 +128,7 @@ def native_text(
     from softnet.lang.subset import typed_program
 
     module = lower_program(typed_program(program), costs, events, checks=options.checks)
-    text = emit_module(module, overflow=options.overflow)
+    text = emit_module(module, checked=options.checked)
     positions: list[list[Any]] = [[p.function, p.file, p.line, p.column, p.what] for p in text.positions]
     return runtime_text(module) + "\n".join(text.lines), positions
 
@@ -156,7 +156,7 @@ def _target_machine(optimise: int) -> Any:
     llvm.initialize_native_asmprinter()
     llvm.initialize_native_asmparser()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=optimise, jit=True
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=optimise, reloc="pic", codemodel="small"
     )
 
 

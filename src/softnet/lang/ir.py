@@ -259,6 +259,8 @@ class Function:
 
     name: str
     kind: str
+    shipped: bool
+    """Whether it is softnet's own; a user's is checked more."""
     file: str
     line: int
     params: tuple[str, ...]

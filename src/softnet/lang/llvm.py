@@ -22,6 +22,9 @@ FAILURES: Final = (
 )  # fmt: skip
 """Why ``fail`` stops a run; the number is the index."""
 
+COLD: Final = ("line_transfer", "line_write_wide")
+"""Kept out of their callers, which are the most called functions of all; measured with bench/engines.py."""
+
 COMPARISONS: Final = {"==": "eq", "!=": "ne", "<": "slt", "<=": "sle", ">": "sgt", ">=": "sge"}
 PLAIN: Final = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor"}
 OVERFLOWING: Final = {"+": "sadd", "-": "ssub", "*": "smul"}
@@ -47,12 +50,17 @@ class Text:
     tags: dict[str, int] = field(default_factory=dict)
 
 
-def emit_module(module: ir.Module, *, overflow: bool) -> Text:
-    """The functions of a module as text; ``overflow``: sums, products and shifts that leave 64 bits stop the run."""
+def emit_module(module: ir.Module, *, checked: bool) -> Text:
+    """The functions of a module as text.
+
+    In a user's functions sums, products and shifts that leave 64 bits stop the run; ``checked``: in softnet's own too, and
+    there raw addresses are held against the size of memory.
+    """
     text = Text()
     recursive = recursive_functions(module)
     for name in sorted(module.functions):
-        FunctionText(module, module.functions[name], text, overflow, name in recursive).emit()
+        function = module.functions[name]
+        FunctionText(module, function, text, checked or not function.shipped, name in recursive).emit()
     text.lines += _pointer_table(module)
     text.lines += _metadata(text)
     return text
@@ -83,12 +91,12 @@ def recursive_functions(module: ir.Module) -> set[str]:
 class FunctionText:
     """Writes one function."""
 
-    def __init__(self, module: ir.Module, function: ir.Function, text: Text, overflow: bool, recursive: bool) -> None:
+    def __init__(self, module: ir.Module, function: ir.Function, text: Text, checked: bool, recursive: bool) -> None:
         self.module = module
         self.function = function
         self.text = text
         self.out = text.lines
-        self.overflow = overflow
+        self.checked = checked
         self.recursive = recursive
         self.serial = 0
         self.label = ""
@@ -173,7 +181,8 @@ class FunctionText:
         """The whole function."""
         function = self.function
         args = "".join(f", i64 %a{i}" for i in range(len(function.params)))
-        self.out.append(f'define internal i64 @"{function.name}"(ptr noalias nonnull %S{args}) #0 {{')
+        hint = "noinline cold " if function.name in COLD else ""
+        self.out.append(f'define internal i64 @"{function.name}"(ptr noalias nonnull %S{args}) #0 {hint}{{')
         self.block("start")
         for index, name in enumerate(function.locals):
             self.line(f"%l{index} = alloca i64")
@@ -251,7 +260,7 @@ class FunctionText:
             value = self.divide(i, left, right)
         elif op in ("<<", ">>"):
             value = self.shift(i, left, right)
-        elif self.overflow and op in OVERFLOWING:
+        elif self.checked and op in OVERFLOWING:
             pair = self.define(
                 f"call {{i64, i1}} @llvm.{OVERFLOWING[op]}.with.overflow.i64(i64 {left}, i64 {right})"
             )
@@ -293,7 +302,7 @@ class FunctionText:
         if not (isinstance(i.right, int) and 0 <= i.right < 63):
             self.unless(self.define(f"icmp ult i64 {right}, 63"), "shift", i.at, i.op, right)
         value = self.define(f"shl i64 {left}, {right}")
-        if self.overflow:
+        if self.checked:
             back = self.define(f"ashr i64 {value}, {right}")
             self.unless(self.define(f"icmp eq i64 {back}, {left}"), "overflow", i.at, i.op)
         return value
@@ -308,7 +317,7 @@ class FunctionText:
     def address(self, place: ir.Place, at: ir.At) -> str:
         """The address of a place; raw ones are checked against the memory's size."""
         address = self.operand(place.address)
-        if place.kind == "raw":
+        if place.kind == "raw" and self.checked:
             size = self.load(str(RUN_WORDS["size"]), "run.size")
             self.unless(self.define(f"icmp ult i64 {address}, {size}"), "memory", at, "", address)
         return address

@@ -63,8 +63,8 @@ class Lowering(Intrinsics):
         locals_ = [*self.typed.locals, *self.hidden]
         params = tuple(name for name, _ in header.params)
         return ir.Function(
-            header.name, header.kind, header.source.path, header.tree.lineno, params, header.result != VOID, locals_,
-            reachable(self.blocks),
+            header.name, header.kind, header.shipped, header.source.path, header.tree.lineno, params,
+            header.result != VOID, locals_, reachable(self.blocks),
         )  # fmt: skip
 
     # -- blocks
