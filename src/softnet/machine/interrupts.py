@@ -105,17 +105,18 @@ def irq_return() -> None:
     c = table(cpu_hw, hw.cpu)
     ctx = c.cur
     below = ctx.prev
-    hw.now += hw.cost_irq_exit
-    account(c, hw.now, ctx.time_class)
+    account(c, hw.now + hw.cost_irq_exit, ctx.time_class)
     c.depth -= 1
     c.cur = below
-    c.irq_from = hw.now
+    c.irq_from = hw.now + hw.cost_irq_exit
     if below.kind == CTX_TASK and resched_on_return(c, below):
         switch_to(c)
     elif below.remain >= NEVER:
         hw.now = NEVER
     else:
         hw.now += below.remain
+    if hw.now < NEVER:
+        hw.now += hw.cost_irq_exit
 
 
 @hwfunc

@@ -50,10 +50,10 @@ def spin_acquire(lock: spinlock_t) -> bool:
     """Take the lock, or join its queue: then the caller suspends and owns the lock when it resumes."""
     c = table(cpu_hw, hw.cpu)
     me = c.cur
-    line_write(address_of(lock))
-    hw.now += hw.cost_atomic
     if lock.owner == 0:
         lock.owner = me.id + 1
+        line_write(address_of(lock))
+        hw.now += hw.cost_atomic
         return True
     if lock.owner == me.id + 1:
         lock_error(ERROR_SPIN_RECURSION, lock)
@@ -68,6 +68,7 @@ def spin_acquire(lock: spinlock_t) -> bool:
     else:
         lock.wait_tail.wait_next = me
     lock.wait_tail = me
+    line_write(address_of(lock))
     hw.now = NEVER
     return False
 
@@ -90,10 +91,10 @@ def spin_release(lock: spinlock_t) -> None:
     if lock.owner != c.cur.id + 1:
         lock_error(ERROR_UNLOCK_NOT_OWNER, lock)
         return
-    line_write(address_of(lock))
     waiter = lock.wait_head
     if waiter is None:
         lock.owner = 0
+        line_write(address_of(lock))
         return
     lock.wait_head = waiter.wait_next
     if lock.wait_head is None:
@@ -110,6 +111,7 @@ def spin_release(lock: spinlock_t) -> None:
         cpu_update(w)
     else:
         waiter.remain = 0
+    line_write(address_of(lock))
 
 
 @hwfunc
@@ -135,13 +137,13 @@ def rt_try_take(lock: spinlock_t) -> bool:
     top = lock.rt_waiters
     if top is not None and top != me and me.prio > top.prio:
         return False
-    line_write(address_of(lock))
-    hw.now += hw.cost_atomic
     lock.owner = me.ctx.id + 1
     if me.pi_blocked_on == lock:
         rt_waiter_remove(lock, me)
     if lock.rt_waiters is not None:
         rt_pi_link(me, lock)
+    line_write(address_of(lock))
+    hw.now += hw.cost_atomic
     return True
 
 
@@ -180,8 +182,6 @@ def rt_waiter_remove(lock: spinlock_t, p: task_struct) -> None:
     """Leave the lock's waiters."""
     rt_waiter_unlink(lock, p)
     p.pi_blocked_on = None
-    c = table(cpu_hw, p.cpu)
-    c.spin_ns += 0
     trace("lock_acquired", address_of(lock), hw.now - p.ctx.wait_since)
 
 
@@ -288,20 +288,22 @@ def rt_release(lock: spinlock_t) -> None:
     if lock.owner != me.ctx.id + 1:
         lock_error(ERROR_UNLOCK_NOT_OWNER, lock)
         return
-    line_write(address_of(lock))
-    hw.now += hw.cost_atomic
     lock.owner = 0
     top = lock.rt_waiters
     if top is None:
+        line_write(address_of(lock))
+        hw.now += hw.cost_atomic
         return
     rt_pi_unlink(me, lock)
+    rt_adjust_prio_chain(me)
     if top.rt_spinning:
         resume_spinner(top)
     elif top.state & TASK_RTLOCK_WAIT != 0:
         top.state = TASK_RUNNING
         if top.on_cpu == 0 and top.on_rq == 0:
             wake_task(top)
-    rt_adjust_prio_chain(me)
+    line_write(address_of(lock))
+    hw.now += hw.cost_atomic
 
 
 @hwfunc

@@ -200,12 +200,12 @@ def wake_task(p: task_struct) -> None:
     update_curr(c)
     if not is_rt(p):
         place_entity(c, p)
-    hw.now += hw.cost_wakeup
     enqueue_task(c, p, 0)
     how = check_preempt(c, p)
     if how:
         resched_curr(c, how)
     trace("sched_wakeup", p.pid, cpu)
+    hw.now += hw.cost_wakeup
 
 
 @hwfunc
