@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 MAGIC: Final = b"softnet native 1\n"
-ENTRIES_MAX: Final = 64
+ENTRIES_MAX: Final = 128
 """The least recently used entries above this number are removed."""
 SUFFIX: Final = ".kernel"
 

@@ -44,9 +44,10 @@ class Place:
 class Native:
     """Loaded code: its entry points as addresses, and the places that its failures name."""
 
-    def __init__(self, code: bytes, about: dict[str, Any], from_cache: bool) -> None:
+    def __init__(self, program: Program, code: bytes, about: dict[str, Any], from_cache: bool) -> None:
         llvm = _binding()
         self.from_cache = from_cache
+        self._program = program
         self._places: list[list[Any]] = about["positions"]
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine(2))
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
@@ -58,7 +59,11 @@ class Native:
 
     def place(self, number: int) -> Place | None:
         """The position with that number, None for none."""
-        return Place(*self._places[number]) if 0 <= number < len(self._places) else None
+        if not 0 <= number < len(self._places):
+            return None
+        function, line, column, what = self._places[number]
+        # The file is the one that this program was loaded from: an entry of the cache may come from a copy of it.
+        return Place(function, self._program.functions[function].file, line, column, what)
 
 
 def available() -> str:
@@ -87,10 +92,10 @@ def compile_program(
     key = cache_key(program, costs, events, options)
     found = cache.load(key)
     if found is not None:
-        return Native(found[1], found[0], from_cache=True)
+        return Native(program, found[1], found[0], from_cache=True)
     code, about = _compile(program, costs, events, options)
     cache.store(key, about, code)
-    return Native(code, about, from_cache=False)
+    return Native(program, code, about, from_cache=False)
 
 
 def cache_key(
@@ -100,22 +105,30 @@ def cache_key(
     llvm = _binding()
     digest = hashlib.sha256()
     compiler = sorted(Path(__file__).parent.glob("*.py"))
-    files = sorted({definition.file for definition in program.functions.values()} | _module_files(program))
-    for path in [*map(str, compiler), *files]:
-        digest.update(path.encode() + b"\0" + hashlib.sha256(Path(path).read_bytes()).digest())
+    for path in [*compiler, *_source_files(program)]:
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     rest = {
         "modules": program.modules, "constants": program.constants, "costs": dict(costs), "events": dict(events),
-        "options": vars(options), "python": sys.version_info[:3], "llvm": llvm.llvm_version_info, "llvmlite": _version(),
+        "options": vars(options), "structs": _structure_text(program), "python": sys.version_info[:3], "llvm": llvm.llvm_version_info, "llvmlite": _version(),
         "cpu": llvm.get_host_cpu_name(), "features": llvm.get_host_cpu_features().flatten(),
     }  # fmt: skip
     digest.update(json.dumps(rest, sort_keys=True).encode())
     return digest.hexdigest()
 
 
-def _module_files(program: Program) -> set[str]:
-    """Files of the modules; one without functions may still declare structures."""
-    files = (getattr(sys.modules.get(name), "__file__", None) for name in program.modules)
-    return {file for file in files if file}
+def _source_files(program: Program) -> list[Path]:
+    """Files that declare anything: of the functions, and of modules that declare structures or constants alone."""
+    files = {definition.file for definition in program.functions.values()}
+    files |= {str(getattr(sys.modules.get(name), "__file__", "")) for name in program.modules}
+    return sorted(Path(file) for file in files if file)
+
+
+def _structure_text(program: Program) -> list[str]:
+    """Structures as declared: those of a user's module that holds nothing else have no file above."""
+    return [
+        f"{s.name}: " + ", ".join(f"{f.name} {f.type} {f.kind} {f.line} {f.guard} {f.count}" for f in s.fields.values())
+        for s in program.structs.values()
+    ]
 
 
 def native_text(
@@ -129,7 +142,7 @@ def native_text(
 
     module = lower_program(typed_program(program), costs, events, checks=options.checks)
     text = emit_module(module, checked=options.checked)
-    positions: list[list[Any]] = [[p.function, p.file, p.line, p.column, p.what] for p in text.positions]
+    positions: list[list[Any]] = [[p.function, p.line, p.column, p.what] for p in text.positions]
     return runtime_text(module) + "\n".join(text.lines), positions
 
 

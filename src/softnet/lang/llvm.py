@@ -35,7 +35,6 @@ class Position:
     """What a failing instruction belongs to."""
 
     function: str
-    file: str
     line: int
     column: int
     what: str
@@ -156,7 +155,7 @@ class FunctionText:
     def unless(self, condition: str, code: str, at: ir.At, what: str = "", value: str = "0") -> None:
         """Fail unless ``condition`` (an i1) holds."""
         positions = self.text.positions
-        positions.append(Position(self.function.name, self.function.file, at.line, at.column, what))
+        positions.append(Position(self.function.name, at.line, at.column, what))
         self.serial += 1
         good, bad = f"g{self.serial}", f"x{self.serial}"
         self.line(f"br i1 {condition}, label %{good}, label %{bad}, !prof !1")

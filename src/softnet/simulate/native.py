@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 from array import array
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
-from softnet.lang.compile import Native, Options, Place, available, compile_program
+from softnet.lang.compile import Options, Place, available, compile_program
 from softnet.lang.llvm import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native_runtime import (
     FRAME_ARGUMENT,
@@ -52,11 +53,15 @@ RecordSink = Callable[["NDArray[np.int64]"], None]
 def choose_engine(wanted: str) -> tuple[str, str]:
     """The engine to use and, where the native one was wanted but cannot be had, why the reference engine serves.
 
-    ``wanted``: ``auto`` (native if it can be had), ``native`` or ``reference``. Raises SoftnetError for ``native`` where
-    it cannot be had, and for anything else.
+    ``wanted``: ``auto`` (what $SOFTNET_ENGINE says, else native if it can be had), ``native`` or ``reference``. Raises
+    SoftnetError for ``native`` where it cannot be had, and for anything else.
     """
+    where = ""
+    if wanted == "auto":
+        wanted = os.environ.get("SOFTNET_ENGINE") or "auto"
+        where = "$SOFTNET_ENGINE"
     if wanted not in ENGINES:
-        raise SoftnetError("unknown engine", found=repr(wanted), expected=", ".join(ENGINES))
+        raise SoftnetError("unknown engine", where=where, found=repr(wanted), expected=", ".join(ENGINES))
     if wanted == "reference":
         return "reference", ""
     reason = available()
@@ -88,7 +93,7 @@ class NativeEngine:
         self.sink = sink
         self.memory = np.frombuffer(memory, dtype=np.int64)
         self.base = memory.buffer_info()[0]
-        self.native: Native = compile_program(image.program, image.cost_index, EVENT_ID, options)
+        self.native = compile_program(image.program, image.cost_index, EVENT_ID, options)
         self._run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self.native.address("run"))
         self._set_actor = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
             self.native.address("set_actor")

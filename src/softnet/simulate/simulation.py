@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from softnet.errors import SoftnetError
 from softnet.kernel import boot, releases
@@ -15,12 +15,17 @@ from softnet.machine.costtable import CostTable, load_cost_table
 from softnet.scenario import Change, Scenario, changes
 from softnet.scenario.traffic import arrivals
 from softnet.simulate import image as images
+from softnet.simulate import native
 from softnet.simulate.changes import apply_change
 from softnet.simulate.image import Image, MachineSpec, TaskInfo
 from softnet.simulate.measure import Baseline, Sampler, collect_result
 from softnet.simulate.reference import ArrivalRows, ReferenceEngine
 from softnet.simulate.result import Result, Trace
 from softnet.trace import EVENT_ID, EVENTS, Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Progress = Callable[[int, int], None]
 """Called with (virtual time in ns, duration in ns)."""
@@ -91,6 +96,17 @@ class Recorder:
             self.records.append(Record(memory[self.now], cpu, context, event, a, b, c))
         else:
             self.dropped += 1
+
+    def take(self, rows: NDArray[np.int64]) -> None:
+        """Records of the native engine: time, CPU, preempt_count, event and three arguments."""
+        room = TRACE_RECORDS_MAX - len(self.records)
+        self.dropped += max(len(rows) - room, 0)
+        rows = rows[:room, :7].copy()
+        count = rows[:, 2]
+        serving = (count & state.SOFTIRQ_OFFSET != 0).astype(count.dtype)
+        serving[count & state.HARDIRQ_MASK != 0] = 2
+        rows[:, 2] = serving
+        self.records.extend(map(Record._make, rows.tolist()))
 
 
 def with_seed(scenario: Scenario, seed: int | None) -> Scenario:
@@ -169,12 +185,12 @@ class Simulation:
         self.program = load_program(scenario, patches)
         self.costs = costs or load_cost_table(_cost_path(scenario))
         self.recorder = Recorder()
+        self.engine_name, self.engine_note = native.choose_engine(engine)
         self.image = self._build(checks)
         self.recorder.attach(self.image)
         self.trace_mask = _trace_mask(trace if trace is not None else scenario.measure.trace)
         self.image.memory[self.image.engine_word("trace_mask")] = self.trace_mask
-        self.engine_name = "reference" if engine == "auto" else engine
-        self.engine: Engine = self._engine()
+        self.engine: Engine = self._engine(checks)
         self.sampler = Sampler(self.image)
         self.baseline = Baseline(self.image)
         self.now_ns = 0
@@ -186,6 +202,7 @@ class Simulation:
         image = images.build(
             self.program, machine_spec(scenario, self.seed), boot.STRUCT_COUNTS(scenario), cpus + boot.nr_tasks_max(scenario),
             histogram_names(scenario), self.costs, self.recorder, checks=checks,
+            words=native.words if self.engine_name == "native" else None,
         )  # fmt: skip
         specs = boot.boot(image.linked.kernel, scenario)
         for cpu in range(cpus):
@@ -200,10 +217,11 @@ class Simulation:
         images.start(image)
         return image
 
-    def _engine(self) -> Engine:
-        if self.engine_name == "reference":
-            return ReferenceEngine(self.image, self._arrival_rows())
-        raise SoftnetError("unknown engine", found=self.engine_name, expected="reference")
+    def _engine(self, checks: bool) -> Engine:
+        if self.engine_name == "native":
+            options = native.Options(checks=checks)
+            return native.NativeEngine(self.image, self._arrival_rows(), self.recorder.take, options)
+        return ReferenceEngine(self.image, self._arrival_rows())
 
     def _arrival_rows(self) -> Iterator[ArrivalRows]:
         number = 0
