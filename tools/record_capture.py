@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Record real traffic between two network namespaces of this machine.
 
-A web server in one namespace; in the other, many clients that upload and fetch files of mixed sizes over IPv4 and
-IPv6, opening and closing connections, and a resolver that asks it questions over UDP. What arrives at the server's
-side of the veth pair is recorded with tcpdump. Segmentation offload is switched off on both ends, so that frames are
+A server in one namespace, its clients in the other: nginx, which answers an API's small requests on many kept-alive
+connections (wrk); a small web server, to which browsers upload and from which they fetch files of mixed sizes over IPv4
+and IPv6, opening and closing connections; and a resolver that is asked over UDP. What arrives at the server's side of
+the veth pair is recorded with tcpdump. Segmentation offload is switched off on both ends, so that frames are
 what a wire would carry, and a token bucket gives the link its rate.
 
-Needs root, iproute2, ethtool and tcpdump. Nothing leaves the machine.
+Needs root and Debian's iproute2, ethtool, tcpdump, nginx-light and wrk. Nothing leaves the machine.
 
     python3 tools/record_capture.py examples/captures/web.pcap
 """
@@ -25,6 +26,7 @@ import socketserver
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -33,12 +35,30 @@ from pathlib import Path
 SERVER_NS, CLIENT_NS = "softnet-server", "softnet-client"
 SERVER_V4, CLIENT_V4 = "10.77.0.1", "10.77.0.2"
 SERVER_V6, CLIENT_V6 = "fd77::1", "fd77::2"
-HTTP_PORT, DNS_PORT = 8080, 53
-CONNECTIONS = 48
+HTTP_PORT, DNS_PORT, API_PORT = 8080, 53, 80
+CONNECTIONS = 24
+API_CONNECTIONS = 192
 # Sizes of uploads in bytes: form posts, API calls, images, and a few large files.
 UPLOADS = (200, 600, 1_200, 2_500, 4_000, 9_000, 24_000, 60_000, 150_000)
 DOWNLOADS = (300, 2_000, 20_000)
-RESOLVERS = 16
+RESOLVERS = 8
+
+
+NGINX_CONFIGURATION = """\
+daemon off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log stderr crit;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  keepalive_requests 100000;
+  server {{
+    listen {port};
+    location / {{ return 200 '{{"status": "ok", "items": [1, 2, 3]}}'; }}
+  }}
+}}
+"""
 
 
 def run(*command: str) -> None:
@@ -197,18 +217,38 @@ async def drive(seconds: float, what: str) -> None:
 
 
 def record(path: Path, seconds: float, packets: int, rate: str) -> None:
-    for tool in ("ip", "ethtool", "tcpdump"):
+    for tool in ("ip", "ethtool", "tcpdump", "nginx", "wrk"):
         if shutil.which(tool) is None:
-            sys.exit(f"{tool} is missing: install iproute2, ethtool and tcpdump")
+            sys.exit(f"{tool} is missing: install iproute2, ethtool, tcpdump, nginx-light and wrk")
     if os.geteuid() != 0:
         sys.exit("network namespaces need root")
     script = str(Path(__file__).resolve())
     in_server = ("ip", "netns", "exec", SERVER_NS)
     with two_hosts(rate), contextlib.ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory())
+        configuration = Path(directory, "nginx.conf")
+        configuration.write_text(
+            NGINX_CONFIGURATION.format(directory=directory, port=API_PORT), encoding="utf-8"
+        )
+        nginx = subprocess.Popen((*in_server, "nginx", "-p", directory, "-c", str(configuration)))
+        stack.callback(nginx.wait)
+        stack.callback(nginx.terminate)
         server = subprocess.Popen((*in_server, sys.executable, script, "--serve"), stdout=subprocess.PIPE)
         stack.callback(server.kill)
         assert server.stdout is not None
         server.stdout.readline()
+        in_client = ("ip", "netns", "exec", CLIENT_NS)
+        command = (*in_client, sys.executable, script, "--seconds", str(seconds), "--drive")
+        api = (
+            "wrk",
+            "-t1",
+            f"-c{API_CONNECTIONS}",
+            f"-d{round(seconds)}s",
+            f"http://{SERVER_V4}:{API_PORT}/v1/items?page=1",
+        )
+        drivers = [subprocess.Popen((*command, what)) for what in ("web", "dns")]
+        drivers.append(subprocess.Popen((*in_client, *api), stdout=subprocess.DEVNULL))
+        time.sleep(seconds / 3)  # until every client is at work
         tcpdump = subprocess.Popen(
             (
                 *in_server,
@@ -229,7 +269,7 @@ def record(path: Path, seconds: float, packets: int, rate: str) -> None:
                 str(packets),
                 "-w",
                 str(path),
-                f"tcp port {HTTP_PORT} or udp port {DNS_PORT}",
+                f"tcp port {API_PORT} or tcp port {HTTP_PORT} or udp port {DNS_PORT}",
             ),
             stderr=subprocess.PIPE,
             text=True,
@@ -239,18 +279,7 @@ def record(path: Path, seconds: float, packets: int, rate: str) -> None:
         while "listening on" not in tcpdump.stderr.readline():
             if tcpdump.poll() is not None:
                 sys.exit("tcpdump did not start")
-        command = (
-            "ip",
-            "netns",
-            "exec",
-            CLIENT_NS,
-            sys.executable,
-            script,
-            "--seconds",
-            str(seconds),
-            "--drive",
-        )
-        for driver in [subprocess.Popen((*command, what)) for what in ("web", "dns")]:
+        for driver in drivers:
             driver.wait()
         tcpdump.terminate()
         print(tcpdump.stderr.read().strip())
@@ -259,7 +288,12 @@ def record(path: Path, seconds: float, packets: int, rate: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Record real traffic between two network namespaces.")
     parser.add_argument("path", nargs="?", type=Path, help="the pcap file to write")
-    parser.add_argument("--seconds", type=float, default=1.0, help="how long the clients work (default 1)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=3.0,
+        help="how long the clients work, in seconds; recorded from a third on (default 3)",
+    )
     parser.add_argument("--packets", type=int, default=7000, help="packets to keep (default 7000)")
     parser.add_argument("--rate", default="1gbit", help="rate of the link, empty for none (default 1gbit)")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)

@@ -54,11 +54,11 @@ def test_a_file_and_python_objects_give_the_same() -> None:
         nic=(Nic(irq_cpus=(0,)),),
         traffic=(CaptureTraffic(file="captures/web.pcap"),),
         application=(
-            Application(name="web", cpus=(1, 2), dst_ports=(8080,), service_ns=2000),
+            Application(name="web", cpus=(1, 2), dst_ports=(80, 8080), service_ns=10_000),
             Application(name="resolver", kind="udp", cpu=3, dst_ports=(53,), service_ns=3000),
         ),
         task=(Cyclictest(cpu=0, interval_us=200),),
-        measure=Measure(duration_ms=280, warmup_ms=10),
+        measure=Measure(duration_ms=122, warmup_ms=2),
     )
     loaded = load_scenario(ROOT / "examples" / "seed.toml")
     assert built == loaded

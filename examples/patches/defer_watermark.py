@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A new sysctl: at how many deferred skbs the owner is kicked, instead of half of skb_defer_max.
+
+Shows that a patch can add a field to a kernel structure. The value 8 stands in the declaration; change it there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import Struct, kfunc, shared
+
+if TYPE_CHECKING:
+    from softnet.kernel.include.linux.netdevice import softnet_data
+    from softnet.kernel.include.linux.skbuff import sk_buff
+    from softnet.kernel.kernel.locking.spinlock import spin_lock_bh, spin_unlock_bh
+    from softnet.kernel.patches.backlog_lock_rename import kick_defer_list_purge
+    from softnet.kernel.patches.nodefer_napi_cache import kfree_skb_napi_cache
+    from softnet.lang.intrinsics import READ_ONCE, WRITE_ONCE, per_cpu, raw_smp_processor_id, table, trace, work
+    from softnet.machine.interrupts import cpu_online
+
+PATCH = {"subject": "net: add skb_defer_watermark", "since": "never"}
+
+
+class net_hotdata(Struct, extends=True):
+    """include/net/hotdata.h: one field more."""
+
+    sysctl_skb_defer_max: int = shared(line=1, init=64)
+    sysctl_skb_defer_watermark: int = shared(line=1, init=8)
+
+
+@kfunc
+def skb_attempt_defer_free(skb: sk_buff) -> None:
+    """net/core/skbuff.c:7237 (6.12): the watermark is a setting of its own."""
+    cpu = skb.alloc_cpu
+    if cpu == raw_smp_processor_id() or not cpu_online(cpu):
+        trace("skb_defer_nodefer", skb.id, cpu, 0)
+        kfree_skb_napi_cache(skb)
+        return
+
+    nh = table(net_hotdata, 0)
+    sd = per_cpu(softnet_data, cpu)
+    if READ_ONCE(sd.defer_count) >= READ_ONCE(nh.sysctl_skb_defer_max):
+        trace("skb_defer_nodefer", skb.id, cpu, 1)
+        kfree_skb_napi_cache(skb)
+        return
+
+    work("skb_attempt_defer_free")
+    spin_lock_bh(sd.defer_lock)
+    kick = sd.defer_count == READ_ONCE(nh.sysctl_skb_defer_watermark)
+    WRITE_ONCE(sd.defer_count, sd.defer_count + 1)
+    skb.next = sd.defer_list
+    WRITE_ONCE(sd.defer_list, skb)
+    trace("skb_attempt_defer_free", skb.id, cpu, sd.defer_count)
+    spin_unlock_bh(sd.defer_lock)
+
+    if kick:
+        kick_defer_list_purge(sd, cpu)
