@@ -145,6 +145,7 @@ def sender_sendmsg(s: sender) -> None:
     skb.flags = 0
     skb.seq_ok = 1
     skb.stamp[0] = local_clock()
+    skb.nr_packets = 1
     s.sent += 1
     dev_queue_xmit(skb)
 

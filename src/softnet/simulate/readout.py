@@ -139,10 +139,12 @@ def drops(image: Memory) -> dict[str, int]:
 
 def conservation(image: Memory) -> dict[str, Any]:
     """Arguments of simulate.result.Conservation: where every packet of the run is now."""
-    in_ring = sum(
-        word(image, "nic_queue", q, "size") - word(image, "nic_queue", q, "free") - word(image, "nic_queue", q, "popped")
-        for q in range(image.nr_queues)
-    )
+    in_ring = in_driver = 0
+    for q in range(image.nr_queues):
+        waiting = word(image, "nic_queue", q, "size") - word(image, "nic_queue", q, "free") - word(image, "nic_queue", q, "popped")
+        in_ring += waiting
+        built = word(image, "nic_vector", q, "received") + word(image, "nic_vector", q, "alloc_failed")
+        in_driver += word(image, "nic_queue", q, "received") - waiting - built
     state, packets = offset(image, "sk_buff", "state"), offset(image, "sk_buff", "nr_packets")
     table = image.layout.tables["sk_buff"]
     held: dict[int, int] = {}
@@ -150,7 +152,7 @@ def conservation(image: Memory) -> dict[str, Any]:
         at = table.base + i * table.stride
         if image.memory[at + state] and image.memory[at + packets]:
             held[at] = image.memory[at + packets]
-    queued = {ETH_RING: in_ring}
+    queued = {ETH_RING: in_ring, "driver": in_driver}
     next_skb = offset(image, "sk_buff", "next")
     for name, first in queue_heads(image):
         for skb in chain(image, first, next_skb):

@@ -48,6 +48,8 @@ class nic_vector(Struct):  # noqa: N801
     rx_index: int = private()
     """The device's own number of the queue, from 0."""
     alloc_failed: int = private()
+    received: int = private()
+    """Frames that became skbs."""
 
 
 @kfunc
@@ -80,6 +82,8 @@ def softnet_receive_skb(v: nic_vector, slot: int) -> None:
     skb.seq_ok = rx_seq_ok(slot)
     skb.payload = rx_payload(slot)
     skb.stamp[0] = rx_time_ns(slot)
+    skb.nr_packets = 1
+    v.received += 1
     napi_gro_receive(v.napi, skb)
 
 

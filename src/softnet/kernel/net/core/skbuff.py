@@ -106,7 +106,7 @@ def __finalize_skb_around(skb: sk_buff, len: int, truesize: int) -> None:
     skb.next = None
     skb.prev = None
     skb.nr_frags = 0
-    skb.nr_packets = 1
+    skb.nr_packets = 0
     skb.gso_size = 0
     skb.gro_count = 1
     skb.gro_same_flow = 0
@@ -184,6 +184,7 @@ def kfree_skb_reason(skb: sk_buff, reason: int) -> None:
     trace("kfree_skb", skb.id, reason)
     stats = this_cpu_ptr(skb_drop_stats)
     stats.reason[reason] += skb.nr_packets
+    skb.nr_packets = 0
     stats.skbs += 1
     __kfree_skb(skb)
 
@@ -262,6 +263,7 @@ def skb_move_packets(to: sk_buff, from_: sk_buff) -> None:
     for i in range(from_.nr_packets):
         to.stamp[to.nr_packets + i] = from_.stamp[i]
     to.nr_packets += from_.nr_packets
+    from_.nr_packets = 0
     to.payload += from_.payload
 
 

@@ -36,6 +36,7 @@ def tcp_rcv_established(sk: sock, skb: sk_buff) -> None:
     if skb.payload == 0:
         # A pure acknowledgement: tcp_ack() used it up.
         this_cpu_ptr(skb_drop_stats).pure_acks += skb.nr_packets
+        skb.nr_packets = 0
         __kfree_skb(skb)
         return
     if tcp_try_rmem_schedule(sk, skb) != 0:
