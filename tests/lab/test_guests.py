@@ -42,7 +42,7 @@ def _qemu_processes() -> set[str]:
 @pytest.mark.parametrize(
     ("how", "kind", "message"),
     [
-        ("hang", LabTimeout, "not done within 25 s"),
+        ("hang", LabTimeout, "not done within 15 s"),
         ("panic", LabPanic, "panicked"),
         ("die", LabChannelLost, "went away before it was done"),
         ("garbage", LabError, "no frame"),
@@ -52,7 +52,7 @@ def _qemu_processes() -> set[str]:
 def test_each_way_of_failing_is_told_apart(how: str, kind: type[LabError], message: str) -> None:
     before = _qemu_processes()
     with pytest.raises(kind, match=message) as caught:
-        _misbehave(how, 25 if how == "hang" else 120)
+        _misbehave(how, 15 if how == "hang" else 120)
     assert type(caught.value) is (kind if kind is not LabError else type(caught.value))
     assert _qemu_processes() <= before
     if kind is LabPanic:

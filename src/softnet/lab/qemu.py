@@ -236,6 +236,20 @@ def _kvm_refused(folder: Path) -> None:
         raise _KvmRefusedError(refused.group(0))
 
 
+def _check_bounds(talk: _Conversation, elapsed: float, bounds: Bounds, folder: Path) -> None:
+    """Raise ``LabTimeout`` when the guest has had its time."""
+    if not talk.session.hello and elapsed > bounds.boot_seconds:
+        raise LabTimeout(
+            f"the guest's agent did not speak within {bounds.boot_seconds:g} s; the guest was killed",
+            hint=f"the console's last lines:\n{_tail(_console(folder))}",
+        )
+    if elapsed > bounds.total_seconds:
+        raise LabTimeout(
+            f"the guest was not done within {bounds.total_seconds:g} s and was killed",
+            hint=f"--timeout SECONDS gives it longer; the console's last lines:\n{_tail(_console(folder))}",
+        )
+
+
 def _hear(
     listener: socket.socket,
     process: subprocess.Popen[bytes],
@@ -246,41 +260,32 @@ def _hear(
     """Read frames until the bye; raises the error that fits when it does not come."""
     start = time.monotonic()
     session = talk.session
-    listener.settimeout(bounds.boot_seconds)
-    selector = selectors.DefaultSelector()
-    selector.register(listener, selectors.EVENT_READ)
-    while not talk.done:
-        elapsed = time.monotonic() - start
-        if not session.hello and elapsed > bounds.boot_seconds:
-            raise LabTimeout(
-                f"the guest's agent did not speak within {bounds.boot_seconds:g} s; the guest was killed",
-                hint=f"the console's last lines:\n{_tail(_console(folder))}",
-            )
-        if elapsed > bounds.total_seconds:
-            raise LabTimeout(
-                f"the guest was not done within {bounds.total_seconds:g} s and was killed",
-                hint=f"--timeout SECONDS gives it longer; the console's last lines:\n{_tail(_console(folder))}",
-            )
-        status = process.poll()
-        ready = selector.select(0 if status is not None else _POLL_SECONDS)
-        for key, _ in ready:
-            stream = key.fileobj
-            assert isinstance(stream, socket.socket)
-            if stream is listener:
-                channel, _ = listener.accept()
-                selector.unregister(listener)
-                selector.register(channel, selectors.EVENT_READ)
-                continue
-            data = stream.recv(1 << 18)
-            if not data:
-                process.wait(timeout=10)
-                raise _gone(folder, process.returncode)
-            talk.take(data)
-            if session.hello and not session.boot_seconds:
-                session.boot_seconds = round(time.monotonic() - start, 3)
-        if status is not None and not ready:
-            raise _gone(folder, status)
-        _kvm_refused(folder)
+    with contextlib.ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        selector.register(listener, selectors.EVENT_READ)
+        while not talk.done:
+            _check_bounds(talk, time.monotonic() - start, bounds, folder)
+            # Asked before reading: what an ended guest still said is heard out first.
+            status = process.poll()
+            ready = selector.select(0 if status is not None else _POLL_SECONDS)
+            for key, _ in ready:
+                stream = key.fileobj
+                assert isinstance(stream, socket.socket)
+                if stream is listener:
+                    channel = stack.enter_context(listener.accept()[0])
+                    selector.unregister(listener)
+                    selector.register(channel, selectors.EVENT_READ)
+                    continue
+                data = stream.recv(1 << 18)
+                if not data:
+                    process.wait(timeout=10)
+                    raise _gone(folder, process.returncode)
+                talk.take(data)
+                if session.hello and not session.boot_seconds:
+                    session.boot_seconds = round(time.monotonic() - start, 3)
+            if status is not None and not ready:
+                raise _gone(folder, status)
+            _kvm_refused(folder)
     session.total_seconds = round(time.monotonic() - start, 3)
 
 
