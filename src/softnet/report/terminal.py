@@ -17,6 +17,7 @@ MARKS = {"found": "•", "caution": "!", "defect": "✗"}
 LATENCY_COLUMNS = ("p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns")
 LATENCY_TITLES = ("p50", "p90", "p99", "p99.9", "max")
 BETTER, WORSE = "green", "red"
+UNACCOUNTED = "unaccounted for"
 
 Cell = str | tuple[str, str]
 """A cell's text, or (text, style)."""
@@ -199,7 +200,8 @@ def share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if part * 2000 >= whole else "<0.1 %"
 
 
-def _conservation_lines(arms: list[tuple[str, tuple[Result, ...]]], width: int, color: bool) -> list[str]:
+def conservation_rows(arms: Sequence[tuple[str, tuple[Result, ...]]]) -> list[tuple[str, list[float]]]:
+    """(what became of packets, mean per run of each arm); without what is zero everywhere, but always the balance."""
     fates: dict[str, dict[str, float]] = {}
     for arm, results in arms:
         for r in results:
@@ -208,17 +210,24 @@ def _conservation_lines(arms: list[tuple[str, tuple[Result, ...]]], width: int, 
                      "pure TCP acknowledgements": c.acks}  # fmt: skip
             parts.update({f"dropped: {reason}": n for reason, n in c.dropped.items()})
             parts.update({f"queued at the end: {place}": n for place, n in c.queued.items()})
-            parts["unaccounted for"] = c.balance
             for name, value in parts.items():
                 by_arm = fates.setdefault(name, {})
                 by_arm[arm] = by_arm.get(arm, 0) + value / len(results)
-    unaccounted = fates.pop("unaccounted for", {})
-    fates["unaccounted for"] = unaccounted
+    rows = [
+        (name, [values.get(arm, 0) for arm, _ in arms])
+        for name, values in fates.items()
+        if any(values.values())
+    ]
+    # The balance of every run, not of their mean: two defects must not cancel.
+    balance = [float(sum(abs(r.conservation.balance) for r in results)) for _, results in arms]
+    return [*rows, (UNACCOUNTED, balance)]
+
+
+def _conservation_lines(arms: list[tuple[str, tuple[Result, ...]]], width: int, color: bool) -> list[str]:
     rows: list[list[Cell]] = []
-    for name, values in fates.items():
-        if any(values.values()) or name == "unaccounted for":
-            style = WORSE if name == "unaccounted for" and any(values.values()) else ""
-            rows.append([name, *((number(values.get(arm, 0)), style) for arm, _ in arms)])
+    for name, values in conservation_rows(arms):
+        style = WORSE if name == UNACCOUNTED and any(values) else ""
+        rows.append([name, *((number(value), style) for value in values)])
     mean = ", mean per run" if len(arms[0][1]) > 1 else ""
     return table(
         f"Where every packet went, warm-up included{mean}",

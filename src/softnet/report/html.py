@@ -1,0 +1,389 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One self-contained page: it opens offline, asks for nothing, and without scripts still shows all but the timeline.
+
+Tables and charts are written here, as HTML and SVG; the only script draws the timeline on a canvas. The figures of the
+tables stand in the page once more as JSON, in the element ``softnet-figures``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
+from importlib import resources
+from pathlib import Path
+
+from softnet import __version__
+from softnet.errors import SoftnetError
+from softnet.report import charts, window
+from softnet.report.figures import groups, merged
+from softnet.report.files import atomic
+from softnet.report.names import duration, number, percent, quantity, signed
+from softnet.report.story import Sentence, comparison_story, result_story, verdict_text
+from softnet.report.terminal import conservation_rows, spread_text
+from softnet.simulate.comparison import Comparison, Metric
+from softnet.simulate.result import TIME_CLASS_NAMES, Histogram, Result, Trace
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+SERIES = (
+    ("defer_count", "defer list", "skbs"),
+    ("defer_bytes", "defer list", "bytes held"),
+    ("backlog", "backlog", "skbs"),
+)
+
+
+def write_html(
+    path: str | Path,
+    outcome: Comparison | Result,
+    traces: Mapping[str, Trace] | None = None,
+    *,
+    command: str = "",
+    records_max: int = window.RECORDS_MAX,
+) -> None:
+    """Write the page of a comparison or of one run: whole, or not at all. Raises SoftnetError when it cannot be written.
+
+    ``traces`` holds, by arm, the trace of its first seed, for the timeline; a run's arm is its kernel's label. At most
+    ``records_max`` events of each are shown: the stretch around the first event of interest. ``command`` is shown as the
+    way to have it all again.
+    """
+    text = page(outcome, traces, command=command, records_max=records_max)
+    with atomic(path) as out:
+        out.write(text.encode())
+
+
+def page(
+    outcome: Comparison | Result,
+    traces: Mapping[str, Trace] | None = None,
+    *,
+    command: str = "",
+    records_max: int = window.RECORDS_MAX,
+) -> str:
+    """The page's text; the same for the same arguments."""
+    comparison = outcome if isinstance(outcome, Comparison) else as_comparison(outcome)
+    shown = {arm: traces[arm] for arm in comparison.arms if arm in traces} if traces else {}
+    shown = {arm: trace for arm, trace in shown.items() if trace.records}
+    title = f"{comparison.scenario}: {' against '.join(reversed(comparison.arms))}"
+    parts = [
+        *_header(comparison, title, bool(shown)), *_story(comparison), *_latency(comparison),
+        *_timeline(comparison, shown, records_max), *_figures(comparison), *_queues(comparison), *_cpu_time(comparison),
+        *_packets(comparison), *_provenance(comparison, command),
+    ]  # fmt: skip
+    return _document(title, "\n".join(parts), comparison, bool(shown))
+
+
+def as_comparison(result: Result) -> Comparison:
+    """One run as a comparison of one arm with one seed."""
+    label = str(result.kernel["label"])
+    return Comparison(result.scenario, result.description, (label,), (result.seed,), {label: (result,)})
+
+
+def _document(title: str, body: str, comparison: Comparison, script: bool) -> str:
+    assets = resources.files("softnet.report") / "assets"
+    css = (assets / "page.css").read_text(encoding="utf-8")
+    js = (assets / "timeline.js").read_text(encoding="utf-8") if script else ""
+    figures = {key: value for key, value in comparison.to_dict().items() if key != "results"}
+    embedded = json.dumps(figures, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="generator" content="softnet {__version__}">
+<link rel="icon" href="data:,">
+<title>{escape(title)} – softnet</title>
+<style>
+{css}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+<script type="application/json" id="softnet-figures">{embedded}</script>
+{f"<script>{chr(10)}{js}</script>" if js else ""}
+</body>
+</html>
+"""
+
+
+def _header(comparison: Comparison, title: str, timeline: bool) -> Iterator[str]:
+    first = comparison.results[comparison.arms[0]][0]
+    seeds = (
+        f"{len(comparison.seeds)} seeds" if len(comparison.seeds) > 1 else f"one seed ({comparison.seeds[0]})"
+    )
+    yield f"<header><h1>{escape(title)}</h1>"
+    if comparison.description:
+        yield f"<p>{escape(comparison.description)}</p>"
+    same = " The arrivals of a seed are the same in every arm." if len(comparison.arms) > 1 else ""
+    yield (
+        f'<p class="soft">{first.cpus} CPUs, {duration(first.duration_ns)} of virtual time of which'
+        f" {duration(first.warmup_ns)} warm-up, {seeds}.{same} A simulation with softnet’s model of the kernel; its costs"
+        f" come from the table “{escape(first.costs)}”.</p>"
+    )
+    links = [("latency", "Latency"), ("figures", "Figures"), ("queues", "Queues"), ("cpu", "CPU time"), ("packets", "Packets"),
+             ("provenance", "Where this comes from")]  # fmt: skip
+    if timeline:
+        links.insert(1, ("time", "Timeline"))
+    yield f"<nav>{' '.join(f'<a href=#{anchor}>{name}</a>' for anchor, name in links)}</nav></header>"
+
+
+def _story(comparison: Comparison) -> Iterator[str]:
+    base = comparison.arms[0]
+    if len(comparison.arms) == 1:
+        sentences = result_story(comparison.results[base][0])
+        yield from _story_box("What this run shows", [s for s in sentences if s.kind == "found"])
+        yield from _mind_box([s for s in sentences if s.kind != "found"])
+        return
+    story = comparison_story(comparison)
+    for arm in comparison.arms[1:]:
+        yield from _story_box(f"What {arm} changes against {base}", story[arm])
+    yield from _mind_box(story[""])
+
+
+def _story_box(title: str, sentences: Iterable[Sentence]) -> Iterator[str]:
+    items = "".join(f"<li>{escape(s.text)}</li>" for s in sentences)
+    yield f'<section class="story"><h3>{escape(title)}</h3><ul>{items}</ul></section>'
+
+
+def _mind_box(sentences: list[Sentence]) -> Iterator[str]:
+    if sentences:
+        items = "".join(f'<li class="{s.kind}">{escape(s.text)}</li>' for s in sentences)
+        yield f'<section class="mind"><h3>To bear in mind</h3><ul>{items}</ul></section>'
+
+
+def _key(comparison: Comparison) -> str:
+    """Which line is which arm."""
+    keys = [
+        f'<span class="key"><svg viewBox="0 0 34 12" aria-hidden="true"><path class="curve a{i}" d="M0 6H34"/></svg>'
+        f"{escape(arm)}</span>"
+        for i, arm in enumerate(comparison.arms)
+    ]
+    return f"<p>{''.join(keys)}</p>"
+
+
+def _latency(comparison: Comparison) -> Iterator[str]:
+    yield '<h2 id="latency">Latency</h2>'
+    names = list(comparison.results[comparison.arms[0]][0].latency)
+    all_arms = {
+        name: [(arm, merged([r.latency[name] for r in comparison.results[arm] if name in r.latency]))
+               for arm in comparison.arms if any(name in r.latency for r in comparison.results[arm])]
+        for name in names
+    }  # fmt: skip
+    filled = {name: arms for name, arms in all_arms.items() if any(h.count for _, h in arms)}
+    yield _key(comparison)
+    for name, arms in filled.items():
+        what = _kind_text(arms[0][1])
+        yield f"<h3>{escape(name)}: {what}</h3>"
+        yield '<div class="charts">'
+        yield f"<figure>{charts.percentiles(name, arms)}</figure><figure>{charts.histogram(name, arms)}</figure>"
+        yield "</div>"
+        yield _quantile_table(arms)
+    empty = [name for name in names if name not in filled]
+    if empty:
+        yield f'<p class="soft">No sample: {escape(", ".join(empty))}.</p>'
+    if len(comparison.seeds) > 1:
+        yield '<p class="note">Curves and this table: the samples of all seeds together. Verdicts: under Figures.</p>'
+
+
+def _kind_text(h: Histogram) -> str:
+    return "from the wire to the application" if h.kind == "packet" else "from the timer to the running task"
+
+
+def _quantile_table(arms: list[tuple[str, Histogram]]) -> str:
+    head = "".join(f"<th>{t}</th>" for t in ("samples", "min", "mean", "p50", "p90", "p99", "p99.9", "max"))
+    rows = []
+    for arm, h in arms:
+        s = h.summary()
+        cells = [number(s["count"])]
+        cells += [
+            duration(s[c]) if s["count"] else "–"
+            for c in ("min_ns", "mean_ns", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns")
+        ]
+        rows.append(f"<tr><th>{escape(arm)}</th>{''.join(f'<td>{c}</td>' for c in cells)}</tr>")
+    return f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _timeline(comparison: Comparison, traces: Mapping[str, Trace], records_max: int) -> Iterator[str]:
+    if not traces:
+        return
+    first = comparison.results[comparison.arms[0]][0]
+    part = window.choose(list(traces.values()), first.warmup_ns, records_max)
+    yield '<h2 id="time">Timeline</h2>'
+    what = "all that was recorded" if part.whole else (
+        f"{duration(part.end_ns - part.start_ns)} from {duration(part.start_ns)} on, of {duration(first.duration_ns)}; the whole"
+        " is in the Perfetto file"
+    )  # fmt: skip
+    yield (
+        f"<p>What every CPU did, all arms on one time axis (seed {comparison.seeds[0]}; {what}). It opens at the first"
+        f" {escape(part.focus_event)}. Drag to pan; double-click to zoom in; the wheel zooms once the picture has the focus."
+        " Keys: <kbd>←</kbd> <kbd>→</kbd> pan, <kbd>↑</kbd> <kbd>↓</kbd> zoom, <kbd>n</kbd> <kbd>p</kbd> next and previous"
+        " event of the chosen kind, <kbd>a</kbd> all, <kbd>Home</kbd> back to the start.</p>"
+    )
+    lost = [f"{arm}: {number(t.dropped)} events" for arm, t in traces.items() if t.dropped]
+    if lost:
+        yield f'<p class="soft">Beyond the bound of the recording, not recorded: {escape("; ".join(lost))}.</p>'
+    buttons = (("tl-left", "◀", "pan left"), ("tl-right", "▶", "pan right"), ("tl-in", "+", "zoom in"), ("tl-out", "−", "zoom out"),
+               ("tl-home", "start", "back to the first event of interest"), ("tl-all", "all", "the whole window"))  # fmt: skip
+    yield '<div class="tools">' + "".join(
+        f'<button id="{i}" title="{t}" aria-label="{t}">{n}</button>' for i, n, t in buttons
+    )
+    yield (
+        '<label>event <select id="event-kind"></select></label>'
+        '<button id="tl-previous">previous</button><button id="tl-next">next</button></div>'
+    )
+    classes = (("hardirq", "c-hardirq"), ("softirq", "c-softirq"), ("ksoftirqd", "c-ksoftirqd"), ("backlog_napi", "c-backlog_napi"),
+               ("irq thread", "c-irq_thread"), ("napi thread", "c-napi_thread"), ("other task", "tl-task"))  # fmt: skip
+    swatches = "".join(f'<span class="key"><span class="swatch {c}"></span>{n}</span>' for n, c in classes)
+    yield (
+        f'<p class="note">{swatches}<span class="key"><span style="color:var(--ipi)">⟶</span> IPI</span><span class="key">'
+        '<span style="color:var(--wakeup)">⤏</span> wakeup</span> An empty task lane is an idle CPU.</p>'
+    )
+    yield (
+        '<div id="timeline"><canvas id="timeline-canvas" tabindex="0" role="application"'
+        ' aria-label="Timeline of every context on every CPU. Use n and p to step through events; each is read out below.">'
+        '</canvas><div id="tip"></div></div><p id="said" class="soft" aria-live="polite"></p>'
+        "<noscript>The timeline needs scripts.</noscript>"
+    )
+    yield f'<script type="text/plain" id="timeline-data">{window.packed(window.payload(traces, part))}</script>'
+
+
+def _figures(comparison: Comparison) -> Iterator[str]:
+    yield '<h2 id="figures">Figures</h2>'
+    if len(comparison.arms) > 1 and len(comparison.seeds) > 1:
+        yield (
+            '<p class="soft">Mean per run, and least to greatest over the seeds. A verdict other than “noise” means: the 95 %'
+            " interval of the paired difference to the first arm leaves out zero. Among forty such figures about two would do"
+            " so by chance.</p>"
+        )
+    for title, metrics in groups(comparison):
+        rows = [_figure_row(comparison, m) for m in metrics if any(any(v) for v in m.values.values())]
+        if not rows:
+            continue
+        head = "<th></th>"
+        for i, arm in enumerate(comparison.arms):
+            head += f"<th>{escape(arm)}</th>"
+            head += '<th class="word">spread</th>' if len(comparison.seeds) > 1 else ""
+            head += '<th>change</th><th class="word">verdict</th>' if i else ""
+        yield f'<h3>{title}</h3><div class="scroll"><table class="figures"><thead><tr>{head}</tr></thead>'
+        yield f"<tbody>{''.join(rows)}</tbody></table></div>"
+        zero = [m.title for m in metrics if not any(any(v) for v in m.values.values())]
+        if zero:
+            yield f'<p class="note">Zero in every arm: {escape("; ".join(zero))}.</p>'
+
+
+def _figure_row(comparison: Comparison, m: Metric) -> str:
+    base = comparison.arms[0]
+    cells = [f"<th>{escape(m.title)}</th>"]
+    for i, arm in enumerate(comparison.arms):
+        cells.append(
+            f'<td data-metric="{escape(m.name)}" data-arm="{escape(arm)}">{quantity(m.mean(arm), m.unit)}</td>'
+        )
+        if len(comparison.seeds) > 1:
+            cells.append(f'<td class="word spread">{spread_text(*m.spread(arm), m.unit)}</td>')
+        if i:
+            d = m.difference(base, arm)
+            change = "" if d.verdict == "same" else percent(d.ratio) or signed(d.mean, m.unit)
+            mark = {"lower": "▼ ", "higher": "▲ "}.get(d.verdict, "")
+            kind = d.judgement or ("calm" if d.verdict in ("same", "noise") else "")
+            cells.append(
+                f'<td>{change}</td><td class="word {kind}">{mark}{verdict_text(d, len(comparison.seeds))}</td>'
+            )
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _queues(comparison: Comparison) -> Iterator[str]:
+    yield '<h2 id="queues">Queues over virtual time</h2>'
+    first = {arm: comparison.results[arm][0] for arm in comparison.arms}
+    drawn = []
+    for key, what, unit in SERIES:
+        for cpu in range(max(r.cpus for r in first.values())):
+            arms = [
+                (arm, r.series.get("time_ns", []), r.series.get(f"{key}/{cpu}", []))
+                for arm, r in first.items()
+            ]
+            arms = [(arm, times, values) for arm, times, values in arms if len(times) == len(values)]
+            chart = charts.series(f"CPU {cpu}, {what}", unit, arms)
+            if chart:
+                drawn.append(f"<figure><h3>CPU {cpu}: {what}, {unit}</h3>{chart}</figure>")
+    if drawn:
+        yield _key(comparison)
+        yield f'<div class="charts">{"".join(drawn)}</div>'
+        yield f'<p class="note">Seed {comparison.seeds[0]}. Sampled; what happens between two samples is in the timeline.</p>'
+    else:
+        yield '<p class="soft">No defer list and no backlog held anything at any sample.</p>'
+
+
+def _cpu_time(comparison: Comparison) -> Iterator[str]:
+    yield '<h2 id="cpu">CPU time</h2>'
+    cpus = max(r.cpus for results in comparison.results.values() for r in results)
+    classes = [c for c in TIME_CLASS_NAMES if c != "idle"]
+    rows: list[tuple[str, dict[str, float]]] = []
+    for cpu in range(cpus):
+        for arm in comparison.arms:
+            results = [r for r in comparison.results[arm] if cpu < len(r.cpu_time_ns)]
+            if results:
+                row = {
+                    c: sum(r.cpu_time_ns[cpu].get(c, 0) for r in results) / len(results)
+                    for c in TIME_CLASS_NAMES
+                }
+                rows.append((f"CPU {cpu}, {arm}" if len(comparison.arms) > 1 else f"CPU {cpu}", row))
+    used = [c for c in classes if any(row[c] for _, row in rows)]
+    yield (
+        "<p>"
+        + "".join(f'<span class="key"><span class="swatch c-{c}"></span>{c}</span>' for c in used)
+        + "</p>"
+    )
+    yield f"<figure>{charts.cpu_bars(rows, used)}</figure>"
+
+
+def _packets(comparison: Comparison) -> Iterator[str]:
+    yield '<h2 id="packets">Packets</h2>'
+    by_arm = [(arm, comparison.results[arm]) for arm in comparison.arms]
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th>{''.join(f'<td>{number(v)}</td>' for v in values)}</tr>"
+        for name, values in conservation_rows(by_arm)
+    )
+    head = "".join(f"<th>{escape(arm)}</th>" for arm in comparison.arms)
+    mean = ", mean per run" if len(comparison.seeds) > 1 else ""
+    yield f"<h3>Where every packet went, warm-up included{mean}</h3>"
+    yield f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    for arm in comparison.arms:
+        result = comparison.results[arm][0]
+        yield f"<h3>/proc/net/softnet_stat of {escape(arm)}, seed {result.seed}</h3>"
+        yield f"<pre>{escape(chr(10).join(result.softnet_stat))}</pre>"
+
+
+def _provenance(comparison: Comparison, command: str) -> Iterator[str]:
+    yield '<h2 id="provenance">Where this comes from</h2>'
+    if command:
+        yield f"<p>To have it again:</p><pre>{escape(command)}</pre>"
+    rows = []
+    for arm in comparison.arms:
+        result = comparison.results[arm][0]
+        kernel = result.kernel
+        settings = ", ".join(f"{k}={v}" for k, v in kernel.get("sysctl", {}).items()) or "defaults"
+        patches = ", ".join(str(p).rpartition(".")[2] for p in kernel.get("patches", [])) or "none"
+        boot = " ".join(kernel.get("boot_args", [])) or "none"
+        text = f"preempt={kernel.get('preempt')}, HZ={kernel.get('hz')}, boot arguments: {boot}"
+        rows.append(
+            f'<tr><th>{escape(arm)}</th><td class="word" style="white-space:normal">Linux {escape(str(kernel.get("release")))},'
+            f" {escape(str(kernel.get('flavour')))}; {escape(text)}<br>changes on the base: {escape(patches)}"
+            f"<details><summary>settings</summary>{escape(settings)}</details></td></tr>"
+        )
+    yield f'<div class="scroll"><table><tbody>{"".join(rows)}</tbody></table></div>'
+    first = comparison.results[comparison.arms[0]][0]
+    seeds = ", ".join(map(str, comparison.seeds))
+    yield f"<p>Seeds {seeds}; {escape(first.engine)} engine; softnet {__version__}. {_costs_text(first.costs)}</p>"
+
+
+def _costs_text(name: str) -> str:
+    """The cost table and where its rows come from."""
+    from softnet.machine.costtable import PROVENANCES, load_cost_table
+
+    try:
+        table = load_cost_table(name)
+    except SoftnetError:
+        return f"Costs: the user’s table “{escape(name)}”."
+    counts = [(p, sum(row.provenance == p for row in table.rows.values())) for p in PROVENANCES]
+    listed = ", ".join(f"{n} {p}" for p, n in counts if n)
+    return f"Costs: table “{escape(name)}”, {len(table.rows)} rows: {listed}. {escape(table.about)}"
