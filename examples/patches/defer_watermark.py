@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from softnet.kernel.kernel.locking.spinlock import spin_lock_bh, spin_unlock_bh
     from softnet.kernel.patches.backlog_lock_rename import kick_defer_list_purge
     from softnet.kernel.patches.nodefer_napi_cache import kfree_skb_napi_cache
-    from softnet.lang.intrinsics import READ_ONCE, WRITE_ONCE, per_cpu, raw_smp_processor_id, table, trace, work
+    from softnet.lang.intrinsics import (
+        READ_ONCE,
+        WRITE_ONCE,
+        per_cpu,
+        raw_smp_processor_id,
+        table,
+        trace,
+        work,
+    )
     from softnet.machine.interrupts import cpu_online
 
 PATCH = {"subject": "net: add skb_defer_watermark", "since": "never"}

@@ -44,7 +44,7 @@ def freed_at_home(run: Run) -> bool:
     return freed > 100
 
 
-@pytest.mark.parametrize("kernel", (*IPI_KERNELS, *RT_BEFORE, *THREAD_KERNELS))
+@pytest.mark.parametrize("kernel", [*IPI_KERNELS, *RT_BEFORE, *THREAD_KERNELS])
 def test_s1_skbs_are_freed_where_they_were_allocated(drain, kernel):
     assert freed_at_home(drain(kernel))
 
@@ -70,7 +70,7 @@ def flushed_before_polls(run: Run) -> bool:
     return flushes > 3 and waiting < 33
 
 
-@pytest.mark.parametrize("kernel", ("6.1", "6.12", "6.12-rt"))
+@pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.12-rt"])
 def test_s2_the_list_is_flushed_in_napi_callbacks(drain, kernel):
     assert flushed_before_polls(drain(kernel))
     assert all(record.cpu == 0 for record in named(drain(kernel), "skb_defer_free_flush"))
@@ -118,17 +118,17 @@ def kicks_exactly_at_half(run: Run, defer_max: int) -> bool:
     return kicks > 0
 
 
-@pytest.mark.parametrize("kernel", (*IPI_KERNELS, *RT_BEFORE, *THREAD_KERNELS))
+@pytest.mark.parametrize("kernel", [*IPI_KERNELS, *RT_BEFORE, *THREAD_KERNELS])
 def test_s3_the_33rd_skb_kicks(drain, kernel):
     assert kicks_exactly_at_half(drain(kernel), 64)
 
 
-@pytest.mark.parametrize("defer_max", (1, 2, 16, 100))
+@pytest.mark.parametrize("defer_max", [1, 2, 16, 100])
 def test_s3_the_watermark_follows_the_sysctl(defer_max):
     assert kicks_exactly_at_half(simulate(drain_scenario("6.12", defer_max=defer_max))[0], defer_max)
 
 
-@pytest.mark.parametrize("kernel", ("6.1", "6.12-rt"))
+@pytest.mark.parametrize("kernel", ["6.1", "6.12-rt"])
 def test_s3_no_kick_below(kernel):
     run = simulate(drain_scenario(kernel, packets=32))[0]
     assert run.result.counters["deferred"] > 0
@@ -148,7 +148,7 @@ def kicked_by_ipi(run: Run) -> bool:
     return len(kicks) > 1 and len(kicks) == len(calls) and not named(run, "kick_coalesced", "backlog_napi_wake")
 
 
-@pytest.mark.parametrize("kernel", (*IPI_KERNELS, *RT_BEFORE))
+@pytest.mark.parametrize("kernel", [*IPI_KERNELS, *RT_BEFORE])
 def test_s4_the_ipi_way(drain, kernel):
     run = drain(kernel)
     assert kicked_by_ipi(run)
@@ -211,8 +211,8 @@ def __napi_schedule_irqoff(n: napi_struct) -> None:
 '''
 
 
-@pytest.mark.parametrize("kernel", ("6.10-threads", "6.12-rt", "6.12-threads"))
-@pytest.mark.parametrize("rps", (True, False))
+@pytest.mark.parametrize("kernel", ["6.10-threads", "6.12-rt", "6.12-threads"])
+@pytest.mark.parametrize("rps", [True, False])
 def test_s7_the_backlogs_state_changes_under_its_lock(tmp_path, kernel, rps):
     observer = patch_file(tmp_path, "observer", STATE_OBSERVER)
     table = {"kernel_table": {"config": {"RPS": rps, "NET_FLOW_LIMIT": rps}}}

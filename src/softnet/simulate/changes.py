@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from softnet.errors import SoftnetError
-from softnet.kernel import boot
 from softnet.machine import state
 from softnet.scenario import Change, Scenario
+from softnet.simulate import boot
 from softnet.simulate.image import Image
 
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from softnet.errors import SoftnetError
-from softnet.kernel import boot, releases
+from softnet.kernel import releases
 from softnet.lang.program import Program
 from softnet.machine import state
 from softnet.machine.costtable import CostTable, load_cost_table
 from softnet.scenario import Change, Scenario, changes
 from softnet.scenario.traffic import arrivals
+from softnet.simulate import boot, native
 from softnet.simulate import image as images
-from softnet.simulate import native
 from softnet.simulate.changes import apply_change
 from softnet.simulate.image import Image, MachineSpec, TaskInfo
 from softnet.simulate.measure import Baseline, Sampler, collect_result

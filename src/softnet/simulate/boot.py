@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Boot: what start_kernel(), the drivers' probe and the user's set-up do, from a scenario, in plain Python.
 
-Not in the restricted subset. ``boot()`` runs before time starts: it calls kernel functions and sets fields of a linked
-image, and says which tasks must be created.
+Not in the restricted subset, and not in softnet.kernel, which knows no scenarios. ``boot()`` runs before time starts: it
+calls kernel functions and sets fields of a linked image, and says which tasks must be created.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def skb_pool(scenario: Scenario) -> int:
     return min(cpus * per_cpu + sockets + 64 * _nr_queues(scenario) + 256, SKB_POOL_MAX)
 
 
-def STRUCT_COUNTS(scenario: Scenario) -> dict[str, int]:  # noqa: N802
+def STRUCT_COUNTS(scenario: Scenario) -> dict[str, int]:
     """How many instances of each kernel structure the image must hold; one per CPU for the per-CPU ones."""
     cpus = scenario.machine.cpus
     queues = _nr_queues(scenario)
