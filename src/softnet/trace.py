@@ -45,6 +45,8 @@ sched_migrate_task          | pid from_cpu to_cpu       | tracepoint sched:sched
 sched_pi_setprio            | pid oldprio newprio       | tracepoint sched:sched_pi_setprio
 sched_wake_idle_without_ipi | cpu                       | tracepoint sched:sched_wake_idle_without_ipi
 ipi_send_cpu                | cpu vector function       | tracepoint ipi:ipi_send_cpu
+ipi_call_function           | cpu                       | tracepoint ipi:ipi_send_cpu with the vector CALL_FUNCTION_SINGLE
+net_rx_raise                | cpu                       | tracepoint irq:softirq_raise with vec 3
 csd_queue_cpu               | cpu function              | tracepoint csd:csd_queue_cpu
 csd_function_entry          | function                  | tracepoint csd:csd_function_entry
 csd_function_exit           | function                  | tracepoint csd:csd_function_exit
