@@ -25,6 +25,8 @@ class Options:
 
     checked: bool = False
     """Overflow and raw addresses are checked in softnet's own functions too, not only in a user's."""
+    run_ahead: bool = True
+    """A context goes on past an interaction point that comes before everybody else's next action; else it gives way."""
     checks: bool = False
     """Accesses to guarded fields check their lock."""
     optimise: int = 2
@@ -88,7 +90,9 @@ def compile_program(
     options = options or Options()
     reason = available()
     if reason:
-        raise SoftnetError("no native engine", found=reason, hint="--engine reference runs the same functions")
+        raise SoftnetError(
+            "no native engine", found=reason, hint="--engine reference runs the same functions"
+        )
     key = cache_key(program, costs, events, options)
     found = cache.load(key)
     if found is not None:
@@ -98,9 +102,7 @@ def compile_program(
     return Native(program, code, about, from_cache=False)
 
 
-def cache_key(
-    program: Program, costs: Mapping[str, int], events: Mapping[str, int], options: Options
-) -> str:
+def cache_key(program: Program, costs: Mapping[str, int], events: Mapping[str, int], options: Options) -> str:
     """The hash of everything that decides the code."""
     llvm = _binding()
     digest = hashlib.sha256()
@@ -108,10 +110,16 @@ def cache_key(
     for path in [*compiler, *_source_files(program)]:
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     rest = {
-        "modules": program.modules, "constants": program.constants, "costs": dict(costs), "events": dict(events),
-        "options": vars(options), "structs": _structure_text(program), "python": sys.version_info[:3], "llvm": llvm.llvm_version_info, "llvmlite": _version(),
-        "cpu": llvm.get_host_cpu_name(), "features": llvm.get_host_cpu_features().flatten(),
-    }  # fmt: skip
+        "modules": program.modules,
+        "constants": program.constants,
+        "structs": _structure_text(program),
+        "costs": dict(costs),
+        "events": dict(events),
+        "options": vars(options),
+        "python": sys.version_info[:3],
+        "llvm": (llvm.llvm_version_info, _version()),
+        "cpu": (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()),
+    }
     digest.update(json.dumps(rest, sort_keys=True).encode())
     return digest.hexdigest()
 
@@ -126,7 +134,8 @@ def _source_files(program: Program) -> list[Path]:
 def _structure_text(program: Program) -> list[str]:
     """Structures as declared: those of a user's module that holds nothing else have no file above."""
     return [
-        f"{s.name}: " + ", ".join(f"{f.name} {f.type} {f.kind} {f.line} {f.guard} {f.count}" for f in s.fields.values())
+        f"{s.name}: "
+        + ", ".join(f"{f.name} {f.type} {f.kind} {f.line} {f.guard} {f.count}" for f in s.fields.values())
         for s in program.structs.values()
     ]
 
@@ -141,7 +150,7 @@ def native_text(
     from softnet.lang.subset import typed_program
 
     module = lower_program(typed_program(program), costs, events, checks=options.checks)
-    text = emit_module(module, checked=options.checked)
+    text = emit_module(module, checked=options.checked, run_ahead=options.run_ahead)
     positions: list[list[Any]] = [[p.function, p.line, p.column, p.what] for p in text.positions]
     return runtime_text(module) + "\n".join(text.lines), positions
 
@@ -159,7 +168,12 @@ def _compile(
         module, llvm.create_pass_builder(machine, tuning)
     )
     label = ", ".join(name for name in program.modules if not name.startswith("softnet.machine."))
-    about = {"positions": positions, "functions": len(program.functions), "label": label, "options": vars(options)}
+    about = {
+        "positions": positions,
+        "functions": len(program.functions),
+        "label": label,
+        "options": vars(options),
+    }
     return bytes(machine.emit_object(module)), about
 
 
@@ -169,7 +183,11 @@ def _target_machine(optimise: int) -> Any:
     llvm.initialize_native_asmprinter()
     llvm.initialize_native_asmparser()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=optimise, reloc="pic", codemodel="small"
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=optimise,
+        reloc="pic",
+        codemodel="small",
     )
 
 

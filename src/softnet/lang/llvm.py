@@ -44,18 +44,19 @@ class Position:
 class Text:
     """LLVM's text of a module and the positions that its failures name."""
 
+    run_ahead: bool = True
     lines: list[str] = field(default_factory=list)
     positions: list[Position] = field(default_factory=list)
     tags: dict[str, int] = field(default_factory=dict)
 
 
-def emit_module(module: ir.Module, *, checked: bool) -> Text:
+def emit_module(module: ir.Module, *, checked: bool, run_ahead: bool = True) -> Text:
     """The functions of a module as text.
 
     In a user's functions sums, products and shifts that leave 64 bits stop the run; ``checked``: in softnet's own too, and
-    there raw addresses are held against the size of memory.
+    there raw addresses are held against the size of memory. Without ``run_ahead`` every interaction point gives way.
     """
-    text = Text()
+    text = Text(run_ahead=run_ahead)
     recursive = recursive_functions(module)
     for name in sorted(module.functions):
         function = module.functions[name]
@@ -68,10 +69,15 @@ def emit_module(module: ir.Module, *, checked: bool) -> Text:
 def recursive_functions(module: ir.Module) -> set[str]:
     """Functions that may be entered again before they return: on a cycle of calls, or calling through a pointer."""
     calls = {
-        name: {i.function for b in f.blocks for i in b.body if isinstance(i, ir.Call)} for name, f in module.functions.items()
+        name: {i.function for b in f.blocks for i in b.body if isinstance(i, ir.Call)}
+        for name, f in module.functions.items()
     }
     through_pointer = {
-        name for name, f in module.functions.items() for b in f.blocks for i in b.body if isinstance(i, ir.CallPointer)
+        name
+        for name, f in module.functions.items()
+        for b in f.blocks
+        for i in b.body
+        if isinstance(i, ir.CallPointer)
     }
     cyclic = set()
     for name in calls:
@@ -90,7 +96,9 @@ def recursive_functions(module: ir.Module) -> set[str]:
 class FunctionText:
     """Writes one function."""
 
-    def __init__(self, module: ir.Module, function: ir.Function, text: Text, checked: bool, recursive: bool) -> None:
+    def __init__(
+        self, module: ir.Module, function: ir.Function, text: Text, checked: bool, recursive: bool
+    ) -> None:
         self.module = module
         self.function = function
         self.text = text
@@ -160,7 +168,9 @@ class FunctionText:
         good, bad = f"g{self.serial}", f"x{self.serial}"
         self.line(f"br i1 {condition}, label %{good}, label %{bad}, !prof !1")
         self.block(bad)
-        self.line(f"call void @fail(ptr %S, i64 {FAILURES.index(code)}, i64 {len(positions) - 1}, i64 {value})")
+        self.line(
+            f"call void @fail(ptr %S, i64 {FAILURES.index(code)}, i64 {len(positions) - 1}, i64 {value})"
+        )
         self.line("unreachable")
         self.block(good)
 
@@ -409,6 +419,9 @@ class FunctionText:
             self.names[i.to] = value
 
     def _point(self, i: ir.Point) -> None:
+        if not self.text.run_ahead:
+            self.line("call preserve_mostcc void @give_way(ptr %S)")
+            return
         over = self.define(f"icmp sgt i64 {self.engine('now')}, {self.engine('lim')}")
         self.when_rare(over, "call preserve_mostcc void @give_way(ptr %S)")
 
@@ -456,7 +469,13 @@ def count_predecessors(function: ir.Function) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {function.blocks[0].label: [""]}
     for block in function.blocks:
         end = block.end
-        targets = [end.target] if isinstance(end, ir.Jump) else [end.yes, end.no] if isinstance(end, ir.Branch) else []
+        targets = (
+            [end.target]
+            if isinstance(end, ir.Jump)
+            else [end.yes, end.no]
+            if isinstance(end, ir.Branch)
+            else []
+        )
         for target in targets:
             found.setdefault(target, []).append(block.label)
     return found

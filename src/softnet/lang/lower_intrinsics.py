@@ -12,7 +12,12 @@ from softnet.lang import ir
 from softnet.lang.intrinsics import BARRIERS
 from softnet.lang.lower_values import Values
 
-_LOADS: Final = {"READ_ONCE": "once", "data_race": "race", "smp_load_acquire": "acquire", "atomic_read": "atomic"}
+_LOADS: Final = {
+    "READ_ONCE": "once",
+    "data_race": "race",
+    "smp_load_acquire": "acquire",
+    "atomic_read": "atomic",
+}
 _STORES: Final = {"WRITE_ONCE": "once", "smp_store_release": "release", "atomic_set": "atomic"}
 TRANSPARENT: Final = ("likely", "unlikely", "bool", "IS_ENABLED")
 """Intrinsics that give their condition."""

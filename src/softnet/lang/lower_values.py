@@ -235,7 +235,9 @@ class Values:
         self.emit(ir.Load(self.at, to, place, order))
         return to
 
-    def store(self, place: ir.Place, value: ir.Operand, order: str = "plain", *, forced: bool = False) -> None:
+    def store(
+        self, place: ir.Place, value: ir.Operand, order: str = "plain", *, forced: bool = False
+    ) -> None:
         """Write a place as its kind demands."""
         self.access(place, "line_write", forced=forced)
         self.emit(ir.Store(self.at, place, value, order))

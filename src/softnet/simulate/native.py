@@ -68,7 +68,9 @@ def choose_engine(wanted: str) -> tuple[str, str]:
     if not reason:
         return "native", ""
     if wanted == "native":
-        raise SoftnetError("no native engine", found=reason, hint="--engine reference runs the same functions")
+        raise SoftnetError(
+            "no native engine", found=reason, hint="--engine reference runs the same functions"
+        )
     return "reference", f"the reference engine serves: {reason}"
 
 
@@ -87,7 +89,9 @@ class NativeEngine:
 
         memory: Any = image.memory
         if not isinstance(memory, array):
-            raise SoftnetError("the native engine needs an image in native memory", where="softnet.simulate.native")
+            raise SoftnetError(
+                "the native engine needs an image in native memory", where="softnet.simulate.native"
+            )
         self.image = image
         self.arrivals = arrivals
         self.sink = sink
@@ -182,7 +186,9 @@ class NativeEngine:
             return
         block = np.asarray(rows, dtype=np.int64)
         at = self.image.regions.arrivals
-        room = self.memory[at : at + nic.ARRIVAL_ROWS * nic.ARRIVAL_WORDS].reshape(nic.ARRIVAL_ROWS, nic.ARRIVAL_WORDS)
+        room = self.memory[at : at + nic.ARRIVAL_ROWS * nic.ARRIVAL_WORDS].reshape(
+            nic.ARRIVAL_ROWS, nic.ARRIVAL_WORDS
+        )
         room[: len(block), : block.shape[1]] = block
         self.memory[tail] = len(block)
         self.memory[more] = 1

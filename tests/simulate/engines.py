@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One scenario on both engines, and everything that must be the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from softnet.lang.compile import Options
+from softnet.lang.pylink import KernelStop
+from softnet.scenario import Scenario
+from softnet.simulate.native import NativeEngine
+from softnet.simulate.simulation import Simulation
+
+NULL_LINE = 16
+"""The words next to NULL are each engine's own."""
+
+
+@dataclass
+class Outcome:
+    """All that an engine leaves behind."""
+
+    result: str
+    records: list[Any]
+    memory: list[int]
+    stop: str
+
+
+def outcome(
+    scenario: Scenario,
+    engine: str,
+    patches: Sequence[str] = (),
+    options: Options | None = None,
+    checks: bool = False,
+) -> Outcome:
+    """Run a scenario with a full trace; a stop inside the kernel is part of the outcome."""
+    simulation = Simulation(scenario, engine=engine, patches=patches, trace="full", checks=checks)
+    if options is not None:
+        assert isinstance(simulation.engine, NativeEngine)
+        # The arrivals that the first engine took already lie in memory; a second one on the same image goes on from there.
+        simulation = _with_options(simulation, options)
+    stop = ""
+    try:
+        simulation.finish()
+    except KernelStop as error:
+        stop = str(error)
+    result = simulation.result().to_dict()
+    result.pop("engine")
+    memory = list(simulation.image.memory[NULL_LINE:])
+    return Outcome(json.dumps(result), list(simulation.recorder.records), memory, stop)
+
+
+def _with_options(simulation: Simulation, options: Options) -> Simulation:
+    simulation.engine = NativeEngine(
+        simulation.image, simulation._arrival_rows(), simulation.recorder.take, options
+    )
+    return simulation
+
+
+def assert_equal(native: Outcome, reference: Outcome) -> None:
+    """The first record that differs says more than two long texts do."""
+    for i, (one, other) in enumerate(zip(native.records, reference.records, strict=False)):
+        assert one == other, f"record {i}: native {one}, reference {other}"
+    assert len(native.records) == len(reference.records)
+    assert native.stop == reference.stop
+    assert native.result == reference.result
+    differing = [i for i, (a, b) in enumerate(zip(native.memory, reference.memory, strict=True)) if a != b]
+    assert differing == []
