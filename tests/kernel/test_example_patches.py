@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from kernel.support import drain_scenario, event_name, named, simulate
 
+from kernel.support import drain_scenario, event_name, named, simulate
 from softnet.errors import SoftnetError
 from softnet.kernel.releases import RELEASES, load_patch, modules_for, patch_info
 
