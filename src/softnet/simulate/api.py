@@ -34,9 +34,18 @@ def resolve(scenario: Scenario | str | Path, kernel: str = "", settings: Sequenc
     return scenarios.scenario_from_dict(raw, list(settings), directory=base.directory)
 
 
-def run(scenario: Scenario | str | Path, *, kernel: str = "", settings: Sequence[str] = (), patches: Sequence[str] = (),
-        seed: int | None = None, engine: str = "auto", trace: str | None = None, checks: bool = False,
-        progress: Progress | None = None) -> Run:
+def run(
+    scenario: Scenario | str | Path,
+    *,
+    kernel: str = "",
+    settings: Sequence[str] = (),
+    patches: Sequence[str] = (),
+    seed: int | None = None,
+    engine: str = "auto",
+    trace: str | None = None,
+    checks: bool = False,
+    progress: Progress | None = None,
+) -> Run:
     """Run a scenario once.
 
     ``kernel`` is a shorthand as "6.12-rt", ``settings`` are overrides as "sysctl.skb_defer_max=128", ``patches`` are files;
@@ -59,7 +68,14 @@ class _Job:
 
 
 def _work(job: _Job) -> Run:
-    sim = Simulation(job.scenario, patches=job.arm.patches, seed=job.seed, engine=job.engine, trace=job.trace, checks=job.checks)
+    sim = Simulation(
+        job.scenario,
+        patches=job.arm.patches,
+        seed=job.seed,
+        engine=job.engine,
+        trace=job.trace,
+        checks=job.checks,
+    )
     return sim.finish()
 
 
@@ -71,9 +87,18 @@ class Compared:
     traces: dict[str, Trace]
 
 
-def compare(scenario: Scenario | str | Path, arms: Sequence[Arm | str], *, settings: Sequence[str] = (),
-            seeds: Sequence[int] | None = None, engine: str = "auto", trace: str = "off", checks: bool = False,
-            processes: int | None = None, progress: Callable[[int, int, str], None] | None = None) -> Compared:
+def compare(
+    scenario: Scenario | str | Path,
+    arms: Sequence[Arm | str],
+    *,
+    settings: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    engine: str = "auto",
+    trace: str = "off",
+    checks: bool = False,
+    processes: int | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Compared:
     """Run every arm with every seed on the same arrivals.
 
     ``seeds`` defaults to five from the scenario's on; ``trace`` is recorded for each arm's first seed; ``progress`` is called
@@ -83,26 +108,42 @@ def compare(scenario: Scenario | str | Path, arms: Sequence[Arm | str], *, setti
     if len({arm.label for arm in chosen}) != len(chosen):
         chosen = parse_arms([arm if isinstance(arm, str) else arm.label for arm in arms])
     if len(chosen) < 2:
-        raise SoftnetError("a comparison needs two arms", where="--arm", found=str(len(chosen)), expected="at least 2",
-                           hint="softnet compare SCENARIO --arm 6.9-rt --arm 6.10-rt")
-    scenarios = {arm.label: resolve(resolve(scenario, "", settings), arm.kernel, arm.settings) for arm in chosen}
+        raise SoftnetError(
+            "a comparison needs two arms",
+            where="--arm",
+            found=str(len(chosen)),
+            expected="at least 2",
+            hint="softnet compare SCENARIO --arm 6.9-rt --arm 6.10-rt",
+        )
+    scenarios = {
+        arm.label: resolve(resolve(scenario, "", settings), arm.kernel, arm.settings) for arm in chosen
+    }
     first = scenarios[chosen[0].label]
-    seed_list = tuple(seeds) if seeds else tuple(range(first.measure.seed, first.measure.seed + DEFAULT_SEEDS))
+    seed_list = (
+        tuple(seeds) if seeds else tuple(range(first.measure.seed, first.measure.seed + DEFAULT_SEEDS))
+    )
     jobs = [
         _Job(scenarios[arm.label], arm, seed, engine, trace if seed == seed_list[0] else "off", checks)
         for arm in chosen
         for seed in seed_list
     ]
     runs = _run_all(jobs, processes, progress)
-    results = {arm.label: tuple(r.result for job, r in zip(jobs, runs, strict=True) if job.arm is arm) for arm in chosen}
+    results = {
+        arm.label: tuple(r.result for job, r in zip(jobs, runs, strict=True) if job.arm is arm)
+        for arm in chosen
+    }
     traces = {
         arm.label: next(r.trace for job, r in zip(jobs, runs, strict=True) if job.arm is arm) for arm in chosen
     }  # fmt: skip
-    comparison = Comparison(first.name, first.description, tuple(arm.label for arm in chosen), seed_list, results)
+    comparison = Comparison(
+        first.name, first.description, tuple(arm.label for arm in chosen), seed_list, results
+    )
     return Compared(comparison, traces if trace != "off" else {})
 
 
-def _run_all(jobs: list[_Job], processes: int | None, progress: Callable[[int, int, str], None] | None) -> list[Run]:
+def _run_all(
+    jobs: list[_Job], processes: int | None, progress: Callable[[int, int, str], None] | None
+) -> list[Run]:
     count = processes if processes is not None else min(len(jobs), len(os.sched_getaffinity(0)))
 
     def done(n: int, job: _Job) -> None:

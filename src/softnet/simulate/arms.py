@@ -51,12 +51,20 @@ def parse_arm(text: str) -> Arm:
     for part in split_parts(rest):
         key, equals, value = part.partition("=")
         if not part:
-            raise SoftnetError("an arm has an empty part", where=f"--arm {text}", found=repr(text),
-                               expected="[LABEL:]KERNEL[,key=value][,patch=FILE]")
+            raise SoftnetError(
+                "an arm has an empty part",
+                where=f"--arm {text}",
+                found=repr(text),
+                expected="[LABEL:]KERNEL[,key=value][,patch=FILE]",
+            )
         if not equals:
             if kernel:
-                raise SoftnetError("an arm names two kernels", where=f"--arm {text}", found=f"{kernel} and {part}",
-                                   expected="one kernel, as 6.12-rt")
+                raise SoftnetError(
+                    "an arm names two kernels",
+                    where=f"--arm {text}",
+                    found=f"{kernel} and {part}",
+                    expected="one kernel, as 6.12-rt",
+                )
             kernel = part
         elif key.strip() == "patch":
             patches.append(value.strip())
@@ -71,10 +79,17 @@ def parse_arms(texts: Sequence[str]) -> list[Arm]:
     labels = [arm.label for arm in arms]
     for label in labels:
         if labels.count(label) > 1:
-            raise SoftnetError("two arms have the same label", where="--arm", found=label, expected="labels that differ",
-                               hint="name one: --arm LABEL:KERNEL,…")
+            raise SoftnetError(
+                "two arms have the same label",
+                where="--arm",
+                found=label,
+                expected="labels that differ",
+                hint="name one: --arm LABEL:KERNEL,…",
+            )
     for arm in arms:
         for patch in arm.patches:
             if not Path(patch).is_file():
-                raise SoftnetError("no such patch file", where=f"--arm {arm.label}", found=patch, expected="a Python file")
+                raise SoftnetError(
+                    "no such patch file", where=f"--arm {arm.label}", found=patch, expected="a Python file"
+                )
     return arms

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What run and compare have in common: options, progress, the way out for a stopped kernel."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+EXIT_KERNEL_STOP = 3
+"""A kernel function stopped the run: BUG_ON, a lock rule, an invariant."""
+
+EXIT_PARTIAL = 130
+"""Interrupted; what ran is reported as partial."""
+
+
+def options(*given: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several click options as one decorator, in the order given."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(given):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+simulation_options = options(
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a setting: sysctl.skb_defer_max=128."),
+    click.option("--engine", type=click.Choice(["auto", "reference", "native"]), default="auto", show_default=True,
+                 help="What runs the functions."),
+    click.option("--checks", is_flag=True, help="Hold the run to the invariants and the lock rules (slower)."),
+    click.option("--out", type=click.Path(path_type=Path), help="Write result, report and trace into this folder."),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    click.option("--quiet", is_flag=True, help="No progress."),
+    click.option("--width", type=click.IntRange(60, 400), default=100, show_default=True, help="Columns of the summary."),
+)  # fmt: skip
+
+
+@contextmanager
+def stopped_kernel() -> Iterator[None]:
+    """A run that a kernel function stopped ends with the place in that function and exit status 3, not with a traceback."""
+    from softnet.lang.pylink import KernelStop
+
+    try:
+        yield
+    except KernelStop as stop:
+        click.echo(f"softnet: the kernel stopped: {stop.message}\n  where:    {stop.where}", err=True)
+        sys.exit(EXIT_KERNEL_STOP)
+
+
+@contextmanager
+def progress_bar(quiet: bool, total: int, what: str) -> Iterator[Callable[[int, str], None]]:
+    """A progress bar on a terminal, a line per tenth elsewhere, nothing when quiet; called with (done, what just ended)."""
+    if quiet:
+        yield lambda done, text: None
+        return
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda done, text: bar.update(
+                task, completed=done, description=f"{what}: {text}" if text else what
+            )
+        return
+    shown = -1
+
+    def line(done: int, text: str) -> None:
+        nonlocal shown
+        tenth = done * 10 // max(total, 1)
+        if tenth != shown:
+            shown = tenth
+            click.echo(
+                f"{what}: {done * 100 // max(total, 1)} %{' (' + text + ')' if text else ''}", err=True
+            )
+
+    yield line

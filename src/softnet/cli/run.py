@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Run a scenario on the model and say what happened.
+
+Exit status: 0 done, 2 bad input, 3 a kernel function stopped the run, 130 interrupted (the figures so far are printed).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from softnet.cli._common import EXIT_PARTIAL, progress_bar, simulation_options, stopped_kernel
+
+if TYPE_CHECKING:
+    from softnet.simulate.simulation import Run
+
+
+@click.command("run", help=__doc__)
+@click.argument("scenario", type=click.Path(path_type=Path))
+@click.option(
+    "--kernel",
+    default="",
+    metavar="RELEASE[-rt|-threads]",
+    help="Another kernel: 6.1, 6.9-rt, 6.12-threads, …",
+)
+@click.option(
+    "--patch",
+    "patches",
+    multiple=True,
+    type=click.Path(),
+    help="A patch file of yours, on top of the release.",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of every choice; default: the scenario's.")
+@click.option(
+    "--trace",
+    type=click.Choice(["off", "decisions", "full"]),
+    help="Events to record; default: the scenario's.",
+)
+@click.option(
+    "--break", "break_at", metavar="FUNCTION", help="Stop in pdb at every call of this kernel function."
+)
+@simulation_options
+def command(
+    scenario: Path,
+    kernel: str,
+    patches: tuple[str, ...],
+    seed: int | None,
+    trace: str | None,
+    break_at: str | None,
+    settings: tuple[str, ...],
+    engine: str,
+    checks: bool,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+    width: int,
+) -> None:
+    """Run one scenario."""
+    from softnet.simulate.api import resolve
+    from softnet.simulate.output import to_json
+    from softnet.simulate.simulation import Simulation
+
+    with stopped_kernel():
+        if out is not None and trace is None:
+            trace = "full"
+        sim = Simulation(
+            resolve(scenario, kernel, settings),
+            patches=patches,
+            seed=seed,
+            engine="reference" if break_at else engine,
+            trace=trace,
+            checks=checks,
+        )
+        if break_at:
+            from softnet.simulate.debug import break_in
+
+            break_in(sim, break_at)
+        with progress_bar(quiet or bool(break_at), sim.scenario.measure.duration_ns, "virtual time") as tell:
+            done = sim.finish(lambda now, total: tell(now, ""))
+    if as_json:
+        click.echo(to_json(done.result.to_dict()), nl=False)
+    else:
+        from softnet.report.terminal import render_result
+
+        click.echo(render_result(done.result, width=width, color=sys.stdout.isatty()), nl=False)
+    if out is not None:
+        write_run(out, done, quiet or as_json)
+    if done.result.partial:
+        sys.exit(EXIT_PARTIAL)
+
+
+def write_run(out: Path, done: Run, quiet: bool) -> None:
+    """result.json, report.html, trace.json.gz (Perfetto) and trace.softnet.gz in one folder."""
+    from softnet.report.html import write_html
+    from softnet.report.perfetto import write_perfetto
+    from softnet.report.tracefile import write_trace
+    from softnet.simulate.output import to_json, whole_folder
+
+    label = str(done.result.kernel["label"])
+    with whole_folder(out) as folder:
+        (folder / "result.json").write_text(to_json(done.result.to_dict()), encoding="utf-8")
+        write_html(folder / "report.html", done.result, {label: done.trace} if done.trace.records else {})
+        if done.trace.records:
+            write_perfetto(folder / "perfetto.json.gz", done.trace)
+            write_trace(folder / "trace.softnet.gz", done.trace)
+    if not quiet:
+        click.echo(f"\nreport: {out / 'report.html'}")
