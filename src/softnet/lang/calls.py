@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 from typing import Any, Final
 
-from softnet.lang.declare import PERCPU, SHARED
+from softnet.lang.declare import HW, PERCPU, SHARED
 from softnet.lang.diagnostic import Diagnostic, diagnose
 from softnet.lang.program import FieldDef
 from softnet.lang.source import Definition
@@ -20,6 +20,10 @@ _EXAMPLES: Final = {
     "ref_at": "STRUCTURE, address", "work": '"ip_rcv"', "work_bytes": '"copy_to_user", n', "trace": '"event", a, b, c',
 }  # fmt: skip
 """Arguments to show for an intrinsic; bit operations take ``nr, p.f`` and the rest ``p.f``."""
+
+
+_READERS: Final = ("READ_ONCE", "data_race", "smp_load_acquire", "atomic_read", "test_bit")
+"""Intrinsics that only read their place."""
 
 
 class CallRules:
@@ -224,10 +228,17 @@ class CallRules:
         if found is None or whole or found.embedded:
             self.error(node, "place", number=number, name=name, example=_example(name))
             return UNKNOWN
+        if name not in _READERS:
+            self.stored(node, found)
         if found.kind in (SHARED, PERCPU):
             self.interacts.add(node)
         self.types[node] = field_type(found)
         return field_type(found)
+
+    def stored(self, node: ast.expr, found: FieldDef) -> None:
+        """A user's kernel function writes a field: the machine's are its own."""
+        if found.kind == HW and self.header.kind == "kfunc" and not self.header.shipped:
+            self.error(node, "hw-field", name=ast.unparse(node))
 
     def _struct(self, node: ast.expr, number: int, name: str) -> Type:
         if isinstance(node, ast.Name) and node.id in self.world.program.structs:

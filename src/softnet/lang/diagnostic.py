@@ -68,7 +68,7 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
     "index-range": ("index {index} is outside '{name}', which has {count} elements", "an index from 0 to {last}"),
     "index-slice": ("a slice is not in the kernel subset", "a loop over the elements"),
     "subscript": ("only an array field can be indexed", "p.field[i], with the field declared as array(n)"),
-    "hw-field": ("'{name}' belongs to the machine; a kfunc may not touch it", "a call of a function of the machine"),
+    "hw-field": ("'{name}' belongs to the machine; a kfunc may only read it", "a call of a function of the machine"),
     # Calls.
     "arity": ("{name}() takes {want}, {got} given", "{write}"),
     "place": ("argument {number} of {name}() is a place, as with '&' in C", "a field, such as {name}({example})"),

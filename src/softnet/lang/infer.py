@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from softnet.lang.calls import CallRules
-from softnet.lang.declare import HW, PERCPU, SHARED
+from softnet.lang.declare import PERCPU, SHARED
 from softnet.lang.program import FieldDef
 from softnet.lang.types import (
     BOOL,
@@ -153,8 +153,6 @@ class ExpressionRules(CallRules):
             write = f"{text}.{near}" if near else "one of: " + ", ".join(fields)
             self.error(node, "unknown-field", struct=owner.struct, name=node.attr, write=write)
             return None
-        if found.kind == HW and self.header.kind == "kfunc" and not self.header.shipped:
-            self.error(node, "hw-field", name=f"{owner.struct}.{node.attr}")
         if found.kind in (SHARED, PERCPU):
             self.interacts.add(node)
         return found

@@ -237,6 +237,7 @@ class FunctionRules(ExpressionRules):
         if found.embedded:
             self.error(target, "assign-embedded", name=found.name, struct=found.type)
             return
+        self.stored(target, found)
         want = field_type(found)
         self.types[target] = want
         if not assignable(got, want):

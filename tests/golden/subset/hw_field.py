@@ -7,3 +7,4 @@ from softnet.lang.declare import Struct, hwfunc, kfunc, private
 @kfunc
 def my_change(sd: softnet_data, skb: sk_buff) -> None:
     sd.processed = table(nic_queue, 0).pending
+    table(nic_queue, 0).pending = 0

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A mistake in a user's function stops a native run with its line; nothing hangs, nothing is written where it should not."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from softnet.errors import SoftnetError
+from softnet.lang.compile import available
+from softnet.lang.pylink import KernelStop
+from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
+from softnet.simulate import native
+from softnet.simulate.simulation import Simulation
+
+pytestmark = pytest.mark.skipif(bool(available()), reason="no native engine here")
+
+PATCH = Path(__file__).parent / "mistakes_patch.py"
+
+
+def scenario(budget: int, duration_ms: int = 1) -> Scenario:
+    raw = {
+        "name": "mistakes",
+        "machine": {"cpus": 2},
+        "kernel": {"sysctl": {"netdev_budget": budget}},
+        "nic": [{"name": "eth0", "irq_cpus": [0]}],
+        "traffic": [{"kind": "constant", "rate_pps": 100_000, "flows": 1, "proto": "udp", "dst_ports": [53]}],
+        "application": [{"name": "dns", "kind": "udp", "cpu": 1, "dst_ports": [53]}],
+        "measure": {"duration_ms": duration_ms, "warmup_ms": 0},
+    }
+    return scenario_from_dict(apply_kernel(raw, "6.12"))
+
+
+def line_of(text: str) -> int:
+    lines = PATCH.read_text().splitlines()
+    found = [number for number, line in enumerate(lines, 1) if text in line]
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("budget", "text", "function", "message"),
+    [
+        (1001, "BUG_ON(skb.len > 0)", "ip_local_deliver", "BUG_ON: the condition holds"),
+        (1002, "table(softnet_data, which)", "ip_local_deliver", "index 1002 is outside 0..1"),
+        (1003, "skb.mine.value", "ip_local_deliver", "mistakes.value of a NULL reference"),
+        (1004, "while n >= 0", "count_up", "a loop turned 268435456 times without letting time pass"),
+        (1005, "big * (which - 1000)", "ip_local_deliver", "the result of '*' does not fit in 64 bits"),
+        (1006, "def descend", "descend", "recursion too deep: the context's stack is full"),
+        (1007, "big // (which - 1007)", "ip_local_deliver", "'//' by zero"),
+        (1008, "return 1 << which", "ip_local_deliver", "'<<' by 1008: a shift count is from 0 to 62"),
+        (1009, "skb.mine.next = None", "ip_local_deliver", "mistakes.next of a NULL reference"),
+        (1010, "return big + big", "ip_local_deliver", "the result of '+' does not fit in 64 bits"),
+        (1011, "% (which - 1011)", "ip_local_deliver", "'%' by zero"),
+    ],
+)
+def test_a_mistake_stops_the_run_at_its_line(budget: int, text: str, function: str, message: str) -> None:
+    simulation = Simulation(scenario(budget), engine="native", patches=[str(PATCH)])
+    with pytest.raises(KernelStop) as caught:
+        simulation.finish()
+    assert str(caught.value) == f"{PATCH}:{line_of(text)}: in {function}(): {message}"
+    with pytest.raises(KernelStop):
+        simulation.advance(10**9)
+
+
+@pytest.mark.parametrize("budget", [1001, 1002])
+def test_the_reference_engine_says_the_same(budget: int) -> None:
+    stops = []
+    for engine in ("native", "reference"):
+        simulation = Simulation(scenario(budget), engine=engine, patches=[str(PATCH)])
+        with pytest.raises(KernelStop) as caught:
+            simulation.finish()
+        stops.append(str(caught.value))
+    assert stops[0] == stops[1]
+
+
+def test_no_mistake_no_stop() -> None:
+    simulation = Simulation(scenario(300), engine="native", patches=[str(PATCH)])
+    simulation.finish()
+
+
+def test_an_interrupt_is_heard_in_the_middle_and_leaves_a_partial_result() -> None:
+    simulation = Simulation(scenario(300, duration_ms=100_000), engine="native")
+    engine = simulation.engine
+    assert isinstance(engine, native.NativeEngine)
+    run = engine._run
+    slices = 0
+
+    def interrupted(base: int) -> int:
+        nonlocal slices
+        slices += 1
+        code = run(base)
+        if slices == 3:
+            # What Python's signal handler does to the main thread when it gets control back.
+            raise KeyboardInterrupt
+        return int(code)
+
+    engine._run = interrupted  # type: ignore[assignment]
+    simulation.finish()
+    assert simulation.partial
+    assert simulation.result().to_dict()
+
+
+def test_two_machines_run_at_once_in_threads() -> None:
+    alone = Simulation(scenario(300), engine="native").finish().result.to_dict()
+    results: list[dict[str, object]] = []
+    threads = [
+        threading.Thread(
+            target=lambda: results.append(
+                Simulation(scenario(300), engine="native").finish().result.to_dict()
+            )
+        )
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [alone, alone]
+
+
+def test_the_choice_of_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOFTNET_ENGINE", raising=False)
+    assert native.choose_engine("auto") == ("native", "")
+    assert native.choose_engine("reference") == ("reference", "")
+    monkeypatch.setenv("SOFTNET_ENGINE", "reference")
+    assert native.choose_engine("auto") == ("reference", "")
+    monkeypatch.setenv("SOFTNET_ENGINE", "fast")
+    with pytest.raises(SoftnetError, match="unknown engine"):
+        native.choose_engine("auto")
+
+
+def test_without_llvmlite_the_reference_engine_serves_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOFTNET_ENGINE", raising=False)
+    monkeypatch.setattr(native, "available", lambda: "llvmlite is not installed")
+    assert native.choose_engine("auto") == (
+        "reference",
+        "the reference engine serves: llvmlite is not installed",
+    )
+    with pytest.raises(SoftnetError, match="no native engine"):
+        native.choose_engine("native")
