@@ -164,6 +164,6 @@ class Comparison:
             for arm in self.arms:
                 d = m.difference(base, arm)
                 rows.append((m.name, arm, m.unit, m.mean(arm), *m.spread(arm), d.mean, d.low, d.high, d.verdict))
-        return _pandas().DataFrame(
-            rows, columns=["metric", "arm", "unit", "mean", "min", "max", "difference", "low", "high", "verdict"]
-        )
+        columns = ["metric", "arm", "unit", "mean", "min", "max", "difference", "low", "high", "verdict"]
+        frame: pd.DataFrame = _pandas().DataFrame(rows, columns=columns)
+        return frame

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import difflib
-import pdb
+import pdb  # noqa: T100 - stopping in a debugger is what this module is for
 from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING, Any
 
+from softnet.lang.pylink import find_function
 from softnet.machine import state, stats
 from softnet.simulate import readout
 from softnet.simulate.image import Image
@@ -12,6 +14,7 @@ from softnet.simulate.result import TIME_CLASS_NAMES, Conservation, Histogram, R
 from softnet.trace import EVENT_ID, EVENTS
 
 if TYPE_CHECKING:
+    from softnet.lang.program import Program
     from softnet.simulate.simulation import Simulation
 
 SERIES_MAX = 20_000
@@ -62,7 +65,9 @@ class Baseline:
         image = self.image
         self.events = event_counts(image)
         self.times = cpu_times(image)
-        self.per_cpu = {name: [cpu_word(image, cpu, name) for cpu in range(image.nr_cpus)] for name in PER_CPU}
+        self.per_cpu = {
+            name: [cpu_word(image, cpu, name) for cpu in range(image.nr_cpus)] for name in PER_CPU
+        }
         start = image.regions.hists
         for i in range(len(image.hists) * stats.HIST_WORDS):
             image.memory[start + i] = 0
@@ -110,7 +115,9 @@ def histograms(image: Image) -> dict[str, Histogram]:
         count, total, high, low = image.memory[at : at + stats.HIST_HEAD]
         start = at + stats.HIST_HEAD
         buckets = tuple(
-            (*bucket_bounds(b), n) for b, n in enumerate(image.memory[start : start + stats.HIST_BUCKETS]) if n
+            (*bucket_bounds(b), n)
+            for b, n in enumerate(image.memory[start : start + stats.HIST_BUCKETS])
+            if n
         )
         out[name] = Histogram(name, kind, count, total, max(low - 1, 0), high, buckets)
     return out
@@ -128,7 +135,10 @@ def collect_result(sim: Simulation) -> Result:
     counts = [_minus(a, b) for a, b in zip(event_counts(image), sim.baseline.events, strict=True)]
     events = {e.name: [counts[cpu][i] for cpu in range(image.nr_cpus)] for i, e in enumerate(EVENTS)}
     times = [_minus(a, b) for a, b in zip(cpu_times(image), sim.baseline.times, strict=True)]
-    per_cpu = {n: _minus([cpu_word(image, c, n) for c in range(image.nr_cpus)], sim.baseline.per_cpu[n]) for n in PER_CPU}
+    per_cpu = {
+        n: _minus([cpu_word(image, c, n) for c in range(image.nr_cpus)], sim.baseline.per_cpu[n])
+        for n in PER_CPU
+    }
     conservation = Conservation(**readout.conservation(image))
     measure = sim.scenario.measure
     lines, columns = readout.softnet_stat(image)
@@ -154,12 +164,14 @@ def collect_result(sim: Simulation) -> Result:
         line_transfers=per_cpu["line_transfers"],
         tasks=[_task_row(image, i) for i in range(len(image.tasks))],
         notes=list(sim.scenario.notes()),
-        warnings=_warnings(events, conservation),
+        warnings=_warnings(sim, conservation),
         partial=sim.partial,
     )
 
 
-def counters(events: dict[str, list[int]], per_cpu: dict[str, list[int]], where: Conservation) -> dict[str, int]:
+def counters(
+    events: dict[str, list[int]], per_cpu: dict[str, list[int]], where: Conservation
+) -> dict[str, int]:
     """The figures that people ask for, of the measured part."""
     total = {name: sum(values) for name, values in events.items()}
     return {
@@ -195,10 +207,29 @@ def _task_row(image: Image, index: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _warnings(events: dict[str, list[int]], where: Conservation) -> list[str]:
-    out = []
-    if sum(events["warn_on_once"]):
-        out.append(f"WARN_ON_ONCE fired {sum(events['warn_on_once'])} times; record trace = \"full\" to see the lines")
+def warning_sites(program: Program, warned: dict[int, int]) -> list[str]:
+    """Where WARN_ON_ONCE fired: file and line, kernel function, how often; all candidates where files share a line."""
+    sites: dict[int, list[str]] = {}
+    for name in sorted(program.functions):
+        definition = program.functions[name]
+        for node in ast.walk(find_function(definition)):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id == "WARN_ON_ONCE"
+            ):
+                where = f"{definition.module.removeprefix('softnet.')}:{node.lineno} in {name}(): {ast.unparse(node.args[0])}"
+                sites.setdefault(node.lineno, []).append(where)
+    return [
+        f"WARN_ON_ONCE fired {n} times at {' or '.join(sites.get(line, [f'line {line}']))}"
+        for line, n in sorted(warned.items())
+    ]
+
+
+def _warnings(sim: Simulation, where: Conservation) -> list[str]:
+    out = warning_sites(sim.program, sim.recorder.warned) if sim.recorder.warned else []
     if where.balance:
-        out.append(f"conservation broken: {where.balance} packets neither delivered, dropped nor queued; this is a defect")
+        out.append(
+            f"conservation broken: {where.balance} packets neither delivered, dropped nor queued; this is a defect"
+        )
     return out

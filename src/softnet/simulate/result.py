@@ -138,28 +138,31 @@ class Result:
 
     def latency_frame(self) -> pd.DataFrame:
         """A data frame: one row per histogram, columns count, mean_ns, min_ns, quantiles, max_ns."""
-        return _pandas().DataFrame({name: h.summary() for name, h in self.latency.items()}).T
+        frame: pd.DataFrame = _pandas().DataFrame({name: h.summary() for name, h in self.latency.items()}).T
+        return frame
 
     def histogram_frame(self) -> pd.DataFrame:
         """A data frame: name, lower_ns, upper_ns, count, one row per bucket."""
         rows = [(name, *bucket) for name, h in self.latency.items() for bucket in h.buckets]
-        return _pandas().DataFrame(rows, columns=["name", "lower_ns", "upper_ns", "count"])
+        frame: pd.DataFrame = _pandas().DataFrame(rows, columns=["name", "lower_ns", "upper_ns", "count"])
+        return frame
 
     def cpu_time_frame(self) -> pd.DataFrame:
         """A data frame: one row per CPU, one column per class of time, in ns."""
-        frame = _pandas().DataFrame(self.cpu_time_ns)
+        frame: pd.DataFrame = _pandas().DataFrame(self.cpu_time_ns)
         frame.index.name = "cpu"
         return frame
 
     def events_frame(self) -> pd.DataFrame:
         """A data frame: one row per CPU, one column per event."""
-        frame = _pandas().DataFrame(self.events)
+        frame: pd.DataFrame = _pandas().DataFrame(self.events)
         frame.index.name = "cpu"
         return frame
 
     def series_frame(self) -> pd.DataFrame:
         """A data frame indexed by time_ns: the sampled queues."""
-        return _pandas().DataFrame(self.series).set_index("time_ns")
+        frame: pd.DataFrame = _pandas().DataFrame(self.series).set_index("time_ns")
+        return frame
 
 
 @dataclass(frozen=True)
@@ -176,8 +179,8 @@ class Trace:
 
 def _pandas() -> Any:
     try:
-        import pandas
+        import pandas as pd
     except ImportError:
         raise SoftnetError("data frames need pandas", found="no module pandas", expected="the extra 'frames'",
                            hint="pip install 'softnet[frames]'") from None
-    return pandas
+    return pd

@@ -67,6 +67,9 @@ class Run:
     trace: Trace
 
 
+WARN_EVENT = EVENT_ID["warn_on_once"]
+
+
 @dataclass
 class Recorder:
     """Takes traced events in their total order."""
@@ -78,6 +81,9 @@ class Recorder:
     cpu: int = 0
     preempt_base: int = 0
     preempt_stride: int = 0
+    warned: dict[int, int] = field(default_factory=dict)
+    """Source line of a WARN_ON_ONCE -> how often it fired; counted whether or not the run is traced."""
+    keep_warnings: bool = False
 
     def attach(self, image: Image) -> None:
         """Learn where the image keeps what a record needs."""
@@ -88,6 +94,10 @@ class Recorder:
         self.preempt_stride = table.stride
 
     def __call__(self, event: int, a: int, b: int, c: int) -> None:
+        if event == WARN_EVENT:
+            self.warned[a] = self.warned.get(a, 0) + 1
+            if not self.keep_warnings:
+                return
         memory = self.memory
         cpu = memory[self.cpu]
         count = memory[self.preempt_base + cpu * self.preempt_stride]
@@ -99,6 +109,12 @@ class Recorder:
 
     def take(self, rows: NDArray[np.int64]) -> None:
         """Records of the native engine: time, CPU, preempt_count, event and three arguments."""
+        fired = rows[:, 3] == WARN_EVENT
+        if fired.any():
+            for line in rows[fired, 4].tolist():
+                self.warned[line] = self.warned.get(line, 0) + 1
+            if not self.keep_warnings:
+                rows = rows[~fired]
         room = TRACE_RECORDS_MAX - len(self.records)
         self.dropped += max(len(rows) - room, 0)
         rows = rows[:room, :7].copy()
@@ -168,7 +184,8 @@ def load_program(scenario: Scenario, patches: Sequence[str] = ()) -> Program:
     modules = images.load_modules(releases.modules_for(scenario.kernel.release, scenario.kernel.flavour))
     modules += [releases.load_patch(path) for path in patches]
     program = images.make_program(modules, constants(scenario))
-    from softnet.lang.subset import check_program, raise_all
+    from softnet.lang.diagnostic import raise_all
+    from softnet.lang.subset import check_program
 
     raise_all(check_program(program))
     return program
@@ -189,7 +206,8 @@ class Simulation:
         self.image = self._build(checks)
         self.recorder.attach(self.image)
         self.trace_mask = _trace_mask(trace if trace is not None else scenario.measure.trace)
-        self.image.memory[self.image.engine_word("trace_mask")] = self.trace_mask
+        self.recorder.keep_warnings = bool(self.trace_mask >> WARN_EVENT & 1)
+        self.image.memory[self.image.engine_word("trace_mask")] = self.trace_mask | 1 << WARN_EVENT
         self.engine: Engine = self._engine(checks)
         self.sampler = Sampler(self.image)
         self.baseline = Baseline(self.image)
@@ -206,8 +224,8 @@ class Simulation:
         )  # fmt: skip
         specs = boot.boot(image.linked.kernel, scenario)
         for cpu in range(cpus):
-            info = TaskInfo(cpu + 1, f"swapper/{cpu}", (cpu,), state.SCHED_IDLE_TASK, 120, "cpu_startup_entry", cpu, state.TIME_IDLE)
-            images.add_task(image, info)
+            idle = (state.SCHED_IDLE_TASK, 120, "cpu_startup_entry", cpu, state.TIME_IDLE)
+            images.add_task(image, TaskInfo(cpu + 1, f"swapper/{cpu}", (cpu,), *idle))
         for pid, spec in enumerate(specs, start=cpus + 1):
             policy, prio = POLICIES[spec.policy], 99 - spec.priority if spec.policy != "other" else 120 + spec.nice
             info = TaskInfo(pid, spec.comm, spec.cpus, policy, prio, spec.thread_fn, spec.data, TIME_CLASS_OF_KIND[spec.kind])
