@@ -5,12 +5,14 @@ In a block that opens with ```console, each line that starts with ``$ `` is a co
 continues it). The commands of one document run in one directory that holds a copy of examples/, with the
 virtual environment's bin on PATH, and each must leave with 0, or with the status that its line ends in:
 ``# exit: 2``. A block that cannot run here opens with ```console no-run: REASON, and stands in NO_RUN below.
+A block that opens with ```python run is a program, and is run like a command.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,6 +26,12 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 # (document, first command) of every block that is not run.
 NO_RUN = {
+    ("docs/lab.md", "softnet lab doctor"),
+    ("docs/lab.md", "softnet lab kernels"),
+    ("docs/lab.md", "softnet lab experiment first-kick"),
+    ("docs/lab.md", "softnet lab seed"),
+    ("docs/lab.md", "softnet lab run examples/loopback.toml --kernel 6.12-rt --out lab-out"),
+    ("docs/lab.md", "softnet lab reproduce C4"),
     ("README.md", "make test"),
     ("docs/contributing.md", "make check"),
     ("docs/contributing.md", "SOFTNET_EXPLORE=1 make test PYTEST_ARGS='tests/simulate'"),
@@ -44,6 +52,7 @@ def console_blocks(document: str, text: str) -> list[Block]:
     """The ```console blocks of one document."""
     blocks: list[Block] = []
     block: Block | None = None
+    program: list[str] | None = None
     inside_other = False
     continued = False
     for number, line in enumerate(text.splitlines(), start=1):
@@ -51,13 +60,23 @@ def console_blocks(document: str, text: str) -> list[Block]:
             if block is not None:
                 blocks.append(block)
                 block = None
+            elif program is not None:
+                command = shlex.join(["python", "-c", "\n".join(program)])
+                blocks.append(
+                    Block(document, number - len(program) - 1, [(number - len(program), command)], None)
+                )
+                program = None
             elif inside_other:
                 inside_other = False
             elif line.split()[0] == "```console":
                 block = Block(document, number, [], _no_run_reason(document, number, line))
+            elif line.split() == ["```python", "run"]:
+                program = []
             else:
                 inside_other = True
             continued = False
+        elif program is not None:
+            program.append(line)
         elif block is not None and continued:
             start, command = block.commands[-1]
             block.commands[-1] = (start, f"{command}\n{line}")
@@ -65,7 +84,7 @@ def console_blocks(document: str, text: str) -> list[Block]:
         elif block is not None and line.startswith("$ "):
             block.commands.append((number, line[2:]))
             continued = line.endswith("\\")
-    assert block is None, f"{document}: the block that opens at line {block.line} is not closed"
+    assert not (block or program is not None or inside_other), f"{document}: the last block is not closed"
     return blocks
 
 
@@ -79,7 +98,7 @@ def _no_run_reason(document: str, number: int, fence: str) -> str | None:
 
 
 def expected_status(command: str) -> int:
-    match = re.search(r"\s# exit: (\d+)\s*$", command)
+    match = re.search(r"\s# exit: (\d+)\s*\Z", command)
     return int(match[1]) if match else 0
 
 
@@ -164,12 +183,19 @@ $ exit 3  # exit: 3
 ```console no-run: needs hardware
 $ reboot
 ```
+```python run
+import sys
+
+sys.stdout.write("it's run")
+```
 """
 
 
 def test_blocks_are_read_and_run(tmp_path: Path) -> None:
-    first, second = console_blocks("a.md", EXAMPLE)
+    first, second, third = console_blocks("a.md", EXAMPLE)
     assert [number for number, _ in first.commands] == [5, 8, 9]
+    assert (third.line, third.commands[0][0]) == (14, 15)
+    run_block(third, tmp_path)
     assert (first.no_run_reason, second.no_run_reason) == (None, "needs hardware")
     run_block(first, tmp_path)
     assert (tmp_path / "file").read_text() == "one\n"
@@ -182,7 +208,14 @@ def test_a_command_that_fails_is_found(command: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["```console\n$ true\n", "```console norun\n```\n", "```console no-run:\n```\n"]
+    "text",
+    [
+        "```console\n$ true\n",
+        "```python run\npass\n",
+        "```\n",
+        "```console norun\n```\n",
+        "```console no-run:\n```\n",
+    ],
 )
 def test_a_malformed_block_is_refused(text: str) -> None:
     with pytest.raises(AssertionError, match=r"a\.md"):

@@ -148,3 +148,22 @@ def test_softnet_stat_is_read_as_the_kernel_prints_it() -> None:
     assert softnet_stat_delta(STAT, after)[2]["processed"] == 5
     with pytest.raises(LabError, match="softnet_stat"):
         parse_softnet_stat("00000001 00000002")
+
+
+def test_a_lab_trace_in_the_one_format_is_read_by_the_reports(
+    first_kick_trace: Trace, tmp_path: Path
+) -> None:
+    from softnet.lab import export
+    from softnet.report.tracefile import read_trace
+    from softnet.trace import EVENTS
+
+    path = tmp_path / "first-kick.trace.gz"
+    export.write(first_kick_trace, path)
+    shared = read_trace(path)
+    names = [EVENTS[row.event].name for row in shared.records]
+    assert shared.cpus == 4
+    assert names.count("skb_attempt_defer_free") == 110
+    assert names.count("net_rx_raise") == count(first_kick_trace.records)["net_rx_raises"]["total"]
+    assert names.count("process_backlog") == count(first_kick_trace.records)["backlog_polls"]["total"]
+    assert dict(shared.tasks)[int(next(iter(first_kick_trace.header["tasks"])))]
+    assert all(row.b == 64 for row in shared.records if EVENTS[row.event].name == "process_backlog")

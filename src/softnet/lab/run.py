@@ -215,8 +215,11 @@ def run_scenario(
 
 
 def write_out(result: LabResult, folder: Path) -> None:
-    """``ARM.json`` and ``ARM.trace.jsonl.gz`` in ``folder``."""
+    """``ARM.json``, ``ARM.trace.gz`` (softnet's one format) and ``ARM.lab.jsonl.gz`` in ``folder``."""
+    from softnet.lab import export
+
     folder.mkdir(parents=True, exist_ok=True)
     stem = result.arm.replace("/", "_")
-    records.write(result.trace, folder / f"{stem}.trace.jsonl.gz")
+    records.write(result.trace, folder / f"{stem}.lab.jsonl.gz")
+    export.write(result.trace, folder / f"{stem}.trace.gz")
     cache.write_whole(folder / f"{stem}.json", (json.dumps(result.as_json(), indent=1) + "\n").encode())
