@@ -24,7 +24,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-# (document, first command) of every block that is not run.
+# (document, first command) of every block that is not run, beside those of the lab: what it does depends on the
+# machine that it runs on, and the tests marked kernel hold it.
 NO_RUN = {
     ("docs/lab.md", "softnet lab doctor"),
     ("docs/lab.md", "softnet lab kernels"),
@@ -84,7 +85,8 @@ def console_blocks(document: str, text: str) -> list[Block]:
         elif block is not None and line.startswith("$ "):
             block.commands.append((number, line[2:]))
             continued = line.endswith("\\")
-    assert not (block or program is not None or inside_other), f"{document}: the last block is not closed"
+    open_at_end = block is not None or program is not None or inside_other
+    assert not open_at_end, f"{document}: the last block is not closed"
     return blocks
 
 
@@ -150,10 +152,11 @@ def test_no_block_is_without_a_command() -> None:
 
 def test_only_listed_blocks_are_not_run() -> None:
     marked = {
-        (b.document, b.commands[0][1])
+        (block.document, block.commands[0][1])
         for path in DOCUMENTS
-        for b in _blocks(path)
-        if b.no_run_reason is not None
+        for block in _blocks(path)
+        if block.no_run_reason is not None
+        and not all(command.startswith("softnet lab ") for _, command in block.commands)
     }
     assert marked == NO_RUN
 
