@@ -18,7 +18,8 @@ from softnet.simulate.result import Histogram
 WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 66, 14, 14, 42
 MARKED = (("p50", 1, 2), ("p90", 9, 10), ("p99", 99, 100), ("p99.9", 999, 1000))
-_BIN = math.log(1.12)
+BINS = 44
+"""How many bars a distribution has."""
 POINTS_MAX = 600
 
 
@@ -40,7 +41,10 @@ class Axis(NamedTuple):
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 of each decade inside the bounds; only the ones when there are many decades."""
+    """1, 2 and 5 of each decade inside the bounds; only the ones when there are many decades; even steps within a factor of 4."""
+    if high < 4 * low:
+        step = linear_ticks(high - low)[1]
+        return [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if len(decades) <= 4 else (1,)
     return [s * 10.0**d for d in decades for s in steps if low <= s * 10.0**d <= high]
@@ -136,7 +140,7 @@ def quantile_text(h: Histogram) -> str:
 
 
 def _percentile_name(nines: int) -> str:
-    return f"{'99.' + '9' * (nines - 2) if nines > 2 else '9' * nines} %"
+    return ("90 %", "99 %")[nines - 1] if nines <= 2 else f"99.{'9' * (nines - 2)} %"
 
 
 def _nine(remaining: int, count: int) -> float:
@@ -175,7 +179,8 @@ def histogram(title: str, arms: Sequence[tuple[str, Histogram]]) -> str:
     if not filled:
         return ""
     low, high = _bounds(filled)
-    bins = [_binned(h, low) for _, h in arms]
+    wide = max(math.log(high / low) / BINS, math.log(1.004))
+    bins = [_binned(h, low, wide) for _, h in arms]
     top = max(max(b.values(), default=0.0) for b in bins)
     x = Axis(low, high, LEFT, WIDTH - RIGHT, True)
     y = Axis(0, top * 1.08, HEIGHT - BOTTOM, TOP, False)
@@ -188,7 +193,7 @@ def histogram(title: str, arms: Sequence[tuple[str, Histogram]]) -> str:
         last = max(shares)
         parts = [f"M{_f(x.at(low))} {_f(y.at(0))}"]
         for b in range(last + 1):
-            left, right = low * math.exp(b * _BIN), low * math.exp((b + 1) * _BIN)
+            left, right = low * math.exp(b * wide), low * math.exp((b + 1) * wide)
             parts.append(f"V{_f(y.at(shares.get(b, 0.0)))}H{_f(x.at(right))}" if left < high else "")
         parts.append(f"V{_f(y.at(0))}Z")
         body.append(f'<path class="area a{index}" d="{"".join(parts)}"/>')
@@ -203,12 +208,12 @@ def histogram(title: str, arms: Sequence[tuple[str, Histogram]]) -> str:
     return frame(f"{title}: distribution", about, body)
 
 
-def _binned(h: Histogram, low: float) -> dict[int, float]:
-    """Bin number -> share of the samples; bins are 12 % wide from ``low`` on."""
+def _binned(h: Histogram, low: float, wide: float) -> dict[int, float]:
+    """Bin number -> share of the samples; bins are a factor of ``exp(wide)`` wide, from ``low`` on."""
     out: dict[int, float] = {}
     for start, end, count in h.buckets:
         middle = max((start + end - 1) / 2, low)
-        b = int(math.log(middle / low) / _BIN)
+        b = int(math.log(middle / low) / wide)
         out[b] = out.get(b, 0.0) + count / h.count
     return out
 

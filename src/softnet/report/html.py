@@ -236,6 +236,7 @@ def _timeline(comparison: Comparison, traces: Mapping[str, Trace], records_max: 
     swatches = "".join(f'<span class="key"><span class="swatch {c}"></span>{n}</span>' for n, c in classes)
     yield (
         f'<p class="note">{swatches}<span class="key"><span style="color:var(--ipi)">⟶</span> IPI</span><span class="key">'
+        '<span style="color:var(--ipi)">⇢</span> function call without an IPI</span><span class="key">'
         '<span style="color:var(--wakeup)">⤏</span> wakeup</span> An empty task lane is an idle CPU.</p>'
     )
     yield (
@@ -349,8 +350,19 @@ def _packets(comparison: Comparison) -> Iterator[str]:
     yield f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
     for arm in comparison.arms:
         result = comparison.results[arm][0]
-        yield f"<h3>/proc/net/softnet_stat of {escape(arm)}, seed {result.seed}</h3>"
-        yield f"<pre>{escape(chr(10).join(result.softnet_stat))}</pre>"
+        yield f"<h3>/proc/net/softnet_stat of {escape(arm)}, seed {result.seed}, warm-up included</h3>"
+        yield _stat_table(result)
+        yield f"<details><summary>as the kernel prints it</summary><pre>{escape(chr(10).join(result.softnet_stat))}</pre></details>"
+
+
+def _stat_table(result: Result) -> str:
+    names = [name for name in (result.softnet_columns[0] if result.softnet_columns else {}) if name != "cpu"]
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    rows = "".join(
+        f"<tr><th>CPU {row.get('cpu', '')}</th>{''.join(f'<td>{number(row[name])}</td>' for name in names)}</tr>"
+        for row in result.softnet_columns
+    )
+    return f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def _provenance(comparison: Comparison, command: str) -> Iterator[str]:

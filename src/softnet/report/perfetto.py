@@ -113,11 +113,11 @@ def _instant(record: Record, track: int, tasks: dict[int, str], first: int) -> s
 
 def _flows(timeline: Timeline, tasks: dict[int, str], first: int, index: int) -> Iterator[str]:
     for number, arrow in enumerate(timeline.arrows):
-        what = (
-            slice_name(HARDIRQ, arrow.number, 0, tasks)
-            if arrow.kind == "ipi"
-            else f"wake {tasks.get(arrow.number, '?')}"
-        )
+        what = {
+            "ipi": slice_name(HARDIRQ, arrow.number, 0, tasks),
+            "call": "function call",
+            "wakeup": f"wake {tasks.get(arrow.number, '?')}",
+        }[arrow.kind]
         identity = f"{index}.{number}"
         yield _event(
             "s",

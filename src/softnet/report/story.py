@@ -88,7 +88,7 @@ def _mechanisms(comparison: Comparison, arm: str) -> Iterator[str]:
     ):
         before, after = way(comparison.results[base]), way(comparison.results[arm])
         if before and after and before != after:
-            yield f"{what[0].upper()}{what[1:]} {after} in {arm}, {before} in {base}."
+            yield f"In {arm} {what} {after}; in {base} {before}."
 
 
 def kick_way(results: tuple[Result, ...]) -> str:

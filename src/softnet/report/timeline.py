@@ -22,6 +22,7 @@ _IRQ_ENTRY, _IRQ_EXIT = EVENT_ID["irq_handler_entry"], EVENT_ID["irq_handler_exi
 _SOFTIRQ_ENTRY, _SOFTIRQ_EXIT = EVENT_ID["softirq_entry"], EVENT_ID["softirq_exit"]
 _SWITCH, _WAKING = EVENT_ID["sched_switch"], EVENT_ID["sched_waking"]
 _IPI = EVENT_ID["ipi_send_cpu"]
+_CALL, _CALLED = EVENT_ID["csd_queue_cpu"], EVENT_ID["csd_function_entry"]
 
 
 class Slice(NamedTuple):
@@ -43,9 +44,9 @@ class Arrow(NamedTuple):
     """A cause on one CPU and its effect: an IPI and its handler, a waking and the task on its CPU."""
 
     kind: str
-    """"ipi" or "wakeup"."""
+    """"ipi", "call" (a function call that needed no IPI of its own) or "wakeup"."""
     number: int
-    """The vector, or the pid."""
+    """The vector, or the pid; 0 for a call."""
     from_ns: int
     from_cpu: int
     from_track: int
@@ -208,15 +209,23 @@ def build(trace: Trace) -> Timeline:
 def arrows(placed: Iterable[tuple[Record, int]]) -> list[Arrow]:
     """IPIs to their handlers and wakings to the switch that brought the task on a CPU, by the time of the effect.
 
-    Interrupts that were sent while the same one was pending share one handler; wakings of a task that is awake already
-    start no second arrow.
+    A function call without an IPI leads from its queueing to its execution: the CPU was idle and polled, or the interrupt was
+    on its way already. Interrupts that were sent while the same one was pending share one handler; wakings of a task that
+    is awake already start no second arrow.
     """
     ipis: dict[tuple[int, int], list[tuple[Record, int]]] = {}
+    calls: dict[int, list[tuple[Record, int]]] = {}
     wakings: dict[int, tuple[Record, int]] = {}
     out: list[Arrow] = []
     for r, track in placed:
         if r.event == _IPI:
             ipis.setdefault((r.a, r.b), []).append((r, track))
+            calls[r.a] = [call for call in calls.get(r.a, []) if call[0].cpu != r.cpu]
+        elif r.event == _CALL:
+            calls.setdefault(r.a, []).append((r, track))
+        elif r.event == _CALLED:
+            for queued, from_track in calls.pop(r.cpu, []):
+                out.append(Arrow("call", 0, queued.time_ns, queued.cpu, from_track, r.time_ns, r.cpu, track))
         elif r.event == _IRQ_ENTRY:
             for sent, from_track in ipis.pop((r.cpu, r.a), []):
                 out.append(Arrow("ipi", r.a, sent.time_ns, sent.cpu, from_track, r.time_ns, r.cpu, HARDIRQ))

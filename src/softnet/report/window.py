@@ -21,6 +21,8 @@ FOCUS_EVENTS = (
 )  # fmt: skip
 """What a reader probably came to see, rarest first: the page opens at the first of these that the trace has."""
 
+ARROW_KINDS = ("wakeup", "ipi", "call")
+
 RECORDS_MAX = 24_000
 """Per arm. A record takes about 6 bytes of the page."""
 
@@ -92,7 +94,7 @@ def _arm(name: str, trace: Trace, window: Window) -> dict[str, Any]:
             *((s.cpu * 3 + s.track, s.start_ns - window.start_ns, s.end_ns - s.start_ns, s.number, s.data, s.cut)
               for s in slices), strict=True)],
         "arrows": [list(column) for column in zip(
-            *((int(a.kind == "ipi"), a.number, a.from_ns - window.start_ns, a.from_cpu * 3 + a.from_track,
+            *((ARROW_KINDS.index(a.kind), a.number, a.from_ns - window.start_ns, a.from_cpu * 3 + a.from_track,
                a.to_ns - window.start_ns, a.to_cpu * 3 + a.to_track) for a in arrows), strict=True)],
         "records": _records(timeline, window),
     }  # fmt: skip

@@ -39,7 +39,7 @@
     for (let i = 0; i < lane.length; i++)
       lanes[lane[i]].push({ start: start[i], end: start[i] + duration[i], number: number[i], data: extra[i], cut: cut[i] });
     const [ipi = [], what = [], from = [], fromLane = [], to = [], toLane = []] = arm.arrows;
-    const arrows = ipi.map((kind, i) => ({ ipi: kind, number: what[i], from: from[i], fromLane: fromLane[i], to: to[i], toLane: toLane[i] }));
+    const arrows = ipi.map((kind, i) => ({ kind, number: what[i], from: from[i], fromLane: fromLane[i], to: to[i], toLane: toLane[i] }));
     const [delta = [], recordLane = [], event = [], a = [], b = [], c = []] = arm.records;
     const events = Array.from({ length: arm.cpus }, () => []), all = [];
     let time = 0;
@@ -268,10 +268,10 @@
       if (!from || !to) continue;
       const down = to.y > from.y, x0 = x(a.from), x1 = x(a.to), same = from === to;
       const y0 = same ? from.y + from.h : down ? from.y + from.h - 2 : from.y + 2, y1 = same ? to.y + to.h : down ? to.y + 1 : to.y + to.h - 1;
-      const colour = colours[a.ipi ? "--ipi" : "--wakeup"];
+      const colour = colours[a.kind ? "--ipi" : "--wakeup"];
       ctx.strokeStyle = ctx.fillStyle = colour;
       ctx.lineWidth = 1.4;
-      ctx.setLineDash(a.ipi ? [] : [4, 3]);
+      ctx.setLineDash([[4, 3], [], [1.5, 2.5]][a.kind]);
       ctx.beginPath();
       ctx.moveTo(x0, y0);
       const bend = same ? 8 : (y1 - y0) / 2;
@@ -280,7 +280,7 @@
       ctx.setLineDash([]);
       const tipDown = same ? -1 : down ? 1 : -1;
       ctx.beginPath(); ctx.moveTo(x1, y1); ctx.lineTo(x1 - 3.5, y1 - 6 * tipDown); ctx.lineTo(x1 + 3.5, y1 - 6 * tipDown); ctx.fill();
-      shown.add(a.ipi ? "ipi" : "wakeup");
+      shown.add(["wakeup", "ipi", "call"][a.kind]);
     }
     ctx.lineWidth = 1;
   }
@@ -299,8 +299,8 @@
   const pan = (part) => setView(view.start + part * (view.end - view.start), view.end + part * (view.end - view.start));
   const all = () => setView(0, span);
   function home() {
-    const focus = data.focus - data.start, length = Math.min(span, 150000);
-    setView(focus - length * 0.3, focus + length * 0.7);
+    const focus = data.focus - data.start, length = Math.min(span, 90000);
+    setView(focus - length * 0.35, focus + length * 0.65);
   }
   function step(direction) {
     const kind = chosen.value, now = selected ? selected.record.time : (view.start + view.end) / 2;
