@@ -3,8 +3,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from softnet.lang import Struct, array, fnptr, kfunc, private
 from softnet.lang.intrinsics import BUG_ON, READ_ONCE, table
+
+if TYPE_CHECKING:
+    from softnet.kernel.include.linux.netdevice import net_hotdata, softnet_data
+    from softnet.machine.state import cpu_hw
 
 
 class mistakes(Struct):

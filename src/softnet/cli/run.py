@@ -74,6 +74,8 @@ def command(
             trace=trace,
             checks=checks,
         )
+        if sim.engine_note and not quiet:
+            click.echo(f"softnet: {sim.engine_note}", err=True)
         if break_at:
             from softnet.simulate.debug import break_in
 

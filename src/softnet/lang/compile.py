@@ -167,7 +167,8 @@ def _compile(
     llvm.create_pass_builder(machine, tuning).getModulePassManager().run(
         module, llvm.create_pass_builder(machine, tuning)
     )
-    label = ", ".join(name for name in program.modules if not name.startswith("softnet.machine."))
+    rt = ", PREEMPT_RT" if program.constants.get("CONFIG_PREEMPT_RT") else ""
+    label = f"{len(program.modules)} modules up to {program.modules[-1]}{rt}"
     about = {
         "positions": positions,
         "functions": len(program.functions),

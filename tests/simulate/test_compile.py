@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Compiling real kernels: what the cache's key depends on, what explain shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from softnet.errors import SoftnetError
+from softnet.lang import ir
+from softnet.lang.compile import Options, cache_key
+from softnet.lang.lower import reachable
+from softnet.scenario import apply_kernel, scenario_from_dict
+from softnet.simulate.explain import explain_function, list_functions, lowered
+from softnet.simulate.simulation import load_program
+from softnet.trace import EVENT_ID
+
+HEAD = "# SPDX-License-Identifier: GPL-2.0-or-later\nfrom __future__ import annotations\n\nfrom softnet.lang import kfunc\n\n\n"
+PATCH = HEAD + "@kfunc\ndef usecs_to_jiffies(u: int) -> int:\n    return u // 1000\n"
+
+
+def program(kernel: str, *patches: str):
+    scenario = scenario_from_dict(apply_kernel({"name": "x", "measure": {"duration_ms": 1}}, kernel))
+    return load_program(scenario, patches)
+
+
+def key(kernel: str, *patches: str, options: Options | None = None) -> str:
+    return cache_key(program(kernel, *patches), {}, EVENT_ID, options or Options())
+
+
+def test_the_key_knows_what_decides_the_code(tmp_path: Path) -> None:
+    patch = tmp_path / "change.py"
+    patch.write_text(PATCH)
+    plain = key("6.12")
+    assert key("6.12") == plain
+    patched = key("6.12", str(patch))
+    other = tmp_path / "elsewhere" / "change.py"
+    other.parent.mkdir()
+    other.write_text(PATCH)
+    assert key("6.12", str(other)) == patched, "the same text in another folder is the same kernel"
+    other.write_text(PATCH.replace("1000", "1001"))
+    keys = [
+        plain,
+        patched,
+        key("6.12", str(other)),
+        key("6.12-rt"),
+        key("6.9"),
+        key("6.12", options=Options(checked=True)),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_every_function_of_every_kernel_is_lowered_soundly() -> None:
+    for kernel in ("6.1", "6.9-rt", "6.10", "6.12", "6.12-rt"):
+        module, _ = lowered(kernel, ())
+        for function in module.functions.values():
+            check_function(module, function)
+
+
+def check_function(module: ir.Module, function: ir.Function) -> None:
+    """Temps are defined once and used in their block; every block ends; everything named exists."""
+    labels = {block.label for block in function.blocks}
+    assert len(labels) == len(function.blocks)
+    assert reachable(function.blocks) == function.blocks
+    defined: set[ir.Temp] = set()
+    for block in function.blocks:
+        here: set[ir.Temp] = set()
+        assert block.end is not None
+        for instr in [*block.body, block.end]:
+            for name in instr.__slots__ if hasattr(instr, "__slots__") else ():
+                value = getattr(instr, name)
+                if name == "to" and value is not None:
+                    assert value not in defined
+                    continue
+                for operand in value if isinstance(value, tuple) else [getattr(value, "address", value)]:
+                    assert not isinstance(operand, ir.Temp) or operand in here, (function.name, instr)
+            to = getattr(instr, "to", None)
+            if to is not None:
+                here.add(to)
+                defined.add(to)
+            if isinstance(instr, ir.Call):
+                assert len(module.functions[instr.function].params) == len(instr.args)
+            if isinstance(instr, ir.Get | ir.Set):
+                assert instr.local in function.locals
+        if isinstance(block.end, ir.Jump):
+            assert block.end.target in labels
+        elif isinstance(block.end, ir.Branch):
+            assert {block.end.yes, block.end.no} <= labels
+        else:
+            assert (block.end.value is not None) == function.returns or block.end.value is None
+
+
+def test_explain_shows_lines_interactions_and_costs() -> None:
+    text = explain_function("6.10", (), "kick_defer_list_purge")
+    assert "cmpxchg softnet_data.defer_ipi_scheduled" in text
+    assert ">> interaction: softnet_data.defer_ipi_scheduled" in text
+    source = Path(text.splitlines()[0].rpartition(", ")[2].rpartition(":")[0]).read_text().splitlines()
+    for line in text.splitlines():
+        number, bar, code = line.partition(" | ")
+        if bar and number.strip().isdigit():
+            assert source[int(number) - 1].rstrip() == code.rstrip()
+    assert " ns)" in explain_function("6.12", (), "ip_rcv")
+
+
+def test_explain_of_what_is_not_there() -> None:
+    with pytest.raises(SoftnetError, match="no such kernel function") as caught:
+        explain_function("6.12", (), "kick_defer_list_purg")
+    assert caught.value.expected == "kick_defer_list_purge"
+
+
+def test_list_has_every_function() -> None:
+    assert "net_rx_action " in list_functions("6.12", ())
