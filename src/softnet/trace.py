@@ -86,7 +86,7 @@ cyclictest                  | task latency_ns           | the task woke, this lo
 lock_contended              | lock kind                 | tracepoint lock:contention_begin
 lock_acquired               | lock wait_ns              | tracepoint lock:contention_end
 sysctl_set                  | index value               | a setting changed under load
-warn_on_once                | line                      | WARN_ON_ONCE fired
+warn_on_once                | line site                 | WARN_ON_ONCE fired
 """
 
 

@@ -11,6 +11,7 @@ from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.intrinsics import BARRIERS
 from softnet.lang.lower_values import Values
+from softnet.lang.program import warn_site
 
 _LOADS: Final = {
     "READ_ONCE": "once",
@@ -319,7 +320,7 @@ class Intrinsics(Values):
         self.place_of(node)
         kept = self.hidden_local("warn")
         self.emit(ir.Set(self.at, kept, condition))
-        self.when(condition, lambda: self.trace("warn_on_once", node.lineno))
+        self.when(condition, lambda: self.trace("warn_on_once", node.lineno, warn_site(self.header.name, node.lineno)))
         return self.get(kept)
 
     def _do_lockdep_assert_held(self, node: ast.Call) -> ir.Operand:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import functools
 import linecache
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
@@ -74,6 +75,11 @@ class Program:
     modules: tuple[str, ...]
     overridden: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Function name -> modules that defined it, base first, where there is more than one."""
+
+
+def warn_site(function: str, line: int) -> int:
+    """The number that a WARN_ON_ONCE records: the same in every engine, different for every place."""
+    return zlib.crc32(f"{function}:{line}".encode()) & 0x7FFFFFFF
 
 
 @functools.cache

@@ -16,13 +16,13 @@ import ast
 import functools
 from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from softnet.errors import SoftnetError
 from softnet.lang.declare import EMBED, GUARDED, HW, PERCPU, SHARED
 from softnet.lang.intrinsics import BARRIERS, PLACE_INTRINSICS, PLACE_SECOND
 from softnet.lang.layout import ENGINE_BASE, ENGINE_STRUCT, Layout
-from softnet.lang.program import FieldDef, FunctionDef, Program, StructDef, parse_file
+from softnet.lang.program import FieldDef, FunctionDef, Program, StructDef, parse_file, warn_site
 
 Words = MutableSequence[int]
 
@@ -44,8 +44,8 @@ class Ref:
 
     __slots__ = ("a",)
     _name = ""
-    _off: dict[str, int] = {}
-    _conv: dict[str, Callable[[int], Any]] = {}
+    _off: ClassVar[dict[str, int]] = {}
+    _conv: ClassVar[dict[str, Callable[[int], Any]]] = {}
     _base = 0
     _stride = 0
     _count = 0
@@ -73,9 +73,9 @@ class Linked:
 class _Rewrite(ast.NodeTransformer):
     """The three rewrites."""
 
-    def __init__(self, engine: StructDef, machine: bool) -> None:
+    def __init__(self, engine: StructDef, function: str) -> None:
         self.engine = engine
-        self.machine = machine
+        self.function = function
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         if isinstance(node.value, ast.Name) and node.value.id == "hw" and node.attr in self.engine.fields:
@@ -110,6 +110,8 @@ class _Rewrite(ast.NodeTransformer):
                 args.append(self.visit(arg))
         if name in ("BUG_ON", "WARN_ON_ONCE", "lockdep_assert_held"):
             args.append(ast.Constant(node.lineno))
+        if name == "WARN_ON_ONCE":
+            args.append(ast.Constant(warn_site(self.function, node.lineno)))
         if not isinstance(node.func, ast.Name):
             node.func = self.visit(node.func)
         node.args = args
@@ -144,7 +146,7 @@ def _compiled(file: str, name: str, line: int, machine: bool, engine_key: tuple[
         argument.annotation = None
     fields = {n: FieldDef(n, "int", HW, 0, "", 1, 0, "", offset) for n, offset in engine_key}
     tree = ast.Module(
-        [_Rewrite(StructDef(ENGINE_STRUCT, fields, ""), machine).visit(_strip_annotations(node))], []
+        [_Rewrite(StructDef(ENGINE_STRUCT, fields, ""), name).visit(_strip_annotations(node))], []
     )
     return compile(ast.fix_missing_locations(tree), file, "exec", dont_inherit=True)
 
@@ -163,18 +165,15 @@ def _accessors(f: FieldDef, checks: bool) -> list[str]:
     if f.kind == EMBED:
         if f.count == 1:
             return [f"    {f.name} = property(lambda self: at_{f.type}(self.a + {f.offset}))"]
-        return [
-            f"    {f.name} = property(lambda self: Items(at_{f.type}, self.a + {f.offset}, "
-            f"{f.count}, size_of[{f.type!r}]))"
-        ]
+        items = f"Items(at_{f.type}, self.a + {f.offset}, {f.count}, size_of[{f.type!r}])"
+        return [f"    {f.name} = property(lambda self: {items})"]
     wait = "        if S[NOW] > S[LIM]: suspend()" if f.kind in (SHARED, PERCPU) else ""
     guard = f"        guard(self, {f.guard!r}, {f.name!r})" if checks and f.kind == GUARDED else ""
     if f.count != 1:
         line = f.kind != HW
-        return [
-            f"    {f.name} = property(lambda self: Array(self.a + {f.offset}, {f.count}, {bool(wait)}, {line}, "
-            f"at_{f.type if f.is_ref else 'int'}))"
-        ]
+        back = f"at_{f.type if f.is_ref else 'int'}"
+        words = f"Array(self.a + {f.offset}, {f.count}, {bool(wait)}, {line}, {back})"
+        return [f"    {f.name} = property(lambda self: {words})"]
     if f.is_ref:
         back, enc = f"at_{f.type}(S[self.a + {f.offset}])", "0 if v is None else v.a"
     elif f.type == "fnptr":

@@ -246,9 +246,9 @@ class Runtime:
 
                 raise KernelStop("BUG_ON: the condition holds", _caller(2))
 
-        def warn_on_once(condition: Any, line: int) -> bool:
+        def warn_on_once(condition: Any, line: int, site: int) -> bool:
             if condition:
-                trace("warn_on_once", line)
+                trace("warn_on_once", line, site)
             return bool(condition)
 
         def lockdep_assert_held(lock: Any, line: int) -> None:

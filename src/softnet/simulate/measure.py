@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
+from softnet.lang.program import warn_site
 from softnet.lang.pylink import find_function
 from softnet.machine import state, stats
 from softnet.simulate import readout
@@ -208,22 +209,15 @@ def _task_row(image: Image, index: int) -> dict[str, Any]:
 
 
 def warning_sites(program: Program, warned: dict[int, int]) -> list[str]:
-    """Where WARN_ON_ONCE fired: file and line, kernel function, how often; all candidates where files share a line."""
-    sites: dict[int, list[str]] = {}
+    """Where WARN_ON_ONCE fired: how often, file and line, kernel function, condition."""
+    places: dict[int, str] = {}
     for name in sorted(program.functions):
         definition = program.functions[name]
         for node in ast.walk(find_function(definition)):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id == "WARN_ON_ONCE"
-            ):
-                where = f"{definition.module.removeprefix('softnet.')}:{node.lineno} in {name}(): {ast.unparse(node.args[0])}"
-                sites.setdefault(node.lineno, []).append(where)
-    return [
-        f"WARN_ON_ONCE fired {n} times at {' or '.join(sites.get(line, [f'line {line}']))}"
-        for line, n in sorted(warned.items())
-    ]
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "WARN_ON_ONCE":
+                module = definition.module.removeprefix("softnet.kernel.")
+                places[warn_site(name, node.lineno)] = f"{module}:{node.lineno} in {name}(): {ast.unparse(node.args[0])}"
+    return [f"WARN_ON_ONCE fired {n} times at {places[site]}" for site, n in sorted(warned.items())]
 
 
 def _warnings(sim: Simulation, where: Conservation) -> list[str]:

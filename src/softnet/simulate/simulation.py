@@ -82,7 +82,7 @@ class Recorder:
     preempt_base: int = 0
     preempt_stride: int = 0
     warned: dict[int, int] = field(default_factory=dict)
-    """Source line of a WARN_ON_ONCE -> how often it fired; counted whether or not the run is traced."""
+    """Place of a WARN_ON_ONCE (lang.program.warn_site) -> how often it fired; counted whether or not the run is traced."""
     keep_warnings: bool = False
 
     def attach(self, image: Image) -> None:
@@ -95,7 +95,7 @@ class Recorder:
 
     def __call__(self, event: int, a: int, b: int, c: int) -> None:
         if event == WARN_EVENT:
-            self.warned[a] = self.warned.get(a, 0) + 1
+            self.warned[b] = self.warned.get(b, 0) + 1
             if not self.keep_warnings:
                 return
         memory = self.memory
@@ -111,8 +111,8 @@ class Recorder:
         """Records of the native engine: time, CPU, preempt_count, event and three arguments."""
         fired = rows[:, 3] == WARN_EVENT
         if fired.any():
-            for line in rows[fired, 4].tolist():
-                self.warned[line] = self.warned.get(line, 0) + 1
+            for site in rows[fired, 5].tolist():
+                self.warned[site] = self.warned.get(site, 0) + 1
             if not self.keep_warnings:
                 rows = rows[~fired]
         room = TRACE_RECORDS_MAX - len(self.records)
