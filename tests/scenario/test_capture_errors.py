@@ -160,7 +160,7 @@ def packets_or_error(content: bytes, path: Path) -> list[Packet] | CaptureError:
     return packets
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(
     content=st.binary(max_size=200), start=st.sampled_from([b"", PCAP[:4], PCAP[:24], PCAPNG[:28], SECTION])
 )
@@ -188,7 +188,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(content)
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * settings.default.max_examples)
 @given(content=damaged())
 def test_a_damaged_capture_gives_packets_or_a_capture_error(
     content: bytes, tmp_path_factory: pytest.TempPathFactory
@@ -196,7 +196,7 @@ def test_a_damaged_capture_gives_packets_or_a_capture_error(
     packets_or_error(content, tmp_path_factory.getbasetemp() / "damaged.pcap")
 
 
-@settings(max_examples=400)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(link=st.sampled_from(sorted(LINK_TYPES)), data=st.binary(max_size=120))
 def test_any_frame_gives_a_packet_or_a_counted_skip(
     link: int, data: bytes, tmp_path_factory: pytest.TempPathFactory
