@@ -383,3 +383,13 @@ def test_nothing_to_note() -> None:
         application=(Application(name="dns", kind="udp", dst_ports=(53,)),),
     )
     assert described.notes() == ()
+
+
+def test_the_command_prints_the_published_schema() -> None:
+    from click.testing import CliRunner
+
+    from softnet.cli.schema import command
+
+    result = CliRunner().invoke(command)
+    assert result.exit_code == 0
+    assert result.output == (ROOT / SCHEMA_FILE).read_text(encoding="utf-8")
