@@ -260,7 +260,22 @@ class _Booter:
             td = self.row("smpboot_thread_data", cpus + cpu)
             td.cpu, td.ht = cpu, ht
             self._thread("backlog_napi", str(cpu), (cpu,), "smpboot_thread_fn", cpus + cpu,
-                         _setter(self.row("backlog_napi", cpu), "task"), pinned=True)  # fmt: skip
+                         self._backlog_thread(cpu, td), pinned=True)  # fmt: skip
+
+    def _backlog_thread(self, cpu: int, td: Any) -> Callable[[Any], None]:
+        """The thread has run once before time starts, as it has long before the network is up: backlog_napi_setup().
+
+        Until then the backlog is not THREADED, and __napi_schedule() would link it on the caller's CPU, also a remote one.
+        """
+
+        def store(task: Any) -> None:
+            self.row("backlog_napi", cpu).task = task
+            backlog = self.row("softnet_data", cpu).backlog
+            backlog.thread = task
+            backlog.state |= self.ns["NAPIF_STATE_THREADED"]
+            td.status = self.ns["HP_THREAD_ACTIVE"]
+
+        return store
 
     def _thread(self, kind: str, instance: str, cpus: tuple[int, ...], thread_fn: str, data: int,
                 store: Callable[[Any], None], *, pinned: bool = False) -> None:  # fmt: skip

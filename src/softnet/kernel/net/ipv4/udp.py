@@ -19,12 +19,7 @@ if TYPE_CHECKING:
     )
     from softnet.kernel.kernel.locking.spinlock import spin_lock, spin_lock_bh, spin_unlock, spin_unlock_bh
     from softnet.kernel.net.core.skbuff import __kfree_skb, kfree_skb_reason, skb_unref
-    from softnet.kernel.net.core.sock import (
-        sock,
-        sock_def_readable,
-        sock_rps_record_flow,
-        sock_rps_save_rxhash,
-    )
+    from softnet.kernel.net.core.sock import sock, sock_def_readable
     from softnet.kernel.user import app, app_deliver
     from softnet.lang.intrinsics import (
         READ_ONCE,
@@ -49,8 +44,10 @@ def udp_rcv(skb: sk_buff) -> int:
 
 @kfunc
 def udp_queue_rcv_skb(sk: sock, skb: sk_buff) -> int:
-    """udp.c:2186 (6.1) udp_queue_rcv_one_skb() and __udp_queue_rcv_skb()."""
-    sock_rps_save_rxhash(sk, skb)
+    """udp.c:2186 (6.1) udp_queue_rcv_one_skb() and __udp_queue_rcv_skb().
+
+    RFS learns nothing here: the kernel saves the hash of connected sockets only, and these are not.
+    """
     if __udp_enqueue_schedule_skb(sk, skb) != 0:
         atomic_inc(sk.sk_drops)
         kfree_skb_reason(skb, SKB_DROP_REASON_SOCKET_RCVBUFF)
@@ -133,7 +130,6 @@ def skb_consume_udp(sk: sock, skb: sk_buff) -> None:
 def udp_recvmsg(sk: sock, a: app) -> int:
     """udp.c:1907 (6.1), nonblocking: one datagram; how many packets that was."""
     work("udp_recvmsg")
-    sock_rps_record_flow(sk)
     skb = __skb_recv_udp(sk)
     if skb is None:
         return 0
