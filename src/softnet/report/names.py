@@ -149,7 +149,7 @@ def percent(ratio: float | None) -> str:
     change = (ratio - 1) * 100
     if abs(change) < 0.05:
         return "0 %"
-    if change <= -99.95 and ratio > 0:
-        return "−99.9 %"
+    if change < -99.5 and ratio > 0:
+        return f"−{min(abs(change), 99.9):.1f} %"
     text = f"{abs(change):.0f}" if abs(change) >= 10 else f"{abs(change):.1f}"
     return f"{'−' if change < 0 else '+'}{text} %"

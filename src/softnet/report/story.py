@@ -7,6 +7,7 @@ leaves out zero. With one seed nothing can be told from noise, and the sentences
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -30,6 +31,9 @@ DROP_MEANING = {
     "NO_SOCKET": "nobody listens",
     "rx_missed": "the card's ring was full",
 }
+
+
+_TIMES = re.compile(r" (\d+) times")
 
 
 class Sentence(NamedTuple):
@@ -98,9 +102,11 @@ def kick_way(results: tuple[Result, ...]) -> str:
     threads = sum(r.counters["backlog_napi_wakeups"] for r in results)
     if not kicks:
         return ""
+    ipis = sum(r.counters["ipis_call_function"] for r in results)
     call = "by IPI"
-    if not sum(r.counters["ipis_call_function"] for r in results):
-        call = "by a function call that the idle, polling CPU sees without an IPI"
+    if ipis < calls:
+        few = "no IPI" if not ipis else "mostly no IPI" if 2 * ipis < calls else "not always an IPI"
+        call = f"by a function call ({few}: an idle CPU that polls needs none)"
     thread = "by waking a backlog_napi thread"
     if calls and threads:
         return f"{call} and {thread}"
@@ -147,7 +153,8 @@ def _latency_sentences(comparison: Comparison, metrics: dict[str, Metric], arm: 
         sure = [(t, m, d) for t, m, d in found if _sure(d, seeds)]
         if not sure:
             p99 = metrics[f"latency_{name}_p99_ns"]
-            calm.append(f"{name} (p99 {duration(p99.mean(base))} and {duration(p99.mean(arm))})")
+            before, after = duration(p99.mean(base)), duration(p99.mean(arm))
+            calm.append(f"{name} (p99 {before} {'in both' if before == after else f'and {after}'})")
             continue
         title, metric, difference = sure[0]
         claim = "one seed" if seeds == 1 else "more than noise"
@@ -174,7 +181,10 @@ def _cpu_sentence(comparison: Comparison, metrics: dict[str, Metric], arm: str) 
             if _sure(d, seeds) and abs(d.mean) * 20 >= max(abs(difference.mean), totals.mean(base) / 10):
                 moved.append((-abs(d.mean), f"{name[4:-3]} {change_text(metric, base, arm)}"))
     words = "CPU time outside idle"
-    if _sure(difference, seeds):
+    ratio = difference.ratio or 0
+    if _sure(difference, seeds) and abs(ratio - 1) < 0.005:
+        text = f"{words} differs by less than half a per cent ({duration(totals.mean(base))} and {duration(totals.mean(arm))})"
+    elif _sure(difference, seeds):
         text = f"{words}: {change_text(totals, base, arm)}"
     elif difference.verdict == "same":
         text = f"{words} is the same, {duration(totals.mean(base))}"
@@ -228,22 +238,27 @@ def _cautions(comparison: Comparison) -> Iterator[Sentence]:
 
 
 def _run_cautions(results: tuple[Result, ...], prefix: str) -> Iterator[Sentence]:
-    """Interrupted runs, lost packets, warnings; what several seeds share is said once."""
-    found: dict[tuple[str, str], list[int]] = {}
+    """Interrupted runs, lost packets, warnings; what several seeds share is said once, with the range of its count."""
+    found: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for r in results:
         if r.partial:
-            text = f"interrupted after {duration(r.duration_ns)}; the figures are of that part."
-            found.setdefault(("caution", text), []).append(r.seed)
+            text = f"Interrupted after {duration(r.duration_ns)}; the figures are of that part."
+            found.setdefault(("caution", text), []).append((r.seed, 0))
         if r.conservation.balance:
             text = f"{number(r.conservation.balance)} packets are unaccounted for: a defect of the model."
-            found.setdefault(("defect", text), []).append(r.seed)
+            found.setdefault(("defect", text), []).append((r.seed, 0))
         for warning in r.warnings:
-            found.setdefault(("defect", warning), []).append(r.seed)
-    for (kind, text), seeds in found.items():
+            times = _TIMES.search(warning)
+            text = _TIMES.sub(" {} times", warning, count=1)
+            found.setdefault(("defect", text), []).append((r.seed, int(times[1]) if times else 0))
+    for (kind, text), cases in found.items():
         who = ""
         if len(results) > 1:
-            who = "in every seed: " if len(seeds) == len(results) else f"seed {', '.join(map(str, seeds))}: "
-        yield Sentence(kind, f"{prefix}{who}{text}")
+            listed = ", ".join(str(seed) for seed, _ in cases)
+            who = "in every seed: " if len(cases) == len(results) else f"seed {listed}: "
+        least, greatest = min(n for _, n in cases), max(n for _, n in cases)
+        times_text = number(least) if least == greatest else f"{number(least)} to {number(greatest)}"
+        yield Sentence(kind, f"{prefix}{who}{text.replace(' {} times', f' {times_text} times', 1)}")
 
 
 def _thin_quantiles(results: tuple[Result, ...]) -> Iterator[Sentence]:
@@ -264,8 +279,11 @@ def _thin_quantiles(results: tuple[Result, ...]) -> Iterator[Sentence]:
 
 def result_story(result: Result) -> list[Sentence]:
     """What one run shows."""
-    out = [Sentence("found", text) for text in _run_story(result)]
-    out.extend(_run_cautions((result,), ""))
+    cautions = list(_run_cautions((result,), ""))
+    # What spoils every figure is said before them.
+    out = [s for s in cautions if result.partial and s.kind == "caution"]
+    out.extend(Sentence("found", text) for text in _run_story(result))
+    out.extend(s for s in cautions if s not in out)
     out.extend(_thin_quantiles((result,)))
     out.extend(Sentence("caution", f"Not as asked: {note}") for note in result.notes)
     return out

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -13,6 +14,7 @@ from softnet.simulate.comparison import Comparison, Metric
 from softnet.simulate.result import TIME_CLASS_NAMES, Result
 
 WIDTH_MIN = 60
+HEAD_WIDTH = 14
 MARKS = {"found": "•", "caution": "!", "defect": "✗"}
 LATENCY_COLUMNS = ("p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns")
 LATENCY_TITLES = ("p50", "p90", "p99", "p99.9", "max")
@@ -53,7 +55,7 @@ def render_comparison(comparison: Comparison, width: int = 100, color: bool = Fa
     lines += wrap(_comparison_line(comparison), width)
     story = comparison_story(comparison)
     for arm in comparison.arms[1:]:
-        lines += ["", f"What {arm} changes against {base}:"]
+        lines += ["", *wrap(f"What {arm} changes against {base}:", width)]
         lines += _sentences(story[arm], width)
     if story[""]:
         lines += ["", "To bear in mind:"]
@@ -133,12 +135,24 @@ def table(
     grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold" if color else "", show_header=any(head))
     for i, name in enumerate(head):
         words = i == 0 or name in ("verdict", "reason")
-        grid.add_column(name, justify="left" if words else "right", no_wrap=i > 0, overflow="fold")
+        grid.add_column(folded(name), justify="left" if words else "right", no_wrap=i > 0, overflow="fold")
     for row in rows:
         cells = [(c, "") if isinstance(c, str) else c for c in row]
         grid.add_row(*(Text(text, style=style if color else "") for text, style in cells))
     console.print(grid)
-    return ["", title, *(line.rstrip() for line in out.getvalue().splitlines())]
+    return ["", *wrap(title, width), *(line.rstrip() for line in out.getvalue().splitlines())]
+
+
+def folded(name: str, width: int = HEAD_WIDTH) -> str:
+    """A column's name on several lines; a long arm breaks after its commas and equals signs, or where it must."""
+    lines = [""]
+    for part in re.findall(r"[^,=]+[,=]?|[,=]", name):
+        for start in range(0, len(part), width):
+            piece = part[start : start + width]
+            if len(lines[-1]) + len(piece) > width:
+                lines.append("")
+            lines[-1] += piece
+    return "\n".join(lines)
 
 
 def _difference_tables(comparison: Comparison, arm: str, width: int, color: bool) -> list[str]:
@@ -151,13 +165,18 @@ def _difference_tables(comparison: Comparison, arm: str, width: int, color: bool
                 rows.append(_difference_row(comparison, m, arm, width))
             else:
                 zero.append(m.title)
-        head = ["", base, "spread", arm, "spread", "change", "verdict"]
-        if width < 100:
-            head = ["", base, arm, "change", "verdict"]
+        head = ["", base, arm, "change", "verdict"]
+        if _with_spread(comparison, width):
+            head = ["", base, "spread", arm, "spread", "change", "verdict"]
         lines += table(f"{title}: {arm} against {base}", head, rows, width, color)
         if zero and rows:
             lines += wrap(f"Zero in both: {'; '.join(zero)}.", width)
     return lines
+
+
+def _with_spread(comparison: Comparison, width: int) -> bool:
+    """Whether there is a spread to show, and room for it."""
+    return len(comparison.seeds) > 1 and width >= 100
 
 
 def spread_text(low: int, high: int, unit: str) -> str:
@@ -177,7 +196,7 @@ def _difference_row(comparison: Comparison, m: Metric, arm: str, width: int) -> 
     row: list[Cell] = [m.title]
     for a in (base, arm):
         row.append(quantity(m.mean(a), m.unit))
-        if width >= 100:
+        if _with_spread(comparison, width):
             row.append(spread_text(*m.spread(a), m.unit))
     row.append(change or ("" if difference.verdict == "same" else signed(difference.mean, m.unit)))
     row.append((verdict_text(difference, len(comparison.seeds)), style))

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The report in the terminal: golden texts of results made by hand, its width, and that each sentence follows the figures.
+
+``SOFTNET_UPDATE_GOLDEN=1`` writes the golden texts anew.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from report.samples import US, comparison, histogram, result
+from softnet.report import story
+from softnet.report.names import number, percent
+from softnet.report.terminal import folded, render_comparison, render_result
+from softnet.simulate.comparison import Comparison
+from softnet.simulate.result import Conservation, Result
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "report"
+
+
+def partial_run() -> Result:
+    """Interrupted, with drops, warnings and notes."""
+    return result(
+        partial=True,
+        duration_ns=40_000_000,
+        counters={
+            "dropped": 250,
+            "time_squeeze": 12,
+            "ksoftirqd_wakeups": 30,
+            "ipis": 4,
+            "ipis_reschedule": 4,
+        },
+        conservation=Conservation(5200, 10, 4900, 0, {"CPU_BACKLOG": 200, "rx_missed": 50}, {"backlog": 60}),
+        warnings=["WARN_ON_ONCE fired 3 times at kernel.net.core.dev:12"],
+        notes=["XDP is not modelled"],
+        latency={
+            "web": histogram("web", "packet", {}),
+            "cyclictest": histogram("cyclictest", "wakeup", {3 * US: 90}),
+        },
+    )
+
+
+CASES = {
+    "comparison": lambda: render_comparison(comparison()),
+    "comparison-80": lambda: render_comparison(comparison(), width=80),
+    "comparison-one-seed": lambda: render_comparison(comparison((7,))),
+    "result": lambda: render_result(result()),
+    "result-partial": lambda: render_result(partial_run()),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_text_is_the_golden_one(case: str) -> None:
+    text = CASES[case]()
+    golden = GOLDEN / f"{case}.txt"
+    if os.environ.get("SOFTNET_UPDATE_GOLDEN"):
+        golden.parent.mkdir(parents=True, exist_ok=True)
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
+
+
+def test_no_golden_text_is_left_over() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.txt")} == set(CASES)
+
+
+def columns(line: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line)
+
+
+def with_long_arms() -> Comparison:
+    names = ("6.10-rt,sysctl.skb_defer_max=128,sysctl.netdev_budget=600", "a" * 40, "6.12-threads")
+    results = list(comparison().results.values())
+    return replace(comparison(), arms=names, results=dict(zip(names, [*results, results[0]], strict=True)))
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_no_line_is_wider_than_asked(width: int) -> None:
+    many = [render_comparison(c, width) for c in (comparison(), with_long_arms())]
+    for text in (*many, render_result(partial_run(), width)):
+        assert max(map(columns, text.splitlines())) <= width
+
+
+@given(st.text("abc,=.-", max_size=60))
+def test_a_folded_name_loses_nothing(name: str) -> None:
+    lines = folded(name).split("\n")
+    assert "".join(lines) == name
+    assert max(map(len, lines)) <= 14
+
+
+def test_colour_adds_escapes_and_nothing_else() -> None:
+    import re
+
+    coloured = render_comparison(comparison(), color=True)
+    assert "\x1b[" in coloured
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+    assert [line.rstrip() for line in plain.splitlines()] == render_comparison(comparison()).splitlines()
+
+
+def sentences(c: Comparison) -> str:
+    return " ".join(s.text for part in story.comparison_story(c).values() for s in part)
+
+
+def test_the_way_of_the_kick_is_told_from_the_counters() -> None:
+    assert (
+        "In 6.10-rt defer lists are kicked by waking a backlog_napi thread; in 6.9-rt by IPI."
+        in sentences(comparison())
+    )
+    swapped = comparison()
+    swapped = replace(swapped, arms=("6.10-rt", "6.9-rt"))
+    assert (
+        "In 6.9-rt defer lists are kicked by IPI; in 6.10-rt by waking a backlog_napi thread."
+        in sentences(swapped)
+    )
+
+
+def test_a_tail_that_shortens_is_told_with_its_change() -> None:
+    text = sentences(comparison())
+    assert "web p99.9 from 41.2 µs to 21 µs (−49 %, more than noise)" in text
+
+
+def test_equal_arms_differ_in_nothing() -> None:
+    same = comparison()
+    same = replace(same, results=dict.fromkeys(same.arms, same.results["6.9-rt"]))
+    assert "Nothing differs: every figure of 6.10-rt equals that of 6.9-rt in every seed." in sentences(same)
+
+
+def test_one_seed_claims_nothing_beyond_itself() -> None:
+    text = sentences(comparison((7,)))
+    assert "more than noise" not in text
+    assert "One seed (7)" in text
+    table = render_comparison(comparison((7,)))
+    assert "better" not in table
+    assert "one seed" in table
+
+
+def test_lost_packets_are_called_a_defect() -> None:
+    broken = result(conservation=Conservation(5200, 0, 5000, 50, {}, {}))
+    kinds = {s.kind: s.text for s in story.result_story(broken)}
+    assert "150 packets are unaccounted for" in kinds["defect"]
+
+
+def test_opposite_defects_do_not_cancel() -> None:
+    c = comparison((1, 2))
+    off = [
+        replace(r, conservation=replace(r.conservation, arrived=5200 + d))
+        for r, d in zip(c.results["6.9-rt"], (3, -3), strict=True)
+    ]
+    text = render_comparison(replace(c, results={**c.results, "6.9-rt": tuple(off)}))
+    [line] = [line for line in text.splitlines() if line.startswith("unaccounted for")]
+    assert line.split()[-2:] == ["6", "0"]
+
+
+def test_a_warning_of_several_seeds_is_told_once() -> None:
+    c = comparison()
+    warned = tuple(
+        replace(r, warnings=[f"WARN_ON_ONCE fired {50 + r.seed} times"]) for r in c.results["6.9-rt"]
+    )
+    text = sentences(replace(c, results={**c.results, "6.9-rt": warned}))
+    assert "6.9-rt: in every seed: WARN_ON_ONCE fired 51 to 53 times" in text
+
+
+def test_every_counter_that_is_not_zero_stands_in_the_table() -> None:
+    text = render_comparison(comparison())
+    for metric in comparison().metrics():
+        if not metric.unit and any(metric.values["6.9-rt"]) and metric.name != "ipis_call_function":
+            [line] = [line for line in text.splitlines() if line.startswith(f"{metric.title} ")]
+            assert number(metric.mean("6.9-rt")) in line
+
+
+@given(st.integers(1, 10**9), st.integers(0, 10**9))
+def test_a_change_in_per_cent_has_the_sign_of_the_difference(base: int, other: int) -> None:
+    text = percent(other / base)
+    assert text
+    if other < base and text != "0 %":
+        assert text.startswith("−")
+    if other > base and text != "0 %":
+        assert text[0] in "+×"
+    if other:
+        assert text != "−100 %"
