@@ -13,7 +13,7 @@ import platform
 from typing import Final
 
 from softnet.lang import ir
-from softnet.lang.llvm import RUN_WORDS
+from softnet.lang.llvm_function import RUN_WORDS
 
 PAUSE_SLICE: Final = -100
 PAUSE_TRACE: Final = -101

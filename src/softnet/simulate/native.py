@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from softnet.errors import SoftnetError
 from softnet.lang.compile import Options as Options
 from softnet.lang.compile import Place, available, compile_program
-from softnet.lang.llvm import FAILURES, RUN_WORDS, STACK_BYTES
+from softnet.lang.llvm_function import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native_runtime import (
     FRAME_ARGUMENT,
     FRAME_FUNCTION,
