@@ -28,8 +28,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "scenario": frozenset({"errors", "units"}),
     "simulate": MODEL | {"scenario"},
     "verify": MODEL | {"scenario", "simulate"},
-    "lab": GROUND | {"scenario"},
-    "host": GROUND | {"scenario"},
+    "lab": MODEL | {"scenario", "simulate"},
+    "host": MODEL | {"scenario", "simulate"},
     "report": MODEL | {"scenario", "simulate", "verify", "lab", "host"},
     "cli": MODEL | {"scenario", "simulate", "verify", "lab", "host", "report"},
 }
