@@ -36,11 +36,17 @@ def ipv4(
 
 
 def ipv6(
-    payload: bytes, proto: int, src: str = "fd00::2", dst: str = "fd00::1", *, extensions: bytes = b""
+    payload: bytes,
+    proto: int,
+    src: str = "fd00::2",
+    dst: str = "fd00::1",
+    *,
+    extensions: bytes = b"",
+    label: int = 0,
 ) -> bytes:
     """``proto`` is the next header of the fixed header: the first extension's where there are any."""
     body = extensions + payload
-    head = struct.pack("!IHBB", 0x6000_0000, len(body), proto, 64)
+    head = struct.pack("!IHBB", 0x6000_0000 | label, len(body), proto, 64)
     return head + ipaddress.ip_address(src).packed + ipaddress.ip_address(dst).packed + body
 
 

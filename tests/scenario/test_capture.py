@@ -163,6 +163,12 @@ def test_ipv6_extension_headers_and_fragments(tmp_path: Path) -> None:
     assert packets[0].payload_bytes == 100
 
 
+def test_the_ipv6_flow_label_is_read(tmp_path: Path) -> None:
+    frames = [make.ipv6(DATAGRAM, UDP, label=0xABCDE), make.ipv6(DATAGRAM, UDP), make.ipv4(DATAGRAM, UDP)]
+    packets = read(make.pcap([(TIME_NS, frame) for frame in frames], link=101), tmp_path)
+    assert [packet.flow_label for packet in packets] == [0xABCDE, 0, 0]
+
+
 def test_an_endless_chain_of_extension_headers_ends(tmp_path: Path) -> None:
     chain = (bytes([0, 0]) + bytes(6)) * 200
     good = make.ipv6(DATAGRAM, UDP)

@@ -120,3 +120,11 @@ def test_a_card_chooses_the_queue_by_the_low_seven_bits() -> None:
         card_hashes, _ = hash_and_queue(flows, Nic(), seed=5)
         assert queues.tolist() == [int(value) % 128 % 3 for value in card_hashes]
         assert (hashes.tolist() == card_hashes.tolist()) == nic.rss
+
+
+def test_an_ipv6_flow_label_counts_in_place_of_the_ports_for_the_kernel_alone() -> None:
+    keys = [key("fd00::2", "fd00::1", port, 80) for port in (1, 2, 3)]
+    kernel, _ = hash_and_queue(table_of_keys(keys, [7, 7, 8]), Nic(rss=False), 1)
+    assert kernel[0] == kernel[1] != kernel[2]
+    hardware, _ = hash_and_queue(table_of_keys(keys, [7, 7, 8]), Nic(), 1)
+    assert len(set(hardware.tolist())) == 3

@@ -8,6 +8,7 @@ import click
 
 @click.command("schema", help=__doc__)
 def command() -> None:
+    """Print it exactly as docs/scenario.schema.json has it."""
     from softnet.scenario.reference import schema_text
 
     click.echo(schema_text(), nl=False)

@@ -39,6 +39,7 @@ class FlowTable:
     dport: NDArray[np.int64]
     is_ipv6: NDArray[np.bool_]
     is_fragment: NDArray[np.bool_]
+    flow_label: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.proto)
@@ -53,8 +54,8 @@ def flow_key(packet: Packet) -> FlowKey:
     return packet.proto, packet.src, packet.dst, packet.sport, packet.dport, packet.fragment
 
 
-def table_of_keys(keys: list[FlowKey]) -> FlowTable:
-    """The table of flows that a capture holds, in the order of their first packets."""
+def table_of_keys(keys: list[FlowKey], flow_labels: list[int] | None = None) -> FlowTable:
+    """The table of flows that a capture holds, in the order of their first packets, with the labels of those."""
 
     def addresses(column: int) -> NDArray[np.uint8]:
         joined = b"".join(bytes(key[column]).ljust(16, b"\0") for key in keys)
@@ -68,6 +69,7 @@ def table_of_keys(keys: list[FlowKey]) -> FlowTable:
         dport=np.array([key[4] for key in keys], dtype=np.int64),
         is_ipv6=np.array([len(key[1]) == 16 for key in keys], dtype=np.bool_),
         is_fragment=np.array([key[5] for key in keys], dtype=np.bool_),
+        flow_label=np.array(flow_labels or [0] * len(keys), dtype=np.int64),
     )
 
 
@@ -94,6 +96,7 @@ def generated_flows(source: Generator, index: int, nic_index: int, seed: int) ->
         dport=np.array(source.dst_ports, dtype=np.int64)[number % len(source.dst_ports)],
         is_ipv6=np.zeros(count, dtype=np.bool_),
         is_fragment=np.zeros(count, dtype=np.bool_),
+        flow_label=np.zeros(count, dtype=np.int64),
     )
 
 
@@ -119,7 +122,9 @@ def hash_and_queue(flows: FlowTable, nic: Nic, seed: int) -> tuple[NDArray[np.in
     queue = indirection(nic.queues)[hardware & np.uint32(127)]
     if nic.rss:
         return hardware.astype(np.int64), queue
-    software = software_hash(seed, flows.proto, flows.src, flows.dst, flows.sport, flows.dport)
+    software = software_hash(
+        seed, flows.proto, flows.src, flows.dst, flows.sport, flows.dport, flows.flow_label
+    )
     return software.astype(np.int64), queue
 
 

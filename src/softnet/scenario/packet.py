@@ -56,7 +56,10 @@ BACKWARDS_NS_MAX: Final = 1_000_000_000
 
 
 class Packet(NamedTuple):
-    """One IP packet of a capture. ``len_bytes`` counts an Ethernet header, whatever the link type was."""
+    """One IP packet of a capture.
+
+    ``len_bytes`` counts an Ethernet header, whatever the link type was; ``flow_label`` is IPv6's, else 0.
+    """
 
     number: int
     time_ns: int
@@ -71,6 +74,7 @@ class Packet(NamedTuple):
     seq: int
     payload_bytes: int
     outgoing: bool
+    flow_label: int
 
 
 class CaptureSummary:
@@ -206,16 +210,52 @@ def dissect(frame: Frame, time_ns: int) -> Packet | str:
         at += 4
     if kind not in (0x0800, 0x86DD):
         return "not IP: " + _ETHERTYPES.get(kind, f"type {kind:#06x}")
-    len_bytes = frame.original_len - link_len + ETH_HLEN
     ip_len = max(frame.original_len - at, 0)
-    if kind == 0x0800:
-        return _ipv4(frame.number, time_ns, len_bytes, data, at, ip_len, outgoing)
-    return _ipv6(frame.number, time_ns, len_bytes, data, at, ip_len, outgoing)
+    ip = _ipv4(data, at, ip_len) if kind == 0x0800 else _ipv6(data, at, ip_len)
+    if isinstance(ip, str):
+        return ip
+    transport = _transport(data, ip)
+    if isinstance(transport, str):
+        return transport
+    return Packet(
+        number=frame.number,
+        time_ns=time_ns,
+        len_bytes=max(frame.original_len - link_len + ETH_HLEN, ETH_HLEN),
+        proto=ip.proto,
+        src=ip.src,
+        dst=ip.dst,
+        sport=transport.sport,
+        dport=transport.dport,
+        fragment=ip.fragment,
+        tcp_flags=transport.tcp_flags,
+        seq=transport.seq,
+        payload_bytes=transport.payload_bytes,
+        outgoing=outgoing,
+        flow_label=ip.flow_label,
+    )
 
 
-def _ipv4(
-    number: int, time_ns: int, len_bytes: int, data: bytes, at: int, ip_len: int, outgoing: bool
-) -> Packet | str:
+class _Ip(NamedTuple):
+    """What the network header says; the transport header, ``length`` bytes with its payload, begins at ``at``."""
+
+    proto: int
+    src: bytes
+    dst: bytes
+    fragment: bool
+    flow_label: int
+    at: int
+    length: int
+
+
+class _Transport(NamedTuple):
+    sport: int = 0
+    dport: int = 0
+    tcp_flags: int = 0
+    seq: int = 0
+    payload_bytes: int = 0
+
+
+def _ipv4(data: bytes, at: int, ip_len: int) -> _Ip | str:
     if len(data) < at + 20:
         return "truncated IPv4 header"
     header_len = (data[at] & 15) * 4
@@ -225,30 +265,16 @@ def _ipv4(
     if 0 < total_len < ip_len:
         ip_len = total_len  # the rest is Ethernet padding; 0 is a packet that segmentation offload made
     fragment = (((data[at + 6] << 8) | data[at + 7]) & 0x3FFF) != 0
-    proto = data[at + 9]
     src, dst = data[at + 12 : at + 16], data[at + 16 : at + 20]
-    return _transport(
-        number,
-        time_ns,
-        len_bytes,
-        data,
-        at + header_len,
-        ip_len - header_len,
-        proto,
-        src,
-        dst,
-        fragment,
-        outgoing,
-    )
+    return _Ip(data[at + 9], src, dst, fragment, 0, at + header_len, ip_len - header_len)
 
 
-def _ipv6(
-    number: int, time_ns: int, len_bytes: int, data: bytes, at: int, ip_len: int, outgoing: bool
-) -> Packet | str:
+def _ipv6(data: bytes, at: int, ip_len: int) -> _Ip | str:
     if len(data) < at + 40:
         return "truncated IPv6 header"
     if data[at] >> 4 != 6:
         return "malformed IPv6 header"
+    flow_label = ((data[at + 1] & 15) << 16) | (data[at + 2] << 8) | data[at + 3]
     payload_len = (data[at + 4] << 8) | data[at + 5]
     if 0 < payload_len < ip_len - 40:
         ip_len = payload_len + 40
@@ -273,50 +299,21 @@ def _ipv6(
             break
     else:
         return "malformed IPv6 header"
-    return _transport(number, time_ns, len_bytes, data, at, end - at, proto, src, dst, fragment, outgoing)
+    return _Ip(proto, src, dst, fragment, flow_label, at, end - at)
 
 
-def _transport(
-    number: int,
-    time_ns: int,
-    len_bytes: int,
-    data: bytes,
-    at: int,
-    length: int,
-    proto: int,
-    src: bytes,
-    dst: bytes,
-    fragment: bool,
-    outgoing: bool,
-) -> Packet | str:
-    sport = dport = tcp_flags = seq = 0
-    payload = max(length, 0)
-    if not fragment and proto in _WITH_PORTS:
-        need = 14 if proto == TCP else 4
-        if len(data) < at + need:
-            return "truncated transport header"
-        sport, dport = struct.unpack_from("!HH", data, at)
-        if proto == TCP:
-            seq = struct.unpack_from("!I", data, at + 4)[0]
-            header_len = (data[at + 12] >> 4) * 4
-            if header_len < 20:
-                return "malformed TCP header"
-            tcp_flags = data[at + 13]
-            payload = max(length - header_len, 0)
-        elif proto == UDP:
-            payload = max(length - 8, 0)
-    return Packet(
-        number,
-        time_ns,
-        max(len_bytes, ETH_HLEN),
-        proto,
-        src,
-        dst,
-        sport,
-        dport,
-        fragment,
-        tcp_flags,
-        seq,
-        payload,
-        outgoing,
-    )
+def _transport(data: bytes, ip: _Ip) -> _Transport | str:
+    at, length = ip.at, ip.length
+    if ip.fragment or ip.proto not in _WITH_PORTS:
+        return _Transport(payload_bytes=max(length, 0))
+    if len(data) < at + (14 if ip.proto == TCP else 4):
+        return "truncated transport header"
+    sport, dport = struct.unpack_from("!HH", data, at)
+    if ip.proto != TCP:
+        header_len = 8 if ip.proto == UDP else 0
+        return _Transport(sport, dport, payload_bytes=max(length - header_len, 0))
+    header_len = (data[at + 12] >> 4) * 4
+    if header_len < 20:
+        return "malformed TCP header"
+    seq = struct.unpack_from("!I", data, at + 4)[0]
+    return _Transport(sport, dport, data[at + 13], seq, max(length - header_len, 0))

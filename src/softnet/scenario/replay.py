@@ -43,13 +43,14 @@ class CaptureSource:
         self.summary = CaptureSummary()
         self.elsewhere = 0
         self._flow_of: dict[FlowKey, int] = {}
+        self._flow_labels: list[int] = []
         self._kept: list[SourceChunk] | None = []
         self._period_ns = 0
         self._first_pass()
 
     @property
     def flows(self) -> FlowTable:
-        return table_of_keys(list(self._flow_of))
+        return table_of_keys(list(self._flow_of), self._flow_labels)
 
     def _first_pass(self) -> None:
         count, last_ns = 0, self.start_ns
@@ -106,6 +107,8 @@ class CaptureSource:
             if time_ns >= self.stop_ns:
                 break
             flow = self._flow_of.setdefault(flow_key(packet), len(self._flow_of))
+            if flow == len(self._flow_labels):
+                self._flow_labels.append(packet.flow_label)
             rows.append(_row(packet, time_ns, flow, next_seq))
             if len(rows) == CHUNK:
                 yield _to_chunk(rows)

@@ -115,11 +115,13 @@ def software_hash(
     dst: NDArray[np.uint8],
     sport: NDArray[np.int64],
     dport: NDArray[np.int64],
+    flow_label: NDArray[np.int64],
 ) -> NDArray[np.uint32]:
-    """``skb_get_hash()`` of flows, never 0 and equal for both directions of a flow.
+    """``skb_get_hash()`` of flows: never 0, and equal for both directions of a flow without a flow label.
 
     ``src`` and ``dst`` are (rows, 16): IPv4 addresses stand in the first four bytes. As in
-    __flow_hash_consistentify() the addresses are put in order, and so, apart from them, are the ports.
+    __flow_hash_consistentify() the addresses are put in order, and so, apart from them, are the ports. An IPv6
+    flow label that is not 0 counts in place of the ports (FLOW_DISSECTOR_F_STOP_AT_FLOW_LABEL).
     """
 
     def big_endian_words(address: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -129,7 +131,9 @@ def software_hash(
     swap = (b[:, 0] < a[:, 0]) | ((b[:, 0] == a[:, 0]) & (b[:, 1] < a[:, 1]))
     first = np.where(swap[:, None], b, a)
     second = np.where(swap[:, None], a, b)
-    ports = (np.minimum(sport, dport) << 16) | np.maximum(sport, dport) | (proto << 32)
-    words = np.concatenate([first, second, ports.astype(np.uint64)[:, None]], axis=1)
+    ports = (np.minimum(sport, dport) << 16) | np.maximum(sport, dport)
+    labelled = flow_label | (1 << 40)  # a bit that no pair of ports has
+    rest = np.where(flow_label != 0, labelled, ports) | (proto << 32)
+    words = np.concatenate([first, second, rest.astype(np.uint64)[:, None]], axis=1)
     hashed = (siphash24(boot_key(seed), words, 39) & np.uint64(0xFFFF_FFFF)).astype(np.uint32)
     return np.where(hashed == 0, np.uint32(1), hashed).astype(np.uint32)

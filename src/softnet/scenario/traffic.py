@@ -149,7 +149,7 @@ def sender_flows(scenario: Scenario, seed: int | None = None) -> list[SenderFlow
         address[0, :4] = (127, 0, 0, 1)
         sport = 32768 + (mix(chosen, _SENDER_STREAM, index) * 28232 >> 32)
         ports = (np.array([sport]), np.array([_sender_port(scenario, sender.to)]))
-        hashed = software_hash(chosen, np.array([proto]), address, address, *ports)
+        hashed = software_hash(chosen, np.array([proto]), address, address, *ports, np.array([0]))
         out.append(
             SenderFlow(index, plan.sender_base + index, int(hashed[0]), plan.sender_socks[index], proto)
         )
