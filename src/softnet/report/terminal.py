@@ -135,7 +135,12 @@ def table(
     grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold" if color else "", show_header=any(head))
     for i, name in enumerate(head):
         words = i == 0 or name in ("verdict", "reason")
-        grid.add_column(folded(name), justify="left" if words else "right", no_wrap=i > 0, overflow="fold")
+        grid.add_column(
+            folded(name, HEAD_WIDTH if width >= 80 else 10),
+            justify="left" if words else "right",
+            no_wrap=i > 0,
+            overflow="fold",
+        )
     for row in rows:
         cells = [(c, "") if isinstance(c, str) else c for c in row]
         grid.add_row(*(Text(text, style=style if color else "") for text, style in cells))

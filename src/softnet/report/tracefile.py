@@ -8,11 +8,11 @@ index in the header's table, so a file outlives a change of softnet's own number
 
 from __future__ import annotations
 
+import contextlib
 import gzip
-import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -45,25 +45,23 @@ def write_trace(path: str | Path, trace: Trace) -> None:
 
 def read_trace(path: str | Path) -> Trace:
     """Read a file that ``write_trace`` wrote. Raises SoftnetError, with the line, for anything else."""
-    lines = _lines(Path(path))
-    header, event_ids = _header(path, next(lines, ""))
-    records: list[Record] = []
-    for number, line in enumerate(lines, start=2):
-        records.append(_record(path, number, line, event_ids, header["cpus"]))
+    with contextlib.closing(_lines(Path(path))) as lines:
+        header, event_ids = _header(path, next(lines, ""))
+        records = [_record(path, n, line, event_ids, header["cpus"]) for n, line in enumerate(lines, start=2)]
     if len(records) != header["records"]:
         raise _bad(path, len(records) + 1, f"{len(records)} records", f"{header['records']}, as the first line says",
                    "the file was cut off")  # fmt: skip
-    tasks = tuple((int(pid), str(comm)) for pid, comm in header["tasks"])
+    tasks = tuple((pid, comm) for pid, comm in header["tasks"])
     return Trace(tuple(records), tasks, header["cpus"], header["dropped"])
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path) -> Generator[str, None, None]:
+    """The lines of the file; closed when the last is read, or when the reader gives up."""
     try:
         with open(path, "rb") as raw:
             packed = raw.read(2) == _GZIP_MAGIC
-            raw.seek(0)
-            source: Any = gzip.GzipFile(fileobj=raw) if packed else raw
-            yield from io.TextIOWrapper(source, encoding="utf-8")
+        with gzip.open(path, "rt", encoding="utf-8") if packed else open(path, encoding="utf-8") as lines:
+            yield from lines
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SoftnetError("the trace file is damaged", where=str(path), found=str(error), expected="a complete gzip file",
                            hint="record it again") from None  # fmt: skip
@@ -90,6 +88,9 @@ def _header(path: str | Path, line: str) -> tuple[dict[str, Any], list[int]]:
         rows = header.get(key)
         if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 2 for row in rows):
             raise _bad(path, 1, f"{key}: {str(rows)[:60]}", f"{key}: a list of pairs")
+    for pid, comm in header["tasks"]:
+        if type(pid) is not int or not isinstance(comm, str):
+            raise _bad(path, 1, f"task [{pid!r}, {comm!r}]", "a number and a name")
     ids = []
     for name, _ in header["events"]:
         if name not in EVENT_ID:
