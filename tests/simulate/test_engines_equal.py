@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.skipif(bool(available()), reason="no native engine here
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.toml"))
+QUICK = ("rps.toml", "seed.toml")  # what `make check` has time for
 KERNELS = ("6.1", "6.1-rt", "6.9-rt", "6.10-rt", "6.12", "6.12-rt", "6.12-threads")
 
 
@@ -29,7 +31,7 @@ def shortened(name: str) -> Scenario:
     return load_scenario(EXAMPLES / name, ["measure.warmup_ms=2", "measure.duration_ms=8"])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in NAMES])
 def test_examples(name: str) -> None:
     scenario = shortened(name)
     native = outcome(scenario, "native")
@@ -52,6 +54,7 @@ def test_run_ahead_changes_nothing() -> None:
     assert stepwise.result == ahead.result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rps.toml", "seed.toml", "loopback.toml"])
 def test_the_checked_build_finds_no_overflow_and_no_wild_address(name: str) -> None:
     scenario = shortened(name)
@@ -60,6 +63,7 @@ def test_the_checked_build_finds_no_overflow_and_no_wild_address(name: str) -> N
     assert_equal(checked, outcome(scenario, "reference"))
 
 
+@pytest.mark.slow
 def test_locks_of_guarded_fields_are_checked_alike() -> None:
     scenario = shortened("seed.toml")
     assert_equal(outcome(scenario, "native", checks=True), outcome(scenario, "reference", checks=True))
@@ -102,6 +106,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     return scenario_from_dict(apply_kernel(raw, draw(st.sampled_from(KERNELS))))
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(scenarios())
 def test_random_scenarios(scenario: Scenario) -> None:
@@ -109,6 +114,7 @@ def test_random_scenarios(scenario: Scenario) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("SOFTNET_EXPLORE" not in os.environ, reason="half an hour of random scenarios: SOFTNET_EXPLORE=1")
 @settings(max_examples=1000)
 @given(scenarios())
 def test_a_thousand_random_scenarios(scenario: Scenario) -> None:
