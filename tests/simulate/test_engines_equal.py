@@ -114,7 +114,7 @@ def test_random_scenarios(scenario: Scenario) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("SOFTNET_EXPLORE" not in os.environ, reason="half an hour of random scenarios: SOFTNET_EXPLORE=1")
+@pytest.mark.skipif("SOFTNET_EXPLORE" not in os.environ, reason="a thousand random scenarios: SOFTNET_EXPLORE=1")
 @settings(max_examples=1000)
 @given(scenarios())
 def test_a_thousand_random_scenarios(scenario: Scenario) -> None:
