@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shlex
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,27 @@ def test_an_example_loads_answers_a_question_and_fits_the_schema(path: Path) -> 
     assert "softnet " in text
     assert described.traffic or described.sender
     assert scenario_from_dict(described.to_dict(), directory=path.parent) == described
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_commands_that_an_example_names_are_good(path: Path) -> None:
+    lines = [
+        line.lstrip("# ")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("#   softnet")
+    ]
+    assert lines
+    for line in lines:
+        program, verb, name, *options = shlex.split(line)
+        assert (program, name) == ("softnet", f"examples/{path.name}")
+        assert verb in ("run", "compare")
+        pairs = list(zip(options[::2], options[1::2], strict=True))
+        overrides = [value for option, value in pairs if option == "--set"]
+        arms = [f"kernel={value}" for option, value in pairs if option == "--arm"]
+        assert len(overrides) + len(arms) == len(pairs)
+        for arm in arms or [""]:
+            described = load_scenario(path, [*overrides, *([arm] if arm else [])])
+            assert (described == load_scenario(path)) == (not overrides and not arm) or arm
 
 
 def test_there_are_examples_for_every_part() -> None:
