@@ -242,8 +242,7 @@ def _timeline(comparison: Comparison, traces: Mapping[str, Trace], records_max: 
     yield (
         '<div id="timeline"><canvas id="timeline-canvas" tabindex="0" role="application"'
         ' aria-label="Timeline of every context on every CPU. Use n and p to step through events; each is read out below.">'
-        '</canvas><div id="tip"></div></div><p id="said" class="soft" aria-live="polite"></p>'
-        "<noscript>The timeline needs scripts.</noscript>"
+        '</canvas><div id="tip"></div></div><p id="said" class="soft" aria-live="polite">The timeline needs scripts.</p>'
     )
     yield f'<script type="text/plain" id="timeline-data">{window.packed(window.payload(traces, part))}</script>'
 

@@ -377,6 +377,7 @@
     if (name === data.focusEvent) option.selected = true;
     chosen.append(option);
   }
+  said.textContent = "";
   layOut();
   new ResizeObserver(resize).observe(canvas.parentElement);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
