@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shlex
 import tomllib
 from pathlib import Path
@@ -173,6 +174,22 @@ def test_every_key_is_described_with_its_default_and_the_source_of_it() -> None:
             assert f"`{key}`" in reference(), where
             if "default" in node and not isinstance(node["default"], dict):
                 assert node.get("x-source") or name == "Scenario", where
+
+
+def test_the_toml_of_the_document_is_good() -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / DOCUMENT).read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    first = scenario_from_dict(tomllib.loads(blocks[0]))
+    assert first.notes() == ()
+    both = tomllib.loads(blocks[0]) | tomllib.loads(blocks[1])
+    both["machine"]["cpus"] = 4
+    assert scenario_from_dict(both).event[0].value == 16
+    (python, *_) = re.findall(
+        r"```python\n(.*?)```", (ROOT / DOCUMENT).read_text(encoding="utf-8"), re.DOTALL
+    )
+    names: dict[str, Any] = {}
+    exec(python, names)
+    assert names["scenario"] == first
 
 
 # The kernel
