@@ -445,3 +445,21 @@ def reproduce(
         for line in [*show.ran_lines(results), *show.remarks(results)]:
             click.echo(line)
     return 0 if all(seen) else 1
+
+
+@command.command()
+@click.argument("paths", nargs=-1, required=True, metavar="TRACE...", type=click.Path(path_type=Path))
+@click.option("--patch", "patches", multiple=True, metavar="FILE", help="A patch of the model to check with.")
+@_as_json
+def check(paths: tuple[Path, ...], patches: tuple[str, ...], as_json: bool) -> int:
+    """Say whether a real kernel's trace (ARM.lab.jsonl.gz) is a behaviour of the model. Status 1: one is not."""
+    from softnet.lab import records, show
+    from softnet.lab.validate.verdict import check as check_trace
+
+    verdicts = [(path, check_trace(records.read(path), patches=patches)) for path in paths]
+    if as_json:
+        _print_json([{"trace": str(path), **verdict.as_json()} for path, verdict in verdicts])
+    else:
+        for path, verdict in verdicts:
+            click.echo("\n".join(show.verdict_lines(str(path), verdict)))
+    return 0 if all(verdict.accepted for _, verdict in verdicts) else 1

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from softnet.lab.run import LabResult
 from softnet.units import format_ns
+
+if TYPE_CHECKING:
+    from softnet.lab.validate.verdict import Verdict
 
 # Counter -> how the table calls it.
 _ROWS = (
@@ -99,4 +102,23 @@ def remarks(results: Sequence[LabResult]) -> list[str]:
         lines += [f"not traced on {result.arm}: {name}: {why}" for name, why in result.refused.items()]
         lines += [f"LOST on {result.arm}: {count} events ({what})" for what, count in result.lost.items()]
         lines += [f"{result.arm}'s kernel says: {line}" for line in result.complaints]
+    return lines
+
+
+def verdict_lines(name: str, verdict: Verdict) -> list[str]:
+    """What came of holding a trace against the model; for a refused one the first event and why."""
+    word = "a behaviour of the model" if verdict.accepted else "NOT a behaviour of the model"
+    lines = [
+        f"{name}: {word}",
+        f"  kernel {verdict.kernel}, model {verdict.model}; {verdict.events_checked} of {verdict.events} events checked",
+    ]
+    lines += [f"  {count:6d}  {branch}" for branch, count in verdict.covered.items()]
+    if verdict.not_checked:
+        told = ", ".join(f"{event} {count}" for event, count in verdict.not_checked.items())
+        lines.append(f"  not checked: {told}")
+    if not verdict.accepted:
+        lines.append(f"  line {verdict.line}: {verdict.record}")
+        lines += [f"    {reason}" for reason in verdict.reasons]
+        lines.append(f"    the model: {verdict.source}")
+        lines += [f"      {line}" for line in verdict.model_state]
     return lines

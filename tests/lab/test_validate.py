@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Trace validation accepts what real kernels did, and refuses each way of having done something else.
+
+A trace that was changed is a kernel that behaved otherwise; the refusal must name the first event that gives it
+away and say why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from softnet.lab.errors import LabError
+from softnet.lab.records import Record, Trace, read
+from softnet.lab.validate.driver import Driver
+from softnet.lab.validate.verdict import Verdict, check
+
+FIXTURES = Path(__file__).parent / "fixtures"
+ACCEPTED = ("6.1", "6.12", "6.12-threads", "6.12-rt")
+Change = Callable[[list[Record]], list[Record]]
+
+
+def _trace(arm: str) -> Trace:
+    return read(FIXTURES / f"first-kick-{arm}.jsonl.gz")
+
+
+def _changed(arm: str, change: Change) -> Verdict:
+    trace = _trace(arm)
+    return check(Trace(trace.header, change(list(trace.records))))
+
+
+def _where(records: list[Record], event: str, nth: int = 0) -> int:
+    return [at for at, record in enumerate(records) if record.event == event][nth]
+
+
+@pytest.mark.parametrize("arm", ACCEPTED)
+def test_what_the_kernel_did_is_a_behaviour_of_the_model(arm: str) -> None:
+    verdict = check(_trace(arm))
+    assert verdict.accepted, verdict.reasons
+    assert verdict.line == 0
+    kicks = sum(count for name, count in verdict.covered.items() if name.startswith("deferred and kicked"))
+    assert kicks >= 1
+    assert verdict.covered["flushed and freed on the CPU that allocated it"] >= 33
+    assert verdict.events_checked + sum(verdict.not_checked.values()) == verdict.events
+
+
+def test_a_kernel_that_is_not_the_models_is_refused_at_its_first_difference() -> None:
+    """Debian's 6.1-rt kicks by a work item, which mainline never did: refused at the 33rd attempt."""
+    trace = _trace("6.1-rt")
+    verdict = check(trace)
+    assert not verdict.accepted
+    assert any("work item" in reason for reason in verdict.reasons)
+    before = trace.records[: verdict.line - 2]
+    assert sum(record.event == "skb_attempt_defer_free" for record in before) == 33
+    assert "skb_attempt_defer_free(): " in verdict.source
+
+
+def _without(event: str, nth: int = 0) -> Change:
+    def change(records: list[Record]) -> list[Record]:
+        del records[_where(records, event, nth)]
+        return records
+
+    return change
+
+
+def _early_kick(records: list[Record]) -> list[Record]:
+    """The kick, and what it does, one attempt too soon."""
+    kick = _where(records, "kick_defer_list_purge")
+    attempt = _where(records, "skb_attempt_defer_free", 32)
+    assert attempt < kick
+    records.insert(kick, records.pop(attempt))
+    return records
+
+
+def _swapped_frees(records: list[Record]) -> list[Record]:
+    first, second = _where(records, "consume_skb", 3), _where(records, "consume_skb", 4)
+    one, other = records[first], records[second]
+    records[first], records[second] = replace(one, a=other.a), replace(other, a=one.a)
+    return records
+
+
+def _freed_elsewhere(records: list[Record]) -> list[Record]:
+    at = _where(records, "consume_skb")
+    records[at] = replace(records[at], cpu=2)
+    return records
+
+
+def _wrong_count(records: list[Record]) -> list[Record]:
+    at = _where(records, "skb_attempt_defer_free", 20)
+    records[at] = replace(records[at], c=records[at].c + 1)
+    return records
+
+
+def _second_trigger(records: list[Record]) -> list[Record]:
+    at = _where(records, "softirq_raise")
+    records[at + 1 : at + 1] = [records[_where(records, "trigger_rx_softirq")], records[at]]
+    return records
+
+
+def _no_frees_at_all(records: list[Record]) -> list[Record]:
+    return [record for record in records if record.event != "consume_skb"]
+
+
+@pytest.mark.parametrize(
+    ("arm", "change", "reason"),
+    [
+        ("6.12", _without("kick_defer_list_purge"), "the model kicks; the kernel did not"),
+        ("6.12-rt", _without("kick_defer_list_purge"), "the model kicks; the kernel did not"),
+        ("6.12", _without("csd_queue_cpu"), "the kernel sent no IPI"),
+        ("6.1", _without("csd_queue_cpu"), "the model kicks; the kernel did not"),
+        ("6.12", _early_kick, "the kernel kicked; the model does not"),
+        ("6.12", _swapped_frees, "the model's flush frees skb"),
+        ("6.12-threads", _swapped_frees, "the model's flush frees skb"),
+        ("6.12-rt", _freed_elsewhere, "the model has flushed nothing there"),
+        ("6.12", _wrong_count, "the kernel read defer_count 21 of CPU 0; the model has 20"),
+        ("6.12", _second_trigger, "in the model no such call is in flight"),
+        ("6.12", _without("softirq_raise"), "NET_RX not raised by the kernel"),
+        ("6.12", _no_frees_at_all, "that the kernel did not free"),
+        ("6.12-threads", _no_frees_at_all, "that the kernel did not free"),
+    ],
+)
+def test_a_kernel_that_did_otherwise_is_refused(arm: str, change: Change, reason: str) -> None:
+    verdict = _changed(arm, change)
+    assert not verdict.accepted
+    assert verdict.line >= 2
+    assert any(reason in text for text in verdict.reasons), verdict.reasons
+    assert verdict.record
+    assert verdict.model_state
+
+
+@pytest.mark.parametrize("limit", [128, 32])
+def test_the_kick_of_another_limit_is_not_explained(limit: int) -> None:
+    trace = _trace("6.12")
+    verdict = check(Trace({**trace.header, "skb_defer_max": limit}, trace.records))
+    assert not verdict.accepted
+    assert any("kick" in reason or "defer_count" in reason for reason in verdict.reasons)
+
+
+PATCH = """# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+from softnet.lang import kfunc
+
+
+@kfunc
+def skb_defer_free_flush(sd: softnet_data) -> None:
+    if READ_ONCE(sd.defer_list) is None:
+        return
+    skb = sd.defer_list
+    sd.defer_list = skb.next
+    sd.defer_count = sd.defer_count - 1
+    napi_consume_skb(skb, 1)
+"""
+
+
+def test_a_patched_model_is_held_against_the_kernel_that_does_not_have_the_patch(tmp_path: Path) -> None:
+    path = tmp_path / "one_at_a_time.py"
+    path.write_text(PATCH)
+    assert check(_trace("6.12")).accepted
+    assert not check(_trace("6.12"), patches=[str(path)]).accepted
+
+
+def test_a_trace_that_begins_in_the_middle_is_followed_from_there() -> None:
+    trace = _trace("6.12-rt")
+    at = _where(trace.records, "skb_attempt_defer_free", 10)
+    verdict = check(Trace(trace.header, trace.records[at:]))
+    assert verdict.accepted, verdict.reasons
+
+
+def test_the_limit_may_change_while_the_list_is_filled() -> None:
+    """C4 in a trace made by hand: 20 on the list, the limit falls to 16, nothing is kicked and nothing stored."""
+    attempts = [Record(n + 1, 1, 0, "skb_attempt_defer_free", n + 1, 0, min(n, 20), pid=7) for n in range(40)]
+    mark = Record(100, 1, 0, "mark", pid=7, text="skb_defer_max 16")
+    records = [*attempts[:20], mark, *attempts[20:]]
+    header = {**_trace("6.12").header, "skb_defer_max": 64}
+    assert check(Trace(header, records)).accepted
+    without_the_change = [record for record in records if record.event != "mark"]
+    assert not check(Trace(header, without_the_change)).accepted
+
+
+def test_a_saved_state_comes_back_whole() -> None:
+    driver = Driver("6.12", "plain", threads=False, cpus=2, skb_defer_max=64)
+    empty = driver.save()
+    for _ in range(40):
+        driver.attempt(1, 0)
+    full, told = driver.save(), driver.state(0)
+    driver.load(empty)
+    assert driver.state(0).defer_count == 0
+    numbers = [driver.attempt(1, 0)[0] for _ in range(3)]
+    driver.load(full)
+    assert driver.state(0) == told
+    assert driver.flush(0) == tuple(reversed(range(1, 41)))
+    driver.load(empty)
+    assert [driver.attempt(1, 0)[0] for _ in range(3)] == numbers
+
+
+def test_a_trace_without_a_total_order_or_a_model_is_refused_with_what_to_do() -> None:
+    trace = _trace("6.12")
+    with pytest.raises(LabError, match="no total order") as caught:
+        check(Trace({**trace.header, "clock": "mono"}, trace.records))
+    assert "--clock counter" in caught.value.hint
+    with pytest.raises(LabError, match=r"no model of Linux 5\.4"):
+        check(Trace({**trace.header, "release": "5.4.0-1-amd64"}, trace.records))
