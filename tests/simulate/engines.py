@@ -54,7 +54,7 @@ def outcome(
 
 def _with_options(simulation: Simulation, options: Options) -> Simulation:
     simulation.engine = NativeEngine(
-        simulation.image, simulation._arrival_rows(), simulation.recorder.take, options
+        simulation.image, simulation._arrival_blocks(), simulation.recorder.take, options
     )
     return simulation
 

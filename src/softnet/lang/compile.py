@@ -27,6 +27,8 @@ class Options:
     """Overflow and raw addresses are checked in softnet's own functions too, not only in a user's."""
     run_ahead: bool = True
     """A context goes on past an interaction point that comes before everybody else's next action; else it gives way."""
+    count_points: bool = False
+    """Interaction points are counted, for the benchmarks."""
     checks: bool = False
     """Accesses to guarded fields check their lock."""
     optimise: int = 2
@@ -150,7 +152,9 @@ def native_text(
     from softnet.lang.subset import typed_program
 
     module = lower_program(typed_program(program), costs, events, checks=options.checks)
-    text = emit_module(module, checked=options.checked, run_ahead=options.run_ahead)
+    text = emit_module(
+        module, checked=options.checked, run_ahead=options.run_ahead, count_points=options.count_points
+    )
     positions: list[list[Any]] = [[p.function, p.line, p.column, p.what] for p in text.positions]
     return runtime_text(module) + "\n".join(text.lines), positions
 

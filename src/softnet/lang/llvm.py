@@ -15,13 +15,16 @@ from softnet.lang import ir
 from softnet.lang.llvm_function import FunctionText, Text
 
 
-def emit_module(module: ir.Module, *, checked: bool, run_ahead: bool = True) -> Text:
+def emit_module(
+    module: ir.Module, *, checked: bool, run_ahead: bool = True, count_points: bool = False
+) -> Text:
     """The functions of a module as text.
 
     In a user's functions sums, products and shifts that leave 64 bits stop the run; ``checked``: in softnet's own too, and
-    there raw addresses are held against the size of memory. Without ``run_ahead`` every interaction point gives way.
+    there raw addresses are held against the size of memory. Without ``run_ahead`` every interaction point gives way;
+    ``count_points`` counts them.
     """
-    text = Text(run_ahead=run_ahead)
+    text = Text(run_ahead, count_points)
     recursive = recursive_functions(module)
     for name in sorted(module.functions):
         function = module.functions[name]

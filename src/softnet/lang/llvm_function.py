@@ -37,6 +37,7 @@ class Text:
     """LLVM's text of a module and the positions that its failures name."""
 
     run_ahead: bool = True
+    count_points: bool = False
     lines: list[str] = field(default_factory=list)
     positions: list[Position] = field(default_factory=list)
     tags: dict[str, int] = field(default_factory=dict)
@@ -46,7 +47,7 @@ RUN_WORDS: Final = {
     name: 1 + index
     for index, name in enumerate(
         ("outer", "resume", "stack_of", "fuel", "fuel_full", "code", "where", "value", "trace", "trace_fill",
-         "trace_room", "slice", "size", "stacks")
+         "trace_room", "slice", "size", "stacks", "points")
     )
 }  # fmt: skip
 """The engine's own words, in the line of NULL, which no structure uses: name -> address."""
@@ -383,6 +384,9 @@ class FunctionText:
             self.names[i.to] = value
 
     def _point(self, i: ir.Point) -> None:
+        if self.text.count_points:
+            count = self.load(str(RUN_WORDS["points"]), "run.points")
+            self.store(str(RUN_WORDS["points"]), self.define(f"add i64 {count}, 1"), "run.points")
         if not self.text.run_ahead:
             self.line("call preserve_mostcc void @give_way(ptr %S)")
             return

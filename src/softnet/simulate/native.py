@@ -31,7 +31,7 @@ from softnet.lang.native_runtime import (
 from softnet.lang.pylink import KernelStop
 from softnet.machine import nic, state
 from softnet.simulate.image import Image
-from softnet.simulate.reference import ArrivalRows, machine_error
+from softnet.simulate.reference import machine_error
 from softnet.trace import EVENT_ID
 
 if TYPE_CHECKING:
@@ -81,10 +81,14 @@ def words(count: int) -> Any:
 
 
 class NativeEngine:
-    """Runs an image whose memory came from ``words``; ``arrivals`` yields lists of rows in time order."""
+    """Runs an image whose memory came from ``words``; ``arrivals`` yields blocks of rows in time order."""
 
     def __init__(
-        self, image: Image, arrivals: Iterator[ArrivalRows], sink: RecordSink, options: Options | None = None
+        self,
+        image: Image,
+        arrivals: Iterator[NDArray[np.int64]],
+        sink: RecordSink,
+        options: Options | None = None,
     ) -> None:
         import numpy as np
 
@@ -177,15 +181,12 @@ class NativeEngine:
             self.memory[RUN_WORDS["trace_fill"]] = 0
 
     def _refill(self) -> None:
-        import numpy as np
-
-        rows = next(self.arrivals, None)
+        block = next(self.arrivals, None)
         head, tail, more = (self.image.engine_word(f"arrival_{n}") for n in ("head", "tail", "more"))
         self.memory[head] = 0
-        if rows is None or len(rows) == 0:
+        if block is None or len(block) == 0:
             self.memory[more] = self.memory[tail] = 0
             return
-        block = np.asarray(rows, dtype=np.int64)
         at = self.image.regions.arrivals
         room = self.memory[at : at + nic.ARRIVAL_ROWS * nic.ARRIVAL_WORDS].reshape(
             nic.ARRIVAL_ROWS, nic.ARRIVAL_WORDS
