@@ -275,3 +275,15 @@ def test_the_shipped_capture_is_what_its_note_says() -> None:
     assert sum(packet.len_bytes < 200 for packet in packets) == 5932
     assert sum(packet.len_bytes >= 1400 for packet in packets) == 1020
     assert max(packet.len_bytes for packet in packets) == 1514
+
+
+def test_the_shipped_redis_capture_is_what_its_note_says() -> None:
+    path = WEB.parent / "redis.pcap"
+    note = (path.parent / "README.md").read_text(encoding="utf-8")
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in note
+    packets = list(read_capture(path))
+    assert len(packets) == 7000
+    assert 56_000_000 < packets[-1].time_ns - packets[0].time_ns < 58_000_000
+    assert {(packet.proto, len(packet.src), packet.dport) for packet in packets} == {(TCP, 4, 6379)}
+    assert len({(packet.src, packet.sport) for packet in packets}) == 200
+    assert {packet.payload_bytes for packet in packets} == {244}
