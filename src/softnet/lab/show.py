@@ -10,6 +10,7 @@ from softnet.lab.run import LabResult
 from softnet.units import format_ns
 
 if TYPE_CHECKING:
+    from softnet.lab.conform import Outcome
     from softnet.lab.validate.verdict import Verdict
 
 # Counter -> how the table calls it.
@@ -121,4 +122,29 @@ def verdict_lines(name: str, verdict: Verdict) -> list[str]:
         lines += [f"    {reason}" for reason in verdict.reasons]
         lines.append(f"    the model: {verdict.source}")
         lines += [f"      {line}" for line in verdict.model_state]
+    return lines
+
+
+def conform_lines(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[str]:
+    """A table of outcomes, one of decisions that real traces exercised, the findings, and each refusal in full."""
+    by_place = {(outcome.experiment, outcome.arm): outcome for outcome in outcomes}
+    rows = []
+    for experiment in dict.fromkeys(outcome.experiment for outcome in outcomes):
+        cells = [by_place[experiment, arm] for arm in arms]
+        rows.append([experiment, *(f"{cell.word} {cell.verdict.events_checked}" for cell in cells)])
+    lines = ["Outcome and number of events checked:", "", table(["", *arms], rows), ""]
+    branches = sorted({branch for outcome in outcomes for branch in outcome.verdict.covered})
+    rows = []
+    for branch in branches:
+        totals = [
+            sum(outcome.verdict.covered.get(branch, 0) for outcome in outcomes if outcome.arm == arm)
+            for arm in arms
+        ]
+        rows.append([branch, *map(str, totals)])
+    lines += ["Decisions that these traces exercised:", "", table(["", *arms], rows)]
+    for finding in dict.fromkeys(outcome.known for outcome in outcomes if outcome.known):
+        lines += ["", f"known: {finding}"]
+    for outcome in outcomes:
+        if outcome.word not in ("ok", "known"):
+            lines += ["", *verdict_lines(f"{outcome.experiment} on {outcome.arm}", outcome.verdict)]
     return lines

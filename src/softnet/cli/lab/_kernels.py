@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`softnet lab doctor`, `kernels` and `fetch`: what is needed and what is here."""
+
+from __future__ import annotations
+
+import click
+
+from softnet.cli.lab._shared import json_option, print_json, say_aloud
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> int:
+    """Say what the lab needs here, what is missing, and the command that gets it. Status 1: something is."""
+    from softnet.lab.doctor import examine
+
+    checks = examine()
+    if as_json:
+        print_json([check.as_json() for check in checks])
+    else:
+        for check in checks:
+            mark = "ok     " if check.ok else ("MISSING" if check.needed else "-      ")
+            click.echo(f"{mark}  {check.name}: {check.found}")
+            if check.fix:
+                click.echo(f"         {check.fix}")
+    return 1 if any(check.needed and not check.ok for check in checks) else 0
+
+
+@click.command()
+@json_option
+def kernels(as_json: bool) -> int:
+    """List the kernels that can be had and those that are here."""
+    from softnet.lab import kernels as lab_kernels
+    from softnet.lab import show
+
+    offers = {offer.name: offer.package for offer in lab_kernels.available()}
+    here = {kernel.name: kernel for kernel in lab_kernels.all_cached()}
+    names = [*offers, *(name for name in here if name not in offers)]
+    rows = [
+        {
+            "name": name,
+            "package": offers.get(name, ""),
+            "fetched": here[name].release if name in here else "",
+            "vmlinuz_sha256": here[name].provenance["vmlinuz_sha256"] if name in here else "",
+        }
+        for name in names
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        cells = [[row["name"], row["package"] or "-", row["fetched"] or "no"] for row in rows]
+        click.echo(show.table(["name", "package", "fetched"], cells))
+        click.echo("\nsoftnet lab fetch NAME gets one; every --kernel also takes the path of a vmlinuz.")
+    return 0
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@json_option
+def fetch(names: tuple[str, ...], as_json: bool) -> int:
+    """Download kernels, such as 6.12-rt, into the cache, and the guest's programs with them."""
+    from softnet.lab import kernels as lab_kernels
+    from softnet.lab import userland
+
+    lab_kernels.require_machine()
+    got = [lab_kernels.fetch(name, say=say_aloud) for name in names]
+    _, programs = userland.build(say=say_aloud)
+    if as_json:
+        print_json({"kernels": [kernel.provenance for kernel in got], "userland": programs})
+    else:
+        for kernel in got:
+            click.echo(f"{kernel.name}: {kernel.release}, SHA-256 {kernel.provenance['vmlinuz_sha256']}")
+    return 0
