@@ -192,8 +192,9 @@ def run_scenario(
 ) -> LabResult:
     """Run a scenario on an arm. Raises ``LabError`` for what a guest cannot give."""
     from softnet.lab.measured import late_senders, summarise
-    from softnet.lab.scenario import guest_plan
+    from softnet.lab.scenario import guest_plan, refuse_impossible
 
+    refuse_impossible(scenario)
     known = facts.gather(arm.kernel, say=say, accel=options.accel)
     guest = guest_plan(scenario, arm, known, clock=clock)
     machine = qemu.Machine(cpus=guest.cpus, boot_args=guest.boot_args)

@@ -53,8 +53,8 @@ def _setting(table: str, key: str, value: int | tuple[int, ...]) -> list[str]:
     return [f"{folder}/{key}", _mask(value) if isinstance(value, tuple) else str(value)]
 
 
-def _refuse_impossible(scenario: Scenario) -> None:
-    """Errors for what no guest can give."""
+def refuse_impossible(scenario: Scenario) -> None:
+    """Raise ``LabError`` for what no guest can give; nothing needs to be booted or fetched to know."""
     where = f"scenario {scenario.name}"
     if scenario.traffic or scenario.nic:
         raise LabError(
@@ -241,7 +241,7 @@ def _settings(scenario: Scenario) -> list[list[str]]:
 
 def guest_plan(scenario: Scenario, arm: Arm, known: Facts, *, clock: str = "counter") -> GuestPlan:
     """The plan of ``scenario`` for ``arm``. Raises ``LabError`` for what a guest cannot give."""
-    _refuse_impossible(scenario)
+    refuse_impossible(scenario)
     said = _kernel_deviations(scenario, arm)
     work = _work(scenario, said)
     cpus = scenario.machine.cpus

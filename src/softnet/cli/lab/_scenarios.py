@@ -126,10 +126,12 @@ def _run_scenario(
     as_json: bool,
 ) -> int:
     from softnet.lab.run import run_scenario
+    from softnet.lab.scenario import refuse_impossible
     from softnet.scenario import load_scenario
 
     say = say_nothing if quiet else say_aloud
     scenario = load_scenario(path, overrides)
+    refuse_impossible(scenario)
     results = [
         run_scenario(arm, scenario, options=options, say=say, clock=clock)
         for arm in arms_of(names, boot_args, say)
