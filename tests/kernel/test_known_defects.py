@@ -24,7 +24,7 @@ def test_lowering_skb_defer_max_strands_what_is_on_the_list(drain, kernel):
 @pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.12-rt"])
 def test_below_the_watermark_nothing_is_freed(kernel):
     """32 skbs on the list of a CPU that receives nothing any more stay there for good."""
-    run, sim = simulate(drain_scenario(kernel, packets=32))
+    run, _ = simulate(drain_scenario(kernel, packets=32))
     held = named(run, "skb_attempt_defer_free")[-1].c
     flushed = sum(r.a for r in named(run, "skb_defer_free_flush"))
     assert held > 0
