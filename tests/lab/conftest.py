@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from softnet.lab import cache, qemu
+from softnet.lab import cache, kernels, qemu
 from softnet.lab.records import Trace, read
 from softnet.lab.run import ARMS
 
@@ -24,6 +26,9 @@ def guest() -> Iterator[None]:
     if shutil.which("apt-get") is None:
         pytest.skip("kernels are fetched as Debian packages, and apt-get is not here")
     with cache.lock("tests-guest"):
+        if not kernels.available() and os.geteuid() == 0:
+            # A machine that has never asked for its package lists offers none.
+            subprocess.run(["apt-get", "-q", "update"], stdout=subprocess.DEVNULL, check=True)
         yield
 
 
