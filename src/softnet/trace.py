@@ -85,6 +85,8 @@ deliver                     | app sock latency_ns       | the application receiv
 cyclictest                  | task latency_ns           | the task woke, this long after its timer
 lock_contended              | lock kind                 | tracepoint lock:contention_begin
 lock_acquired               | lock wait_ns              | tracepoint lock:contention_end
+cpu_offline                 | cpu                       | tracepoint cpuhp:cpuhp_exit of CPUHP_TEARDOWN_CPU
+cpu_online                  | cpu                       | tracepoint cpuhp:cpuhp_exit of CPUHP_BRINGUP_CPU
 sysctl_set                  | index value               | a setting changed under load
 warn_on_once                | line site                 | WARN_ON_ONCE fired
 """

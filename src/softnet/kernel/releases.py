@@ -56,6 +56,7 @@ BASE: tuple[str, ...] = tuple(
         "drivers.net.softnet_nic",
         "drivers.net.loopback",
         "user",
+        "kernel.cpu",
     )
 )
 """The modules of 6.1."""

@@ -131,9 +131,11 @@ def select_task_rq(p: task_struct) -> int:
     kernel/sched/rt.c select_task_rq_rt().
     """
     prev = p.cpu
+    c = table(cpu_hw, prev)
+    if c.online == 0:
+        return select_fallback_rq(p)
     if p.nr_allowed == 1 or p.migrate_disabled:
         return prev
-    c = table(cpu_hw, prev)
     if cpu_allowed(p, prev) and c.task == c.idle and c.nr_running == 0:
         return prev
     best = prev
@@ -143,6 +145,8 @@ def select_task_rq(p: task_struct) -> int:
             other = table(cpu_hw, i)
             if other.online and other.task == other.idle and other.nr_running == 0:
                 return i
+            if other.online == 0:
+                continue
             if is_rt(p) and highest_prio(other) > best_prio:
                 best = i
                 best_prio = highest_prio(other)
@@ -152,6 +156,18 @@ def select_task_rq(p: task_struct) -> int:
     if is_rt(p) and best_prio <= p.prio and cpu_allowed(p, prev):
         return prev
     return best
+
+
+@hwfunc
+def select_fallback_rq(p: task_struct) -> int:
+    """The task's CPU is offline: an online one that it may use, else the first online one, affinity or not."""
+    for i in range(hw.nr_cpus):
+        if cpu_allowed(p, i) and table(cpu_hw, i).online:
+            return i
+    for i in range(hw.nr_cpus):
+        if table(cpu_hw, i).online:
+            return i
+    return p.cpu
 
 
 @hwfunc

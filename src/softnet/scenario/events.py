@@ -32,7 +32,8 @@ NIC_EVENT_KEYS: Final = (
 
 
 class Change(NamedTuple):
-    """One event as an engine applies it: ``table`` is sysctl, nic or loopback; ``nic`` an index, -1 for others."""
+    """One event as an engine applies it: ``table`` is sysctl, nic, loopback or cpu (then ``key`` is the CPU's number);
+    ``nic`` an index, -1 for others."""
 
     at_ns: int
     table: str
@@ -57,6 +58,9 @@ def _split(target: str) -> tuple[str, str, str]:
     if table == "nic":
         name, _, key = rest.partition(".")
         return table, name, key
+    if table == "cpu":
+        number, _, key = rest.partition(".")
+        return (table, "", number) if key == "online" else (target, "", "")
     return table, "", rest
 
 
@@ -84,6 +88,7 @@ def _check_target(scenario: Scenario, path: Path, target: str) -> Iterator[Probl
         "sysctl": list(Sysctl.model_fields),
         "nic": list(NIC_EVENT_KEYS),
         "loopback": ["rps_cpus", "rps_flow_cnt"],
+        "cpu": [str(cpu) for cpu in range(1, scenario.machine.cpus)],
     }
     if table == "nic" and nic_name not in nics:
         yield Problem(
@@ -95,7 +100,7 @@ def _check_target(scenario: Scenario, path: Path, target: str) -> Iterator[Probl
         )
     elif table not in known:
         yield Problem(
-            (*path, "set"), "not a setting", show(target), "sysctl.NAME, nic.NAME.KEY or loopback.KEY"
+            (*path, "set"), "not a setting", show(target), "sysctl.NAME, nic.NAME.KEY, loopback.KEY or cpu.N.online"
         )
     elif key not in known[table]:
         yield Problem(
@@ -113,6 +118,10 @@ def _check_value(scenario: Scenario, path: Path, target: str, value: Any) -> Ite
     from softnet.scenario.models import Loopback, Nic
 
     table, nic_name, key = _split(target)
+    if table == "cpu":
+        if value not in (0, 1):
+            yield Problem((*path, "value"), "not a state of a CPU", show(value), "0 (offline) or 1 (online)")
+        return
     models: dict[str, type[Settings]] = {"sysctl": Sysctl, "nic": Nic, "loopback": Loopback}
     at: Path = (*path, "value")
     try:

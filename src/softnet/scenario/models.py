@@ -281,8 +281,8 @@ class Event(Settings):
     set: Annotated[
         str,
         required(
-            "What: sysctl.NAME, nic.NAME.KEY or loopback.rps_cpus.",
-            allowed="sysctl.NAME, nic.NAME.KEY or loopback.rps_cpus",
+            "What: sysctl.NAME, nic.NAME.KEY, loopback.rps_cpus, or cpu.N.online (N from 1; value 0 or 1).",
+            allowed="sysctl.NAME, nic.NAME.KEY, loopback.rps_cpus or cpu.N.online",
         ),
     ]
     value: Annotated[EventValue, required("The new value, as in the table that the key belongs to.")]

@@ -120,6 +120,8 @@ def STRUCT_COUNTS(scenario: Scenario) -> dict[str, int]:
         "sender": max(len(scenario.sender), 1),
         "cyclic": max(cyclics, 1),
         "hog": max(len(scenario.task) - cyclics, 1),
+        "cpuhp_event": max(len(hotplug_events(scenario)), 1),
+        "cpu_stopper": cpus,
     }
     return counts
 
@@ -127,7 +129,10 @@ def STRUCT_COUNTS(scenario: Scenario) -> dict[str, int]:
 def nr_tasks_max(scenario: Scenario) -> int:
     """The most tasks that boot() can ask for: the image keeps room for them."""
     workers = sum(len(a.task_cpus) for a in scenario.application)
-    return 2 * scenario.machine.cpus + 2 * _nr_queues(scenario) + workers + len(scenario.sender) + len(scenario.task)
+    changed = hotplug_events(scenario)
+    hotplug = len({cpu for _, cpu, _ in changed}) + 1 if changed else 0
+    threads = 2 * scenario.machine.cpus + 2 * _nr_queues(scenario) + hotplug
+    return threads + workers + len(scenario.sender) + len(scenario.task)
 
 
 def histograms(scenario: Scenario) -> list[str]:
@@ -159,7 +164,21 @@ class _Booter:
         self.kernel_threads()
         self.applications()
         self.background()
+        self.hotplug()
         return self.tasks
+
+    def hotplug(self) -> None:
+        """The task that writes to the online files, and the stoppers of the CPUs that it takes down."""
+        events = hotplug_events(self.scenario)
+        if not events:
+            return
+        for i, (at_ns, cpu, online) in enumerate(events):
+            row = self.row("cpuhp_event", i)
+            row.at_ns, row.cpu, row.online = at_ns, cpu, online
+        for cpu in sorted({cpu for _, cpu, _ in events}):
+            store = _setter(self.row("cpu_stopper", cpu), "thread")
+            self.tasks.append(TaskSpec(f"migration/{cpu}", (cpu,), "fifo", 99, 0, "cpu_stopper_thread", cpu, "hotplug", store))
+        self.tasks.append(TaskSpec("cpuhp", (0,), "other", 0, 0, "cpuhp_thread", 0, "hotplug"))
 
     def start_kernel(self) -> None:
         """net_dev_init(), softirq_init(), smpboot registration, sysctls."""
@@ -200,7 +219,7 @@ class _Booter:
     def _vector(self, nic: Nic, dev: Any, queue: int, index: int) -> None:
         ns, kernel = self.ns, self.scenario.kernel
         v = self.row("nic_vector", queue)
-        v.queue, v.rx_index = queue, index
+        v.queue, v.rx_index, v.rxhash = queue, index, int(nic.rss)
         v.napi.napi_id = queue + 1
         ns["netif_napi_add_weight"](dev, v.napi, ns["softnet_poll"], nic.weight)
         v.action.handler, v.action.dev_id, v.action.irq = ns["softnet_msix_clean_rings"], v, 32 + queue
@@ -250,7 +269,7 @@ class _Booter:
             td = self.row("smpboot_thread_data", cpu)
             td.cpu, td.ht = cpu, ht
             self._thread("ksoftirqd", str(cpu), (cpu,), "smpboot_thread_fn", cpu,
-                         _setter(self.row("irq_cpustat_t", cpu), "ksoftirqd"), pinned=True)  # fmt: skip
+                         _setters((self.row("irq_cpustat_t", cpu), "ksoftirqd"), (td, "task")), pinned=True)  # fmt: skip
         if "use_backlog_threads" not in ns or not ns["use_backlog_threads"]():
             return
         ht = self.row("smp_hotplug_thread", 1)
@@ -270,6 +289,7 @@ class _Booter:
 
         def store(task: Any) -> None:
             self.row("backlog_napi", cpu).task = task
+            td.task = task
             backlog = self.row("softnet_data", cpu).backlog
             backlog.thread = task
             backlog.state |= self.ns["NAPIF_STATE_THREADED"]
@@ -347,6 +367,21 @@ class _Booter:
 
 def _setter(owner: Any, name: str) -> Callable[[Any], None]:
     return lambda task: setattr(owner, name, task)
+
+
+def _setters(*places: tuple[Any, str]) -> Callable[[Any], None]:
+    def store(task: Any) -> None:
+        for owner, name in places:
+            setattr(owner, name, task)
+
+    return store
+
+
+def hotplug_events(scenario: Scenario) -> list[tuple[int, int, int]]:
+    """The scenario's changes of CPUs, in the order of their time: (at_ns, cpu, online)."""
+    from softnet.scenario import changes
+
+    return [(c.at_ns, int(c.key), int(c.value != 0)) for c in changes(scenario) if c.table == "cpu"]
 
 
 def set_sysctl(ns: Namespace, name: str, value: int, values: Mapping[str, int]) -> None:

@@ -29,6 +29,8 @@ def frozen(image: Image) -> Iterator[None]:
 
 def apply_change(image: Image, scenario: Scenario, change: Change) -> None:
     """Apply one change. Raises SoftnetError for what cannot be changed in the model while it runs."""
+    if change.table == "cpu":
+        return  # the hotplug task of the image does it, in the model's own time: kernel/kernel/cpu.py
     with frozen(image):
         if change.table == "sysctl" and isinstance(change.value, int):
             boot.set_sysctl(image.linked.kernel, change.key, change.value, scenario.kernel.sysctl_values())

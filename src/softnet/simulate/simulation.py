@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from softnet.errors import SoftnetError
 from softnet.kernel import releases
@@ -18,6 +18,7 @@ from softnet.simulate import boot, native
 from softnet.simulate import image as images
 from softnet.simulate.changes import apply_change
 from softnet.simulate.image import Image, MachineSpec, TaskInfo
+from softnet.simulate.invariants import Invariants
 from softnet.simulate.measure import Baseline, Sampler, collect_result
 from softnet.simulate.reference import ArrivalRows, ReferenceEngine
 from softnet.simulate.result import Result, Trace
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with (virtual time in ns, duration in ns)."""
+
+Checks = bool | Literal["strict"]
 
 TRACE_RECORDS_MAX = 5_000_000
 """Bound of a recording in memory; what comes after is counted, not kept."""
@@ -47,7 +50,7 @@ POLICIES = {"other": state.SCHED_NORMAL, "fifo": state.SCHED_FIFO, "rr": state.S
 TIME_CLASS_OF_KIND = {
     "ksoftirqd": state.TIME_KSOFTIRQD, "backlog_napi": state.TIME_BACKLOG_NAPI, "irq": state.TIME_IRQ_THREAD,
     "napi": state.TIME_NAPI_THREAD, "app": state.TIME_SYSTEM, "sender": state.TIME_SYSTEM, "cyclictest": state.TIME_TASK,
-    "hog": state.TIME_TASK,
+    "hog": state.TIME_TASK, "hotplug": state.TIME_TASK,
 }  # fmt: skip
 
 
@@ -84,6 +87,9 @@ class Recorder:
     warned: dict[int, int] = field(default_factory=dict)
     """Place of a WARN_ON_ONCE (lang.program.warn_site) -> how often it fired; counted whether or not the run is traced."""
     keep_warnings: bool = False
+    mask: int = -1
+    """Events to keep; the machine may trace more of them, for the observer."""
+    observer: Callable[[int, int, int, int], None] | None = None
 
     def attach(self, image: Image) -> None:
         """Learn where the image keeps what a record needs."""
@@ -97,6 +103,10 @@ class Recorder:
         if event == WARN_EVENT:
             self.warned[b] = self.warned.get(b, 0) + 1
             if not self.keep_warnings:
+                return
+        if self.observer is not None:
+            self.observer(event, a, b, c)
+            if not self.mask >> event & 1:
                 return
         memory = self.memory
         cpu = memory[self.cpu]
@@ -192,23 +202,35 @@ def load_program(scenario: Scenario, patches: Sequence[str] = ()) -> Program:
 
 
 class Simulation:
-    """Build with a scenario, then ``finish()``; ``advance()`` for those who want to look in between."""
+    """Build with a scenario, then ``finish()``; ``advance()`` for those who want to look in between.
+
+    ``checks``: True holds the run to the lock rules and to the invariants of softnet.simulate.invariants, which speak up in
+    the result's warnings; "strict" raises InvariantError instead. The invariants are checked by the reference engine, which is
+    therefore the one that "auto" chooses; a run with ``engine="native"`` is held to the lock rules only.
+    """
 
     def __init__(self, scenario: Scenario, *, patches: Sequence[str] = (), seed: int | None = None, engine: str = "auto",
-                 trace: str | None = None, checks: bool = False, costs: CostTable | None = None) -> None:
+                 trace: str | None = None, checks: Checks = False, costs: CostTable | None = None,
+                 run_ahead: bool = True) -> None:
         self.scenario = with_seed(scenario, seed)
         self.seed = self.scenario.measure.seed
         self.patches = tuple(patches)
         self.program = load_program(scenario, patches)
         self.costs = costs or load_cost_table(_cost_path(scenario))
         self.recorder = Recorder()
-        self.engine_name, self.engine_note = native.choose_engine(engine)
-        self.image = self._build(checks)
+        self.engine_name, self.engine_note = native.choose_engine(_engine_for(engine, checks))
+        self.image = self._build(bool(checks))
+        self.invariants: Invariants | None = None
+        if checks and self.engine_name == "reference":
+            self.invariants = Invariants(self.image, strict=checks == "strict")
         self.recorder.attach(self.image)
         self.trace_mask = _trace_mask(trace if trace is not None else scenario.measure.trace)
         self.recorder.keep_warnings = bool(self.trace_mask >> WARN_EVENT & 1)
         self.image.memory[self.image.engine_word("trace_mask")] = self.trace_mask | 1 << WARN_EVENT
-        self.engine: Engine = self._engine(checks)
+        if self.invariants is not None:
+            self.image.memory[self.image.engine_word("trace_mask")] = (1 << len(EVENTS)) - 1
+            self.recorder.mask, self.recorder.observer = self.trace_mask, self.invariants.event
+        self.engine: Engine = self._engine(bool(checks), run_ahead)
         self.sampler = Sampler(self.image)
         self.baseline = Baseline(self.image)
         self.now_ns = 0
@@ -235,20 +257,31 @@ class Simulation:
         images.start(image)
         return image
 
-    def _engine(self, checks: bool) -> Engine:
+    def _engine(self, checks: bool, run_ahead: bool) -> Engine:
         if self.engine_name == "native":
-            options = native.Options(checks=checks)
-            return native.NativeEngine(self.image, self._arrival_rows(), self.recorder.take, options)
-        return ReferenceEngine(self.image, self._arrival_rows())
+            options = native.Options(checks=checks, run_ahead=run_ahead)
+            return native.NativeEngine(self.image, self._arrival_blocks(), self.recorder.take, options)
+        observer = self.invariants.observe if self.invariants is not None else None
+        return ReferenceEngine(self.image, self._arrival_rows(), observer, run_ahead=run_ahead)
 
-    def _arrival_rows(self) -> Iterator[ArrivalRows]:
-        number = 0
+    def _arrival_blocks(self) -> Iterator[NDArray[np.int64]]:
+        """Chunks of arrivals in the column order of softnet.machine.nic, numbered from 1."""
+        import numpy as np
+
+        number = 1
         for chunk in arrivals(self.scenario, self.seed):
             columns = [chunk.time_ns, chunk.nic_queue, chunk.hash, chunk.len_bytes, chunk.sock, chunk.proto, chunk.flow,
                        chunk.flags, chunk.seq_ok, chunk.payload_bytes]
-            rows = list(zip(*(c.tolist() for c in columns), range(number + 1, number + 1 + len(chunk.time_ns)), strict=True))
-            number += len(rows)
-            yield rows
+            block = np.empty((len(chunk.time_ns), len(columns) + 1), dtype=np.int64)
+            for i, column in enumerate(columns):
+                block[:, i] = column
+            block[:, -1] = np.arange(number, number + len(block))
+            number += len(block)
+            yield block
+
+    def _arrival_rows(self) -> Iterator[ArrivalRows]:
+        for block in self._arrival_blocks():
+            yield [tuple(row) for row in block.tolist()]
 
     def advance(self, until_ns: int) -> None:
         """Run to that virtual time, applying the scenario's changes of settings on the way."""
@@ -274,6 +307,8 @@ class Simulation:
                     self.advance(at)
                 if what == "change" and change is not None:
                     apply_change(self.image, self.scenario, change)
+                    if self.invariants is not None:
+                        self.invariants.settings_changed()
                     self.recorder_note(change)
                 elif what == "warmup":
                     self.baseline.take()
@@ -293,13 +328,26 @@ class Simulation:
             self.recorder.records.append(Record(change.at_ns, 0, 0, event, 0, value, 0))
 
     def result(self) -> Result:
-        """The figures as they stand."""
-        return collect_result(self)
+        """The figures as they stand, with what the invariants' checks have to say."""
+        result = collect_result(self)
+        if self.invariants is None:
+            return result
+        return replace(result, warnings=result.warnings + self.invariants.finish(result.duration_ns))
 
     def trace(self) -> Trace:
         """The events recorded so far."""
         tasks = tuple((t.pid, t.comm) for t in self.image.tasks)
         return Trace(tuple(self.recorder.records), tasks, self.image.nr_cpus, self.recorder.dropped)
+
+
+def _engine_for(engine: str, checks: Checks) -> str:
+    """The engine to ask for: only the reference engine checks the invariants."""
+    if not checks:
+        return engine
+    if engine == "native" and checks == "strict":
+        raise SoftnetError("the native engine does not check the invariants", found="engine native with strict checks",
+                           expected="engine reference", hint="leave the engine out: checks choose the reference engine")
+    return "reference" if engine == "auto" else engine
 
 
 def _cost_path(scenario: Scenario) -> str:

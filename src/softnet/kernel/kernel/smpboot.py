@@ -43,6 +43,7 @@ class smpboot_thread_data(Struct):  # noqa: N801
     cpu: int = private()
     status: int = private()
     ht: smp_hotplug_thread = private()
+    task: task_struct = private()
 
 
 @kfunc

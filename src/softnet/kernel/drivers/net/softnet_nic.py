@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from softnet.kernel.net.core.gro import napi_gro_receive
     from softnet.kernel.net.core.skbuff import napi_build_skb
     from softnet.lang.intrinsics import container_of, work
-    from softnet.machine.chance import mix32
     from softnet.machine.nic import (
         nic_irq_disable,
         nic_irq_enable,
@@ -48,6 +47,8 @@ class nic_vector(Struct):  # noqa: N801
     rx_index: int = private()
     """The device's own number of the queue, from 0."""
     alloc_failed: int = private()
+    rxhash: int = private(init=1)
+    """NETIF_F_RXHASH: the card supplies skb->hash; else skb_get_hash() must compute it when somebody asks."""
     received: int = private()
     """Frames that became skbs."""
 
@@ -73,9 +74,9 @@ def softnet_receive_skb(v: nic_vector, slot: int) -> None:
         return
     skb.dev = v.napi.dev
     skb.queue_mapping = v.rx_index + 1
-    skb.hash = rx_hash(slot)
+    skb.hash = rx_hash(slot) if v.rxhash != 0 else 0
     skb.flow = rx_flow(slot)
-    skb.flow_hash = flow_dissector_hash(slot)
+    skb.flow_hash = rx_hash(slot)
     skb.protocol = rx_proto(slot)
     skb.sock_index = rx_sock(slot)
     skb.flags = rx_flags(slot)
@@ -85,15 +86,6 @@ def softnet_receive_skb(v: nic_vector, slot: int) -> None:
     skb.nr_packets = 1
     v.received += 1
     napi_gro_receive(v.napi, skb)
-
-
-@kfunc
-def flow_dissector_hash(slot: int) -> int:
-    """net/core/flow_dissector.c __skb_get_hash(): here a mix of the flow's number, for cards without rss.
-
-    The kernel hashes addresses and ports by siphash with a random key: any well-mixed function of the flow is as true.
-    """
-    return mix32(rx_flow(slot) + 1) | 1
 
 
 @kfunc

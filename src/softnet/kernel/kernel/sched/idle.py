@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, private
 
 if TYPE_CHECKING:
+    from softnet.kernel.kernel.cpu import arch_cpu_idle_dead
     from softnet.kernel.kernel.sched.core import schedule_idle
     from softnet.kernel.kernel.smp import flush_smp_call_function_queue
-    from softnet.lang.intrinsics import smp_mb__after_atomic, suspend, table
-    from softnet.machine.interrupts import clear_polling, idle_enter, set_polling
+    from softnet.lang.intrinsics import smp_mb__after_atomic, smp_processor_id, suspend, table
+    from softnet.machine.interrupts import clear_polling, cpu_is_offline, idle_enter, set_polling
     from softnet.machine.sched import need_resched
 
 class cpuidle_device(Struct):  # noqa: N801
@@ -40,6 +41,8 @@ def do_idle() -> None:
     """
     set_polling()
     while not need_resched():
+        if cpu_is_offline(smp_processor_id()):
+            arch_cpu_idle_dead()
         cpuidle_idle_call()
     clear_polling()
     smp_mb__after_atomic()

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""CPUs that go offline and come back: what the hardware and the scheduler do; the kernel's steps are kernel/kernel/cpu.py's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import hwfunc
+from softnet.lang.intrinsics import table, table_len
+
+if TYPE_CHECKING:
+    from softnet.machine.events import actor_set, cpu_update
+    from softnet.machine.globals import hw
+    from softnet.machine.interrupts import account, irq_post
+    from softnet.machine.runqueue import dequeue_task, enqueue_task
+    from softnet.machine.sched import resched_curr
+    from softnet.machine.state import NEVER, TIME_IDLE, VECTOR_DEVICE, cpu_hw, irq_line, nic_queue, task_struct
+    from softnet.machine.timers import timer_program
+
+
+@hwfunc
+def fallback_cpu() -> int:
+    """The first online CPU: where select_fallback_rq() ends when no allowed CPU is online."""
+    for i in range(hw.nr_cpus):
+        if table(cpu_hw, i).online:
+            return i
+    return 0
+
+
+@hwfunc
+def rq_has_pinned(cpu: int) -> bool:
+    """Whether a task waits there that may not be moved yet: it is in a migrate_disable() section."""
+    c = table(cpu_hw, cpu)
+    p = c.rt_head
+    while p is not None:
+        if p.migrate_disabled:
+            return True
+        p = p.rq_next
+    p = c.fair_head
+    while p is not None:
+        if p.migrate_disabled:
+            return True
+        p = p.rq_next
+    return False
+
+
+@hwfunc
+def cpu_disable() -> None:
+    """__cpu_disable(): this CPU leaves cpu_online_mask; its device interrupts go elsewhere (fixup_irqs())."""
+    c = table(cpu_hw, hw.cpu)
+    c.online = 0
+    target = fallback_cpu()
+    for i in range(table_len(nic_queue)):
+        q = table(nic_queue, i)
+        if q.irq_cpu == c.id:
+            q.irq_cpu = target
+    keep: irq_line = None
+    line = c.irq_head
+    c.irq_head = None
+    while line is not None:
+        after = line.next
+        line.next = None
+        if line.vector == VECTOR_DEVICE:
+            line.pending = 0
+            irq_post(line, target, hw.now)
+        elif keep is None:
+            keep = line
+            c.irq_head = line
+        else:
+            keep.next = line
+            keep = line
+        line = after
+
+
+@hwfunc
+def migrate_dying_cpu() -> None:
+    """Queued tasks and timers of this CPU move to another (migrate_tasks(), hrtimers_cpu_dying()), allowed there or not."""
+    c = table(cpu_hw, hw.cpu)
+    target = table(cpu_hw, fallback_cpu())
+    while c.rt_head is not None:
+        move_task(c, target, c.rt_head)
+    while c.fair_head is not None:
+        move_task(c, target, c.fair_head)
+    while c.timer_head is not None:
+        timer = c.timer_head
+        c.timer_head = timer.next
+        timer.cpu = target.id
+        after = target.timer_head
+        if after is None or timer.expires < after.expires:
+            timer.next = after
+            target.timer_head = timer
+        else:
+            while after.next is not None and after.next.expires <= timer.expires:
+                after = after.next
+            timer.next = after.next
+            after.next = timer
+    timer_program(target)
+
+
+@hwfunc
+def move_task(c: cpu_hw, target: cpu_hw, p: task_struct) -> None:
+    """A queued task goes to another CPU's queue."""
+    dequeue_task(c, p)
+    p.vruntime = p.vruntime - c.min_vruntime + target.min_vruntime
+    enqueue_task(target, p, 0)
+    resched_curr(target, 2)
+
+
+@hwfunc
+def cpu_play_dead() -> None:
+    """arch_cpu_idle_dead(): this CPU stops; the caller suspends until the CPU is brought up."""
+    c = table(cpu_hw, hw.cpu)
+    account(c, hw.now, TIME_IDLE)
+    c.polling = 0
+    c.tick_at = NEVER
+    actor_set(hw.nr_cpus + c.id, NEVER)
+    c.cur.irqs_off = 1
+    hw.now = NEVER
+
+
+@hwfunc
+def cpu_is_dead(cpu: int) -> bool:
+    """Whether the CPU has stopped: its idle task reported itself dead."""
+    c = table(cpu_hw, cpu)
+    return bool(c.online == 0 and c.t >= NEVER and c.task == c.idle)
+
+
+@hwfunc
+def cpu_bring_up(cpu: int) -> None:
+    """The CPU starts again in its idle task, online, interrupts on."""
+    c = table(cpu_hw, cpu)
+    c.online = 1
+    c.cur.irqs_off = 0
+    c.irq_from = hw.now
+    c.need_resched = 0
+    c.need_resched_lazy = 0
+    c.t = hw.now + hw.cost_idle_exit
+    cpu_update(c)
