@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A small machine to explore: a release, user's patches and the harness, booted, with its state cut into components."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from softnet.errors import SoftnetError
+from softnet.kernel import releases
+from softnet.lang import ir
+from softnet.lang.program import Program
+from softnet.machine import state
+from softnet.machine.costtable import load_cost_table
+from softnet.scenario import apply_kernel, scenario_from_dict
+from softnet.simulate import boot
+from softnet.simulate import image as images
+from softnet.simulate.image import Image, TaskInfo
+from softnet.simulate.simulation import POLICIES, TIME_CLASS_OF_KIND, constants, machine_spec
+from softnet.trace import EVENT_ID
+from softnet.verify import frames as back_end
+from softnet.verify.words import VX_COMP_WORDS
+
+if TYPE_CHECKING:
+    from softnet.scenario.models import Scenario
+
+HARNESS = ("softnet.verify.words", "softnet.verify.harness", "softnet.verify.explorer")
+DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2}
+STACK_WORDS = 256
+
+STATISTICS = frozenset(
+    ("context.wait_since", "context.time_class", "context.wait_next", "context.waiting_for", "cpu_hw.time_class",
+     "cpu_hw.time_since", "cpu_hw.time_spent", "cpu_hw.spin_ns", "cpu_hw.rnd_count", "cpu_hw.line_transfers",
+     "cpu_hw.context_switches", "cpu_hw.irq_from", "cpu_hw.tick_at", "cpu_hw.min_vruntime", "task_struct.exec_start",
+     "task_struct.slice_used", "task_struct.woken_at", "task_struct.nr_switches", "task_struct.nr_wakeups",
+     "task_struct.vruntime", "task_struct.time_class", "spinlock_t.contended", "softnet_data.processed",
+     "softnet_data.time_squeeze", "softnet_data.received_rps", "softnet_data.dropped", "softnet_data.input_queue_head",
+     "softnet_data.input_queue_tail", "net_device.nr_rx_dropped", "skb_drop_stats.reason", "skb_drop_stats.skbs",
+     "irq_line.at")
+)  # fmt: skip
+"""Fields that count or keep time: no function's path depends on them while the clock stands still and RFS is off."""
+
+NOT_STATE = frozenset(("engine_state", "explorer"))
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A task of the harness: ``kind`` free, netif_rx or rps; on ``cpu``, on ``count`` skbs of ``alloc_cpu``; rps: to ``target``."""
+
+    kind: str
+    cpu: int
+    count: int = 1
+    alloc_cpu: int = 0
+    target: int = 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is explored."""
+
+    name: str
+    kernel: str = "6.12"
+    cpus: int = 2
+    rps: bool = False
+    defer_max: int = 2
+    budget: int = 300
+    dev_weight: int = 64
+    drivers: tuple[Driver, ...] = ()
+    patches: tuple[str, ...] = ()
+    preempt: str = ""
+    resched: bool = True
+    """Whether the scheduler may preempt a fair task in favour of another at any time."""
+    ticks: int = 0
+    """How often time may jump past every limit."""
+    defer_max_later: int = -1
+    """skb_defer_max may be set to this at any time, once."""
+    reduce: bool = True
+
+
+@dataclass
+class Components:
+    """The words of a state: per component its name, its addresses and 1 + the context whose frames they are."""
+
+    names: list[str] = field(default_factory=list)
+    addresses: list[list[int]] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Model:
+    """A booted configuration."""
+
+    config: Config
+    scenario: Scenario
+    program: Program
+    module: ir.Module
+    image: Image
+    frames: back_end.Frames
+    roots: list[str]
+    changing: frozenset[str]
+    nr_contexts: int
+    words_of: dict[int, str] = field(default_factory=dict)
+    """Address -> "structure[index].field" of every word that may change."""
+
+
+def scenario_of(config: Config) -> Scenario:
+    """The scenario that boots the configuration: CPUs and kernel, no cards, no traffic."""
+    tables: dict[str, Any] = {
+        "machine": {"cpus": config.cpus},
+        "kernel": {
+            "config": {"RPS": config.rps, "NET_FLOW_LIMIT": False},
+            "sysctl": {"skb_defer_max": config.defer_max, "netdev_budget": config.budget, "dev_weight": config.dev_weight},
+        },
+        "measure": {"duration_ms": 1},
+    }
+    raw = apply_kernel(tables, config.kernel)
+    flavour = raw["kernel"].get("flavour", "plain")
+    if flavour != "rt":
+        raw["kernel"]["preempt"] = config.preempt or "full"
+    return scenario_from_dict(raw, [], directory=Path())
+
+
+def build_program(config: Config, scenario: Scenario) -> Program:
+    """The release's modules, the user's patches, the harness. Raises SubsetError, PatchError."""
+    modules = images.load_modules(releases.modules_for(scenario.kernel.release, scenario.kernel.flavour))
+    modules += [releases.load_patch(path) for path in config.patches]
+    modules += images.load_modules(HARNESS)
+    values = constants(scenario) | {
+        "VX_RESCHED": int(config.resched), "VX_TICKS": int(config.ticks > 0), "VX_SYSCTL": int(config.defer_max_later >= 0),
+    }  # fmt: skip
+    return images.make_program(modules, values)
+
+
+def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Model:
+    """Boot a configuration. ``memory`` makes the words of the image."""
+    from softnet.lang.lower import lower_program
+    from softnet.lang.subset import typed_program
+
+    scenario = scenario_of(config)
+    program = build_program(config, scenario)
+    image = boot_image(config, scenario, program, memory)
+    module = lower_program(typed_program(program), image.cost_index, EVENT_ID, checks=True)
+    roots = find_roots(program, image, module)
+    frames = back_end.emit_frames(module, program, roots, STATISTICS, reduce=config.reduce, log=log)
+    used = back_end.reachable(module, roots, program)
+    model = Model(config, scenario, program, module, image, frames, roots, back_end.stored_fields(module, used),
+                  2 * config.cpus + len(image.tasks))  # fmt: skip
+    return model
+
+
+def boot_image(config: Config, scenario: Scenario, program: Program, memory: Any) -> Image:
+    """Memory as boot leaves it, with the drivers' tasks and their skbs."""
+    cpus, drivers = config.cpus, config.drivers
+    nr_skbs = max(sum(d.count for d in drivers), 1)
+    counts = boot.STRUCT_COUNTS(scenario) | {
+        "sk_buff": nr_skbs, "verify_env": 1, "explorer": 1, "vx_driver": max(len(drivers), 1),
+    }  # fmt: skip
+    nr_tasks = cpus + boot.nr_tasks_max(scenario) + len(drivers)
+    image = images.build(program, machine_spec(scenario, 1), counts, nr_tasks, [], load_cost_table("default"),
+                         lambda *args: None, words=memory)  # fmt: skip
+    free_of_charge(image)
+    kernel = image.linked.kernel
+    specs = boot.boot(kernel, scenario)
+    for cpu in range(cpus):
+        idle = (state.SCHED_IDLE_TASK, 120, "cpu_startup_entry", cpu, state.TIME_IDLE)
+        images.add_task(image, TaskInfo(cpu + 1, f"swapper/{cpu}", (cpu,), *idle))
+    for pid, spec in enumerate(specs, start=cpus + 1):
+        policy, prio = POLICIES[spec.policy], 99 - spec.priority if spec.policy != "other" else 120 + spec.nice
+        info = TaskInfo(pid, spec.comm, spec.cpus, policy, prio, spec.thread_fn, spec.data, TIME_CLASS_OF_KIND[spec.kind])
+        task = images.add_task(image, info, spec.nice)
+        if spec.store is not None:
+            spec.store(task)
+    add_drivers(image, config)
+    images.start(image)
+    return image
+
+
+def free_of_charge(image: Image) -> None:
+    """Nothing takes time: the order of events is the search's."""
+    memory = image.memory
+    for i in range(2 * len(image.cost_index)):
+        memory[image.regions.costs + i] = 0
+    for name in image.layout.structs["engine_state"].fields:
+        if name.startswith("cost_") and name != "cost_base":
+            memory[image.engine_word(name)] = 0
+
+
+def add_drivers(image: Image, config: Config) -> None:
+    """The drivers' tasks, each pinned to its CPU, and their skbs in use, allocated where the configuration says."""
+    first = 0
+    env = image.ref("verify_env", 0)
+    env.ticks_left, env.defer_max = config.ticks, config.defer_max_later
+    env.nr_producers = sum(1 for d in config.drivers if d.kind == "free")
+    for number, driver in enumerate(config.drivers):
+        pid = len(image.tasks) + 1
+        comm = f"{driver.kind}/{driver.cpu}"
+        info = TaskInfo(pid, comm, (driver.cpu,), state.SCHED_NORMAL, 120, "vx_driver_task", number, state.TIME_SYSTEM)
+        row = image.ref("vx_driver", number)
+        row.task = images.add_task(image, info)
+        row.kind, row.first, row.count, row.target = DRIVER_KINDS[driver.kind], first, driver.count, driver.target
+        for i in range(first, first + driver.count):
+            skb = image.ref("sk_buff", i)
+            skb.id, skb.state, skb.users, skb.dataref = i + 1, 1, 1, 1
+            skb.alloc_cpu = skb.slab_cpu = driver.alloc_cpu
+            skb.len, skb.nr_packets = 1, 1
+            skb.dev = image.ref("net_device", 0)
+        first += driver.count
+
+
+EXPLORER_FUNCTIONS = ("vx_explore", "vx_start", "vx_settle", "vx_replay", "irqs_disabled", "lock_is_held")
+
+
+def find_roots(program: Program, image: Image, module: ir.Module) -> list[str]:
+    """Where execution may begin: the two kinds of context, the search, and every function that a booted pointer names."""
+    names = {number: name for name, number in module.function_ids.items()}
+    roots = {"irq_context", "task_context", *EXPLORER_FUNCTIONS}
+    for address, what in leaf_words(image):
+        struct, _, name = what[0].partition(".")
+        if program.structs[struct].fields[name].type == "fnptr" and image.memory[address]:
+            roots.add(names[image.memory[address]])
+    return sorted(roots)
+
+
+def leaf_words(image: Image) -> list[tuple[int, tuple[str, str, int]]]:
+    """Every word of every table: address, ("structure.field" that it is, table, index in the table)."""
+    layout = image.layout
+    out: list[tuple[int, tuple[str, str, int]]] = []
+
+    def visit(struct: str, base: int, table: str, index: int) -> None:
+        for f in layout.structs[struct].fields.values():
+            for i in range(f.count):
+                if f.embedded:
+                    visit(f.type, base + f.offset + i * layout.structs[f.type].size, table, index)
+                else:
+                    out.append((base + f.offset + i, (f"{struct}.{f.name}", table, index)))
+
+    for name, table in sorted(layout.tables.items()):
+        for index in range(table.count):
+            visit(name, table.base + index * table.stride, name, index)
+    return out
+
+
+def components(model: Model, stacks: int, sp: int) -> Components:
+    """Cut the words that may change into components: one per instance of the big structures, the rest by table."""
+    image = model.image
+    groups: dict[str, list[int]] = {}
+    for address, (what, table, index) in leaf_words(image):
+        if table in NOT_STATE or what in STATISTICS or what not in model.changing:
+            continue
+        groups.setdefault(f"{table}[{index}]", []).append(address)
+        model.words_of[address] = f"{table}[{index}]: {what}"
+    out = Components()
+    for name, addresses in groups.items():
+        out.names.append(name)
+        out.addresses.append(addresses)
+        out.owners.append(0)
+    for ctx in range(model.nr_contexts):
+        out.names.append(f"frames of context {ctx}")
+        out.addresses.append([sp + ctx, *range(stacks + ctx * STACK_WORDS, stacks + (ctx + 1) * STACK_WORDS)])
+        out.owners.append(ctx + 1)
+    return out
+
+
+def check_room(image: Image) -> None:
+    """Addresses are stored in halves of words nowhere, but numbers of values are."""
+    if image.regions.size >= 1 << 31:
+        raise SoftnetError("the configuration is too large", found=f"{image.regions.size} words", expected="fewer than 2**31")
+
+
+__all__ = ["VX_COMP_WORDS", "Components", "Config", "Driver", "Model", "build_model", "components"]
