@@ -54,7 +54,7 @@ def scenario(on: str, **tables: Any) -> Scenario:
     return scenario_from_dict(apply_kernel(dict(tables), on), [], directory=Path())
 
 
-def drain_scenario(kernel: str, *, packets: int = 300, defer_max: int = 64, cpus: int = 2, **more: Any) -> Scenario:
+def drain_scenario(kernel: str, *, packets: int = 170, defer_max: int = 64, cpus: int = 2, **more: Any) -> Scenario:
     """A burst for one application: CPU 0 allocates, CPU 1 reads long after the burst is over, one skb per flow.
 
     While the application drains, CPU 0 receives nothing: only a kick makes it look at its defer list.

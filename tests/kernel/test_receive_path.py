@@ -60,12 +60,12 @@ def test_the_budget_ends_a_run_of_net_rx_action(kernel):
     One queue alone never spends the budget: a NAPI that is not done goes to the repoll list, and the run ends there.
     """
     queues = {"nic": {"ring": 4096, "gro": False, "queues": 4, "irq_cpus": [0, 0, 0, 0]}, "traffic": {"flows": 64}}
-    tight = udp_load(kernel, 6_000_000, 2, kernel_table={"sysctl": {"netdev_budget": 128}}, **queues)
+    tight = udp_load(kernel, 6_000_000, 0.8, kernel_table={"sysctl": {"netdev_budget": 128}}, **queues)
     assert tight.result.counters["time_squeeze"] > 3
     assert max(softirq_rounds(tight)) == 2
-    loose = udp_load(kernel, 6_000_000, 2, kernel_table={"sysctl": {"netdev_budget": 3000}}, **queues)
+    loose = udp_load(kernel, 6_000_000, 0.8, kernel_table={"sysctl": {"netdev_budget": 3000}}, **queues)
     assert max(softirq_rounds(loose)) == 4
-    one = udp_load(kernel, 6_000_000, 2, kernel_table={"sysctl": {"netdev_budget": 128}}, nic={"ring": 4096, "gro": False})
+    one = udp_load(kernel, 6_000_000, 0.8, kernel_table={"sysctl": {"netdev_budget": 128}}, nic={"ring": 4096, "gro": False})
     assert max(softirq_rounds(one)) == 1
     assert one.result.counters["time_squeeze"] == 0
 
@@ -100,7 +100,7 @@ def test_deferred_hard_interrupts_poll_by_timer():
 def test_the_backlog_drops_what_exceeds_its_limit(kernel):
     """The queue holds netdev_max_backlog + 1 packets: the test is for more, not for as many."""
     limit = {"kernel_table": {"sysctl": {"netdev_max_backlog": 20}}}
-    run = udp_load(kernel, 6_000_000, 1, nic={"rps_cpus": [2], "gro": False, "ring": 2048}, **limit)
+    run = udp_load(kernel, 6_000_000, 0.5, nic={"rps_cpus": [2], "gro": False, "ring": 2048}, **limit)
     assert run.result.conservation.dropped.get("CPU_BACKLOG", 0) > 0
     assert max(r.c for r in named(run, "enqueue_to_backlog")) == 21
     assert run.result.conservation.balance == 0
@@ -110,7 +110,7 @@ def test_the_flow_limit_drops_the_flow_that_fills_the_queue():
     """From half of the limit on: one flow alone is kept there, many flows fill the queue."""
     table = {"sysctl": {"netdev_max_backlog": 300, "flow_limit_cpu_bitmap": [0]}}
     load = {"kernel_table": table, "nic": {"rps_cpus": [2], "gro": False, "ring": 2048}}
-    one, many = (udp_load("6.12", 6_000_000, 1, traffic={"flows": n}, **load) for n in (1, 2000))
+    one, many = (udp_load("6.12", 6_000_000, 0.6, traffic={"flows": n}, **load) for n in (1, 2000))
     assert one.result.conservation.dropped.get("CPU_BACKLOG", 0) > 0
     assert 150 <= max(r.c for r in named(one, "enqueue_to_backlog")) < 300
     assert max(r.c for r in named(many, "enqueue_to_backlog")) == 301

@@ -41,7 +41,7 @@ def freed_at_home(run: Run) -> bool:
             if record.cpu != home.pop(record.a):
                 return False
             freed += 1
-    return freed > 100
+    return freed > 60
 
 
 @pytest.mark.parametrize("kernel", [*IPI_KERNELS, *RT_BEFORE, *THREAD_KERNELS])
