@@ -8,6 +8,7 @@ input, 3 a kernel function stopped a run, 130 interrupted.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,10 +82,12 @@ def command(
 
         click.echo(render_comparison(done.comparison, width=width, color=sys.stdout.isatty()), nl=False)
     if out is not None:
-        write_comparison(out, done, quiet or as_json)
+        parts = ["softnet", "compare", str(scenario), *(f"--arm={arm}" for arm in arms), f"--seeds={seeds}"]
+        parts += [f"--set={setting}" for setting in settings]
+        write_comparison(out, done, quiet or as_json, shlex.join(parts))
 
 
-def write_comparison(out: Path, done: Compared, quiet: bool) -> None:
+def write_comparison(out: Path, done: Compared, quiet: bool, command: str = "") -> None:
     """comparison.json, report.html, and per arm the first seed's trace for Perfetto."""
     from softnet.report.html import write_html
     from softnet.report.perfetto import write_perfetto
@@ -93,7 +96,7 @@ def write_comparison(out: Path, done: Compared, quiet: bool) -> None:
 
     with whole_folder(out) as folder:
         (folder / "comparison.json").write_text(to_json(done.comparison.to_dict()), encoding="utf-8")
-        write_html(folder / "report.html", done.comparison, done.traces)
+        write_html(folder / "report.html", done.comparison, done.traces, command=command)
         for arm, trace in done.traces.items():
             name = "".join(c if c.isalnum() or c in "-._" else "_" for c in arm)
             write_perfetto(folder / f"perfetto-{name}.json.gz", trace)

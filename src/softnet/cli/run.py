@@ -6,6 +6,7 @@ Exit status: 0 done, 2 bad input, 3 a kernel function stopped the run, 130 inter
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,12 +90,15 @@ def command(
 
         click.echo(render_result(done.result, width=width, color=sys.stdout.isatty()), nl=False)
     if out is not None:
-        write_run(out, done, quiet or as_json)
+        parts = ["softnet", "run", str(scenario), *([f"--kernel={kernel}"] if kernel else [])]
+        parts += [f"--patch={patch}" for patch in patches] + ([] if seed is None else [f"--seed={seed}"])
+        parts += [f"--set={setting}" for setting in settings]
+        write_run(out, done, quiet or as_json, shlex.join(parts))
     if done.result.partial:
         sys.exit(EXIT_PARTIAL)
 
 
-def write_run(out: Path, done: Run, quiet: bool) -> None:
+def write_run(out: Path, done: Run, quiet: bool, command: str = "") -> None:
     """result.json, report.html, trace.json.gz (Perfetto) and trace.softnet.gz in one folder."""
     from softnet.report.html import write_html
     from softnet.report.perfetto import write_perfetto
@@ -104,7 +108,8 @@ def write_run(out: Path, done: Run, quiet: bool) -> None:
     label = str(done.result.kernel["label"])
     with whole_folder(out) as folder:
         (folder / "result.json").write_text(to_json(done.result.to_dict()), encoding="utf-8")
-        write_html(folder / "report.html", done.result, {label: done.trace} if done.trace.records else {})
+        traces = {label: done.trace} if done.trace.records else {}
+        write_html(folder / "report.html", done.result, traces, command=command)
         if done.trace.records:
             write_perfetto(folder / "perfetto.json.gz", done.trace)
             write_trace(folder / "trace.softnet.gz", done.trace)

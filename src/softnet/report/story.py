@@ -33,6 +33,9 @@ DROP_MEANING = {
 }
 
 
+WAKEUPS = (("ksoftirqd_wakeups", "ksoftirqd"), ("backlog_napi_wakeups", "backlog_napi"))
+"""Counter, thread."""
+
 _TIMES = re.compile(r" (\d+) times")
 
 
@@ -346,15 +349,26 @@ def _wakeup_sentences(result: Result) -> Iterator[str]:
     if c["ipis"]:
         calls, reschedules = number(c["ipis_call_function"]), number(c["ipis_reschedule"])
         yield f"{number(c['ipis'])} IPIs: {calls} function calls, {reschedules} reschedules."
-    woken = [f"{name} {number(c[key])} times" for key, name in
-             (("ksoftirqd_wakeups", "ksoftirqd"), ("backlog_napi_wakeups", "backlog_napi")) if c[key]]  # fmt: skip
+    woken = [_woken(result, *names) for names in WAKEUPS if c[names[0]]]
     if woken:
-        yield f"Woken: {', '.join(woken)}."
+        yield f"Woken: {'; '.join(woken)}."
     if c["time_squeeze"]:
         yield (
             f"net_rx_action left with work undone {number(c['time_squeeze'])} times (time_squeeze): its budget or its time"
             " was up."
         )
+
+
+def _woken(result: Result, counter: str, thread: str) -> str:
+    """How often a per-CPU thread was woken, and which of its kind most."""
+    text = f"{thread} {number(result.counters[counter])} times"
+    kind = [
+        (t["wakeups"], t["comm"]) for t in result.tasks if t["comm"].startswith(f"{thread}/") and t["wakeups"]
+    ]
+    if kind:
+        most = max(kind, key=lambda row: row[0])[1]
+        text += f", most often {most}" if len(kind) > 1 else f", always {most}"
+    return text
 
 
 def latency_sentence(name: str, h: Histogram) -> str:

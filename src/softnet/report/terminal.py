@@ -190,7 +190,7 @@ def spread_text(low: int, high: int, unit: str) -> str:
     if first == last:
         return ""
     value, _, own_unit = first.rpartition(" ")
-    return f"{value if value and last.endswith(f' {own_unit}') else first} – {last}"
+    return f"{value if value and last.endswith(f' {own_unit}') else first}–{last}"
 
 
 def _difference_row(comparison: Comparison, m: Metric, arm: str, width: int) -> list[Cell]:
