@@ -7,12 +7,13 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import linecache
 import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from softnet.errors import SoftnetError
 from softnet.lang import cache
@@ -31,7 +32,7 @@ class Options:
     """Interaction points are counted, for the benchmarks."""
     checks: bool = False
     """Accesses to guarded fields check their lock."""
-    optimise: int = 2
+    optimise: int = 1
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,11 @@ def cache_key(program: Program, costs: Mapping[str, int], events: Mapping[str, i
     """The hash of everything that decides the code."""
     llvm = _binding()
     digest = hashlib.sha256()
-    compiler = sorted(Path(__file__).parent.glob("*.py"))
-    for path in [*compiler, *_source_files(program)]:
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    digest.update(_COMPILER)
+    for path in _source_files(program):
+        # The lines that this process parsed: the file may have been edited since.
+        text = "".join(linecache.getlines(str(path)))
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(text.encode()).digest())
     rest = {
         "modules": program.modules,
         "constants": program.constants,
@@ -124,6 +127,17 @@ def cache_key(program: Program, costs: Mapping[str, int], events: Mapping[str, i
     }
     digest.update(json.dumps(rest, sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def _compiler_digest() -> bytes:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.digest()
+
+
+_COMPILER: Final = _compiler_digest()
+"""Of the compiler's own text, taken when it is imported: it may be edited while this process runs."""
 
 
 def _source_files(program: Program) -> list[Path]:
@@ -168,6 +182,8 @@ def _compile(
     module = llvm.parse_assembly(text)
     module.verify()
     tuning = llvm.create_pipeline_tuning_options(speed_level=options.optimise)
+    # The loops are short walks of lists: vector code would only make their functions' entries longer.
+    tuning.loop_vectorization = tuning.slp_vectorization = False
     llvm.create_pass_builder(machine, tuning).getModulePassManager().run(
         module, llvm.create_pass_builder(machine, tuning)
     )

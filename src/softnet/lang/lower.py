@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 from softnet.lang import ir
 from softnet.lang.layout import ENGINE_BASE, ENGINE_STRUCT, lay_out
+from softnet.lang.lines import drop_repeated_lines
 from softnet.lang.lower_intrinsics import TRANSPARENT, Intrinsics
 from softnet.lang.lower_values import BINARY_OPERATORS, Context
 from softnet.lang.subset import TypedProgram
@@ -42,6 +43,7 @@ def lower_program(
     context = Context(typed.world, module, layout.structs, costs, checks)
     for name in sorted(typed.functions):
         module.functions[name] = Lowering(typed.functions[name], context).lower()
+    drop_repeated_lines(module, layout.structs)
     return module
 
 
