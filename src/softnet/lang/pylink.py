@@ -66,6 +66,7 @@ class Linked:
     structs: dict[str, type[Ref]]
     function_ids: dict[str, int]
     functions: list[Any] = field(default_factory=list)
+    """What function pointers lead to, by number: the list that the linked code itself uses."""
     suspend: list[Callable[[], None]] = field(default_factory=list)
     """One element: what suspend() calls; the engine replaces it by a switch to its loop."""
 
@@ -264,7 +265,7 @@ def link(
     runtime.functions[:] = functions
     space["line_read"], space["line_write"] = machine["line_read"], machine["line_write"]
     runtime.bind(machine)
-    return Linked(kernel, machine, structs, function_ids, functions, runtime.switch)
+    return Linked(kernel, machine, structs, function_ids, runtime.functions, runtime.switch)
 
 
 def _namespace(

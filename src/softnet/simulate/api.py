@@ -13,7 +13,7 @@ from softnet.errors import SoftnetError
 from softnet.simulate.arms import Arm, parse_arms
 from softnet.simulate.comparison import Comparison
 from softnet.simulate.result import Trace
-from softnet.simulate.simulation import Progress, Run, Simulation
+from softnet.simulate.simulation import Checks, Progress, Run, Simulation
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
@@ -43,14 +43,15 @@ def run(
     seed: int | None = None,
     engine: str = "auto",
     trace: str | None = None,
-    checks: bool = False,
+    checks: Checks = False,
     progress: Progress | None = None,
 ) -> Run:
     """Run a scenario once.
 
     ``kernel`` is a shorthand as "6.12-rt", ``settings`` are overrides as "sysctl.skb_defer_max=128", ``patches`` are files;
     ``trace`` is "off", "decisions" or "full" (default: the scenario's); ``checks`` turns on the lock checks and the run-time
-    invariants. Raises SoftnetError for bad input, KernelStop when a kernel function stops the run.
+    invariants, on the reference engine, and "strict" stops at the first that does not hold. Raises InvariantError for that,
+    SoftnetError for bad input, KernelStop when a kernel function stops the run.
     """
     resolved = resolve(scenario, kernel, settings)
     sim = Simulation(resolved, patches=patches, seed=seed, engine=engine, trace=trace, checks=checks)
@@ -64,7 +65,7 @@ class _Job:
     seed: int
     engine: str
     trace: str
-    checks: bool
+    checks: Checks
 
 
 def _work(job: _Job) -> Run:
@@ -95,7 +96,7 @@ def compare(
     seeds: Sequence[int] | None = None,
     engine: str = "auto",
     trace: str = "off",
-    checks: bool = False,
+    checks: Checks = False,
     processes: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Compared:

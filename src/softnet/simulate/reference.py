@@ -19,14 +19,24 @@ ArrivalRows = list[tuple[int, ...]]
 
 
 class ReferenceEngine:
-    """Runs an image; ``arrivals`` yields lists of rows in time order."""
+    """Runs an image; ``arrivals`` yields lists of rows in time order.
 
-    def __init__(self, image: Image, arrivals: Iterator[ArrivalRows]) -> None:
+    ``observer`` is called before each switch to a context, when the machine's clock and CPU are the next context's.
+    ``run_ahead=False`` makes every interaction point give way, also where nobody else could act before: slower, and the
+    same run, which is what the tests use it for.
+    """
+
+    def __init__(
+        self, image: Image, arrivals: Iterator[ArrivalRows], observer: Callable[[], None] | None = None, *, run_ahead: bool = True
+    ) -> None:
         import greenlet
 
         self.image = image
         self.memory = image.memory
         self.arrivals = arrivals
+        self.observer = observer
+        if not run_ahead:
+            image.linked.machine["run_ahead_bound"] = lambda actor: -1
         self._greenlet = greenlet
         self._contexts: dict[int, Any] = {}
         self._next: Callable[[], int] = image.linked.machine["next_context"]
@@ -51,7 +61,7 @@ class ReferenceEngine:
         """Run until virtual time ``until_ns``; the machine's reason to stop. Raises KernelStop from a kernel function."""
         hub = self._greenlet.getcurrent()
         self.image.linked.suspend[0] = hub.switch
-        memory, contexts, next_context = self.memory, self._contexts, self._next
+        memory, contexts, next_context, observer = self.memory, self._contexts, self._next, self.observer
         memory[self._words["stop_at"]] = until_ns
         while True:
             ctx = next_context()
@@ -59,6 +69,8 @@ class ReferenceEngine:
                 body = contexts.get(ctx)
                 if body is None:
                     body = contexts[ctx] = self._new_context(ctx)
+                if observer is not None:
+                    observer()
                 body.switch()
             elif ctx == state.STOP_REFILL:
                 self._refill()
