@@ -40,6 +40,7 @@ UNMODELLED_SYSCTLS: Final = {
 BOOT_ARGS: Final = {
     "thread_backlog_napi": "the backlog is polled by backlog_napi/N threads instead of the softirq (v6.10)",
     "threadirqs": "interrupt handlers run in threads (kernel/irq/manage.c)",
+    "idle=halt": "CPUs idle by hlt, as most guests do: waking one takes an interrupt (arch/x86/kernel/process.c)",
 }
 
 THREAD_NAMES: Final = (
