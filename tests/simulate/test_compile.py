@@ -11,12 +11,20 @@ from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.compile import Options, cache_key
 from softnet.lang.lower import reachable
-from softnet.scenario import apply_kernel, scenario_from_dict
+from softnet.lang.pylink import KernelStop
+from softnet.scenario import apply_kernel, load_scenario, scenario_from_dict
 from softnet.simulate.explain import explain_function, list_functions, lowered
-from softnet.simulate.simulation import load_program
+from softnet.simulate.simulation import Simulation, load_program
 from softnet.trace import EVENT_ID
 
-HEAD = "# SPDX-License-Identifier: GPL-2.0-or-later\nfrom __future__ import annotations\n\nfrom softnet.lang import kfunc\n\n\n"
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+HEAD = """# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+from softnet.lang import BUG_ON, kfunc
+
+
+"""
 PATCH = HEAD + "@kfunc\ndef usecs_to_jiffies(u: int) -> int:\n    return u // 1000\n"
 
 
@@ -111,3 +119,15 @@ def test_explain_of_what_is_not_there() -> None:
 
 def test_list_has_every_function() -> None:
     assert "net_rx_action " in list_functions("6.12", ())
+
+
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_a_patch_that_is_edited_and_loaded_again_is_the_new_one(tmp_path: Path, engine: str) -> None:
+    file = tmp_path / "change.py"
+    text = HEAD + "@kfunc\ndef usecs_to_jiffies(u: int) -> int:\n    BUG_ON(u {} 0)\n    return u // 1000\n"
+    scenario = load_scenario(EXAMPLES / "rps.toml", ["measure.duration_ms=1", "measure.warmup_ms=0"])
+    file.write_text(text.format(">="))
+    with pytest.raises(KernelStop, match=r"change\.py:9"):
+        Simulation(scenario, engine=engine, patches=[str(file)]).finish()
+    file.write_text("# one line more\n" + text.format("<"))
+    Simulation(scenario, engine=engine, patches=[str(file)]).finish()

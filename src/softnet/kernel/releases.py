@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from softnet.errors import SoftnetError
+from softnet.lang.source import refresh
 
 _KERNEL = "softnet.kernel"
 _PATCHES = "softnet.kernel.patches"
@@ -143,6 +144,7 @@ def load_patch(path: str | Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise SoftnetError("not a patch file", where=str(path), found=file.suffix or "no suffix", expected="a .py file")
     module = importlib.util.module_from_spec(spec)
+    refresh(str(file))
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:

@@ -152,6 +152,11 @@ def _compiled(file: str, name: str, line: int, machine: bool, engine_key: tuple[
     return compile(ast.fix_missing_locations(tree), file, "exec", dont_inherit=True)
 
 
+def forget_compiled() -> None:
+    """Some file has been edited: compile functions anew when they are linked next."""
+    _compiled.cache_clear()
+
+
 def _strip_annotations(node: ast.FunctionDef) -> ast.FunctionDef:
     class Strip(ast.NodeTransformer):
         def visit_AnnAssign(self, inner: ast.AnnAssign) -> ast.AST:

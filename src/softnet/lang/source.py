@@ -94,6 +94,20 @@ def source_file(path: str) -> SourceFile:
     return parsed
 
 
+def refresh(path: str) -> None:
+    """Forget a file that has been edited since it was read: a session loads a patch, changes it, and loads it again."""
+    if path not in linecache.cache:
+        return
+    linecache.checkcache(path)
+    if path in linecache.cache:
+        return
+    from softnet.lang.pylink import forget_compiled
+
+    _FILES.pop(path, None)
+    parse_file.cache_clear()
+    forget_compiled()
+
+
 def function_source(function: Callable[..., Any]) -> tuple[SourceFile, Definition]:
     """The file and the tree of a function, found by its name and its first line."""
     code = function.__code__
