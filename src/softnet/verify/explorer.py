@@ -22,10 +22,13 @@ if TYPE_CHECKING:
         NEVER,
         TASK_INTERRUPTIBLE,
         VECTOR_RESCHEDULE,
+        VECTOR_TIMER,
         cpu_hw,
         task_struct,
     )
     from softnet.verify.harness import (
+        VX_IRQ,
+        VX_ORDER,
         VX_RESCHED,
         verify_env,
         verify_state,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
         VX_MORE,
         VX_MULTIPLIER,
         VX_OUTSIDE,
+        VX_PER_CPU,
         VX_PHASE_WORD,
         VX_VIOLATION,
         explorer,
@@ -193,7 +197,7 @@ def vx_add(v: explorer, parent: int, action: int) -> int:
         mem_set(row + 1 + k, vx_key_word(v, k))
     mem_set(v.index + slot, (print_ << 32) | (v.states + 1))
     v.states += 1
-    found = verify_state()
+    found = verify_state() & v.properties
     if found != 0:
         v.violated = found
         return VX_VIOLATION
@@ -208,11 +212,14 @@ def vx_key_word(v: explorer, k: int) -> int:
 
 @hwfunc
 def vx_cpu_enabled(c: cpu_hw, what: int) -> bool:
-    """Whether the CPU can act: 0 its context goes on, 1 an interrupt strikes, 2 the scheduler preempts a fair task."""
+    """Whether the CPU can act: 0 its context goes on, 1 an interrupt strikes, 2 the scheduler preempts a fair task, 3 it
+    prefers another of the waiting fair tasks."""
     if what == 0:
         return c.t < NEVER
     if what == 1:
         return bool(c.irq_head is not None and c.cur.irqs_off == 0)
+    if what == 3:
+        return bool(VX_ORDER != 0 and c.fair_head is not None and c.fair_head.rq_next is not None)
     if VX_RESCHED == 0 or c.need_resched != 0 or c.cur.kind != CTX_TASK or c.task == c.idle or c.fair_head is None:
         return False
     return bool(c.task.prio >= 100 and cpu_irq_line(c.id, VECTOR_RESCHEDULE).pending == 0)
@@ -240,39 +247,60 @@ def vx_run(v: explorer, c: cpu_hw, phase: int) -> int:
 
 
 @hwfunc
+def vx_rotate(c: cpu_hw) -> None:
+    """The first of the waiting fair tasks becomes the last."""
+    first = c.fair_head
+    last = first
+    while last.rq_next is not None:
+        last = last.rq_next
+    c.fair_head = first.rq_next
+    last.rq_next = first
+    first.rq_next = None
+
+
+@hwfunc
 def vx_enabled(v: explorer, action: int) -> bool:
     """Whether an action can happen; a step may still turn out to wait for a lock."""
-    if action < 3 * hw.nr_cpus:
-        return vx_cpu_enabled(table(cpu_hw, action // 3), action % 3)
-    if action < 3 * hw.nr_cpus + v.nr_drivers:
-        d = table(vx_driver, action - 3 * hw.nr_cpus)
+    if action < VX_PER_CPU * hw.nr_cpus:
+        return vx_cpu_enabled(table(cpu_hw, action // VX_PER_CPU), action % VX_PER_CPU)
+    if action < VX_PER_CPU * hw.nr_cpus + v.nr_drivers:
+        d = table(vx_driver, action - VX_PER_CPU * hw.nr_cpus)
+        if d.kind == VX_IRQ:
+            return bool(d.started < d.count and d.raised == 0)
         return bool(d.started == 0 and d.task.state == TASK_INTERRUPTIBLE)
-    return vx_env_enabled(action - 3 * hw.nr_cpus - v.nr_drivers)
+    return vx_env_enabled(action - VX_PER_CPU * hw.nr_cpus - v.nr_drivers)
 
 
 @hwfunc
 def vx_perform(v: explorer, action: int) -> int:
     """Do the action; VX_BLOCKED if it cannot happen after all."""
     hw.ctx = -1
-    if action < 3 * hw.nr_cpus:
-        c = table(cpu_hw, action // 3)
-        what = action % 3
+    if action < VX_PER_CPU * hw.nr_cpus:
+        c = table(cpu_hw, action // VX_PER_CPU)
+        what = action % VX_PER_CPU
         if what == 0:
             return vx_run(v, c, 0)
         if what == 1:
             irq_deliver(c, 0)
             return vx_run(v, c, 1)
         hw.cpu = VX_OUTSIDE
+        if what == 3:
+            vx_rotate(c)
+            return 0
         c.need_resched = 1
         irq_post(cpu_irq_line(c.id, VECTOR_RESCHEDULE), c.id, 0)
         return 0
     hw.cpu = VX_OUTSIDE
-    if action < 3 * hw.nr_cpus + v.nr_drivers:
-        d = table(vx_driver, action - 3 * hw.nr_cpus)
-        d.started = 1
+    if action < VX_PER_CPU * hw.nr_cpus + v.nr_drivers:
+        d = table(vx_driver, action - VX_PER_CPU * hw.nr_cpus)
+        d.started += 1
+        if d.kind == VX_IRQ:
+            d.raised = 1
+            irq_post(cpu_irq_line(d.target, VECTOR_TIMER), d.target, 0)
+            return 0
         try_to_wake_up(d.task, TASK_INTERRUPTIBLE)
         return 0
-    vx_env_perform(action - 3 * hw.nr_cpus - v.nr_drivers)
+    vx_env_perform(action - VX_PER_CPU * hw.nr_cpus - v.nr_drivers)
     return 0
 
 
@@ -304,7 +332,7 @@ def vx_expand(v: explorer, state: int) -> int:
     if enabled == 0:
         v.terminals += 1
         v.in_terminal = 1
-        found = verify_terminal(v.blocked)
+        found = verify_terminal(v.blocked) & v.properties
         if found != 0:
             v.violated = found
             return VX_VIOLATION

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softnet.lang import hwfunc, kfunc
-from softnet.lang.intrinsics import BUG_ON, READ_ONCE, address_of, cmpxchg, table, table_len
+from softnet.lang.intrinsics import BUG_ON, READ_ONCE, address_of, cmpxchg, smp_processor_id, table, table_len
 
 if TYPE_CHECKING:
     from softnet.kernel.include.linux.list import llist_head, llist_node
@@ -28,18 +28,20 @@ if TYPE_CHECKING:
     from softnet.kernel.net.core.skbuff import skb_attempt_defer_free
     from softnet.machine.globals import hw
     from softnet.machine.sched import set_task_state
-    from softnet.machine.state import CTX_TASK, NEVER, TASK_INTERRUPTIBLE, TASK_RUNNING, cpu_hw
+    from softnet.machine.state import CTX_TASK, NEVER, TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, cpu_hw
     from softnet.verify.words import verify_env, vx_driver
 
 VX_RESCHED = 1
+VX_ORDER = 0
 VX_SYSCTL = 0
 VX_TICKS = 0
 
 VX_FREE = 0
 VX_NETIF_RX = 1
 VX_RPS = 2
+VX_IRQ = 3
 
-# Properties, by the number of what was found wrong.
+# Properties by number: bits of what verify_state() and verify_terminal() find wrong.
 VX_SCHED_WITHOUT_OWNER = 1
 VX_BACKLOG_STUCK = 2
 VX_LOST_KICK = 3
@@ -74,6 +76,17 @@ def vx_driver_task(data: int) -> None:
             local_bh_disable()
             enqueue_to_backlog(skb, d.target, None)
             local_bh_enable()
+
+
+@kfunc
+def hrtimer_interrupt() -> None:
+    """The timer's interrupt, which nothing else uses here: a device without NAPI whose handler calls netif_rx()."""
+    for i in range(table_len(vx_driver)):
+        d = table(vx_driver, i)
+        if d.kind == VX_IRQ and d.raised != 0 and d.target == smp_processor_id():
+            d.raised = 0
+            skb = table(sk_buff, d.first + d.started - 1)
+            netif_rx(skb)
 
 
 @kfunc
@@ -152,58 +165,65 @@ def vx_linked(sd: softnet_data) -> bool:
 
 @hwfunc
 def verify_state() -> int:
-    """What must hold in every state; 0, or what does not hold."""
+    """What must hold in every state: a mask of the properties that do not hold."""
     e = table(verify_env, 0)
+    found = 0
     for cpu in range(hw.nr_cpus):
         sd = table(softnet_data, cpu)
         state = sd.backlog.state
         if vx_linked(sd):
             if state & NAPIF_STATE_SCHED == 0:
-                return VX_LINKED_NOT_SCHED
+                found |= 1 << VX_LINKED_NOT_SCHED
             if state & NAPIF_STATE_SCHED_THREADED != 0:
-                return VX_TWO_OWNERS
+                found |= 1 << VX_TWO_OWNERS
         if sd.input_pkt_queue.qlen != 0 and state & NAPIF_STATE_SCHED == 0:
-            return VX_QUEUED_NOT_SCHED
+            found |= 1 << VX_QUEUED_NOT_SCHED
         if VX_SYSCTL == 0:
             if sd.defer_count > table(net_hotdata, 0).sysctl_skb_defer_max + e.nr_producers - 1:
-                return VX_OVER_LIMIT
+                found |= 1 << VX_OVER_LIMIT
         if sd.defer_lock.owner == 0 and sd.defer_count != 0 and sd.defer_list is None:
-            return VX_COUNT_WITHOUT_LIST
-    return 0
+            found |= 1 << VX_COUNT_WITHOUT_LIST
+    return found
 
 
 @hwfunc
 def verify_terminal(blocked: int) -> int:
-    """What must hold where nothing can happen any more; 0, or what does not hold."""
+    """What must hold where nothing can happen any more: a mask of the properties that do not hold."""
+    found = 0
     if blocked != 0:
-        return VX_DEADLOCK
+        found |= 1 << VX_DEADLOCK
+    kept = 0
     for cpu in range(hw.nr_cpus):
         c = table(cpu_hw, cpu)
         if c.t >= NEVER and (c.cur.kind != CTX_TASK or c.task != c.idle):
-            return VX_DEADLOCK
-    kept = 0
-    for cpu in range(hw.nr_cpus):
+            found |= 1 << VX_DEADLOCK
         sd = table(softnet_data, cpu)
         if sd.input_pkt_queue.qlen != 0 or sd.process_queue.qlen != 0:
-            return VX_BACKLOG_STUCK
+            found |= 1 << VX_BACKLOG_STUCK
         if not vx_linked(sd) and sd.backlog.state & NAPIF_STATE_SCHED != 0:
-            return VX_SCHED_WITHOUT_OWNER
+            found |= 1 << VX_SCHED_WITHOUT_OWNER
         if address_of(sd.poll_list.next) != address_of(sd.poll_list):
-            return VX_POLL_LIST_STUCK
+            found |= 1 << VX_POLL_LIST_STUCK
         if table(irq_cpustat_t, cpu).softirq_pending != 0:
-            return VX_PENDING_SOFTIRQ
+            found |= 1 << VX_PENDING_SOFTIRQ
         if sd.defer_ipi_scheduled != 0 or sd.defer_csd.u_flags != 0 or sd.csd.u_flags != 0:
-            return VX_CSD_STUCK
+            found |= 1 << VX_CSD_STUCK
         if sd.defer_count > table(net_hotdata, 0).sysctl_skb_defer_max >> 1:
-            return VX_LOST_KICK
+            found |= 1 << VX_LOST_KICK
         skb = sd.defer_list
         while skb is not None:
             kept += 1
             skb = skb.next
     for i in range(table_len(vx_driver)):
-        if table(vx_driver, i).started == 0:
-            return VX_DRIVER_STUCK
-    for i in range(table_len(sk_buff)):
-        if table(sk_buff, i).state == SKB_STATE_IN_USE:
-            kept -= 1
-    return VX_LEAK if kept != 0 else 0
+        d = table(vx_driver, i)
+        if d.raised != 0 or (d.kind == VX_IRQ and d.started != d.count):
+            found |= 1 << VX_DRIVER_STUCK
+        if d.kind != VX_IRQ and d.task is not None and d.task.state != TASK_UNINTERRUPTIBLE:
+            found |= 1 << VX_DRIVER_STUCK
+    if found == 0:
+        for i in range(table_len(sk_buff)):
+            if table(sk_buff, i).state == SKB_STATE_IN_USE:
+                kept -= 1
+        if kept != 0:
+            found |= 1 << VX_LEAK
+    return found

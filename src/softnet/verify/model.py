@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from softnet.scenario.models import Scenario
 
 HARNESS = ("softnet.verify.words", "softnet.verify.harness", "softnet.verify.explorer")
-DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2}
+DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3}
 STACK_WORDS = 256
 
 STATISTICS = frozenset(
@@ -47,7 +47,11 @@ NOT_STATE = frozenset(("engine_state", "explorer"))
 
 @dataclass(frozen=True)
 class Driver:
-    """A task of the harness: ``kind`` free, netif_rx or rps; on ``cpu``, on ``count`` skbs of ``alloc_cpu``; rps: to ``target``."""
+    """A task of the harness, on ``cpu``, on ``count`` skbs of ``alloc_cpu``.
+
+    ``kind``: free calls skb_attempt_defer_free(), netif_rx queues on its CPU's backlog, rps on that of ``target``; irq is no
+    task but a device's interrupt, whose handler calls netif_rx().
+    """
 
     kind: str
     cpu: int
@@ -72,11 +76,15 @@ class Config:
     preempt: str = ""
     resched: bool = True
     """Whether the scheduler may preempt a fair task in favour of another at any time."""
+    any_order: bool = False
+    """Whether it may choose any of the waiting fair tasks, instead of the one that waits longest."""
     ticks: int = 0
     """How often time may jump past every limit."""
     defer_max_later: int = -1
     """skb_defer_max may be set to this at any time, once."""
     reduce: bool = True
+    properties: tuple[str, ...] = ()
+    """Names of the properties to check; all if empty. What stops a kernel function counts always."""
 
 
 @dataclass
@@ -128,7 +136,7 @@ def build_program(config: Config, scenario: Scenario) -> Program:
     modules += [releases.load_patch(path) for path in config.patches]
     modules += images.load_modules(HARNESS)
     values = constants(scenario) | {
-        "VX_RESCHED": int(config.resched), "VX_TICKS": int(config.ticks > 0), "VX_SYSCTL": int(config.defer_max_later >= 0),
+        "VX_RESCHED": int(config.resched), "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0), "VX_SYSCTL": int(config.defer_max_later >= 0),
     }  # fmt: skip
     return images.make_program(modules, values)
 
@@ -189,6 +197,9 @@ def free_of_charge(image: Image) -> None:
 
 def add_drivers(image: Image, config: Config) -> None:
     """The drivers' tasks, each pinned to its CPU, and their skbs in use, allocated where the configuration says."""
+    for cpu in range(config.cpus):
+        # process_backlog() sets it at its first poll; the system is older than that.
+        image.ref("softnet_data", cpu).backlog.weight = config.dev_weight
     first = 0
     env = image.ref("verify_env", 0)
     env.ticks_left, env.defer_max = config.ticks, config.defer_max_later
@@ -198,8 +209,10 @@ def add_drivers(image: Image, config: Config) -> None:
         comm = f"{driver.kind}/{driver.cpu}"
         info = TaskInfo(pid, comm, (driver.cpu,), state.SCHED_NORMAL, 120, "vx_driver_task", number, state.TIME_SYSTEM)
         row = image.ref("vx_driver", number)
-        row.task = images.add_task(image, info)
-        row.kind, row.first, row.count, row.target = DRIVER_KINDS[driver.kind], first, driver.count, driver.target
+        if driver.kind != "irq":
+            row.task = images.add_task(image, info)
+        target = driver.cpu if driver.kind == "irq" else driver.target
+        row.kind, row.first, row.count, row.target = DRIVER_KINDS[driver.kind], first, driver.count, target
         for i in range(first, first + driver.count):
             skb = image.ref("sk_buff", i)
             skb.id, skb.state, skb.users, skb.dataref = i + 1, 1, 1, 1

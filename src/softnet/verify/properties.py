@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from softnet.errors import SoftnetError
 from softnet.verify import harness
 
 
@@ -33,3 +35,14 @@ PROPERTIES: dict[int, Property] = {
     harness.VX_COUNT_WITHOUT_LIST: Property("count without list", "I10", "defer_count is not 0 although defer_list is empty: deferral stalls"),
     harness.VX_POLL_LIST_STUCK: Property("poll list left", "I3", "a poll list is not empty on a CPU that sleeps"),
 }  # fmt: skip
+
+
+def properties_mask(names: Iterable[str]) -> int:
+    """The bits of the named properties, of all for no name. Raises SoftnetError for a name that there is not."""
+    by_name = {p.name: number for number, p in PROPERTIES.items()}
+    mask = 0
+    for name in names or by_name:
+        if name not in by_name:
+            raise SoftnetError("no such property", where="--property", found=name, expected=", ".join(sorted(by_name)))
+        mask |= 1 << by_name[name]
+    return mask

@@ -14,6 +14,8 @@ VX_VIOLATION = 3
 VX_MACHINE = 4
 VX_FAILED = 5
 
+VX_PER_CPU = 4
+"""Actions of each CPU."""
 VX_BLOCKED = -2
 VX_OUTSIDE = 255
 """The CPU number of actions from outside of the machine."""
@@ -57,7 +59,9 @@ class explorer(Struct):  # noqa: N801
     nr_drivers: int = hw()
     at_action: int = hw()
     violated: int = hw()
-    violated_arg: int = hw()
+    """A mask of properties that the last state violates."""
+    properties: int = hw()
+    """A mask of the properties that count."""
     in_terminal: int = hw()
     blocked: int = hw()
 
@@ -79,6 +83,8 @@ class vx_driver(Struct):  # noqa: N801
     task: task_struct = hw()
     kind: int = hw()
     started: int = hw()
+    """Whether the task may go on; of an interrupt, how often it was raised."""
+    raised: int = hw()
     first: int = hw()
     count: int = hw()
     target: int = hw()
