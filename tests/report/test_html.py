@@ -133,7 +133,7 @@ def unpacked(text: str) -> dict[str, Any]:
 def test_the_window_keeps_its_bound_and_holds_the_first_kick(kicked: Compared) -> None:
     text = page(kicked.comparison, kicked.traces, records_max=500)
     data = unpacked(text)
-    assert all(0 < len(arm["records"][0]) <= 500 for arm in data["arms"])
+    assert all(0 < len(arm["records"][0]) <= 250 for arm in data["arms"])
     assert data["focusEvent"] == "kick_defer_list_purge"
     assert data["start"] <= data["focus"] <= data["end"]
     kicks = [

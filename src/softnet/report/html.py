@@ -43,7 +43,7 @@ def write_html(
     """Write the page of a comparison or of one run: whole, or not at all. Raises SoftnetError when it cannot be written.
 
     ``traces`` holds, by arm, the trace of its first seed, for the timeline; a run's arm is its kernel's label. At most
-    ``records_max`` events of each are shown: the stretch around the first event of interest. ``command`` is shown as the
+    ``records_max`` events of all together are shown: the stretch around the first event of interest. ``command`` is shown as the
     way to have it all again.
     """
     text = page(outcome, traces, command=command, records_max=records_max)

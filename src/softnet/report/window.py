@@ -23,8 +23,8 @@ FOCUS_EVENTS = (
 
 ARROW_KINDS = ("wakeup", "ipi", "call")
 
-RECORDS_MAX = 24_000
-"""Per arm. A record takes about 6 bytes of the page."""
+RECORDS_MAX = 100_000
+"""Of all arms together. A record takes about 7 bytes of the page, its slices included."""
 
 
 class Window(NamedTuple):
@@ -39,7 +39,8 @@ class Window(NamedTuple):
 
 
 def choose(traces: Sequence[Trace], after_ns: int, records_max: int = RECORDS_MAX) -> Window:
-    """The longest stretch around the first event of interest after ``after_ns`` that keeps every arm within its bound."""
+    """The longest stretch around the first event of interest after ``after_ns`` that keeps every arm within its part."""
+    records_max = max(records_max // max(len(traces), 1), 1)
     times = [sorted(r.time_ns for r in trace.records) for trace in traces]
     start_ns = min((t[0] for t in times if t), default=0)
     end_ns = max((t[-1] for t in times if t), default=0)

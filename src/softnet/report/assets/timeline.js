@@ -237,10 +237,14 @@
   function drawEvents(row) {
     const list = row.arm.events[row.cpu], kind = chosen.value;
     let last = -1, free = left;
+    const begin = firstAfter(list, view.start - 1, "time");
+    let wantedHere = 0;
+    for (let i = begin; i < list.length && list[i].time <= view.end; i++) wantedHere += data.events[list[i].event][0] === kind;
+    const crowded = wantedHere * (kind.length * 5.6 + 30) > width - left;
     ctx.font = "10.5px system-ui, 'DejaVu Sans', sans-serif";
     ctx.textAlign = "left";
     ctx.textBaseline = "middle";
-    for (let i = firstAfter(list, view.start - 1, "time"); i < list.length && list[i].time <= view.end; i++) {
+    for (let i = begin; i < list.length && list[i].time <= view.end; i++) {
       const r = list[i], px = x(r.time), name = data.events[r.event][0], wanted = name === kind;
       const same = Math.round(px) === last;
       if (same && !wanted) continue;
@@ -254,7 +258,7 @@
         ctx.globalAlpha = 1;
       }
       const next = list[i + 1] ? x(list[i + 1].time) : width, wide = name.length * 5.6 + 12;
-      if (px >= free && (wanted ? px + wide < width : next - px > wide)) {
+      if (px >= free && (wanted ? px + wide < width && !crowded : next - px > wide)) {
         ctx.fillText(name, px + (wanted ? 7 : 3), row.y + 8);
         free = px + wide;
       }
