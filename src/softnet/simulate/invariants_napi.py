@@ -253,6 +253,7 @@ class NapiChecks:
     def check_cpu(self, cpu: int, now: int) -> None:
         """I5 for the CPU's backlog, and I3's long view: what owns it must be able to go on."""
         memory, napi = self.memory, self.backlogs[cpu]
+        self.check(napi)
         if memory[self.qlens[cpu]] and not memory[napi.state] & SCHED and memory[self.locks[cpu]] == 0:
             if not self.enqueueing.about(cpu):
                 n = memory[self.qlens[cpu]]
@@ -264,6 +265,7 @@ class NapiChecks:
     def check_devices(self, now: int) -> None:
         """The long view for the devices' NAPIs."""
         for napi in self.napis[self.watch.nr_cpus :]:
+            self.check(napi)
             self._check_progress(napi, now)
 
     def _check_progress(self, napi: Napi, now: int) -> None:
