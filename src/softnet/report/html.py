@@ -21,6 +21,7 @@ from softnet.report.files import atomic
 from softnet.report.names import duration, number, percent, quantity, signed
 from softnet.report.story import Sentence, comparison_story, result_story, verdict_text
 from softnet.report.terminal import conservation_rows, spread_text
+from softnet.report.terminal import title as page_title
 from softnet.simulate.comparison import Comparison, Metric
 from softnet.simulate.result import TIME_CLASS_NAMES, Histogram, Result, Trace
 
@@ -62,7 +63,7 @@ def page(
     comparison = outcome if isinstance(outcome, Comparison) else as_comparison(outcome)
     shown = {arm: traces[arm] for arm in comparison.arms if arm in traces} if traces else {}
     shown = {arm: trace for arm, trace in shown.items() if trace.records}
-    title = f"{comparison.scenario}: {' against '.join(reversed(comparison.arms))}"
+    title = page_title(comparison)
     parts = [
         *_header(comparison, title, bool(shown)), *_story(comparison), *_latency(comparison),
         *_timeline(comparison, shown, records_max), *_figures(comparison), *_queues(comparison), *_cpu_time(comparison),

@@ -49,9 +49,7 @@ def render_comparison(comparison: Comparison, width: int = 100, color: bool = Fa
     """Every arm against the first, at most ``width`` columns wide (60 at the least)."""
     width = max(width, WIDTH_MIN)
     base = comparison.arms[0]
-    lines = _heading(
-        f"{comparison.scenario}: {' against '.join(reversed(comparison.arms))}", comparison.description, width
-    )
+    lines = _heading(title(comparison), comparison.description, width)
     lines += wrap(_comparison_line(comparison), width)
     story = comparison_story(comparison)
     for arm in comparison.arms[1:]:
@@ -67,6 +65,16 @@ def render_comparison(comparison: Comparison, width: int = 100, color: bool = Fa
     for arm in comparison.arms:
         lines += _softnet_stat(comparison.results[arm][0], width, color, arm)
     return _text(lines)
+
+
+def title(comparison: Comparison) -> str:
+    """``seed: 6.10-rt against 6.9-rt``; several arms are listed before the base."""
+    base, *others = comparison.arms
+    return (
+        f"{comparison.scenario}: {', '.join(others)} against {base}"
+        if others
+        else f"{comparison.scenario}: {base}"
+    )
 
 
 def _heading(title: str, description: str, width: int) -> list[str]:
