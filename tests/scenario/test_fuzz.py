@@ -61,6 +61,7 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=2 * settings.default.max_examples)
 @given(raw=scenario_dicts(), data=st.data())
 def test_a_value_replaced_by_anything(raw: dict[str, Any], data: st.DataObject) -> None:
@@ -115,6 +116,7 @@ VALUES = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=2 * settings.default.max_examples)
 @given(
     raw=scenario_dicts(),

@@ -173,6 +173,7 @@ GENERATORS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(
     sources=st.lists(GENERATORS, min_size=1, max_size=4),
     queues=st.integers(1, 5),
@@ -358,6 +359,7 @@ def test_only_packets_to_this_host_arrive(tmp_path: Path) -> None:
         everything(scenario(CaptureTraffic(file=path, local_addresses=("10.9.9.9",))))
 
 
+@pytest.mark.slow
 def test_a_capture_longer_than_what_is_kept_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

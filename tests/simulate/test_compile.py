@@ -59,6 +59,7 @@ def test_the_key_knows_what_decides_the_code(tmp_path: Path) -> None:
     assert len(set(keys)) == len(keys)
 
 
+@pytest.mark.slow
 def test_every_function_of_every_kernel_is_lowered_soundly() -> None:
     for kernel in ("6.1", "6.9-rt", "6.10", "6.12", "6.12-rt"):
         module, _ = lowered(kernel, ())

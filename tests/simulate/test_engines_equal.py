@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(bool(available()), reason="no native engine here
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.toml"))
-QUICK = ("rps.toml", "seed.toml")  # what `make check` has time for
+QUICK = ("seed.toml",)  # what `make check` has time for
 KERNELS = ("6.1", "6.1-rt", "6.9-rt", "6.10-rt", "6.12", "6.12-rt", "6.12-threads")
 
 
@@ -46,6 +46,7 @@ def test_whole_examples(name: str) -> None:
     assert_equal(outcome(scenario, "native"), outcome(scenario, "reference"))
 
 
+@pytest.mark.slow
 def test_run_ahead_changes_nothing() -> None:
     scenario = shortened("rps.toml")
     ahead = outcome(scenario, "native")

@@ -15,6 +15,7 @@ HOTPLUG = Path(__file__).parents[2] / "examples" / "hotplug.toml"
 DOWN_NS, UP_NS = 4_000_000, 8_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["6.1", "6.9-rt", "6.12", "6.12-threads", "6.12-rt"])
 def test_packets_survive(kernel: str) -> None:
     """Every packet is delivered, dropped or queued, and the CPU does nothing while it is offline."""
@@ -41,6 +42,7 @@ def test_pinned_work_moves() -> None:
     assert done.result.conservation.delivered > 1000
 
 
+@pytest.mark.slow
 def test_engines_agree() -> None:
     """The same bytes from both engines, with a CPU that comes and goes."""
     reference = run(HOTPLUG, engine="reference", trace="full")
