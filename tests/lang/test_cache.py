@@ -112,3 +112,24 @@ def test_the_command_shows_and_clears() -> None:
     cleared = CliRunner().invoke(command, ["--clear"])
     assert "1 files removed" in cleared.output
     assert cache.load(KEY) is None
+
+
+def test_a_program_is_checked_once_for_each_text(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lang.world import program_with
+    from softnet.lang import subset
+    from softnet.lang.diagnostic import SubsetErrors
+    from softnet.lang.digest import ensure_checked
+
+    golden = Path(__file__).parent.parent / "golden" / "subset"
+    checks = []
+    real = subset.check_program
+    monkeypatch.setattr(subset, "check_program", lambda *a, **k: (checks.append(1), real(*a, **k))[1])
+    sound, wrong = program_with(), program_with(golden / "unknown_field.py")
+    for _ in range(2):
+        ensure_checked(sound)
+    assert len(checks) == 1
+    for _ in range(2):
+        with pytest.raises(SubsetErrors):
+            ensure_checked(wrong)
+    assert len(checks) == 3
+    assert cache.clear() == 1

@@ -22,6 +22,8 @@ MAGIC: Final = b"softnet native 1\n"
 ENTRIES_MAX: Final = 128
 """The least recently used entries above this number are removed."""
 SUFFIX: Final = ".kernel"
+MARK: Final = ".checked"
+MARKS_MAX: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,22 @@ def store(key: str, about: dict[str, Any], code: bytes) -> bool:
     return True
 
 
+def marked(key: str) -> bool:
+    """Whether the program with this hash has been checked and found sound."""
+    return (cache_dir() / (key + MARK)).exists()
+
+
+def mark(key: str) -> None:
+    """Note that the program with this hash is sound; a cache that cannot be written forgets it."""
+    folder = cache_dir()
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        if len(marks := sorted(folder.glob("*" + MARK))) >= MARKS_MAX:
+            for path in marks:
+                path.unlink(missing_ok=True)
+        (folder / (key + MARK)).touch()
+
+
 def entries() -> Iterator[Entry]:
     """All sound entries, the most recently used first."""
     for path in sorted(_files(cache_dir()), key=lambda p: (-_last_used(p), p.name)):
@@ -93,7 +111,7 @@ def clear() -> int:
         return 0
     removed = 0
     for path in sorted(folder.iterdir()):
-        if path.name.endswith(SUFFIX) or path.name.startswith(".new."):
+        if path.name.endswith((SUFFIX, MARK)) or path.name.startswith(".new."):
             path.unlink(missing_ok=True)
             removed += 1
     return removed

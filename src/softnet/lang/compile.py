@@ -7,16 +7,15 @@ import hashlib
 import importlib
 import importlib.util
 import json
-import linecache
 import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from softnet.errors import SoftnetError
 from softnet.lang import cache
+from softnet.lang.digest import program_digest
 from softnet.lang.program import Program
 
 
@@ -108,16 +107,8 @@ def compile_program(
 def cache_key(program: Program, costs: Mapping[str, int], events: Mapping[str, int], options: Options) -> str:
     """The hash of everything that decides the code."""
     llvm = _binding()
-    digest = hashlib.sha256()
-    digest.update(_COMPILER)
-    for path in _source_files(program):
-        # The lines that this process parsed: the file may have been edited since.
-        text = "".join(linecache.getlines(str(path)))
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(text.encode()).digest())
     rest = {
-        "modules": program.modules,
-        "constants": program.constants,
-        "structs": _structure_text(program),
+        "program": program_digest(program),
         "costs": dict(costs),
         "events": dict(events),
         "options": vars(options),
@@ -125,35 +116,7 @@ def cache_key(program: Program, costs: Mapping[str, int], events: Mapping[str, i
         "llvm": (llvm.llvm_version_info, _version()),
         "cpu": (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()),
     }
-    digest.update(json.dumps(rest, sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def _compiler_digest() -> bytes:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return digest.digest()
-
-
-_COMPILER: Final = _compiler_digest()
-"""Of the compiler's own text, taken when it is imported: it may be edited while this process runs."""
-
-
-def _source_files(program: Program) -> list[Path]:
-    """Files that declare anything: of the functions, and of modules that declare structures or constants alone."""
-    files = {definition.file for definition in program.functions.values()}
-    files |= {str(getattr(sys.modules.get(name), "__file__", "")) for name in program.modules}
-    return sorted(Path(file) for file in files if file)
-
-
-def _structure_text(program: Program) -> list[str]:
-    """Structures as declared: those of a user's module that holds nothing else have no file above."""
-    return [
-        f"{s.name}: "
-        + ", ".join(f"{f.name} {f.type} {f.kind} {f.line} {f.guard} {f.count}" for f in s.fields.values())
-        for s in program.structs.values()
-    ]
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def native_text(

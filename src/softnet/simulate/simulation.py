@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from softnet.errors import SoftnetError
 from softnet.kernel import releases
+from softnet.lang.digest import ensure_checked
 from softnet.lang.program import Program
 from softnet.machine import state
 from softnet.machine.costtable import CostTable, load_cost_table
@@ -194,10 +195,7 @@ def load_program(scenario: Scenario, patches: Sequence[str] = ()) -> Program:
     modules = images.load_modules(releases.modules_for(scenario.kernel.release, scenario.kernel.flavour))
     modules += [releases.load_patch(path) for path in patches]
     program = images.make_program(modules, constants(scenario))
-    from softnet.lang.diagnostic import raise_all
-    from softnet.lang.subset import check_program
-
-    raise_all(check_program(program))
+    ensure_checked(program)
     return program
 
 

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What decides a program's meaning, as one hash: its text, its constants, the text of checker and compiler."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import linecache
+import sys
+from pathlib import Path
+from typing import Final
+
+from softnet.lang import cache
+from softnet.lang.diagnostic import raise_all
+from softnet.lang.program import Program
+
+
+def program_digest(program: Program) -> str:
+    """The hash of a program. Paths do not enter it: the same patch in another folder is the same kernel."""
+    digest = hashlib.sha256(_COMPILER)
+    for path in _source_files(program):
+        # The lines that this process parsed: the file may have been edited since.
+        text = "".join(linecache.getlines(str(path)))
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(text.encode()).digest())
+    rest = [program.modules, program.constants, _structure_text(program)]
+    digest.update(json.dumps(rest, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def ensure_checked(program: Program) -> None:
+    """Hold the functions to the subset, once for each text. Raises SubsetErrors with all mistakes."""
+    key = program_digest(program)
+    if cache.marked(key):
+        return
+    from softnet.lang.subset import check_program
+    from softnet.trace import EVENTS
+
+    raise_all(check_program(program, events={event.name: len(event.args) for event in EVENTS}))
+    cache.mark(key)
+
+
+def _compiler_digest() -> bytes:
+    digest = hashlib.sha256()
+    package = Path(__file__).parent
+    for path in [*sorted(package.glob("*.py")), package.parent / "trace.py"]:
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.digest()
+
+
+_COMPILER: Final = _compiler_digest()
+"""Of the compiler's own text, taken when it is imported: it may be edited while this process runs."""
+
+
+def _source_files(program: Program) -> list[Path]:
+    """Files that declare anything: of the functions, and of modules that declare structures or constants alone."""
+    files = {definition.file for definition in program.functions.values()}
+    files |= {str(getattr(sys.modules.get(name), "__file__", "")) for name in program.modules}
+    return sorted(Path(file) for file in files if file)
+
+
+def _structure_text(program: Program) -> list[str]:
+    """Structures as declared: those of a user's module that holds nothing else have no file above."""
+    return [
+        f"{s.name}: "
+        + ", ".join(f"{f.name} {f.type} {f.kind} {f.line} {f.guard} {f.count}" for f in s.fields.values())
+        for s in program.structs.values()
+    ]
