@@ -109,8 +109,8 @@ class Model:
     roots: list[str]
     changing: frozenset[str]
     nr_contexts: int
-    words_of: dict[int, str] = field(default_factory=dict)
-    """Address -> "structure[index].field" of every word that may change."""
+    words_of: dict[int, Leaf] = field(default_factory=dict)
+    """Address -> what every word of a table is."""
 
 
 def scenario_of(config: Config) -> Scenario:
@@ -229,29 +229,40 @@ def find_roots(program: Program, image: Image, module: ir.Module) -> list[str]:
     """Where execution may begin: the two kinds of context, the search, and every function that a booted pointer names."""
     names = {number: name for name, number in module.function_ids.items()}
     roots = {"irq_context", "task_context", *EXPLORER_FUNCTIONS}
-    for address, what in leaf_words(image):
-        struct, _, name = what[0].partition(".")
+    for address, leaf in leaf_words(image):
+        struct, _, name = leaf.what.partition(".")
         if program.structs[struct].fields[name].type == "fnptr" and image.memory[address]:
             roots.add(names[image.memory[address]])
     return sorted(roots)
 
 
-def leaf_words(image: Image) -> list[tuple[int, tuple[str, str, int]]]:
-    """Every word of every table: address, ("structure.field" that it is, table, index in the table)."""
-    layout = image.layout
-    out: list[tuple[int, tuple[str, str, int]]] = []
+@dataclass(frozen=True)
+class Leaf:
+    """A word of a table: the "structure.field" that declares it, the table, and the path from the table's instance."""
 
-    def visit(struct: str, base: int, table: str, index: int) -> None:
+    what: str
+    table: str
+    index: int
+    path: str
+
+
+def leaf_words(image: Image) -> list[tuple[int, Leaf]]:
+    """Every word of every table with its address."""
+    layout = image.layout
+    out: list[tuple[int, Leaf]] = []
+
+    def visit(struct: str, base: int, table: str, index: int, path: str) -> None:
         for f in layout.structs[struct].fields.values():
             for i in range(f.count):
+                name = f"{path}{f.name}" + (f"[{i}]" if f.count > 1 else "")
                 if f.embedded:
-                    visit(f.type, base + f.offset + i * layout.structs[f.type].size, table, index)
+                    visit(f.type, base + f.offset + i * layout.structs[f.type].size, table, index, name + ".")
                 else:
-                    out.append((base + f.offset + i, (f"{struct}.{f.name}", table, index)))
+                    out.append((base + f.offset + i, Leaf(f"{struct}.{f.name}", table, index, name)))
 
     for name, table in sorted(layout.tables.items()):
         for index in range(table.count):
-            visit(name, table.base + index * table.stride, name, index)
+            visit(name, table.base + index * table.stride, name, index, "")
     return out
 
 
@@ -259,11 +270,11 @@ def components(model: Model, stacks: int, sp: int) -> Components:
     """Cut the words that may change into components: one per instance of the big structures, the rest by table."""
     image = model.image
     groups: dict[str, list[int]] = {}
-    for address, (what, table, index) in leaf_words(image):
-        if table in NOT_STATE or what in STATISTICS or what not in model.changing:
+    for address, leaf in leaf_words(image):
+        model.words_of[address] = leaf
+        if leaf.table in NOT_STATE or leaf.what in STATISTICS or leaf.what not in model.changing:
             continue
-        groups.setdefault(f"{table}[{index}]", []).append(address)
-        model.words_of[address] = f"{table}[{index}]: {what}"
+        groups.setdefault(f"{leaf.table}[{leaf.index}]", []).append(address)
     out = Components()
     for name, addresses in groups.items():
         out.names.append(name)

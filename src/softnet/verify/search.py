@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import importlib
 import re
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
-from softnet.lang import ir
+from softnet.lang import cache, ir
 from softnet.lang.llvm_function import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native_runtime import (
     _ENTER_X86,
@@ -264,13 +265,20 @@ class Machine:
         from softnet.lang.compile import _target_machine
 
         machine = _target_machine(2)
-        module = llvm.parse_assembly(module_text(self.model))
-        module.verify()
-        tuning = llvm.create_pipeline_tuning_options(speed_level=2)
-        llvm.create_pass_builder(machine, tuning).getModulePassManager().run(
-            module, llvm.create_pass_builder(machine, tuning)
-        )
-        code = machine.emit_object(module)
+        text = module_text(self.model)
+        key = hashlib.sha256(f"verify {llvm.get_host_cpu_name()} {llvm.llvm_version_info}\n{text}".encode()).hexdigest()
+        found = cache.load(key)
+        code = found[1] if found is not None else b""
+        if not code:
+            module = llvm.parse_assembly(text)
+            module.verify()
+            tuning = llvm.create_pipeline_tuning_options(speed_level=2)
+            llvm.create_pass_builder(machine, tuning).getModulePassManager().run(
+                module, llvm.create_pass_builder(machine, tuning)
+            )
+            code = bytes(machine.emit_object(module))
+            about = {"label": f"verify {self.model.config.kernel}", "positions": [], "functions": 0, "options": {}}
+            cache.store(key, about, code)
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Show a schedule that softnet verify found once more, from its line of text.
+
+Exit status: 0 shown, 2 the text is no schedule, or does not fit the kernel with these patches.
+"""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("replay-schedule", help=__doc__)
+@click.argument("text", metavar="CONFIGURATION/SCHEDULE")
+@click.option("--patch", "patches", multiple=True, type=click.Path(), help="The patch files of the search.")
+@click.option("--all-accesses", is_flag=True, help="Show every access, not only those that conflict.")
+@click.option("--width", type=click.IntRange(80, 400), default=110, show_default=True, help="Columns.")
+def command(text: str, patches: tuple[str, ...], all_accesses: bool, width: int) -> None:
+    """Replay."""
+    from softnet.errors import SoftnetError
+    from softnet.verify.columns import render
+    from softnet.verify.schedule import decode, replay
+    from softnet.verify.standard import from_text
+
+    what, slash, actions = text.rpartition("/")
+    if not slash:
+        raise SoftnetError("not a schedule", found=repr(text), expected="CONFIGURATION/SCHEDULE as softnet verify prints it")
+    schedule = replay(from_text(what, patches), decode(actions))
+    click.echo(render(schedule, width, every=all_accesses))
+    click.echo("\n".join(schedule.ends))
+    if schedule.failure is not None:
+        click.echo(f"\nstopped: {schedule.failure.text} {schedule.failure.where}")

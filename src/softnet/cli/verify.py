@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Explore every interleaving of small configurations; print the schedule that breaks a property.
+
+Exit status: 0 every property holds, all searches exhausted; 1 violated; 2 bad input; 4 inconclusive: a search did not
+finish, or was interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from softnet.verify.model import Config
+    from softnet.verify.search import Outcome
+
+EXIT_VIOLATED = 1
+EXIT_INCONCLUSIVE = 4
+
+
+@click.command("verify", help=__doc__)
+@click.option("--kernel", "kernels", multiple=True, metavar="RELEASE[-rt|-threads]", help="Default: 6.12, 6.12-threads, 6.12-rt.")
+@click.option("--patch", "patches", multiple=True, type=click.Path(), help="A patch file of yours, on top of the release.")
+@click.option("--cpus", type=click.IntRange(2, 8), default=2, show_default=True, help="CPUs of the standard configurations.")
+@click.option("--skbs", type=click.IntRange(1, 16), default=2, show_default=True, help="skbs that each CPU frees there.")
+@click.option("--driver", "drivers", multiple=True, metavar="KIND:CPU[:COUNT[:CPU]]",
+              help="One configuration of your own instead: free, netif_rx, rps (to the last CPU), irq.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+              help="Of every configuration: defer_max, budget, dev_weight, rps, preempt, resched, any_order, ticks, defer_max_later.")
+@click.option("--property", "properties", multiple=True, help="Check only this property, and what stops a function.")
+@click.option("--no-reduce", is_flag=True, help="Stop at every interaction point.")
+@click.option("--max-states", type=click.IntRange(min=1), default=20_000_000, show_default=True, help="Of one search.")
+@click.option("--memory", "memory_mb", type=click.IntRange(min=64), default=2048, show_default=True, help="Of one search, in MB.")
+@click.option("--max-seconds", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Of one search.")
+@click.option("--all-accesses", is_flag=True, help="Show every access of a counterexample, not those that conflict.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--width", type=click.IntRange(80, 400), default=110, show_default=True, help="Columns of a counterexample.")
+def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs: int, drivers: tuple[str, ...],
+            settings: tuple[str, ...], properties: tuple[str, ...], no_reduce: bool, max_states: int, memory_mb: int,
+            max_seconds: float, all_accesses: bool, as_json: bool, quiet: bool, width: int) -> None:  # fmt: skip
+    """Verify."""
+    from softnet.verify.search import Limits, search
+    from softnet.verify.standard import KERNELS, check, driver_of, from_text, standard, to_text
+
+    configs: list[Config] = []
+    for kernel in kernels or KERNELS:
+        found = standard(kernel, cpus, skbs, patches)
+        if drivers:
+            found = [replace(found[0], name="yours", drivers=tuple(driver_of(d) for d in drivers))]
+        for config in found:
+            if settings:
+                config = replace(from_text(",".join([to_text(config), *settings]), patches), name=config.name)
+            configs.append(check(replace(config, reduce=not no_reduce, properties=properties)))
+    limits = Limits(max_states, memory_mb << 20)
+    outcomes: list[tuple[Outcome, float]] = []
+    for config in configs:
+        begin = time.monotonic()
+        outcome = search(config, limits, _progress(config, begin, max_seconds, quiet or as_json))
+        outcomes.append((outcome, time.monotonic() - begin))
+        if not as_json:
+            if len(outcomes) == 1:
+                click.echo(_head())
+            click.echo(_row(*outcomes[-1]))
+        if outcome.failure is not None or outcome.why == "interrupted":
+            break
+    _finish(outcomes, as_json, all_accesses, width)
+
+
+def _progress(config: Config, begin: float, max_seconds: float, quiet: bool) -> Any:
+    shown = begin
+
+    def tell(states: int, transitions: int, frontier: int) -> bool:
+        nonlocal shown
+        now = time.monotonic()
+        if not quiet and now - shown > 2:
+            shown = now
+            rate = transitions / (now - begin)
+            click.echo(f"{config.kernel}, {config.name}: {states:,} states, {frontier:,} waiting, {rate:,.0f} transitions/s", err=True)
+        return now - begin < max_seconds
+
+    return tell
+
+
+def _head() -> str:
+    return f"{'kernel':<14}{'configuration':<28}{'verdict':<22}{'states':>12}{'transitions':>14}{'depth':>7}{'seconds':>9}"
+
+
+def _row(outcome: Outcome, seconds: float) -> str:
+    config = outcome.config
+    return (
+        f"{config.kernel:<14}{config.name:<28}{outcome.verdict:<22}{outcome.states:>12,}{outcome.transitions:>14,}"
+        f"{outcome.depth:>7}{seconds:>9.1f}" + (f"  ({outcome.why})" if outcome.why else "")
+    )
+
+
+def _finish(outcomes: list[tuple[Outcome, float]], as_json: bool, all_accesses: bool, width: int) -> None:
+    """Properties, the counterexample if there is one, and the exit status."""
+    last = outcomes[-1][0]
+    status = 0
+    if any(o.verdict == "inconclusive" for o, _ in outcomes):
+        status = EXIT_INCONCLUSIVE
+    if last.failure is not None:
+        status = EXIT_VIOLATED
+    if as_json:
+        click.echo(json.dumps([_to_dict(o, seconds) for o, seconds in outcomes], indent=2))
+    else:
+        click.echo("\n" + _table(outcomes))
+        if last.failure is not None:
+            click.echo(counterexample(last, all_accesses, width))
+    sys.exit(status)
+
+
+def _table(outcomes: list[tuple[Outcome, float]]) -> str:
+    """What was checked: a property holds only if every search that checked it was exhausted."""
+    from softnet.verify.properties import PROPERTIES
+
+    last = outcomes[-1][0]
+    bound = any(o.verdict == "inconclusive" for o, _ in outcomes)
+    lines = []
+    for prop in PROPERTIES.values():
+        if last.config.properties and prop.name not in last.config.properties:
+            verdict = "not checked"
+        elif last.failure is not None:
+            verdict = "violated" if prop.name == last.failure.name else "not decided"
+        else:
+            verdict = "holds up to the limits" if bound else "holds (exhausted)"
+        lines.append(f"{prop.name:<22}{prop.invariants:<5}{verdict}")
+    other = "locks, BUG_ON, lists, NULL"
+    verdict = "holds up to the limits" if bound else "holds (exhausted)"
+    if last.failure is not None:
+        verdict = "violated" if last.failure.where or last.failure.name not in [p.name for p in PROPERTIES.values()] else "not decided"
+    lines.append(f"{other:<27}{verdict}")
+    return "\n".join(lines)
+
+
+def counterexample(outcome: Outcome, every: bool, width: int) -> str:
+    """The shortest schedule to the violation, in columns, and the text that replays it."""
+    from softnet.verify.columns import render
+    from softnet.verify.schedule import encode, replay
+    from softnet.verify.standard import to_text
+
+    assert outcome.failure is not None
+    schedule = replay(outcome.config, outcome.actions)
+    patches = "".join(f" --patch {p}" for p in outcome.config.patches)
+    where = f"\n  at {outcome.failure.where}" if outcome.failure.where else ""
+    return (
+        f"\nviolated: {outcome.failure.name}: {outcome.failure.text}{where}\n"
+        f"the shortest schedule, {len(outcome.actions)} steps; steps that touch nothing shared are left out\n\n"
+        + render(schedule, width, every=every)
+        + "\n" + "\n".join(schedule.ends)
+        + f"\n\nsoftnet replay-schedule{patches} '{to_text(outcome.config)}/{encode(outcome.actions)}'"
+    )  # fmt: skip
+
+
+def _to_dict(outcome: Outcome, seconds: float) -> dict[str, Any]:
+    from softnet.verify.schedule import encode
+    from softnet.verify.standard import to_text
+
+    failure = outcome.failure
+    return {
+        "configuration": to_text(outcome.config), "name": outcome.config.name, "patches": list(outcome.config.patches),
+        "verdict": outcome.verdict, "why": outcome.why, "states": outcome.states, "transitions": outcome.transitions,
+        "depth": outcome.depth, "terminal_states": outcome.terminals, "frontier": outcome.frontier,
+        "seconds": round(seconds, 3), "bytes": outcome.bytes_used,
+        "violated": None if failure is None else {"property": failure.name, "text": failure.text, "where": failure.where},
+        "schedule": encode(outcome.actions) if outcome.actions else None,
+    }  # fmt: skip

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A schedule in columns, one per CPU: context, function, source line, what was read or written, with its value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from softnet.verify.schedule import LOCK_CALLS, SHOWN_CALLS, Access, Schedule, Step, flags
+
+NUMBER_WIDTH = 5
+
+
+def relevant(schedule: Schedule) -> set[int]:
+    """Addresses that two contexts touch and one of them writes: what the schedule is about."""
+    readers: dict[int, set[tuple[int, str]]] = {}
+    written: set[int] = set()
+    for step in schedule.steps:
+        for access in step.accesses:
+            if access.leaf is None or access.leaf.table in ("task_struct", "cpu_hw", "context", "irq_line", "smpboot_thread_data"):
+                continue
+            readers.setdefault(access.address, set()).add((step.cpu, step.context))
+            if access.what not in ("read",) and not access.what.endswith("-old"):
+                written.add(access.address)
+    return {a for a, who in readers.items() if len(who) > 1 and a in written}
+
+
+def lines_of(step: Step, about: set[int], every: bool, schedule: Schedule) -> list[str]:
+    """What a step shows."""
+    out = [f"* {step.title}"] if step.title else []
+    function = ""
+    for access in step.accesses:
+        text = access_text(access, schedule)
+        shown = every and text
+        if access.leaf is not None:
+            shown = shown or access.address in about
+        elif access.call in SHOWN_CALLS:
+            shown = True
+        elif access.call in LOCK_CALLS:
+            shown = shown or (lock_name(access, schedule) != "" and "input_pkt_queue" in lock_name(access, schedule))
+        if not shown:
+            continue
+        place = f"{access.function} ({Path(access.file).name}:{access.line})"
+        if place != function:
+            out.append(place)
+            function = place
+        out.append("  " + text)
+    return out
+
+
+def lock_name(access: Access, schedule: Schedule) -> str:
+    """The path of the lock of a lock call."""
+    leaf = schedule.leaves.get(access.address)
+    return f"{leaf.table}[{leaf.index}].{leaf.path}" if leaf is not None else ""
+
+
+def access_text(access: Access, schedule: Schedule) -> str:
+    """One access in words."""
+    if access.leaf is None:
+        if access.call == "try_to_wake_up":
+            return f"wakes {schedule.task_at(access.address)}" + ("" if access.value else ": not asleep")
+        if access.call in ("arch_send_call_function_single_ipi", "smp_send_reschedule"):
+            return f"interrupts CPU{access.address}"
+        if access.call in LOCK_CALLS:
+            verb = "locks" if access.call in ("spin_acquire", "rt_try_take") else "unlocks"
+            return f"{verb} {lock_name(access, schedule).removesuffix('.owner')}"
+        return f"{access.call}()"
+    owner = f"CPU{access.leaf.index} " if access.leaf.table in ("softnet_data", "call_single_queue") else ""
+    if access.leaf.table == "sk_buff":
+        owner = f"skb {access.leaf.index + 1} "
+    value = value_text(access, schedule)
+    verb = {"read": "==", "write": "="}.get(access.what)
+    if verb is None:
+        operation, _, part = access.what.partition("-")
+        verb = f"{operation}: was" if part == "old" else f"{operation}: now"
+    return f"{owner}{access.leaf.path} {verb} {value}"
+
+
+def value_text(access: Access, schedule: Schedule) -> str:
+    """A value: NAPI state by its flags, an address by what stands there."""
+    assert access.leaf is not None
+    if access.leaf.what == "napi_struct.state":
+        return flags(access.value)
+    leaf = schedule.leaves.get(access.value)
+    if leaf is not None and access.leaf.what in schedule.references:
+        if leaf.table == "sk_buff":
+            return f"skb {leaf.index + 1}"
+        path = leaf.path.rpartition(".")[0]
+        return f"&CPU{leaf.index}.{path}" if leaf.table == "softnet_data" else f"&{leaf.table}[{leaf.index}].{path}"
+    if access.leaf.what in schedule.references:
+        return "NULL" if access.value == 0 else hex(access.value)
+    return str(access.value)
+
+
+def render(schedule: Schedule, width: int = 120, *, every: bool = False) -> str:
+    """The schedule as text of at most ``width`` columns; ``every`` shows all accesses, else those that conflict."""
+    cpus = schedule.config.cpus
+    column = (width - NUMBER_WIDTH) // cpus
+    about = relevant(schedule)
+    out = [" " * NUMBER_WIDTH + "".join(f"CPU{cpu}".ljust(column) for cpu in range(cpus)).rstrip()]
+    out.append(" " * NUMBER_WIDTH + "".join(("-" * (column - 2)).ljust(column) for _ in range(cpus)).rstrip())
+    last = [""] * cpus
+    for step in schedule.steps:
+        lines = lines_of(step, about, every, schedule)
+        if not lines:
+            continue
+        number = f"{step.number:>{NUMBER_WIDTH - 1}} "
+        if step.cpu < 0:
+            out.append(number + lines[0])
+            continue
+        if step.context != last[step.cpu]:
+            lines = [f"[{step.context}]", *lines]
+            last[step.cpu] = step.context
+        for line in lines:
+            for piece in wrap(line, column - 2):
+                out.append((number + " " * (column * step.cpu) + piece).rstrip())
+                number = " " * NUMBER_WIDTH
+    return "\n".join(out) + "\n"
+
+
+def wrap(line: str, width: int) -> list[str]:
+    """A line in pieces of the column's width; what follows is indented."""
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    out = []
+    while len(line) > width:
+        at = line.rfind(" ", len(indent), width + 1)
+        at = at if at > len(indent) else width
+        out.append(line[:at])
+        line = indent + line[at:].lstrip()
+    return [*out, line]

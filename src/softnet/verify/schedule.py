@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A counterexample as a schedule: the actions done once more, with every access to memory written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from softnet.errors import SoftnetError
+from softnet.lang.llvm_function import Position
+from softnet.verify import words
+from softnet.verify.frames import LOG_FILL
+from softnet.verify.model import Config, Leaf
+from softnet.verify.search import FAILED, Failure, Limits, Machine
+
+SHOWN_CALLS = ("try_to_wake_up", "arch_send_call_function_single_ipi", "smp_send_reschedule")
+"""Calls of the machine that are steps of the story: who wakes whom, who interrupts whom."""
+LOCK_CALLS = ("spin_acquire", "spin_release", "rt_try_take", "rt_release")
+
+
+@dataclass(frozen=True)
+class Access:
+    """One access or call: ``what`` read, write, cmpxchg-old, … or call."""
+
+    what: str
+    leaf: Leaf | None
+    address: int
+    value: int
+    function: str
+    file: str
+    line: int
+    call: str = ""
+
+
+@dataclass
+class Step:
+    """One action: which CPU, in which context, and what it touched."""
+
+    number: int
+    action: int
+    cpu: int
+    """-1 for what comes from outside."""
+    context: str
+    title: str
+    accesses: list[Access] = field(default_factory=list)
+
+
+@dataclass
+class Schedule:
+    """A run of actions from the first state, and how it ends."""
+
+    config: Config
+    actions: list[int]
+    steps: list[Step]
+    failure: Failure | None
+    ends: list[str]
+    """What the last state holds, in words."""
+    leaves: dict[int, Leaf]
+    """What stands at an address: the words of tables, and the beginnings of their structures."""
+    references: frozenset[str]
+    """Fields that hold references."""
+    tasks: dict[int, str]
+    """Address of a task -> its name."""
+
+    def task_at(self, address: int) -> str:
+        """A task's name."""
+        return self.tasks.get(address, hex(address))
+
+    def text(self) -> str:
+        """The actions as a string for replay: letters for repeats keep it short."""
+        return encode(self.actions)
+
+
+def encode(actions: Sequence[int]) -> str:
+    """Actions as ``6.3x17.7``: numbers, with how often in a row."""
+    parts: list[list[int]] = []
+    for action in actions:
+        if parts and parts[-1][0] == action:
+            parts[-1][1] += 1
+        else:
+            parts.append([action, 1])
+    return ".".join(f"{a}x{n}" if n > 1 else str(a) for a, n in parts)
+
+
+def decode(text: str) -> list[int]:
+    """The actions of an encoded schedule. Raises SoftnetError."""
+    out: list[int] = []
+    for part in text.split("."):
+        action, times, count = part.partition("x")
+        if not action.isdigit() or (times and not count.isdigit()):
+            raise SoftnetError("not a schedule", found=repr(part), expected="numbers as in 6.3x17.7")
+        out += [int(action)] * (int(count) if count else 1)
+    return out
+
+
+class Replay:
+    """Does the actions of a schedule one by one."""
+
+    def __init__(self, config: Config) -> None:
+        self.machine = Machine(config, Limits(states=1000, memory_bytes=64 << 20), log=True)
+        self.machine.settle()
+        self.model = self.machine.model
+        self.image = self.model.image
+
+    def word(self, struct: str, index: int, name: str) -> int:
+        """A field's present value."""
+        table = self.image.layout.tables[struct]
+        offset = self.image.layout.structs[struct].fields[name].offset
+        return int(self.machine.words[table.base + index * table.stride + offset])
+
+    def context_of(self, cpu: int) -> str:
+        """What a CPU runs, by name."""
+        context = self.image.layout.tables["context"]
+        number = (self.word("cpu_hw", cpu, "cur") - context.base) // context.stride
+        if number < 2 * self.model.config.cpus:
+            return "hardirq"
+        comm = self.image.tasks[number - 2 * self.model.config.cpus].comm
+        return comm + ("+softirq" if self.word("cpu_hw", cpu, "preempt_count") & 0x100 else "")
+
+    def step(self, number: int, action: int) -> tuple[Step, int]:
+        """Do one action; what it was and the code it gave."""
+        config = self.model.config
+        per_cpu = words.VX_PER_CPU
+        cpu, what = (action // per_cpu, action % per_cpu) if action < per_cpu * config.cpus else (-1, 0)
+        title = ""
+        if cpu >= 0:
+            name = self.context_of(cpu)
+            if what == 1:
+                title = f"interrupt in {name}"
+                name = "hardirq"
+            elif what == 2:
+                title = "NEED_RESCHED is set: a tick preempts"
+            elif what == 3:
+                title = "the scheduler prefers another task"
+        else:
+            name = "outside"
+            driver = action - per_cpu * config.cpus
+            if driver < len(config.drivers):
+                d = config.drivers[driver]
+                title = f"{d.kind}/{d.cpu} " + ("raises its interrupt" if d.kind == "irq" else "is woken to start")
+            elif driver == len(config.drivers):
+                title = "time passes every limit"
+            else:
+                title = f"sysctl skb_defer_max = {config.defer_max_later}"
+        self.machine.words[LOG_FILL] = 0
+        code = self.machine.call(3, action)
+        step = Step(number, action, cpu, name, title)
+        fill = int(self.machine.words[LOG_FILL])
+        for position, address, value in self.machine._log[:fill].tolist():
+            step.accesses.append(self.access(self.model.frames.text.positions[position], address, value))
+        return step, code
+
+    def access(self, position: Position, address: int, value: int) -> Access:
+        """One record of the log."""
+        file = self.model.module.functions[position.function].file
+        what, _, name = position.what.partition(" ")
+        leaf = self.model.words_of.get(address) if what != "call" else None
+        call = name if what == "call" else ""
+        return Access(what, leaf, address, value, position.function, file, position.line, call)
+
+    def ends(self) -> list[str]:
+        """The state of every CPU's backlog and defer list, in words."""
+        out = []
+        for cpu in range(self.model.config.cpus):
+            paths = {leaf.path: a for a, leaf in self.model.words_of.items() if leaf.table == "softnet_data" and leaf.index == cpu}
+            value = {p: int(self.machine.words[a]) for p, a in paths.items()}
+            node = paths["backlog.poll_list.next"]
+            linked = value["backlog.poll_list.next"] != node
+            out.append(
+                f"CPU{cpu}: backlog.state {flags(value['backlog.state'])}, {'on a poll list' if linked else 'on no poll list'}, "
+                f"input_pkt_queue {value['input_pkt_queue.qlen']}, process_queue {value['process_queue.qlen']}, "
+                f"defer_count {value['defer_count']}, runs {self.context_of(cpu)}"
+            )
+        return out
+
+
+NAPI_FLAGS = {
+    0: "SCHED", 1: "MISSED", 2: "DISABLE", 3: "NPSVC", 4: "LISTED", 5: "NO_BUSY_POLL", 6: "IN_BUSY_POLL",
+    7: "PREFER_BUSY_POLL", 8: "THREADED", 9: "SCHED_THREADED",
+}  # fmt: skip
+
+
+def flags(state: int) -> str:
+    """NAPI state bits by name."""
+    names = [name for bit, name in NAPI_FLAGS.items() if state >> bit & 1]
+    return "|".join(names) or "0"
+
+
+def replay(config: Config, actions: Sequence[int]) -> Schedule:
+    """Do the actions from the first state. Raises SoftnetError if one cannot happen there."""
+    engine = Replay(config)
+    steps = []
+    failure = None
+    for number, action in enumerate(actions, 1):
+        step, code = engine.step(number, action)
+        steps.append(step)
+        if code == words.VX_BLOCKED:
+            raise SoftnetError("the schedule does not fit this configuration", found=f"action {number} cannot happen")
+        if code in (FAILED, words.VX_MACHINE):
+            failure = engine.machine.failure(code)
+            break
+    model = engine.model
+    table = model.image.layout.tables["task_struct"]
+    tasks = {table.base + (t.pid - 1) * table.stride: t.comm for t in model.image.tasks}
+    references = frozenset(f"{s.name}.{f.name}" for s in model.program.structs.values() for f in s.fields.values() if f.is_ref)
+    return Schedule(config, list(actions), steps, failure, engine.ends(), model.words_of, references, tasks)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The configurations that ``softnet verify`` explores unless told otherwise, and configurations as one line of text."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+from softnet.errors import SoftnetError
+from softnet.verify.model import DRIVER_KINDS, Config, Driver
+
+KERNELS = ("6.12", "6.12-threads", "6.12-rt")
+"""The three modes: IPI, threads, PREEMPT_RT."""
+
+
+def standard(kernel: str, cpus: int = 2, skbs: int = 2, patches: tuple[str, ...] = ()) -> list[Config]:
+    """The standard configurations of a kernel: CPU 0 allocates and receives, the others free ``skbs`` skbs each.
+
+    With ``defer_max`` 2 the watermark is 1: the second skb on the list kicks.
+    """
+    free = tuple(Driver("free", cpu, skbs) for cpu in range(1, cpus))
+    base = Config("", kernel=kernel, cpus=cpus, patches=patches)
+    # On PREEMPT_RT a device's handler is a thread: netif_rx() from a hard interrupt would take a sleeping lock there.
+    device = "netif_rx" if kernel.endswith("-rt") else "irq"
+    small = replace(base, budget=1, dev_weight=1)
+    return [
+        replace(base, name="deferred frees", drivers=free),
+        replace(base, name="and a device's interrupt", drivers=(*free, Driver(device, 0))),
+        replace(base, name="and two local packets", drivers=(*free, Driver("netif_rx", 0, 2))),
+        replace(small, name="budget and weight 1", drivers=(*free, Driver(device, 0, 2))),
+        replace(base, name="RPS to CPU 0", rps=True, drivers=(*free, Driver("rps", cpus - 1, 1, 0, 0))),
+        replace(base, name="RPS both ways", rps=True, drivers=(Driver("rps", 1, 1, 0, 0), Driver("rps", 0, 1, 0, 1))),
+    ]
+
+
+def to_text(config: Config) -> str:
+    """A configuration in one line, without its patches and its name: what differs from the defaults."""
+    parts = [f"kernel={config.kernel}"]
+    plain = Config("")
+    for f in fields(Config):
+        value = getattr(config, f.name)
+        if f.name in ("name", "kernel", "drivers", "patches", "properties") or value == getattr(plain, f.name):
+            continue
+        parts.append(f"{f.name}={int(value) if isinstance(value, bool) else value}")
+    parts += [f"driver={d.kind}:{d.cpu}:{d.count}:{d.target if d.kind == 'rps' else d.alloc_cpu}" for d in config.drivers]
+    return ",".join(parts)
+
+
+def from_text(text: str, patches: tuple[str, ...] = ()) -> Config:
+    """The configuration of such a line. Raises SoftnetError that names the part that is wrong."""
+    config = Config("replay", patches=patches)
+    kinds = {f.name: type(getattr(config, f.name)) for f in fields(Config)}
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        if key == "driver":
+            config = replace(config, drivers=(*config.drivers, driver_of(value)))
+        elif not equals or key not in kinds or key in ("name", "patches", "properties", "drivers"):
+            raise SoftnetError("not a part of a configuration", found=repr(part), expected="KEY=VALUE such as cpus=2")
+        elif kinds[key] is str:
+            config = replace(config, **{key: value})
+        elif not value.lstrip("-").isdigit():
+            raise SoftnetError(f"{key} is a number", found=repr(value), expected="such as 2")
+        else:
+            config = replace(config, **{key: kinds[key](int(value))})
+    return check(config)
+
+
+def driver_of(text: str) -> Driver:
+    """``KIND:CPU[:COUNT[:CPU]]``; the last number is the target of rps, else the CPU that allocated the skbs."""
+    kind, *numbers = text.split(":")
+    if kind not in DRIVER_KINDS or not 1 <= len(numbers) <= 3 or not all(n.isdigit() for n in numbers):
+        raise SoftnetError("not a driver", found=repr(text), expected="KIND:CPU[:COUNT[:CPU]], KIND free, netif_rx, rps or irq")
+    cpu, count, other = [*map(int, numbers), *[1, 0][len(numbers) - 1 :]]
+    return Driver(kind, cpu, count, 0 if kind == "rps" else other, other if kind == "rps" else 0)
+
+
+def check(config: Config) -> Config:
+    """Raises SoftnetError for a driver on a CPU that the machine does not have, and for a machine out of range."""
+    if not 1 <= config.cpus <= 8:
+        raise SoftnetError("the explorer takes 1 to 8 CPUs", where="cpus", found=str(config.cpus))
+    if not config.drivers:
+        raise SoftnetError("nothing would happen", where="driver", found="no driver", expected="at least one")
+    for d in config.drivers:
+        for cpu in (d.cpu, d.alloc_cpu, d.target):
+            if cpu >= config.cpus:
+                raise SoftnetError("a driver on a CPU that there is not", where=f"driver {d.kind}", found=str(cpu),
+                                   expected=f"0 to {config.cpus - 1}")  # fmt: skip
+        if d.count < 1:
+            raise SoftnetError("a driver that does nothing", where=f"driver {d.kind}", found=str(d.count), expected="1 or more")
+    return config
