@@ -9,6 +9,7 @@ from kernel.support import drain_scenario, loopback_scenario, mutate, patch_file
 from softnet.errors import SoftnetError
 from softnet.simulate.invariants import KNOWN, STATEMENTS, InvariantError
 from softnet.simulate.simulation import Simulation
+from softnet.trace import EVENT_ID
 
 KERNELS = (
     "6.1",
@@ -294,3 +295,44 @@ def test_a_violation_is_a_warning_when_not_strict(tmp_path):
         for w in run.result.warnings
         if w.startswith(f"invariant I6 does not hold ({STATEMENTS['I6']}); once at ")
     ]
+
+
+def coalescing_scenario(kernel, budget):
+    """Every deferred skb kicks; a sender on its CPU keeps the backlog there with the softirq now and then."""
+    return drain_scenario(
+        kernel,
+        cpus=3,
+        defer_max=1,
+        kernel_table={"sysctl": {"skb_defer_max": 1, "netdev_budget": budget}},
+        application=[
+            {"name": "reader", "kind": "tcp", "cpu": 1, "service_ns": 15_000},
+            {"name": "sink", "kind": "udp", "cpu": 2, "dst_ports": [9]},
+        ],
+        sender=[{"cpu": 0, "to": "sink", "interval_ns": gap} for gap in (217_000, 233_100)],
+    )
+
+
+@pytest.mark.parametrize("kernel", ["6.10-rt", "6.12-rt", "6.12-threads"])
+def test_c1_is_a_known_finding(kernel):
+    """A kick meets SCHED that the softirq holds; its run ends on the budget, so the flush at the loop's head never comes."""
+    found = strict(coalescing_scenario(kernel, budget=1)).result.warnings
+    assert [w for w in found if w.startswith("known finding C1 (I6)")]
+    assert strict(coalescing_scenario(kernel, budget=300)).result.warnings == []
+
+
+def test_c1_is_not_there_with_the_ipi():
+    assert strict(coalescing_scenario("6.12", budget=1)).result.warnings == []
+
+
+def test_c5_is_a_known_finding():
+    """CPU 1 goes offline after it was scheduled and before its RPS IPI is sent."""
+    what = rps_scenario("6.12")
+    first = Simulation(what, engine="reference", trace="full").finish().trace.records
+    event = EVENT_ID["napi_schedule_rps"]
+    at = next(r.time_ns for r in first if r.event == event and r.a == 1)
+    sim = Simulation(what, checks="strict", trace="full")
+    sim.advance(at + 1)
+    sim.image.ref("cpu_hw", 1).online = 0
+    run = sim.finish()
+    assert not [r for r in run.trace.records if r.event == EVENT_ID["net_rps_send_ipi"]]
+    assert [w for w in run.result.warnings if w.startswith("known finding C5 (I3)")]
