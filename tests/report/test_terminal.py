@@ -184,3 +184,33 @@ def test_a_change_in_per_cent_has_the_sign_of_the_difference(base: int, other: i
         assert text[0] in "+×"
     if other:
         assert text != "−100 %"
+
+
+def noisy() -> Comparison:
+    """Both arms kick by IPI; every figure goes up with one seed and down with the next."""
+    arms: dict[str, tuple[Result, ...]] = {}
+    for arm, shift in (("a", 1), ("b", -1)):
+        runs = []
+        for seed in (1, 2, 3, 4):
+            up = shift * (-1) ** seed * 10
+            counters = {"kicks": 50, "trigger_rx_softirq": 50, "ipis_call_function": 50, "ipis": 100 + up,
+                        "ksoftirqd_wakeups": 200 + up, "delivered": 5000 + up, "context_switches": 4000 + up}  # fmt: skip
+            latency = {"web": histogram("web", "packet", {(10 + up // 10) * US: 2000})}
+            run = result(arm, seed, counters, latency=latency)
+            times = [{**row, "softirq": row["softirq"] + up * 1000} for row in run.cpu_time_ns]
+            runs.append(replace(run, cpu_time_ns=times))
+        arms[arm] = tuple(runs)
+    return Comparison("noisy", "", ("a", "b"), (1, 2, 3, 4), arms)
+
+
+def test_noise_is_never_told_as_a_difference() -> None:
+    text = sentences(noisy())
+    for claim in ("Fewer", "More", "more than noise", "lower", "higher", " → 2", "by class"):
+        assert claim not in text
+    assert "No difference beyond noise in the latency of web (p99 10 µs in both)." in text
+    assert "CPU time outside idle does not differ beyond noise" in text
+    assert "better" not in render_comparison(noisy())
+
+
+def test_what_is_the_same_in_both_arms_is_no_finding() -> None:
+    assert "kicked" not in sentences(noisy())
