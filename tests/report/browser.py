@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,3 @@ def browser(profile: Path, width: int = 1280, height: int = 900, dark: bool = Fa
         yield Browser(driver)
     finally:
         driver.quit()
-
-
-Open = Callable[..., Browser]

@@ -198,3 +198,14 @@ def test_thinning_keeps_the_extremes() -> None:
     assert len(points) <= charts.POINTS_MAX + 2
     assert (4321, 99) in points
     assert points == sorted(points)
+
+
+def test_every_arm_of_many_has_a_colour_that_the_style_knows() -> None:
+    base = comparison()
+    arms = tuple(f"arm {i}" for i in range(9))
+    results = [base.results[base.arms[i % 2]] for i in range(9)]
+    text = page(replace(base, arms=arms, results=dict(zip(arms, results, strict=True))))
+    used = set(re.findall(r'class="(?:curve|area|mark|quantile)[a-z ]* (a\d+)"', text))
+    style = text[: text.index("</style>")]
+    assert len(used) == 6
+    assert all(f".area.{name}" in style for name in used)

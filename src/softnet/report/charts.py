@@ -156,7 +156,7 @@ def _percentile_curve(index: int, h: Histogram, x: Axis, y: Axis) -> str:
         parts.append(
             f"L{_f(x.at(_nine(h.count - seen, h.count)))} {_f(y.at(min(max(high - 1, low), h.max_ns)))}"
         )
-    return f'<path class="curve a{index}" d="{"".join(parts)}"/>'
+    return f'<path class="curve a{index % 6}" d="{"".join(parts)}"/>'
 
 
 def _quantile_marks(index: int, arm: str, h: Histogram, x: Axis, y: Axis) -> list[str]:
@@ -167,7 +167,7 @@ def _quantile_marks(index: int, arm: str, h: Histogram, x: Axis, y: Axis) -> lis
     ]
     marks.append(("max", math.log10(h.count) if h.count > 1 else 0, h.max_ns))
     return [
-        f'<circle class="mark a{index}" cx="{_f(x.at(at))}" cy="{_f(y.at(value))}" r="4">'
+        f'<circle class="mark a{index % 6}" cx="{_f(x.at(at))}" cy="{_f(y.at(value))}" r="4">'
         f"<title>{escape(f'{arm} {name}: {duration(value)}')}</title></circle>"
         for name, at, value in marks
     ]
@@ -196,13 +196,13 @@ def histogram(title: str, arms: Sequence[tuple[str, Histogram]]) -> str:
             left, right = low * math.exp(b * wide), low * math.exp((b + 1) * wide)
             parts.append(f"V{_f(y.at(shares.get(b, 0.0)))}H{_f(x.at(right))}" if left < high else "")
         parts.append(f"V{_f(y.at(0))}Z")
-        body.append(f'<path class="area a{index}" d="{"".join(parts)}"/>')
+        body.append(f'<path class="area a{index % 6}" d="{"".join(parts)}"/>')
         for name, n, d in (("p50", 1, 2), ("p99", 99, 100)):
             at, value = _f(x.at(h.quantile_ns(n, d))), h.quantile_ns(n, d)
             body.append(
-                f'<path class="quantile a{index}" d="M{at} {TOP + 14 * index}V{HEIGHT - BOTTOM}">'
+                f'<path class="quantile a{index % 6}" d="M{at} {TOP + 14 * index}V{HEIGHT - BOTTOM}">'
                 f"<title>{escape(f'{arm} {name}: {duration(value)}')}</title></path>"
-                f'<text class="quantile-name a{index}" x="{_f(x.at(value) + 3)}" y="{TOP + 10 + 14 * index}">{name}</text>'
+                f'<text class="quantile-name a{index % 6}" x="{_f(x.at(value) + 3)}" y="{TOP + 10 + 14 * index}">{name}</text>'
             )
     about = "; ".join(f"{arm}: {number(h.count)} samples, {quantile_text(h)}" for arm, h in arms)
     return frame(f"{title}: distribution", about, body)
@@ -233,7 +233,7 @@ def series(title: str, unit: str, arms: Sequence[tuple[str, Sequence[int], Seque
     for index, (_, times, values) in enumerate(arms):
         points = thinned(times, values)
         d = "".join(f"{'L' if i else 'M'}{_f(x.at(t))} {_f(y.at(v))}" for i, (t, v) in enumerate(points))
-        body.append(f'<path class="curve thin a{index}" d="{d}"/>')
+        body.append(f'<path class="curve thin a{index % 6}" d="{d}"/>')
     about = "; ".join(f"{arm}: at most {number(max(values, default=0))} {unit}" for arm, _, values in arms)
     return frame(title, about, body, height, "chart low")
 

@@ -155,7 +155,7 @@ def _mind_box(sentences: list[Sentence]) -> Iterator[str]:
 def _key(comparison: Comparison) -> str:
     """Which line is which arm."""
     keys = [
-        f'<span class="key"><svg viewBox="0 0 34 12" aria-hidden="true"><path class="curve a{i}" d="M0 6H34"/></svg>'
+        f'<span class="key"><svg viewBox="0 0 34 12" aria-hidden="true"><path class="curve a{i % 6}" d="M0 6H34"/></svg>'
         f"{escape(arm)}</span>"
         for i, arm in enumerate(comparison.arms)
     ]
