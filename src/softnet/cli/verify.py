@@ -31,7 +31,7 @@ EXIT_INCONCLUSIVE = 4
 @click.option("--driver", "drivers", multiple=True, metavar="KIND:CPU[:COUNT[:CPU]]",
               help="One configuration of your own instead: free, netif_rx, rps (to the last CPU), irq.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
-              help="Of every configuration: defer_max, budget, dev_weight, rps, preempt, resched, any_order, ticks, defer_max_later.")
+              help="Of every configuration: defer_max, budget, dev_weight, rps, preempt, resched, any_order, ticks, …")
 @click.option("--property", "properties", multiple=True, help="Check only this property, and what stops a function.")
 @click.option("--no-reduce", is_flag=True, help="Stop at every interaction point.")
 @click.option("--max-states", type=click.IntRange(min=1), default=20_000_000, show_default=True, help="Of one search.")
@@ -81,7 +81,8 @@ def _progress(config: Config, begin: float, max_seconds: float, quiet: bool) -> 
         if not quiet and now - shown > 2:
             shown = now
             rate = transitions / (now - begin)
-            click.echo(f"{config.kernel}, {config.name}: {states:,} states, {frontier:,} waiting, {rate:,.0f} transitions/s", err=True)
+            text = f"{states:,} states, {frontier:,} waiting, {rate:,.0f} transitions/s"
+            click.echo(f"{config.kernel}, {config.name}: {text}", err=True)
         return now - begin < max_seconds
 
     return tell
@@ -134,7 +135,8 @@ def _table(outcomes: list[tuple[Outcome, float]]) -> str:
     other = "locks, BUG_ON, lists, NULL"
     verdict = "holds up to the limits" if bound else "holds (exhausted)"
     if last.failure is not None:
-        verdict = "violated" if last.failure.where or last.failure.name not in [p.name for p in PROPERTIES.values()] else "not decided"
+        named = any(p.name == last.failure.name for p in PROPERTIES.values())
+        verdict = "not decided" if named else "violated"
     lines.append(f"{other:<27}{verdict}")
     return "\n".join(lines)
 

@@ -19,7 +19,7 @@ def relevant(schedule: Schedule) -> set[int]:
             if access.leaf is None or access.leaf.table in ("task_struct", "cpu_hw", "context", "irq_line", "smpboot_thread_data"):
                 continue
             readers.setdefault(access.address, set()).add((step.cpu, step.context))
-            if access.what not in ("read",) and not access.what.endswith("-old"):
+            if access.what != "read" and not access.what.endswith("-old"):
                 written.add(access.address)
     return {a for a, who in readers.items() if len(who) > 1 and a in written}
 
@@ -30,13 +30,13 @@ def lines_of(step: Step, about: set[int], every: bool, schedule: Schedule) -> li
     function = ""
     for access in step.accesses:
         text = access_text(access, schedule)
-        shown = every and text
+        shown = every
         if access.leaf is not None:
             shown = shown or access.address in about
         elif access.call in SHOWN_CALLS:
             shown = True
         elif access.call in LOCK_CALLS:
-            shown = shown or (lock_name(access, schedule) != "" and "input_pkt_queue" in lock_name(access, schedule))
+            shown = shown or "input_pkt_queue" in lock_name(access, schedule)
         if not shown:
             continue
         place = f"{access.function} ({Path(access.file).name}:{access.line})"
@@ -68,10 +68,11 @@ def access_text(access: Access, schedule: Schedule) -> str:
     if access.leaf.table == "sk_buff":
         owner = f"skb {access.leaf.index + 1} "
     value = value_text(access, schedule)
-    verb = {"read": "==", "write": "="}.get(access.what)
-    if verb is None:
-        operation, _, part = access.what.partition("-")
+    operation, _, part = access.what.partition("-")
+    if part:
         verb = f"{operation}: was" if part == "old" else f"{operation}: now"
+    else:
+        verb = "==" if operation == "read" else "="
     return f"{owner}{access.leaf.path} {verb} {value}"
 
 

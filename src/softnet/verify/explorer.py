@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# mypy: strict-optional=False, warn-unreachable=False, disable-error-code="redundant-expr"
 """The search itself, in the restricted Python: actions, states, breadth first.
 
 A state is every word that can change and matters, cut into *components* (a CPU, a task, an skb, a context's frames, …).
@@ -24,16 +25,13 @@ if TYPE_CHECKING:
         VECTOR_RESCHEDULE,
         VECTOR_TIMER,
         cpu_hw,
-        task_struct,
     )
     from softnet.verify.harness import (
         VX_IRQ,
         VX_ORDER,
         VX_RESCHED,
-        verify_env,
         verify_state,
         verify_terminal,
-        vx_driver,
         vx_env_enabled,
         vx_env_perform,
     )
@@ -53,6 +51,7 @@ if TYPE_CHECKING:
         VX_PHASE_WORD,
         VX_VIOLATION,
         explorer,
+        vx_driver,
     )
 
 @hwfunc
@@ -213,7 +212,8 @@ def vx_key_word(v: explorer, k: int) -> int:
 @hwfunc
 def vx_cpu_enabled(c: cpu_hw, what: int) -> bool:
     """Whether the CPU can act: 0 its context goes on, 1 an interrupt strikes, 2 the scheduler preempts a fair task, 3 it
-    prefers another of the waiting fair tasks."""
+    prefers another of the waiting fair tasks.
+    """
     if what == 0:
         return c.t < NEVER
     if what == 1:

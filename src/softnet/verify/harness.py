@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from softnet.kernel.net.core.skbuff import skb_attempt_defer_free
     from softnet.machine.globals import hw
     from softnet.machine.sched import set_task_state
-    from softnet.machine.state import CTX_TASK, NEVER, TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, cpu_hw
+    from softnet.machine.state import (
+        CTX_TASK,
+        NEVER,
+        TASK_INTERRUPTIBLE,
+        TASK_RUNNING,
+        TASK_UNINTERRUPTIBLE,
+        cpu_hw,
+    )
     from softnet.verify.words import verify_env, vx_driver
 
 VX_RESCHED = 1

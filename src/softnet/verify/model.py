@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,7 +135,8 @@ def build_program(config: Config, scenario: Scenario) -> Program:
     modules += [releases.load_patch(path) for path in config.patches]
     modules += images.load_modules(HARNESS)
     values = constants(scenario) | {
-        "VX_RESCHED": int(config.resched), "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0), "VX_SYSCTL": int(config.defer_max_later >= 0),
+        "VX_RESCHED": int(config.resched), "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
+        "VX_SYSCTL": int(config.defer_max_later >= 0),
     }  # fmt: skip
     return images.make_program(modules, values)
 
@@ -153,9 +153,8 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     roots = find_roots(program, image, module)
     frames = back_end.emit_frames(module, program, roots, STATISTICS, reduce=config.reduce, log=log)
     used = back_end.reachable(module, roots, program)
-    model = Model(config, scenario, program, module, image, frames, roots, back_end.stored_fields(module, used),
-                  2 * config.cpus + len(image.tasks))  # fmt: skip
-    return model
+    return Model(config, scenario, program, module, image, frames, roots, back_end.stored_fields(module, used),
+                 2 * config.cpus + len(image.tasks))  # fmt: skip
 
 
 def boot_image(config: Config, scenario: Scenario, program: Program, memory: Any) -> Image:

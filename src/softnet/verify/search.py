@@ -26,8 +26,8 @@ from softnet.lang.native_runtime import (
 from softnet.machine import state
 from softnet.verify import words
 from softnet.verify.frames import LOG, LOG_FILL
-from softnet.verify.properties import PROPERTIES, properties_mask
 from softnet.verify.model import STACK_WORDS, Config, Model, build_model, components
+from softnet.verify.properties import PROPERTIES, properties_mask
 
 if TYPE_CHECKING:
     import numpy as np
@@ -247,8 +247,8 @@ class Machine:
             "stacks": self.stacks, "stack_words": STACK_WORDS, "sp": self.sp, "nr_comps": count, "comps": directory, "cur": cur,
             "want": want, "key_words": key_words, "store": store, "store_used": 1, "store_room": values_room,
             "ctable": ctable, "ctable_mask": ctable_size - 1, "pool": pool, "max_states": max_states, "index": index,
-            "index_mask": index_size - 1, "nr_actions": words.VX_PER_CPU * model.config.cpus + nr_drivers + 2, "nr_drivers": nr_drivers,
-            "level_end": 1, "properties": properties_mask(model.config.properties),
+            "index_mask": index_size - 1, "nr_actions": words.VX_PER_CPU * model.config.cpus + nr_drivers + 2,
+            "nr_drivers": nr_drivers, "level_end": 1, "properties": properties_mask(model.config.properties),
         }  # fmt: skip
         for name, value in values.items():
             self.words[self.field[name]] = value

@@ -56,7 +56,7 @@ def from_text(text: str, patches: tuple[str, ...] = ()) -> Config:
         elif not equals or key not in kinds or key in ("name", "patches", "properties", "drivers"):
             raise SoftnetError("not a part of a configuration", found=repr(part), expected="KEY=VALUE such as cpus=2")
         elif kinds[key] is str:
-            config = replace(config, **{key: value})
+            config = replace(config, **{key: value})  # type: ignore[arg-type]
         elif not value.lstrip("-").isdigit():
             raise SoftnetError(f"{key} is a number", found=repr(value), expected="such as 2")
         else:
