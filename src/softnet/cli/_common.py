@@ -16,6 +16,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 EXIT_KERNEL_STOP = 3
 """A kernel function stopped the run: BUG_ON, a lock rule, an invariant."""
 
+DEFAULT_WIDTH = 100
+"""Columns of a summary that goes to a file or a pipe."""
+
 EXIT_PARTIAL = 130
 """Interrupted; what ran is reported as partial."""
 
@@ -39,8 +42,19 @@ simulation_options = options(
     click.option("--out", type=click.Path(path_type=Path), help="Write result, report and trace into this folder."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
     click.option("--quiet", is_flag=True, help="No progress."),
-    click.option("--width", type=click.IntRange(60, 400), default=100, show_default=True, help="Columns of the summary."),
+    click.option("--width", type=click.IntRange(60, 400), help="Columns of the summary; default: the terminal's, else 100."),
 )  # fmt: skip
+
+
+def columns(width: int | None) -> int:
+    """The width to print in: the one asked for, a terminal's own, or 100."""
+    if width is not None:
+        return width
+    if not sys.stdout.isatty():
+        return DEFAULT_WIDTH
+    import shutil
+
+    return min(max(shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns, 60), 160)
 
 
 @contextmanager

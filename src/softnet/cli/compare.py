@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from softnet.cli._common import progress_bar, simulation_options, stopped_kernel
+from softnet.cli._common import columns, progress_bar, simulation_options, stopped_kernel
 
 if TYPE_CHECKING:
     from softnet.simulate.api import Compared
@@ -53,7 +53,7 @@ def command(
     out: Path | None,
     as_json: bool,
     quiet: bool,
-    width: int,
+    width: int | None,
 ) -> None:
     """Compare arms."""
     from softnet.simulate.api import compare, resolve
@@ -80,7 +80,7 @@ def command(
     else:
         from softnet.report.terminal import render_comparison
 
-        click.echo(render_comparison(done.comparison, width=width, color=sys.stdout.isatty()), nl=False)
+        click.echo(render_comparison(done.comparison, width=columns(width), color=sys.stdout.isatty()), nl=False)
     if out is not None:
         parts = ["softnet", "compare", str(scenario), *(f"--arm={arm}" for arm in arms), f"--seeds={seeds}"]
         parts += [f"--set={setting}" for setting in settings]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from softnet.cli._common import EXIT_PARTIAL, progress_bar, simulation_options, stopped_kernel
+from softnet.cli._common import EXIT_PARTIAL, columns, progress_bar, simulation_options, stopped_kernel
 
 if TYPE_CHECKING:
     from softnet.simulate.simulation import Run
@@ -57,7 +57,7 @@ def command(
     out: Path | None,
     as_json: bool,
     quiet: bool,
-    width: int,
+    width: int | None,
 ) -> None:
     """Run one scenario."""
     from softnet.simulate.api import resolve
@@ -88,7 +88,7 @@ def command(
     else:
         from softnet.report.terminal import render_result
 
-        click.echo(render_result(done.result, width=width, color=sys.stdout.isatty()), nl=False)
+        click.echo(render_result(done.result, width=columns(width), color=sys.stdout.isatty()), nl=False)
     if out is not None:
         parts = ["softnet", "run", str(scenario), *([f"--kernel={kernel}"] if kernel else [])]
         parts += [f"--patch={patch}" for patch in patches] + ([] if seed is None else [f"--seed={seed}"])

@@ -21,10 +21,10 @@ T_975_PERMILLE = (
 
 COUNTER_METRICS = (
     ("ipis", "IPIs, all causes", "lower"),
-    ("ipis_call_function", "IPIs: function calls (RPS, defer kick)", "lower"),
+    ("ipis_call_function", "IPIs: function calls", "lower"),
     ("ipis_reschedule", "IPIs: reschedule", "lower"),
-    ("kicks", "kicks of a defer list", ""),
-    ("trigger_rx_softirq", "kicks that came as an IPI", "lower"),
+    ("kicks", "defer list kicks", ""),
+    ("trigger_rx_softirq", "kicks by function call", "lower"),
     ("rps_ipis", "RPS by IPI", "lower"),
     ("net_rx_raises", "NET_RX raised", "lower"),
     ("ksoftirqd_wakeups", "ksoftirqd wakeups", "lower"),
