@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from kernel.support import drain_scenario, loopback_scenario, mutate, patch_file, scenario
@@ -336,3 +338,30 @@ def test_c5_is_a_known_finding():
     run = sim.finish()
     assert not [r for r in run.trace.records if r.event == EVENT_ID["net_rps_send_ipi"]]
     assert [w for w in run.result.warnings if w.startswith("known finding C5 (I3)")]
+
+
+def test_the_document_says_what_the_checks_say():
+    text = (Path(__file__).parents[2] / "docs" / "invariants.md").read_text()
+    for name, statement in STATEMENTS.items():
+        assert f"| {name} | {statement} |" in text
+    for name, finding in KNOWN.items():
+        assert f"- **{name}**: {finding}." in text
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.12-rt", "6.12-threads"])
+def test_a_cpu_that_goes_and_comes_back(kernel):
+    """dev_cpu_dead() moves the packets of an RPS target, and nothing of it breaks an invariant."""
+    run = strict(
+        scenario(
+            kernel,
+            machine={"cpus": 3},
+            nic=[{"name": "eth0", "irq_cpus": [0], "rps_cpus": [1, 2]}],
+            traffic=[{"kind": "poisson", "rate_pps": 150_000, "flows": 40, "proto": "tcp"}],
+            application=[{"name": "server", "kind": "tcp", "cpu": 1}],
+            event=[{"at_ms": at, "set": "cpu.2.online", "value": value} for at, value in ((1, 0), (2, 1))],
+            measure={"duration_ms": 3},
+        )
+    )
+    assert run.result.counters["delivered"] > 300
+    assert run.result.conservation.balance == 0
+    assert run.result.warnings == []

@@ -24,6 +24,8 @@ class DeferList:
     """skb_defer_max was lowered past what the list held, and it was not flushed since: finding C4."""
     on_softirq: bool = False
     """The last kick met a backlog that the softirq owned: finding C1."""
+    died: bool = False
+    """Its CPU went offline, and it was not flushed since: finding C6."""
     said_owed: bool = False
     said_flag: bool = False
     said_count: bool = False
@@ -73,7 +75,7 @@ class DeferChecks:
 
     def _flushed(self, cpu: int) -> None:
         it = self.lists[cpu]
-        it.lowered = it.on_softirq = it.said_owed = False
+        it.lowered = it.on_softirq = it.died = it.said_owed = False
         it.unowed_since = -1
 
     def _coalesced(self, cpu: int, b: int, c: int) -> None:
@@ -96,6 +98,7 @@ class DeferChecks:
         """I10 at once; I6 and I8 once they have been broken for BOUND_NS."""
         memory, it = self.memory, self.lists[cpu]
         count = memory[self.count[cpu]]
+        it.died = it.died or not self.watch.online(cpu)
         if memory[self.lock[cpu]] == 0 and (count > 0) != (memory[self.list[cpu]] != 0) and not it.said_count:
             it.said_count = True
             holds = "skbs" if memory[self.list[cpu]] else "nothing"
@@ -114,7 +117,7 @@ class DeferChecks:
             it.unowed_since = now
         elif now - it.unowed_since > BOUND_NS and not it.said_owed:
             it.said_owed = True
-            known = "C4" if it.lowered else "C1" if it.on_softirq else ""
+            known = "C4" if it.lowered else "C1" if it.on_softirq else "C6" if it.died else ""
             text = f"{count} skbs wait with skb_defer_max {self.memory[self.max_word]}, and nothing will flush them"
             self.watch.violation("I6", text, cpu=cpu, time_ns=now, known=known)
 
@@ -140,9 +143,8 @@ class DeferChecks:
             it.flag_since = now
         elif now - it.flag_since > BOUND_NS and not it.said_flag:
             it.said_flag = True
-            self.watch.violation(
-                "I8", "defer_ipi_scheduled is set and no call is under way", cpu=cpu, time_ns=now
-            )
+            text = "defer_ipi_scheduled is set and no call is under way"
+            self.watch.violation("I8", text, cpu=cpu, time_ns=now, known="C6" if it.died else "")
 
     def _call_under_way(self, cpu: int) -> bool:
         return bool(self.memory[self.csd[cpu]] or self.deferring.about(cpu) or self.napis.calling.on_cpu(cpu))

@@ -255,7 +255,7 @@ class NapiChecks:
         memory, napi = self.memory, self.backlogs[cpu]
         self.check(napi)
         if memory[self.qlens[cpu]] and not memory[napi.state] & SCHED and memory[self.locks[cpu]] == 0:
-            if not self.enqueueing.about(cpu):
+            if not self.enqueueing.about(cpu) and self.watch.online(cpu):
                 n = memory[self.qlens[cpu]]
                 self.watch.violation(
                     "I5", f"{napi.name} has SCHED clear with {n} packets queued", cpu=cpu, time_ns=now
@@ -274,7 +274,7 @@ class NapiChecks:
             what = f"{napi.name} belongs to its thread, which sleeps and was not woken"
         elif napi.on_ipi and not self._ipi_under_way(napi.cpu):
             what = f"{napi.name} waits for an RPS IPI that nobody will send"
-            known = "C5" if not readout.word(self.watch.image, "cpu_hw", napi.cpu, "online") else ""
+            known = "" if self.watch.online(napi.cpu) else "C5"
         if not what:
             napi.suspect_since = -1
         elif napi.suspect_since < 0:

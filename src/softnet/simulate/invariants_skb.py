@@ -48,7 +48,9 @@ class SkbChecks:
         watch.on_event("skb_attempt_defer_free", self._deferred)
         watch.on_event("enqueue_to_backlog", self._enqueued)
         cpus = range(watch.nr_cpus)
+        # Packets leave by process_queue; by input_pkt_queue only when dev_cpu_dead() takes them away.
         self.queue_of = {watch.address("softnet_data", c, "process_queue"): c for c in cpus}
+        self.queue_of |= {watch.address("softnet_data", c, "input_pkt_queue"): c for c in cpus}
         self.qlen = {
             q: [watch.address("softnet_data", c, f"{q}.qlen") for c in cpus]
             for q in ("input_pkt_queue", "process_queue")

@@ -22,7 +22,7 @@ STATEMENTS: dict[str, str] = {
     "I2": "a deferred skb is freed on the CPU that allocated it",
     "I3": "a NAPI has SCHED set if and only if it has exactly one owner",
     "I4": "a backlog is polled on its own CPU only",
-    "I5": "a backlog with packets in its input queue has SCHED set (looked at while nobody queues)",
+    "I5": "the backlog of an online CPU with packets in its input queue has SCHED set",
     "I6": "a defer list above skb_defer_max / 2 will be flushed: a kick is under way or NET_RX is due",
     "I7": "a defer list is never longer than skb_defer_max and one more for each other task that defers to it",
     "I8": "defer_ipi_scheduled is set only while its function call is under way",
@@ -38,6 +38,7 @@ KNOWN: dict[str, str] = {
     "C1": "a kick that meets a backlog which the softirq polls is lost when that run of net_rx_action ends without a flush",
     "C4": "skb_defer_max was lowered below what the list held already: the test for equality never sees the watermark",
     "C5": "net_rps_send_ipi() skips an offline CPU, whose backlog keeps SCHED for ever",
+    "C6": "dev_cpu_dead() leaves a dead CPU's defer list, and a kick on its way there, as they are (06e3f54e8b22 flushes it)",
     "I13": "before the backlog threads (6.10) a kick or an RPS IPI raises NET_RX from the interrupt, which wakes ksoftirqd",
 }
 """Findings that the real kernel has as well: they are counted and named, and are no error of the model or of a patch."""
@@ -170,6 +171,10 @@ class Watch:
         if task < 0:
             return f"hard interrupt on CPU {ctx // 2}"
         return self.image.tasks[task].comm if task < len(self.image.tasks) else f"task {task + 1}"
+
+    def online(self, cpu: int) -> bool:
+        """Whether a CPU is online."""
+        return self.image.word("cpu_hw", cpu, "online") != 0
 
     def offset(self, struct: str, path: str) -> int:
         """The offset of a dotted path in a structure."""
