@@ -58,6 +58,74 @@ def test_a_kernel_that_is_not_the_models_is_refused_at_its_first_difference() ->
     assert "skb_attempt_defer_free(): " in verdict.source
 
 
+@pytest.mark.parametrize("arm", ["6.12", "6.12-threads", "6.12-rt"])
+def test_packets_through_the_backlog_are_a_behaviour_of_the_model(arm: str) -> None:
+    verdict = check(_load(arm))
+    assert verdict.accepted, verdict.reasons
+    assert verdict.covered["packet queued on the backlog"] > 40
+    assert verdict.covered["backlog poll ended: queue empty"] > 40
+
+
+def _load(arm: str) -> Trace:
+    return read(FIXTURES / f"load-{arm}.jsonl.gz")
+
+
+def _at(event: str, nth: int, **fields: int) -> Change:
+    def change(records: list[Record]) -> list[Record]:
+        at = _where(records, event, nth)
+        records[at] = replace(
+            records[at], **{key: getattr(records[at], key) + by for key, by in fields.items()}
+        )
+        return records
+
+    return change
+
+
+def _poll_twice(records: list[Record]) -> list[Record]:
+    """A poll that nobody scheduled, right after one that emptied the queue."""
+    entry, end = _where(records, "process_backlog_entry", 20), _where(records, "process_backlog", 20)
+    assert entry < end
+    records[end + 1 : end + 1] = [records[entry], replace(records[end], a=0)]
+    return records
+
+
+@pytest.mark.parametrize("arm", ["6.12", "6.12-rt"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_at("process_backlog", 20, a=1), "the kernel's poll of CPU 2 did"),
+        (_at("enqueue_to_backlog", 20, c=3), "'s input queue; the model has"),
+        (
+            _at("enqueue_to_backlog_ret", 20, a=1),
+            "the kernel dropped a packet for CPU 2; the model queues it",
+        ),
+        (_poll_twice, "CPU 2's backlog is polled; in the model nobody scheduled it"),
+        (_at("skb_attempt_defer_free", 20, c=2), "defer_count"),
+    ],
+)
+def test_a_backlog_that_did_otherwise_is_refused(arm: str, change: Change, reason: str) -> None:
+    trace = _load(arm)
+    verdict = check(Trace(trace.header, change(list(trace.records))))
+    assert not verdict.accepted
+    assert any(reason in text for text in verdict.reasons), verdict.reasons
+
+
+def test_a_backlog_with_a_bound_drops_where_the_model_does() -> None:
+    """By hand: a bound of 1 takes two packets (the test is qlen <= bound) and drops the third."""
+    header = {**_load("6.12").header, "netdev_max_backlog": 1}
+    records = []
+    for number, (qlen, dropped) in enumerate([(0, 0), (1, 0), (2, 1)]):
+        records.append(Record(10 * number + 1, 0, 0, "enqueue_to_backlog", number + 1, 2, qlen, pid=7))
+        records.append(Record(10 * number + 2, 0, 0, "enqueue_to_backlog_ret", dropped, pid=7))
+    records.append(Record(100, 2, 1, "process_backlog_entry", 64, pid=0))
+    records.append(Record(101, 2, 1, "process_backlog", 2, pid=0))
+    verdict = check(Trace(header, records))
+    assert verdict.accepted, verdict.reasons
+    assert verdict.covered["packet dropped at the backlog"] == 1
+    assert not check(Trace({**header, "netdev_max_backlog": 0}, records)).accepted
+    assert not check(Trace({**header, "netdev_max_backlog": 2}, records)).accepted
+
+
 def _without(event: str, nth: int = 0) -> Change:
     def change(records: list[Record]) -> list[Record]:
         del records[_where(records, event, nth)]

@@ -199,7 +199,12 @@ def run_scenario(
     guest = guest_plan(scenario, arm, known, clock=clock)
     machine = qemu.Machine(cpus=guest.cpus, boot_args=guest.boot_args)
     say(f"{arm.name}: booting {arm.kernel.release}")
-    about = {"scenario": scenario.name}
+    sysctl = scenario.kernel.sysctl
+    about = {
+        "scenario": scenario.name,
+        "skb_defer_max": sysctl.skb_defer_max,
+        "netdev_max_backlog": sysctl.netdev_max_backlog,
+    }
     result = execute(
         arm,
         guest.plan,

@@ -118,6 +118,8 @@ def verdict_lines(name: str, verdict: Verdict) -> list[str]:
         told = ", ".join(f"{event} {count}" for event, count in verdict.not_checked.items())
         lines.append(f"  not checked: {told}")
     if not verdict.accepted:
+        if verdict.bounded:
+            lines.append("  NOT PROVEN: more orders of overlapping functions were possible than were tried")
         lines.append(f"  line {verdict.line}: {verdict.record}")
         lines += [f"    {reason}" for reason in verdict.reasons]
         lines.append(f"    the model: {verdict.source}")

@@ -18,7 +18,8 @@ from softnet.lab.errors import LabError
 _SILENT = (
     "spin_lock_bh", "spin_unlock_bh", "spin_unlock_irqrestore", "spin_lock_irq", "spin_unlock_irq", "local_irq_disable",
     "local_irq_enable", "local_irq_restore", "preempt_disable", "preempt_enable", "local_bh_disable", "local_bh_enable",
-    "send_call_function_single_ipi",
+    "send_call_function_single_ipi", "local_lock_nested_bh", "local_unlock_nested_bh", "rcu_read_lock",
+    "rcu_read_unlock",
 )  # fmt: skip
 _ZERO = ("spin_lock_irqsave", "local_irq_save")
 _BOOT_NS = 2_000_000
@@ -61,6 +62,7 @@ class Driver:
         threads: bool,
         cpus: int,
         skb_defer_max: int,
+        netdev_max_backlog: int = 1000,
         patches: Sequence[str] = (),
     ) -> None:
         from softnet.scenario import scenario_from_dict
@@ -68,8 +70,7 @@ class Driver:
 
         kernel: dict[str, Any] = {"release": release, "flavour": flavour}
         kernel["boot_args"] = ["thread_backlog_napi"] if threads and flavour == "plain" else []
-        # No packet stands in a backlog here, so its bound only decides how many skbs the model keeps room for.
-        kernel["sysctl"] = {"netdev_max_backlog": 1, "skb_defer_max": max(skb_defer_max, 64)}
+        kernel["sysctl"] = {"netdev_max_backlog": netdev_max_backlog, "skb_defer_max": max(skb_defer_max, 64)}
         scenario = scenario_from_dict(
             {"name": "check", "machine": {"cpus": cpus}, "kernel": kernel, "measure": {"duration_ms": 10}}
         )
@@ -86,6 +87,7 @@ class Driver:
         self._slab = self._kernel["table"](self._kernel["kmem_cache_node"], 0)
         self._untouched = self.image.memory[self._skbs : self._skbs_end]
         self.threads = threads
+        self.rt = flavour == "rt"
         self.cpus = cpus
         self._silence()
         self.set_skb_defer_max(skb_defer_max)
@@ -98,6 +100,9 @@ class Driver:
             self._kernel[name] = lambda *arguments: 0
         self._kernel["in_softirq"] = lambda: True
         self._kernel["wake_up_process"] = lambda task: 1
+        # The IPIs of RPS are not followed; and what becomes of a packet above the backlog is not softnet's.
+        self._kernel["sd_has_rps_ipi_waiting"] = lambda sd: False
+        self._kernel["__netif_receive_skb"] = self._kernel["__kfree_skb"]
 
     def source(self, function: str) -> str:
         """Where the kernel has this function, as the model's own function says."""
@@ -204,7 +209,36 @@ class Driver:
         self._kernel["skb_defer_free_flush"](self._sd(cpu))
         return tuple(skb for skb, _, _ in self._told("consume_skb"))
 
-    def retire(self, cpu: int) -> None:
-        """process_backlog() on ``cpu`` finds its queue empty and gives SCHED back."""
+    def backlog_len(self, cpu: int) -> int:
+        """Packets in a CPU's backlog, those that a poll has taken over included."""
+        sd = self._sd(cpu)
+        return int(sd.input_pkt_queue.qlen + sd.process_queue.qlen)
+
+    def input_qlen(self, cpu: int) -> int:
+        """Packets that no poll has taken over yet: what enqueue_to_backlog() tests."""
+        return int(self._sd(cpu).input_pkt_queue.qlen)
+
+    def enqueue(self, cpu: int, target: int) -> tuple[bool, bool]:
+        """enqueue_to_backlog() on ``cpu`` for ``target``: whether it drops, whether it schedules the backlog."""
+        self._on(cpu)
+        skb = self._kernel["alloc_skb"](64)
+        if skb is None:
+            raise LabError("the model has no skb left to follow this trace with")
+        skb.dev = self._kernel["table"](self._kernel["net_device"], 0)
+        self._simulation.recorder.records.clear()
+        dropped = self._kernel["enqueue_to_backlog"](skb, target, None) != 0
+        return dropped, bool(self._told("napi_schedule_rps"))
+
+    def poll_entered(self, cpu: int) -> None:
+        """What napi_poll() does before process_backlog(): the backlog leaves the poll list."""
+        self._kernel["list_del_init"](self._sd(cpu).backlog.poll_list)
+
+    def poll(self, cpu: int, quota: int) -> int:
+        """process_backlog() on ``cpu`` with this quota: the packets that it does."""
+        self._on(cpu)
+        return int(self._kernel["process_backlog"](self._sd(cpu).backlog, quota))
+
+    def forget_schedule(self, cpu: int) -> None:
+        """The CPU's backlog is known to be empty and not scheduled."""
         self._on(cpu)
         self._kernel["process_backlog_retire_sched"](self._sd(cpu).backlog)

@@ -1,278 +1,51 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Follow a recorded trace with the model, keeping every state that still explains it.
+"""The events of a recorded trace, each as what it asks of the states that explain the trace so far.
 
-A trace tells when a function was entered, not when, inside it, a list was changed; two CPUs' functions that
-overlap may have acted in either order. So an entered function is *open* until its task's next event, and acts
-somewhere in between; a flush of the defer list, which the compiler inlines, is open from where the kernel must do
-it. At each event that shows something of the state, all orders of the open actions are tried, and the states in
-which the event could not have happened are dropped. When none is left, the trace is no behaviour of the model.
+Every method returns the states after the event, none if no state allows it, or None for an event that is not
+followed here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-from softnet.lab.records import CSD_FUNCTIONS, MARK, Record
-from softnet.lab.validate.driver import Driver, Memory
+from softnet.lab.records import Record
+from softnet.lab.validate.backlog import Poll, Task, enqueue_seen, task_of
+from softnet.lab.validate.explore import Explorer
+from softnet.lab.validate.states import UNKNOWN, Attempt, Seen, State
 
-Task = tuple[int, int, int]
-"""CPU, context and pid: one thread of execution."""
-
-STATES_MAX = 256
-UNKNOWN = 0
-"""The name of an skb that was on a list before the trace began."""
-_MUST, _MAY = "must", "may"
-# Events at which a task has left the function that it was in.
-_ENTRIES = frozenset(
-    (
-        "skb_attempt_defer_free",
-        "netif_rx",
-        "enqueue_to_backlog",
-        "net_rx_action_entry",
-        "process_backlog_entry",
-        MARK,
-    )
-)
+_MUST = "must"
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the kernel was seen to do within one skb_attempt_defer_free()."""
-
-    kick: bool
-    ipi: bool
-    wake: bool
-    work: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """An skb_attempt_defer_free() that was entered: the skb's number, its CPU, what the kernel did."""
-
-    skb: int
-    alloc_cpu: int
-    seen: Seen
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """One explanation of the trace so far.
-
-    ``attempts`` and ``retires`` are open; ``flushes`` says for a CPU whether a flush must or may still come;
-    ``owed`` are skbs that a flush took and whose freeing has not been seen yet; ``names`` gives the model's
-    numbers of skbs on lists their numbers in the trace.
-    """
-
-    memory: Memory = field(repr=False)
-    attempts: dict[Task, Attempt] = field(default_factory=dict)
-    retires: frozenset[int] = frozenset()
-    flushes: dict[int, str] = field(default_factory=dict)
-    owed: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    names: dict[int, int] = field(default_factory=dict)
-
-    def held(self, driver: Driver, cpu: int) -> tuple[int, ...]:
-        """The trace's numbers of the skbs on a CPU's list, the next to be freed first. The state must be loaded."""
-        return tuple(self.names.get(number, UNKNOWN) for number in driver.state(cpu).held)
-
-
-class Follower:
-    """The states that explain a trace so far, and what was decided on the way."""
-
-    def __init__(self, driver: Driver, records: Sequence[Record], *, kick_is_function: bool) -> None:
-        self.driver = driver
-        self.records = records
-        self.kick_is_function = kick_is_function
-        self.states = self._first_states()
-        self.covered: dict[str, int] = {}
-        self.refused: list[str] = []
-        # CPUs whose backlog also takes packets: their SCHED is not followed.
-        self.sched_unknown = {record.b for record in records if record.event == "enqueue_to_backlog"}
-        self._seen_events: set[int] = set()
-
-    def _first_states(self) -> list[State]:
-        """The states in which the trace may begin: with the lists as the first attempts found them.
-
-        Whose skbs they are is not known (their name is 0), nor whether their kick is still under way.
-        """
-        counts: dict[int, int] = {}
-        flushed: set[int] = set()
-        for record in self.records:
-            if record.event in ("net_rx_action_entry", "process_backlog_entry"):
-                flushed.add(record.cpu)
-            if record.event == "skb_attempt_defer_free" and record.b not in counts and record.b != record.cpu:
-                counts[record.b] = 0 if record.b in flushed else max(record.c, 0)
-        states = [State(self.driver.save())]
-        for cpu, count in sorted(counts.items()):
-            states = [
-                self._prefilled(state, cpu, count, under_way)
-                for state in states
-                for under_way in ((False, True) if count else (False,))
-            ]
-        return states
-
-    def _prefilled(self, state: State, cpu: int, count: int, under_way: bool) -> State:
-        self.driver.load(state.memory)
-        numbers = self.driver.prefill(cpu, count, kick_under_way=under_way)
-        return replace(
-            state, memory=self.driver.save(), names={**state.names, **dict.fromkeys(numbers, UNKNOWN)}
-        )
-
-    def _refuse(self, reason: str) -> None:
-        if reason not in self.refused:
-            self.refused.append(reason)
-
-    def _cover(self, branch: str) -> None:
-        self.covered[branch] = self.covered.get(branch, 0) + 1
-
-    # What the kernel did in an attempt, read from the events that follow it in its own task.
-
-    def seen_in_attempt(self, at: int) -> Seen:
-        """The decisions of the attempt at record ``at``."""
-        me = self.records[at]
-        task = (me.cpu, me.context, me.pid)
-        kick = ipi = wake = work = False
-        for index in range(at + 1, len(self.records)):
-            record = self.records[index]
-            if (record.cpu, record.context, record.pid) != task:
-                continue
-            if record.event in _ENTRIES:
-                break
-            if record.event == "kick_defer_list_purge":
-                kick = True
-            elif record.event == "csd_queue_cpu" and record.b == CSD_FUNCTIONS["trigger_rx_softirq"]:
-                ipi = True
-            elif record.event == "sched_waking" and record.text.startswith("backlog_napi/"):
-                wake = True
-            elif record.event == "queue_work_on":
-                work = True
-            else:
-                continue
-            self._seen_events.add(index)
-        return Seen(kick, ipi, wake, work)
-
-    def explained(self, at: int) -> bool:
-        """Whether the event at ``at`` belongs to an attempt that was followed."""
-        return at in self._seen_events
-
-    # The open actions.
-
-    def _act_attempt(self, state: State, task: Task) -> Iterator[State]:
-        """The open attempt of ``task`` acts; nothing if the model decides otherwise than the kernel did."""
-        attempt = state.attempts[task]
-        driver, cpu = self.driver, task[0]
-        number, decision = driver.attempt(cpu, attempt.alloc_cpu)
-        reason = self._disagreement(attempt, decision.place, decision.kick, decision.by)
-        if reason:
-            before = replace(state)
-            self._refuse(
-                f"{reason} (CPU {attempt.alloc_cpu}'s list: {self._told_state(before, attempt.alloc_cpu)})"
-            )
-            return
-        rest = {key: value for key, value in state.attempts.items() if key != task}
-        names = {**state.names, number: attempt.skb} if decision.place == "list" else state.names
-        yield replace(state, memory=driver.save(), attempts=rest, names=names)
-
-    def _told_state(self, state: State, cpu: int) -> str:
-        self.driver.load(state.memory)
-        told = self.driver.state(cpu)
-        sched = "" if not self.driver.threads else f", backlog SCHED {int(told.backlog_sched)}"
-        return f"defer_count {told.defer_count}, defer_ipi_scheduled {told.defer_ipi_scheduled}{sched}"
-
-    def _disagreement(self, attempt: Attempt, place: str, kick: str, by: str) -> str:
-        """Why the model's decision is not the kernel's; "" if it is."""
-        seen = attempt.seen
-        kicked = seen.kick if self.kick_is_function else seen.ipi
-        if seen.work:
-            return "the kernel queued a work item, which no function of the model does"
-        if kicked and not kick:
-            return f"the kernel kicked; the model does not ({place})"
-        if kick == "sent" and not kicked:
-            return "the model kicks; the kernel did not"
-        if kick == "coalesced" and self.kick_is_function and not kicked:
-            return "the model comes to the kick and finds one under way; the kernel did not come to it"
-        if seen.ipi != (kick == "sent" and by == "ipi") and attempt.alloc_cpu not in self._sched_doubt():
-            return f"the kernel {'sent an' if seen.ipi else 'sent no'} IPI; the model: kick {kick or 'none'}, by {by or 'nothing'}"
-        if seen.wake and kick != "sent" and attempt.alloc_cpu not in self._sched_doubt():
-            return "the kernel woke the backlog thread; in the model its NAPI is scheduled already"
-        return ""
-
-    def _sched_doubt(self) -> set[int]:
-        return self.sched_unknown if self.driver.threads else set()
-
-    def _act_flush(self, state: State, cpu: int) -> State:
-        """The CPU's list is flushed: its skbs are to be freed in the order in which the model frees them."""
-        numbers = self.driver.flush(cpu)
-        freed = tuple(state.names.get(number, UNKNOWN) for number in numbers)
-        owed = {**state.owed, cpu: state.owed.get(cpu, ()) + freed}
-        names = {number: name for number, name in state.names.items() if number not in numbers}
-        flushes = {key: value for key, value in state.flushes.items() if key != cpu}
-        return replace(state, memory=self.driver.save(), owed=owed, names=names, flushes=flushes)
-
-    def _steps(self, state: State) -> Iterator[State]:
-        """Every state that one open action leads to."""
-        for task in state.attempts:
-            self.driver.load(state.memory)
-            yield from self._act_attempt(state, task)
-        for cpu in sorted(state.retires):
-            self.driver.load(state.memory)
-            self.driver.retire(cpu)
-            yield replace(state, memory=self.driver.save(), retires=state.retires - {cpu})
-        for cpu in sorted(state.flushes):
-            self.driver.load(state.memory)
-            yield self._act_flush(state, cpu)
-
-    def _key(self, state: State) -> tuple[object, ...]:
-        self.driver.load(state.memory)
-        cpus = range(self.driver.cpus)
-        told = tuple(self.driver.state(cpu) for cpu in cpus)
-        lists = tuple(state.held(self.driver, cpu) for cpu in cpus)
-        shown = tuple((t.defer_count, t.defer_ipi_scheduled, t.backlog_sched) for t in told)
-        open_now = (frozenset(state.attempts), state.retires, frozenset(state.flushes.items()))
-        return shown, lists, open_now, frozenset((cpu, owed) for cpu, owed in state.owed.items() if owed)
-
-    def reachable(self, states: Sequence[State]) -> list[State]:
-        """``states`` and every state that their open actions lead to, each once."""
-        found: dict[tuple[object, ...], State] = {}
-        waiting = list(states)
-        while waiting and len(found) < STATES_MAX:
-            state = waiting.pop(0)
-            key = self._key(state)
-            if key not in found:
-                found[key] = state
-                waiting.extend(self._steps(state))
-        return list(found.values())
-
-    # The events.
+class Follower(Explorer):
+    """Follows a trace event by event."""
 
     def closed(self, states: Sequence[State], task: Task) -> list[State]:
         """The states in which ``task`` has left the function that it was in."""
-        if not any(task in state.attempts for state in states):
+        if not any(task in state.attempts or task in state.enqueues for state in states):
             return list(states)
-        return [state for state in self.reachable(states) if task not in state.attempts]
+        reached = self.reachable(states)
+        return self.earliest(
+            [state for state in reached if task not in state.attempts and task not in state.enqueues]
+        )
 
     def attempt(self, at: int) -> list[State]:
         """An skb_attempt_defer_free() is entered: the count that the kernel read must be one of the model's."""
         record = self.records[at]
-        task = (record.cpu, record.context, record.pid)
+        task = task_of(record)
         seen = self.seen_in_attempt(at)
         states = self.closed(self.states, task)
         if record.b == record.cpu:
             self._cover("freed at once: allocated on this CPU")
             return states
-        opened = Attempt(record.a, record.b, seen)
-        out = []
-        for state in self.reachable(states) if record.c >= 0 else states:
-            if task in state.attempts:
-                continue
-            self.driver.load(state.memory)
-            count = self.driver.state(record.b).defer_count
-            if record.c >= 0 and count != record.c:
-                self._refuse(
-                    f"the kernel read defer_count {record.c} of CPU {record.b}; the model has {count}"
-                )
-                continue
-            out.append(replace(state, attempts={**state.attempts, task: opened}))
+        # The count is read when the event is recorded or later, when the kernel tests it at the latest.
+        opened = Attempt(record.a, record.b, record.c if record.c >= 0 else None, seen)
+        out = [
+            replace(state, attempts={**state.attempts, task: opened})
+            for state in states
+            if task not in state.attempts
+        ]
         if out:
             self._cover_attempt(seen, record)
         return out
@@ -290,12 +63,10 @@ class Follower:
     def trigger(self, at: int) -> list[State]:
         """trigger_rx_softirq() runs: an IPI for it must be in flight, and NET_RX is raised."""
         record = self.records[at]
-        rest = (
-            r
-            for r in self.records[at + 1 :]
-            if (r.cpu, r.context, r.pid) == (record.cpu, record.context, record.pid)
+        task, places = task_of(record), range(at + 1, len(self.records))
+        following = next(
+            (self.records[place] for place in places if task_of(self.records[place]) == task), None
         )
-        following = next(rest, None)
         raised = following is not None and following.event == "softirq_raise"
         out = []
         for state in self.reachable(self.states):
@@ -336,9 +107,15 @@ class Follower:
                     f"CPU {cpu}'s flush took skbs {state.owed[cpu][:4]} that the kernel did not free"
                 )
             else:
-                flushes = {key: value for key, value in state.flushes.items() if key != cpu}
-                out.append(replace(state, flushes=flushes))
-        return out
+                out.append(state)
+        return [
+            replace(
+                state,
+                flushes={key: value for key, value in state.flushes.items() if key != cpu},
+                owed={key: value for key, value in state.owed.items() if key != cpu},
+            )
+            for state in self.earliest(out)
+        ]
 
     def consume(self, at: int) -> list[State] | None:
         """A consume_skb: the next skb that a flush owes; None if it is none of those that are deferred."""
@@ -349,7 +126,7 @@ class Follower:
         for state in self.reachable(self.states):
             owed = state.owed.get(record.cpu, ())
             if owed and owed[0] == record.a:
-                out.append(replace(state, owed={**state.owed, record.cpu: owed[1:]}))
+                out.append(state)
             else:
                 self._refuse(
                     f"skb {record.a} was freed on CPU {record.cpu}; "
@@ -361,18 +138,25 @@ class Follower:
                 )
         if out:
             self._cover("flushed and freed on the CPU that allocated it")
-        return out
+        return [
+            replace(state, owed={**state.owed, record.cpu: state.owed[record.cpu][1:]})
+            for state in self.earliest(out)
+        ]
 
     def _consume_unknown(self, record: Record) -> list[State] | None:
-        """An skb that is on no list: one from before the trace, or none of those that are deferred."""
-        out = []
-        for state in self.reachable(self.states):
-            owed = state.owed.get(record.cpu, ())
-            if owed and owed[0] == UNKNOWN:
-                out.append(replace(state, owed={**state.owed, record.cpu: owed[1:]}))
-        if not out:
+        """An skb that is on no list: one that a flush took and whose name is not known, or none of those deferred.
+
+        Which of the two makes no difference to anything that follows, so the first is taken where it is possible.
+        """
+        cpu = record.cpu
+        if not any(state.owed.get(cpu, ())[:1] == (UNKNOWN,) for state in self.states):
             return None
-        return [*self.states, *out]
+        return [
+            replace(state, owed={**state.owed, cpu: state.owed[cpu][1:]})
+            if state.owed.get(cpu, ())[:1] == (UNKNOWN,)
+            else state
+            for state in self.states
+        ]
 
     def _concerns_lists(self, skb: int) -> bool:
         return any(
@@ -382,24 +166,97 @@ class Follower:
             for state in self.states
         )
 
-    def poll_begins(self, cpu: int) -> list[State]:
-        """The backlog thread polls: in the model its NAPI must be scheduled."""
+    # The backlog.
+
+    def knows(self, cpu: int) -> bool:
+        """Whether the state of a CPU's backlog is known at this event."""
+        return self.at >= self.known_from.get(cpu, 0)
+
+    def enqueue(self, at: int) -> list[State] | None:
+        """A packet for a CPU's backlog: the length that the kernel read must be one of the model's."""
+        record = self.records[at]
+        if not self.knows(record.b):
+            return None
+        task, opened = task_of(record), enqueue_seen(self.records, at)
+        out = []
+        for state in self.closed(self.states, task):
+            if task not in state.enqueues and task not in state.attempts:
+                out.append(replace(state, enqueues={**state.enqueues, task: opened}))
+        if out:
+            self._cover("packet dropped at the backlog" if opened.dropped else "packet queued on the backlog")
+        return out
+
+    def enqueue_returns(self, at: int) -> list[State] | None:
+        """enqueue_to_backlog() has returned: it has acted."""
+        task = task_of(self.records[at])
+        if not any(
+            task in state.enqueues or any(task == t for t, _ in state.leaving) for state in self.states
+        ):
+            return None
+        out = [state for state in self.reachable(self.states) if task not in state.enqueues]
+        # Whether another enqueue has read its length yet makes a difference: it could be the one from before this.
+        groups: dict[object, list[State]] = {}
+        for state in out:
+            groups.setdefault(frozenset(state.enqueues.items()), []).append(state)
+        out = [state for group in groups.values() for state in self.earliest(group)]
+        return [
+            replace(state, leaving=frozenset(entry for entry in state.leaving if entry[0] != task))
+            for state in out
+        ]
+
+    def poll_begins(self, at: int) -> list[State] | None:
+        """The backlog is polled: in the model it must be scheduled."""
+        record = self.records[at]
+        cpu = record.cpu
+        if not self.knows(cpu):
+            return None
         out = []
         for state in self.reachable(self.states):
             self.driver.load(state.memory)
-            if cpu not in self.sched_unknown and not self.driver.state(cpu).backlog_sched:
-                self._refuse(f"backlog_napi/{cpu} polls; in the model nobody scheduled it")
+            if not self.driver.state(cpu).backlog_sched:
+                self._refuse(f"CPU {cpu}'s backlog is polled; in the model nobody scheduled it")
                 continue
-            out.append(replace(state, retires=state.retires | {cpu}))
+            out.append(state)
         if out:
-            self._cover("backlog thread polls")
+            self._cover("backlog polled")
+        return [self._poll_entered(state, cpu, record.a) for state in self.earliest(out)]
+
+    def _poll_entered(self, state: State, cpu: int, quota: int) -> State:
+        self.driver.load(state.memory)
+        self.driver.poll_entered(cpu)
+        return replace(state, memory=self.driver.save(), polls={**state.polls, cpu: Poll(0, quota, False)})
+
+    def poll_ends(self, at: int) -> list[State] | None:
+        """The poll is over: it has done what the kernel says, and at less than its quota has given SCHED back."""
+        record = self.records[at]
+        cpu = record.cpu
+        if self.known_from.get(cpu, 0) == at + 1:
+            return self._now_known(cpu)
+        if not any(cpu in state.polls for state in self.states):
+            return None
+        out = []
+        for state in self.reachable(self.states):
+            poll = state.polls[cpu]
+            if not poll.done or poll.work != record.a:
+                self._refuse(
+                    f"the kernel's poll of CPU {cpu} did {record.a} packets; the model's does {poll.work}"
+                )
+                continue
+            out.append(replace(state, polls={key: value for key, value in state.polls.items() if key != cpu}))
+        if out:
+            self._cover(
+                "backlog poll ended: quota reached" if record.a >= 64 else "backlog poll ended: queue empty"
+            )
         return out
 
-    def poll_ends(self, cpu: int, *, quota_hit: bool) -> list[State]:
-        """The poll is over: SCHED was given back, unless the quota was reached."""
-        if quota_hit:
-            return [replace(state, retires=state.retires - {cpu}) for state in self.states]
-        return [state for state in self.reachable(self.states) if cpu not in state.retires]
+    def _now_known(self, cpu: int) -> list[State]:
+        """The first moment at which the CPU's backlog is known: empty and not scheduled."""
+        out = []
+        for state in self.states:
+            self.driver.load(state.memory)
+            self.driver.forget_schedule(cpu)
+            out.append(replace(state, memory=self.driver.save()))
+        return out
 
     def set_limit(self, value: int) -> list[State]:
         """skb_defer_max was written. What had been entered before has acted, or acts after: both are kept."""

@@ -3,8 +3,9 @@
 
 Followed are the deferred frees: skb_attempt_defer_free() with the count that it read, its limit and its kick; the
 IPI or the thread that the kick chose; trigger_rx_softirq() and the raise; where the list must be flushed; which
-skbs are freed, in which order, on which CPU. Packets in the backlog are not followed yet; their events are counted
-as not checked.
+skbs are freed, in which order, on which CPU. And the backlog: every packet queued, with the length that the kernel
+read, or dropped; who may poll it; what each poll does. The IPIs of RPS and the softirq's own decisions are not
+followed; their events are counted as not checked.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 from softnet.lab.errors import LabError
 from softnet.lab.records import CSD_FUNCTIONS, MARK, Record, Trace
 from softnet.lab.validate.driver import Driver
-from softnet.lab.validate.follow import Follower, State
+from softnet.lab.validate.follow import Follower
+from softnet.lab.validate.states import State
 
 _LIMIT = re.compile(r"skb_defer_max(?: =)? (\d+)$")
 # The kick is a function of its own since v6.10; so are the backlog threads.
@@ -29,7 +31,8 @@ class Verdict:
     """What came of following one trace.
 
     ``line`` is the line of the first event that the model cannot explain in the trace's file (2 is the first
-    record), with ``reasons`` why no state of the model allows it; 0 and none for an accepted trace.
+    record), with ``reasons`` why no state of the model allows it; 0 and none for an accepted trace. ``bounded`` says
+    that more orders of overlapping functions were possible than were tried: a refusal is no proof then.
     """
 
     accepted: bool
@@ -44,6 +47,7 @@ class Verdict:
     reasons: list[str] = field(default_factory=list)
     model_state: list[str] = field(default_factory=list)
     source: str = ""
+    bounded: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """All of it as a dictionary."""
@@ -68,7 +72,15 @@ def _driver(trace: Trace, patches: Sequence[str]) -> tuple[Driver, str]:
     threads = bool(header.get("threads_backlog"))
     limit = int(header.get("skb_defer_max", 64))
     cpus = int(header["cpus"])
-    driver = Driver(release, flavour, threads=threads, cpus=cpus, skb_defer_max=limit, patches=patches)
+    driver = Driver(
+        release,
+        flavour,
+        threads=threads,
+        cpus=cpus,
+        skb_defer_max=limit,
+        netdev_max_backlog=int(header.get("netdev_max_backlog", 1000)),
+        patches=patches,
+    )
     name = f"{release}{'-rt' if flavour == 'rt' else ''}{' with backlog threads' if threads else ''}"
     return driver, name
 
@@ -105,24 +117,37 @@ class _Checker:
         if event == "napi_poll" and not self._thread_poll(record):
             # Each turn of the loop flushes first; after the last poll there is a turn or there is none.
             return follower.flush_due(cpu, "may")
-        if event == "process_backlog_entry" and self._thread_poll(record):
-            follower.states = follower.flush_over(cpu)
-            return follower.poll_begins(cpu) if follower.states else []
-        if event == "process_backlog" and self._thread_poll(record):
-            follower.states = follower.poll_ends(cpu, quota_hit=record.a > 0 and record.a >= self._quota(at))
-            return follower.flush_due(cpu, "must") if follower.states else []
+        if event == "enqueue_to_backlog":
+            return follower.enqueue(at)
+        if event == "enqueue_to_backlog_ret":
+            return follower.enqueue_returns(at)
+        if event == "process_backlog_entry":
+            return self._poll_begins(at)
+        if event == "process_backlog":
+            return self._poll_ends(at)
         if event == MARK and _LIMIT.search(record.text):
             match = _LIMIT.search(record.text)
             assert match is not None
             return follower.set_limit(int(match.group(1)))
         return self._decision(at)
 
-    def _quota(self, at: int) -> int:
-        cpu = self.trace.records[at].cpu
-        for record in reversed(self.trace.records[:at]):
-            if record.cpu == cpu and record.event == "process_backlog_entry":
-                return record.a
-        return 64
+    def _poll_begins(self, at: int) -> list[State] | None:
+        """A poll by the thread comes after the flush of the poll before."""
+        record, follower = self.trace.records[at], self.follower
+        if self._thread_poll(record):
+            follower.states = follower.flush_over(record.cpu)
+            if not follower.states:
+                return []
+        return follower.poll_begins(at)
+
+    def _poll_ends(self, at: int) -> list[State] | None:
+        """After a poll by the thread the list must be flushed; in net_rx_action() the next turn does it."""
+        record, follower = self.trace.records[at], self.follower
+        states = follower.poll_ends(at)
+        if not self._thread_poll(record) or states == []:
+            return states
+        follower.states = states if states is not None else follower.states
+        return follower.flush_due(record.cpu, "must")
 
     def _decision(self, at: int) -> list[State] | None:
         """An event that is a decision within an attempt: checked with it, and impossible without."""
@@ -142,6 +167,7 @@ class _Checker:
         follower = self.follower
         for at, record in enumerate(self.trace.records):
             before = follower.states
+            follower.at = at
             follower.refused.clear()
             states = self.event(at)
             if states is None:
@@ -153,7 +179,9 @@ class _Checker:
             follower.states = states
         # What is still open at the end must be able to act as the kernel was seen to.
         follower.refused.clear()
-        if not any(not state.attempts for state in follower.reachable(follower.states)):
+        if not any(
+            not state.attempts and not state.enqueues for state in follower.reachable(follower.states)
+        ):
             return self._rejected(len(self.trace.records) - 1, follower.states, kernel, model)
         return self._verdict(True, kernel, model)
 
@@ -172,10 +200,18 @@ class _Checker:
         record = self.trace.records[at]
         verdict = self._verdict(False, kernel, model)
         verdict.line = at + 2
+        verdict.bounded = self.follower.bounded
         verdict.record = record.line()
         verdict.reasons = self.follower.refused[:6] or ["no order of the open functions explains it"]
         verdict.model_state = self._describe(before[0]) if before else []
-        function = {"consume_skb": "skb_defer_free_flush", "trigger_rx_softirq": "trigger_rx_softirq"}
+        function = {
+            "consume_skb": "skb_defer_free_flush",
+            "trigger_rx_softirq": "trigger_rx_softirq",
+            "enqueue_to_backlog": "enqueue_to_backlog",
+            "enqueue_to_backlog_ret": "enqueue_to_backlog",
+            "process_backlog_entry": "process_backlog",
+            "process_backlog": "process_backlog",
+        }
         verdict.source = self.driver.source(function.get(record.event, "skb_attempt_defer_free"))
         return verdict
 
@@ -184,10 +220,11 @@ class _Checker:
         lines = []
         for cpu in range(self.driver.cpus):
             told = self.driver.state(cpu)
+            flush, owed = state.flushes.get(cpu, "not due"), len(state.owed.get(cpu, ()))
             lines.append(
                 f"CPU {cpu}: defer_count {told.defer_count}, defer_ipi_scheduled {told.defer_ipi_scheduled}, "
-                f"backlog SCHED {int(told.backlog_sched)}, flush {state.flushes.get(cpu, 'not due')}, "
-                f"taken and not yet freed {len(state.owed.get(cpu, ()))}"
+                f"backlog {self.driver.backlog_len(cpu)}, SCHED {int(told.backlog_sched)}, flush {flush}, "
+                f"taken and not yet freed {owed}"
             )
         lines += [
             f"CPU {task[0]}: in skb_attempt_defer_free(), skb {attempt.skb} of CPU {attempt.alloc_cpu}"
