@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 TRACE_ROOM: Final = 1 << 15
 """Records that are kept in native memory before Python takes them."""
-SLICE_SWITCHES: Final = 1 << 20
+SLICE_SWITCHES: Final = 1 << 18
 """Changes of context between two looks at signals: some tens of milliseconds."""
 FUEL: Final = 1 << 28
 """Turns of loops that a context may take before it gives way: well under a second."""
