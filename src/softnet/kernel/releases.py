@@ -7,6 +7,7 @@ so by its ``since``.
 """
 
 from __future__ import annotations
+import __future__
 
 import importlib
 import importlib.util
@@ -120,7 +121,9 @@ def modules_for(release: str, flavour: str = "plain") -> tuple[str, ...]:
             hint="write a patch file for what another release changes: docs/kernel.md",
         )
     if flavour not in ("plain", "rt"):
-        raise SoftnetError("no such kernel flavour", where="kernel.flavour", found=flavour, expected="plain or rt")
+        raise SoftnetError(
+            "no such kernel flavour", where="kernel.flavour", found=flavour, expected="plain or rt"
+        )
     return RELEASES[release]
 
 
@@ -132,7 +135,7 @@ def patch_info(name: str) -> dict[str, Any]:
 
 
 def load_patch(path: str | Path) -> ModuleType:
-    """A patch module from a file outside the package; sys.modules stays as it is.
+    """A patch module from a file outside the package; sys.modules stays as it is. Imports inside it may be missing: names link.
 
     Raises SoftnetError when the file cannot be read or does not run.
     """
@@ -142,14 +145,22 @@ def load_patch(path: str | Path) -> ModuleType:
     name = "softnet_patch_" + "".join(c if c.isalnum() else "_" for c in file.stem)
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise SoftnetError("not a patch file", where=str(path), found=file.suffix or "no suffix", expected="a .py file")
+        raise SoftnetError(
+            "not a patch file", where=str(path), found=file.suffix or "no suffix", expected="a .py file"
+        )
     module = importlib.util.module_from_spec(spec)
     refresh(str(file))
     try:
-        spec.loader.exec_module(module)
+        # Annotations name structures that only linking knows, so they are never evaluated, future import or not.
+        flags = __future__.annotations.compiler_flag
+        code = compile(file.read_bytes(), str(file), "exec", flags=flags, dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 - running the user's file is what they asked for
     except SyntaxError as error:
         raise SoftnetError(
-            "a patch file must be Python", where=f"{path}:{error.lineno}", found=str(error.msg), expected="valid syntax"
+            "a patch file must be Python",
+            where=f"{path}:{error.lineno}",
+            found=str(error.msg),
+            expected="valid syntax",
         ) from error
     except Exception as error:
         raise SoftnetError(
@@ -161,7 +172,9 @@ def load_patch(path: str | Path) -> ModuleType:
     return module
 
 
-def load_modules(release: str, flavour: str = "plain", patches: Iterable[str | Path] = ()) -> list[ModuleType]:
+def load_modules(
+    release: str, flavour: str = "plain", patches: Iterable[str | Path] = ()
+) -> list[ModuleType]:
     """The modules of a release, imported, with the user's patch files on top, in their order."""
     names: Sequence[str] = modules_for(release, flavour)
     return [importlib.import_module(name) for name in names] + [load_patch(path) for path in patches]
