@@ -112,6 +112,8 @@ def _finish(outcomes: list[tuple[Outcome, float]], as_json: bool, all_accesses: 
         click.echo(json.dumps([_to_dict(o, seconds) for o, seconds in outcomes], indent=2))
     else:
         click.echo("\n" + _table(outcomes))
+        if last.failure is None:
+            click.echo(_bounds(outcomes))
         if last.failure is not None:
             click.echo(counterexample(last, all_accesses, width))
     sys.exit(status)
@@ -139,6 +141,17 @@ def _table(outcomes: list[tuple[Outcome, float]]) -> str:
         verdict = "not decided" if named else "violated"
     lines.append(f"{other:<27}{verdict}")
     return "\n".join(lines)
+
+
+def _bounds(outcomes: list[tuple[Outcome, float]]) -> str:
+    """What the searches left out: a verdict is about the configurations and what may happen in them."""
+    configs = [o.config for o, _ in outcomes]
+    left_out = ["memory is sequentially consistent", "no CPU goes on- or offline"]
+    if not all(c.ticks for c in configs):
+        left_out.append("time does not pass (--set ticks=1: a poll may meet net_rx_action()'s time limit)")
+    if not any(c.defer_max_later >= 0 for c in configs):
+        left_out.append("skb_defer_max stays (--set defer_max_later=N)")
+    return "\nThe verdict is for these configurations, where " + ";\n  ".join(left_out) + "."
 
 
 def counterexample(outcome: Outcome, every: bool, width: int) -> str:

@@ -6,141 +6,40 @@ has its frame in S: the number of the place where it stopped (its *pc*) and the 
 frame is 0, so that equal states are equal words. ``verify_step`` runs a context from its pc to its next stop. Machine
 functions, and kernel functions that cannot stop, are plain native functions.
 
-Where a context stops (``POINTS``, Lipton's reduction): a step is any number of right movers, at most one access that
-another CPU can see, and any number of left movers. While interrupts are on, what this CPU's own interrupts may touch counts
-as well. ``reduce=False`` stops at every interaction point.
+Where a context stops (softnet.verify.points, after Lipton's reduction): a step is any number of right movers, at most one
+access that another CPU can see, and any number of left movers. While interrupts are on, what this CPU's own interrupts may
+touch counts as well. ``reduce=False`` stops at every interaction point.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Iterable
 
 from softnet.lang import ir
-from softnet.lang.llvm_function import RUN_WORDS, FunctionText, Position, Text
 from softnet.lang.program import Program
+from softnet.verify.emitter import (
+    BLOCKED,
+    FRAME,
+    LEFT,
+    LOG,
+    LOG_FILL,
+    PHASE,
+    RESULT,
+    STEP,
+    Emitter,
+    Frames,
+    PlainText,
+)
+from softnet.verify.points import (
+    Segment,
+    describe,
+    following,
+    reachable,
+    stored_fields,
+    uses,
+)
 
-DROPPED: Final = frozenset(
-    ("line_read", "line_write", "line_transfer", "hist_record", "cost_ns", "cpu_update", "actor_set", "cpu_timer_update",
-     "timer_program", "account", "update_curr")
-)  # fmt: skip
-"""Machine functions that only keep time, prices and statistics: calls of them are left out, their result is 0."""
-
-STEP: Final = "verify_step"
-"""The machine function that stands for this back end's loop; its text is given here."""
-
-PHASE, RESULT, FRAME = RUN_WORDS["stack_of"], RUN_WORDS["fuel_full"], RUN_WORDS["slice"]
-"""Words of S beside NULL: the phase of the step (0 fresh, 1 right movers done, 2 committed), a call's result, the frame."""
-LOG, LOG_FILL = RUN_WORDS["trace"], RUN_WORDS["trace_fill"]
-
-LEFT, BLOCKED = -1, -2
-"""What a step returns: the context stopped; or it waits for a lock and nothing happened."""
-
-LOCAL: Final = frozenset(
-    ("preempt_count_add", "preempt_count_sub", "preempt_count", "softirq_count", "in_hardirq", "irqs_disabled", "current",
-     "nr_cpu_ids", "cpu_online", "cpu_is_offline", "vtime_softirq_enter", "vtime_softirq_exit", "vtime_user_enter",
-     "vtime_user_exit", "migrate_count", "ktime_get", "local_clock", "irq_ack", "cpu_irq_line", "preempt_enable_due",
-     "task_is_rt_policy", "spin_release", "hrtimer_active", "mix32")
-)  # fmt: skip
-"""Machine functions that only this context can see or that commute to the left (spin_release): no stop.
-
-preempt_enable_due() reads NEED_RESCHED, which another CPU may set; whoever does also sends an interrupt, which preempts at
-the next stop, so that reading it early loses nothing.
-"""
-
-
-def point_kind(why: str, fields: Mapping[str, str], changing: frozenset[str], reduce: bool) -> str:
-    """What an interaction point is: "" none, ``non`` (non-mover), ``own`` (own CPU's interrupts only), ``acquire``,
-    ``disable``, ``enable`` (interrupts), ``hard`` (always a stop).
-
-    ``fields`` gives the kind of "structure.field", ``changing`` the fields that any function stores to.
-    """
-    if why.startswith("trace "):
-        return ""
-    if "." in why:
-        if why not in changing:
-            return ""
-        if not reduce:
-            return "hard"
-        return "own" if fields.get(why) == "percpu" else "non"
-    if why == "spin_acquire":
-        return "acquire" if reduce else "hard-acquire"
-    if not reduce:
-        return "hard"
-    if why in LOCAL:
-        return ""
-    if why == "irq_local_disable":
-        return "disable"
-    if why == "irq_local_restore":
-        return "enable"
-    return "non"
-
-
-@dataclass
-class Segment:
-    """Straight-line code between stops; ``stop`` is the instruction that may stop after it, ``after`` what follows."""
-
-    label: str
-    body: list[ir.Instr]
-    end: ir.Terminator | None = None
-    stop: ir.Instr | None = None
-    kind: str = ""
-    after: str = ""
-    pc: int = 0
-
-
-@dataclass
-class Stop:
-    """A place where a context may have stopped."""
-
-    function: str
-    line: int
-    column: int
-    what: str
-
-
-@dataclass
-class Frames:
-    """The LLVM text of a program for the explorer, and what its numbers mean."""
-
-    text: Text
-    stops: list[Stop] = field(default_factory=list)
-    entries: dict[str, int] = field(default_factory=dict)
-    """Function -> the pc of its beginning."""
-    frame_words: dict[str, int] = field(default_factory=dict)
-    resume: dict[str, int] = field(default_factory=dict)
-    """Function -> its first unconditional stop, where nothing is live: irq_context()'s wait for the next interrupt."""
-
-
-def reachable(module: ir.Module, roots: Iterable[str], program: Program) -> set[str]:
-    """The functions that the roots lead to, by call or by a pointer that some of them store."""
-    names = {number: name for name, number in module.function_ids.items()}
-    fnptr = {f"{s.name}.{f.name}" for s in program.structs.values() for f in s.fields.values() if f.type == "fnptr"}
-    seen: set[str] = set()
-    pending = list(roots)
-    while pending:
-        name = pending.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        for block in module.functions[name].blocks:
-            for i in block.body:
-                if isinstance(i, ir.Call):
-                    if i.function not in DROPPED:
-                        pending.append(i.function)
-                elif isinstance(i, ir.Store) and i.place.field in fnptr and isinstance(i.value, int) and i.value:
-                    pending.append(names[i.value])
-    return seen
-
-
-def stored_fields(module: ir.Module, functions: Iterable[str]) -> frozenset[str]:
-    """The fields that some of the functions store to; everything else is constant once booted."""
-    found: set[str] = set()
-    for name in functions:
-        for block in module.functions[name].blocks:
-            found |= {i.place.field for i in block.body if isinstance(i, ir.Store | ir.Atomic)}
-    return frozenset(found)
+__all__ = ["LOG", "LOG_FILL", "Frames", "emit_frames"]
 
 
 def emit_frames(
@@ -150,7 +49,7 @@ def emit_frames(
     used = sorted(reachable(module, roots, program))
     fields = {f"{s.name}.{f.name}": f.kind for s in program.structs.values() for f in s.fields.values()}
     changing = stored_fields(module, used) - ignored
-    emitter = _Emitter(module, fields, changing, reduce, log)
+    emitter = Emitter(module, fields, changing, reduce, log)
     emitter.stopping = _stopping(module, used, emitter)
     for name in used:
         function = module.functions[name]
@@ -166,7 +65,7 @@ def emit_frames(
     return emitter.out
 
 
-def _stopping(module: ir.Module, used: Iterable[str], emitter: _Emitter) -> set[str]:
+def _stopping(module: ir.Module, used: Iterable[str], emitter: Emitter) -> set[str]:
     """Kernel functions that may stop, themselves or in what they call."""
     kernel = [n for n in used if module.functions[n].kind == "kfunc"]
     stopping: set[str] = set()
@@ -177,7 +76,7 @@ def _stopping(module: ir.Module, used: Iterable[str], emitter: _Emitter) -> set[
         stopping |= more
 
 
-def _may_stop(function: ir.Function, stopping: set[str], emitter: _Emitter) -> bool:
+def _may_stop(function: ir.Function, stopping: set[str], emitter: Emitter) -> bool:
     for block in function.blocks:
         for i in block.body:
             if isinstance(i, ir.Suspend | ir.CallPointer) or (isinstance(i, ir.Call) and i.function in stopping):
@@ -185,155 +84,6 @@ def _may_stop(function: ir.Function, stopping: set[str], emitter: _Emitter) -> b
             if isinstance(i, ir.Point) and emitter.kind(i.why):
                 return True
     return False
-
-
-class _Emitter:
-    """What the functions of one program share while they are written."""
-
-    def __init__(self, module: ir.Module, fields: Mapping[str, str], changing: frozenset[str], reduce: bool, log: bool) -> None:
-        self.module = module
-        self.fields = fields
-        self.changing = changing
-        self.reduce = reduce
-        self.log = log
-        self.stopping: set[str] = set()
-        self.text = Text()
-        self.out = Frames(self.text)
-        self.out.stops.append(Stop("", 0, 0, "nothing"))
-        self.step_of_pc: list[str] = [""]
-
-    def kind(self, why: str) -> str:
-        """What an interaction point is here."""
-        return point_kind(why, self.fields, self.changing, self.reduce)
-
-    def new_pc(self, function: str, at: ir.At, what: str) -> int:
-        """A number for a place where a context may have stopped."""
-        self.out.stops.append(Stop(function, at.line, at.column, what))
-        self.step_of_pc.append(f'@"{function}.step"')
-        return len(self.out.stops) - 1
-
-    def thunk(self, function: ir.Function) -> None:
-        """A function that cannot stop, called through a pointer: it returns at once."""
-        lines = self.text.lines
-        pc = self.new_pc(function.name, ir.At(function.line, 1), "entry")
-        self.out.entries[function.name] = pc
-        lines.append(f'define internal i64 @"{function.name}.step"(ptr noalias nonnull %S, i64 %fp, i64 %pc) #0 {{')
-        args = ""
-        for index in range(len(function.params)):
-            lines += [
-                f"  %a{index} = add i64 %fp, {2 + index}",
-                f"  %p{index} = getelementptr i64, ptr %S, i64 %a{index}",
-                f"  %v{index} = load i64, ptr %p{index}",
-                f"  store i64 0, ptr %p{index}",
-            ]
-            args += f", i64 %v{index}"
-        lines += [
-            f'  %r = call i64 @"{function.name}"(ptr %S{args})',
-            f"  %rp = getelementptr i64, ptr %S, i64 {RESULT}",
-            "  store i64 %r, ptr %rp",
-            "  %f0 = getelementptr i64, ptr %S, i64 %fp",
-            "  %f1 = getelementptr i64, ptr %f0, i64 1",
-            "  %back = load i64, ptr %f1",
-            "  store i64 0, ptr %f0",
-            "  store i64 0, ptr %f1",
-            "  %to = sub i64 %fp, %back",
-            "  ret i64 %to",
-            "}",
-        ]
-
-    def tables(self, used: list[str]) -> None:
-        """The step function of each pc, the entry of each function number, and the loop over them."""
-        steps = ", ".join("ptr " + (name or "null") for name in self.step_of_pc)
-        count = len(self.module.function_ids) + 1
-        entries = ["i64 0"] * count
-        arity = ["i64 -1"] * count
-        for name in used:
-            number = self.module.function_ids[name]
-            if name in self.out.entries:
-                entries[number] = f"i64 {self.out.entries[name]}"
-                arity[number] = f"i64 {len(self.module.functions[name].params)}"
-        self.text.lines += [
-            f"@steps = internal constant [{len(self.step_of_pc)} x ptr] [{steps}]",
-            f"@entries = internal constant [{count} x i64] [{', '.join(entries)}]",
-            f"@arity = internal constant [{count} x i64] [{', '.join(arity)}]",
-            f'define internal i64 @"{STEP}"(ptr %S, i64 %fp0) #0 {{',
-            "start:",
-            "  br label %loop",
-            "loop:",
-            "  %fp = phi i64 [ %fp0, %start ], [ %r, %loop ]",
-            "  %pcp = getelementptr i64, ptr %S, i64 %fp",
-            "  %pc = load i64, ptr %pcp",
-            f"  %sp = getelementptr [{len(self.step_of_pc)} x ptr], ptr @steps, i64 0, i64 %pc",
-            "  %step = load ptr, ptr %sp",
-            "  %r = call i64 %step(ptr %S, i64 %fp, i64 %pc)",
-            "  %go = icmp sgt i64 %r, 0",
-            "  br i1 %go, label %loop, label %done",
-            "done:",
-            "  ret i64 %r",
-            "}",
-        ]
-
-
-class PlainText(FunctionText):
-    """A function that cannot stop. No alias tags: the explorer reads the words of structures by their addresses."""
-
-    def __init__(self, emitter: _Emitter, function: ir.Function) -> None:
-        super().__init__(emitter.module, function, emitter.text, not function.shipped, False)
-        self.emitter = emitter
-        self.logging = emitter.log and function.kind == "kfunc"
-
-    def tag(self, field_name: str) -> str:
-        return ""
-
-    def _point(self, i: ir.Point) -> None:
-        """No other context can tell whether it acts before or after this."""
-
-    def _trace(self, i: ir.Trace) -> None:
-        """States keep no records."""
-
-    def _fuel(self, i: ir.Fuel) -> None:
-        if not self.function.name.startswith("vx_"):
-            super()._fuel(i)
-
-    def _suspend(self, i: ir.Suspend) -> None:
-        raise AssertionError("a function that suspends may stop")
-
-    def _call(self, i: ir.Call) -> None:
-        if i.function in DROPPED:
-            if i.to is not None:
-                self.names[i.to] = "0"
-            return
-        super()._call(i)
-        if self.logging and self.module.functions[i.function].kind == "hwfunc" and i.function != "lock_is_held":
-            first = self.operand(i.args[0]) if i.args else "0"
-            self.note(i.at, f"call {i.function}", first, self.operand(i.to) if i.to is not None else "0")
-
-    def note(self, at: ir.At, what: str, address: str, value: str) -> None:
-        """Write down an access for the counterexample."""
-        positions = self.text.positions
-        positions.append(Position(self.function.name, at.line, at.column, what))
-        self.line(f"call void @log(ptr %S, i64 {len(positions) - 1}, i64 {address}, i64 {value})")
-
-    def noted(self, at: ir.At, what: str, place: ir.Place, value: str) -> None:
-        """Write an access down unless it is to the machine's own fields."""
-        if self.logging and place.kind not in ("hw", "raw"):
-            self.note(at, f"{what} {place.field}", self.operand(place.address), value)
-
-    def _load(self, i: ir.Load) -> None:
-        super()._load(i)
-        self.noted(i.at, "read", i.place, self.names[i.to])
-
-    def _store(self, i: ir.Store) -> None:
-        if i.place.field == "engine_state.now" and self.function.kind == "kfunc":
-            return
-        super()._store(i)
-        self.noted(i.at, "write", i.place, self.operand(i.value))
-
-    def _atomic(self, i: ir.Atomic) -> None:
-        super()._atomic(i)
-        new = self.load(self.operand(i.place.address), i.place.field) if self.logging else "0"
-        self.noted(i.at, f"{i.op}-old", i.place, self.names[i.to])
-        self.noted(i.at, f"{i.op}-new", i.place, new)
 
 
 class StepText(PlainText):
@@ -354,7 +104,7 @@ class StepText(PlainText):
         frames.frame_words[self.function.name] = self.words
         for segment in self.segments:
             if segment.stop is not None:
-                segment.pc = self.emitter.new_pc(self.function.name, segment.stop.at, _what(segment.stop))
+                segment.pc = self.emitter.new_pc(self.function.name, segment.stop.at, describe(segment.stop))
                 if isinstance(segment.stop, ir.Suspend) and not self.live[segment.after]:
                     frames.resume.setdefault(self.function.name, segment.pc)
         self.out.append(f'define internal i64 @"{self.function.name}.step"(ptr noalias nonnull %S, i64 %fp, i64 %pc) #0 {{')
@@ -451,7 +201,7 @@ class StepText(PlainText):
             changed = False
             for segment in reversed(self.segments):
                 now: set[str] = set()
-                for label in _next(segment):
+                for label in following(segment):
                     now |= live[label]
                 for end in (segment.end, segment.stop):
                     if end is not None:
@@ -622,34 +372,3 @@ class StepText(PlainText):
         self.block(f"park{pc}")
         self.leave(segment)
         self.block(f"take{pc}")
-
-
-def _next(segment: Segment) -> list[str]:
-    if segment.stop is not None:
-        return [segment.after]
-    if isinstance(segment.end, ir.Jump):
-        return [segment.end.target]
-    return [segment.end.yes, segment.end.no] if isinstance(segment.end, ir.Branch) else []
-
-
-def _what(stop: ir.Instr) -> str:
-    if isinstance(stop, ir.Point):
-        return stop.why
-    if isinstance(stop, ir.Call):
-        return f"call {stop.function}"
-    return "call through a pointer" if isinstance(stop, ir.CallPointer) else "suspend"
-
-
-def uses(i: ir.Instr) -> list[ir.Temp]:
-    """The temps that an instruction reads."""
-    found: list[ir.Temp] = []
-    for name in i.__dataclass_fields__:
-        if name in ("to", "at"):
-            continue
-        value = getattr(i, name)
-        if isinstance(value, ir.Place):
-            value = value.address
-        for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, ir.Temp):
-                found.append(part)
-    return found

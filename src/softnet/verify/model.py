@@ -20,6 +20,7 @@ from softnet.simulate.image import Image, TaskInfo
 from softnet.simulate.simulation import POLICIES, TIME_CLASS_OF_KIND, constants, machine_spec
 from softnet.trace import EVENT_ID
 from softnet.verify import frames as back_end
+from softnet.verify.points import reachable, stored_fields
 from softnet.verify.words import VX_COMP_WORDS
 
 if TYPE_CHECKING:
@@ -152,8 +153,8 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     module = lower_program(typed_program(program), image.cost_index, EVENT_ID, checks=True)
     roots = find_roots(program, image, module)
     frames = back_end.emit_frames(module, program, roots, STATISTICS, reduce=config.reduce, log=log)
-    used = back_end.reachable(module, roots, program)
-    return Model(config, scenario, program, module, image, frames, roots, back_end.stored_fields(module, used),
+    used = reachable(module, roots, program)
+    return Model(config, scenario, program, module, image, frames, roots, stored_fields(module, used),
                  2 * config.cpus + len(image.tasks))  # fmt: skip
 
 
