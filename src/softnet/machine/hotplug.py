@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from softnet.machine.interrupts import account, irq_post
     from softnet.machine.runqueue import dequeue_task, enqueue_task
     from softnet.machine.sched import resched_curr
-    from softnet.machine.state import NEVER, TIME_IDLE, VECTOR_DEVICE, cpu_hw, irq_line, nic_queue, task_struct
+    from softnet.machine.state import (
+        NEVER,
+        TIME_IDLE,
+        VECTOR_DEVICE,
+        cpu_hw,
+        irq_line,
+        nic_queue,
+        task_struct,
+    )
     from softnet.machine.timers import timer_program
 
 

@@ -33,7 +33,8 @@ NIC_EVENT_KEYS: Final = (
 
 class Change(NamedTuple):
     """One event as an engine applies it: ``table`` is sysctl, nic, loopback or cpu (then ``key`` is the CPU's number);
-    ``nic`` an index, -1 for others."""
+    ``nic`` an index, -1 for others.
+    """
 
     at_ns: int
     table: str

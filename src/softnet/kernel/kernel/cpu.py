@@ -14,13 +14,38 @@ from softnet.lang import Struct, kfunc, private, shared
 
 if TYPE_CHECKING:
     from softnet.kernel.kernel.locking.spinlock import local_irq_disable, local_irq_enable
-    from softnet.kernel.kernel.sched.core import schedule, schedule_hrtimeout_abs, set_current_state, wake_up_process
+    from softnet.kernel.kernel.sched.core import (
+        schedule,
+        schedule_hrtimeout_abs,
+        set_current_state,
+        wake_up_process,
+    )
     from softnet.kernel.kernel.smp import __flush_smp_call_function_queue
-    from softnet.kernel.kernel.smpboot import kthread_park, kthread_unpark, smp_hotplug_thread, smpboot_thread_data
+    from softnet.kernel.kernel.smpboot import (
+        kthread_park,
+        kthread_unpark,
+        smp_hotplug_thread,
+        smpboot_thread_data,
+    )
     from softnet.kernel.net.core.dev import dev_cpu_dead
     from softnet.kernel.user import sleep_for_ever
-    from softnet.lang.intrinsics import READ_ONCE, WRITE_ONCE, smp_processor_id, suspend, table, table_len, trace
-    from softnet.machine.hotplug import cpu_bring_up, cpu_disable, cpu_is_dead, cpu_play_dead, migrate_dying_cpu, rq_has_pinned
+    from softnet.lang.intrinsics import (
+        READ_ONCE,
+        WRITE_ONCE,
+        smp_processor_id,
+        suspend,
+        table,
+        table_len,
+        trace,
+    )
+    from softnet.machine.hotplug import (
+        cpu_bring_up,
+        cpu_disable,
+        cpu_is_dead,
+        cpu_play_dead,
+        migrate_dying_cpu,
+        rq_has_pinned,
+    )
     from softnet.machine.interrupts import cpu_online, nr_cpu_ids
     from softnet.machine.sched import task_state
     from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_PARKED, task_struct
