@@ -85,6 +85,10 @@ class Driver:
         self._skbs_end = skbs.base + skbs.count * skbs.stride
         self._state_end = self.image.layout.size
         self._slab = self._kernel["table"](self._kernel["kmem_cache_node"], 0)
+        # The saved state that memory equals, None since a function has run.
+        self._loaded: Memory | None = None
+        # Nothing gives way here: there is nobody to give way to.
+        self.image.linked.suspend[0] = lambda: None
         self._untouched = self.image.memory[self._skbs : self._skbs_end]
         self.threads = threads
         self.rt = flavour == "rt"
@@ -115,19 +119,25 @@ class Driver:
         Nearly all of an image is skbs that were never handed out, and the price of cache lines, which decides
         nothing: both are left out.
         """
-        used = self._skbs + self._slab.next_object * self._skb_words
-        return self.image.memory[:used], self.image.memory[self._skbs_end : self._state_end]
+        if self._loaded is None:
+            used = self._skbs + self._slab.next_object * self._skb_words
+            self._loaded = self.image.memory[:used], self.image.memory[self._skbs_end : self._state_end]
+        return self._loaded
 
     def load(self, saved: Memory) -> None:
         """Take up a saved state."""
+        if saved is self._loaded:
+            return
         low, high = saved
         memory, used = self.image.memory, self._skbs + self._slab.next_object * self._skb_words
         if used > len(low):
             memory[len(low) : used] = self._untouched[len(low) - self._skbs : used - self._skbs]
         memory[: len(low)] = low
         memory[self._skbs_end : self._state_end] = high
+        self._loaded = saved
 
     def _on(self, cpu: int) -> None:
+        self._loaded = None
         self.image.memory[self._cpu_word] = cpu
         self._simulation.recorder.records.clear()
 
@@ -142,6 +152,7 @@ class Driver:
 
     def set_skb_defer_max(self, value: int) -> None:
         """What writing the sysctl does."""
+        self._loaded = None
         self._kernel["table"](self._kernel["net_hotdata"], 0).sysctl_skb_defer_max = value
 
     def state(self, cpu: int) -> CpuState:
@@ -182,6 +193,7 @@ class Driver:
 
         With ``kick_under_way`` what their kick set is as it was left, else as if it had been served long ago.
         """
+        self._loaded = None
         other = (cpu + 1) % self.cpus
         numbers = tuple(self.attempt(other, cpu)[0] for _ in range(count))
         sd = self._sd(cpu)
@@ -231,6 +243,7 @@ class Driver:
 
     def poll_entered(self, cpu: int) -> None:
         """What napi_poll() does before process_backlog(): the backlog leaves the poll list."""
+        self._loaded = None
         self._kernel["list_del_init"](self._sd(cpu).backlog.poll_list)
 
     def poll(self, cpu: int, quota: int) -> int:
