@@ -37,7 +37,8 @@ def test_compare_names_its_arms(tmp_path: Path) -> None:
     out = tmp_path / "both"
     patch = ROOT / "examples" / "patches" / "kick_at_max.py"
     done = softnet("compare", SEED, *SHORT, "--seeds", "2", "--processes", "1", "--out", out, "--json",
-                   "--arm", "6.12-rt", "--arm", "mine:6.12-rt,sysctl.skb_defer_max=16", "--arm", f"late:6.12-rt,patch={patch}")  # fmt: skip
+                   "--arm", "6.12-rt", "--arm", "mine:6.12-rt,sysctl.skb_defer_max=16",
+                   "--arm", f"late:6.12-rt,patch={patch}")  # fmt: skip
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["arms"] == ["6.12-rt", "mine", "late"]
