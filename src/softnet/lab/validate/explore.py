@@ -41,7 +41,9 @@ _ENTRIES = frozenset(
 class Explorer:
     """States that explain a trace so far, and every order in which their open functions can act."""
 
-    def __init__(self, driver: Driver, records: Sequence[Record], *, kick_is_function: bool) -> None:
+    def __init__(
+        self, driver: Driver, records: Sequence[Record], *, kick_is_function: bool, idle_at_start: bool
+    ) -> None:
         self.driver = driver
         self.records = records
         self.kick_is_function = kick_is_function
@@ -52,7 +54,7 @@ class Explorer:
         # Of the last reachable(): which states led to a state, and the key of each.
         self._before: dict[tuple[object, ...], set[tuple[object, ...]]] = {}
         self._keys: dict[int, tuple[object, ...]] = {}
-        self.known_from = known_from(records)
+        self.known_from = {} if idle_at_start else known_from(records)
         self.at = 0
         self._seen_events: set[int] = set()
 

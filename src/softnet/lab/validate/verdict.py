@@ -92,7 +92,9 @@ class _Checker:
         self.trace = trace
         self.driver = driver
         kick_is_function = _release(trace.header) >= _SERIES
-        self.follower = Follower(driver, trace.records, kick_is_function=kick_is_function)
+        # The experiments of our own let the machine come to rest before the trace begins.
+        idle = "experiment" in trace.header and not trace.header.get("cut")
+        self.follower = Follower(driver, trace.records, kick_is_function=kick_is_function, idle_at_start=idle)
         self.tasks = {int(pid): name for pid, name in trace.header.get("tasks", {}).items()}
         self.not_checked: dict[str, int] = {}
         self.checked = 0
