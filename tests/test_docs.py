@@ -32,6 +32,7 @@ NO_RUN = {
     ("docs/lab.md", "softnet lab seed"),
     ("docs/lab.md", "softnet lab run examples/loopback.toml --kernel 6.12-rt --out lab-out"),
     ("docs/lab.md", "softnet lab reproduce C4"),
+    ("docs/lab.md", 'softnet lab conform --only "under load" --kernel 6.12 --kernel 6.12-rt'),
     ("docs/lab.md", "softnet lab check first-kick-6.12-rt.jsonl.gz first-kick-6.1-rt.jsonl.gz"),
     ("README.md", "make demo"),
     ("docs/contributing.md", "make check"),
