@@ -11,17 +11,20 @@ NUMBER_WIDTH = 5
 
 
 def relevant(schedule: Schedule) -> set[int]:
-    """Addresses that two contexts touch and one of them writes: what the schedule is about."""
-    readers: dict[int, set[tuple[int, str]]] = {}
+    """Addresses that two CPUs touch and one of them writes, and poll lists: what the schedule is about."""
+    touched: dict[int, set[int]] = {}
     written: set[int] = set()
     for step in schedule.steps:
         for access in step.accesses:
-            if access.leaf is None or access.leaf.table in ("task_struct", "cpu_hw", "context", "irq_line", "smpboot_thread_data"):
+            if access.leaf is None or access.leaf.table not in ("softnet_data", "call_single_queue"):
                 continue
-            readers.setdefault(access.address, set()).add((step.cpu, step.context))
+            cpus = touched.setdefault(access.address, set())
+            cpus.add(step.cpu)
+            if access.leaf.path == "backlog.poll_list.next":
+                cpus.add(-1)
             if access.what != "read" and not access.what.endswith("-old"):
                 written.add(access.address)
-    return {a for a, who in readers.items() if len(who) > 1 and a in written}
+    return {a for a, who in touched.items() if len(who) > 1 and a in written}
 
 
 def lines_of(step: Step, about: set[int], every: bool, schedule: Schedule) -> list[str]:

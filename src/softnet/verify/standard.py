@@ -22,13 +22,16 @@ def standard(kernel: str, cpus: int = 2, skbs: int = 2, patches: tuple[str, ...]
     # On PREEMPT_RT a device's handler is a thread: netif_rx() from a hard interrupt would take a sleeping lock there.
     device = "netif_rx" if kernel.endswith("-rt") else "irq"
     small = replace(base, budget=1, dev_weight=1)
+    # Sleeping locks make many more states: with RPS only wakeups preempt there.
+    steered = replace(base, rps=True, resched=device == "irq")
+    where = "" if steered.resched else ", no ticks"
     return [
         replace(base, name="deferred frees", drivers=free),
         replace(base, name="and a device's interrupt", drivers=(*free, Driver(device, 0))),
         replace(base, name="and two local packets", drivers=(*free, Driver("netif_rx", 0, 2))),
         replace(small, name="budget and weight 1", drivers=(*free, Driver(device, 0, 2))),
-        replace(base, name="RPS to CPU 0", rps=True, drivers=(*free, Driver("rps", cpus - 1, 1, 0, 0))),
-        replace(base, name="RPS both ways", rps=True, drivers=(Driver("rps", 1, 1, 0, 0), Driver("rps", 0, 1, 0, 1))),
+        replace(steered, name=f"RPS to CPU 0{where}", drivers=(*free, Driver("rps", cpus - 1, 1, 0, 0))),
+        replace(steered, name=f"RPS both ways{where}", drivers=(Driver("rps", 1, 1, 0, 0), Driver("rps", 0, 1, 0, 1))),
     ]
 
 
