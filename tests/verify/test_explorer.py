@@ -21,6 +21,7 @@ from softnet.verify.standard import driver_of, from_text, to_text
 pytestmark = pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")
 
 MUTATIONS = Path(__file__).parent / "mutations"
+NO_LOCK = Path(__file__).parents[2] / "examples" / "patches" / "no_backlog_lock.py"
 SMALL = Limits(states=2_000_000, memory_bytes=512 << 20)
 FREE2 = (Driver("free", 1, 2),)
 IRQ = Driver("irq", 0)
@@ -28,7 +29,8 @@ IRQ = Driver("irq", 0)
 
 def explore(kernel: str, drivers: tuple[Driver, ...], mutation: str = "", **more: object) -> Outcome:
     """Search one configuration, with a mutation of this folder if one is named."""
-    patches = (str(MUTATIONS / f"{mutation}.py"),) if mutation else ()
+    path = NO_LOCK if mutation == NO_LOCK.stem else MUTATIONS / f"{mutation}.py"
+    patches = (str(path),) if mutation else ()
     config = replace(Config("test", kernel=kernel, drivers=drivers, patches=patches), **more)  # type: ignore[arg-type]
     return search(config, SMALL)
 
@@ -155,7 +157,7 @@ def test_exit_statuses_and_replay(capsys: pytest.CaptureFixture[str]) -> None:
     common = ("verify", "--kernel", "6.12-threads", "--driver", "free:1:2", "--json")
     assert status(*common) == 0
     assert json.loads(capsys.readouterr().out)[0]["verdict"] == "holds (exhausted)"
-    patch = str(MUTATIONS / "no_backlog_lock.py")
+    patch = str(NO_LOCK)
     assert status(*common, "--driver", "irq:0", "--patch", patch) == 1
     row = json.loads(capsys.readouterr().out)[0]
     assert row["violated"]["property"] == "two owners"
