@@ -21,7 +21,8 @@ from softnet.verify.standard import driver_of, from_text, to_text
 pytestmark = pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")
 
 MUTATIONS = Path(__file__).parent / "mutations"
-NO_LOCK = Path(__file__).parents[2] / "examples" / "patches" / "no_backlog_lock.py"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "patches"
+NO_LOCK = EXAMPLES / "no_backlog_lock.py"
 SMALL = Limits(states=2_000_000, memory_bytes=512 << 20)
 FREE2 = (Driver("free", 1, 2),)
 IRQ = Driver("irq", 0)
@@ -29,7 +30,8 @@ IRQ = Driver("irq", 0)
 
 def explore(kernel: str, drivers: tuple[Driver, ...], mutation: str = "", **more: object) -> Outcome:
     """Search one configuration, with a mutation of this folder if one is named."""
-    path = NO_LOCK if mutation == NO_LOCK.stem else MUTATIONS / f"{mutation}.py"
+    path = MUTATIONS / f"{mutation}.py"
+    path = path if path.exists() else EXAMPLES / path.name
     patches = (str(path),) if mutation else ()
     config = replace(Config("test", kernel=kernel, drivers=drivers, patches=patches), **more)  # type: ignore[arg-type]
     return search(config, SMALL)
@@ -99,9 +101,17 @@ def test_phantom_sched_in_columns() -> None:
 
 
 @pytest.mark.parametrize("more", [{"budget": 1, "dev_weight": 2}, {"ticks": 1}])
-def test_candidate_c1_a_kick_coalesces_onto_the_last_poll(more: dict[str, object]) -> None:
+@pytest.mark.parametrize(("kernel", "device"), [("6.12-threads", "irq"), ("6.12-rt", "netif_rx")])
+def test_candidate_c1_a_kick_coalesces_onto_the_last_poll(kernel: str, device: str, more: dict[str, object]) -> None:
     # The poll ends net_rx_action() on budget or time with empty lists: no flush follows the kick that saw SCHED.
-    assert found(explore("6.12-threads", (*FREE2, IRQ), **more)) == "lost kick"
+    drivers = (*FREE2, Driver(device, 0))
+    assert found(explore(kernel, drivers, **more)) == "lost kick"
+    assert found(explore(kernel, drivers, "flush_after_break", **more)) == "holds (exhausted)"
+
+
+@pytest.mark.parametrize(("kernel", "device"), [("6.1", "irq"), ("6.1-rt", "netif_rx"), ("6.12", "irq")])
+def test_candidate_c1_needs_the_threads(kernel: str, device: str) -> None:
+    assert found(explore(kernel, (*FREE2, Driver(device, 0)), ticks=1)) == "holds (exhausted)"
 
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.12-threads"])
