@@ -16,6 +16,10 @@ STEP: Final = "verify_step"
 
 PHASE, RESULT, FRAME = RUN_WORDS["stack_of"], RUN_WORDS["fuel_full"], RUN_WORDS["slice"]
 """Words of S beside NULL: the phase of the step (0 fresh, 1 right movers done, 2 committed), a call's result, the frame."""
+STACK_LIMIT = RUN_WORDS["points"]
+"""The last address at which a frame may begin in the running context's part of memory."""
+FRAME_WORDS_MAX: Final = 96
+"""What a frame may take at most."""
 LOG, LOG_FILL = RUN_WORDS["trace"], RUN_WORDS["trace_fill"]
 
 LEFT, BLOCKED = -1, -2

@@ -40,9 +40,11 @@ if TYPE_CHECKING:
         VX_COMP_WORDS,
         VX_DONE,
         VX_FRAME_WORD,
+        VX_FRAME_WORDS_MAX,
         VX_FUEL,
         VX_FUEL_WORD,
         VX_FULL,
+        VX_LIMIT_WORD,
         VX_MACHINE,
         VX_MORE,
         VX_MULTIPLIER,
@@ -235,6 +237,7 @@ def vx_run(v: explorer, c: cpu_hw, phase: int) -> int:
     hw.now = 0
     hw.running = 1
     mem_set(VX_PHASE_WORD, phase)
+    mem_set(VX_LIMIT_WORD, base + v.stack_words - VX_FRAME_WORDS_MAX)
     mem_set(VX_FUEL_WORD, VX_FUEL)
     r = verify_step(base + mem(v.sp + ctx))
     hw.running = 0

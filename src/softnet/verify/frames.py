@@ -15,16 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.program import Program
 from softnet.verify.emitter import (
     BLOCKED,
     FRAME,
+    FRAME_WORDS_MAX,
     LEFT,
     LOG,
     LOG_FILL,
     PHASE,
     RESULT,
+    STACK_LIMIT,
     STEP,
     Emitter,
     Frames,
@@ -102,6 +105,10 @@ class StepText(PlainText):
         frames.entries[self.function.name] = entry
         self.words = 2 + len(names)
         frames.frame_words[self.function.name] = self.words
+        if self.words > FRAME_WORDS_MAX:
+            raise SoftnetError("a function has too many locals to be explored", where=f"{self.function.file}:{self.function.line}",
+                               found=f"{self.words} words in {self.function.name}()", expected=f"at most {FRAME_WORDS_MAX}",
+                               hint="divide the function")  # fmt: skip
         for segment in self.segments:
             if segment.stop is not None:
                 segment.pc = self.emitter.new_pc(self.function.name, segment.stop.at, describe(segment.stop))
@@ -297,6 +304,8 @@ class StepText(PlainText):
         live = self.live[segment.after] - ({str(i.to)} if i.to is not None else set())
         self.save(live, segment.pc)
         callee = self.define(f"add i64 %fp, {self.words}")
+        room = self.define(f"icmp sle i64 {callee}, {self.load(str(STACK_LIMIT), '')}")
+        self.unless(room, "stack", i.at)
         self.store(callee, pc, "")
         self.store(self.define(f"add i64 {callee}, 1"), str(self.words), "")
         for index, value in enumerate(args):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 HARNESS = ("softnet.verify.words", "softnet.verify.harness", "softnet.verify.explorer")
 DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3}
-STACK_WORDS = 256
+STACK_WORDS = 320
 
 STATISTICS = frozenset(
     ("context.wait_since", "context.time_class", "context.wait_next", "context.waiting_for", "cpu_hw.time_class",

@@ -334,6 +334,7 @@ class Machine:
             text = {
                 "bug-on": "BUG_ON", "guard": "a guarded field is touched without its lock", "null": f"{position.what} of NULL",
                 "lockdep": "lockdep_assert_held: the lock is not held", "fuel": "a loop without end",
+                "stack": "recursion too deep for the explorer's frames",
             }.get(kind, f"{kind} {position.what}")  # fmt: skip
             return Failure(kind, f"{text} in {position.function}()", f"{file}:{position.line}")
         if code == words.VX_MACHINE or code == -1:
