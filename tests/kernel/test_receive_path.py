@@ -21,6 +21,9 @@ from kernel.support import (
 )
 from softnet.lang.pylink import KernelStop
 
+pytestmark = pytest.mark.slow
+"""Many seconds together: make test runs them, make check does not."""
+
 
 def udp_load(kernel: str, rate_pps: int, ms: float = 4, **more: Any) -> Run:
     """Constant UDP on one queue of CPU 0, read on CPU 1."""

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+"""Many seconds together: make test runs them, make check does not."""
+
 ROOT = Path(__file__).parents[2]
 SEED = ROOT / "examples" / "seed.toml"
 SHORT = ("--set", "measure.duration_ms=3", "--set", "measure.warmup_ms=1", "--quiet")

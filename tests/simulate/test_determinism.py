@@ -17,6 +17,9 @@ from kernel.support import scenario
 from softnet.simulate.api import compare, run
 from softnet.simulate.simulation import Simulation
 
+pytestmark = pytest.mark.slow
+"""Many seconds together: make test runs them, make check does not."""
+
 KERNELS = ("6.1-rt", "6.12-threads", "6.12-rt")
 
 

@@ -13,6 +13,9 @@ from softnet.simulate.invariants import KNOWN, STATEMENTS, InvariantError
 from softnet.simulate.simulation import Simulation
 from softnet.trace import EVENT_ID
 
+pytestmark = pytest.mark.slow
+"""Many seconds together: make test runs them, make check does not."""
+
 KERNELS = (
     "6.1",
     "6.1-rt",

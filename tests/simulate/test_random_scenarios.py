@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,9 @@ from kernel.support import drain_scenario, named, simulate
 from scenario.strategies import scenario_dicts
 from softnet.scenario import scenario_from_dict
 from softnet.simulate.simulation import Run, Simulation
+
+pytestmark = pytest.mark.slow
+"""Many seconds together: make test runs them, make check does not."""
 
 EXAMPLES = settings.default.max_examples if settings.default is not None else 100
 DURATION_MS = 2

@@ -18,7 +18,7 @@ from softnet.verify.schedule import decode, encode, replay
 from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.standard import driver_of, from_text, to_text
 
-pytestmark = pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 
 MUTATIONS = Path(__file__).parent / "mutations"
 EXAMPLES = Path(__file__).parents[2] / "examples" / "patches"
