@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -22,3 +23,12 @@ settings.register_profile(
     "explore", parent=settings.get_profile("repeatable"), derandomize=False, max_examples=1000
 )
 settings.load_profile("explore" if os.environ.get("SOFTNET_EXPLORE") else "repeatable")
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Name a test's bytes by the parameter, not by what they hold.
+
+    Two workers must collect the same names, and bytes made while collecting may hold a clock (gzip's header does).
+    pytest numbers equal names itself.
+    """
+    return argname if isinstance(val, bytes) else None
