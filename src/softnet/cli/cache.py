@@ -27,3 +27,5 @@ def command(clear_all: bool) -> None:
         click.echo(f"{entry.path.name[:12]}  {entry.size // 1024:>6} KiB  {label}")
     total = sum(entry.size for entry in found)
     click.echo(f"{len(found)} compiled kernels, {total // 1024} KiB, in {cache.cache_dir()}")
+    parsed = [path.stat().st_size for path in cache.derived_files()]
+    click.echo(f"{len(parsed)} stacks of modules parsed and linked, {sum(parsed) // 1024} KiB")

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Compiled kernels on disk: ``$SOFTNET_CACHE``, else ``$XDG_CACHE_HOME/softnet``, else ``~/.cache/softnet``, in ``native/``.
 
-An entry's name is the hash of everything that decides its content, so a changed source is another entry. An entry is
-written beside its place and renamed into it: concurrent writers each put down a whole file, a killed one leaves none.
-Its content carries its own hash, so a damaged file is no entry. Deleting the folder is always safe.
+Beside the kernels stands what follows from their texts alone (lang.derived), so that a start need not parse them.
+
+An entry's name is the hash of everything that decides its content, so a changed source is another entry. An entry is written
+beside its place and renamed into it: concurrent writers each put down a whole file, a killed one leaves none. Its content
+carries its own hash, so a damaged file is no entry. Deleting the folder is always safe.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ ENTRIES_MAX: Final = 128
 SUFFIX: Final = ".kernel"
 MARK: Final = ".checked"
 MARKS_MAX: Final = 1024
+DERIVED: Final = ".linked"
+"""What lang.derived keeps of a stack of modules."""
 
 
 @dataclass(frozen=True)
@@ -52,29 +56,45 @@ def load(key: str) -> tuple[dict[str, Any], bytes] | None:
     path = cache_dir() / (key + SUFFIX)
     found = _read(path)
     if found is not None:
-        # A cache that cannot be written serves as well; only the order of removal suffers.
-        with contextlib.suppress(OSError):
-            os.utime(path)
+        _touch(path)
     return found
+
+
+def load_derived(key: str) -> bytes | None:
+    """What ``store_derived`` kept under ``key``, or None."""
+    path = cache_dir() / (key + DERIVED)
+    found = _body(path)
+    if found is not None:
+        _touch(path)
+    return found
+
+
+def store_derived(key: str, body: bytes) -> bool:
+    """Keep what follows from the text of a stack of modules; False if the folder cannot be written."""
+    return _write(key + DERIVED, body)
 
 
 def store(key: str, about: dict[str, Any], code: bytes) -> bool:
     """Keep an entry; False if the folder cannot be written, which only costs the next start its time."""
-    folder = cache_dir()
     header = json.dumps(about, sort_keys=True).encode()
-    body = len(header).to_bytes(8, "little") + header + code
+    return _write(key + SUFFIX, len(header).to_bytes(8, "little") + header + code)
+
+
+def _write(name: str, body: bytes) -> bool:
+    """Write a file beside its place, whole and with its hash, and rename it there."""
+    folder = cache_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".new.")
+        handle, new = tempfile.mkstemp(dir=folder, prefix=".new.")
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(MAGIC + hashlib.sha256(body).digest() + body)
-            Path(name).chmod(0o644)
-            Path(name).replace(folder / (key + SUFFIX))
+            Path(new).chmod(0o644)
+            Path(new).replace(folder / name)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            Path(new).unlink(missing_ok=True)
             raise
-        _evict(folder)
+        _evict(folder, Path(name).suffix)
     except OSError:
         return False
     return True
@@ -104,6 +124,11 @@ def entries() -> Iterator[Entry]:
             yield Entry(path, path.stat().st_size, found[0])
 
 
+def derived_files() -> list[Path]:
+    """What ``store_derived`` wrote."""
+    return _files(cache_dir(), DERIVED)
+
+
 def clear() -> int:
     """Remove everything, half-written files of killed writers too; how many files went."""
     folder = cache_dir()
@@ -111,14 +136,20 @@ def clear() -> int:
         return 0
     removed = 0
     for path in sorted(folder.iterdir()):
-        if path.name.endswith((SUFFIX, MARK)) or path.name.startswith(".new."):
+        if path.name.endswith((SUFFIX, MARK, DERIVED)) or path.name.startswith(".new."):
             path.unlink(missing_ok=True)
             removed += 1
     return removed
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*" + SUFFIX)) if folder.is_dir() else []
+def _touch(path: Path) -> None:
+    # A cache that cannot be written serves as well; only the order of removal suffers.
+    with contextlib.suppress(OSError):
+        os.utime(path)
+
+
+def _files(folder: Path, suffix: str = SUFFIX) -> list[Path]:
+    return sorted(folder.glob("*" + suffix)) if folder.is_dir() else []
 
 
 def _last_used(path: Path) -> int:
@@ -128,19 +159,27 @@ def _last_used(path: Path) -> int:
         return 0
 
 
-def _evict(folder: Path) -> None:
-    found = sorted(_files(folder), key=lambda p: (-_last_used(p), p.name))
+def _evict(folder: Path, suffix: str) -> None:
+    found = sorted(_files(folder, suffix), key=lambda p: (-_last_used(p), p.name))
     for path in found[ENTRIES_MAX:]:
         path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], bytes] | None:
+def _body(path: Path) -> bytes | None:
+    """A file's content, None if there is none or it is damaged."""
     try:
         data = path.read_bytes()
     except OSError:
         return None
     body = data[len(MAGIC) + 32 :]
     if not data.startswith(MAGIC) or hashlib.sha256(body).digest() != data[len(MAGIC) : len(MAGIC) + 32]:
+        return None
+    return body
+
+
+def _read(path: Path) -> tuple[dict[str, Any], bytes] | None:
+    body = _body(path)
+    if body is None:
         return None
     length = int.from_bytes(body[:8], "little")
     about: dict[str, Any] = json.loads(body[8 : 8 + length])

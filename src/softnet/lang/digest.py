@@ -5,23 +5,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import linecache
 import sys
 from pathlib import Path
-from typing import Final
 
 from softnet.lang import cache
+from softnet.lang.derived import PACKAGE, text_digest
 from softnet.lang.diagnostic import raise_all
 from softnet.lang.program import Program
 
 
 def program_digest(program: Program) -> str:
     """The hash of a program. Paths do not enter it: the same patch in another folder is the same kernel."""
-    digest = hashlib.sha256(_COMPILER)
+    digest = hashlib.sha256(PACKAGE)
     for path in _source_files(program):
-        # The lines that this process parsed: the file may have been edited since.
-        text = "".join(linecache.getlines(str(path)))
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(text.encode()).digest())
+        digest.update(path.name.encode() + b"\0" + text_digest(str(path)))
     rest = [program.modules, program.constants, _structure_text(program)]
     digest.update(json.dumps(rest, sort_keys=True).encode())
     return digest.hexdigest()
@@ -37,18 +34,6 @@ def ensure_checked(program: Program) -> None:
 
     raise_all(check_program(program, events={event.name: len(event.args) for event in EVENTS}))
     cache.mark(key)
-
-
-def _compiler_digest() -> bytes:
-    digest = hashlib.sha256()
-    package = Path(__file__).parent
-    for path in [*sorted(package.glob("*.py")), package.parent / "trace.py"]:
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return digest.digest()
-
-
-_COMPILER: Final = _compiler_digest()
-"""Of the compiler's own text, taken when it is imported: it may be edited while this process runs."""
 
 
 def _source_files(program: Program) -> list[Path]:

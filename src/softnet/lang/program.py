@@ -14,6 +14,7 @@ from typing import Any
 
 from softnet.errors import SubsetError
 from softnet.lang.declare import EMBED, Field, Struct
+from softnet.lang.derived import Derived, derived, nothing_known
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class Program:
     modules: tuple[str, ...]
     overridden: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Function name -> modules that defined it, base first, where there is more than one."""
+    derived: Derived = field(default_factory=nothing_known, compare=False, repr=False)
+    """What follows from the modules' text, computed once and kept on disk."""
 
 
 def warn_site(function: str, line: int) -> int:
@@ -88,21 +91,28 @@ def parse_file(file: str) -> ast.Module:
     return ast.parse("".join(linecache.getlines(file)), filename=file)
 
 
-def module_constants(module: ModuleType) -> dict[str, int]:
-    """Upper-case integers that the module itself assigns at its top level (not what it imports)."""
-    tree = parse_file(str(module.__file__))
-    found: dict[str, int] = {}
-    for node in tree.body:
+def constant_names(file: str) -> list[str]:
+    """Upper-case names that a file itself assigns at its top level (not what it imports)."""
+    found: list[str] = []
+    for node in parse_file(file).body:
         targets: list[ast.expr] = []
         if isinstance(node, ast.Assign):
             targets = node.targets
         elif isinstance(node, ast.AnnAssign):
             targets = [node.target]
-        for target in targets:
-            if isinstance(target, ast.Name) and target.id.isupper():
-                value = getattr(module, target.id, None)
-                if isinstance(value, int):
-                    found[target.id] = int(value)
+        found += [target.id for target in targets if isinstance(target, ast.Name) and target.id.isupper()]
+    return found
+
+
+def _constants(modules: Sequence[ModuleType], known: Derived) -> dict[str, int]:
+    """The integers among them, of a stack of modules; later ones override earlier ones."""
+    names = known.get("constants", lambda: [constant_names(str(module.__file__)) for module in modules])
+    found: dict[str, int] = {}
+    for module, own in zip(modules, names, strict=True):
+        for name in own:
+            value = getattr(module, name, None)
+            if isinstance(value, int):
+                found[name] = int(value)
     return found
 
 
@@ -134,9 +144,9 @@ def collect(modules: Sequence[ModuleType], constants: Mapping[str, int]) -> Prog
     functions: dict[str, FunctionDef] = {}
     history: dict[str, list[str]] = {}
     structs: dict[str, StructDef] = {}
-    found: dict[str, int] = {}
+    known = derived(modules)
+    found = _constants(modules, known)
     for module in modules:
-        found.update(module_constants(module))
         for name, value in vars(module).items():
             if getattr(value, "__module__", None) != module.__name__:
                 continue
@@ -160,6 +170,7 @@ def collect(modules: Sequence[ModuleType], constants: Mapping[str, int]) -> Prog
         found,
         tuple(m.__name__ for m in modules),
         {name: tuple(where) for name, where in history.items() if len(where) > 1},
+        known,
     )
     _check_types(program)
     return program

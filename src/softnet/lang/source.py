@@ -101,11 +101,8 @@ def refresh(path: str) -> None:
     linecache.checkcache(path)
     if path in linecache.cache:
         return
-    from softnet.lang.pylink import forget_compiled
-
     _FILES.pop(path, None)
     parse_file.cache_clear()
-    forget_compiled()
 
 
 def function_source(function: Callable[..., Any]) -> tuple[SourceFile, Definition]:

@@ -12,6 +12,10 @@ from softnet.lang.pylink import find_function
 
 def cost_names(program: Program) -> list[str]:
     """Every literal name given to work() and work_bytes(), sorted. Raises SoftnetError for one that is no literal."""
+    return program.derived.get("costs", lambda: _find(program))
+
+
+def _find(program: Program) -> list[str]:
     names: set[str] = set()
     for definition in program.functions.values():
         for node in ast.walk(find_function(definition)):

@@ -7,6 +7,7 @@ Every engine starts from the same words; the functions are the same text. Boot r
 from __future__ import annotations
 
 import importlib
+from array import array
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -153,20 +154,29 @@ def _regions(layout: Layout, spec: MachineSpec, nr_costs: int, nr_hists: int) ->
     return r
 
 
-def _fill_defaults(memory: list[int], layout: Layout) -> None:
-    def fill(struct: StructDef, base: int) -> None:
+def _fill_defaults(memory: Any, layout: Layout) -> None:
+    """The fields' initial values: one instance of each structure, repeated over its table."""
+
+    def fill(one: list[int], struct: StructDef, base: int) -> None:
         for f in struct.fields.values():
             if f.embedded:
                 inner = layout.structs[f.type]
                 for i in range(f.count):
-                    fill(inner, base + f.offset + i * inner.size)
+                    fill(one, inner, base + f.offset + i * inner.size)
             elif f.init:
-                for i in range(f.count):
-                    memory[base + f.offset + i] = f.init
+                at = base + f.offset
+                one[at : at + f.count] = [f.init] * f.count
 
     for name, table in layout.tables.items():
-        for i in range(table.count):
-            fill(layout.structs[name], table.base + i * table.stride)
+        one = [0] * table.stride
+        fill(one, layout.structs[name], 0)
+        if any(one):
+            _put(memory, table.base, one * table.count)
+
+
+def _put(memory: Any, at: int, values: list[int]) -> None:
+    """Store a run of words, in a list or in an array."""
+    memory[at : at + len(values)] = array("q", values) if isinstance(memory, array) else values
 
 
 def build(
@@ -230,9 +240,8 @@ def _init_engine(image: Image, spec: MachineSpec, costs: CostTable, names: list[
     }  # fmt: skip
     for name, value in words.items():
         memory[image.engine_word(name)] = value
-    for i in range(r.leaves):
-        memory[r.times + i] = state.NEVER
-        memory[r.tree + r.leaves + i] = i
+    _put(memory, r.times, [state.NEVER] * r.leaves)
+    _put(memory, r.tree + r.leaves, list(range(r.leaves)))
     for node in range(r.leaves - 1, 0, -1):
         memory[r.tree + node] = memory[r.tree + 2 * node]
 
@@ -304,10 +313,8 @@ def nice_weight(nice: int) -> int:
 def start(image: Image) -> None:
     """Everybody's first action is at time 0; boot leaves no trace of itself in the caches."""
     memory, r = image.memory, image.regions
-    for i in range(r.directory, r.size):
-        memory[i] = 0
-    for i in range(image.nr_cpus * len(EVENT_ID)):
-        memory[r.counts + i] = 0
+    _put(memory, r.directory, [0] * (r.size - r.directory))
+    _put(memory, r.counts, [0] * (image.nr_cpus * len(EVENT_ID)))
     memory[image.engine_word("now")] = 0
     memory[image.engine_word("line_transfers")] = 0
     for cpu in range(image.nr_cpus):

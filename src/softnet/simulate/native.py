@@ -77,7 +77,7 @@ def choose_engine(wanted: str) -> tuple[str, str]:
 
 def words(count: int) -> Any:
     """Memory for an image that native code can reach."""
-    return array("q", bytes(8 * count))
+    return array("q", [0]) * count
 
 
 class NativeEngine:
