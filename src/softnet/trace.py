@@ -89,6 +89,7 @@ cpu_offline                 | cpu                       | tracepoint cpuhp:cpuhp
 cpu_online                  | cpu                       | tracepoint cpuhp:cpuhp_exit of CPUHP_BRINGUP_CPU
 sysctl_set                  | index value               | a setting changed under load
 warn_on_once                | line site                 | WARN_ON_ONCE fired
+queue_work_on               | cpu function              | function queue_work_on
 """
 
 

@@ -269,7 +269,7 @@ def test_i13_a_kick_by_ipi_on_rt(tmp_path):
     assert broken(drain_scenario("6.12-rt"), patch) == "I13"
 
 
-@pytest.mark.parametrize("kernel", ["6.1-rt", "6.9-rt"])
+@pytest.mark.parametrize("kernel", ["6.9-rt"])
 def test_i13_is_a_known_finding_before_the_threads(kernel):
     warnings = strict(drain_scenario(kernel)).result.warnings
     found = [w for w in warnings if w.startswith("known finding I13")]

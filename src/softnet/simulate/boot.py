@@ -37,7 +37,7 @@ class TaskSpec:
 
     ``cpus`` are those it may use, the first is where it starts; ``policy`` is "other", "fifo" or "rr" with ``priority``
     1..99 and ``nice``; ``thread_fn`` is the kernel function that is its body, called with ``data``, a row number.
-    ``kind`` is what its time counts as: ksoftirqd, backlog_napi, irq, napi, idle, app, sender, cyclictest or hog.
+    ``kind`` is what its time counts as: ksoftirqd, backlog_napi, kworker, irq, napi, idle, app, sender, cyclictest or hog.
     ``store`` gives the created task to whom the kernel keeps a pointer for.
     """
 
@@ -100,6 +100,7 @@ def STRUCT_COUNTS(scenario: Scenario) -> dict[str, int]:
     counts |= {
         "call_single_queue": cpus,
         "backlog_napi": cpus,
+        "worker_pool": cpus,
         "sd_flow_limit": cpus if scenario.kernel.sysctl.flow_limit_cpu_bitmap else 1,
         "net_hotdata": 1,
         "cpuidle_device": 1,
@@ -131,7 +132,8 @@ def nr_tasks_max(scenario: Scenario) -> int:
     workers = sum(len(a.task_cpus) for a in scenario.application)
     changed = hotplug_events(scenario)
     hotplug = len({cpu for _, cpu, _ in changed}) + 1 if changed else 0
-    threads = 2 * scenario.machine.cpus + 2 * _nr_queues(scenario) + hotplug
+    families = 3 if (scenario.kernel.release, scenario.kernel.flavour) == ("6.1", "rt") else 2
+    threads = families * scenario.machine.cpus + 2 * _nr_queues(scenario) + hotplug
     return threads + workers + len(scenario.sender) + len(scenario.task)
 
 
@@ -270,6 +272,7 @@ class _Booter:
             td.cpu, td.ht = cpu, ht
             self._thread("ksoftirqd", str(cpu), (cpu,), "smpboot_thread_fn", cpu,
                          _setters((self.row("irq_cpustat_t", cpu), "ksoftirqd"), (td, "task")), pinned=True)  # fmt: skip
+        self.kworkers()
         if "use_backlog_threads" not in ns or not ns["use_backlog_threads"]():
             return
         ht = self.row("smp_hotplug_thread", 1)
@@ -280,6 +283,15 @@ class _Booter:
             td.cpu, td.ht = cpu, ht
             self._thread("backlog_napi", str(cpu), (cpu,), "smpboot_thread_fn", cpus + cpu,
                          self._backlog_thread(cpu, td), pinned=True)  # fmt: skip
+
+    def kworkers(self) -> None:
+        """A worker for each CPU, on the kernels whose receive path queues work; a kworker keeps kthreadd's policy."""
+        if "worker_thread" not in self.ns:
+            return
+        for cpu in range(self.scenario.machine.cpus):
+            self.ns["init_worker_pool"](cpu)
+            store = _setter(self.row("worker_pool", cpu), "worker")
+            self.tasks.append(TaskSpec(f"kworker/{cpu}:0", (cpu,), "other", 0, 0, "worker_thread", cpu, "kworker", store))
 
     def _backlog_thread(self, cpu: int, td: Any) -> Callable[[Any], None]:
         """The thread has run once before time starts, as it has long before the network is up: backlog_napi_setup().

@@ -51,7 +51,7 @@ POLICIES = {"other": state.SCHED_NORMAL, "fifo": state.SCHED_FIFO, "rr": state.S
 TIME_CLASS_OF_KIND = {
     "ksoftirqd": state.TIME_KSOFTIRQD, "backlog_napi": state.TIME_BACKLOG_NAPI, "irq": state.TIME_IRQ_THREAD,
     "napi": state.TIME_NAPI_THREAD, "app": state.TIME_SYSTEM, "sender": state.TIME_SYSTEM, "cyclictest": state.TIME_TASK,
-    "hog": state.TIME_TASK, "hotplug": state.TIME_TASK,
+    "hog": state.TIME_TASK, "hotplug": state.TIME_TASK, "kworker": state.TIME_TASK,
 }  # fmt: skip
 
 
