@@ -53,7 +53,7 @@ class Native:
         self.from_cache = from_cache
         self._program = program
         self._places: list[list[Any]] = about["positions"]
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine(2))
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(2))
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
 
@@ -141,7 +141,7 @@ def _compile(
 ) -> tuple[bytes, dict[str, Any]]:
     llvm = _binding()
     text, positions = native_text(program, costs, events, options)
-    machine = _target_machine(options.optimise)
+    machine = target_machine(options.optimise)
     module = llvm.parse_assembly(text)
     module.verify()
     tuning = llvm.create_pipeline_tuning_options(speed_level=options.optimise)
@@ -161,7 +161,8 @@ def _compile(
     return bytes(machine.emit_object(module)), about
 
 
-def _target_machine(optimise: int) -> Any:
+def target_machine(optimise: int) -> Any:
+    """LLVM's description of this processor, ``optimise`` 0 to 3."""
     llvm = _binding()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()

@@ -24,12 +24,12 @@ RECORD_WORDS: Final = 8
 """A record: time, CPU, the CPU's preempt_count, event, three arguments, and an unused word."""
 
 # Saved registers as they lie on a stack that is not running, from its stack pointer upwards.
-_SWITCH_X86 = (
+SWITCH_X86 = (
     "pushq %rbp", "pushq %rbx", "pushq %r12", "pushq %r13", "pushq %r14", "pushq %r15",
     "movq %rsp, (%rdi)", "movq %rsi, %rsp",
     "popq %r15", "popq %r14", "popq %r13", "popq %r12", "popq %rbx", "popq %rbp", "popq %rcx", "jmpq *%rcx",
 )  # fmt: skip
-_ENTER_X86 = ("movq %r12, %rdi", "callq *%rbx", "ud2")
+ENTER_X86 = ("movq %r12, %rdi", "callq *%rbx", "ud2")
 FRAME_WORDS: Final = 7
 FRAME_ARGUMENT: Final = 3
 FRAME_FUNCTION: Final = 4
@@ -51,18 +51,18 @@ def runtime_text(module: ir.Module) -> str:
         f"  %p = getelementptr inbounds i64, ptr %S, i64 {index}\n  ret ptr %p\n}}\n"
         for name, index in words.items()
     )
-    switch = "\\0A".join(_SWITCH_X86)
-    enter = "\\0A".join(_ENTER_X86)
+    switch = "\\0A".join(SWITCH_X86)
+    enter = "\\0A".join(ENTER_X86)
     text = _RUNTIME.replace("SWITCH_CODE", switch).replace("ENTER_CODE", enter)
     for name, value in (("SLICE", PAUSE_SLICE), ("TRACE", PAUSE_TRACE), ("FAILED", PAUSE_FAILED)):
         text = text.replace(f"PAUSE_{name}", str(value))
     table = module.table_dir + 2 * module.table_index["cpu_hw"]
     text = text.replace("CPU_TABLE", str(table)).replace("CPU_STRIDE", str(module.strides["cpu_hw"]))
     text = text.replace("CPU_COUNT", str(module.offsets["cpu_hw.preempt_count"]))
-    return _INTRINSICS + preamble + text
+    return LLVM_INTRINSICS + preamble + text
 
 
-_INTRINSICS = """
+LLVM_INTRINSICS = """
 attributes #0 = { nounwind }
 declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.smax.i64(i64, i64)

@@ -21,6 +21,81 @@ STACK_LIMIT = RUN_WORDS["points"]
 FRAME_WORDS_MAX: Final = 96
 """What a frame may take at most."""
 LOG, LOG_FILL = RUN_WORDS["trace"], RUN_WORDS["trace_fill"]
+UNDO, END = RUN_WORDS["code"], RUN_WORDS["where"]
+"""Where the undo log's next entry goes, and where the frame of the function that stopped ends. Both words serve pause() and
+fail() otherwise, when the search has stopped."""
+UNDO_WORDS: Final = 1 << 17
+"""Of the undo log, which begins at a multiple of this; a step that fills it is one without end."""
+
+MIX: Final = (0x1E3779B97F4A7C15, 0x2545F4914F6CDD1D, 0x165667B19E3779F9)
+"""Odd factors of the hash: of the value, of its place, of both."""
+
+FOREIGN: Final = {
+    "vx_mix": f"""define internal i64 @vx_mix(ptr %S, i64 %a, i64 %v) alwaysinline nounwind {{
+  %v1 = mul i64 %v, {MIX[0]}
+  %a1 = mul i64 %a, {MIX[1]}
+  %x0 = add i64 %v1, %a1
+  %y0 = lshr i64 %x0, 32
+  %x1 = xor i64 %x0, %y0
+  %x2 = mul i64 %x1, {MIX[2]}
+  %y2 = lshr i64 %x2, 29
+  %x3 = xor i64 %x2, %y2
+  %x4 = mul i64 %x3, {MIX[0]}
+  %y4 = lshr i64 %x4, 32
+  %x5 = xor i64 %x4, %y4
+  ret i64 %x5
+}}""",
+    "vx_logical": """define internal i64 @vx_logical(ptr %S, i64 %a, i64 %b) alwaysinline nounwind {
+  %r = lshr i64 %a, %b
+  ret i64 %r
+}""",
+    "vx_get32": """define internal i64 @vx_get32(ptr %S, i64 %a) alwaysinline nounwind {
+  %p = getelementptr i32, ptr %S, i64 %a
+  %h = load i32, ptr %p
+  %r = zext i32 %h to i64
+  ret i64 %r
+}""",
+    "vx_put32": """define internal i64 @vx_put32(ptr %S, i64 %a, i64 %v) alwaysinline nounwind {
+  %p = getelementptr i32, ptr %S, i64 %a
+  %h = trunc i64 %v to i32
+  store i32 %h, ptr %p
+  ret i64 0
+}""",
+    "vx_put8": """define internal i64 @vx_put8(ptr %S, i64 %a, i64 %v) alwaysinline nounwind {
+  %p = getelementptr i8, ptr %S, i64 %a
+  %h = trunc i64 %v to i8
+  store i8 %h, ptr %p
+  ret i64 0
+}""",
+    "vx_prefetch": """declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
+define internal i64 @vx_prefetch(ptr %S, i64 %a) alwaysinline nounwind {
+  %p = getelementptr i64, ptr %S, i64 %a
+  call void @llvm.prefetch.p0(ptr %p, i32 1, i32 3, i32 1)
+  ret i64 0
+}""",
+}
+"""Machine functions whose text stands here: what the restricted Python has no words for."""
+
+UNDO_TEXT: Final = f"""define internal void @undo(ptr %S, i64 %a) alwaysinline nounwind {{
+  %up = getelementptr i64, ptr %S, i64 {UNDO}
+  %u = load i64, ptr %up
+  %ap = getelementptr i64, ptr %S, i64 %a
+  %old = load i64, ptr %ap
+  %p0 = getelementptr i64, ptr %S, i64 %u
+  %p1 = getelementptr i64, ptr %p0, i64 1
+  store i64 %a, ptr %p0
+  store i64 %old, ptr %p1
+  %n = add i64 %u, 2
+  store i64 %n, ptr %up
+  %m = and i64 %n, {UNDO_WORDS - 1}
+  %full = icmp eq i64 %m, 0
+  br i1 %full, label %over, label %done, !prof !2
+over:
+  call void @fail(ptr %S, i64 7, i64 0, i64 0)
+  unreachable
+done:
+  ret void
+}}"""
 
 LEFT, BLOCKED = -1, -2
 """What a step returns: the context stopped; or it waits for a lock and nothing happened."""
@@ -51,10 +126,15 @@ class Frames:
 class Emitter:
     """What the functions of one program share while they are written."""
 
-    def __init__(self, module: ir.Module, fields: Mapping[str, str], changing: frozenset[str], reduce: bool, log: bool) -> None:
+    def __init__(
+        self, module: ir.Module, fields: Mapping[str, str], changing: frozenset[str], outside: frozenset[str], *,
+        reduce: bool, log: bool,
+    ) -> None:  # fmt: skip
         self.module = module
         self.fields = fields
         self.changing = changing
+        self.state = frozenset(f for f in changing if f.partition(".")[0] not in outside)
+        """Fields whose words are the state: what is stored to them can be undone."""
         self.reduce = reduce
         self.log = log
         self.stopping: set[str] = set()
@@ -113,6 +193,7 @@ class Emitter:
             if name in self.out.entries:
                 entries[number] = f"i64 {self.out.entries[name]}"
                 arity[number] = f"i64 {len(self.module.functions[name].params)}"
+        self.text.lines += [*FOREIGN.values(), UNDO_TEXT]
         self.text.lines += [
             f"@steps = internal constant [{len(self.step_of_pc)} x ptr] [{steps}]",
             f"@entries = internal constant [{count} x i64] [{', '.join(entries)}]",
@@ -187,10 +268,17 @@ class PlainText(FunctionText):
     def _store(self, i: ir.Store) -> None:
         if i.place.field == "engine_state.now" and self.function.kind == "kfunc":
             return
+        self.remember(i.place)
         super()._store(i)
         self.noted(i.at, "write", i.place, self.operand(i.value))
 
+    def remember(self, place: ir.Place) -> None:
+        """Log what a word of the state holds before it is stored to."""
+        if place.kind != "raw" and place.field in self.emitter.state:
+            self.line(f"call void @undo(ptr %S, i64 {self.operand(place.address)})")
+
     def _atomic(self, i: ir.Atomic) -> None:
+        self.remember(i.place)
         super()._atomic(i)
         new = self.load(self.operand(i.place.address), i.place.field) if self.logging else "0"
         self.noted(i.at, f"{i.op}-old", i.place, self.names[i.to])

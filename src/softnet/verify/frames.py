@@ -20,6 +20,8 @@ from softnet.lang import ir
 from softnet.lang.program import Program
 from softnet.verify.emitter import (
     BLOCKED,
+    END,
+    FOREIGN,
     FRAME,
     FRAME_WORDS_MAX,
     LEFT,
@@ -46,17 +48,21 @@ __all__ = ["LOG", "LOG_FILL", "Frames", "emit_frames"]
 
 
 def emit_frames(
-    module: ir.Module, program: Program, roots: Iterable[str], ignored: frozenset[str], *, reduce: bool = True, log: bool = False
-) -> Frames:
-    """The text of all reachable functions, those that may stop as steps over frames; ``ignored`` fields are no state."""
+    module: ir.Module, program: Program, roots: Iterable[str], ignored: frozenset[str], outside: frozenset[str], *,
+    reduce: bool = True, log: bool = False,
+) -> Frames:  # fmt: skip
+    """The text of all reachable functions, those that may stop as steps over frames.
+
+    ``ignored`` fields and structures ``outside`` are no state.
+    """
     used = sorted(reachable(module, roots, program))
     fields = {f"{s.name}.{f.name}": f.kind for s in program.structs.values() for f in s.fields.values()}
     changing = stored_fields(module, used) - ignored
-    emitter = Emitter(module, fields, changing, reduce, log)
+    emitter = Emitter(module, fields, changing, outside, reduce=reduce, log=log)
     emitter.stopping = _stopping(module, used, emitter)
     for name in used:
         function = module.functions[name]
-        if name == STEP:
+        if name == STEP or name in FOREIGN:
             continue
         if name in emitter.stopping:
             StepText(emitter, function).emit_step()
@@ -272,7 +278,12 @@ class StepText(PlainText):
             live = live | {str(t) for t in uses(self._call_after(self.segments.index(segment)))}
         self.save(live, segment.pc)
         self.store(str(FRAME), "%fp", "")
+        self.frame_end()
         self.line(f"ret i64 {LEFT}")
+
+    def frame_end(self) -> None:
+        """Say where the last frame ends; behind it there is nothing but 0."""
+        self.store(str(END), self.define(f"add i64 %fp, {self.words}"), "")
 
     def stop(self, segment: Segment) -> None:
         """The end of a segment at which the context may stop."""
@@ -377,6 +388,7 @@ class StepText(PlainText):
         fresh = self.define(f"icmp eq i64 {self.load(str(PHASE), '')}, 0")
         self.line(f"br i1 {fresh}, label %blocked{pc}, label %park{pc}")
         self.block(f"blocked{pc}")
+        self.frame_end()
         self.line(f"ret i64 {BLOCKED}")
         self.block(f"park{pc}")
         self.leave(segment)

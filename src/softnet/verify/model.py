@@ -26,7 +26,9 @@ from softnet.verify.words import VX_COMP_WORDS
 if TYPE_CHECKING:
     from softnet.scenario.models import Scenario
 
-HARNESS = ("softnet.verify.words", "softnet.verify.harness", "softnet.verify.explorer")
+HARNESS = (
+    "softnet.verify.words", "softnet.verify.harness", "softnet.verify.explorer", "softnet.verify.exact", "softnet.verify.compact",
+)  # fmt: skip
 DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3}
 STACK_WORDS = 320
 
@@ -152,7 +154,7 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     image = boot_image(config, scenario, program, memory)
     module = lower_program(typed_program(program), image.cost_index, EVENT_ID, checks=True)
     roots = find_roots(program, image, module)
-    frames = back_end.emit_frames(module, program, roots, STATISTICS, reduce=config.reduce, log=log)
+    frames = back_end.emit_frames(module, program, roots, STATISTICS, NOT_STATE, reduce=config.reduce, log=log)
     used = reachable(module, roots, program)
     return Model(config, scenario, program, module, image, frames, roots, stored_fields(module, used),
                  2 * config.cpus + len(image.tasks))  # fmt: skip
@@ -222,7 +224,9 @@ def add_drivers(image: Image, config: Config) -> None:
         first += driver.count
 
 
-EXPLORER_FUNCTIONS = ("vx_explore", "vx_start", "vx_settle", "vx_replay", "irqs_disabled", "lock_is_held")
+SEARCHES = ("vx_explore", "vx_start", "vx_settle", "vx_replay", "vx_compact_explore", "vx_compact_start", "vx_compact_grow")
+"""What the search calls, by the number of the call."""
+EXPLORER_FUNCTIONS = (*SEARCHES, "irqs_disabled", "lock_is_held")
 
 
 def find_roots(program: Program, image: Image, module: ir.Module) -> list[str]:
@@ -266,13 +270,19 @@ def leaf_words(image: Image) -> list[tuple[int, Leaf]]:
     return out
 
 
-def components(model: Model, stacks: int, sp: int) -> Components:
-    """Cut the words that may change into components: one per instance of the big structures, the rest by table."""
-    image = model.image
+def components(model: Model, stacks: int) -> Components:
+    """Cut the words that may change into components: one per instance of the big structures, the rest by table.
+
+    The last are the contexts' frames, as long as the deepest can be.
+    """
     groups: dict[str, list[int]] = {}
-    for address, leaf in leaf_words(image):
+    for address, leaf in leaf_words(model.image):
         model.words_of[address] = leaf
-        if leaf.table in NOT_STATE or leaf.what in STATISTICS or leaf.what not in model.changing:
+        if leaf.what in STATISTICS or leaf.what not in model.changing:
+            continue
+        if leaf.table in NOT_STATE:
+            # What is stored to such a word would be undone without being part of a state.
+            assert leaf.what.partition(".")[0] in NOT_STATE, leaf
             continue
         groups.setdefault(f"{leaf.table}[{leaf.index}]", []).append(address)
     out = Components()
@@ -282,7 +292,7 @@ def components(model: Model, stacks: int, sp: int) -> Components:
         out.owners.append(0)
     for ctx in range(model.nr_contexts):
         out.names.append(f"frames of context {ctx}")
-        out.addresses.append([sp + ctx, *range(stacks + ctx * STACK_WORDS, stacks + (ctx + 1) * STACK_WORDS)])
+        out.addresses.append(list(range(stacks + ctx * STACK_WORDS, stacks + (ctx + 1) * STACK_WORDS)))
         out.owners.append(ctx + 1)
     return out
 

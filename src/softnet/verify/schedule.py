@@ -10,7 +10,7 @@ from softnet.errors import SoftnetError
 from softnet.lang.llvm_function import Position
 from softnet.verify import words
 from softnet.verify.frames import LOG_FILL
-from softnet.verify.model import Config, Leaf
+from softnet.verify.model import SEARCHES, Config, Leaf
 from softnet.verify.search import FAILED, Failure, Limits, Machine
 
 SHOWN_CALLS = ("try_to_wake_up", "arch_send_call_function_single_ipi", "smp_send_reschedule")
@@ -143,7 +143,7 @@ class Replay:
             else:
                 title = f"sysctl skb_defer_max = {config.defer_max_later}"
         self.machine.words[LOG_FILL] = 0
-        code = self.machine.call(3, action)
+        code = self.machine.call(SEARCHES.index("vx_replay"), action)
         step = Step(number, action, cpu, name, title)
         fill = int(self.machine.words[LOG_FILL])
         for position, address, value in self.machine._log[:fill].tolist():

@@ -13,6 +13,8 @@ VX_FULL = 2
 VX_VIOLATION = 3
 VX_MACHINE = 4
 VX_FAILED = 5
+VX_GROW = 6
+"""The table of fingerprints is full enough to be doubled."""
 
 VX_PER_CPU = 4
 """Actions of each CPU."""
@@ -22,37 +24,36 @@ VX_OUTSIDE = 255
 VX_FUEL = 1 << 20
 VX_PHASE_WORD = 3
 VX_FUEL_WORD = 4
+VX_UNDO_WORD = 6
+"""Where the undo log's next entry goes; pause() uses the word when the search has returned."""
+VX_END_WORD = 7
+"""Behind the frame of the function that stopped; fail() uses the word when there is nothing to go on with."""
 VX_FRAME_WORD = 12
 VX_LIMIT_WORD = 15
 VX_FRAME_WORDS_MAX = 96
-VX_MULTIPLIER = 0x1E3779B97F4A7C15
 VX_COMP_WORDS = 4
+VX_PENDING_WORDS = 4
 
 
 class explorer(Struct):  # noqa: N801
     """The search's own words; one. Addresses are of words of S behind the image."""
 
     stacks: int = hw()
+    """The contexts' parts of memory, ``stack_words`` each: 0 where its running frame begins, 1 where that ends, 2 the first."""
     stack_words: int = hw()
-    sp: int = hw()
-    nr_comps: int = hw()
-    comps: int = hw()
-    """Per component: its list of addresses, how many, 1 + the context whose frames they are, unused."""
-    cur: int = hw()
-    want: int = hw()
-    key_words: int = hw()
-    store: int = hw()
-    store_used: int = hw()
-    store_room: int = hw()
-    ctable: int = hw()
-    ctable_mask: int = hw()
-    values: int = hw()
-    pool: int = hw()
-    max_states: int = hw()
-    index: int = hw()
-    index_mask: int = hw()
+    log: int = hw()
+    """The undo log: address and old word by turns."""
+    log_from: int = hw()
+    saved: int = hw()
+    """The part of memory of the context that ran, as it was before."""
+    ran: int = hw()
+    """1 + that context; 0 for none."""
+    hash: int = hw()
+    """Of the state in memory: a sum over its parts, kept up to date."""
     states: int = hw()
+    max_states: int = hw()
     head: int = hw()
+    """States that are expanded."""
     transitions: int = hw()
     terminals: int = hw()
     depth: int = hw()
@@ -66,6 +67,59 @@ class explorer(Struct):  # noqa: N801
     """A mask of the properties that count."""
     in_terminal: int = hw()
     blocked: int = hw()
+    part_of: int = hw()
+    """Address -> 1 + the component (exact) or slot (compact) that it is; 0 for none."""
+    marks: int = hw()
+    """Of each component or slot: whether it is on the list ``marked``."""
+    marked: int = hw()
+    nr_marked: int = hw()
+    # Exact storage: components' values by number, states as rows of numbers.
+    nr_comps: int = hw()
+    comps: int = hw()
+    """Per component: its list of addresses, how many, 1 + the context whose frames they are, unused."""
+    frames_comp: int = hw()
+    """The first component that is a context's frames."""
+    cur: int = hw()
+    want: int = hw()
+    key_words: int = hw()
+    store: int = hw()
+    store_used: int = hw()
+    store_room: int = hw()
+    step_room: int = hw()
+    """What the actions of one state can add to the store at most."""
+    ctable: int = hw()
+    ctable_mask: int = hw()
+    values: int = hw()
+    pool: int = hw()
+    index: int = hw()
+    index_mask: int = hw()
+    # Hash compaction: fingerprints, each state's parent and action, and the states that wait as differences.
+    prints: int = hw()
+    prints_shift: int = hw()
+    """64 less the bits of the table's size."""
+    prints_max: int = hw()
+    trail: int = hw()
+    trail_action: int = hw()
+    slots: int = hw()
+    """Slot -> address."""
+    nr_slots: int = hw()
+    shadow: int = hw()
+    """Slot -> its word in the state that was written last."""
+    value_bits: int = hw()
+    pending: int = hw()
+    """The children of a state: fingerprint, action, where their words begin and end in the log."""
+    nr_pending: int = hw()
+    read_at: int = hw()
+    """In halves of words, as the next four."""
+    read_end: int = hw()
+    write_at: int = hw()
+    write_room: int = hw()
+    queue: int = hw()
+    """Where the queue begins that is written."""
+    other: int = hw()
+    other_room: int = hw()
+    peak: int = hw()
+    """The most halves of words that a level took."""
 
 
 class verify_env(Struct):  # noqa: N801
