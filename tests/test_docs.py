@@ -31,6 +31,7 @@ NO_RUN = {
     ("docs/lab.md", "softnet lab experiment first-kick"),
     ("docs/lab.md", "softnet lab seed"),
     ("docs/lab.md", "softnet lab run examples/loopback.toml --kernel 6.12-rt --out lab-out"),
+    ("docs/lab.md", "softnet lab run examples/seed.toml --kernel 6.12-rt --stretch 30"),
     ("docs/lab.md", "softnet lab reproduce C4"),
     ("docs/lab.md", 'softnet lab conform --only "under load" --kernel 6.12 --kernel 6.12-rt'),
     ("docs/lab.md", "softnet lab check first-kick-6.12-rt.jsonl.gz first-kick-6.1-rt.jsonl.gz"),

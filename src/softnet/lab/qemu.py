@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -204,8 +204,8 @@ def _tail(console: str) -> str:
     return "\n".join(lines[-_CONSOLE_TAIL_LINES:]) or "nothing at all"
 
 
-def _gone(folder: Path, status: int | None) -> LabError:
-    """The guest ended before its bye: say which way."""
+def _gone(folder: Path, status: int | None, *, spoke: bool) -> LabError:
+    """The guest ended before its bye: say which way. ``spoke`` is whether its agent had said hello."""
     console = _console(folder)
     words = (folder / "stderr").read_text("utf-8", "replace").strip()
     refused = _KVM_REFUSES.search(words)
@@ -213,7 +213,8 @@ def _gone(folder: Path, status: int | None) -> LabError:
         return _KvmRefusedError(refused.group(0))
     panic = _PANIC.search(console)
     if panic:
-        return LabPanic(
+        kind = LabPanic if spoke else _EarlyPanicError
+        return kind(
             "the guest's kernel panicked",
             found=panic.group(0),
             hint=f"the console's last lines:\n{_tail(console)}",
@@ -223,6 +224,10 @@ def _gone(folder: Path, status: int | None) -> LabError:
         found=f"QEMU's status {status}" + (f", its words: {words.splitlines()[-1]}" if words else ""),
         hint=f"the console's last lines:\n{_tail(console)}",
     )
+
+
+class _EarlyPanicError(LabPanic):
+    """The kernel panicked before the agent spoke: nothing of the plan had begun."""
 
 
 class _KvmRefusedError(LabError):
@@ -279,12 +284,12 @@ def _hear(
                 data = stream.recv(1 << 18)
                 if not data:
                     process.wait(timeout=10)
-                    raise _gone(folder, process.returncode)
+                    raise _gone(folder, process.returncode, spoke=bool(session.hello))
                 talk.take(data)
                 if session.hello and not session.boot_seconds:
                     session.boot_seconds = round(time.monotonic() - start, 3)
             if status is not None and not ready:
-                raise _gone(folder, status)
+                raise _gone(folder, status, spoke=bool(session.hello))
             _kvm_refused(folder)
     session.total_seconds = round(time.monotonic() - start, 3)
 
@@ -313,6 +318,31 @@ def _boot_once(
     return session
 
 
+def _boot_emulated(
+    kernel: Kernel,
+    plan: dict[str, Any],
+    machine: Machine,
+    bounds: Bounds,
+    accel: Accel,
+    say: Callable[[str], None],
+) -> Session:
+    """Boot; once more where multi-threaded emulation panicked before the agent spoke, and say so.
+
+    On a busy host a vCPU's thread may stand still for long in the middle of the kernel's own boot, which kernels
+    do not expect. Nothing had been tried by then, so nothing is hidden; a second panic is the answer.
+    """
+    try:
+        return _boot_once(kernel, plan, machine, bounds, accel, say)
+    except _EarlyPanicError as error:
+        if accel != "tcg":
+            raise
+        say(f"the kernel panicked while it booted ({error.found}); booting it once more")
+        note = f"a first boot panicked before the agent spoke: {error.found}"
+    session = _boot_once(kernel, plan, machine, bounds, accel, say)
+    session.ran = replace(session.ran, note=note)
+    return session
+
+
 def boot(
     kernel: Kernel,
     plan: dict[str, Any],
@@ -332,14 +362,14 @@ def boot(
 
     limits = bounds or Bounds()
     if accel != "auto":
-        return _boot_once(kernel, plan, machine, limits, accel, say)
+        return _boot_emulated(kernel, plan, machine, limits, accel, say)
     verdict = kvm.verdict()
     if verdict.usable:
         try:
             return _boot_once(kernel, plan, machine, limits, "kvm", say)
         except _KvmRefusedError as error:
             verdict = kvm.remember_refusal(error.message)
-    session = _boot_once(kernel, plan, machine, limits, "tcg", say)
-    ran = session.ran
-    session.ran = Ran(ran.accel, ran.threads, ran.qemu, f"KVM not used: {verdict.reason}")
+    session = _boot_emulated(kernel, plan, machine, limits, "tcg", say)
+    notes = [f"KVM not used: {verdict.reason}", *([session.ran.note] if session.ran.note else [])]
+    session.ran = replace(session.ran, note="; ".join(notes))
     return session

@@ -188,12 +188,20 @@ def run_script(
 
 
 def run_scenario(
-    arm: Arm, scenario: Scenario, *, options: Options, say: Callable[[str], None], clock: str = "counter"
+    arm: Arm,
+    scenario: Scenario,
+    *,
+    options: Options,
+    say: Callable[[str], None],
+    clock: str = "counter",
+    stretch: int = 1,
 ) -> LabResult:
-    """Run a scenario on an arm. Raises ``LabError`` for what a guest cannot give."""
+    """Run a scenario on an arm, ``stretch`` times slower. Raises ``LabError`` for what a guest cannot give."""
+    from softnet.lab import stretch as stretching
     from softnet.lab.measured import late_senders, summarise
     from softnet.lab.scenario import guest_plan, refuse_impossible
 
+    scenario = stretching.stretched(scenario, stretch)
     refuse_impossible(scenario)
     known = facts.gather(arm.kernel, say=say, accel=options.accel)
     guest = guest_plan(scenario, arm, known, clock=clock)
@@ -215,7 +223,8 @@ def run_scenario(
         about=about,
     )
     result.work = summarise(result.work, result.blobs)
-    result.deviations = [*guest.deviations, *late_senders(result.work)]
+    said = [stretching.sentence(stretch)] if stretch != 1 else []
+    result.deviations = [*said, *guest.deviations, *late_senders(result.work)]
     say(f"{arm.name}: {len(result.trace.records)} events in {result.seconds:.1f} s")
     return result
 

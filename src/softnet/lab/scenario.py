@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A scenario as a plan for a guest: what the guest can give is asked of it, the rest is an error or is said.
 
-Nothing of a scenario is dropped in silence. What cannot be had at all (a network card, a kernel without RPS)
-is an error before anything boots; what can be had only approximately becomes a sentence in the result's
-``deviations``.
+Nothing of a scenario is dropped in silence. What cannot be had at all (a kernel without RPS) is an error before
+anything boots; what can be had only approximately becomes a sentence in the result's ``deviations``.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from softnet.lab.errors import LabError
 from softnet.lab.facts import Facts
 from softnet.lab.probes import trace_plan
 from softnet.lab.run import Arm
+from softnet.lab.traffic import card_settings, cards, change_settings, refuse_cards
 from softnet.scenario import Application, Hog, Scenario, Sender, changes
 
 _SYSCTL = "/proc/sys/net/core"
@@ -24,7 +24,8 @@ _ETHERNET_BYTES, _IPV4_BYTES, _UDP_BYTES = 14, 20, 8
 _TCP_BYTES = 32
 _STAMP_BYTES = 8
 _UDP_PAYLOAD_MAX = 65507
-_GUEST_THREADS = ("ksoftirqd", "backlog_napi")
+_GUEST_THREADS = ("ksoftirqd", "backlog_napi", "napi", "irq")
+_CPUS = "/sys/devices/system/cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,9 @@ def _mask(cpus: tuple[int, ...]) -> str:
 
 
 def _setting(table: str, key: str, value: int | tuple[int, ...]) -> list[str]:
-    """[path, text] of one setting in the guest."""
+    """[path, text] of one setting in the guest; ``table`` is loopback, sysctl or cpu."""
+    if table == "cpu":
+        return [f"{_CPUS}/cpu{key}/online", str(value)]
     folder = _LO if table == "loopback" else _SYSCTL
     return [f"{folder}/{key}", _mask(value) if isinstance(value, tuple) else str(value)]
 
@@ -56,14 +59,7 @@ def _setting(table: str, key: str, value: int | tuple[int, ...]) -> list[str]:
 def refuse_impossible(scenario: Scenario) -> None:
     """Raise ``LabError`` for what no guest can give; nothing needs to be booted or fetched to know."""
     where = f"scenario {scenario.name}"
-    if scenario.traffic or scenario.nic:
-        raise LabError(
-            "the lab has no network card to receive with",
-            where=where,
-            found=f"{len(scenario.nic)} [[nic]], {len(scenario.traffic)} [[traffic]]",
-            expected="traffic from [[sender]] tasks over loopback",
-            hint="write the traffic as [[sender]] tasks, and steer with [loopback] rps_cpus",
-        )
+    refuse_cards(scenario)
     for name, wanted in (
         ("RPS", scenario.kernel.config.RPS),
         ("NET_FLOW_LIMIT", scenario.kernel.config.NET_FLOW_LIMIT),
@@ -76,12 +72,22 @@ def refuse_impossible(scenario: Scenario) -> None:
                 hint="build a kernel without it and give its path: --kernel /path/to/arch/x86/boot/bzImage",
             )
     for name in scenario.kernel.threads:
-        if not name.startswith(_GUEST_THREADS):
+        kind, _, instance = name.partition("/")
+        if kind not in _GUEST_THREADS:
             raise LabError(
                 "the guest has no such thread",
                 where=f"{where}: kernel.threads",
                 found=name,
                 expected=" or ".join(_GUEST_THREADS),
+            )
+        if kind == "napi" and any(
+            instance.rpartition("-")[0] == nic.name and nic.queues > 1 for nic in scenario.nic
+        ):
+            raise LabError(
+                "a TUN device's NAPI threads all have one name",
+                where=f"{where}: kernel.threads",
+                found=name,
+                expected="napi, for all of them",
             )
 
 
@@ -213,17 +219,45 @@ def _work(scenario: Scenario, said: list[str]) -> dict[str, Any]:
             "TCP over loopback is the kernel's own TCP: acknowledgements pass through the backlog too, and segments "
             "that wait in a queue may be merged into one skb."
         )
-    events = [
-        [change.at_ns, *_setting(change.table, change.key, change.value)] for change in changes(scenario)
-    ]
     return {
         "applications": [_application(app) for app in scenario.application],
         "senders": senders,
         "tasks": _tasks(scenario, said),
-        "events": events,
+        "events": _events(scenario),
         "warmup_ns": scenario.measure.warmup_ns,
         "duration_ns": scenario.measure.duration_ns,
     }
+
+
+def _events(scenario: Scenario) -> list[list[Any]]:
+    """[time, path, text] of every setting that changes during the run."""
+    rows: list[list[Any]] = []
+    for change in changes(scenario):
+        if change.table == "nic":
+            nic = scenario.nic[change.nic]
+            rows += [[change.at_ns, *row] for row in change_settings(nic, change.key, change.value, _mask)]
+        else:
+            rows.append([change.at_ns, *_setting(change.table, change.key, change.value)])
+    return rows
+
+
+def _threads(scenario: Scenario, arm: Arm, said: list[str]) -> list[list[Any]]:
+    """[pattern of the name, policy, CPUs or None] for every wish about a kernel thread that the guest has."""
+    rows: list[list[Any]] = []
+    for name, setting in scenario.kernel.threads.items():
+        kind, _, instance = name.partition("/")
+        if kind == "irq":
+            if setting.cpus is not None:
+                said.append(f"kernel.threads.{name}: the card's task stays on the interrupt's CPU.")
+            if not arm.kernel.rt:
+                said.append(f"kernel.threads.{name}: only PREEMPT_RT and threadirqs have such threads.")
+            continue
+        if kind == "napi":
+            pattern = f"napi/{instance.rpartition('-')[0]}-*" if instance else "napi/*"
+        else:
+            pattern = name if instance else f"{name}/*"
+        rows.append([pattern, _policy(setting.sched), setting.cpus])
+    return rows
 
 
 def _settings(scenario: Scenario) -> list[list[str]]:
@@ -236,6 +270,8 @@ def _settings(scenario: Scenario) -> list[list[str]]:
             rows.append(_setting("sysctl", key, value))
     rows.append(_setting("loopback", "rps_cpus", scenario.loopback.rps_cpus))
     rows.append(_setting("loopback", "rps_flow_cnt", scenario.loopback.rps_flow_cnt))
+    for nic in scenario.nic:
+        rows += card_settings(nic, _mask)
     return rows
 
 
@@ -247,14 +283,11 @@ def guest_plan(scenario: Scenario, arm: Arm, known: Facts, *, clock: str = "coun
     cpus = scenario.machine.cpus
     if scenario.machine.numa_nodes > 1:
         said.append("machine.numa_nodes: the guest has one node.")
-    threads = [
-        [f"{name}/*" if "/" not in name else name, _policy(setting.sched)]
-        for name, setting in scenario.kernel.threads.items()
-    ]
+    work["cards"], work["sockets"] = cards(scenario, arm, said) if scenario.nic else ([], [])
     plan = {
         "kind": "load",
         "settings": _settings(scenario),
-        "threads": threads,
+        "threads": _threads(scenario, arm, said),
         "trace": trace_plan(known, cpus, clock=clock, switches=scenario.measure.trace == "full"),
         "work": work,
     }

@@ -42,6 +42,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Trace by total order or by time.",
 )
+@click.option(
+    "--stretch",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="Play it so many times slower, for a guest that cannot keep up.",
+)
 @guest_options
 @json_option
 def run(
@@ -50,6 +57,7 @@ def run(
     boot_args: tuple[str, ...],
     overrides: tuple[str, ...],
     clock: str,
+    stretch: int,
     accel: str,
     timeout_seconds: float,
     out: Path | None,
@@ -63,6 +71,7 @@ def run(
         boot_args,
         overrides,
         clock,
+        stretch,
         options_of(accel, timeout_seconds),
         out,
         quiet,
@@ -84,6 +93,13 @@ def run(
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the scenario."
 )
+@click.option(
+    "--stretch",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="Play it so many times slower, for a guest that cannot keep up.",
+)
 @guest_options
 @json_option
 def compare(
@@ -91,6 +107,7 @@ def compare(
     kernels: tuple[str, ...],
     boot_args: tuple[str, ...],
     overrides: tuple[str, ...],
+    stretch: int,
     accel: str,
     timeout_seconds: float,
     out: Path | None,
@@ -107,6 +124,7 @@ def compare(
         boot_args,
         overrides,
         "counter",
+        stretch,
         options_of(accel, timeout_seconds),
         out,
         quiet,
@@ -120,6 +138,7 @@ def _run_scenario(
     boot_args: tuple[str, ...],
     overrides: tuple[str, ...],
     clock: str,
+    stretch: int,
     options: Options,
     out: Path | None,
     quiet: bool,
@@ -133,13 +152,13 @@ def _run_scenario(
     scenario = load_scenario(path, overrides)
     refuse_impossible(scenario)
     results = [
-        run_scenario(arm, scenario, options=options, say=say, clock=clock)
+        run_scenario(arm, scenario, options=options, say=say, clock=clock, stretch=stretch)
         for arm in arms_of(names, boot_args, say)
     ]
     write_results(results, out, say)
     if as_json:
         print_json([result.as_json() for result in results])
     else:
-        click.echo(f"{scenario.name}: {scenario.measure.duration_ms:g} ms on real kernels\n")
+        click.echo(f"{scenario.name}: {scenario.measure.duration_ms * stretch:g} ms on real kernels\n")
         print_results(results)
     return 0

@@ -10,7 +10,7 @@ import sys
 import traceback
 from typing import Any
 
-from softnet.lab.guest import load, script, threads, tracefs
+from softnet.lab.guest import cards, load, script, threads, tracefs
 from softnet.lab.guest.channel import Channel
 from softnet.lab.guest.files import read_text, task_names, write_setting
 
@@ -29,12 +29,16 @@ def run(plan: dict[str, Any], channel: Channel) -> dict[str, Any]:
         return tracefs.send_facts(plan, channel)
     if plan["kind"] == "misbehave":
         return script.misbehave(plan["how"], channel)
+    # The cards first: settings and threads may be theirs.
+    files = cards.create(plan["work"]["cards"]) if plan["kind"] == "load" else {}
     for path, value in plan["settings"]:
         write_setting(path, value)
     threads_set = threads.apply(plan["threads"])
     trace = tracefs.Tracer(plan["trace"])
-    work = script.run if plan["kind"] == "script" else load.run
-    done = work(plan["work"], trace, channel)
+    if plan["kind"] == "script":
+        done = script.run(plan["work"], trace, channel)
+    else:
+        done = load.run(plan["work"], files, trace, channel)
     trace.stop()
     names = task_names() | done.pop("task_names", {})
     channel.say("sending the trace")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A scenario's tasks made real: senders, receiving applications, hogs and cyclictests, each a process.
+"""A scenario's tasks made real: senders, cards' queues, applications, hogs and cyclictests, each a process.
 
 The agent opens every socket, forks the tasks, starts them all at one instant, changes settings when their
 events are due, and collects what each counted. Every message carries the time at which it was sent, in its
@@ -9,6 +9,7 @@ first eight bytes, so that the receiver knows how long it took.
 from __future__ import annotations
 
 import array
+import itertools
 import json
 import os
 import select
@@ -16,10 +17,10 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from softnet.lab.guest import threads
+from softnet.lab.guest import cards, threads
 from softnet.lab.guest.channel import Channel
 from softnet.lab.guest.files import write_setting
 from softnet.lab.guest.tracefs import Tracer
@@ -28,6 +29,10 @@ _STAMP = struct.Struct("<q")
 _START_DELAY_NS = 100_000_000
 _END_GRACE_SECONDS = 0.3
 _SO_RCVBUFFORCE = 33
+
+
+# A socket and the lengths of the messages to come on it; of datagrams None.
+Receiving = tuple[socket.socket, "Iterable[int] | None"]
 
 
 class _StopError(BaseException):
@@ -55,7 +60,7 @@ class _Connections:
 
     def __init__(self, app: dict[str, Any], senders: list[dict[str, Any]]) -> None:
         self.app = app
-        self.receiving: list[tuple[socket.socket, int]] = []
+        self.receiving: list[Receiving] = []
         self.sending: dict[str, socket.socket] = {}
         if app["kind"] == "tcp":
             self._open_tcp(senders)
@@ -77,50 +82,80 @@ class _Connections:
                 client.connect(server.getsockname())
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 receiver, _ = server.accept()
-                self.receiving.append((receiver, sender["payload"]))
+                self.receiving.append((receiver, itertools.repeat(sender["payload"])))
                 self.sending[sender["name"]] = client
 
     def _open_udp(self, senders: list[dict[str, Any]]) -> None:
         receiver = self._sized(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         receiver.bind(("127.0.0.1", 0))
-        self.receiving.append((receiver, 0))
+        self.receiving.append((receiver, None))
         for sender in senders:
             client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             client.connect(receiver.getsockname())
             self.sending[sender["name"]] = client
 
 
-def _receive(task: dict[str, Any], sockets: list[tuple[socket.socket, int]], found: dict[str, Any]) -> None:
+class _Window:
+    """The measured part of the run: what falls outside is not among the latencies."""
+
+    def __init__(self, work: dict[str, Any], start_ns: int) -> None:
+        self.first_ns = start_ns + work["warmup_ns"]
+        self.end_ns = start_ns + work["duration_ns"]
+
+    def holds(self, now: int) -> bool:
+        return bool(self.first_ns <= now < self.end_ns)
+
+
+class _Stream:
+    """What has come on one socket: cut into messages, of which those with a time stamp are measured."""
+
+    def __init__(self, lengths: Iterable[int] | None) -> None:
+        self._lengths = None if lengths is None else iter(lengths)
+        self._pending = bytearray()
+        self._size = next(self._lengths, 0) if self._lengths is not None else 0
+
+    def take(self, data: bytes, now: int, latencies: array.array[int] | None) -> int:
+        """How many messages ``data`` completes; the latency of each is appended to ``latencies``."""
+        if self._lengths is None:
+            if latencies is not None and len(data) >= _STAMP.size:
+                latencies.append(now - _STAMP.unpack_from(data)[0])
+            return 1
+        self._pending += data
+        count = at = 0
+        while self._size and len(self._pending) - at >= self._size:
+            if latencies is not None and self._size >= _STAMP.size:
+                latencies.append(now - _STAMP.unpack_from(self._pending, at)[0])
+            at += self._size
+            count += 1
+            self._size = next(self._lengths, 0)
+        del self._pending[:at]
+        return count
+
+
+def _receive(task: dict[str, Any], sockets: list[Receiving], window: _Window, found: dict[str, Any]) -> None:
     """Receive for ever; ``found`` holds what was received so far."""
     service_ns: int = task["service_ns"]
     latencies: array.array[int] = array.array("q")
     found.update(packets=0, bytes=0, latencies=latencies)
     poller = select.epoll()
-    buffers = {}
-    for receiver, size in sockets:
+    streams = {}
+    for receiver, lengths in sockets:
         poller.register(receiver.fileno(), select.EPOLLIN)
-        buffers[receiver.fileno()] = (receiver, size, bytearray())
+        streams[receiver.fileno()] = (receiver, _Stream(lengths))
     while True:
-        ready = [next(iter(buffers))] if len(buffers) == 1 else [fd for fd, _ in poller.poll()]
+        ready = [next(iter(streams))] if len(streams) == 1 else [fd for fd, _ in poller.poll()]
         for fd in ready:
-            receiver, size, pending = buffers[fd]
+            receiver, stream = streams[fd]
             data = receiver.recv(65536)
             now = time.monotonic_ns()
-            if not data:
+            if not data and receiver.type == socket.SOCK_STREAM:
                 poller.unregister(fd)
-                del buffers[fd]
-                if not buffers:
+                del streams[fd]
+                if not streams:
                     return
                 continue
             found["bytes"] += len(data)
-            count = 1
-            if size == 0:
-                latencies.append(now - _STAMP.unpack_from(data)[0])
-            else:
-                pending += data
-                count = len(pending) // size
-                latencies.extend(now - _STAMP.unpack_from(pending, at * size)[0] for at in range(count))
-                del pending[: count * size]
+            count = stream.take(data, now, latencies if window.holds(now) else None)
             found["packets"] += count
             if service_ns and count:
                 _spin(service_ns * count)
@@ -149,14 +184,16 @@ def _send(task: dict[str, Any], client: socket.socket, start_ns: int, found: dic
     found["asked"] = max(0, -(-(stop - start_ns - task["start_ns"]) // gap))
 
 
-def _cyclictest(task: dict[str, Any], start_ns: int, found: dict[str, Any]) -> None:
+def _cyclictest(task: dict[str, Any], start_ns: int, window: _Window, found: dict[str, Any]) -> None:
     latencies: array.array[int] = array.array("q")
     found["latencies"] = latencies
     due = start_ns
     while True:
         due += task["interval_ns"]
         _sleep_until(due)
-        latencies.append(time.monotonic_ns() - due)
+        now = time.monotonic_ns()
+        if window.holds(now):
+            latencies.append(now - due)
         if task["work_ns"]:
             _spin(task["work_ns"])
         # Wakeups that were slept through are left out, as cyclictest does.
@@ -177,13 +214,14 @@ def _hog(task: dict[str, Any], start_ns: int) -> None:
 
 
 def _child(
-    task: dict[str, Any], start_fd: int, body: Callable[[int, dict[str, Any]], None], path: str
+    task: dict[str, Any], ready_fd: int, start_fd: int, body: Callable[[int, dict[str, Any]], None], path: str
 ) -> None:
     """One task's process: become what it must be, wait for the start, work, write down what was found."""
     found: dict[str, Any] = {}
     try:
         signal.signal(signal.SIGUSR1, _stop)
         threads.become(task["name"], task["cpu"], task["sched"], task["nice"])
+        os.write(ready_fd, b"r")
         start_ns = _STAMP.unpack(os.read(start_fd, _STAMP.size))[0]
         _sleep_until(start_ns)
         body(start_ns, found)
@@ -205,18 +243,20 @@ def _child(
 class Load:
     """All tasks of one scenario."""
 
-    def __init__(self, work: dict[str, Any]) -> None:
+    def __init__(self, work: dict[str, Any], files: dict[str, int]) -> None:
         self.work = work
+        self.files = files
         self.pids: list[int] = []
         self.names: list[str] = []
         self.read_fd, self.write_fd = os.pipe()
+        self.ready_read_fd, self.ready_write_fd = os.pipe()
 
     def _fork(self, task: dict[str, Any], body: Callable[[int, dict[str, Any]], None]) -> None:
         path = f"/tmp/task{len(self.pids)}"
         pid = os.fork()
         if pid == 0:
             os.close(self.write_fd)
-            _child(task, self.read_fd, body, path)
+            _child(task, self.ready_write_fd, self.read_fd, body, path)
         self.pids.append(pid)
         self.names.append(task["label"])
 
@@ -226,24 +266,41 @@ class Load:
             app["name"]: _Connections(app, [s for s in self.work["senders"] if s["to"] == app["name"]])
             for app in self.work["applications"]
         }
-        for app in self.work["applications"]:
+        by_task: dict[tuple[int, int], list[Receiving]] = {}
+        for row in self.work["sockets"]:
+            mine = by_task.setdefault((row["application"], row["worker"]), [])
+            mine.append(cards.open_socket(row, self.work["applications"][row["application"]]["rcvbuf"]))
+        for number, app in enumerate(self.work["applications"]):
             receiving = by_app[app["name"]].receiving
             for index, cpu in enumerate(app["cpus"]):
-                mine = receiving[index :: len(app["cpus"])]
+                mine = receiving[index :: len(app["cpus"])] + by_task.get((number, index), [])
                 task = {**app, "cpu": cpu, "label": f"{app['name']}@{cpu}"}
                 if mine:
-                    self._fork(task, lambda start, found, t=task, m=mine: _receive(t, m, found))  # type: ignore[misc]
+                    self._fork(
+                        task,
+                        lambda start, found, t=task, m=mine: _receive(t, m, _Window(self.work, start), found),  # type: ignore[misc]
+                    )
         for sender in self.work["senders"]:
             client = by_app[sender["to"]].sending[sender["name"]]
             self._fork(sender, lambda start, found, t=sender, c=client: _send(t, c, start, found))  # type: ignore[misc]
+        for card in self.work["cards"]:
+            for queue in card["queues"]:
+                player = cards.Player(queue, self.files[queue["name"]], self.work["duration_ns"])
+                self._fork(queue, player.play)
         for task in self.work["tasks"]:
             if task["kind"] == "hog":
                 self._fork(task, lambda start, found, t=task: _hog(t, start))  # type: ignore[misc]
             else:
-                self._fork(task, lambda start, found, t=task: _cyclictest(t, start, found))  # type: ignore[misc]
+                self._fork(
+                    task,
+                    lambda start, found, t=task: _cyclictest(t, start, _Window(self.work, start), found),  # type: ignore[misc]
+                )
 
     def start(self) -> int:
-        """Let every task begin at one instant, and return it."""
+        """Once every task is there, let all begin at one instant, and return it."""
+        ready = 0
+        while ready < len(self.pids):
+            ready += len(os.read(self.ready_read_fd, len(self.pids)))
         start_ns = time.monotonic_ns() + _START_DELAY_NS
         os.write(self.write_fd, _STAMP.pack(start_ns) * len(self.pids))
         return start_ns
@@ -264,12 +321,16 @@ class Load:
         return found
 
 
-def run(work: dict[str, Any], trace: Tracer, channel: Channel) -> dict[str, Any]:
-    """Run the scenario for its duration; the result has one row a task and one an event."""
-    load = Load(work)
+def run(work: dict[str, Any], files: dict[str, int], trace: Tracer, channel: Channel) -> dict[str, Any]:
+    """Run the scenario for its duration; the result has one row a task and one an event.
+
+    ``files`` are the open queues of the guest's cards, by name.
+    """
+    load = Load(work, files)
     load.fork_all()
     # The settings' changes must come on time whatever the tasks do.
     threads.set_policy(0, "fifo:99")
+    by_name = dict(zip(load.names, load.pids, strict=True))
     task_names = {str(pid): name for pid, name in zip(load.pids, load.names, strict=True)}
     start_ns = load.start()
     _sleep_until(start_ns + work["warmup_ns"])
@@ -277,7 +338,10 @@ def run(work: dict[str, Any], trace: Tracer, channel: Channel) -> dict[str, Any]
     events = []
     for at_ns, path, value in work["events"]:
         _sleep_until(start_ns + at_ns)
-        write_setting(path, value)
+        if path.startswith("card:"):
+            cards.change(path, value, by_name)
+        else:
+            write_setting(path, value)
         trace.mark(f"{path} = {value}")
         events.append({"path": path, "value": value, "late_ns": time.monotonic_ns() - start_ns - at_ns})
     _sleep_until(start_ns + work["duration_ns"])

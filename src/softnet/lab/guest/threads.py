@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+from typing import Any
 
 from softnet.lab.guest.files import task_names
 
@@ -22,19 +23,26 @@ def become(name: str, cpu: int, sched: str, nice: int) -> None:
 
 
 def set_policy(pid: int, sched: str) -> None:
-    """Policy and priority of one task."""
-    name, _, priority = sched.partition(":")
-    number = int(priority or 0) if name != "other" else 0
-    os.sched_setscheduler(pid, _POLICIES[name], os.sched_param(number))
+    """Policy of one task, and its priority or, of "other:5", its nice value."""
+    name, _, text = sched.partition(":")
+    number = int(text or 0)
+    os.sched_setscheduler(pid, _POLICIES[name], os.sched_param(0 if name == "other" else number))
+    if name == "other" and number:
+        os.setpriority(os.PRIO_PROCESS, pid, number)
 
 
-def apply(wishes: list[list[str]]) -> list[list[object]]:
-    """Give kernel threads their policy; each wish is [pattern of the name, sched]. Returns what was set."""
+def apply(wishes: list[list[Any]]) -> list[list[object]]:
+    """Give kernel threads their policy; each wish is [pattern of the name, sched, CPUs or None].
+
+    Returns [pattern, sched, number of threads] for each.
+    """
     names = task_names()
     done: list[list[object]] = []
-    for pattern, sched in wishes:
+    for pattern, sched, cpus in wishes:
         hits = [pid for pid, name in names.items() if fnmatch.fnmatchcase(name, pattern)]
         for pid in hits:
             set_policy(int(pid), sched)
+            if cpus is not None:
+                os.sched_setaffinity(int(pid), set(cpus))
         done.append([pattern, sched, len(hits)])
     return done
