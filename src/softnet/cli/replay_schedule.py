@@ -6,15 +6,18 @@ Exit status: 0 shown, 2 the text is no schedule, or does not fit the kernel with
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 
 @click.command("replay-schedule", help=__doc__)
 @click.argument("text", metavar="CONFIGURATION/SCHEDULE")
 @click.option("--patch", "patches", multiple=True, type=click.Path(), help="The patch files of the search.")
+@click.option("--property-file", "property_files", multiple=True, type=click.Path(), help="The property files of the search.")
 @click.option("--all-accesses", is_flag=True, help="Show every access, not only those that conflict.")
 @click.option("--width", type=click.IntRange(80, 400), default=110, show_default=True, help="Columns.")
-def command(text: str, patches: tuple[str, ...], all_accesses: bool, width: int) -> None:
+def command(text: str, patches: tuple[str, ...], property_files: tuple[str, ...], all_accesses: bool, width: int) -> None:
     """Replay."""
     from softnet.errors import SoftnetError
     from softnet.verify.columns import render
@@ -24,7 +27,7 @@ def command(text: str, patches: tuple[str, ...], all_accesses: bool, width: int)
     what, slash, actions = text.rpartition("/")
     if not slash:
         raise SoftnetError("not a schedule", found=repr(text), expected="CONFIGURATION/SCHEDULE as softnet verify prints it")
-    schedule = replay(from_text(what, patches), decode(actions))
+    schedule = replay(replace(from_text(what, patches), property_files=property_files), decode(actions))
     click.echo(render(schedule, width, every=all_accesses))
     click.echo("\n".join(schedule.ends))
     if schedule.failure is not None:

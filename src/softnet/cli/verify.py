@@ -29,9 +29,12 @@ EXIT_INCONCLUSIVE = 4
 @click.option("--cpus", type=click.IntRange(2, 8), default=2, show_default=True, help="CPUs of the standard configurations.")
 @click.option("--skbs", type=click.IntRange(1, 16), default=2, show_default=True, help="skbs that each CPU frees there.")
 @click.option("--driver", "drivers", multiple=True, metavar="KIND:CPU[:COUNT[:CPU]]",
-              help="One configuration of your own instead: free, netif_rx, rps (to the last CPU), irq.")
+              help="One configuration of your own instead: free, netif_rx, rps (to the last CPU), irq, nic, hotplug.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
               help="Of every configuration: defer_max, budget, dev_weight, rps, preempt, resched, any_order, ticks, …")
+@click.option("--event", "events", multiple=True, metavar="NAME=VALUE",
+              help="A setting that changes while it runs: skb_defer_max, netdev_max_backlog, netdev_budget, dev_weight, rps_cpus.")
+@click.option("--property-file", "property_files", multiple=True, type=click.Path(), help="A file with properties of yours.")
 @click.option("--property", "properties", multiple=True, help="Check only this property, and what stops a function.")
 @click.option("--no-reduce", is_flag=True, help="Stop at every interaction point.")
 @click.option("--max-states", type=click.IntRange(min=1), default=20_000_000, show_default=True, help="Of one search.")
@@ -42,11 +45,12 @@ EXIT_INCONCLUSIVE = 4
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--width", type=click.IntRange(80, 400), default=110, show_default=True, help="Columns of a counterexample.")
 def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs: int, drivers: tuple[str, ...],
-            settings: tuple[str, ...], properties: tuple[str, ...], no_reduce: bool, max_states: int, memory_mb: int,
+            settings: tuple[str, ...], events: tuple[str, ...], property_files: tuple[str, ...],
+            properties: tuple[str, ...], no_reduce: bool, max_states: int, memory_mb: int,
             max_seconds: float, all_accesses: bool, as_json: bool, quiet: bool, width: int) -> None:  # fmt: skip
     """Verify."""
     from softnet.verify.search import Limits, search
-    from softnet.verify.standard import KERNELS, check, driver_of, from_text, standard, to_text
+    from softnet.verify.standard import KERNELS, check, driver_of, event_of, from_text, standard, to_text
 
     configs: list[Config] = []
     for kernel in kernels or KERNELS:
@@ -56,7 +60,8 @@ def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs:
         for config in found:
             if settings:
                 config = replace(from_text(",".join([to_text(config), *settings]), patches), name=config.name)
-            configs.append(check(replace(config, reduce=not no_reduce, properties=properties)))
+            config = replace(config, reduce=not no_reduce, events=(*config.events, *map(event_of, events)))
+            configs.append(check(replace(config, property_files=property_files, properties=properties)))
     limits = Limits(max_states, memory_mb << 20)
     outcomes: list[tuple[Outcome, float]] = []
     for config in configs:
@@ -121,12 +126,13 @@ def _finish(outcomes: list[tuple[Outcome, float]], as_json: bool, all_accesses: 
 
 def _table(outcomes: list[tuple[Outcome, float]]) -> str:
     """What was checked: a property holds only if every search that checked it was exhausted."""
-    from softnet.verify.properties import PROPERTIES
+    from softnet.verify.model import known_properties
 
     last = outcomes[-1][0]
+    known = known_properties(last.config)
     bound = any(o.verdict == "inconclusive" for o, _ in outcomes)
     lines = []
-    for prop in PROPERTIES.values():
+    for prop in known.values():
         if last.config.properties and prop.name not in last.config.properties:
             verdict = "not checked"
         elif last.failure is not None:
@@ -137,7 +143,7 @@ def _table(outcomes: list[tuple[Outcome, float]]) -> str:
     other = "locks, BUG_ON, lists, NULL"
     verdict = "holds up to the limits" if bound else "holds (exhausted)"
     if last.failure is not None:
-        named = any(p.name == last.failure.name for p in PROPERTIES.values())
+        named = any(p.name == last.failure.name for p in known.values())
         verdict = "not decided" if named else "violated"
     lines.append(f"{other:<27}{verdict}")
     return "\n".join(lines)
@@ -146,11 +152,13 @@ def _table(outcomes: list[tuple[Outcome, float]]) -> str:
 def _bounds(outcomes: list[tuple[Outcome, float]]) -> str:
     """What the searches left out: a verdict is about the configurations and what may happen in them."""
     configs = [o.config for o, _ in outcomes]
-    left_out = ["memory is sequentially consistent", "no CPU goes on- or offline"]
+    left_out = ["memory is sequentially consistent"]
+    if not all(any(d.kind == "hotplug" for d in c.drivers) for c in configs):
+        left_out.append("no CPU goes offline (--driver hotplug:0:2:1: CPU 1 does, and comes back)")
     if not all(c.ticks for c in configs):
         left_out.append("time does not pass (--set ticks=1: a poll may meet net_rx_action()'s time limit)")
-    if not any(c.defer_max_later >= 0 for c in configs):
-        left_out.append("skb_defer_max stays (--set defer_max_later=N)")
+    if not any(c.events for c in configs):
+        left_out.append("no setting changes (--event skb_defer_max=N and others)")
     return "\nThe verdict is for these configurations, where " + ";\n  ".join(left_out) + "."
 
 
@@ -163,6 +171,7 @@ def counterexample(outcome: Outcome, every: bool, width: int) -> str:
     assert outcome.failure is not None
     schedule = replay(outcome.config, outcome.actions)
     patches = "".join(f" --patch {p}" for p in outcome.config.patches)
+    patches += "".join(f" --property-file {p}" for p in outcome.config.property_files)
     where = f"\n  at {outcome.failure.where}" if outcome.failure.where else ""
     return (
         f"\nviolated: {outcome.failure.name}: {outcome.failure.text}{where}\n"

@@ -1,2 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The explorer: every interleaving of a small configuration of the kernel's functions, and the schedule that breaks it."""
+"""The explorer: every interleaving of small configurations, properties, counterexamples."""
+
+from softnet.verify.claims import always, eventually, in_the_end
+
+__all__ = ["always", "eventually", "in_the_end"]

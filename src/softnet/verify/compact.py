@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         vx_put32,
         vx_undo,
     )
-    from softnet.verify.harness import verify_state, verify_terminal
+    from softnet.verify.watch import verify_state, verify_terminal
     from softnet.verify.words import (
         VX_BLOCKED,
         VX_DONE,

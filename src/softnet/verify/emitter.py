@@ -231,7 +231,10 @@ class PlainText(FunctionText):
         """No other context can tell whether it acts before or after this."""
 
     def _trace(self, i: ir.Trace) -> None:
-        """States keep no records."""
+        """States keep no records, but a WARN_ON_ONCE is a property."""
+        if i.event == "warn_on_once":
+            self.text.positions.append(Position(self.function.name, i.at.line, i.at.column, "WARN_ON_ONCE"))
+            self.line(f'call i64 @"vx_warn"(ptr %S, i64 {i.at.line}, i64 {len(self.text.positions) - 1})')
 
     def _fuel(self, i: ir.Fuel) -> None:
         if not self.function.name.startswith("vx_"):

@@ -17,7 +17,7 @@ from softnet.lang.intrinsics import mem, mem_set, table
 if TYPE_CHECKING:
     from softnet.machine.globals import hw
     from softnet.verify.explorer import vx_enabled, vx_kept, vx_logical, vx_mix, vx_perform, vx_undo
-    from softnet.verify.harness import verify_state, verify_terminal
+    from softnet.verify.watch import verify_state, verify_terminal
     from softnet.verify.words import (
         VX_BLOCKED,
         VX_COMP_WORDS,

@@ -17,16 +17,22 @@ from softnet.lang.intrinsics import mem, mem_set, table
 if TYPE_CHECKING:
     from softnet.machine.globals import hw
     from softnet.machine.interrupts import cpu_irq_line, irq_deliver, irq_post
-    from softnet.machine.sched import try_to_wake_up
     from softnet.machine.state import (
         CTX_TASK,
         NEVER,
-        TASK_INTERRUPTIBLE,
         VECTOR_RESCHEDULE,
-        VECTOR_TIMER,
         cpu_hw,
     )
-    from softnet.verify.harness import VX_IRQ, VX_ORDER, VX_RESCHED, vx_env_enabled, vx_env_perform
+    from softnet.verify.harness import (
+        VX_HOTPLUG,
+        VX_ORDER,
+        VX_RESCHED,
+        vx_driver_enabled,
+        vx_driver_perform,
+        vx_env_enabled,
+        vx_env_perform,
+    )
+    from softnet.verify.watch import verify_after
     from softnet.verify.words import (
         VX_BLOCKED,
         VX_END_WORD,
@@ -41,7 +47,7 @@ if TYPE_CHECKING:
         VX_PHASE_WORD,
         VX_UNDO_WORD,
         explorer,
-        vx_driver,
+        verify_env,
     )
 
 @hwfunc
@@ -88,6 +94,9 @@ def vx_cpu_enabled(c: cpu_hw, what: int) -> bool:
     """Whether the CPU can act: 0 its context goes on, 1 an interrupt strikes, 2 the scheduler preempts a fair task, 3 it
     prefers another of the waiting fair tasks.
     """
+    if VX_HOTPLUG != 0:
+        if table(verify_env, 0).stopped_by != 0 and table(verify_env, 0).stopped_by != c.id + 1:
+            return False
     if what == 0:
         return c.t < NEVER
     if what == 1:
@@ -96,6 +105,9 @@ def vx_cpu_enabled(c: cpu_hw, what: int) -> bool:
         return bool(VX_ORDER != 0 and c.fair_head is not None and c.fair_head.rq_next is not None)
     if VX_RESCHED == 0 or c.need_resched != 0 or c.cur.kind != CTX_TASK or c.task == c.idle or c.fair_head is None:
         return False
+    if VX_RESCHED == 2:
+        if table(verify_env, 0).resched_left == 0:
+            return False
     return bool(c.task.prio >= 100 and cpu_irq_line(c.id, VECTOR_RESCHEDULE).pending == 0)
 
 
@@ -123,6 +135,7 @@ def vx_run(v: explorer, c: cpu_hw, phase: int) -> int:
     mem_set(base, mem(VX_FRAME_WORD) - base)
     c.t = hw.now
     hw.now = 0
+    verify_after()
     return 0
 
 
@@ -172,10 +185,7 @@ def vx_enabled(v: explorer, action: int) -> bool:
     if action < VX_PER_CPU * hw.nr_cpus:
         return vx_cpu_enabled(table(cpu_hw, action // VX_PER_CPU), action % VX_PER_CPU)
     if action < VX_PER_CPU * hw.nr_cpus + v.nr_drivers:
-        d = table(vx_driver, action - VX_PER_CPU * hw.nr_cpus)
-        if d.kind == VX_IRQ:
-            return bool(d.started < d.count and d.raised == 0)
-        return bool(d.started == 0 and d.task.state == TASK_INTERRUPTIBLE)
+        return vx_driver_enabled(action - VX_PER_CPU * hw.nr_cpus)
     return vx_env_enabled(action - VX_PER_CPU * hw.nr_cpus - v.nr_drivers)
 
 
@@ -195,18 +205,14 @@ def vx_perform(v: explorer, action: int) -> int:
         if what == 3:
             vx_rotate(c)
             return 0
+        if VX_RESCHED == 2:
+            table(verify_env, 0).resched_left -= 1
         c.need_resched = 1
         irq_post(cpu_irq_line(c.id, VECTOR_RESCHEDULE), c.id, 0)
         return 0
     hw.cpu = VX_OUTSIDE
     if action < VX_PER_CPU * hw.nr_cpus + v.nr_drivers:
-        d = table(vx_driver, action - VX_PER_CPU * hw.nr_cpus)
-        d.started += 1
-        if d.kind == VX_IRQ:
-            d.raised = 1
-            irq_post(cpu_irq_line(d.target, VECTOR_TIMER), d.target, 0)
-            return 0
-        try_to_wake_up(d.task, TASK_INTERRUPTIBLE)
+        vx_driver_perform(action - VX_PER_CPU * hw.nr_cpus)
         return 0
     vx_env_perform(action - VX_PER_CPU * hw.nr_cpus - v.nr_drivers)
     return 0

@@ -19,8 +19,9 @@ from softnet.machine import state
 from softnet.verify import words
 from softnet.verify.emitter import UNDO_WORDS
 from softnet.verify.frames import LOG
+from softnet.verify.lock_order import Locks
 from softnet.verify.model import SEARCHES, STACK_WORDS, Config, build_model, components
-from softnet.verify.properties import PROPERTIES, properties_mask
+from softnet.verify.properties import properties_mask
 from softnet.verify.runtime import FAILED, LOG_ROOM, module_text
 
 if TYPE_CHECKING:
@@ -95,8 +96,9 @@ class Machine:
         count, slots = len(parts), sum(map(len, parts))
         fixed = {
             "stacks": self.stacks, "stack_words": STACK_WORDS, "saved": room.take(STACK_WORDS),
-            "nr_actions": words.VX_PER_CPU * model.config.cpus + len(model.config.drivers) + 2,
-            "nr_drivers": len(model.config.drivers), "level_end": 1, "properties": properties_mask(model.config.properties),
+            "nr_actions": words.VX_PER_CPU * model.config.cpus + len(model.config.drivers) + 1 + len(model.config.events),
+            "nr_drivers": len(model.config.drivers), "level_end": 1,
+            "properties": properties_mask(model.config.properties, model.properties),
             "part_of": room.take(self.stacks + model.nr_contexts * STACK_WORDS), "marks": room.take(slots),
             "marked": room.take(slots), "nr_comps": count, "comps": room.take(words.VX_COMP_WORDS * count),
             "frames_comp": self.comps.owners.index(1), "cur": room.take(count + 1), "want": room.take(count + 1),
@@ -104,12 +106,19 @@ class Machine:
             "pending": room.take(words.VX_PENDING_WORDS * 256), "log": room.take(2 * UNDO_WORDS, align=UNDO_WORDS),
             "value_bits": 32 - max(slots, 1).bit_length(), "step_room": 0,
         }  # fmt: skip
+        self.locks = Locks.of(model.words_of)
+        locks = room.take(self.locks.words)
+        fixed |= {
+            "locks": locks, "nr_locks": len(self.locks.addresses), "lock_classes": len(self.locks.classes),
+            "lock_order": locks + 2 * len(self.locks.addresses),
+        }  # fmt: skip
         fixed["step_room"] = fixed["nr_actions"] * (slots + count)
         self.words = np.zeros(room.at, dtype=np.int64)
         self.words[: model.image.regions.size] = np.array(model.image.memory, dtype=np.int64)
         explorer = model.image.layout.structs["explorer"].fields.values()
         self.field = {f.name: model.image.layout.tables["explorer"].base + f.offset for f in explorer}
         self.set(**fixed)
+        self.words[locks : locks + self.locks.words] = self.locks.table()
         all_slots = np.concatenate([np.array(a, dtype=np.int64) for a in parts])
         self.words[fixed["slots"] : fixed["slots"] + slots] = all_slots
         first = fixed["slots"]
@@ -272,14 +281,27 @@ class Machine:
             return Failure(name, name)
         mask = self.get("violated")
         if code == words.VX_VIOLATION and mask:
-            found = PROPERTIES[(mask & -mask).bit_length() - 1]
-            return Failure(found.name, found.text)
+            found = self.model.properties[(mask & -mask).bit_length() - 1]
+            return Failure(found.name, found.text, self.warned() if found.name == "no warning" else "")
         return Failure("unknown", f"code {code}")
+
+    def warned(self) -> str:
+        """Where the WARN_ON_ONCE stands that fired last."""
+        position = self.model.frames.text.positions[self.get("warned")]
+        return f"{position.function}() {self.model.module.functions[position.function].file}:{position.line}"
+
+    def lock_cycle(self) -> tuple[str, int] | None:
+        """Classes of locks that are taken in a circle, and the step that closed it: state << 8 | action."""
+        at, n = self.get("lock_order"), self.get("lock_classes")
+        return self.locks.cycle(self.words[at : at + n * n].tolist())
 
     def parents(self) -> list[int]:
         """The actions that lead to where the search stands."""
-        actions = [] if self.get("in_terminal") else [self.get("at_action")]
-        at = self.get("head")
+        return self.path(self.get("head")) + ([] if self.get("in_terminal") else [self.get("at_action")])
+
+    def path(self, at: int) -> list[int]:
+        """The actions that lead to a state."""
+        actions = []
         while at:
             parent, action = self.parent_of(at)
             actions.append(action)

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
 from softnet.kernel import releases
 from softnet.lang import ir
 from softnet.lang.program import Program
-from softnet.machine import state
+from softnet.machine import nic, state
 from softnet.machine.costtable import load_cost_table
 from softnet.scenario import apply_kernel, scenario_from_dict
 from softnet.simulate import boot
@@ -20,16 +22,25 @@ from softnet.simulate.image import Image, TaskInfo
 from softnet.simulate.simulation import POLICIES, TIME_CLASS_OF_KIND, constants, machine_spec
 from softnet.trace import EVENT_ID
 from softnet.verify import frames as back_end
+from softnet.verify.claims import Claim, claims_of, dispatcher
+from softnet.verify.guard import check_patches, depended_on
 from softnet.verify.points import reachable, stored_fields
+from softnet.verify.properties import PROPERTIES, Property
 from softnet.verify.words import VX_COMP_WORDS
 
 if TYPE_CHECKING:
     from softnet.scenario.models import Scenario
 
 HARNESS = (
-    "softnet.verify.words", "softnet.verify.harness", "softnet.verify.explorer", "softnet.verify.exact", "softnet.verify.compact",
+    "softnet.verify.words", "softnet.verify.harness", "softnet.verify.watch", "softnet.verify.explorer", "softnet.verify.exact",
+    "softnet.verify.compact",
 )  # fmt: skip
-DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3}
+DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5}
+DEVICES = ("irq", "nic")
+"""Kinds of driver that are no task."""
+EVENTS = {"skb_defer_max": 0, "netdev_max_backlog": 1, "netdev_budget": 2, "dev_weight": 3, "rps_cpus": 4}
+"""Settings that may change while the system runs; rps_cpus is a mask, for every receive queue."""
+_EVENT_CONSTANTS = ("VX_SET_DEFER_MAX", "VX_SET_BACKLOG", "VX_SET_BUDGET", "VX_SET_WEIGHT", "VX_SET_RPS")
 STACK_WORDS = 320
 
 STATISTICS = frozenset(
@@ -40,7 +51,8 @@ STATISTICS = frozenset(
      "task_struct.vruntime", "task_struct.time_class", "spinlock_t.contended", "softnet_data.processed",
      "softnet_data.time_squeeze", "softnet_data.received_rps", "softnet_data.dropped", "softnet_data.input_queue_head",
      "softnet_data.input_queue_tail", "net_device.nr_rx_dropped", "skb_drop_stats.reason", "skb_drop_stats.skbs",
-     "irq_line.at")
+     "irq_line.at", "nic_queue.received", "nic_queue.dropped", "nic_queue.irqs", "nic_vector.received",
+     "nic_vector.alloc_failed")
 )  # fmt: skip
 """Fields that count or keep time: no function's path depends on them while the clock stands still and RFS is off."""
 
@@ -52,7 +64,8 @@ class Driver:
     """A task of the harness, on ``cpu``, on ``count`` skbs of ``alloc_cpu``.
 
     ``kind``: free calls skb_attempt_defer_free(), netif_rx queues on its CPU's backlog, rps on that of ``target``; irq is no
-    task but a device's interrupt, whose handler calls netif_rx().
+    task but a device's interrupt, whose handler calls netif_rx(); nic a card with NAPI that receives ``count`` frames; hotplug
+    takes ``target`` offline, and with a ``count`` of 2 online again.
     """
 
     kind: str
@@ -60,6 +73,14 @@ class Driver:
     count: int = 1
     alloc_cpu: int = 0
     target: int = 0
+
+
+@dataclass(frozen=True)
+class Event:
+    """A setting that changes once while the system runs."""
+
+    name: str
+    value: int
 
 
 @dataclass(frozen=True)
@@ -78,13 +99,21 @@ class Config:
     preempt: str = ""
     resched: bool = True
     """Whether the scheduler may preempt a fair task in favour of another at any time."""
+    resched_max: int = -1
+    """How often at most, on all CPUs together; -1 for no bound."""
     any_order: bool = False
     """Whether it may choose any of the waiting fair tasks, instead of the one that waits longest."""
     ticks: int = 0
     """How often time may jump past every limit."""
-    defer_max_later: int = -1
-    """skb_defer_max may be set to this at any time, once."""
+    rps_cpus: int = 0
+    """The mask of CPUs to which every receive queue steers, with ``rps``; 0 is none."""
+    threaded: bool = False
+    """Whether cards poll in a thread napi/NIC-QUEUE."""
+    events: tuple[Event, ...] = ()
+    """Settings that change at any time, each once; those of one name in their order."""
     reduce: bool = True
+    property_files: tuple[str, ...] = ()
+    """Files with properties of the user's own (softnet.verify.claims)."""
     properties: tuple[str, ...] = ()
     """Names of the properties to check; all if empty. What stops a kernel function counts always."""
 
@@ -111,8 +140,15 @@ class Model:
     roots: list[str]
     changing: frozenset[str]
     nr_contexts: int
+    properties: dict[int, Property] = field(default_factory=dict)
     words_of: dict[int, Leaf] = field(default_factory=dict)
     """Address -> what every word of a table is."""
+
+
+def known_properties(config: Config) -> dict[int, Property]:
+    """The properties by number, with those of the user's files."""
+    claims = claims_of([releases.load_patch(path) for path in (*config.patches, *config.property_files)])
+    return PROPERTIES | {c.number: Property(c.name, "", c.text) for c in claims}
 
 
 def scenario_of(config: Config) -> Scenario:
@@ -125,6 +161,10 @@ def scenario_of(config: Config) -> Scenario:
         },
         "measure": {"duration_ms": 1},
     }
+    cards = [d.cpu for d in config.drivers if d.kind == "nic"]
+    tables["nic"] = [
+        {"name": f"nic{i}", "irq_cpus": [cpu], "ring": 16, "gro": False, "threaded": config.threaded} for i, cpu in enumerate(cards)
+    ]
     raw = apply_kernel(tables, config.kernel)
     flavour = raw["kernel"].get("flavour", "plain")
     if flavour != "rt":
@@ -132,16 +172,21 @@ def scenario_of(config: Config) -> Scenario:
     return scenario_from_dict(raw, [], directory=Path())
 
 
-def build_program(config: Config, scenario: Scenario) -> Program:
+def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleType], claims: Sequence[Claim]) -> Program:
     """The release's modules, the user's patches, the harness. Raises SubsetError, PatchError."""
     modules = images.load_modules(releases.modules_for(scenario.kernel.release, scenario.kernel.flavour))
-    modules += [releases.load_patch(path) for path in config.patches]
-    modules += images.load_modules(HARNESS)
+    modules += patches
+    work = any("worker_thread" in vars(module) for module in modules)
+    modules += [dispatcher(claims), *images.load_modules((*HARNESS, f"softnet.verify.calls{'_work' if work else ''}"))]
+    changed = {EVENTS[e.name] for e in config.events}
     values = constants(scenario) | {
-        "VX_RESCHED": int(config.resched), "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
-        "VX_SYSCTL": int(config.defer_max_later >= 0),
-    }  # fmt: skip
-    return images.make_program(modules, values)
+        "VX_RESCHED": 2 if config.resched_max >= 0 else int(config.resched),
+        "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
+        "VX_HOTPLUG": int(any(d.kind == "hotplug" for d in config.drivers)),
+    } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
+    program = images.make_program(modules, values)
+    check_patches(program, patches, HARNESS)
+    return program
 
 
 def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Model:
@@ -150,29 +195,36 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     from softnet.lang.subset import typed_program
 
     scenario = scenario_of(config)
-    program = build_program(config, scenario)
+    patches = [releases.load_patch(path) for path in (*config.patches, *config.property_files)]
+    claims = claims_of(patches)
+    program = build_program(config, scenario, patches, claims)
     image = boot_image(config, scenario, program, memory)
     module = lower_program(typed_program(program), image.cost_index, EVENT_ID, checks=True)
     roots = find_roots(program, image, module)
-    frames = back_end.emit_frames(module, program, roots, STATISTICS, NOT_STATE, reduce=config.reduce, log=log)
+    ignored = STATISTICS - depended_on(module, patches, STATISTICS)
+    frames = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log)
     used = reachable(module, roots, program)
-    return Model(config, scenario, program, module, image, frames, roots, stored_fields(module, used),
-                 2 * config.cpus + len(image.tasks))  # fmt: skip
+    return Model(config, scenario, program, module, image, frames, roots, stored_fields(module, used) - ignored,
+                 2 * config.cpus + len(image.tasks), known_properties(config))  # fmt: skip
 
 
 def boot_image(config: Config, scenario: Scenario, program: Program, memory: Any) -> Image:
     """Memory as boot leaves it, with the drivers' tasks and their skbs."""
     cpus, drivers = config.cpus, config.drivers
-    nr_skbs = max(sum(d.count for d in drivers), 1)
-    counts = boot.STRUCT_COUNTS(scenario) | {
-        "sk_buff": nr_skbs, "verify_env": 1, "explorer": 1, "vx_driver": max(len(drivers), 1),
+    nr_skbs = max(sum(d.count for d in drivers if d.kind != "hotplug"), 1)
+    counts = boot.STRUCT_COUNTS(scenario)
+    counts |= {
+        "sk_buff": nr_skbs, "verify_env": 1, "explorer": 1, "vx_driver": max(len(drivers), 1), "vx_skb": nr_skbs, "vx_sd": cpus,
+        "vx_event": max(len(config.events), 1), "rps_map": counts["rps_map"] + len(config.events),
     }  # fmt: skip
-    nr_tasks = cpus + boot.nr_tasks_max(scenario) + len(drivers)
+    plugged = sorted({d.target for d in drivers if d.kind == "hotplug"})
+    nr_tasks = cpus + boot.nr_tasks_max(scenario) + len(drivers) + len(plugged)
     image = images.build(program, machine_spec(scenario, 1), counts, nr_tasks, [], load_cost_table("default"),
                          lambda *args: None, words=memory)  # fmt: skip
     free_of_charge(image)
     kernel = image.linked.kernel
     specs = boot.boot(kernel, scenario)
+    specs += [stopper(image, cpu) for cpu in plugged]
     for cpu in range(cpus):
         idle = (state.SCHED_IDLE_TASK, 120, "cpu_startup_entry", cpu, state.TIME_IDLE)
         images.add_task(image, TaskInfo(cpu + 1, f"swapper/{cpu}", (cpu,), *idle))
@@ -183,8 +235,18 @@ def boot_image(config: Config, scenario: Scenario, program: Program, memory: Any
         if spec.store is not None:
             spec.store(task)
     add_drivers(image, config)
+    add_events(image, config)
     images.start(image)
     return image
+
+
+def stopper(image: Image, cpu: int) -> boot.TaskSpec:
+    """The thread that takes the CPU down, above every other task."""
+
+    def store(task: Any) -> None:
+        image.ref("cpu_stopper", cpu).thread = task
+
+    return boot.TaskSpec(f"migration/{cpu}", (cpu,), "fifo", 99, 0, "cpu_stopper_thread", cpu, "hotplug", store)
 
 
 def free_of_charge(image: Image) -> None:
@@ -200,33 +262,83 @@ def free_of_charge(image: Image) -> None:
 def add_drivers(image: Image, config: Config) -> None:
     """The drivers' tasks, each pinned to its CPU, and their skbs in use, allocated where the configuration says."""
     for cpu in range(config.cpus):
+        sd = image.ref("softnet_data", cpu)
         # process_backlog() sets it at its first poll; the system is older than that.
-        image.ref("softnet_data", cpu).backlog.weight = config.dev_weight
-    first = 0
+        sd.backlog.weight = config.dev_weight
+        sd.backlog.poll = image.linked.kernel["vx_process_backlog"]
+        kick = sd.defer_work if "defer_work" in image.layout.structs["softnet_data"].fields else sd.defer_csd
+        sd.csd.func, kick.func = (image.linked.kernel[f"vx_{n}"] for n in ("rps_trigger_softirq", "trigger_rx_softirq"))
+    first = nr_cards = 0
     env = image.ref("verify_env", 0)
-    env.ticks_left, env.defer_max = config.ticks, config.defer_max_later
+    env.ticks_left, env.resched_left = config.ticks, max(config.resched_max, 0)
     env.nr_producers = sum(1 for d in config.drivers if d.kind == "free")
-    for number, driver in enumerate(config.drivers):
-        pid = len(image.tasks) + 1
-        comm = f"{driver.kind}/{driver.cpu}"
-        info = TaskInfo(pid, comm, (driver.cpu,), state.SCHED_NORMAL, 120, "vx_driver_task", number, state.TIME_SYSTEM)
+    # A card's skbs come last: napi_skb_cache_get() takes them in their order.
+    for number, driver in sorted(enumerate(config.drivers), key=lambda pair: pair[1].kind == "nic"):
         row = image.ref("vx_driver", number)
-        if driver.kind != "irq":
+        if driver.kind not in DEVICES:
+            info = TaskInfo(len(image.tasks) + 1, f"{driver.kind}/{driver.cpu}", (driver.cpu,), state.SCHED_NORMAL, 120,
+                            "vx_driver_task", number, state.TIME_SYSTEM)  # fmt: skip
             row.task = images.add_task(image, info)
         target = driver.cpu if driver.kind == "irq" else driver.target
         row.kind, row.first, row.count, row.target = DRIVER_KINDS[driver.kind], first, driver.count, target
-        for i in range(first, first + driver.count):
-            skb = image.ref("sk_buff", i)
-            skb.id, skb.state, skb.users, skb.dataref = i + 1, 1, 1, 1
-            skb.alloc_cpu = skb.slab_cpu = driver.alloc_cpu
-            skb.len, skb.nr_packets = 1, 1
-            skb.dev = image.ref("net_device", 0)
-        first += driver.count
+        if driver.kind == "nic":
+            add_frame(image, number, nr_cards)
+            nr_cards += 1
+        elif driver.kind != "hotplug":
+            for i in range(first, first + driver.count):
+                add_skb(image, i, driver.alloc_cpu)
+            first += driver.count
+    env.next_skb = first
 
+
+def add_skb(image: Image, index: int, alloc_cpu: int) -> None:
+    """A driver's own skb, in use."""
+    skb = image.ref("sk_buff", index)
+    skb.id, skb.state, skb.users, skb.dataref = index + 1, 1, 1, 1
+    skb.alloc_cpu = skb.slab_cpu = alloc_cpu
+    skb.len, skb.nr_packets, skb.hash = 1, 1, FLOW_HASH
+    skb.dev = image.ref("net_device", 0)
+
+
+def add_frame(image: Image, number: int, card: int) -> None:
+    """The frame that a card's driver receives, over and over: of one flow, for nobody's socket."""
+    at = image.regions.arrivals + number * nic.ARRIVAL_WORDS
+    image.memory[at + nic.ARRIVAL_QUEUE] = card
+    image.memory[at + nic.ARRIVAL_HASH] = FLOW_HASH
+    image.memory[at + nic.ARRIVAL_LEN] = 1
+
+
+def add_events(image: Image, config: Config) -> None:
+    """The settings that change while the system runs, and where RPS steers at first."""
+    ns = image.linked.machine
+    maps = ns["table_len"](image.linked.structs["rps_map"]) - len(config.events)
+    for i in range(ns["table_len"](image.linked.structs["vx_event"])):
+        image.ref("vx_event", i).kind = -1
+    for number, event in enumerate(config.events):
+        row = image.ref("vx_event", number)
+        row.kind, row.value, row.row = EVENTS[event.name], event.value, maps + number
+        fill_map(image, maps + number, event.value if event.name == "rps_cpus" else 0)
+    if config.rps_cpus:
+        for queue in range(ns["table_len"](image.linked.structs["netdev_rx_queue"])):
+            fill_map(image, queue, config.rps_cpus)
+            image.ref("netdev_rx_queue", queue).map = image.ref("rps_map", queue)
+        boot.update_static_keys(image.linked.kernel)
+
+
+def fill_map(image: Image, row: int, mask: int) -> None:
+    """The CPUs of a mask into an rps_map."""
+    cpus = [cpu for cpu in range(image.nr_cpus) if mask >> cpu & 1]
+    image.ref("rps_map", row).len = len(cpus)
+    for at, cpu in enumerate(cpus):
+        image.ref("rps_map", row).cpus[at] = cpu
+
+
+FLOW_HASH = 1
+"""Every packet is of one flow: RPS steers it to the first CPU of the mask."""
 
 SEARCHES = ("vx_explore", "vx_start", "vx_settle", "vx_replay", "vx_compact_explore", "vx_compact_start", "vx_compact_grow")
 """What the search calls, by the number of the call."""
-EXPLORER_FUNCTIONS = (*SEARCHES, "irqs_disabled", "lock_is_held")
+EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "irqs_disabled", "lock_is_held")
 
 
 def find_roots(program: Program, image: Image, module: ir.Module) -> list[str]:
@@ -278,7 +390,7 @@ def components(model: Model, stacks: int) -> Components:
     groups: dict[str, list[int]] = {}
     for address, leaf in leaf_words(model.image):
         model.words_of[address] = leaf
-        if leaf.what in STATISTICS or leaf.what not in model.changing:
+        if leaf.what not in model.changing:
             continue
         if leaf.table in NOT_STATE:
             # What is stored to such a word would be undone without being part of a state.

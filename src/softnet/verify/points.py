@@ -20,7 +20,7 @@ LOCAL: Final = frozenset(
     ("preempt_count_add", "preempt_count_sub", "preempt_count", "softirq_count", "in_hardirq", "irqs_disabled", "current",
      "nr_cpu_ids", "cpu_online", "cpu_is_offline", "vtime_softirq_enter", "vtime_softirq_exit", "vtime_user_enter",
      "vtime_user_exit", "migrate_count", "ktime_get", "local_clock", "irq_ack", "cpu_irq_line", "preempt_enable_due",
-     "task_is_rt_policy", "spin_release", "hrtimer_active", "mix32")
+     "task_is_rt_policy", "spin_release", "hrtimer_active", "mix32", "rt_spin_lock_checks")
 )  # fmt: skip
 """Machine functions that only this context can see or that commute to the left (spin_release): no stop.
 
@@ -45,8 +45,13 @@ def point_kind(why: str, fields: Mapping[str, str], changing: frozenset[str], re
         return "own" if fields.get(why) == "percpu" else "non"
     if why == "spin_acquire":
         return "acquire" if reduce else "hard-acquire"
+    if why.startswith("vx_"):
+        # The harness's own notes, which no function of the kernel reads.
+        return ""
     if not reduce:
         return "hard"
+    if why in ("cpu_online", "cpu_is_offline") and "cpu_hw.online" in changing:
+        return "non"
     if why in LOCAL:
         return ""
     if why == "irq_local_disable":

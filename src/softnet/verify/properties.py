@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from softnet.errors import SoftnetError
@@ -34,6 +34,14 @@ VX_DRIVER_STUCK           | driver stuck         |     | a task of the harness c
 VX_CSD_STUCK              | function call lost   | I8  | defer_ipi_scheduled or a csd's lock bit is set with no call in flight
 VX_COUNT_WITHOUT_LIST     | count without list   | I10 | defer_count is not 0 although defer_list is empty
 VX_POLL_LIST_STUCK        | poll list left       | I3  | a poll list is not empty on a CPU that sleeps
+VX_WRONG_CPU              | polled elsewhere     | I4  | a backlog is polled on another CPU than its own
+VX_FREED_AWAY             | freed away from home | I2  | a deferred skb is freed away from its allocating CPU, which is online
+VX_CSD_TWICE              | csd queued twice     | I9  | a function call is queued that is on a queue already
+VX_FLAG_WITHOUT_CSD       | flag without a call  | I8  | defer_ipi_scheduled is set, no function call is in flight or being sent
+VX_RX_FROM_IPI            | NET_RX from an IPI   | I13 | on PREEMPT_RT a function call raises NET_RX, which ksoftirqd must then run
+VX_STRANDED               | stranded             | I6  | an skb stays on the defer list of an offline CPU, which nobody flushes
+VX_LOCK_ORDER             | lock order           | I11 | two classes of locks are taken in both orders, or two of one class at once
+VX_WARN                   | no warning           |     | a WARN_ON_ONCE of the kernel fires
 """
 
 
@@ -45,9 +53,9 @@ def _table() -> dict[int, Property]:
 PROPERTIES: dict[int, Property] = _table()
 
 
-def properties_mask(names: Iterable[str]) -> int:
+def properties_mask(names: Iterable[str], known: Mapping[int, Property] = PROPERTIES) -> int:
     """The bits of the named properties, of all for no name. Raises SoftnetError for a name that there is not."""
-    by_name = {p.name: number for number, p in PROPERTIES.items()}
+    by_name = {p.name: number for number, p in known.items()}
     mask = 0
     for name in names or by_name:
         if name not in by_name:

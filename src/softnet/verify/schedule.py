@@ -15,6 +15,7 @@ from softnet.verify.search import FAILED, Failure, Limits, Machine
 
 SHOWN_CALLS = ("try_to_wake_up", "arch_send_call_function_single_ipi", "smp_send_reschedule")
 """Calls of the machine that are steps of the story: who wakes whom, who interrupts whom."""
+DRIVER_TITLES = {"irq": "raises its interrupt", "nic": "receives a frame", "hotplug": "goes on: what it waited for has come"}
 LOCK_CALLS = ("spin_acquire", "spin_release", "rt_try_take", "rt_release")
 
 
@@ -137,11 +138,12 @@ class Replay:
             driver = action - per_cpu * config.cpus
             if driver < len(config.drivers):
                 d = config.drivers[driver]
-                title = f"{d.kind}/{d.cpu} " + ("raises its interrupt" if d.kind == "irq" else "is woken to start")
+                title = f"{d.kind}/{d.cpu} " + DRIVER_TITLES.get(d.kind, "is woken to start")
             elif driver == len(config.drivers):
                 title = "time passes every limit"
             else:
-                title = f"sysctl skb_defer_max = {config.defer_max_later}"
+                event = config.events[driver - len(config.drivers) - 1]
+                title = f"{event.name} = {event.value}"
         self.machine.words[LOG_FILL] = 0
         code = self.machine.call(SEARCHES.index("vx_replay"), action)
         step = Step(number, action, cpu, name, title)

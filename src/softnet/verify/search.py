@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from softnet.verify import words
+from softnet.verify.harness import VX_LOCK_ORDER
 from softnet.verify.machine import Failure, Limits, Machine
 from softnet.verify.model import Config
 from softnet.verify.runtime import FAILED
@@ -60,7 +61,12 @@ def _outcome(machine: Machine, config: Config, code: int, why: str) -> Outcome:
     get = machine.get
     failure = None
     actions: list[int] = []
-    if code == words.VX_DONE:
+    cycle = machine.lock_cycle() if code in (words.VX_DONE, words.VX_MORE, words.VX_FULL) else None
+    if cycle is not None and get("properties") >> VX_LOCK_ORDER & 1:
+        verdict = "violated"
+        failure = Failure("lock order", cycle[0])
+        actions = [*machine.path(cycle[1] >> 8), cycle[1] & 0xFF]
+    elif code == words.VX_DONE:
         verdict = "holds (exhausted)"
     elif code in (words.VX_VIOLATION, words.VX_MACHINE, FAILED):
         verdict = "violated"

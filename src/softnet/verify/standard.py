@@ -6,7 +6,12 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from softnet.errors import SoftnetError
-from softnet.verify.model import DRIVER_KINDS, Config, Driver
+from softnet.verify.model import DRIVER_KINDS, EVENTS, Config, Driver, Event
+
+AIMED = ("rps", "hotplug")
+"""Kinds of driver whose last number is the CPU that they act upon."""
+NOT_TEXT = ("name", "drivers", "events", "patches", "property_files", "properties")
+"""What a configuration's line of text does not say, or says in another way."""
 
 KERNELS = ("6.12", "6.12-threads", "6.12-rt")
 """The three modes: IPI, threads, PREEMPT_RT."""
@@ -41,10 +46,11 @@ def to_text(config: Config) -> str:
     plain = Config("")
     for f in fields(Config):
         value = getattr(config, f.name)
-        if f.name in ("name", "kernel", "drivers", "patches", "properties") or value == getattr(plain, f.name):
+        if f.name in NOT_TEXT or f.name == "kernel" or value == getattr(plain, f.name):
             continue
         parts.append(f"{f.name}={int(value) if isinstance(value, bool) else value}")
-    parts += [f"driver={d.kind}:{d.cpu}:{d.count}:{d.target if d.kind == 'rps' else d.alloc_cpu}" for d in config.drivers]
+    parts += [f"driver={d.kind}:{d.cpu}:{d.count}:{d.target if d.kind in AIMED else d.alloc_cpu}" for d in config.drivers]
+    parts += [f"event={e.name}:{e.value}" for e in config.events]
     return ",".join(parts)
 
 
@@ -56,7 +62,9 @@ def from_text(text: str, patches: tuple[str, ...] = ()) -> Config:
         key, equals, value = part.partition("=")
         if key == "driver":
             config = replace(config, drivers=(*config.drivers, driver_of(value)))
-        elif not equals or key not in kinds or key in ("name", "patches", "properties", "drivers"):
+        elif key == "event":
+            config = replace(config, events=(*config.events, event_of(value, ":")))
+        elif not equals or key not in kinds or key in NOT_TEXT:
             raise SoftnetError("not a part of a configuration", found=repr(part), expected="KEY=VALUE such as cpus=2")
         elif kinds[key] is str:
             config = replace(config, **{key: value})  # type: ignore[arg-type]
@@ -71,9 +79,18 @@ def driver_of(text: str) -> Driver:
     """``KIND:CPU[:COUNT[:CPU]]``; the last number is the target of rps, else the CPU that allocated the skbs."""
     kind, *numbers = text.split(":")
     if kind not in DRIVER_KINDS or not 1 <= len(numbers) <= 3 or not all(n.isdigit() for n in numbers):
-        raise SoftnetError("not a driver", found=repr(text), expected="KIND:CPU[:COUNT[:CPU]], KIND free, netif_rx, rps or irq")
+        raise SoftnetError("not a driver", found=repr(text), expected=f"KIND:CPU[:COUNT[:CPU]], KIND {', '.join(DRIVER_KINDS)}")
     cpu, count, other = [*map(int, numbers), *[1, 0][len(numbers) - 1 :]]
-    return Driver(kind, cpu, count, 0 if kind == "rps" else other, other if kind == "rps" else 0)
+    return Driver(kind, cpu, count, 0 if kind in AIMED else other, other if kind in AIMED else 0)
+
+
+def event_of(text: str, between: str = "=") -> Event:
+    """``NAME=VALUE``: a setting that changes while the system runs."""
+    name, found, value = text.partition(between)
+    if name not in EVENTS or not found or not value.isdigit():
+        raise SoftnetError("not a change of a setting", where="event", found=repr(text),
+                           expected=f"NAME{between}NUMBER, NAME one of {', '.join(EVENTS)}")  # fmt: skip
+    return Event(name, int(value))
 
 
 def check(config: Config) -> Config:
@@ -82,7 +99,18 @@ def check(config: Config) -> Config:
         raise SoftnetError("the explorer takes 1 to 8 CPUs", where="cpus", found=str(config.cpus))
     if not config.drivers:
         raise SoftnetError("nothing would happen", where="driver", found="no driver", expected="at least one")
+    if (config.rps_cpus or any(e.name == "rps_cpus" for e in config.events)) and not config.rps:
+        raise SoftnetError("without CONFIG_RPS nothing is steered", where="rps_cpus", found="rps=0", expected="--set rps=1")
+    if config.rps_cpus >> config.cpus or any(e.name == "rps_cpus" and e.value >> config.cpus for e in config.events):
+        raise SoftnetError("a mask with CPUs that there are not", where="rps_cpus", found=hex(config.rps_cpus),
+                           expected=f"at most {hex((1 << config.cpus) - 1)}")  # fmt: skip
     for d in config.drivers:
+        if d.kind == "hotplug":
+            if d.cpu == d.target:
+                raise SoftnetError("the task that takes a CPU down runs on another one", where="driver hotplug",
+                                   found=f"CPU {d.cpu}")  # fmt: skip
+            if d.count > 2:
+                raise SoftnetError("hotplug is down (1), or down and up again (2)", where="driver hotplug", found=str(d.count))
         for cpu in (d.cpu, d.alloc_cpu, d.target):
             if cpu >= config.cpus:
                 raise SoftnetError("a driver on a CPU that there is not", where=f"driver {d.kind}", found=str(cpu),

@@ -120,6 +120,14 @@ class explorer(Struct):  # noqa: N801
     other_room: int = hw()
     peak: int = hw()
     """The most halves of words that a level took."""
+    warned: int = hw()
+    """The number of the place whose WARN_ON_ONCE fired last."""
+    locks: int = hw()
+    """Where the table of locks stands: address and class of each."""
+    nr_locks: int = hw()
+    lock_classes: int = hw()
+    lock_order: int = hw()
+    """Matrix of classes: row held, column taken under it, -1 until seen, then state << 8 | action of the first time."""
 
 
 class verify_env(Struct):  # noqa: N801
@@ -128,9 +136,40 @@ class verify_env(Struct):  # noqa: N801
     jiffies: int = hw()
     ticks_left: int = hw()
     """How often time may jump past every limit in jiffies."""
-    defer_max: int = hw()
-    """What skb_defer_max is set to while the system runs; -1 for never."""
     nr_producers: int = hw()
+    resched_left: int = hw()
+    """How often a tick may still preempt, where that is bounded."""
+    next_skb: int = hw()
+    """The next skb that a driver of a network card gets."""
+    stopped_by: int = hw()
+    """1 + the CPU for which stop_machine() holds all others; 0 for none."""
+    broken: int = hw()
+    """A mask of properties that a function of the harness found violated."""
+
+
+class vx_event(Struct):  # noqa: N801
+    """A change of a setting while the system runs: which, to what, whether it happened."""
+
+    kind: int = hw()
+    value: int = hw()
+    row: int = hw()
+    done: int = hw()
+
+
+class vx_sd(Struct):  # noqa: N801
+    """What the harness notes of a CPU's softnet_data."""
+
+    polling: int = hw()
+    """Whether its backlog is being polled."""
+    in_defer_csd: int = hw()
+    """Whether the defer list's function call runs."""
+
+
+class vx_skb(Struct):  # noqa: N801
+    """What the harness notes of an skb, same index as sk_buff."""
+
+    deferred: int = hw()
+    """Whether it is, or was, on a defer list since it was allocated."""
 
 
 class vx_driver(Struct):  # noqa: N801
@@ -139,8 +178,10 @@ class vx_driver(Struct):  # noqa: N801
     task: task_struct = hw()
     kind: int = hw()
     started: int = hw()
-    """Whether the task may go on; of an interrupt, how often it was raised."""
+    """Whether the task may go on; of an interrupt or a card, how often it was raised."""
     raised: int = hw()
     first: int = hw()
     count: int = hw()
     target: int = hw()
+    busy: int = hw()
+    """Whether it is inside skb_attempt_defer_free()."""

@@ -144,8 +144,22 @@ def cpu_stopper_thread(data: int) -> None:
         # sched_cpu_wait_empty(): tasks that may not move must first leave their migrate_disable() sections.
         while rq_has_pinned(data):
             hotplug_wait()
+        stop_machine_begin()
         take_cpu_down()
+        stop_machine_end()
         WRITE_ONCE(stopper.work, 0)
+
+
+@kfunc
+def stop_machine_begin() -> None:
+    """stop_machine.c multi_cpu_stop(): every other CPU spins in its stopper, interrupts off. It takes no time here; the
+    explorer holds the other CPUs.
+    """
+
+
+@kfunc
+def stop_machine_end() -> None:
+    """stop_machine.c multi_cpu_stop(): MULTI_STOP_EXIT."""
 
 
 @kfunc

@@ -64,8 +64,14 @@ def local_irq_restore(flags: int) -> None:
 
 
 @kfunc
+def rt_spin_lock_checks(lock: spinlock_t) -> None:
+    """kernel/locking/spinlock_rt.c: rtlock_might_resched() and lockdep, which are debug options; the explorer has them on."""
+
+
+@kfunc
 def rt_spin_lock(lock: spinlock_t) -> None:
     """kernel/locking/spinlock_rt.c: take it, or wait by priority, spinning while the owner runs and sleeping otherwise."""
+    rt_spin_lock_checks(lock)
     if not rt_try_take(lock):
         rt_save_state()
         rt_block_on(lock)
