@@ -215,7 +215,9 @@ class Check(Instr):
 
 @dataclass(slots=True)
 class Fuel(Instr):
-    """One turn of a loop; a run stops when a context turns without end."""
+    """One turn of a loop; a run stops when a context turns without end. ``counted``: a ``for``, whose turns are counted anyway."""
+
+    counted: bool = False
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ FAILURES: Final = (
 )  # fmt: skip
 """Why ``fail`` stops a run; the number is the index."""
 
-COLD: Final = ("line_transfer", "line_write_wide")
+COLD: Final = ("line_fetch", "line_claim")
 """Kept out of their callers, which are the most called functions of all; measured with bench/engines.py."""
 
 COMPARISONS: Final = {"==": "eq", "!=": "ne", "<": "slt", "<=": "sle", ">": "sgt", ">=": "sge"}
@@ -412,6 +412,8 @@ class FunctionText:
         self.unless(self.define(f"icmp ne i64 {self.operand(i.value)}, 0"), i.code, i.at)
 
     def _fuel(self, i: ir.Fuel) -> None:
+        if i.counted and self.function.shipped and not self.checked:
+            return
         left = self.define(f"sub i64 {self.load(str(RUN_WORDS['fuel']), 'run.fuel')}, 1")
         self.store(str(RUN_WORDS["fuel"]), left, "run.fuel")
         self.unless(self.define(f"icmp sgt i64 {left}, 0"), "fuel", i.at)

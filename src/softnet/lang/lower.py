@@ -196,7 +196,7 @@ class Lowering(Intrinsics):
         again, after = self.new_block("next"), self.new_block("after")
         self.jump(head)
         self.enter(head)
-        self.emit(ir.Fuel(self.at))
+        self.emit(ir.Fuel(self.at, counted=True))
         inside = self.binary("<", self.get(counter), self.get(limit))
         self.end(ir.Branch(self.at, inside, body.label, after.label))
         body.body.append(ir.Get(self.at, first := self.temp(), counter))

@@ -184,10 +184,12 @@ class Intrinsics(Values):
         return to
 
     def _do_table(self, node: ast.Call) -> ir.Operand:
+        struct = self.struct_name(node.args[0])
         index = self.value(node.args[1])
         self.place_of(node)
         to = self.temp()
-        self.emit(ir.Table(self.at, to, self.struct_name(node.args[0]), index))
+        checked = not (struct == "cpu_hw" and ast.unparse(node.args[1]) == "hw.cpu")
+        self.emit(ir.Table(self.at, to, struct, index, checked))
         return to
 
     _do_per_cpu = _do_table
@@ -320,7 +322,10 @@ class Intrinsics(Values):
         self.place_of(node)
         kept = self.hidden_local("warn")
         self.emit(ir.Set(self.at, kept, condition))
-        self.when(condition, lambda: self.trace("warn_on_once", node.lineno, warn_site(self.header.name, node.lineno)))
+        self.when(
+            condition,
+            lambda: self.trace("warn_on_once", node.lineno, warn_site(self.header.name, node.lineno)),
+        )
         return self.get(kept)
 
     def _do_lockdep_assert_held(self, node: ast.Call) -> ir.Operand:

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Cache lines: who holds a copy, and what a transfer costs.
 
-A directory entry is one word for the last writer (CPU + 1) and a bit mask of the CPUs that hold a copy, 32 to a word.
+The directory has one word per line for every group of 32 CPUs: a bit for each of them that holds a copy, FAR if the last
+writer is of this group and a CPU of another one has taken a copy since, and the last writer, its CPU + 1. All groups' words
+name the writer. So the two questions asked at every access, "do I hold a copy?" and "do I alone hold it, as its writer?", read
+one word each: hw.line_mine is where this CPU's group begins, hw.line_bit its bit, hw.line_only the word of a line it alone holds.
 """
 
 from __future__ import annotations
@@ -15,11 +18,21 @@ if TYPE_CHECKING:
     from softnet.machine.globals import hw
     from softnet.machine.state import cpu_hw
 
+LINE_FAR = 1 << 32
+LINE_WRITER_SHIFT = 33
+
 
 @hwfunc
-def line_transfer(entry: int) -> None:
-    """Charge the transfer of a line from its last writer, by whether that one sits on the same NUMA node."""
-    writer = mem(entry)
+def line_owner(cpu: int) -> None:
+    """Accesses from here on are this CPU's."""
+    hw.line_mine = hw.dir_base + (cpu >> 5) * hw.dir_lines
+    hw.line_bit = 1 << (cpu & 31)
+    hw.line_only = (cpu + 1) << LINE_WRITER_SHIFT | hw.line_bit
+
+
+@hwfunc
+def line_transfer(writer: int) -> None:
+    """Charge the transfer of a line from its last writer (CPU + 1), by whether that one sits on the same NUMA node."""
     hw.line_transfers += 1
     me = table(cpu_hw, hw.cpu)
     me.line_transfers += 1
@@ -34,39 +47,39 @@ def line_transfer(entry: int) -> None:
 @hwfunc
 def line_read(addr: int) -> None:
     """Charge a load: nothing when this CPU holds a copy, else a transfer; it holds a copy afterwards."""
-    entry = hw.dir_base + (addr >> 4) * hw.dir_stride
-    at = entry + 1 + (hw.cpu >> 5)
-    bit = 1 << (hw.cpu & 31)
-    copies = mem(at)
-    if copies & bit == 0:
-        line_transfer(entry)
-        mem_set(at, copies | bit)
+    if mem(hw.line_mine + (addr >> 4)) & hw.line_bit == 0:
+        line_fetch(hw.line_mine + (addr >> 4))
 
 
 @hwfunc
 def line_write(addr: int) -> None:
     """Charge a store: nothing when this CPU alone holds the line, else a transfer; it alone holds it afterwards."""
-    entry = hw.dir_base + (addr >> 4) * hw.dir_stride
-    at = entry + 1 + (hw.cpu >> 5)
-    bit = 1 << (hw.cpu & 31)
-    if mem(entry) != hw.cpu + 1 or mem(at) != bit:
-        if mem(entry) != 0 or mem(at) != 0:
-            line_transfer(entry)
-        for i in range(hw.dir_stride - 1):
-            mem_set(entry + 1 + i, 0)
-        mem_set(at, bit)
-        mem_set(entry, hw.cpu + 1)
-    elif hw.dir_stride > 2:
-        line_write_wide(entry, at)
+    if mem(hw.line_mine + (addr >> 4)) != hw.line_only:
+        line_claim(hw.line_mine + (addr >> 4))
 
 
 @hwfunc
-def line_write_wide(entry: int, at: int) -> None:
-    """More than 32 CPUs: readers may stand in the other words of the mask."""
-    others = 0
-    for i in range(hw.dir_stride - 1):
-        if entry + 1 + i != at:
-            others = others | mem(entry + 1 + i)
-            mem_set(entry + 1 + i, 0)
-    if others != 0:
-        line_transfer(entry)
+def line_fetch(at: int) -> None:
+    """Take a copy of the line whose word of this CPU's group is at ``at``."""
+    word = mem(at)
+    writer = word >> LINE_WRITER_SHIFT
+    line_transfer(writer)
+    mem_set(at, word | hw.line_bit)
+    if writer != 0 and hw.nr_cpus > 32:
+        group = (writer - 1) >> 5
+        if group != hw.cpu >> 5:
+            home = at + (group - (hw.cpu >> 5)) * hw.dir_lines
+            mem_set(home, mem(home) | LINE_FAR)
+
+
+@hwfunc
+def line_claim(at: int) -> None:
+    """Take the line from all who hold it; one that nobody wrote or of this group read costs nothing."""
+    word = mem(at)
+    if word != 0:
+        line_transfer(word >> LINE_WRITER_SHIFT)
+    if hw.nr_cpus > 32:
+        first = at - (hw.cpu >> 5) * hw.dir_lines
+        for group in range((hw.nr_cpus + 31) >> 5):
+            mem_set(first + group * hw.dir_lines, (hw.cpu + 1) << LINE_WRITER_SHIFT)
+    mem_set(at, hw.line_only)

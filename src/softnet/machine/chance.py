@@ -28,21 +28,25 @@ def mix32(value: int) -> int:
 
 
 @hwfunc
-def rnd(stream: int, n: int) -> int:
-    """The next number below ``n`` (at most 2**31) of this CPU's ``stream``."""
+def rnd_seed(c: cpu_hw) -> None:
+    """Begin the CPU's stream of numbers."""
+    c.rnd_key = mix32(hw.seed + (1 << 20) + (c.id << 8))
+    c.rnd_count = 0
+
+
+@hwfunc
+def rnd(n: int) -> int:
+    """The next number below ``n`` (at most 2**31) of this CPU's stream."""
     c = table(cpu_hw, hw.cpu)
     c.rnd_count += 1
-    x = mix32(hw.seed + (stream << 20) + (hw.cpu << 8))
-    x = mix32(x ^ c.rnd_count)
-    return x * n >> 32
+    return mix32(c.rnd_key ^ c.rnd_count) * n >> 32
 
 
 @hwfunc
 def cost_ns(index: int) -> int:
-    """A row of the cost table, drawn evenly from base - spread to base + spread (spread in thousandths of base)."""
-    base = mem(hw.cost_base + 2 * index)
-    spread = mem(hw.cost_base + 2 * index + 1)
-    if spread == 0:
-        return base
-    half = base * spread // 1000
-    return base - half + rnd(1, 2 * half + 1)
+    """A row of the cost table: the least value, and how many there are, 0 for a cost that does not vary; drawn evenly."""
+    least = mem(hw.cost_base + 2 * index)
+    values = mem(hw.cost_base + 2 * index + 1)
+    if values == 0:
+        return least
+    return least + rnd(values)

@@ -17,7 +17,7 @@ from softnet.errors import SoftnetError
 from softnet.lang.layout import ENGINE_BASE, ENGINE_STRUCT, LINE_SHIFT, Layout, lay_out, lay_out_structs
 from softnet.lang.program import Program, StructDef, collect
 from softnet.lang.pylink import Linked, link
-from softnet.machine import MACHINE_MODULES, nic, state, stats
+from softnet.machine import MACHINE_MODULES, events, nic, state, stats
 from softnet.machine.costtable import CostTable
 from softnet.simulate.costnames import cost_names
 from softnet.trace import EVENT_ID
@@ -50,11 +50,10 @@ class TaskInfo:
 class Regions:
     """Where the tables that are no structures stand: start addresses in words."""
 
-    times: int = 0
     tree: int = 0
     leaves: int = 0
     directory: int = 0
-    directory_stride: int = 0
+    directory_lines: int = 0
     costs: int = 0
     counts: int = 0
     hists: int = 0
@@ -137,19 +136,23 @@ def _regions(layout: Layout, spec: MachineSpec, nr_costs: int, nr_hists: int) ->
         return start
 
     actors = 2 * spec.nr_cpus + len(spec.ring_sizes) + 1
+    if actors > events.ACTOR_MASK:
+        raise SoftnetError(
+            "too many receive queues", where="nic", found=f"{len(spec.ring_sizes)} of all cards together",
+            expected=f"at most {events.ACTOR_MASK - 2 * spec.nr_cpus - 1} with {spec.nr_cpus} CPUs",
+        )  # fmt: skip
     leaves = 1
     while leaves < actors:
         leaves *= 2
     r.leaves = leaves
-    r.times = take(leaves)
     r.tree = take(2 * leaves)
     r.costs = take(2 * nr_costs)
     r.counts = take(spec.nr_cpus * len(EVENT_ID))
     r.hists = take(nr_hists * stats.HIST_WORDS)
     r.arrivals = take(nic.ARRIVAL_ROWS * nic.ARRIVAL_WORDS)
     r.rings = [take(size * nic.ARRIVAL_WORDS) for size in spec.ring_sizes]
-    r.directory_stride = 1 + (spec.nr_cpus + SHARERS_PER_WORD - 1) // SHARERS_PER_WORD
-    r.directory = take(((layout.size >> LINE_SHIFT) + 1) * r.directory_stride)
+    r.directory_lines = (layout.size >> LINE_SHIFT) + 1
+    r.directory = take(r.directory_lines * ((spec.nr_cpus + SHARERS_PER_WORD - 1) // SHARERS_PER_WORD))
     r.size = at
     return r
 
@@ -222,8 +225,9 @@ def _init_engine(image: Image, spec: MachineSpec, costs: CostTable, names: list[
     r, memory = image.regions, image.memory
     rows = {name: costs.row(name) for name in names}
     for name, i in image.cost_index.items():
-        memory[r.costs + 2 * i] = rows[name].base
-        memory[r.costs + 2 * i + 1] = rows[name].spread_permille
+        half = rows[name].base * rows[name].spread_permille // 1000
+        memory[r.costs + 2 * i] = rows[name].base - half
+        memory[r.costs + 2 * i + 1] = 2 * half + 1 if rows[name].spread_permille else 0
     machine_costs = {
         "cost_line_local": "line_transfer_local", "cost_line_remote": "line_transfer_remote", "cost_atomic": "atomic",
         "cost_ipi": "ipi", "cost_handoff": "lock_handoff", "cost_context_switch": "context_switch",
@@ -232,18 +236,19 @@ def _init_engine(image: Image, spec: MachineSpec, costs: CostTable, names: list[
     }  # fmt: skip
     words = {
         "now": 0, "lim": state.NEVER, "cpu": 0, "ctx": 0, "seed": spec.seed & 0x7FFFFFFF, "nr_cpus": spec.nr_cpus,
-        "nr_actors": image.nr_actors, "tree": r.tree, "leaves": r.leaves, "times": r.times, "dir_base": r.directory,
-        "dir_stride": r.directory_stride, "cost_base": r.costs, "count_base": r.counts, "hist_base": r.hists,
+        "nr_actors": image.nr_actors, "tree": r.tree, "leaves": r.leaves, "tree_depth": r.leaves.bit_length() - 1,
+        "dir_base": r.directory, "dir_lines": r.directory_lines, "cost_base": r.costs, "count_base": r.counts, "hist_base": r.hists,
         "stop_at": state.NEVER, "preempt_model": PREEMPT_MODELS[spec.preempt], "tick_ns": 10**9 // spec.hz,
         "arrivals": r.arrivals, "slice_ns": 3_000_000, "wakeup_gran_ns": 1_000_000,
         **{word: costs.row(row).ns for word, row in machine_costs.items()},
     }  # fmt: skip
     for name, value in words.items():
         memory[image.engine_word(name)] = value
-    _put(memory, r.times, [state.NEVER] * r.leaves)
-    _put(memory, r.tree + r.leaves, list(range(r.leaves)))
+    never = events.KEY_NEVER << events.ACTOR_BITS
+    _put(memory, r.tree + r.leaves, [never | actor for actor in range(r.leaves)])
     for node in range(r.leaves - 1, 0, -1):
-        memory[r.tree + node] = memory[r.tree + 2 * node]
+        memory[r.tree + node] = min(memory[r.tree + 2 * node], memory[r.tree + 2 * node + 1])
+    image.linked.machine["line_owner"](0)
 
 
 def _init_devices(image: Image, spec: MachineSpec) -> None:
@@ -320,7 +325,7 @@ def start(image: Image) -> None:
     for cpu in range(image.nr_cpus):
         c = image.ref("cpu_hw", cpu)
         c.line_transfers = 0
-        c.rnd_count = 0
+        image.linked.machine["rnd_seed"](c)
         c.t = 0
         c.time_since = 0
         c.time_class = state.TIME_IDLE
