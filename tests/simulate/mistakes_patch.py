@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from softnet.lang import Struct, array, fnptr, kfunc, private
-from softnet.lang.intrinsics import BUG_ON, READ_ONCE, table
+from softnet.lang import Struct, array, embed, fnptr, kfunc, private
+from softnet.lang.intrinsics import BUG_ON, READ_ONCE, atomic_inc, cmpxchg, set_bit, table
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import net_hotdata, softnet_data
+    from softnet.kernel.include.linux.netdevice import softnet_data
     from softnet.machine.state import cpu_hw
 
 
@@ -20,6 +20,12 @@ class mistakes(Struct):
     next: mistakes = private()
     value: int = private()
     call: fnptr = private()
+
+
+class net_hotdata(Struct, extends=True):
+    """There is always one."""
+
+    crate: mistakes = embed()
 
 
 class sk_buff(Struct, extends=True):
@@ -66,4 +72,13 @@ def ip_local_deliver(skb: sk_buff) -> int:
         return big + big
     elif which == 1011:
         return table(cpu_hw, 0).cur.time_class % (which - 1011)
+    elif which == 1012:
+        c = table(net_hotdata, 0).crate
+        atomic_inc(c.history[which])
+    elif which == 1013:
+        c = table(net_hotdata, 0).crate
+        cmpxchg(c.history[which - 1014], 0, 1)
+    elif which == 1014:
+        c = table(net_hotdata, 0).crate
+        set_bit(which, c.value)
     return 0

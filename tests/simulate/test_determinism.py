@@ -66,7 +66,8 @@ def test_two_processes_and_two_hash_seeds(engine):
     program = f"from simulate.test_determinism import digests; print(*digests({engine!r}), sep='\\n')"
     seen = []
     for hash_seed in ("1", "2"):
-        env = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(here.parents[1])}
+        path = os.pathsep.join([str(here.parents[1]), *sys.path])
+        env = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": path}
         done = subprocess.run(
             [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True
         )

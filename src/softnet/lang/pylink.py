@@ -2,12 +2,14 @@
 """Linking for CPython: a program's functions become plain Python functions over one flat list of words.
 
 References are small objects whose attributes read and write that list; each access does what its field's kind says:
-an interaction point, the price of the cache line, the check of the lock. A function's text is rewritten in three places only, and
+an interaction point, the price of the cache line, the check of the lock. A function's text is rewritten in few places, and
 keeps its file and line numbers, so a debugger stops in the kernel function itself:
 
 * the place argument of an intrinsic, ``cmpxchg(p.f, …)``, becomes object and field name, as ``&p->f`` in C;
 * ``hw.field`` and ``mem(address)`` of machine functions become direct accesses;
-* ``BUG_ON`` and ``WARN_ON_ONCE`` are told their line.
+* ``BUG_ON`` and ``WARN_ON_ONCE`` are told their line;
+* loops count their turns, and in a user's functions the right operand of ``+ - * // % << >>`` is marked, so that a loop without
+  end and a result that does not fit in 64 bits stop the run, as they do in native code.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from softnet.lang.declare import EMBED, GUARDED, HW, PERCPU, SHARED
 from softnet.lang.intrinsics import BARRIERS, PLACE_INTRINSICS, PLACE_SECOND
 from softnet.lang.layout import ENGINE_BASE, ENGINE_STRUCT, Layout
 from softnet.lang.program import FieldDef, FunctionDef, Program, StructDef, warn_site
+from softnet.lang.pyruntime import STRUCTURES, TURNS_MAX, Checked, Runtime, endless
 from softnet.lang.source import source_file
 
 Words = MutableSequence[int]
@@ -49,6 +52,8 @@ class Ref:
     _name = ""
     _off: ClassVar[dict[str, int]] = {}
     _conv: ClassVar[dict[str, Callable[[int], Any]]] = {}
+    _known: ClassVar[dict[int, Ref]] = {}
+    _at: ClassVar[Callable[[int], Any]]
     _base = 0
     _stride = 0
     _count = 0
@@ -72,14 +77,53 @@ class Linked:
     """What function pointers lead to, by number: the list that the linked code itself uses."""
     suspend: list[Callable[[], None]] = field(default_factory=list)
     """One element: what suspend() calls; the engine replaces it by a switch to its loop."""
+    turns: list[int] = field(default_factory=lambda: [0])
+    """One element: turns of loops since a context was switched to; the engine sets it to 0."""
+
+
+SAFE_OPERATORS = (ast.BitAnd, ast.BitOr, ast.BitXor)
 
 
 class _Rewrite(ast.NodeTransformer):
-    """The three rewrites."""
+    """The rewrites; ``user`` says that the function is not softnet's own, whose sums are not checked in native code either."""
 
-    def __init__(self, engine: StructDef, function: str) -> None:
+    def __init__(self, engine: StructDef, function: str, *, user: bool, counted: bool) -> None:
         self.engine = engine
         self.function = function
+        self.user = user
+        self.counted = counted
+
+    def _operand(self, op: ast.operator, value: ast.expr) -> ast.expr:
+        """The right operand of an operator whose result may leave 64 bits, or which refuses some operands."""
+        if not self.user or isinstance(op, SAFE_OPERATORS):
+            return value
+        return ast.copy_location(ast.Call(ast.Name("checked", ast.Load()), [value], []), value)
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        node.right = self._operand(node.op, node.right)
+        return ast.fix_missing_locations(node)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        self.generic_visit(node)
+        node.value = self._operand(node.op, node.value)
+        return ast.fix_missing_locations(node)
+
+    def visit_While(self, node: ast.While) -> ast.AST:
+        return self._count_turns(node) if self.counted else self.generic_visit(node)
+
+    def visit_For(self, node: ast.For) -> ast.AST:
+        return self._count_turns(node) if self.user else self.generic_visit(node)
+
+    def _count_turns(self, node: ast.While | ast.For) -> ast.AST:
+        """``turns[0] += 1; if turns[0] > TURNS_MAX: endless()``, placed at the loop's own line."""
+        self.generic_visit(node)
+        count = ast.parse("turns[0] += 1\nif turns[0] > TURNS_MAX: endless()").body
+        for statement in count:
+            for inner in ast.walk(statement):
+                ast.copy_location(inner, node)
+        node.body = [*count, *node.body]
+        return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         if isinstance(node.value, ast.Name) and node.value.id == "hw" and node.attr in self.engine.fields:
@@ -144,7 +188,10 @@ def _compiled(definition: FunctionDef, engine: StructDef) -> Any:
     node.returns = None
     for argument in node.args.args:
         argument.annotation = None
-    tree = ast.Module([_Rewrite(engine, definition.name).visit(_strip_annotations(node))], [])
+    user = not definition.module.startswith("softnet.")
+    # The machine's loops are bounded by its tables, and run far too often to be counted.
+    rewrite = _Rewrite(engine, definition.name, user=user, counted=user or definition.kind == "kfunc")
+    tree = ast.Module([rewrite.visit(_strip_annotations(node))], [])
     return compile(ast.fix_missing_locations(tree), definition.file, "exec", dont_inherit=True)
 
 
@@ -218,7 +265,7 @@ def _class_code(program: Program, layout: Layout, checks: bool) -> Any:
                   for s in layout.structs.values()])  # fmt: skip
     return program.derived.get(
         f"structures {hashlib.sha256(shape.encode()).hexdigest()[:16]} {checks}",
-        lambda: compile(_class_source(layout.structs, checks), "<softnet structures>", "exec"),
+        lambda: compile(_class_source(layout.structs, checks), STRUCTURES, "exec"),
     )
 
 
@@ -237,8 +284,6 @@ def link(
     ``costs`` maps a cost's name to its row, ``events`` an event's name to its number; ``record(event, a, b, c)`` takes the
     events that are traced. ``checks`` turns the lock check of guarded fields on.
     """
-    from softnet.lang.pyruntime import Runtime
-
     names = sorted(program.functions)
     function_ids = {name: i + 1 for i, name in enumerate(names)}
     engine = layout.structs[ENGINE_STRUCT]
@@ -255,6 +300,7 @@ def link(
         table = layout.tables.get(name)
         if table is not None:
             cls._base, cls._stride, cls._count = table.base, table.stride, table.count
+        cls._known, cls._at = space[f"cache_{name}"], staticmethod(space[f"at_{name}"])
         cls._off = {f.name: f.offset for f in struct.fields.values()}
         cls._conv = {f.name: space[f"at_{f.type}"] for f in struct.fields.values() if f.is_ref}
         structs[name] = cls
@@ -276,7 +322,7 @@ def link(
     runtime.functions[:] = functions
     space["line_read"], space["line_write"] = machine["line_read"], machine["line_write"]
     runtime.bind(machine)
-    return Linked(kernel, machine, structs, function_ids, runtime.functions, runtime.switch)
+    return Linked(kernel, machine, structs, function_ids, runtime.functions, runtime.switch, runtime.turns)
 
 
 def _namespace(
@@ -284,6 +330,10 @@ def _namespace(
 ) -> dict[str, Any]:
     space: dict[str, Any] = {
         "S": runtime.S,
+        "turns": runtime.turns,
+        "TURNS_MAX": TURNS_MAX,
+        "endless": endless,
+        "checked": Checked,
         "__name__": "softnet.linked.machine" if machine else "softnet.linked.kernel",
     }
     space.update(program.constants)

@@ -3,11 +3,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, NoReturn
 
 from softnet.lang.layout import ENGINE_BASE
 from softnet.lang.program import StructDef
+
+TURNS_MAX: Final = 1 << 22
+"""Turns of loops that a context may take before it gives way, in every engine: a list that leads back into itself ends there."""
+
+INT64_MIN: Final = -(1 << 63)
+INT64_MAX: Final = (1 << 63) - 1
+SHIFT_MAX: Final = 62
+
+STRUCTURES: Final = "<softnet structures>"
+"""The file name that the generated classes of structures go by."""
 
 
 class Runtime:
@@ -33,6 +44,8 @@ class Runtime:
         self.switch: list[Callable[[], None]] = [_no_engine]
         self.nr_events = len(events)
         self.machine: dict[str, Any] = {}
+        self.turns = [0]
+        """One element: turns of loops since a context was last switched to; the engine sets it to 0 there."""
 
     def bind(self, machine: dict[str, Any]) -> None:
         """The machine functions that intrinsics call, known once the program is linked."""
@@ -64,14 +77,12 @@ class Runtime:
 
     def guard(self, ref: Any, lock: str, name: str) -> None:
         """A guarded field is touched: its lock must be held by this context."""
-        from softnet.lang.pylink import KernelStop
-
         if self.S[self.off["running"]] == 0:
             return
         held = getattr(ref, lock)
         held = held.lock if hasattr(type(held), "lock") else held
         if not self.lock_is_held(held):
-            raise KernelStop(f"{type(ref)._name}.{name} touched without {lock}", _caller(3))
+            _stop(f"{type(ref)._name}.{name} touched without {lock}")
 
     def array_class(self) -> type:
         """Arrays inside structures, bounds-checked."""
@@ -136,10 +147,12 @@ class Runtime:
         def table(struct: Any, index: int) -> Any:
             if not 0 <= index < struct._count:
                 _out_of_range(index, struct._count)
-            return runtime.at[struct._name](struct._base + index * struct._stride)
+            a = struct._base + index * struct._stride
+            return struct._known.get(a) or struct._at(a)
 
         def this_cpu_ptr(struct: Any) -> Any:
-            return runtime.at[struct._name](struct._base + S[CPU] * struct._stride)
+            a = struct._base + S[CPU] * struct._stride
+            return struct._known.get(a) or struct._at(a)
 
         def index_of(ref: Any) -> int:
             return int((ref.a - type(ref)._base) // type(ref)._stride)
@@ -159,15 +172,23 @@ class Runtime:
         runtime = self
 
         def place(p: Any, f: Any) -> int:
+            """The address of field ``f`` of an object, or of element ``f`` of an array."""
+            if p is None:
+                _stop(f"{f} of a NULL reference")
+            if isinstance(f, int):
+                if not 0 <= f < p.n:
+                    _out_of_range(f, p.n)
+                at = p.a + f
+            else:
+                at = p.a + p._off[f]
             if S[NOW] > S[LIM]:
                 switch[0]()
-            return int(p.a + (f if isinstance(f, int) else p._off[f]))
+            return int(at)
 
         def load(p: Any, f: Any) -> Any:
             a = place(p, f)
             runtime.line_read(a)
-            back = None if isinstance(f, int) else p._conv.get(f)
-            return S[a] if back is None else back(S[a])
+            return back(p, f, S[a])
 
         def store(p: Any, f: Any, v: Any) -> None:
             a = place(p, f)
@@ -183,7 +204,7 @@ class Runtime:
             return old
 
         def back(p: Any, f: Any, value: int) -> Any:
-            convert = None if isinstance(f, int) else p._conv.get(f)
+            convert = p.back if isinstance(f, int) else p._conv.get(f)
             return value if convert is None else convert(value)
 
         def cmpxchg(p: Any, f: Any, old: Any, new: Any) -> Any:
@@ -192,7 +213,7 @@ class Runtime:
 
         def plain_test_and_set(nr: int, p: Any, f: Any) -> bool:
             value = load(p, f)
-            store(p, f, value | 1 << nr)
+            store(p, f, value | 1 << shift_count(nr, "<<"))
             return bool(value >> nr & 1)
 
         return {
@@ -205,13 +226,13 @@ class Runtime:
             "atomic_add": lambda n, p, f: (rmw(p, f, lambda v: v + n), None)[1],
             "atomic_inc_return": lambda p, f: rmw(p, f, lambda v: v + 1) + 1,
             "atomic_dec_and_test": lambda p, f: rmw(p, f, lambda v: v - 1) == 1,
-            "test_bit": lambda nr, p, f: bool(load(p, f) >> nr & 1),
-            "set_bit": lambda nr, p, f: (rmw(p, f, lambda v: v | 1 << nr), None)[1],
-            "clear_bit": lambda nr, p, f: (rmw(p, f, lambda v: v & ~(1 << nr)), None)[1],
-            "test_and_set_bit": lambda nr, p, f: bool(rmw(p, f, lambda v: v | 1 << nr) >> nr & 1),
-            "test_and_clear_bit": lambda nr, p, f: bool(rmw(p, f, lambda v: v & ~(1 << nr)) >> nr & 1),
-            "__set_bit": lambda nr, p, f: store(p, f, load(p, f) | 1 << nr),
-            "__clear_bit": lambda nr, p, f: store(p, f, load(p, f) & ~(1 << nr)),
+            "test_bit": lambda nr, p, f: bool(load(p, f) >> shift_count(nr, ">>") & 1),
+            "set_bit": lambda nr, p, f: (rmw(p, f, lambda v: v | 1 << shift_count(nr, "<<")), None)[1],
+            "clear_bit": lambda nr, p, f: (rmw(p, f, lambda v: v & ~(1 << shift_count(nr, "<<"))), None)[1],
+            "test_and_set_bit": lambda nr, p, f: bool(rmw(p, f, lambda v: v | 1 << shift_count(nr, "<<")) >> nr & 1),
+            "test_and_clear_bit": lambda nr, p, f: bool(rmw(p, f, lambda v: v & ~(1 << shift_count(nr, "<<"))) >> nr & 1),
+            "__set_bit": lambda nr, p, f: store(p, f, load(p, f) | 1 << shift_count(nr, "<<")),
+            "__clear_bit": lambda nr, p, f: store(p, f, load(p, f) & ~(1 << shift_count(nr, "<<"))),
             "__test_and_set_bit": plain_test_and_set,
         }  # fmt: skip
 
@@ -242,9 +263,7 @@ class Runtime:
 
         def bug_on(condition: Any, line: int) -> None:
             if condition:
-                from softnet.lang.pylink import KernelStop
-
-                raise KernelStop("BUG_ON: the condition holds", _caller(2))
+                _stop("BUG_ON: the condition holds")
 
         def warn_on_once(condition: Any, line: int, site: int) -> bool:
             if condition:
@@ -254,9 +273,7 @@ class Runtime:
         def lockdep_assert_held(lock: Any, line: int) -> None:
             lock = lock.lock if hasattr(type(lock), "lock") else lock
             if S[running] and not runtime.lock_is_held(lock):
-                from softnet.lang.pylink import KernelStop
-
-                raise KernelStop("lockdep_assert_held: the lock is not held", _caller(2))
+                _stop("lockdep_assert_held: the lock is not held")
 
         return {
             "work": work, "work_bytes": work_bytes, "work_ns": work_ns, "trace": trace, "hist_add": hist_add,
@@ -270,20 +287,73 @@ def _encode(value: Any) -> int:
     return 0 if value is None else int(value.a)
 
 
-def _caller(depth: int) -> str:
-    import sys
-
-    frame = sys._getframe(depth)
+def _caller() -> str:
+    """Where the kernel function stands that called: the nearest frame that is not this module's or a structure's."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename in (__file__, STRUCTURES):
+        frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}: in {frame.f_code.co_name}()"
 
 
-def _out_of_range(index: int, count: int) -> None:
+def _stop(message: str) -> NoReturn:
     from softnet.lang.pylink import KernelStop
 
-    raise KernelStop(f"index {index} is outside 0..{count - 1}", _caller(3))
+    raise KernelStop(message, _caller())
+
+
+def _out_of_range(index: int, count: int) -> NoReturn:
+    _stop(f"index {index} is outside 0..{count - 1}")
+
+
+def endless() -> NoReturn:
+    """A loop turned too often."""
+    _stop(f"a loop turned {TURNS_MAX} times without letting time pass")
 
 
 def _no_engine() -> None:
-    from softnet.lang.pylink import KernelStop
+    _stop("a kernel function waits, but no engine runs it")
 
-    raise KernelStop("a kernel function waits, but no engine runs it", _caller(3))
+
+class Checked(int):
+    """The right operand of an operator in a user's function: Python asks it first, and it refuses what native code refuses."""
+
+    def _fit(self, value: int, op: str) -> int:
+        if not INT64_MIN <= value <= INT64_MAX:
+            _stop(f"the result of '{op}' does not fit in 64 bits")
+        return value
+
+    def __radd__(self, left: int) -> int:
+        return self._fit(left + int(self), "+")
+
+    def __rsub__(self, left: int) -> int:
+        return self._fit(left - int(self), "-")
+
+    def __rmul__(self, left: int) -> int:
+        return self._fit(left * int(self), "*")
+
+    def __rfloordiv__(self, left: int) -> int:
+        return self._fit(left // _divisor(int(self), "//"), "//")
+
+    def __rmod__(self, left: int) -> int:
+        return left % _divisor(int(self), "%")
+
+    def __rlshift__(self, left: int) -> int:
+        return self._fit(left << shift_count(int(self), "<<"), "<<")
+
+    def __rrshift__(self, left: int) -> int:
+        if int(self) < 0:
+            shift_count(int(self), ">>")
+        return left >> int(self)
+
+
+def _divisor(value: int, op: str) -> int:
+    if value == 0:
+        _stop(f"'{op}' by zero")
+    return value
+
+
+def shift_count(value: int, op: str) -> int:
+    """A count by which a word can be shifted. Raises KernelStop for others."""
+    if not 0 <= value <= SHIFT_MAX:
+        _stop(f"'{op}' by {value}: a shift count is from 0 to {SHIFT_MAX}")
+    return value

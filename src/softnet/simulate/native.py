@@ -29,6 +29,7 @@ from softnet.lang.native_runtime import (
     RECORD_WORDS,
 )
 from softnet.lang.pylink import KernelStop
+from softnet.lang.pyruntime import TURNS_MAX
 from softnet.machine import nic, state
 from softnet.simulate.image import Image
 from softnet.simulate.reference import machine_error
@@ -42,8 +43,8 @@ TRACE_ROOM: Final = 1 << 15
 """Records that are kept in native memory before Python takes them."""
 SLICE_SWITCHES: Final = 1 << 18
 """Changes of context between two looks at signals: some tens of milliseconds."""
-FUEL: Final = 1 << 28
-"""Turns of loops that a context may take before it gives way: well under a second."""
+FUEL: Final = TURNS_MAX
+"""Turns of loops that a context may take before it gives way: some hundredths of a second, a few in the reference engine."""
 
 ENGINES: Final = ("auto", "native", "reference")
 

@@ -7,15 +7,21 @@ comes back here when it may not go on. ``python -m pdb`` or ``--break FUNCTION``
 
 from __future__ import annotations
 
+import re
+import traceback
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
-from softnet.lang.pylink import KernelStop
+from softnet.lang.pylink import KernelStop, find_function
 from softnet.machine import nic, state
 from softnet.simulate.image import Image
 
 ArrivalRows = list[tuple[int, ...]]
 """Rows of ARRIVAL_WORDS columns, softnet.machine.nic, shorter ones filled with 0."""
+
+
+MISTAKES: Final = (AttributeError, TypeError, ZeroDivisionError, ValueError, RecursionError)
+"""What Python raises where native code stops a run: NULL, a call of NULL, a division, a shift, a recursion."""
 
 
 class ReferenceEngine:
@@ -62,6 +68,7 @@ class ReferenceEngine:
         hub = self._greenlet.getcurrent()
         self.image.linked.suspend[0] = hub.switch
         memory, contexts, next_context, observer = self.memory, self._contexts, self._next, self.observer
+        turns = self.image.linked.turns
         memory[self._words["stop_at"]] = until_ns
         while True:
             ctx = next_context()
@@ -71,7 +78,14 @@ class ReferenceEngine:
                     body = contexts[ctx] = self._new_context(ctx)
                 if observer is not None:
                     observer()
-                body.switch()
+                turns[0] = 0
+                try:
+                    body.switch()
+                except MISTAKES as error:
+                    stop = kernel_stop(self.image, error)
+                    if stop is None:
+                        raise
+                    raise stop from error
             elif ctx == state.STOP_REFILL:
                 self._refill()
             elif ctx == state.STOP_ERROR:
@@ -99,6 +113,32 @@ class ReferenceEngine:
         memory[self._words["arrival_tail"]] = len(rows)
         memory[self._words["arrival_more"]] = 1
         self._actor_set(self.image.nr_actors - 1, rows[0][nic.ARRIVAL_TIME])
+
+
+def kernel_stop(image: Image, error: Exception) -> KernelStop | None:
+    """What a kernel function did wrong, and where, out of Python's own exception; None if the mistake is not in one."""
+    files = {definition.file: definition for definition in image.program.functions.values()}
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    inside = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename in files]
+    if not inside:
+        return None
+    frame, line = inside[-1]
+    code = frame.f_code
+    where = f"{code.co_filename}:{line}: in {code.co_name}()"
+    if isinstance(error, RecursionError):
+        definition = image.program.functions[code.co_name]
+        return KernelStop("recursion too deep: the context's stack is full",
+                          f"{definition.file}:{find_function(definition).lineno}: in {code.co_name}()")  # fmt: skip
+    if frames[-1] is not frame:
+        return None
+    missing = re.search(r"'NoneType' object has no attribute '(\w+)'", str(error))
+    if missing:
+        return KernelStop(f"{missing[1]} of a NULL reference", where)
+    if isinstance(error, ZeroDivisionError):
+        return KernelStop("a division by zero", where)
+    if isinstance(error, ValueError):
+        return KernelStop(f"a shift: {error}", where)
+    return KernelStop("a function pointer is NULL", where) if "NoneType" in str(error) else None
 
 
 def machine_error(image: Image) -> str:
