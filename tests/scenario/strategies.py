@@ -101,9 +101,54 @@ def sources(draw: st.DrawFn, nic: str, duration_ms: int) -> dict[str, Any]:
     )
 
 
+def _live_value(draw: st.DrawFn, nic: dict[str, Any], cpus: int, isolated: list[int]) -> tuple[str, Any]:
+    """A setting of a card that may change in a run, and a value for it."""
+    steered = cpu_lists(cpus).filter(lambda chosen: not chosen or not set(chosen) <= set(isolated))
+    queues = nic["queues"]
+    key, values = draw(
+        st.sampled_from(
+            [
+                ("rps_cpus", steered),
+                ("rx_usecs", st.integers(0, 100)),
+                ("rx_frames", st.integers(0, 64)),
+                ("irq_cpus", st.lists(st.integers(0, cpus - 1), min_size=queues, max_size=queues)),
+                ("gro", st.booleans()),
+                ("napi_defer_hard_irqs", st.integers(0, 3)),
+                ("gro_flush_timeout", st.integers(0, 50_000)),
+            ]
+        )
+    )
+    return f"nic.{nic['name']}.{key}", draw(values)
+
+
 @st.composite
-def scenario_dicts(draw: st.DrawFn, duration_ms: int = 5, cpus_max: int = 6) -> dict[str, Any]:
-    """A valid scenario with up to two NICs, two sources, two applications, a sender and two tasks."""
+def live_events(
+    draw: st.DrawFn, duration_ms: int, cpus: int, isolated: list[int], cards: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """CPUs that go and come back, settings of cards and of loopback that change under load."""
+    found: list[tuple[float, str, Any]] = []
+    at = st.floats(0, duration_ms * 0.9)
+    if cpus > 1 and draw(st.booleans()):
+        cpu, down = draw(st.integers(1, cpus - 1)), draw(at)
+        found.append((down, f"cpu.{cpu}.online", 0))
+        if draw(st.booleans()):
+            found.append((down + draw(st.floats(0.01, 0.09 * duration_ms)), f"cpu.{cpu}.online", 1))
+    for _ in range(draw(st.integers(0, 2))):
+        found.append((draw(at), *_live_value(draw, draw(st.sampled_from(cards)), cpus, isolated)))
+    if draw(st.booleans()):
+        usable = [cpu for cpu in range(cpus) if cpu not in isolated]
+        found.append((draw(at), "loopback.rps_cpus", draw(st.sampled_from([[], usable]))))
+    return [{"at_ms": when, "set": what, "value": value} for when, what, value in found]
+
+
+@st.composite
+def scenario_dicts(
+    draw: st.DrawFn, duration_ms: int = 5, cpus_max: int = 6, *, live: bool = False
+) -> dict[str, Any]:
+    """A valid scenario with up to two NICs, two sources, two applications, a sender and two tasks.
+
+    ``live`` adds hotplug and changes of cards' settings to the events.
+    """
     cpus = draw(st.integers(1, cpus_max))
     isolated = draw(cpu_lists(cpus).filter(lambda chosen: len(chosen) < cpus))
     cpu = st.integers(0, cpus - 1)
@@ -148,13 +193,16 @@ def scenario_dicts(draw: st.DrawFn, duration_ms: int = 5, cpus_max: int = 6) -> 
         }
         for _ in range(draw(st.integers(0, 2)))
     ]
+    cards = [draw(nics(name, cpus, isolated)) for name in names]
+    if live:
+        events += draw(live_events(duration_ms, cpus, isolated, cards))
     # Some of an event's times round up to the end of the run, which is too late.
     events = [event for event in events if round(event["at_ms"] * 1e6) < duration_ms * 10**6]
     return {
         "name": "random",
         "machine": {"cpus": cpus, "isolated_cpus": isolated, "numa_nodes": draw(st.integers(1, cpus))},
         "kernel": draw(kernels(cpus)),
-        "nic": [draw(nics(name, cpus, isolated)) for name in names],
+        "nic": cards,
         "traffic": [
             draw(sources(draw(st.sampled_from(names)), duration_ms)) for _ in range(draw(st.integers(0, 2)))
         ],

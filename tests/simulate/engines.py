@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ class Outcome:
 
     result: str
     records: list[Any]
-    memory: list[int]
+    memory: bytes
     stop: str
 
 
@@ -48,7 +49,7 @@ def outcome(
         stop = str(error)
     result = simulation.result().to_dict()
     result.pop("engine")
-    memory = list(simulation.image.memory[NULL_LINE:])
+    memory = array("q", simulation.image.memory[NULL_LINE:]).tobytes()
     return Outcome(json.dumps(result), list(simulation.recorder.records), memory, stop)
 
 
@@ -66,5 +67,7 @@ def assert_equal(native: Outcome, reference: Outcome) -> None:
     assert len(native.records) == len(reference.records)
     assert native.stop == reference.stop
     assert native.result == reference.result
-    differing = [i for i, (a, b) in enumerate(zip(native.memory, reference.memory, strict=True)) if a != b]
-    assert differing == []
+    if native.memory != reference.memory:
+        pairs = zip(memoryview(native.memory).cast("q"), memoryview(reference.memory).cast("q"), strict=True)
+        differing = [NULL_LINE + i for i, (a, b) in enumerate(pairs) if a != b]
+        raise AssertionError(f"words that differ: {differing[:20]}")

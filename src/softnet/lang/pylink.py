@@ -48,7 +48,7 @@ class KernelStop(Exception):
 class Ref:
     """A reference to a structure in memory: compared by identity, one object per address and type."""
 
-    __slots__ = ("a",)
+    __slots__ = ("_a",)
     _name = ""
     _off: ClassVar[dict[str, int]] = {}
     _conv: ClassVar[dict[str, Callable[[int], Any]]] = {}
@@ -59,10 +59,10 @@ class Ref:
     _count = 0
 
     def __init__(self, a: int) -> None:
-        self.a = a
+        self._a = a
 
     def __repr__(self) -> str:
-        return f"<{self._name} at {self.a:#x}>"
+        return f"<{self._name} at {self._a:#x}>"
 
 
 @dataclass
@@ -97,7 +97,7 @@ class _Rewrite(ast.NodeTransformer):
         """The right operand of an operator whose result may leave 64 bits, or which refuses some operands."""
         if not self.user or isinstance(op, SAFE_OPERATORS):
             return value
-        return ast.copy_location(ast.Call(ast.Name("checked", ast.Load()), [value], []), value)
+        return ast.copy_location(ast.Call(ast.Name("_softnet_checked", ast.Load()), [value], []), value)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
@@ -118,7 +118,7 @@ class _Rewrite(ast.NodeTransformer):
     def _count_turns(self, node: ast.While | ast.For) -> ast.AST:
         """``turns[0] += 1; if turns[0] > TURNS_MAX: endless()``, placed at the loop's own line."""
         self.generic_visit(node)
-        count = ast.parse("turns[0] += 1\nif turns[0] > TURNS_MAX: endless()").body
+        count = ast.parse("_softnet_turns[0] += 1\nif _softnet_turns[0] > _softnet_turns_max: _softnet_endless()").body
         for statement in count:
             for inner in ast.walk(statement):
                 ast.copy_location(inner, node)
@@ -217,27 +217,27 @@ def _accessors(f: FieldDef, checks: bool) -> list[str]:
     """The source of a field's property; S is memory, S[NOW] > S[LIM] means that others act first."""
     if f.kind == EMBED:
         if f.count == 1:
-            return [f"    {f.name} = property(lambda self: at_{f.type}(self.a + {f.offset}))"]
-        items = f"Items(at_{f.type}, self.a + {f.offset}, {f.count}, size_of[{f.type!r}])"
+            return [f"    {f.name} = property(lambda self: at_{f.type}(self._a + {f.offset}))"]
+        items = f"Items(at_{f.type}, self._a + {f.offset}, {f.count}, size_of[{f.type!r}])"
         return [f"    {f.name} = property(lambda self: {items})"]
     wait = "        if S[NOW] > S[LIM]: suspend()" if f.kind in (SHARED, PERCPU) else ""
     guard = f"        guard(self, {f.guard!r}, {f.name!r})" if checks and f.kind == GUARDED else ""
     if f.count != 1:
         line = f.kind != HW
         back = f"at_{f.type if f.is_ref else 'int'}"
-        words = f"Array(self.a + {f.offset}, {f.count}, {bool(wait)}, {line}, {back})"
+        words = f"Array(self._a + {f.offset}, {f.count}, {bool(wait)}, {line}, {back})"
         return [f"    {f.name} = property(lambda self: {words})"]
     if f.is_ref:
-        back, enc = f"at_{f.type}(S[self.a + {f.offset}])", "0 if v is None else v.a"
+        back, enc = f"at_{f.type}(S[self._a + {f.offset}])", "0 if v is None else v._a"
     elif f.type == "fnptr":
-        back, enc = f"functions[S[self.a + {f.offset}]]", "0 if v is None else function_ids[v.__name__]"
+        back, enc = f"functions[S[self._a + {f.offset}]]", "0 if v is None else function_ids[v.__name__]"
     else:
-        back, enc = f"S[self.a + {f.offset}]", "int(v)" if f.type == "bool" else "v"
-    read = "" if f.kind == HW else f"        line_read(self.a + {f.offset})"
-    write = "" if f.kind == HW else f"        line_write(self.a + {f.offset})"
+        back, enc = f"S[self._a + {f.offset}]", "int(v)" if f.type == "bool" else "v"
+    read = "" if f.kind == HW else f"        line_read(self._a + {f.offset})"
+    write = "" if f.kind == HW else f"        line_write(self._a + {f.offset})"
     return [
         "    def _get(self):", *filter(None, (wait, guard, read)), f"        return {back}",
-        "    def _set(self, v):", *filter(None, (wait, guard, write)), f"        S[self.a + {f.offset}] = {enc}",
+        "    def _set(self, v):", *filter(None, (wait, guard, write)), f"        S[self._a + {f.offset}] = {enc}",
         f"    {f.name} = property(_get, _set)",
     ]  # fmt: skip
 
@@ -330,10 +330,10 @@ def _namespace(
 ) -> dict[str, Any]:
     space: dict[str, Any] = {
         "S": runtime.S,
-        "turns": runtime.turns,
-        "TURNS_MAX": TURNS_MAX,
-        "endless": endless,
-        "checked": Checked,
+        "_softnet_turns": runtime.turns,
+        "_softnet_turns_max": TURNS_MAX,
+        "_softnet_endless": endless,
+        "_softnet_checked": Checked,
         "__name__": "softnet.linked.machine" if machine else "softnet.linked.kernel",
     }
     space.update(program.constants)

@@ -89,10 +89,10 @@ class Runtime:
         S, NOW, LIM, runtime = self.S, self.NOW, self.LIM, self
 
         class Array:
-            __slots__ = ("a", "back", "line", "n", "wait")
+            __slots__ = ("_a", "back", "line", "n", "wait")
 
             def __init__(self, a: int, n: int, wait: bool, line: bool, back: Callable[[int], Any]) -> None:
-                self.a, self.n, self.wait, self.line, self.back = a, n, wait, line, back
+                self._a, self.n, self.wait, self.line, self.back = a, n, wait, line, back
 
             def __getitem__(self, i: int) -> Any:
                 if not 0 <= i < self.n:
@@ -100,8 +100,8 @@ class Runtime:
                 if self.wait and S[NOW] > S[LIM]:
                     runtime.switch[0]()
                 if self.line:
-                    runtime.line_read(self.a + i)
-                return self.back(S[self.a + i])
+                    runtime.line_read(self._a + i)
+                return self.back(S[self._a + i])
 
             def __setitem__(self, i: int, value: Any) -> None:
                 if not 0 <= i < self.n:
@@ -109,8 +109,8 @@ class Runtime:
                 if self.wait and S[NOW] > S[LIM]:
                     runtime.switch[0]()
                 if self.line:
-                    runtime.line_write(self.a + i)
-                S[self.a + i] = _encode(value)
+                    runtime.line_write(self._a + i)
+                S[self._a + i] = _encode(value)
 
         return Array
 
@@ -118,15 +118,15 @@ class Runtime:
         """Arrays of structures inside structures."""
 
         class Items:
-            __slots__ = ("a", "at", "n", "size")
+            __slots__ = ("_a", "at", "n", "size")
 
             def __init__(self, at: Callable[[int], Any], a: int, n: int, size: int) -> None:
-                self.at, self.a, self.n, self.size = at, a, n, size
+                self.at, self._a, self.n, self.size = at, a, n, size
 
             def __getitem__(self, i: int) -> Any:
                 if not 0 <= i < self.n:
                     _out_of_range(i, self.n)
-                return self.at(self.a + i * self.size)
+                return self.at(self._a + i * self.size)
 
         return Items
 
@@ -142,7 +142,7 @@ class Runtime:
         runtime = self
 
         def container_of(ref: Any, struct: Any, name: str) -> Any:
-            return runtime.at[struct._name](ref.a - struct._off[name])
+            return runtime.at[struct._name](ref._a - struct._off[name])
 
         def table(struct: Any, index: int) -> Any:
             if not 0 <= index < struct._count:
@@ -155,12 +155,12 @@ class Runtime:
             return struct._known.get(a) or struct._at(a)
 
         def index_of(ref: Any) -> int:
-            return int((ref.a - type(ref)._base) // type(ref)._stride)
+            return int((ref._a - type(ref)._base) // type(ref)._stride)
 
         return {
             "container_of": container_of, "table": table, "per_cpu": table, "this_cpu_ptr": this_cpu_ptr,
             "table_len": lambda struct: struct._count, "index_of": index_of,
-            "address_of": lambda ref: 0 if ref is None else ref.a,
+            "address_of": lambda ref: 0 if ref is None else ref._a,
             "ref_at": lambda struct, a: runtime.at[struct._name](a),
             "smp_processor_id": lambda: S[CPU], "raw_smp_processor_id": lambda: S[CPU],
             "min": min, "max": max, "bool": bool, "range": range, "fls": int.bit_length,
@@ -178,9 +178,9 @@ class Runtime:
             if isinstance(f, int):
                 if not 0 <= f < p.n:
                     _out_of_range(f, p.n)
-                at = p.a + f
+                at = p._a + f
             else:
-                at = p.a + p._off[f]
+                at = p._a + p._off[f]
             if S[NOW] > S[LIM]:
                 switch[0]()
             return int(at)
@@ -284,7 +284,7 @@ class Runtime:
 def _encode(value: Any) -> int:
     if isinstance(value, int):
         return int(value)
-    return 0 if value is None else int(value.a)
+    return 0 if value is None else int(value._a)
 
 
 def _caller() -> str:

@@ -24,13 +24,13 @@ class CallChecks:
             watch.on_event("net_rx_raise", self._raised)
 
     def _queue(self, args: tuple[Any, ...]) -> None:
-        cpu, node = int(args[0]), args[1].a
+        cpu, node = int(args[0]), args[1]._a
         if node in self.in_flight:
             self.watch.violation("I9", f"a function call for CPU {cpu} is queued again before it has run")
         self.in_flight.add(node)
 
     def _unlock(self, args: tuple[Any, ...]) -> None:
-        self.in_flight.discard(args[0].a + self.llist)
+        self.in_flight.discard(args[0]._a + self.llist)
 
     def _raised(self, cpu: int, b: int, c: int) -> None:
         watch = self.watch

@@ -49,7 +49,7 @@ class DeferChecks:
         self.max_was = self.memory[self.max_word]
         self.entry_max: dict[int, int] = {}
         self.deferring = watch.inside(
-            "skb_attempt_defer_free", lambda args: self.memory[args[0].a + self.alloc_cpu]
+            "skb_attempt_defer_free", lambda args: self.memory[args[0]._a + self.alloc_cpu]
         )
         watch.around("skb_attempt_defer_free", before=self._entered)
         self.flushers = [

@@ -34,8 +34,8 @@ class LockChecks:
         """Class -> classes taken while it was held, and by whom first."""
         self.usage: dict[str, int] = {}
         self.said: set[tuple[str, ...]] = set()
-        watch.around("spin_acquire", before=lambda args: self._acquire(args[0].a, blocking=True))
-        watch.around("rt_spin_lock", before=lambda args: self._acquire(args[0].a, blocking=True, sleeps=True))
+        watch.around("spin_acquire", before=lambda args: self._acquire(args[0]._a, blocking=True))
+        watch.around("rt_spin_lock", before=lambda args: self._acquire(args[0]._a, blocking=True, sleeps=True))
         watch.around("spin_trylock", after=self._tried)
         watch.around("spin_release", before=self._release)
         watch.around("rt_release", before=self._release)
@@ -83,13 +83,13 @@ class LockChecks:
 
     def _tried(self, args: tuple[Any, ...], taken: Any) -> None:
         if taken:
-            name, raw = self.lock_class(args[0].a)
-            self.held.setdefault(self.watch.ctx(), []).append((args[0].a, name, raw))
+            name, raw = self.lock_class(args[0]._a)
+            self.held.setdefault(self.watch.ctx(), []).append((args[0]._a, name, raw))
 
     def _release(self, args: tuple[Any, ...]) -> None:
         held = self.held.get(self.watch.ctx(), [])
         for i in range(len(held) - 1, -1, -1):
-            if held[i][0] == args[0].a:
+            if held[i][0] == args[0]._a:
                 del held[i]
                 return
 

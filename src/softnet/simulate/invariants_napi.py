@@ -134,7 +134,7 @@ class NapiChecks:
             self.check(napi)
 
     def _schedule(self, args: tuple[Any, ...]) -> None:
-        napi = self.of_base.get(args[1].a)
+        napi = self.of_base.get(args[1]._a)
         if napi is None:
             return
         ctx = self.watch.ctx()
@@ -147,13 +147,13 @@ class NapiChecks:
         self.check(napi)
 
     def _scheduled(self, args: tuple[Any, ...], result: Any) -> None:
-        napi = self.of_base.get(args[1].a)
+        napi = self.of_base.get(args[1]._a)
         if napi is not None:
             self._drop(napi, self.watch.ctx())
             self.check(napi)
 
     def _rps_scheduled(self, args: tuple[Any, ...], result: Any) -> None:
-        sd = args[0].a
+        sd = args[0]._a
         ctx = self.watch.ctx()
         napi = self.backlogs[(sd - self.sds.base) // self.sds.stride]
         if ctx in napi.carriers:
@@ -162,24 +162,24 @@ class NapiChecks:
             self.check(napi)
 
     def _linked(self, args: tuple[Any, ...]) -> None:
-        napi = self.of_node.get(args[0].a)
+        napi = self.of_node.get(args[0]._a)
         if napi is not None:
             self._drop(napi, self.watch.ctx())
 
     def _waking(self, args: tuple[Any, ...]) -> None:
-        task, ctx = args[0].a, self.watch.ctx()
+        task, ctx = args[0]._a, self.watch.ctx()
         for napi in self.napis:
             if ctx in napi.carriers and self.memory[napi.thread] == task:
                 self._drop(napi, ctx)
                 napi.with_thread = True
 
     def _poll_begins(self, args: tuple[Any, ...]) -> None:
-        napi = self.of_base.get(args[0].a)
+        napi = self.of_base.get(args[0]._a)
         if napi is not None and self.memory[napi.state] & SCHED:
             self._add(napi, self.watch.ctx())
 
     def _poll_ended(self, args: tuple[Any, ...], result: Any) -> None:
-        napi = self.of_base.get(args[0].a)
+        napi = self.of_base.get(args[0]._a)
         if napi is not None:
             ctx = self.watch.ctx()
             self._drop(napi, ctx)
@@ -187,7 +187,7 @@ class NapiChecks:
                 napi.polled_by = -1
 
     def _polling(self, args: tuple[Any, ...]) -> None:
-        napi = self.of_base.get(args[0].a)
+        napi = self.of_base.get(args[0]._a)
         if napi is None:
             return
         watch, ctx = self.watch, self.watch.ctx()
@@ -203,7 +203,7 @@ class NapiChecks:
         self.check(napi)
 
     def _polled(self, args: tuple[Any, ...], result: Any) -> None:
-        napi = self.of_base.get(args[0].a)
+        napi = self.of_base.get(args[0]._a)
         if napi is not None and napi.cpu >= 0 and self.watch.cpu() != napi.cpu:
             self.watch.violation("I4", f"the poll of {napi.name} ended on CPU {self.watch.cpu()}")
 

@@ -41,8 +41,8 @@ class SkbChecks:
             table.base + self.state, table.base + self.state + table.stride * table.count, table.stride
         )
         watch.on_store("sk_buff", "state", states, self._state_stored)
-        watch.around("napi_skb_cache_put", before=lambda args: self._put(args[0].a, IN_CACHE))
-        watch.around("kmem_cache_free", before=lambda args: self._put(args[0].a, IN_SLAB))
+        watch.around("napi_skb_cache_put", before=lambda args: self._put(args[0]._a, IN_CACHE))
+        watch.around("kmem_cache_free", before=lambda args: self._put(args[0]._a, IN_SLAB))
         watch.around("kmem_cache_alloc", after=self._taken)
         watch.around("napi_skb_cache_get", after=self._taken)
         watch.on_event("skb_attempt_defer_free", self._deferred)
@@ -60,8 +60,8 @@ class SkbChecks:
         watch.around("__skb_dequeue", after=self._taken_off)
         self.busy: list[Inside] = [
             watch.inside("enqueue_to_backlog", lambda args: int(args[1])),
-            watch.inside("__skb_dequeue", lambda args: self.queue_of.get(args[0].a, -1)),
-            watch.inside("skb_queue_splice_tail_init", lambda args: self.queue_of.get(args[1].a, -1)),
+            watch.inside("__skb_dequeue", lambda args: self.queue_of.get(args[0]._a, -1)),
+            watch.inside("skb_queue_splice_tail_init", lambda args: self.queue_of.get(args[1]._a, -1)),
         ]
 
     def _state_stored(self, address: int) -> None:
@@ -91,7 +91,7 @@ class SkbChecks:
 
     def _taken(self, args: tuple[Any, ...], skb: Any) -> None:
         if skb is not None:
-            self.place[skb.a] = OUT
+            self.place[skb._a] = OUT
 
     def _deferred(self, skb: int, cpu: int, count: int) -> None:
         self.home[skb] = cpu
@@ -100,7 +100,7 @@ class SkbChecks:
         self.accepted[cpu] += 1
 
     def _taken_off(self, args: tuple[Any, ...], skb: Any) -> None:
-        cpu = self.queue_of.get(args[0].a, -1)
+        cpu = self.queue_of.get(args[0]._a, -1)
         if cpu >= 0 and skb is not None:
             self.dequeued[cpu] += 1
 

@@ -260,9 +260,9 @@ class Watch:
 
         def store(ref: Any, value: Any) -> None:
             plain.fset(ref, value)
-            observer = words.get(ref.a + offset)
+            observer = words.get(ref._a + offset)
             if observer is not None:
-                observer(ref.a + offset)
+                observer(ref._a + offset)
 
         setattr(cls, field, property(plain.fget, store))
 
@@ -274,7 +274,7 @@ class Watch:
             def intrinsic(*args: Any) -> Any:
                 result = inner(*args)
                 p, f = args[first], args[first + 1]
-                address = p.a + (f if isinstance(f, int) else p._off[f])
+                address = p._a + (f if isinstance(f, int) else p._off[f])
                 observer = words.get(address)
                 if observer is not None:
                     observer(address)

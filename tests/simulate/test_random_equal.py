@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A thousand random scenarios on both engines: random machines, kernels, patches, traffic, and settings and CPUs that change.
+
+A kernel is compiled once for each combination of release, configuration and patches, so a shard draws its scenarios for
+two of them; shards are tests of their own, for workers to share.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from scenario.strategies import scenario_dicts
+from simulate.engines import assert_equal, outcome
+from simulate.random_patches import patch_text
+from softnet.lang.compile import available
+from softnet.scenario import scenario_from_dict
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(available()), reason="no native engine here"),
+]
+
+EXAMPLE_PATCHES = Path(__file__).parents[2] / "examples" / "patches"
+SHARDS = 20
+BUILDS_PER_SHARD = 2
+SCENARIOS_PER_SHARD = 50
+PREEMPT = ("none", "voluntary", "full", "lazy")
+
+
+@dataclass(frozen=True)
+class Build:
+    """What is compiled: a kernel, its configuration, and patches on top."""
+
+    kernel: dict[str, Any]
+    shipped: tuple[str, ...]
+    fuzz: int | None
+    """The seed of a random patch."""
+
+
+def build(number: int) -> Build:
+    """The ``number``-th build: every release in both flavours, then the same again otherwise configured and patched."""
+    chance = random.Random(number)
+    release = ("6.1", "6.9", "6.10", "6.12")[number % 4]
+    kernel: dict[str, Any] = {"release": release, "flavour": ("plain", "rt")[number // 4 % 2]}
+    kernel["hz"] = chance.choice((100, 250, 1000))
+    if kernel["flavour"] == "plain":
+        kernel["preempt"] = PREEMPT[(number // 8) % 4] if release == "6.12" else PREEMPT[(number // 8) % 3]
+    if number % 5 == 4:
+        kernel["config"] = {chance.choice(("RPS", "NET_FLOW_LIMIT")): False}
+    shipped = ()
+    if release == "6.12" and number // 8 % 2:
+        shipped = (chance.choice(("kick_at_max.py", "defer_watermark.py", "flush_after_break.py")),)
+    return Build(kernel, shipped, number if number >= 8 and number % 2 else None)
+
+
+@st.composite
+def cases(draw: st.DrawFn, shard: int) -> tuple[int, dict[str, Any]]:
+    """A build and a scenario for it, of a few hundred packets."""
+    number = shard + SHARDS * draw(st.integers(0, BUILDS_PER_SHARD - 1))
+    kernel = build(number).kernel
+    raw = draw(scenario_dicts(duration_ms=1, live=True))
+    wanted = raw["kernel"]
+    wanted["boot_args"] = [
+        arg
+        for arg in wanted["boot_args"]
+        if arg != "thread_backlog_napi" or kernel["release"] in ("6.10", "6.12")
+    ]
+    wanted["sysctl"]["netdev_max_backlog"] = draw(st.sampled_from([0, 4, 64, 300]))
+    wanted["sysctl"].pop("netdev_budget_usecs", None)
+    wanted.pop("preempt", None)
+    wanted.update(kernel)
+    if "config" in kernel:
+        wanted["sysctl"].pop("flow_limit_cpu_bitmap", None)
+        wanted["sysctl"].pop("flow_limit_table_len", None)
+    if not kernel.get("config", {}).get("RPS", True):
+        without_rps(raw)
+    raw["measure"]["series_interval_us"] = 200
+    return number, raw
+
+
+def without_rps(raw: dict[str, Any]) -> None:
+    """A kernel without CONFIG_RPS has none of its settings."""
+    for nic in raw["nic"]:
+        nic.pop("rps_cpus", None)
+        nic.pop("rps_flow_cnt", None)
+    raw["kernel"]["sysctl"].pop("rps_sock_flow_entries", None)
+    raw["event"] = [event for event in raw["event"] if "rps_cpus" not in event["set"]]
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_a_thousand_random_scenarios(shard: int, tmp_path: Path) -> None:
+    """Fifty of them here: the same records, result, memory and, where the kernel stops, the same stop."""
+
+    @seed(shard)
+    @settings(max_examples=SCENARIOS_PER_SHARD, database=None, phases=[Phase.generate, Phase.shrink])
+    @given(cases(shard))
+    def equal(case: tuple[int, dict[str, Any]]) -> None:
+        number, raw = case
+        made = build(number)
+        patches = [str(EXAMPLE_PATCHES / name) for name in made.shipped]
+        if made.fuzz is not None:
+            file = tmp_path / f"fuzz_{made.fuzz}.py"
+            if not file.exists():
+                file.write_text(patch_text(made.fuzz))
+            patches.append(str(file))
+        scenario = scenario_from_dict(raw, directory=Path())
+        assert_equal(outcome(scenario, "native", patches), outcome(scenario, "reference", patches))
+
+    equal()
