@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from report.samples import kick_trace
 from softnet.errors import SoftnetError
-from softnet.report.tracefile import read_trace, write_trace
+from softnet.report.tracefile import StoredRecords, open_trace, read_trace, write_trace
 from softnet.simulate.result import Trace
 from softnet.trace import EVENTS, Record
 
@@ -55,14 +56,14 @@ def test_the_same_trace_gives_the_same_bytes_under_any_name(tmp_path: Path) -> N
 def test_events_are_known_by_name(tmp_path: Path) -> None:
     path = tmp_path / "t.softnet"
     write_trace(path, kick_trace())
-    header, *rows = path.read_text().splitlines()
+    header, *rows, end = path.read_text().splitlines()
     parts = json.loads(header)
     order = list(reversed(range(len(EVENTS))))
     parts["events"] = [parts["events"][i] for i in order]
     renumbered = [json.loads(row) for row in rows]
     for row in renumbered:
         row[3] = order.index(row[3])
-    path.write_text("\n".join(map(json.dumps, [parts, *renumbered])) + "\n")
+    path.write_text("\n".join(map(json.dumps, [parts, *renumbered, json.loads(end)])) + "\n")
     assert read_trace(path) == kick_trace()
 
 
@@ -70,14 +71,17 @@ def broken(change: str, path: Path) -> None:
     write_trace(path, kick_trace())
     data = path.read_bytes()
     text = gzip.decompress(data).decode()
-    header, first, *rest = text.splitlines(keepends=True)
+    header, first, *rest, end = text.splitlines(keepends=True)
     made = {
         "cut gzip": data[:-30],
         "no trace": b"hello\n",
         "empty": b"",
         "no text": b"\xff\xfe\x00\x01\n",
-        "other schema": text.replace("softnet-trace/1", "softnet-trace/9").encode(),
-        "a record too few": (header + first + "".join(rest[:-1])).encode(),
+        "other schema": text.replace("softnet-trace/2", "softnet-trace/9").encode(),
+        "a record too few": (header + first + "".join(rest[:-1]) + end).encode(),
+        "no end": (header + first + "".join(rest)).encode(),
+        "more after the end": (text + first).encode(),
+        "half an end": (header + first + "".join(rest) + '{"records":18}\n').encode(),
         "six numbers": (header + first.replace("[100,", "[") + "".join(rest)).encode(),
         "a cpu that is not": (header + first.replace("[100,1,", "[100,7,") + "".join(rest)).encode(),
         "a fraction": (header + first.replace("[100,", "[100.5,") + "".join(rest)).encode(),
@@ -98,6 +102,9 @@ def broken(change: str, path: Path) -> None:
         ("no text", ":1", "no text"),
         ("other schema", ":1", "softnet-trace/9"),
         ("a record too few", ":18", "17 records"),
+        ("no end", ":19", "18 records"),
+        ("more after the end", ":21", "[100,"),
+        ("half an end", ":20", '{"records":18}'),
         ("six numbers", ":2", "[1,"),
         ("a cpu that is not", ":2", "[100,7,"),
         ("a fraction", ":2", "[100.5"),
@@ -115,6 +122,29 @@ def test_a_broken_file_is_told_with_its_line(change: str, where: str, found: str
     assert error.value.where == f"{path}{where}"
     assert found in error.value.found
     assert error.value.expected
+
+
+def test_records_stay_in_the_file(tmp_path: Path) -> None:
+    write_trace(tmp_path / "t.gz", kick_trace())
+    trace, records = open_trace(tmp_path / "t.gz"), kick_trace().records
+    assert isinstance(trace.records, StoredRecords)
+    assert list(trace.records) == list(trace.records) == list(records)
+    assert (trace.records[0], trace.records[-1], trace.records[7]) == (records[0], records[-1], records[7])
+    assert (trace.records[2:9:3], trace.records[::-1]) == (records[2:9:3], records[::-1])
+    with pytest.raises(IndexError):
+        trace.records[len(records)]
+    shown = trace.head(5)
+    assert (shown.records, shown.dropped) == (records[:5], len(records) - 5)
+
+
+def test_the_labs_files_are_read_too(tmp_path: Path) -> None:
+    """Schema softnet-trace/1: the count stands in the first line."""
+    path, trace = tmp_path / "t.softnet", kick_trace()
+    write_trace(path, trace)
+    header, *rows, _ = path.read_text().splitlines()
+    counted = {**json.loads(header), "schema": "softnet-trace/1", "records": len(rows), "dropped": 3}
+    path.write_text("\n".join([json.dumps(counted), *rows]) + "\n")
+    assert read_trace(path) == replace(trace, dropped=3)
 
 
 def test_a_missing_file_and_a_missing_folder_are_told(tmp_path: Path) -> None:

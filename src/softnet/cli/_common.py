@@ -19,6 +19,9 @@ EXIT_KERNEL_STOP = 3
 DEFAULT_WIDTH = 100
 """Columns of a summary that goes to a file or a pipe."""
 
+SHOWN_RECORDS_MAX = 1_000_000
+"""Events that the report's timeline and the Perfetto file take of a trace; all of them are in the trace file."""
+
 EXIT_PARTIAL = 130
 """Interrupted; what ran is reported as partial."""
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from softnet.cli._common import columns, progress_bar, simulation_options, stopped_kernel
+from softnet.cli._common import SHOWN_RECORDS_MAX, columns, progress_bar, simulation_options, stopped_kernel
 
 if TYPE_CHECKING:
     from softnet.simulate.api import Compared
@@ -58,9 +59,10 @@ def command(
     """Compare arms."""
     from softnet.simulate.api import compare, resolve
     from softnet.simulate.arms import parse_arms
-    from softnet.simulate.output import to_json
+    from softnet.simulate.output import to_json, whole_folder
 
-    with stopped_kernel():
+    with stopped_kernel(), ExitStack() as output:
+        folder = output.enter_context(whole_folder(out)) if out is not None else None
         chosen = parse_arms(arms)
         base = resolve(scenario, "", settings)
         first = base.measure.seed
@@ -73,33 +75,35 @@ def command(
                 checks=checks,
                 processes=processes,
                 trace="full" if out is not None else "off",
+                trace_folder=folder,
                 progress=lambda n, total, what: tell(n, what),
             )
+        if folder is not None:
+            parts = [
+                "softnet", "compare", str(scenario), *(f"--arm={arm}" for arm in arms), f"--seeds={seeds}",
+                *(f"--set={setting}" for setting in settings),
+            ]  # fmt: skip
+            write_comparison(folder, done, shlex.join(parts))
     if as_json:
         click.echo(to_json(done.comparison.to_dict()), nl=False)
     else:
         from softnet.report.terminal import render_comparison
 
         click.echo(render_comparison(done.comparison, width=columns(width), color=sys.stdout.isatty()), nl=False)
-    if out is not None:
-        parts = ["softnet", "compare", str(scenario), *(f"--arm={arm}" for arm in arms), f"--seeds={seeds}"]
-        parts += [f"--set={setting}" for setting in settings]
-        write_comparison(out, done, quiet or as_json, shlex.join(parts))
+    if out is not None and not quiet and not as_json:
+        click.echo(f"\nreport: {out / 'report.html'}")
 
 
-def write_comparison(out: Path, done: Compared, quiet: bool, command: str = "") -> None:
-    """comparison.json, report.html, and per arm the first seed's trace for Perfetto."""
+def write_comparison(folder: Path, done: Compared, command: str = "") -> None:
+    """comparison.json, report.html, and per arm its first seed for Perfetto, beside the traces that the runs have written."""
     from softnet.report.html import write_html
     from softnet.report.perfetto import write_perfetto
-    from softnet.report.tracefile import write_trace
-    from softnet.simulate.output import to_json, whole_folder
+    from softnet.simulate.api import trace_name
+    from softnet.simulate.output import to_json
 
-    with whole_folder(out) as folder:
-        (folder / "comparison.json").write_text(to_json(done.comparison.to_dict()), encoding="utf-8")
-        write_html(folder / "report.html", done.comparison, done.traces, command=command)
-        for arm, trace in done.traces.items():
-            name = "".join(c if c.isalnum() or c in "-._" else "_" for c in arm)
-            write_perfetto(folder / f"perfetto-{name}.json.gz", trace)
-            write_trace(folder / f"trace-{name}.softnet.gz", trace)
-    if not quiet:
-        click.echo(f"\nreport: {out / 'report.html'}")
+    (folder / "comparison.json").write_text(to_json(done.comparison.to_dict()), encoding="utf-8")
+    shown = {arm: trace.head(SHOWN_RECORDS_MAX // len(done.traces)) for arm, trace in done.traces.items()}
+    write_html(folder / "report.html", done.comparison, shown, command=command)
+    for arm, trace in shown.items():
+        name = trace_name(arm).removeprefix("trace-").removesuffix(".softnet.gz")
+        write_perfetto(folder / f"perfetto-{name}.json.gz", trace)

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from softnet.cli._common import EXIT_PARTIAL, columns, progress_bar, simulation_options, stopped_kernel
+from softnet.cli._common import (
+    EXIT_PARTIAL,
+    SHOWN_RECORDS_MAX,
+    columns,
+    progress_bar,
+    simulation_options,
+    stopped_kernel,
+)
 
 if TYPE_CHECKING:
     from softnet.simulate.simulation import Run
@@ -61,12 +69,13 @@ def command(
 ) -> None:
     """Run one scenario."""
     from softnet.simulate.api import resolve
-    from softnet.simulate.output import to_json
+    from softnet.simulate.output import to_json, whole_folder
     from softnet.simulate.simulation import Simulation
 
-    with stopped_kernel():
+    with stopped_kernel(), ExitStack() as output:
         if out is not None and trace is None:
             trace = "full"
+        folder = output.enter_context(whole_folder(out)) if out is not None else None
         sim = Simulation(
             resolve(scenario, kernel, settings),
             patches=patches,
@@ -74,6 +83,7 @@ def command(
             engine="reference" if break_at else engine,
             trace=trace,
             checks=checks,
+            trace_file=folder / "trace.softnet.gz" if folder is not None else None,
         )
         if sim.engine_note and not quiet:
             click.echo(f"softnet: {sim.engine_note}", err=True)
@@ -83,35 +93,32 @@ def command(
             break_in(sim, break_at)
         with progress_bar(quiet or bool(break_at), sim.scenario.measure.duration_ns, "virtual time") as tell:
             done = sim.finish(lambda now, total: tell(now, ""))
+        if folder is not None:
+            parts = ["softnet", "run", str(scenario), *([f"--kernel={kernel}"] if kernel else [])]
+            parts += [f"--patch={patch}" for patch in patches] + ([] if seed is None else [f"--seed={seed}"])
+            parts += [f"--set={setting}" for setting in settings]
+            write_run(folder, done, shlex.join(parts))
     if as_json:
         click.echo(to_json(done.result.to_dict()), nl=False)
     else:
         from softnet.report.terminal import render_result
 
         click.echo(render_result(done.result, width=columns(width), color=sys.stdout.isatty()), nl=False)
-    if out is not None:
-        parts = ["softnet", "run", str(scenario), *([f"--kernel={kernel}"] if kernel else [])]
-        parts += [f"--patch={patch}" for patch in patches] + ([] if seed is None else [f"--seed={seed}"])
-        parts += [f"--set={setting}" for setting in settings]
-        write_run(out, done, quiet or as_json, shlex.join(parts))
+    if out is not None and not quiet and not as_json:
+        click.echo(f"\nreport: {out / 'report.html'}")
     if done.result.partial:
         sys.exit(EXIT_PARTIAL)
 
 
-def write_run(out: Path, done: Run, quiet: bool, command: str = "") -> None:
-    """result.json, report.html, trace.json.gz (Perfetto) and trace.softnet.gz in one folder."""
+def write_run(folder: Path, done: Run, command: str = "") -> None:
+    """result.json, report.html and perfetto.json.gz beside the trace that the run has written."""
     from softnet.report.html import write_html
     from softnet.report.perfetto import write_perfetto
-    from softnet.report.tracefile import write_trace
-    from softnet.simulate.output import to_json, whole_folder
+    from softnet.simulate.output import to_json
 
-    label = str(done.result.kernel["label"])
-    with whole_folder(out) as folder:
-        (folder / "result.json").write_text(to_json(done.result.to_dict()), encoding="utf-8")
-        traces = {label: done.trace} if done.trace.records else {}
-        write_html(folder / "report.html", done.result, traces, command=command)
-        if done.trace.records:
-            write_perfetto(folder / "perfetto.json.gz", done.trace)
-            write_trace(folder / "trace.softnet.gz", done.trace)
-    if not quiet:
-        click.echo(f"\nreport: {out / 'report.html'}")
+    (folder / "result.json").write_text(to_json(done.result.to_dict()), encoding="utf-8")
+    shown = done.trace.head(SHOWN_RECORDS_MAX)
+    traces = {str(done.result.kernel["label"]): shown} if shown.records else {}
+    write_html(folder / "report.html", done.result, traces, command=command)
+    if shown.records:
+        write_perfetto(folder / "perfetto.json.gz", shown)

@@ -17,12 +17,12 @@ from softnet import __version__
 from softnet.errors import SoftnetError
 from softnet.report import charts, window
 from softnet.report.figures import groups, merged
-from softnet.report.files import atomic
 from softnet.report.names import duration, number, percent, quantity, signed
 from softnet.report.story import Sentence, comparison_story, result_story, verdict_text
 from softnet.report.terminal import conservation_rows, spread_text
 from softnet.report.terminal import title as page_title
 from softnet.simulate.comparison import Comparison, Metric
+from softnet.simulate.files import atomic
 from softnet.simulate.result import TIME_CLASS_NAMES, Histogram, Result, Trace
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -222,7 +222,7 @@ def _timeline(comparison: Comparison, traces: Mapping[str, Trace], records_max: 
     )
     lost = [f"{arm}: {number(t.dropped)} events" for arm, t in traces.items() if t.dropped]
     if lost:
-        yield f'<p class="soft">Beyond the bound of the recording, not recorded: {escape("; ".join(lost))}.</p>'
+        yield f'<p class="soft">Beyond the bound of what is shown here and in the Perfetto file: {escape("; ".join(lost))}.</p>'
     buttons = (("tl-left", "◀", "pan left"), ("tl-right", "▶", "pan right"), ("tl-in", "+", "zoom in"), ("tl-out", "−", "zoom out"),
                ("tl-home", "start", "back to the first event of interest"), ("tl-all", "all", "the whole window"))  # fmt: skip
     yield '<div class="tools">' + "".join(

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from softnet.report.files import atomic
 from softnet.report.names import TRACKS, arguments, is_idle, slice_name, task_class, task_names
 from softnet.report.timeline import GOES_BACK, GOES_ON, HARDIRQ, SOFTIRQ, TASK, Slice, Timeline, build
+from softnet.simulate.files import atomic
 from softnet.simulate.result import Trace
 from softnet.trace import EVENTS, Record
 

@@ -45,16 +45,19 @@ def run(
     trace: str | None = None,
     checks: Checks = False,
     progress: Progress | None = None,
+    trace_file: str | Path | None = None,
 ) -> Run:
     """Run a scenario once.
 
     ``kernel`` is a shorthand as "6.12-rt", ``settings`` are overrides as "sysctl.skb_defer_max=128", ``patches`` are files;
     ``trace`` is "off", "decisions" or "full" (default: the scenario's); ``checks`` turns on the lock checks and the run-time
-    invariants, on the reference engine, and "strict" stops at the first that does not hold. Raises InvariantError for that,
+    invariants, on the reference engine, and "strict" stops at the first that does not hold; ``trace_file`` takes the trace while
+    the run goes on, so that memory does not grow with it (``softnet.simulate.tracefile``). Raises InvariantError for that,
     SoftnetError for bad input, KernelStop when a kernel function stops the run.
     """
     resolved = resolve(scenario, kernel, settings)
-    sim = Simulation(resolved, patches=patches, seed=seed, engine=engine, trace=trace, checks=checks)
+    sim = Simulation(resolved, patches=patches, seed=seed, engine=engine, trace=trace, checks=checks,
+                     trace_file=trace_file)  # fmt: skip
     return sim.finish(progress)
 
 
@@ -66,6 +69,7 @@ class _Job:
     engine: str
     trace: str
     checks: Checks
+    trace_file: str
 
 
 def _work(job: _Job) -> Run:
@@ -76,6 +80,7 @@ def _work(job: _Job) -> Run:
         engine=job.engine,
         trace=job.trace,
         checks=job.checks,
+        trace_file=job.trace_file or None,
     )
     return sim.finish()
 
@@ -99,11 +104,13 @@ def compare(
     checks: Checks = False,
     processes: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    trace_folder: str | Path | None = None,
 ) -> Compared:
     """Run every arm with every seed on the same arrivals.
 
-    ``seeds`` defaults to five from the scenario's on; ``trace`` is recorded for each arm's first seed; ``progress`` is called
-    with (runs done, runs in all, what just ended). The result does not depend on ``processes``.
+    ``seeds`` defaults to five from the scenario's on; ``trace`` is recorded for each arm's first seed, in memory or in a file
+    of ``trace_folder`` (``trace_name()``); ``progress`` is called with (runs done, runs in all, what just ended). The result
+    does not depend on ``processes``. Ctrl-C ends the comparison: half of a run is no basis for one.
     """
     chosen = [parse_arms([arm])[0] if isinstance(arm, str) else arm for arm in arms]
     if len({arm.label for arm in chosen}) != len(chosen):
@@ -123,11 +130,14 @@ def compare(
     seed_list = (
         tuple(seeds) if seeds else tuple(range(first.measure.seed, first.measure.seed + DEFAULT_SEEDS))
     )
-    jobs = [
-        _Job(scenarios[arm.label], arm, seed, engine, trace if seed == seed_list[0] else "off", checks)
-        for arm in chosen
-        for seed in seed_list
-    ]
+    first_seed = seed_list[0]
+    folder = Path(trace_folder) if trace_folder is not None else None
+    jobs = []
+    for arm in chosen:
+        file = str(folder / trace_name(arm.label)) if folder is not None and trace != "off" else ""
+        for seed in seed_list:
+            told = (trace, checks, file) if seed == first_seed else ("off", checks, "")
+            jobs.append(_Job(scenarios[arm.label], arm, seed, engine, *told))
     runs = _run_all(jobs, processes, progress)
     results = {
         arm.label: tuple(r.result for job, r in zip(jobs, runs, strict=True) if job.arm is arm)
@@ -140,6 +150,11 @@ def compare(
         first.name, first.description, tuple(arm.label for arm in chosen), seed_list, results
     )
     return Compared(comparison, traces if trace != "off" else {})
+
+
+def trace_name(label: str) -> str:
+    """The name of an arm's trace file."""
+    return "trace-" + "".join(c if c.isalnum() or c in "-._" else "_" for c in label) + ".softnet.gz"
 
 
 def _run_all(
@@ -155,6 +170,8 @@ def _run_all(
         out = []
         for n, job in enumerate(jobs, start=1):
             out.append(_work(job))
+            if out[-1].result.partial:
+                raise KeyboardInterrupt
             done(n, job)
         return out
     import multiprocessing

@@ -7,7 +7,8 @@ All counters are of the measured part of the run, after the warm-up.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
@@ -169,12 +170,22 @@ class Result:
 class Trace:
     """The recorded events of a run in their total order, and the names that their numbers stand for."""
 
-    records: tuple[Record, ...]
+    records: Sequence[Record]
+    """A tuple, or the records of a trace file (simulate.tracefile.StoredRecords)."""
     tasks: tuple[tuple[int, str], ...]
     """(pid, comm)"""
     cpus: int
     dropped: int = 0
     """Events beyond the bound of the recording, not recorded."""
+    partial: bool = False
+    """The run was interrupted: the events are those of the part that ran."""
+
+    def head(self, count: int) -> Trace:
+        """The first ``count`` records, in memory; the others are counted as dropped."""
+        if isinstance(self.records, tuple) and len(self.records) <= count:
+            return self
+        kept = tuple(self.records[:count])
+        return replace(self, records=kept, dropped=self.dropped + len(self.records) - len(kept))
 
 
 def _pandas() -> Any:

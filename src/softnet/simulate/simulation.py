@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from softnet.errors import SoftnetError
@@ -23,6 +25,7 @@ from softnet.simulate.invariants import Invariants
 from softnet.simulate.measure import Baseline, Sampler, collect_result
 from softnet.simulate.reference import ArrivalRows, ReferenceEngine
 from softnet.simulate.result import Result, Trace
+from softnet.simulate.tracefile import StoredRecords, TraceWriter
 from softnet.trace import EVENT_ID, EVENTS, Record
 
 if TYPE_CHECKING:
@@ -35,7 +38,10 @@ Progress = Callable[[int, int], None]
 Checks = bool | Literal["strict"]
 
 TRACE_RECORDS_MAX = 5_000_000
-"""Bound of a recording in memory; what comes after is counted, not kept."""
+"""Bound of a recording in memory; what comes after is counted, not kept. One that goes to a file has none."""
+
+WRITE_BLOCK = 10_000
+"""Records that wait for the file of a recording."""
 
 DECISION_EVENTS = (
     "softirq_raise", "sched_waking", "ipi_send_cpu", "csd_queue_cpu", "napi_poll", "napi_schedule", "napi_complete_done",
@@ -91,6 +97,8 @@ class Recorder:
     mask: int = -1
     """Events to keep; the machine may trace more of them, for the observer."""
     observer: Callable[[int, int, int, int], None] | None = None
+    writer: TraceWriter | None = None
+    """Where the records go instead of memory; ``records`` then holds those that wait for it."""
 
     def attach(self, image: Image) -> None:
         """Learn where the image keeps what a record needs."""
@@ -113,10 +121,24 @@ class Recorder:
         cpu = memory[self.cpu]
         count = memory[self.preempt_base + cpu * self.preempt_stride]
         context = 2 if count & state.HARDIRQ_MASK else 1 if count & state.SOFTIRQ_OFFSET else 0
-        if len(self.records) < TRACE_RECORDS_MAX:
-            self.records.append(Record(memory[self.now], cpu, context, event, a, b, c))
+        self.add(Record(memory[self.now], cpu, context, event, a, b, c))
+
+    def add(self, record: Record) -> None:
+        """Keep one record, in memory or in the file."""
+        if self.writer is not None:
+            self.records.append(record)
+            if len(self.records) >= WRITE_BLOCK:
+                self.flush()
+        elif len(self.records) < TRACE_RECORDS_MAX:
+            self.records.append(record)
         else:
             self.dropped += 1
+
+    def flush(self) -> None:
+        """Hand what waits to the file."""
+        if self.writer is not None:
+            self.writer.write(self.records)
+            self.records.clear()
 
     def take(self, rows: NDArray[np.int64]) -> None:
         """Records of the native engine: time, CPU, preempt_count, event and three arguments."""
@@ -126,14 +148,20 @@ class Recorder:
                 self.warned[site] = self.warned.get(site, 0) + 1
             if not self.keep_warnings:
                 rows = rows[~fired]
-        room = TRACE_RECORDS_MAX - len(self.records)
-        self.dropped += max(len(rows) - room, 0)
-        rows = rows[:room, :7].copy()
+        if self.writer is None:
+            room = TRACE_RECORDS_MAX - len(self.records)
+            self.dropped += max(len(rows) - room, 0)
+            rows = rows[:room]
+        rows = rows[:, :7].copy()
         count = rows[:, 2]
         serving = (count & state.SOFTIRQ_OFFSET != 0).astype(count.dtype)
         serving[count & state.HARDIRQ_MASK != 0] = 2
         rows[:, 2] = serving
-        self.records.extend(map(Record._make, rows.tolist()))
+        if self.writer is not None:
+            self.flush()
+            self.writer.write(rows.tolist())
+        else:
+            self.records.extend(map(Record._make, rows.tolist()))
 
 
 def with_seed(scenario: Scenario, seed: int | None) -> Scenario:
@@ -205,11 +233,14 @@ class Simulation:
     ``checks``: True holds the run to the lock rules and to the invariants of softnet.simulate.invariants, which speak up in
     the result's warnings; "strict" raises InvariantError instead. The invariants are checked by the reference engine, which is
     therefore the one that "auto" chooses; a run with ``engine="native"`` is held to the lock rules only.
+
+    ``trace_file`` takes the recording while the run goes on (simulate.tracefile), so that its length is not bounded by memory;
+    the file appears when the run ends.
     """
 
     def __init__(self, scenario: Scenario, *, patches: Sequence[str] = (), seed: int | None = None, engine: str = "auto",
                  trace: str | None = None, checks: Checks = False, costs: CostTable | None = None,
-                 run_ahead: bool = True) -> None:
+                 run_ahead: bool = True, trace_file: str | Path | None = None) -> None:
         self.scenario = with_seed(scenario, seed)
         self.seed = self.scenario.measure.seed
         self.patches = tuple(patches)
@@ -222,6 +253,7 @@ class Simulation:
         if checks and self.engine_name == "reference":
             self.invariants = Invariants(self.image, strict=checks == "strict")
         self.recorder.attach(self.image)
+        self._trace_file = Path(trace_file) if trace_file is not None else None
         self.trace_mask = _trace_mask(trace if trace is not None else scenario.measure.trace)
         self.recorder.keep_warnings = bool(self.trace_mask >> WARN_EVENT & 1)
         self.image.memory[self.image.engine_word("trace_mask")] = self.trace_mask | 1 << WARN_EVENT
@@ -233,6 +265,7 @@ class Simulation:
         self.baseline = Baseline(self.image)
         self.now_ns = 0
         self.partial = False
+        self._trace_done = False
 
     def _build(self, checks: bool) -> Image:
         scenario = self.scenario
@@ -286,19 +319,24 @@ class Simulation:
         self.engine.run(until_ns)
         self.now_ns = until_ns
 
-    def stops(self) -> list[tuple[int, str, Change | None]]:
-        """What happens when: changes, the end of the warm-up, samples, the end; in the order of their time."""
+    def stops(self) -> Iterator[tuple[int, str, Change | None]]:
+        """What happens when: changes, the end of the warm-up, samples, the end; in the order of their time.
+
+        At one instant changes come first, the warm-up's end next, then the sample: in the order in which they are merged.
+        """
         measure = self.scenario.measure
-        out: list[tuple[int, int, str, Change | None]] = [(c.at_ns, 0, "change", c) for c in changes(self.scenario)]
-        out.append((measure.warmup_ns, 1, "warmup", None))
         step = measure.series_interval_us * 1000
-        out += [(at, 2, "sample", None) for at in range(step, measure.duration_ns + 1, step)]
-        out.append((measure.duration_ns, 3, "end", None))
-        out.sort(key=lambda stop: stop[:2])
-        return [(at, what, change) for at, _, what, change in out]
+        changed: list[tuple[int, str, Change | None]] = [(c.at_ns, "change", c) for c in changes(self.scenario)]
+        samples: Iterator[tuple[int, str, Change | None]] = (
+            (at, "sample", None) for at in range(step, measure.duration_ns + 1, step)
+        )
+        ends: list[tuple[int, str, Change | None]] = [(measure.duration_ns, "end", None)]
+        warmup: list[tuple[int, str, Change | None]] = [(measure.warmup_ns, "warmup", None)]
+        return heapq.merge(changed, warmup, samples, ends, key=lambda stop: stop[0])
 
     def finish(self, progress: Progress | None = None) -> Run:
         """Run to the end and say what was found. Ctrl-C ends the run early and marks the result partial."""
+        self._open_trace_file()
         try:
             for at, what, change in self.stops():
                 if at > self.now_ns or at == 0:
@@ -316,14 +354,22 @@ class Simulation:
                     progress(at, self.scenario.measure.duration_ns)
         except KeyboardInterrupt:
             self.partial = True
+        except BaseException:
+            if self.recorder.writer is not None:
+                self.recorder.writer.abandon()
+            raise
         return Run(self.result(), self.trace())
+
+    def _open_trace_file(self) -> None:
+        if self._trace_file is not None and self.trace_mask:
+            self.recorder.writer = TraceWriter(self._trace_file, self.image.nr_cpus, self._tasks())
 
     def recorder_note(self, change: Change) -> None:
         """Record a change of settings as an event of CPU 0 at its own time."""
         event = EVENT_ID["sysctl_set"]
         if self.trace_mask >> event & 1:
             value = change.value if isinstance(change.value, int) else len(change.value)
-            self.recorder.records.append(Record(change.at_ns, 0, 0, event, 0, value, 0))
+            self.recorder.add(Record(change.at_ns, 0, 0, event, 0, value, 0))
 
     def result(self) -> Result:
         """The figures as they stand, with what the invariants' checks have to say."""
@@ -333,9 +379,21 @@ class Simulation:
         return replace(result, warnings=result.warnings + self.invariants.finish(result.duration_ns))
 
     def trace(self) -> Trace:
-        """The events recorded so far."""
-        tasks = tuple((t.pid, t.comm) for t in self.image.tasks)
-        return Trace(tuple(self.recorder.records), tasks, self.image.nr_cpus, self.recorder.dropped)
+        """The events recorded so far. Those that went to a file stay there, and the file is complete from now on."""
+        recorder = self.recorder
+        if recorder.writer is None:
+            return Trace(
+                tuple(recorder.records), self._tasks(), self.image.nr_cpus, recorder.dropped, self.partial
+            )
+        if not self._trace_done:
+            recorder.flush()
+            recorder.writer.close(partial=self.partial)
+            self._trace_done = True
+        stored = StoredRecords(recorder.writer.path.absolute(), recorder.writer.records)
+        return Trace(stored, self._tasks(), self.image.nr_cpus, 0, self.partial)
+
+    def _tasks(self) -> tuple[tuple[int, str], ...]:
+        return tuple((t.pid, t.comm) for t in self.image.tasks)
 
 
 def _engine_for(engine: str, checks: Checks) -> str:
