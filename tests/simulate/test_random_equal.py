@@ -76,6 +76,8 @@ def cases(draw: st.DrawFn, shard: int) -> tuple[int, dict[str, Any]]:
     wanted["sysctl"].pop("netdev_budget_usecs", None)
     wanted.pop("preempt", None)
     wanted.update(kernel)
+    if draw(st.booleans()):
+        make_busy(draw, raw)
     if "config" in kernel:
         wanted["sysctl"].pop("flow_limit_cpu_bitmap", None)
         wanted["sysctl"].pop("flow_limit_table_len", None)
@@ -83,6 +85,33 @@ def cases(draw: st.DrawFn, shard: int) -> tuple[int, dict[str, Any]]:
         without_rps(raw)
     raw["measure"]["series_interval_us"] = 200
     return number, raw
+
+
+def make_busy(draw: st.DrawFn, raw: dict[str, Any]) -> None:
+    """Traffic that reaches an application on another CPU than the card's, with small budgets, lists and rings: kicks and drops."""
+    cpus = raw["machine"]["cpus"]
+    proto = draw(st.sampled_from(["tcp", "tcp", "udp"]))
+    nic = raw["nic"][0]
+    nic["irq_cpus"] = [0] * nic["queues"]
+    nic["ring"] = draw(st.sampled_from([2, 16, 256]))
+    raw["application"] = [
+        {
+            "name": "busy",
+            "kind": proto,
+            "cpus": [cpus - 1],
+            "service_ns": draw(st.sampled_from([200, 3_000, 20_000])),
+        }
+    ]
+    raw["sender"] = []
+    raw["traffic"] = [
+        {
+            "kind": "poisson", "nic": nic["name"], "rate_pps": draw(st.sampled_from([200_000, 500_000])), "proto": proto,
+            "flows": draw(st.integers(1, 8)), "train": draw(st.integers(1, 8)),
+        },
+        *raw["traffic"][:1],
+    ]  # fmt: skip
+    raw["kernel"]["sysctl"]["skb_defer_max"] = draw(st.sampled_from([1, 2, 4, 16]))
+    raw["kernel"]["sysctl"]["netdev_budget"] = draw(st.sampled_from([2, 8, 300]))
 
 
 def without_rps(raw: dict[str, Any]) -> None:
