@@ -21,14 +21,14 @@ def command(text: str, patches: tuple[str, ...], property_files: tuple[str, ...]
     """Replay."""
     from softnet.errors import SoftnetError
     from softnet.verify.columns import render
-    from softnet.verify.schedule import decode, replay
+    from softnet.verify.schedule import decode, repeats_of, replay
     from softnet.verify.standard import from_text
 
     what, slash, actions = text.rpartition("/")
     if not slash:
         raise SoftnetError("not a schedule", found=repr(text), expected="CONFIGURATION/SCHEDULE as softnet verify prints it")
     schedule = replay(replace(from_text(what, patches), property_files=property_files), decode(actions))
-    click.echo(render(schedule, width, every=all_accesses))
+    click.echo(render(schedule, width, every=all_accesses, repeats=repeats_of(actions)))
     click.echo("\n".join(schedule.ends))
     if schedule.failure is not None:
         click.echo(f"\nstopped: {schedule.failure.text} {schedule.failure.where}")

@@ -36,6 +36,7 @@ EXIT_INCONCLUSIVE = 4
               help="A setting that changes while it runs: skb_defer_max, netdev_max_backlog, netdev_budget, dev_weight, rps_cpus.")
 @click.option("--property-file", "property_files", multiple=True, type=click.Path(), help="A file with properties of yours.")
 @click.option("--property", "properties", multiple=True, help="Check only this property, and what stops a function.")
+@click.option("--liveness", is_flag=True, help="Ask the graph of the finished search, too: does anything stay owed for ever?")
 @click.option("--no-reduce", is_flag=True, help="Stop at every interaction point.")
 @click.option("--max-states", type=click.IntRange(min=1), default=20_000_000, show_default=True, help="Of one search.")
 @click.option("--memory", "memory_mb", type=click.IntRange(min=64), default=2048, show_default=True, help="Of one search, in MB.")
@@ -46,7 +47,7 @@ EXIT_INCONCLUSIVE = 4
 @click.option("--width", type=click.IntRange(80, 400), default=110, show_default=True, help="Columns of a counterexample.")
 def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs: int, drivers: tuple[str, ...],
             settings: tuple[str, ...], events: tuple[str, ...], property_files: tuple[str, ...],
-            properties: tuple[str, ...], no_reduce: bool, max_states: int, memory_mb: int,
+            properties: tuple[str, ...], liveness: bool, no_reduce: bool, max_states: int, memory_mb: int,
             max_seconds: float, all_accesses: bool, as_json: bool, quiet: bool, width: int) -> None:  # fmt: skip
     """Verify."""
     from softnet.verify.search import Limits, search
@@ -60,7 +61,7 @@ def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs:
         for config in found:
             if settings:
                 config = replace(from_text(",".join([to_text(config), *settings]), patches), name=config.name)
-            config = replace(config, reduce=not no_reduce, events=(*config.events, *map(event_of, events)))
+            config = replace(config, reduce=not no_reduce, liveness=liveness, events=(*config.events, *map(event_of, events)))
             configs.append(check(replace(config, property_files=property_files, properties=properties)))
     limits = Limits(max_states, memory_mb << 20)
     outcomes: list[tuple[Outcome, float]] = []
@@ -135,6 +136,8 @@ def _table(outcomes: list[tuple[Outcome, float]]) -> str:
     for prop in known.values():
         if last.config.properties and prop.name not in last.config.properties:
             verdict = "not checked"
+        elif prop.invariants.startswith("L") and not last.config.liveness:
+            verdict = "not checked (--liveness)"
         elif last.failure is not None:
             verdict = "violated" if prop.name == last.failure.name else "not decided"
         else:
@@ -175,10 +178,12 @@ def counterexample(outcome: Outcome, every: bool, width: int) -> str:
     where = f"\n  at {outcome.failure.where}" if outcome.failure.where else ""
     return (
         f"\nviolated: {outcome.failure.name}: {outcome.failure.text}{where}\n"
-        f"the shortest schedule, {len(outcome.actions)} steps; steps that touch nothing shared are left out\n\n"
-        + render(schedule, width, every=every)
+        f"the shortest schedule, {len(outcome.actions)} steps"
+        + (f", of which the last {outcome.repeats} repeat for ever" if outcome.repeats else "")
+        + "; steps that touch nothing shared are left out\n\n"
+        + render(schedule, width, every=every, repeats=outcome.repeats)
         + "\n" + "\n".join(schedule.ends)
-        + f"\n\nsoftnet replay-schedule{patches} '{to_text(outcome.config)}/{encode(outcome.actions)}'"
+        + f"\n\nsoftnet replay-schedule{patches} '{to_text(outcome.config)}/{encode(outcome.actions, outcome.repeats)}'"
     )  # fmt: skip
 
 
@@ -193,5 +198,5 @@ def _to_dict(outcome: Outcome, seconds: float) -> dict[str, Any]:
         "depth": outcome.depth, "terminal_states": outcome.terminals, "frontier": outcome.frontier,
         "seconds": round(seconds, 3), "bytes": outcome.bytes_used,
         "violated": None if failure is None else {"property": failure.name, "text": failure.text, "where": failure.where},
-        "schedule": encode(outcome.actions) if outcome.actions else None,
+        "schedule": encode(outcome.actions, outcome.repeats) if outcome.actions else None,
     }  # fmt: skip

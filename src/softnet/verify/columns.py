@@ -50,6 +50,14 @@ def lines_of(step: Step, about: set[int], every: bool, schedule: Schedule) -> li
     return out
 
 
+def context_place(step: Step) -> str:
+    """A step of a cycle that touches nothing shared: where it is."""
+    if not step.accesses:
+        return "goes on"
+    access = step.accesses[-1]
+    return f"{access.function} ({Path(access.file).name}:{access.line})"
+
+
 def lock_name(access: Access, schedule: Schedule) -> str:
     """The path of the lock of a lock call."""
     leaf = schedule.leaves.get(access.address)
@@ -95,8 +103,11 @@ def value_text(access: Access, schedule: Schedule) -> str:
     return str(access.value)
 
 
-def render(schedule: Schedule, width: int = 120, *, every: bool = False) -> str:
-    """The schedule as text of at most ``width`` columns; ``every`` shows all accesses, else those that conflict."""
+def render(schedule: Schedule, width: int = 120, *, every: bool = False, repeats: int = 0) -> str:
+    """The schedule as text of at most ``width`` columns; ``every`` shows all accesses, else those that conflict.
+
+    The last ``repeats`` steps happen again and again: all their accesses are shown, and who runs in them.
+    """
     cpus = schedule.config.cpus
     column = (width - NUMBER_WIDTH) // cpus
     about = relevant(schedule)
@@ -104,7 +115,10 @@ def render(schedule: Schedule, width: int = 120, *, every: bool = False) -> str:
     out.append(" " * NUMBER_WIDTH + "".join(("-" * (column - 2)).ljust(column) for _ in range(cpus)).rstrip())
     last = [""] * cpus
     for step in schedule.steps:
-        lines = lines_of(step, about, every, schedule)
+        again = repeats and step.number > len(schedule.steps) - repeats
+        if repeats and step.number == len(schedule.steps) - repeats + 1:
+            out.append(" " * NUMBER_WIDTH + f"from here on, {repeats} steps for ever ".ljust(width - NUMBER_WIDTH, "-"))
+        lines = lines_of(step, about, every, schedule) or ([context_place(step)] if again else [])
         if not lines:
             continue
         number = f"{step.number:>{NUMBER_WIDTH - 1}} "

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 HARNESS = (
     "softnet.verify.words", "softnet.verify.harness", "softnet.verify.watch", "softnet.verify.explorer", "softnet.verify.exact",
-    "softnet.verify.compact",
+    "softnet.verify.compact", "softnet.verify.cycles",
 )  # fmt: skip
 DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5}
 DEVICES = ("irq", "nic")
@@ -112,6 +112,8 @@ class Config:
     events: tuple[Event, ...] = ()
     """Settings that change at any time, each once; those of one name in their order."""
     reduce: bool = True
+    liveness: bool = False
+    """Whether the graph of the finished search is asked for what stays owed for ever."""
     property_files: tuple[str, ...] = ()
     """Files with properties of the user's own (softnet.verify.claims)."""
     properties: tuple[str, ...] = ()
@@ -336,7 +338,10 @@ def fill_map(image: Image, row: int, mask: int) -> None:
 FLOW_HASH = 1
 """Every packet is of one flow: RPS steers it to the first CPU of the mask."""
 
-SEARCHES = ("vx_explore", "vx_start", "vx_settle", "vx_replay", "vx_compact_explore", "vx_compact_start", "vx_compact_grow")
+SEARCHES = (
+    "vx_explore", "vx_start", "vx_settle", "vx_replay", "vx_compact_explore", "vx_compact_start", "vx_compact_grow", "vx_edges",
+    "vx_scc",
+)  # fmt: skip
 """What the search calls, by the number of the call."""
 EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "irqs_disabled", "lock_is_held")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from softnet.errors import SoftnetError
-from softnet.verify import harness
+from softnet.verify import cycles, harness
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ VX_FLAG_WITHOUT_CSD       | flag without a call  | I8  | defer_ipi_scheduled is 
 VX_RX_FROM_IPI            | NET_RX from an IPI   | I13 | on PREEMPT_RT a function call raises NET_RX, which ksoftirqd must then run
 VX_STRANDED               | stranded             | I6  | an skb stays on the defer list of an offline CPU, which nobody flushes
 VX_LOCK_ORDER             | lock order           | I11 | two classes of locks are taken in both orders, or two of one class at once
+VX_NEVER_FLUSHED          | kick without a flush | L1  | a fair run for ever in which a defer list stays above its watermark
+VX_NEVER_POLLED           | never polled         | L2  | a fair run for ever in which a queued packet is never polled
+VX_NEVER_RUN              | softirq never runs   | L3  | a fair run for ever in which a softirq stays pending
+VX_NEVER_DONE             | never finished       | L4  | a fair run for ever in which a task of the harness does not finish
+VX_NO_REST                | livelock             | L5  | a fair run for ever, although every driver does its work once
 VX_WARN                   | no warning           |     | a WARN_ON_ONCE of the kernel fires
 """
 
@@ -51,6 +56,13 @@ def _table() -> dict[int, Property]:
 
 
 PROPERTIES: dict[int, Property] = _table()
+
+LIVENESS: dict[int, int] = {
+    cycles.VX_OWED_FLUSH: harness.VX_NEVER_FLUSHED, cycles.VX_OWED_POLL: harness.VX_NEVER_POLLED,
+    cycles.VX_OWED_SOFTIRQ: harness.VX_NEVER_RUN, cycles.VX_OWED_DRIVER: harness.VX_NEVER_DONE,
+    cycles.VX_OWED_REST: harness.VX_NO_REST,
+}  # fmt: skip
+"""First bit of what vx_owed() finds -> the property."""
 
 
 def properties_mask(names: Iterable[str], known: Mapping[int, Property] = PROPERTIES) -> int:

@@ -72,8 +72,10 @@ class Schedule:
         return encode(self.actions)
 
 
-def encode(actions: Sequence[int]) -> str:
-    """Actions as ``6.3x17.7``: numbers, with how often in a row."""
+def encode(actions: Sequence[int], repeats: int = 0) -> str:
+    """Actions as ``6.3x17.7``: numbers, with how often in a row; behind ``~`` those that repeat for ever."""
+    if repeats:
+        return f"{encode(actions[:-repeats])}~{encode(actions[-repeats:])}"
     parts: list[list[int]] = []
     for action in actions:
         if parts and parts[-1][0] == action:
@@ -83,10 +85,16 @@ def encode(actions: Sequence[int]) -> str:
     return ".".join(f"{a}x{n}" if n > 1 else str(a) for a, n in parts)
 
 
+def repeats_of(text: str) -> int:
+    """How many of an encoded schedule's actions repeat for ever."""
+    _, tilde, cycle = text.partition("~")
+    return len(decode(cycle)) if tilde else 0
+
+
 def decode(text: str) -> list[int]:
     """The actions of an encoded schedule. Raises SoftnetError."""
     out: list[int] = []
-    for part in text.split("."):
+    for part in text.replace("~", ".", 1).split("."):
         action, times, count = part.partition("x")
         if not action.isdigit() or (times and not count.isdigit()):
             raise SoftnetError("not a schedule", found=repr(part), expected="numbers as in 6.3x17.7")

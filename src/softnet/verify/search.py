@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from softnet.verify import words
 from softnet.verify.harness import VX_LOCK_ORDER
+from softnet.verify.liveness import Liveness
 from softnet.verify.machine import Failure, Limits, Machine
 from softnet.verify.model import Config
 from softnet.verify.runtime import FAILED
@@ -32,6 +33,8 @@ class Outcome:
     actions: list[int] = field(default_factory=list)
     bytes_used: int = 0
     storage: str = "exact"
+    repeats: int = 0
+    """How many of the last actions repeat for ever; 0 for a violation of safety."""
 
 
 Progress = Callable[[int, int, int], bool]
@@ -61,6 +64,7 @@ def _outcome(machine: Machine, config: Config, code: int, why: str) -> Outcome:
     get = machine.get
     failure = None
     actions: list[int] = []
+    cycle_from = 0
     cycle = machine.lock_cycle() if code in (words.VX_DONE, words.VX_MORE, words.VX_FULL) else None
     if cycle is not None and get("properties") >> VX_LOCK_ORDER & 1:
         verdict = "violated"
@@ -68,6 +72,15 @@ def _outcome(machine: Machine, config: Config, code: int, why: str) -> Outcome:
         actions = [*machine.path(cycle[1] >> 8), cycle[1] & 0xFF]
     elif code == words.VX_DONE:
         verdict = "holds (exhausted)"
+        if config.liveness and machine.compact:
+            verdict, why = "inconclusive", "liveness needs exact storage"
+        elif config.liveness:
+            liveness = Liveness(machine)
+            lasso = liveness.check() if liveness.collect() else None
+            if lasso is not None:
+                verdict = "violated"
+                failure = Failure(*_named(machine, lasso.number))
+                actions, cycle_from = [*machine.path(lasso.state), *lasso.cycle], len(lasso.cycle)
     elif code in (words.VX_VIOLATION, words.VX_MACHINE, FAILED):
         verdict = "violated"
         failure = machine.failure(code)
@@ -77,8 +90,13 @@ def _outcome(machine: Machine, config: Config, code: int, why: str) -> Outcome:
         why = why or "memory or state limit"
     return Outcome(
         config, verdict, why, get("states"), get("transitions"), get("depth"), get("terminals"), get("states") - get("head"),
-        failure, actions, machine.bytes_used(), machine.limits.storage,
+        failure, actions, machine.bytes_used(), machine.limits.storage, cycle_from,
     )  # fmt: skip
+
+
+def _named(machine: Machine, number: int) -> tuple[str, str]:
+    found = machine.model.properties[number]
+    return found.name, found.text
 
 
 __all__ = ["FAILED", "Failure", "Limits", "Machine", "Outcome", "search"]

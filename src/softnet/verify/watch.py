@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         VX_STRANDED,
         VX_TWO_OWNERS,
     )
-    from softnet.verify.user_properties import vx_user_state, vx_user_terminal
+    from softnet.verify.user_properties import vx_user_pending, vx_user_state, vx_user_terminal
     from softnet.verify.words import verify_env, vx_driver, vx_skb
 
 
@@ -102,7 +102,7 @@ def verify_state() -> int:
 @hwfunc
 def verify_terminal(blocked: int) -> int:
     """What must hold where nothing can happen any more: a mask of the properties that do not hold."""
-    found = vx_user_terminal()
+    found: int = vx_user_terminal() | vx_user_pending()
     if blocked != 0:
         found |= 1 << VX_DEADLOCK
     kept = 0

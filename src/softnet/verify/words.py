@@ -126,6 +126,21 @@ class explorer(Struct):  # noqa: N801
     """Where the table of locks stands: address and class of each."""
     nr_locks: int = hw()
     lock_classes: int = hw()
+    # Liveness (softnet.verify.cycles): of each state its edges, who can go on, what is owed; then Tarjan's tables.
+    live_first: int = hw()
+    live_edges: int = hw()
+    live_enabled: int = hw()
+    live_owed: int = hw()
+    live_nr_edges: int = hw()
+    live_max_edges: int = hw()
+    live_state: int = hw()
+    live_index: int = hw()
+    live_low: int = hw()
+    live_comp: int = hw()
+    live_stack: int = hw()
+    live_call: int = hw()
+    live_at: int = hw()
+    live_alive: int = hw()
     lock_order: int = hw()
     """Matrix of classes: row held, column taken under it, -1 until seen, then state << 8 | action of the first time."""
 

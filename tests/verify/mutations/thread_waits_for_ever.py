@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The backlog thread lets go of its NAPI and tries again while SCHED_THREADED is set, but never polls: only liveness sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import kfunc
+
+if TYPE_CHECKING:
+    from softnet.kernel.include.linux.netdevice import NAPI_STATE_SCHED_THREADED, napi_struct
+    from softnet.kernel.include.linux.preempt import local_bh_disable, local_bh_enable
+    from softnet.kernel.kernel.sched.core import cond_resched
+    from softnet.lang.intrinsics import test_bit
+
+
+@kfunc
+def napi_threaded_poll_loop(napi: napi_struct) -> None:
+    """net/core/dev.c:7055 (6.12), mutated: it waits for somebody else to poll."""
+    while test_bit(NAPI_STATE_SCHED_THREADED, napi.state):
+        local_bh_disable()
+        local_bh_enable()
+        cond_resched()
