@@ -11,11 +11,15 @@ import json
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from softnet.errors import SoftnetError
+
 if TYPE_CHECKING:
+    from softnet.verify.machine import Limits
     from softnet.verify.model import Config
     from softnet.verify.search import Outcome
 
@@ -41,6 +45,10 @@ EXIT_INCONCLUSIVE = 4
 @click.option("--max-states", type=click.IntRange(min=1), default=20_000_000, show_default=True, help="Of one search.")
 @click.option("--memory", "memory_mb", type=click.IntRange(min=64), default=2048, show_default=True, help="Of one search, in MB.")
 @click.option("--max-seconds", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Of one search.")
+@click.option("--storage", type=click.Choice(["exact", "compact"]), default="exact", show_default=True,
+              help="exact keeps states whole; compact keeps 64 bits of each, for large searches.")
+@click.option("--export-promela", "promela", type=click.Path(dir_okay=False), metavar="FILE",
+              help="Write the one configuration as a model for SPIN, and FILE with the suffix .h beside it.")
 @click.option("--all-accesses", is_flag=True, help="Show every access of a counterexample, not those that conflict.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -48,7 +56,8 @@ EXIT_INCONCLUSIVE = 4
 def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs: int, drivers: tuple[str, ...],
             settings: tuple[str, ...], events: tuple[str, ...], property_files: tuple[str, ...],
             properties: tuple[str, ...], liveness: bool, no_reduce: bool, max_states: int, memory_mb: int,
-            max_seconds: float, all_accesses: bool, as_json: bool, quiet: bool, width: int) -> None:  # fmt: skip
+            max_seconds: float, storage: str, promela: str | None,
+            all_accesses: bool, as_json: bool, quiet: bool, width: int) -> None:  # fmt: skip
     """Verify."""
     from softnet.verify.search import Limits, search
     from softnet.verify.standard import KERNELS, check, driver_of, event_of, from_text, standard, to_text
@@ -63,19 +72,36 @@ def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs:
                 config = replace(from_text(",".join([to_text(config), *settings]), patches), name=config.name)
             config = replace(config, reduce=not no_reduce, liveness=liveness, events=(*config.events, *map(event_of, events)))
             configs.append(check(replace(config, property_files=property_files, properties=properties)))
-    limits = Limits(max_states, memory_mb << 20)
+    limits = Limits(max_states, memory_mb << 20, storage)
+    if promela is not None:
+        _export(configs, promela, limits)
+        return
     outcomes: list[tuple[Outcome, float]] = []
     for config in configs:
         begin = time.monotonic()
         outcome = search(config, limits, _progress(config, begin, max_seconds, quiet or as_json))
         outcomes.append((outcome, time.monotonic() - begin))
         if not as_json:
+            width_of_verdict = 22 if storage == "exact" else 58
             if len(outcomes) == 1:
-                click.echo(_head())
-            click.echo(_row(*outcomes[-1]))
+                click.echo(_head(width_of_verdict))
+            click.echo(_row(*outcomes[-1], width_of_verdict))
         if outcome.failure is not None or outcome.why == "interrupted":
             break
     _finish(outcomes, as_json, all_accesses, width)
+
+
+def _export(configs: list[Config], path: str, limits: Limits) -> None:
+    """Write the model for SPIN, and say what SPIN should find."""
+    from softnet.verify.promela import export
+
+    if len(configs) != 1:
+        raise SoftnetError("a model for SPIN is of one configuration", where="--export-promela", found=f"{len(configs)}",
+                           expected="one --kernel and --driver")  # fmt: skip
+    found = export(configs[0], Path(path), limits)
+    click.echo(f"{found.promela}, {found.code}: {found.vector_bytes:,} bytes a state")
+    expected = f"; SPIN should store {found.spin_states:,} states" if found.verdict == "holds (exhausted)" else ""
+    click.echo(f"softnet: {found.verdict}, {found.states:,} states, {found.transitions:,} transitions{expected}")
 
 
 def _progress(config: Config, begin: float, max_seconds: float, quiet: bool) -> Any:
@@ -94,14 +120,14 @@ def _progress(config: Config, begin: float, max_seconds: float, quiet: bool) -> 
     return tell
 
 
-def _head() -> str:
-    return f"{'kernel':<14}{'configuration':<28}{'verdict':<22}{'states':>12}{'transitions':>14}{'depth':>7}{'seconds':>9}"
+def _head(wide: int) -> str:
+    return f"{'kernel':<14}{'configuration':<28}{'verdict':<{wide}}{'states':>12}{'transitions':>14}{'depth':>7}{'seconds':>9}"
 
 
-def _row(outcome: Outcome, seconds: float) -> str:
+def _row(outcome: Outcome, seconds: float, wide: int) -> str:
     config = outcome.config
     return (
-        f"{config.kernel:<14}{config.name:<28}{outcome.verdict:<22}{outcome.states:>12,}{outcome.transitions:>14,}"
+        f"{config.kernel:<14}{config.name:<28}{outcome.verdict:<{wide}}{outcome.states:>12,}{outcome.transitions:>14,}"
         f"{outcome.depth:>7}{seconds:>9.1f}" + (f"  ({outcome.why})" if outcome.why else "")
     )
 
@@ -128,9 +154,11 @@ def _finish(outcomes: list[tuple[Outcome, float]], as_json: bool, all_accesses: 
 def _table(outcomes: list[tuple[Outcome, float]]) -> str:
     """What was checked: a property holds only if every search that checked it was exhausted."""
     from softnet.verify.model import known_properties
+    from softnet.verify.search import exhausted, omission
 
     last = outcomes[-1][0]
     known = known_properties(last.config)
+    holds = exhausted(sum(omission(o.states) for o, _ in outcomes if o.storage == "compact"))
     bound = any(o.verdict == "inconclusive" for o, _ in outcomes)
     lines = []
     for prop in known.values():
@@ -141,10 +169,10 @@ def _table(outcomes: list[tuple[Outcome, float]]) -> str:
         elif last.failure is not None:
             verdict = "violated" if prop.name == last.failure.name else "not decided"
         else:
-            verdict = "holds up to the limits" if bound else "holds (exhausted)"
+            verdict = "holds up to the limits" if bound else holds
         lines.append(f"{prop.name:<22}{prop.invariants:<5}{verdict}")
     other = "locks, BUG_ON, lists, NULL"
-    verdict = "holds up to the limits" if bound else "holds (exhausted)"
+    verdict = "holds up to the limits" if bound else holds
     if last.failure is not None:
         named = any(p.name == last.failure.name for p in known.values())
         verdict = "not decided" if named else "violated"

@@ -59,7 +59,7 @@ def emit_frames(
     fields = {f"{s.name}.{f.name}": f.kind for s in program.structs.values() for f in s.fields.values()}
     changing = stored_fields(module, used) - ignored
     emitter = Emitter(module, fields, changing, outside, reduce=reduce, log=log)
-    emitter.stopping = _stopping(module, used, emitter)
+    emitter.stopping = stopping_functions(module, used, emitter)
     for name in used:
         function = module.functions[name]
         if name == STEP or name in FOREIGN:
@@ -74,7 +74,7 @@ def emit_frames(
     return emitter.out
 
 
-def _stopping(module: ir.Module, used: Iterable[str], emitter: Emitter) -> set[str]:
+def stopping_functions(module: ir.Module, used: Iterable[str], emitter: Emitter) -> set[str]:
     """Kernel functions that may stop, themselves or in what they call."""
     kernel = [n for n in used if module.functions[n].kind == "kfunc"]
     stopping: set[str] = set()
@@ -100,26 +100,8 @@ class StepText(PlainText):
 
     def emit_step(self) -> None:
         """The whole function."""
-        self.segments = self._split()
-        self.crossing = self._crossing_temps()
-        names = [*self.function.locals, *(str(t) for t in sorted(self.crossing, key=lambda t: t.number))]
-        self.slot = {name: 2 + index for index, name in enumerate(names)}
-        self.live = self._liveness()
-        self.local_index = {name: index for index, name in enumerate(names)}
-        entry = self.emitter.new_pc(self.function.name, ir.At(self.function.line, 1), "entry")
-        frames = self.emitter.out
-        frames.entries[self.function.name] = entry
-        self.words = 2 + len(names)
-        frames.frame_words[self.function.name] = self.words
-        if self.words > FRAME_WORDS_MAX:
-            raise SoftnetError("a function has too many locals to be explored", where=f"{self.function.file}:{self.function.line}",
-                               found=f"{self.words} words in {self.function.name}()", expected=f"at most {FRAME_WORDS_MAX}",
-                               hint="divide the function")  # fmt: skip
-        for segment in self.segments:
-            if segment.stop is not None:
-                segment.pc = self.emitter.new_pc(self.function.name, segment.stop.at, describe(segment.stop))
-                if isinstance(segment.stop, ir.Suspend) and not self.live[segment.after]:
-                    frames.resume.setdefault(self.function.name, segment.pc)
+        self.analyse()
+        names, entry = self.frame_names, self.entry
         self.out.append(f'define internal i64 @"{self.function.name}.step"(ptr noalias nonnull %S, i64 %fp, i64 %pc) #0 {{')
         self.block("start")
         for index in range(len(names)):
@@ -151,6 +133,29 @@ class StepText(PlainText):
         self.out.append("}")
 
     # -- analysis
+
+    def analyse(self) -> None:
+        """Cut the function at its stops; find what is live there; lay out its frame; number its places."""
+        self.segments = self._split()
+        self.crossing = self._crossing_temps()
+        self.frame_names = names = [*self.function.locals, *(str(t) for t in sorted(self.crossing, key=lambda t: t.number))]
+        self.slot = {name: 2 + index for index, name in enumerate(names)}
+        self.live = self._liveness()
+        self.local_index = {name: index for index, name in enumerate(names)}
+        self.entry = self.emitter.new_pc(self.function.name, ir.At(self.function.line, 1), "entry")
+        frames = self.emitter.out
+        frames.entries[self.function.name] = self.entry
+        self.words = 2 + len(names)
+        frames.frame_words[self.function.name] = self.words
+        if self.words > FRAME_WORDS_MAX:
+            raise SoftnetError("a function has too many locals to be explored", where=f"{self.function.file}:{self.function.line}",
+                               found=f"{self.words} words in {self.function.name}()", expected=f"at most {FRAME_WORDS_MAX}",
+                               hint="divide the function")  # fmt: skip
+        for segment in self.segments:
+            if segment.stop is not None:
+                segment.pc = self.emitter.new_pc(self.function.name, segment.stop.at, describe(segment.stop))
+                if isinstance(segment.stop, ir.Suspend) and not self.live[segment.after]:
+                    frames.resume.setdefault(self.function.name, segment.pc)
 
     def _split(self) -> list[Segment]:
         """The function's blocks, cut at everything that may stop."""

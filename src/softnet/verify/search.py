@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,7 +23,7 @@ class Outcome:
 
     config: Config
     verdict: str
-    """``holds (exhausted)``, ``violated``, or ``inconclusive``."""
+    """``holds (exhausted)``, with what hash compaction may have omitted, ``violated``, or ``inconclusive``."""
     why: str
     states: int
     transitions: int
@@ -35,6 +36,12 @@ class Outcome:
     storage: str = "exact"
     repeats: int = 0
     """How many of the last actions repeat for ever; 0 for a violation of safety."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the search was exhausted and found nothing."""
+        return self.verdict.startswith("holds")
+
 
 
 Progress = Callable[[int, int, int], bool]
@@ -60,6 +67,26 @@ def search(config: Config, limits: Limits | None = None, progress: Progress | No
     return _outcome(machine, config, code, why)
 
 
+def omission(states: int) -> float:
+    """With hash compaction: a bound on the probability that any state was taken for another one.
+
+    Each of n (n - 1) / 2 pairs of states has the same 64 bits with probability 2**-64.
+    """
+    return states**2 / 2.0**65
+
+
+def exhausted(probability: float) -> str:
+    """The verdict of a search that came to its end; ``probability`` is omission()'s, 0 for exact storage."""
+    return "holds (exhausted)" if not probability else f"holds (exhausted, hash compaction: P(omission) < {upwards(probability)})"
+
+
+def upwards(probability: float) -> str:
+    """With one digit, rounded up."""
+    exponent = math.floor(math.log10(probability))
+    digit = math.ceil(probability / 10.0**exponent)
+    return f"{digit if digit < 10 else 1}e{exponent if digit < 10 else exponent + 1}"
+
+
 def _outcome(machine: Machine, config: Config, code: int, why: str) -> Outcome:
     get = machine.get
     failure = None
@@ -71,7 +98,7 @@ def _outcome(machine: Machine, config: Config, code: int, why: str) -> Outcome:
         failure = Failure("lock order", cycle[0])
         actions = [*machine.path(cycle[1] >> 8), cycle[1] & 0xFF]
     elif code == words.VX_DONE:
-        verdict = "holds (exhausted)"
+        verdict = exhausted(omission(get("states")) if machine.compact else 0.0)
         if config.liveness and machine.compact:
             verdict, why = "inconclusive", "liveness needs exact storage"
         elif config.liveness:
@@ -99,4 +126,4 @@ def _named(machine: Machine, number: int) -> tuple[str, str]:
     return found.name, found.text
 
 
-__all__ = ["FAILED", "Failure", "Limits", "Machine", "Outcome", "search"]
+__all__ = ["FAILED", "Failure", "Limits", "Machine", "Outcome", "exhausted", "omission", "search"]
