@@ -47,6 +47,10 @@ EXIT_INCONCLUSIVE = 4
 @click.option("--max-seconds", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Of one search.")
 @click.option("--storage", type=click.Choice(["exact", "compact"]), default="exact", show_default=True,
               help="exact keeps states whole; compact keeps 64 bits of each, for large searches.")
+@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Where the one search goes if a limit or Ctrl-C stops it.")
+@click.option("--resume", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="Go on with a search that was saved.")
 @click.option("--export-promela", "promela", type=click.Path(dir_okay=False), metavar="FILE",
               help="Write the one configuration as a model for SPIN, and FILE with the suffix .h beside it.")
 @click.option("--all-accesses", is_flag=True, help="Show every access of a counterexample, not those that conflict.")
@@ -56,7 +60,7 @@ EXIT_INCONCLUSIVE = 4
 def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs: int, drivers: tuple[str, ...],
             settings: tuple[str, ...], events: tuple[str, ...], property_files: tuple[str, ...],
             properties: tuple[str, ...], liveness: bool, no_reduce: bool, max_states: int, memory_mb: int,
-            max_seconds: float, storage: str, promela: str | None,
+            max_seconds: float, storage: str, save: Path | None, resume: Path | None, promela: str | None,
             all_accesses: bool, as_json: bool, quiet: bool, width: int) -> None:  # fmt: skip
     """Verify."""
     from softnet.verify.search import Limits, search
@@ -76,10 +80,14 @@ def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs:
     if promela is not None:
         _export(configs, promela, limits)
         return
+    if (save or resume) and len(configs) != 1:
+        raise SoftnetError("one search is saved or resumed", where="--save, --resume", found=f"{len(configs)} configurations",
+                           expected="one --kernel and --driver")  # fmt: skip
     outcomes: list[tuple[Outcome, float]] = []
     for config in configs:
         begin = time.monotonic()
-        outcome = search(config, limits, _progress(config, begin, max_seconds, quiet or as_json))
+        progress = _progress(config, begin, max_seconds, quiet or as_json)
+        outcome = search(config, limits, progress, save=save, resume=resume)
         outcomes.append((outcome, time.monotonic() - begin))
         if not as_json:
             width_of_verdict = 22 if storage == "exact" else 58

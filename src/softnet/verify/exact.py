@@ -45,8 +45,7 @@ def vx_intern(v: explorer, k: int) -> int:
     h = vx_mix(k, count)
     for j in range(count):
         h += vx_mix(j, mem(mem(addresses + j)))
-    h = vx_mix(k, h)
-    slot = h & v.ctable_mask
+    slot = vx_mix(k, h) & v.ctable_mask
     while True:
         at = mem(v.ctable + slot)
         if at == 0:
@@ -272,3 +271,29 @@ def vx_start() -> int:
     for k in range(v.nr_comps):
         vx_number(v, k, vx_intern(v, k))
     return vx_add(v, 0, 255)
+
+
+@hwfunc
+def vx_rebuild() -> int:
+    """After a search was read from a file: both tables, which are empty, from the stored values and states."""
+    v = table(explorer, 0)
+    at = 1
+    while at < v.store_used:
+        k = mem(v.store + at) & 0xFFFFFFFF
+        count = vx_logical(mem(v.store + at), 32)
+        h = vx_mix(k, count)
+        for j in range(count):
+            h += vx_mix(j, mem(v.store + at + 1 + j))
+        slot = vx_mix(k, h) & v.ctable_mask
+        while mem(v.ctable + slot) != 0:
+            slot = (slot + 1) & v.ctable_mask
+        mem_set(v.ctable + slot, at)
+        at += count + 1
+    for state in range(v.states):
+        vx_load(v, state)
+        h = vx_mix(0, v.hash)
+        slot = h & v.index_mask
+        while mem(v.index + slot) != 0:
+            slot = (slot + 1) & v.index_mask
+        mem_set(v.index + slot, (((h >> 33) & 0x7FFFFFFF) << 32) | (state + 1))
+    return VX_MORE

@@ -159,17 +159,30 @@ class Machine:
             queue=2 * queue, write_at=2 * queue, write_room=2 * (queue + waiting), read_at=2 * other, read_end=2 * other,
             other=2 * other, other_room=2 * (other + waiting),
         )  # fmt: skip
-        self._new_prints(min(PRINTS_BITS, self.prints_bits_max))
+        self.new_prints(min(PRINTS_BITS, self.prints_bits_max))
 
-    def _new_prints(self, bits: int) -> None:
+    def new_prints(self, bits: int) -> None:
         """An empty table of fingerprints."""
         self.prints_bits = bits
         self.set(prints=self.region("prints", 1 << bits), prints_shift=64 - bits, prints_max=(1 << bits) * LOAD_PERCENT // 100)
 
+    def queues(self) -> tuple[str, str]:
+        """The regions of the level that is written and of the one that is read."""
+        at = self.get("queue") // 2
+        return ("queue", "other") if at == self._place("queue") else ("other", "queue")
+
+    def halves(self, name: str) -> NDArray[np.uint32]:
+        """A region in halves of words."""
+        return self.regions[name].view("uint32")
+
+    def _place(self, name: str) -> int:
+        """Where a region begins as an address."""
+        return (int(self.regions[name].ctypes.data) - int(self.words.ctypes.data)) // 8
+
     def grow(self) -> None:
         """Double the table of fingerprints."""
         old, at = self.regions["prints"], self.get("prints")
-        self._new_prints(self.prints_bits + 1)
+        self.new_prints(self.prints_bits + 1)
         self.call(SEARCHES.index("vx_compact_grow"), at)
         del old
 
@@ -182,9 +195,8 @@ class Machine:
                 memory.madvise(mmap.MADV_HUGEPAGE)
         import numpy as np
 
-        found: NDArray[np.int64] = np.frombuffer(memory, dtype=np.int64)
-        self.regions[name] = found
-        return (int(found.ctypes.data) - int(self.words.ctypes.data)) // 8
+        self.regions[name] = np.frombuffer(memory, dtype=np.int64)
+        return self._place(name)
 
     def set(self, **values: int) -> None:
         """Words of the search."""

@@ -340,7 +340,7 @@ FLOW_HASH = 1
 
 SEARCHES = (
     "vx_explore", "vx_start", "vx_settle", "vx_replay", "vx_compact_explore", "vx_compact_start", "vx_compact_grow", "vx_edges",
-    "vx_scc",
+    "vx_scc", "vx_rebuild",
 )  # fmt: skip
 """What the search calls, by the number of the call."""
 EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "irqs_disabled", "lock_is_held")

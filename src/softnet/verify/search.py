@@ -6,8 +6,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from softnet.verify import words
+from softnet.verify import checkpoint, words
 from softnet.verify.harness import VX_LOCK_ORDER
 from softnet.verify.liveness import Liveness
 from softnet.verify.machine import Failure, Limits, Machine
@@ -48,11 +49,22 @@ Progress = Callable[[int, int, int], bool]
 """Called with (states, transitions, states that wait to be expanded); False stops the search."""
 
 
-def search(config: Config, limits: Limits | None = None, progress: Progress | None = None) -> Outcome:
-    """Explore a configuration. Ctrl-C and limits end the search cleanly: the verdict is then inconclusive."""
+def search(
+    config: Config, limits: Limits | None = None, progress: Progress | None = None, *, save: Path | None = None,
+    resume: Path | None = None,
+) -> Outcome:  # fmt: skip
+    """Explore a configuration. Ctrl-C and limits end the search cleanly: the verdict is then inconclusive.
+
+    An inconclusive search is written to ``save``, and goes on from there with ``resume``. Raises SoftnetError for a file of
+    another kernel or configuration.
+    """
     machine = Machine(config, limits)
-    machine.settle()
-    code = machine.start()
+    if resume is not None:
+        checkpoint.load(machine, resume)
+        code = words.VX_MORE
+    else:
+        machine.settle()
+        code = machine.start()
     why = ""
     try:
         while code == words.VX_MORE:
@@ -64,7 +76,10 @@ def search(config: Config, limits: Limits | None = None, progress: Progress | No
                 break
     except KeyboardInterrupt:
         why = "interrupted"
-    return _outcome(machine, config, code, why)
+    outcome = _outcome(machine, config, code, why)
+    if save is not None and code in (words.VX_MORE, words.VX_FULL):
+        checkpoint.save(machine, save)
+    return outcome
 
 
 def omission(states: int) -> float:

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Hash compaction finds what exact storage finds; a search that stopped goes on to the same end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from softnet.errors import SoftnetError
+from softnet.lang.compile import available
+from softnet.verify import words
+from softnet.verify.machine import Limits, Machine
+from softnet.verify.model import Config, Driver
+from softnet.verify.schedule import replay
+from softnet.verify.search import Outcome, exhausted, omission, search
+from softnet.verify.standard import standard
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
+
+NO_LOCK = Path(__file__).parents[2] / "examples" / "patches" / "no_backlog_lock.py"
+EXACT = Limits(states=2_000_000, memory_bytes=512 << 20)
+COMPACT = replace(EXACT, storage="compact")
+FREE2 = (Driver("free", 1, 2),)
+IRQ = Driver("irq", 0)
+
+
+def figures(outcome: Outcome) -> tuple[int, int, int, int]:
+    """What both storages count."""
+    return outcome.states, outcome.transitions, outcome.depth, outcome.terminals
+
+
+@pytest.mark.parametrize(("kernel", "number"), [("6.12", 1), ("6.12", 3), ("6.12-threads", 4), ("6.12-rt", 1)])
+def test_both_storages_count_the_same(kernel: str, number: int) -> None:
+    config = standard(kernel)[number]
+    exact, compact = search(config, EXACT), search(config, COMPACT)
+    assert figures(exact) == figures(compact)
+    assert exact.verdict == "holds (exhausted)"
+    assert compact.verdict == exhausted(omission(compact.states))
+    assert compact.bytes_used < exact.bytes_used
+
+
+@pytest.mark.parametrize("property_", ["phantom SCHED", "two owners"])
+def test_compaction_finds_a_shortest_counterexample_that_replays(property_: str) -> None:
+    config = Config("t", kernel="6.12-threads", drivers=(*FREE2, IRQ), patches=(str(NO_LOCK),), properties=(property_,))
+    exact, compact = search(config, EXACT), search(config, COMPACT)
+    assert exact.failure == compact.failure
+    assert len(exact.actions) == len(compact.actions)
+    assert len(replay(config, compact.actions).steps) == len(compact.actions)
+
+
+def test_a_long_table_of_fingerprints_is_a_short_one_doubled() -> None:
+    config = standard("6.12")[4]
+    machine = Machine(config, COMPACT)
+    machine.settle()
+    bits = machine.prints_bits
+    code = machine.start()
+    while code == words.VX_MORE:
+        code = machine.explore(10_000)
+    assert code == words.VX_DONE
+    assert machine.prints_bits > bits
+    assert int((machine.regions["prints"] != 0).sum()) == machine.get("states")
+
+
+def test_a_state_takes_less_than_forty_bytes() -> None:
+    outcome = search(standard("6.12-rt")[3], COMPACT)
+    assert outcome.states > 100_000
+    assert outcome.bytes_used / outcome.states < 40
+
+
+def test_what_compaction_may_omit() -> None:
+    assert omission(100_000_000) == pytest.approx(2.7e-4, rel=0.01)
+    assert exhausted(omission(100_000_000)) == "holds (exhausted, hash compaction: P(omission) < 3e-4)"
+    assert exhausted(0.0) == "holds (exhausted)"
+
+
+@pytest.mark.parametrize("limits", [EXACT, COMPACT], ids=["exact", "compact"])
+def test_a_stopped_search_goes_on(limits: Limits, tmp_path: Path) -> None:
+    config = Config("t", kernel="6.12", drivers=(*FREE2, Driver("irq", 0, 2)), budget=1, dev_weight=1)
+    whole = search(config, limits)
+    file = tmp_path / "search"
+    first = search(config, replace(limits, states=5_000), save=file)
+    assert (first.verdict, first.why) == ("inconclusive", "memory or state limit")
+    second = search(config, limits, lambda *figures: False, resume=file, save=file)
+    assert second.verdict == "inconclusive"
+    assert second.states > first.states
+    assert search(config, limits, resume=file) == whole
+    assert [p.name for p in tmp_path.iterdir()] == ["search"]
+
+
+@pytest.mark.parametrize("limits", [EXACT, COMPACT], ids=["exact", "compact"])
+def test_a_resumed_search_finds_the_same_counterexample(limits: Limits, tmp_path: Path) -> None:
+    config = Config("t", kernel="6.12-threads", drivers=(*FREE2, IRQ), patches=(str(NO_LOCK),), properties=("phantom SCHED",))
+    file = tmp_path / "search"
+    search(config, replace(limits, states=1_000), save=file)
+    assert search(config, limits, resume=file).actions == search(config, limits).actions
+
+
+def test_a_saved_search_is_of_one_kernel_and_configuration(tmp_path: Path) -> None:
+    config = Config("t", kernel="6.12", drivers=(*FREE2, IRQ))
+    file = tmp_path / "search"
+    search(config, replace(COMPACT, states=1_000), save=file)
+    for other, limits in (
+        (replace(config, kernel="6.12-threads"), COMPACT), (replace(config, drivers=FREE2), COMPACT),
+        (replace(config, properties=("lost kick",)), COMPACT), (config, EXACT),
+    ):  # fmt: skip
+        with pytest.raises(SoftnetError, match="another kernel"):
+            search(other, limits, resume=file)
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(SoftnetError, match="not a saved search"):
+        search(config, COMPACT, resume=file)
+    with pytest.raises(SoftnetError, match="cannot be read"):
+        search(config, COMPACT, resume=tmp_path / "none")
+    with pytest.raises(SoftnetError, match="cannot be saved"):
+        search(config, replace(COMPACT, states=1_000), save=tmp_path / "none" / "search")
