@@ -16,8 +16,11 @@ import click
 @click.option("--patch", "patches", multiple=True, type=click.Path(), help="The patch files of the search.")
 @click.option("--property-file", "property_files", multiple=True, type=click.Path(), help="The property files of the search.")
 @click.option("--all-accesses", is_flag=True, help="Show every access, not only those that conflict.")
+@click.option("--html", "html", type=click.Path(dir_okay=False), help="Write it as a page with a sequence diagram.")
+@click.option("--perfetto", "perfetto", type=click.Path(dir_okay=False), help="Write it for ui.perfetto.dev.")
 @click.option("--width", type=click.IntRange(80, 400), default=110, show_default=True, help="Columns.")
-def command(text: str, patches: tuple[str, ...], property_files: tuple[str, ...], all_accesses: bool, width: int) -> None:
+def command(text: str, patches: tuple[str, ...], property_files: tuple[str, ...], all_accesses: bool, html: str | None,
+            perfetto: str | None, width: int) -> None:
     """Replay."""
     from softnet.errors import SoftnetError
     from softnet.verify.columns import render
@@ -30,5 +33,15 @@ def command(text: str, patches: tuple[str, ...], property_files: tuple[str, ...]
     schedule = replay(replace(from_text(what, patches), property_files=property_files), decode(actions))
     click.echo(render(schedule, width, every=all_accesses, repeats=repeats_of(actions)))
     click.echo("\n".join(schedule.ends))
+    if html is not None or perfetto is not None:
+        from softnet.report import counterexample as files
+
+        files_of = "".join(f" --patch {p}" for p in patches) + "".join(f" --property-file {p}" for p in property_files)
+        if html is not None:
+            command_text = f"softnet replay-schedule{files_of} '{text}'"
+            files.write_page(html, files.page(schedule, "a schedule", what, command_text, every=all_accesses,
+                                              repeats=repeats_of(actions)))  # fmt: skip
+        if perfetto is not None:
+            files.write_perfetto(perfetto, schedule, repeats=repeats_of(actions))
     if schedule.failure is not None:
         click.echo(f"\nstopped: {schedule.failure.text} {schedule.failure.where}")

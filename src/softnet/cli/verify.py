@@ -54,6 +54,8 @@ EXIT_INCONCLUSIVE = 4
 @click.option("--export-promela", "promela", type=click.Path(dir_okay=False), metavar="FILE",
               help="Write the one configuration as a model for SPIN, and FILE with the suffix .h beside it.")
 @click.option("--all-accesses", is_flag=True, help="Show every access of a counterexample, not those that conflict.")
+@click.option("--html", "html", type=click.Path(dir_okay=False), help="Write a counterexample as a page with a sequence diagram.")
+@click.option("--perfetto", "perfetto", type=click.Path(dir_okay=False), help="Write a counterexample for ui.perfetto.dev.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--width", type=click.IntRange(80, 400), default=110, show_default=True, help="Columns of a counterexample.")
@@ -61,7 +63,8 @@ def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs:
             settings: tuple[str, ...], events: tuple[str, ...], property_files: tuple[str, ...],
             properties: tuple[str, ...], liveness: bool, no_reduce: bool, max_states: int, memory_mb: int,
             max_seconds: float, storage: str, save: Path | None, resume: Path | None, promela: str | None,
-            all_accesses: bool, as_json: bool, quiet: bool, width: int) -> None:  # fmt: skip
+            all_accesses: bool, html: str | None, perfetto: str | None,
+            as_json: bool, quiet: bool, width: int) -> None:  # fmt: skip
     """Verify."""
     from softnet.verify.search import Limits, search
     from softnet.verify.standard import KERNELS, check, driver_of, event_of, from_text, standard, to_text
@@ -96,6 +99,7 @@ def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs:
             click.echo(_row(*outcomes[-1], width_of_verdict))
         if outcome.failure is not None or outcome.why == "interrupted":
             break
+    _write(outcomes[-1][0], html, perfetto, all_accesses)
     _finish(outcomes, as_json, all_accesses, width)
 
 
@@ -110,6 +114,32 @@ def _export(configs: list[Config], path: str, limits: Limits) -> None:
     click.echo(f"{found.promela}, {found.code}: {found.vector_bytes:,} bytes a state")
     expected = f"; SPIN should store {found.spin_states:,} states" if found.verdict == "holds (exhausted)" else ""
     click.echo(f"softnet: {found.verdict}, {found.states:,} states, {found.transitions:,} transitions{expected}")
+
+
+def _write(outcome: Outcome, html: str | None, perfetto: str | None, every: bool) -> None:
+    """The counterexample in files, if there is one and they are wanted."""
+    from softnet.report import counterexample as files
+    from softnet.verify.schedule import replay
+
+    if outcome.failure is None or (html is None and perfetto is None):
+        return
+    schedule = replay(outcome.config, outcome.actions)
+    if html is not None:
+        page = files.page(schedule, f"violated: {outcome.failure.name}", outcome.failure.text, replay_command(outcome), every=every,
+                          repeats=outcome.repeats)  # fmt: skip
+        files.write_page(html, page)
+    if perfetto is not None:
+        files.write_perfetto(perfetto, schedule, repeats=outcome.repeats)
+
+
+def replay_command(outcome: Outcome) -> str:
+    """The command that shows the counterexample once more."""
+    from softnet.verify.schedule import encode
+    from softnet.verify.standard import to_text
+
+    config = outcome.config
+    files = "".join(f" --patch {p}" for p in config.patches) + "".join(f" --property-file {p}" for p in config.property_files)
+    return f"softnet replay-schedule{files} '{to_text(config)}/{encode(outcome.actions, outcome.repeats)}'"
 
 
 def _progress(config: Config, begin: float, max_seconds: float, quiet: bool) -> Any:
@@ -204,13 +234,10 @@ def _bounds(outcomes: list[tuple[Outcome, float]]) -> str:
 def counterexample(outcome: Outcome, every: bool, width: int) -> str:
     """The shortest schedule to the violation, in columns, and the text that replays it."""
     from softnet.verify.columns import render
-    from softnet.verify.schedule import encode, replay
-    from softnet.verify.standard import to_text
+    from softnet.verify.schedule import replay
 
     assert outcome.failure is not None
     schedule = replay(outcome.config, outcome.actions)
-    patches = "".join(f" --patch {p}" for p in outcome.config.patches)
-    patches += "".join(f" --property-file {p}" for p in outcome.config.property_files)
     where = f"\n  at {outcome.failure.where}" if outcome.failure.where else ""
     return (
         f"\nviolated: {outcome.failure.name}: {outcome.failure.text}{where}\n"
@@ -219,7 +246,7 @@ def counterexample(outcome: Outcome, every: bool, width: int) -> str:
         + "; steps that touch nothing shared are left out\n\n"
         + render(schedule, width, every=every, repeats=outcome.repeats)
         + "\n" + "\n".join(schedule.ends)
-        + f"\n\nsoftnet replay-schedule{patches} '{to_text(outcome.config)}/{encode(outcome.actions, outcome.repeats)}'"
+        + f"\n\n{replay_command(outcome)}"
     )  # fmt: skip
 
 

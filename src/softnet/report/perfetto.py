@@ -61,10 +61,10 @@ def trace_events(trace: Trace, arm: str = "", index: int = 0) -> Iterator[str]:
     yield from _flows(timeline, tasks, first, index)
     for sample in timeline.samples:
         name = f"{sample.queue} of CPU {sample.cpu}"
-        yield _event("C", first + sample.cpu, 0, sample.time_ns, name, args={"packets": sample.value})
+        yield event_text("C", first + sample.cpu, 0, sample.time_ns, name, args={"packets": sample.value})
 
 
-def _event(phase: str, pid: int, tid: int, time_ns: int, name: str, **more: Any) -> str:
+def event_text(phase: str, pid: int, tid: int, time_ns: int, name: str, **more: Any) -> str:
     """One event; ``ts`` is written by hand, since a float would not hold every nanosecond of a long run."""
     rest = json.dumps(
         {"ph": phase, "pid": pid, "tid": tid, "name": name, **more}, ensure_ascii=False, separators=(",", ":")
@@ -81,11 +81,11 @@ def _metadata(timeline: Timeline, arm: str, first: int) -> Iterator[str]:
     prefix = f"{arm} " if arm else ""
     for cpu in range(timeline.cpus):
         pid = first + cpu
-        yield _event("M", pid, 0, 0, "process_name", args={"name": f"{prefix}CPU {cpu}"})
-        yield _event("M", pid, 0, 0, "process_sort_index", args={"sort_index": pid})
+        yield event_text("M", pid, 0, 0, "process_name", args={"name": f"{prefix}CPU {cpu}"})
+        yield event_text("M", pid, 0, 0, "process_sort_index", args={"sort_index": pid})
         for order, track in enumerate((HARDIRQ, SOFTIRQ, TASK)):
-            yield _event("M", pid, track + 1, 0, "thread_name", args={"name": TRACKS[track]})
-            yield _event("M", pid, track + 1, 0, "thread_sort_index", args={"sort_index": order})
+            yield event_text("M", pid, track + 1, 0, "thread_name", args={"name": TRACKS[track]})
+            yield event_text("M", pid, track + 1, 0, "thread_sort_index", args={"sort_index": order})
 
 
 def _slice(s: Slice, tasks: dict[int, str], first: int) -> str:
@@ -96,7 +96,7 @@ def _slice(s: Slice, tasks: dict[int, str], first: int) -> str:
         args["began"] = "before: this is the rest of it"
     if s.cut & GOES_ON:
         args["goes on"] = "later: it was interrupted here"
-    text = _event("X", first + s.cpu, s.track + 1, s.start_ns, name, cat=category, args=args)
+    text = event_text("X", first + s.cpu, s.track + 1, s.start_ns, name, cat=category, args=args)
     return f'{{"dur":{_us(s.end_ns - s.start_ns)},{text[1:]}'
 
 
@@ -106,7 +106,7 @@ def _instant(record: Record, track: int, tasks: dict[int, str], first: int) -> s
     for name, value, text in arguments(record, tasks):
         args[name] = f"{value} ({text})" if text else value
     args["source"] = event.source
-    return _event(
+    return event_text(
         "i", first + record.cpu, track + 1, record.time_ns, event.name, cat="event", s="t", args=args
     )
 
@@ -119,7 +119,7 @@ def _flows(timeline: Timeline, tasks: dict[int, str], first: int, index: int) ->
             "wakeup": f"wake {tasks.get(arrow.number, '?')}",
         }[arrow.kind]
         identity = f"{index}.{number}"
-        yield _event(
+        yield event_text(
             "s",
             first + arrow.from_cpu,
             arrow.from_track + 1,
@@ -128,7 +128,7 @@ def _flows(timeline: Timeline, tasks: dict[int, str], first: int, index: int) ->
             cat=arrow.kind,
             id=identity,
         )
-        yield _event(
+        yield event_text(
             "f",
             first + arrow.to_cpu,
             arrow.to_track + 1,

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Version 3 of the series: the threaded poll does not send the RPS IPIs that it has gathered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import kfunc
+
+if TYPE_CHECKING:
+    from softnet.kernel.include.linux.netdevice import napi_struct, softnet_data
+    from softnet.kernel.include.linux.preempt import local_bh_disable, local_bh_enable
+    from softnet.kernel.kernel.sched.core import cond_resched
+    from softnet.kernel.net.core.dev import __napi_poll, skb_defer_free_flush
+    from softnet.lang.intrinsics import barrier, this_cpu_ptr
+
+
+@kfunc
+def napi_threaded_poll_loop(napi: napi_struct) -> None:
+    """net/core/dev.c:7055 (6.12), taken out of napi_threaded_poll() for both kinds of thread."""
+    while True:
+        local_bh_disable()
+        sd = this_cpu_ptr(softnet_data)
+        sd.in_napi_threaded_poll = True
+        __napi_poll(napi)
+        repoll = napi.do_repoll
+        sd.in_napi_threaded_poll = False
+        barrier()
+
+        skb_defer_free_flush(sd)
+        local_bh_enable()
+        if not repoll:
+            break
+        cond_resched()

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The flush frees every skb but the last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import kfunc
+
+if TYPE_CHECKING:
+    from softnet.kernel.include.linux.netdevice import softnet_data
+    from softnet.kernel.kernel.locking.spinlock import spin_lock, spin_unlock
+    from softnet.kernel.net.core.skbuff import napi_consume_skb
+    from softnet.lang.intrinsics import READ_ONCE, trace
+
+
+@kfunc
+def skb_defer_free_flush(sd: softnet_data) -> None:
+    """net/core/dev.c:6478 (6.12)."""
+    if READ_ONCE(sd.defer_list) is None:
+        return
+
+    spin_lock(sd.defer_lock)
+    skb = sd.defer_list
+    sd.defer_list = None
+    count = sd.defer_count
+    sd.defer_count = 0
+    spin_unlock(sd.defer_lock)
+
+    trace("skb_defer_free_flush", count)
+    while skb is not None:
+        after = skb.next
+        if after is not None:
+            napi_consume_skb(skb, 1)
+        skb = after

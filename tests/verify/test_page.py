@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The counterexample as a page and as a Perfetto trace: what they hold, and the page in a real browser."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.report.browser import CHROMEDRIVER, CHROMIUM, browser
+
+from softnet.cli import run_cli
+from softnet.lang.compile import available
+from softnet.report.counterexample import diagram, page, perfetto_events
+from softnet.verify.schedule import Schedule, decode, replay
+from softnet.verify.standard import from_text
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
+
+NO_LOCK = str(Path(__file__).parents[2] / "examples" / "patches" / "no_backlog_lock.py")
+WHAT = "kernel=6.12-threads,driver=free:1:2:0,driver=irq:0:1:0"
+ACTIONS = "8.4x21.9.1.0x2.4.0x5.4.0x11.4x5"
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Schedule:
+    """The phantom SCHED of docs/verify.md."""
+    return replay(from_text(WHAT, (NO_LOCK,)), decode(ACTIONS))
+
+
+def test_the_diagram_has_a_box_for_each_step_that_shows_something(phantom: Schedule) -> None:
+    d = diagram(phantom)
+    assert [box.step.number for box in d.boxes] == sorted(box.step.number for box in d.boxes)
+    assert all(a.y + a.height < b.y for a, b in zip(d.boxes, d.boxes[1:], strict=False))
+    kinds = {(arrow.kind, arrow.start.cpu, arrow.end.cpu) for arrow in d.arrows}
+    assert kinds == {("data", 1, 0), ("wake", 1, 0)}
+    assert len(diagram(phantom, every=True).boxes) > len(d.boxes)
+
+
+def test_the_page_stands_alone(phantom: Schedule) -> None:
+    text = page(phantom, "violated: <phantom>", "why & how", "softnet replay-schedule 'x'")
+    assert "violated: &lt;phantom&gt;" in text
+    assert "why &amp; how" in text
+    assert "kick_defer_list_purge" in text
+    assert "http" not in text.replace("http-equiv", "")
+    assert "<script" not in text
+    assert page(phantom, "a", "b", "c") == page(phantom, "a", "b", "c")
+
+
+def test_perfetto_reads_every_step(phantom: Schedule) -> None:
+    events = [json.loads(text) for text in perfetto_events(phantom)]
+    slices = [e for e in events if e["ph"] == "X"]
+    outside = [e for e in events if e["ph"] == "i"]
+    assert len(slices) + len(outside) == len(phantom.steps)
+    assert {e["pid"] for e in slices} == {1, 2}
+    starts = {e["id"]: e for e in events if e["ph"] == "s"}
+    ends = {e["id"]: e for e in events if e["ph"] == "f"}
+    assert starts.keys() == ends.keys()
+    assert all(starts[i]["ts"] < ends[i]["ts"] for i in starts)
+
+
+def test_what_repeats_is_marked(phantom: Schedule) -> None:
+    d = diagram(phantom, repeats=3)
+    assert d.again_from > 0
+    assert "from here on for ever" in page(phantom, "a", "b", "c", repeats=3)
+    marked = [e for e in map(json.loads, perfetto_events(phantom, repeats=3)) if e.get("args", {}).get("repeats")]
+    assert len(marked) == 3
+
+
+def test_the_commands_write_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    html, trace = tmp_path / "ce.html", tmp_path / "ce.json"
+    files = ("--html", str(html), "--perfetto", str(trace))
+    assert run_cli(["replay-schedule", "--patch", NO_LOCK, f"{WHAT}/{ACTIONS}", *files]) == 0
+    assert "backlog.state" in html.read_text()
+    assert json.loads(trace.read_text())["traceEvents"]
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        run_cli(["verify", "--kernel", "6.12", "--driver", "free:1:4", "--set", "defer_max=8", "--event", "skb_defer_max=4",
+                 "--quiet", "--html", str(tmp_path / "c4.html")])  # fmt: skip
+    assert left.value.code == 1
+    assert "skb_defer_max = 4" in (tmp_path / "c4.html").read_text()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="no chromium")
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_browser_shows_the_page(phantom: Schedule, dark: bool, tmp_path: Path) -> None:
+    file = tmp_path / "ce.html"
+    file.write_text(page(replace(phantom), "violated: phantom SCHED", "text", "command"))
+    with browser(tmp_path / "profile", 1280, 900, dark) as window:
+        window.open(file)
+        assert window.errors() == []
+        shown = window.js("return [...document.querySelectorAll('svg rect')].map(r => r.getBoundingClientRect().width > 100)")
+        assert len(shown) == len(diagram(phantom).boxes)
+        assert all(shown)
+        # No line of text leaves its box.
+        wide = window.js(
+            "return [...document.querySelectorAll('svg text:not(.number):not(.head)')].filter(t => t.getBBox().width > 380).length"
+        )
+        assert wide == 0
