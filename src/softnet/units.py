@@ -97,7 +97,9 @@ def mix_array(seed: int, stream: int, counters: NDArray[np.int64]) -> NDArray[np
     wide = counters.astype(np.uint64)
     x = _scramble_array(prefix ^ (wide & np.uint64(U32_MAX)))
     high = wide >> np.uint64(32)
-    return np.where(high != 0, _scramble_array(x ^ high), x).astype(np.uint32)
+    if high.any():
+        x = np.where(high != 0, _scramble_array(x ^ high), x)
+    return x.astype(np.uint32)
 
 
 def _absorb(x: int, word: int) -> int:

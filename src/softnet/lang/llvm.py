@@ -73,7 +73,7 @@ def _pointer_table(module: ir.Module) -> list[str]:
         if function.kind == "hwfunc":
             target = f'@"{name}.pointed"'
             lines += [
-                f"define internal i64 {target}(ptr noalias nonnull %S{args}) #0 {{",
+                f"define internal i64 {target}(ptr noalias nonnull %S{args}) #1 {{",
                 f"  %n = getelementptr inbounds i64, ptr %S, i64 {module.engine['now']}",
                 f"  %m = getelementptr inbounds i64, ptr %S, i64 {module.engine['lim']}",
                 "  %now = load i64, ptr %n",

@@ -156,7 +156,10 @@ class FunctionText:
         function = self.function
         args = "".join(f", i64 %a{i}" for i in range(len(function.params)))
         hint = "noinline cold " if function.name in COLD else ""
-        self.out.append(f'define internal i64 @"{function.name}"(ptr noalias nonnull %S{args}) #0 {hint}{{')
+        group = "#1" if function.kind == "kfunc" else "#0"
+        self.out.append(
+            f'define internal i64 @"{function.name}"(ptr noalias nonnull %S{args}) {group} {hint}{{'
+        )
         self.block("start")
         for index, name in enumerate(function.locals):
             self.line(f"%l{index} = alloca i64")

@@ -23,12 +23,16 @@ PAUSE_FAILED: Final = -102
 RECORD_WORDS: Final = 8
 """A record: time, CPU, the CPU's preempt_count, event, three arguments, and an unused word."""
 
-# Saved registers as they lie on a stack that is not running, from its stack pointer upwards.
+# Saved registers as they lie on a stack that is not running, from its stack pointer upwards. All contexts change stacks at the
+# same call, so that this return is foretold rightly.
 SWITCH_X86 = (
     "pushq %rbp", "pushq %rbx", "pushq %r12", "pushq %r13", "pushq %r14", "pushq %r15",
     "movq %rsp, (%rdi)", "movq %rsi, %rsp",
-    "popq %r15", "popq %r14", "popq %r13", "popq %r12", "popq %rbx", "popq %rbp", "popq %rcx", "jmpq *%rcx",
+    "popq %r15", "popq %r14", "popq %r13", "popq %r12", "popq %rbx", "popq %rbp", "retq",
 )  # fmt: skip
+RETURN_X86 = ("popq %r11", "jmpq *%r11")
+"""How a function returns that may have changed stacks. The processor foretells where a plain return goes from the calls that it
+saw, which are then another context's: each such guess is wrong. An indirect jump's is learnt. r11 is free in both conventions."""
 ENTER_X86 = ("movq %r12, %rdi", "callq *%rbx", "ud2")
 FRAME_WORDS: Final = 7
 FRAME_ARGUMENT: Final = 3
@@ -53,7 +57,11 @@ def runtime_text(module: ir.Module) -> str:
     )
     switch = "\\0A".join(SWITCH_X86)
     enter = "\\0A".join(ENTER_X86)
-    text = _RUNTIME.replace("SWITCH_CODE", switch).replace("ENTER_CODE", enter)
+    text = (
+        _RUNTIME.replace("RETURN_CODE", "\\0A".join(RETURN_X86))
+        .replace("SWITCH_CODE", switch)
+        .replace("ENTER_CODE", enter)
+    )
     for name, value in (("SLICE", PAUSE_SLICE), ("TRACE", PAUSE_TRACE), ("FAILED", PAUSE_FAILED)):
         text = text.replace(f"PAUSE_{name}", str(value))
     table = module.table_dir + 2 * module.table_index["cpu_hw"]
@@ -64,6 +72,7 @@ def runtime_text(module: ir.Module) -> str:
 
 LLVM_INTRINSICS = """
 attributes #0 = { nounwind }
+attributes #1 = { nounwind fn_ret_thunk_extern }
 declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.smax.i64(i64, i64)
 declare i64 @llvm.umin.i64(i64, i64)
@@ -77,6 +86,11 @@ declare {i64, i1} @llvm.smul.with.overflow.i64(i64, i64)
 _RUNTIME = r"""
 define internal void @switch_stack(ptr %save, i64 %to) naked noinline nounwind {
   call void asm sideeffect "SWITCH_CODE", "~{memory}"()
+  unreachable
+}
+
+define void @__x86_return_thunk() naked noinline nounwind {
+  call void asm sideeffect "RETURN_CODE", "~{memory}"()
   unreachable
 }
 
@@ -164,7 +178,7 @@ write:
   ret void
 }
 
-define internal preserve_mostcc void @give_way(ptr %S) noinline cold nounwind {
+define internal preserve_mostcc void @give_way(ptr %S) noinline cold #1 {
   %fuelp = call ptr @run_fuel(ptr %S)
   %fullp = call ptr @run_fuel_full(ptr %S)
   %full = load i64, ptr %fullp

@@ -95,14 +95,17 @@ def softnet_stat(image: Memory) -> tuple[list[str], list[dict[str, int]]]:
 def queue_sample(image: Memory) -> dict[str, int]:
     """Per CPU: length and bytes of the defer list, length of the backlog."""
     out: dict[str, int] = {}
+    memory = image.memory
     next_skb, truesize = offset(image, "sk_buff", "next"), offset(image, "sk_buff", "truesize")
+    fields = ("defer_list", "input_pkt_queue.qlen", "process_queue.qlen")
+    defer_list, input_qlen, process_qlen = (offset(image, "softnet_data", path) for path in fields)
+    table = image.layout.tables["softnet_data"]
     for cpu in range(image.nr_cpus):
-        skbs = list(chain(image, word(image, "softnet_data", cpu, "defer_list"), next_skb))
+        at = table.base + cpu * table.stride
+        skbs = list(chain(image, memory[at + defer_list], next_skb))
         out[f"defer_count/{cpu}"] = len(skbs)
-        out[f"defer_bytes/{cpu}"] = sum(image.memory[skb + truesize] for skb in skbs)
-        out[f"backlog/{cpu}"] = word(image, "softnet_data", cpu, "input_pkt_queue.qlen") + word(
-            image, "softnet_data", cpu, "process_queue.qlen"
-        )
+        out[f"defer_bytes/{cpu}"] = sum(memory[skb + truesize] for skb in skbs)
+        out[f"backlog/{cpu}"] = memory[at + input_qlen] + memory[at + process_qlen]
     return out
 
 

@@ -303,12 +303,10 @@ class Simulation:
         for chunk in arrivals(self.scenario, self.seed):
             columns = [chunk.time_ns, chunk.nic_queue, chunk.hash, chunk.len_bytes, chunk.sock, chunk.proto, chunk.flow,
                        chunk.flags, chunk.seq_ok, chunk.payload_bytes]
-            block = np.empty((len(chunk.time_ns), len(columns) + 1), dtype=np.int64)
-            for i, column in enumerate(columns):
-                block[:, i] = column
-            block[:, -1] = np.arange(number, number + len(block))
-            number += len(block)
-            yield block
+            columns.append(np.arange(number, number + len(chunk.time_ns)))
+            number += len(chunk.time_ns)
+            # Rows of the transposed block: the engine's own copy turns it, and this one does not.
+            yield np.array(columns, dtype=np.int64).T
 
     def _arrival_rows(self) -> Iterator[ArrivalRows]:
         for block in self._arrival_blocks():
