@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
 import json
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from softnet.errors import SoftnetError
 from softnet.lang import cache
 from softnet.lang.digest import program_digest
+from softnet.lang.flat import Flat, Loaded, flatten, loadable
 from softnet.lang.program import Program
 
 
@@ -49,17 +52,14 @@ class Native:
     """Loaded code: its entry points as addresses, and the places that its failures name."""
 
     def __init__(self, program: Program, code: bytes, about: dict[str, Any], from_cache: bool) -> None:
-        llvm = _binding()
         self.from_cache = from_cache
         self._program = program
         self._places: list[list[Any]] = about["positions"]
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(2))
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        self._engine.finalize_object()
-
-    def address(self, name: str) -> int:
-        """The address of an exported function."""
-        return int(self._engine.get_function_address(name))
+        flat = about["flat"]
+        self.address: Callable[[str], int] = (
+            Loaded(Flat(code, flat["absolute"], flat["exports"])).address if flat else _load_object(code)
+        )
+        """The address of an exported function by its name."""
 
     def place(self, number: int) -> Place | None:
         """The position with that number, None for none."""
@@ -68,6 +68,15 @@ class Native:
         function, line, column, what = self._places[number]
         # The file is the one that this program was loaded from: an entry of the cache may come from a copy of it.
         return Place(function, self._program.functions[function].file, line, column, what)
+
+
+def _load_object(code: bytes) -> Callable[[str], int]:
+    """Load an object file that could not be made flat."""
+    llvm = _binding()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(2))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return lambda name: int(engine.get_function_address(name))
 
 
 def available() -> str:
@@ -106,17 +115,39 @@ def compile_program(
 
 def cache_key(program: Program, costs: Mapping[str, int], events: Mapping[str, int], options: Options) -> str:
     """The hash of everything that decides the code."""
-    llvm = _binding()
     rest = {
         "program": program_digest(program),
         "costs": dict(costs),
         "events": dict(events),
         "options": vars(options),
         "python": sys.version_info[:3],
-        "llvm": (llvm.llvm_version_info, _version()),
-        "cpu": (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()),
+        "llvm": _compiler_identity(),
+        "cpu": _processor_identity(),
     }
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+@functools.cache
+def _compiler_identity() -> list[Any]:
+    """Which LLVM: llvmlite's library by size and time. Asking LLVM itself means importing it."""
+    spec = importlib.util.find_spec("llvmlite")
+    folder = Path(str(spec.origin)).parent / "binding" if spec is not None else Path()
+    return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in sorted(folder.glob("lib*"))]
+
+
+@functools.cache
+def _processor_identity() -> str:
+    """For which processor: what the kernel says of the first one, its flags among it; elsewhere, what LLVM says."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            told = dict(
+                line.split(":", 1) for line in file.read(8192).split("\n\n")[0].splitlines() if ":" in line
+            )
+        named = {key.strip(): value.strip() for key, value in told.items()}
+        return json.dumps([named[key] for key in ("vendor_id", "cpu family", "model", "model name", "flags")])
+    except (OSError, KeyError):
+        llvm = _binding()
+        return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
 
 
 def native_text(
@@ -152,13 +183,16 @@ def _compile(
     )
     rt = ", PREEMPT_RT" if program.constants.get("CONFIG_PREEMPT_RT") else ""
     label = f"{len(program.modules)} modules up to {program.modules[-1]}{rt}"
+    code = bytes(machine.emit_object(module))
+    flat = flatten(code) if loadable() else None
     about = {
+        "flat": {"absolute": flat.absolute, "exports": flat.exports} if flat else None,
         "positions": positions,
         "functions": len(program.functions),
         "label": label,
         "options": vars(options),
     }
-    return bytes(machine.emit_object(module)), about
+    return flat.image if flat else code, about
 
 
 def target_machine(optimise: int) -> Any:
@@ -179,7 +213,3 @@ def target_machine(optimise: int) -> Any:
 def _binding() -> Any:
     """llvmlite, which ships no types; imported only where native code is made or loaded."""
     return importlib.import_module("llvmlite.binding")
-
-
-def _version() -> str:
-    return str(importlib.import_module("llvmlite").__version__)

@@ -7,12 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from softnet.lang import ir
-
-FAILURES: Final = (
-    "none", "bug-on", "null", "index", "divide", "shift", "overflow", "fuel", "lockdep", "guard", "pointer", "stack",
-    "ended", "memory",
-)  # fmt: skip
-"""Why ``fail`` stops a run; the number is the index."""
+from softnet.lang.run_words import FAILURES as FAILURES
+from softnet.lang.run_words import RUN_WORDS as RUN_WORDS
+from softnet.lang.run_words import STACK_BYTES as STACK_BYTES
 
 COLD: Final = ("line_fetch", "line_claim")
 """Kept out of their callers, which are the most called functions of all; measured with bench/engines.py."""
@@ -43,17 +40,6 @@ class Text:
     tags: dict[str, int] = field(default_factory=dict)
 
 
-RUN_WORDS: Final = {
-    name: 1 + index
-    for index, name in enumerate(
-        ("outer", "resume", "stack_of", "fuel", "fuel_full", "code", "where", "value", "trace", "trace_fill",
-         "trace_room", "slice", "size", "stacks", "points")
-    )
-}  # fmt: skip
-"""The engine's own words, in the line of NULL, which no structure uses: name -> address."""
-
-STACK_BYTES: Final = 1 << 18
-"""Of one context; only what is touched takes memory."""
 STACK_RESERVE: Final = 1 << 16
 """What a recursive function must find free: the functions between two checks fit in it."""
 

@@ -10,10 +10,12 @@ for good after a failure, whose stack is simply left.
 from __future__ import annotations
 
 import platform
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from softnet.lang import ir
-from softnet.lang.llvm_function import RUN_WORDS
+from softnet.lang.run_words import RUN_WORDS
+
+if TYPE_CHECKING:
+    from softnet.lang import ir
 
 PAUSE_SLICE: Final = -100
 PAUSE_TRACE: Final = -101

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from softnet.errors import SoftnetError
 from softnet.lang.compile import Options as Options
 from softnet.lang.compile import Place, available, compile_program
-from softnet.lang.llvm_function import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native_runtime import (
     FRAME_ARGUMENT,
     FRAME_FUNCTION,
@@ -30,6 +29,7 @@ from softnet.lang.native_runtime import (
 )
 from softnet.lang.pylink import KernelStop
 from softnet.lang.pyruntime import TURNS_MAX
+from softnet.lang.run_words import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.machine import nic, state
 from softnet.simulate.image import Image
 from softnet.simulate.reference import machine_error

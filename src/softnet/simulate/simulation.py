@@ -21,7 +21,6 @@ from softnet.simulate import boot, native
 from softnet.simulate import image as images
 from softnet.simulate.changes import apply_change
 from softnet.simulate.image import Image, MachineSpec, TaskInfo
-from softnet.simulate.invariants import Invariants
 from softnet.simulate.measure import Baseline, Sampler, collect_result
 from softnet.simulate.reference import ArrivalRows, ReferenceEngine
 from softnet.simulate.result import Result, Trace
@@ -31,6 +30,8 @@ from softnet.trace import EVENT_ID, EVENTS, Record
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from softnet.simulate.invariants import Invariants
 
 Progress = Callable[[int, int], None]
 """Called with (virtual time in ns, duration in ns)."""
@@ -251,6 +252,8 @@ class Simulation:
         self.image = self._build(bool(checks))
         self.invariants: Invariants | None = None
         if checks and self.engine_name == "reference":
+            from softnet.simulate.invariants import Invariants
+
             self.invariants = Invariants(self.image, strict=checks == "strict")
         self.recorder.attach(self.image)
         self._trace_file = Path(trace_file) if trace_file is not None else None
