@@ -89,3 +89,7 @@ class PatchError(SoftnetError):
 
 class LabError(SoftnetError):
     """A real kernel that could not be built, booted or heard."""
+
+
+class InvariantError(SoftnetError):
+    """An invariant of a run does not hold: raised where checks are strict."""

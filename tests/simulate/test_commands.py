@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kernel.support import mutate
+
 pytestmark = pytest.mark.slow
 """Many seconds together: make test runs them, make check does not."""
 
@@ -62,6 +64,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "patch outside the subset": (("run", str(SEED), "--patch", "bad_patch.py"), "bad_patch.py:6:5"),
     "unknown function to break in": (("run", str(SEED), "--break", "process_backlogs"), "process_backlog"),
     "truncated capture": (("run", "capture.toml"), "short.pcap"),
+    "unknown cost": (("run", str(SEED), "--patch", "cost.py"), "cost.py:5:10"),
     "one arm": (("compare", str(SEED), "--arm", "6.12"), "two arms"),
     "two arms of one name": (("compare", str(SEED), "--arm", "6.12", "--arm", "6.12"), "same label"),
     "two kernels in an arm": (("compare", str(SEED), "--arm", "6.12,6.1", "--arm", "6.12"), "two kernels"),
@@ -77,6 +80,10 @@ def test_refusals(case: str, tmp_path: Path) -> None:
     (tmp_path / "bad_patch.py").write_text(
         "from softnet.lang import kfunc\n\n@kfunc\ndef process_backlog(napi: napi_struct, quota: int) -> int:\n"
         '    """Mine."""\n    try:\n        return 0\n    finally:\n        pass\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "cost.py").write_text(
+        'from softnet.lang import kfunc\n\n@kfunc\ndef usecs_to_jiffies(u: int) -> int:\n    work("ip_rvc")\n    return u\n',
         encoding="utf-8",
     )
     (tmp_path / "short.pcap").write_bytes((ROOT / "examples/captures/web.pcap").read_bytes()[:90])
@@ -126,3 +133,76 @@ def test_the_debugger_stops_inside_a_kernel_function() -> None:
     assert "skb_attempt_defer_free() on CPU" in done.stdout
     assert "def skb_attempt_defer_free" in done.stdout or "cpu = skb.alloc_cpu" in done.stdout
     assert "sk_buff at 0x" in done.stdout
+
+
+WITHOUT_LLVMLITE = """
+import sys
+sys.modules["llvmlite"] = None
+from softnet.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("command", [("run",), ("compare", "--arm", "6.9", "--arm", "6.10", "--seeds", "1", "--processes", "1")])
+def test_without_llvmlite_the_reference_engine_serves_and_says_so(command: tuple[str, ...]) -> None:
+    settings = ["--set=measure.duration_ms=1", "--set=measure.warmup_ms=0", "--json"]
+    args = [sys.executable, "-c", WITHOUT_LLVMLITE, command[0], str(ROOT / "examples/rps.toml"), *command[1:], *settings]
+    done = subprocess.run(args, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("softnet: the reference engine serves: llvmlite is not installed")
+    document = json.loads(done.stdout)
+    results = document["results"]["6.9"] if command[0] == "compare" else [document]
+    assert results[0]["engine"] == "reference"
+
+
+def test_check_says_what_would_run_and_runs_nothing() -> None:
+    patch = ROOT / "examples/patches/kick_at_max.py"
+    done = softnet("check", SEED, "--kernel", "6.12-rt", "--patch", patch, "--set", "nic.0.napi_defer_hard_irqs=2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("seed: sound. 6.12 rt, 4 CPUs")
+    assert "kick_at_max" in done.stdout
+    assert "7000 IP packets" in done.stdout
+    assert "the clock went backwards 17 times" in done.stdout
+    assert "not as written: nic." in done.stdout
+    assert json.loads(softnet("check", SEED, "--json").stdout)["cpus"] == 4
+    bad = softnet("check", SEED, "--set", "machine.cpus=0")
+    assert (bad.returncode, bad.stdout) == (2, "")
+
+
+def test_a_run_says_what_of_a_capture_is_not_as_in_the_file() -> None:
+    document = json.loads(softnet("run", SEED, "--quiet", "--json").stdout)
+    assert any("the clock went backwards 17 times" in note for note in document["notes"])
+
+
+def test_strict_checks_stop_at_the_first_that_does_not_hold(tmp_path: Path) -> None:
+    """I3: a backlog with packets and nobody told; without --strict the run goes on and warns."""
+    patch = mutate(tmp_path, "6.12", "enqueue_to_backlog", "napi_schedule_rps(sd)", "barrier()")
+    args = ("run", ROOT / "examples/rps.toml", "--kernel", "6.12", *SHORT, "--patch", patch, "--checks")
+    assert softnet(*args).returncode == 0
+    done = softnet(*args, "--strict")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "softnet: an invariant does not hold: " in done.stderr
+    assert "I3" in done.stderr
+
+
+INTERRUPTED = """
+import signal, sys
+from softnet.simulate.api import resolve
+from softnet.simulate.simulation import Simulation
+
+signal.signal(signal.SIGVTALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+settings = ["measure.duration_ms=600000", "measure.warmup_ms=0", "measure.series_interval_us=600000000"]
+simulation = Simulation(resolve("examples/rps.toml", "", settings), engine=sys.argv[1])
+signal.setitimer(signal.ITIMER_VIRTUAL, 0.3)
+done = simulation.finish()
+print(done.result.partial, sum(done.result.events["irq_handler_entry"]) > 0, done.result.conservation.balance)
+"""
+
+
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_an_interrupt_ends_a_run_of_ten_minutes_with_what_there_is(engine: str) -> None:
+    """A real SIGINT in the middle of a run that stops nowhere else: for samples, for changes or for its end."""
+    command = [sys.executable, "-c", INTERRUPTED, engine]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "True", "0"]

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
+
+from softnet.errors import InvariantError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -42,11 +44,17 @@ simulation_options = options(
     click.option("--engine", type=click.Choice(["auto", "reference", "native"]), default="auto", show_default=True,
                  help="What runs the functions."),
     click.option("--checks", is_flag=True, help="Hold the run to the invariants and the lock rules (slower)."),
+    click.option("--strict", is_flag=True, help="With --checks: stop at the first that does not hold, with exit status 3."),
     click.option("--out", type=click.Path(path_type=Path), help="Write result, report and trace into this folder."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
     click.option("--quiet", is_flag=True, help="No progress."),
     click.option("--width", type=click.IntRange(60, 400), help="Columns of the summary; default: the terminal's, else 100."),
 )  # fmt: skip
+
+
+def wanted_checks(checks: bool, strict: bool) -> bool | Literal["strict"]:
+    """What ``--checks`` and ``--strict`` ask for."""
+    return "strict" if strict else checks
 
 
 def columns(width: int | None) -> int:
@@ -67,6 +75,9 @@ def stopped_kernel() -> Iterator[None]:
 
     try:
         yield
+    except InvariantError as error:
+        click.echo(f"softnet: an invariant does not hold: {error}", err=True)
+        sys.exit(EXIT_KERNEL_STOP)
     except KernelStop as stop:
         click.echo(f"softnet: the kernel stopped: {stop.message}\n  where:    {stop.where}", err=True)
         sys.exit(EXIT_KERNEL_STOP)

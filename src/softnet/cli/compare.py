@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from softnet.cli._common import SHOWN_RECORDS_MAX, columns, progress_bar, simulation_options, stopped_kernel
+from softnet.cli._common import (
+    SHOWN_RECORDS_MAX,
+    columns,
+    progress_bar,
+    simulation_options,
+    stopped_kernel,
+    wanted_checks,
+)
 
 if TYPE_CHECKING:
     from softnet.simulate.api import Compared
@@ -51,6 +58,7 @@ def command(
     settings: tuple[str, ...],
     engine: str,
     checks: bool,
+    strict: bool,
     out: Path | None,
     as_json: bool,
     quiet: bool,
@@ -60,11 +68,15 @@ def command(
     from softnet.simulate.api import compare, resolve
     from softnet.simulate.arms import parse_arms
     from softnet.simulate.output import to_json, whole_folder
+    from softnet.simulate.simulation import chosen_engine
 
     with stopped_kernel(), ExitStack() as output:
-        folder = output.enter_context(whole_folder(out)) if out is not None else None
         chosen = parse_arms(arms)
         base = resolve(scenario, "", settings)
+        folder = output.enter_context(whole_folder(out)) if out is not None else None
+        note = chosen_engine(engine, wanted_checks(checks, strict))[1]
+        if note and not quiet:
+            click.echo(f"softnet: {note}", err=True)
         first = base.measure.seed
         with progress_bar(quiet, len(chosen) * seeds, "runs") as tell:
             done = compare(
@@ -72,7 +84,7 @@ def command(
                 chosen,
                 seeds=range(first, first + seeds),
                 engine=engine,
-                checks=checks,
+                checks=wanted_checks(checks, strict),
                 processes=processes,
                 trace="full" if out is not None else "off",
                 trace_folder=folder,

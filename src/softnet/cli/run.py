@@ -21,6 +21,7 @@ from softnet.cli._common import (
     progress_bar,
     simulation_options,
     stopped_kernel,
+    wanted_checks,
 )
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def command(
     settings: tuple[str, ...],
     engine: str,
     checks: bool,
+    strict: bool,
     out: Path | None,
     as_json: bool,
     quiet: bool,
@@ -75,14 +77,15 @@ def command(
     with stopped_kernel(), ExitStack() as output:
         if out is not None and trace is None:
             trace = "full"
+        resolved = resolve(scenario, kernel, settings)
         folder = output.enter_context(whole_folder(out)) if out is not None else None
         sim = Simulation(
-            resolve(scenario, kernel, settings),
+            resolved,
             patches=patches,
             seed=seed,
             engine="reference" if break_at else engine,
             trace=trace,
-            checks=checks,
+            checks=wanted_checks(checks, strict),
             trace_file=folder / "trace.softnet.gz" if folder is not None else None,
         )
         if sim.engine_note and not quiet:

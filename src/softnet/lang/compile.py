@@ -211,5 +211,12 @@ def target_machine(optimise: int) -> Any:
 
 
 def _binding() -> Any:
-    """llvmlite, which ships no types; imported only where native code is made or loaded."""
-    return importlib.import_module("llvmlite.binding")
+    """llvmlite, which ships no types; imported only where native code is made. Raises SoftnetError where it is broken."""
+    try:
+        return importlib.import_module("llvmlite.binding")
+    except (ImportError, OSError) as error:
+        raise SoftnetError(
+            "llvmlite is installed, and cannot be loaded",
+            found=str(error).splitlines()[0],
+            hint="install it anew, or use --engine reference, which runs the same functions",
+        ) from None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from softnet.lang import cache
@@ -24,15 +25,20 @@ def program_digest(program: Program) -> str:
     return digest.hexdigest()
 
 
-def ensure_checked(program: Program) -> None:
-    """Hold the functions to the subset, once for each text. Raises SubsetErrors with all mistakes."""
-    key = program_digest(program)
+def ensure_checked(program: Program, costs: Collection[str] | None = None) -> None:
+    """Hold the functions to the subset, once for each text. Raises SubsetErrors with all mistakes.
+
+    ``costs`` are the rows of the cost table that they may name; None leaves the names unchecked.
+    """
+    rows = json.dumps(None if costs is None else sorted(costs))
+    key = hashlib.sha256(f"{program_digest(program)} {rows}".encode()).hexdigest()
     if cache.marked(key):
         return
     from softnet.lang.subset import check_program
     from softnet.trace import EVENTS
 
-    raise_all(check_program(program, events={event.name: len(event.args) for event in EVENTS}))
+    events = {event.name: len(event.args) for event in EVENTS}
+    raise_all(check_program(program, costs=costs, events=events))
     cache.mark(key)
 
 

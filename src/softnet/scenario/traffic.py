@@ -156,12 +156,12 @@ def sender_flows(scenario: Scenario, seed: int | None = None) -> list[SenderFlow
     return out
 
 
-def capture_notes(scenario: Scenario) -> list[str]:
-    """What a user should know of the captures: how many packets, what was left out."""
+def capture_notes(scenario: Scenario, *, deviations_only: bool = False) -> list[str]:
+    """What a user should know of the captures: how many packets, what was left out; or only what is not as in the file."""
     out = []
     for index, capture in sorted(_plan(scenario).captures.items()):
         name = f"traffic[{index}] {scenario.traffic[index].file}"  # type: ignore[union-attr]
-        out += [f"{name}: {line}" for line in capture.summary.lines()]
+        out += [f"{name}: {line}" for line in capture.summary.lines()[1 if deviations_only else 0 :]]
         if capture.elsewhere:
             out.append(f"{name}: {capture.elsewhere} packets are not for this host")
     return out

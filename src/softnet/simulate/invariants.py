@@ -8,6 +8,7 @@ must hold.
 
 from __future__ import annotations
 
+from softnet.errors import InvariantError
 from softnet.simulate.image import Image
 from softnet.simulate.invariants_calls import CallChecks
 from softnet.simulate.invariants_defer import DeferChecks
@@ -18,7 +19,6 @@ from softnet.simulate.invariants_watch import (
     BOUND_NS,
     KNOWN,
     STATEMENTS,
-    InvariantError,
     Report,
     Violation,
     Watch,

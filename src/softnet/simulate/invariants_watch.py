@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from softnet.errors import SoftnetError
+from softnet.errors import InvariantError
 from softnet.lang.intrinsics import PLACE_INTRINSICS, PLACE_SECOND
 from softnet.machine import state
 from softnet.simulate import readout
@@ -46,10 +46,6 @@ KNOWN: dict[str, str] = {
 BOUND_NS = 100_000
 """How long something may look as if nobody owed it before I3, I6 and I8 say so. Every way to owe it is looked at, so
 this only covers what stands between two observations of a CPU."""
-
-
-class InvariantError(SoftnetError):
-    """An invariant does not hold: raised with ``checks="strict"``."""
 
 
 @dataclass(frozen=True)

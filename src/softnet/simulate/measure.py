@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from softnet.lang.program import warn_site
 from softnet.lang.pylink import find_function
 from softnet.machine import state, stats
+from softnet.scenario.traffic import capture_notes
 from softnet.simulate import readout
 from softnet.simulate.image import Image
 from softnet.simulate.result import TIME_CLASS_NAMES, Conservation, Histogram, Result
@@ -164,7 +165,7 @@ def collect_result(sim: Simulation) -> Result:
         locks={"contended": events["lock_contended"], "spin_ns": per_cpu["spin_ns"]},
         line_transfers=per_cpu["line_transfers"],
         tasks=[_task_row(image, i) for i in range(len(image.tasks))],
-        notes=list(sim.scenario.notes()),
+        notes=[*sim.scenario.notes(), *capture_notes(sim.scenario, deviations_only=True)],
         warnings=_warnings(sim, conservation),
         partial=sim.partial,
     )

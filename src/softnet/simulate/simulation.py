@@ -14,7 +14,7 @@ from softnet.kernel import releases
 from softnet.lang.digest import ensure_checked
 from softnet.lang.program import Program
 from softnet.machine import state
-from softnet.machine.costtable import CostTable, load_cost_table
+from softnet.machine.costtable import CostTable, load_cost_table, shipped_tables
 from softnet.scenario import Change, Scenario, changes
 from softnet.scenario.traffic import arrivals
 from softnet.simulate import boot, native
@@ -219,12 +219,12 @@ def constants(scenario: Scenario) -> dict[str, int]:
     }
 
 
-def load_program(scenario: Scenario, patches: Sequence[str] = ()) -> Program:
-    """The scenario's kernel with the user's patch files on top. Raises SubsetError, PatchError."""
+def load_program(scenario: Scenario, patches: Sequence[str] = (), costs: CostTable | None = None) -> Program:
+    """The scenario's kernel with the user's patch files on top. Raises SubsetErrors, also for a cost that its table lacks."""
     modules = images.load_modules(releases.modules_for(scenario.kernel.release, scenario.kernel.flavour))
     modules += [releases.load_patch(path) for path in patches]
     program = images.make_program(modules, constants(scenario))
-    ensure_checked(program)
+    ensure_checked(program, (costs or scenario_costs(scenario)).rows)
     return program
 
 
@@ -245,10 +245,10 @@ class Simulation:
         self.scenario = with_seed(scenario, seed)
         self.seed = self.scenario.measure.seed
         self.patches = tuple(patches)
-        self.program = load_program(scenario, patches)
-        self.costs = costs or load_cost_table(_cost_path(scenario))
+        self.costs = costs or scenario_costs(scenario)
+        self.program = load_program(scenario, patches, self.costs)
         self.recorder = Recorder()
-        self.engine_name, self.engine_note = native.choose_engine(_engine_for(engine, checks))
+        self.engine_name, self.engine_note = chosen_engine(engine, checks)
         self.image = self._build(bool(checks))
         self.invariants: Invariants | None = None
         if checks and self.engine_name == "reference":
@@ -397,6 +397,11 @@ class Simulation:
         return tuple((t.pid, t.comm) for t in self.image.tasks)
 
 
+def chosen_engine(engine: str, checks: Checks = False) -> tuple[str, str]:
+    """The engine that a run would use and, where the native one cannot be had, why the reference engine serves."""
+    return native.choose_engine(_engine_for(engine, checks))
+
+
 def _engine_for(engine: str, checks: Checks) -> str:
     """The engine to ask for: only the reference engine checks the invariants."""
     if not checks:
@@ -407,11 +412,10 @@ def _engine_for(engine: str, checks: Checks) -> str:
     return "reference" if engine == "auto" else engine
 
 
-def _cost_path(scenario: Scenario) -> str:
-    from softnet.machine.costtable import shipped_tables
-
+def scenario_costs(scenario: Scenario) -> CostTable:
+    """The cost table that a scenario names: a shipped one, or a file beside it. Raises CostError."""
     name = scenario.machine.costs
-    return name if name in shipped_tables() else str(scenario.resolve(name))
+    return load_cost_table(name if name in shipped_tables() else str(scenario.resolve(name)))
 
 
 def _trace_mask(trace: str) -> int:

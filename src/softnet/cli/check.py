@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Check a scenario, its captures and patches without running it.
+
+Says what would run, and what the kernel or the model would do otherwise than written. Exit status: 0 sound, 2 bad input, with every
+problem of the file by its line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("check", help=__doc__)
+@click.argument("scenario", type=click.Path(path_type=Path))
+@click.option("--kernel", default="", metavar="RELEASE[-rt|-threads]", help="Another kernel: 6.1, 6.9-rt, …")
+@click.option(
+    "--patch", "patches", multiple=True, type=click.Path(), help="A patch file of yours, on top of it."
+)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a setting.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+def command(
+    scenario: Path, kernel: str, patches: tuple[str, ...], settings: tuple[str, ...], as_json: bool
+) -> None:
+    """Check one scenario."""
+    from softnet.scenario.traffic import capture_notes
+    from softnet.simulate.api import resolve
+    from softnet.simulate.output import to_json
+    from softnet.simulate.simulation import load_program, scenario_costs
+
+    made = resolve(scenario, kernel, settings)
+    costs = scenario_costs(made)
+    program = load_program(made, patches, costs)
+    captures = capture_notes(made)
+    found = {
+        "scenario": made.name,
+        "kernel": f"{made.kernel.release} {made.kernel.flavour}",
+        "cpus": made.machine.cpus,
+        "duration_ns": made.measure.duration_ns,
+        "costs": costs.name,
+        "functions": len(program.functions),
+        "patches": [name for name in program.modules if not name.startswith("softnet.")],
+        "captures": captures,
+        "notes": list(made.notes()),
+    }
+    if as_json:
+        click.echo(to_json(found), nl=False)
+        return
+    click.echo(
+        f"{made.name}: sound. {made.kernel.release} {made.kernel.flavour}, {made.machine.cpus} CPUs,"
+        f" {made.measure.duration_ns / 1e6:g} ms, costs {costs.name}, {len(program.functions)} functions"
+        + (f", patched by {', '.join(found['patches'])}" if found["patches"] else "")  # type: ignore[arg-type]
+    )
+    for line in captures:
+        click.echo(f"  {line}")
+    for note in made.notes():
+        click.echo(f"  not as written: {note}")
