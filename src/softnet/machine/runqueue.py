@@ -201,8 +201,11 @@ def pick_next(c: cpu_hw) -> task_struct:
 
 @hwfunc
 def pull_task(c: cpu_hw) -> task_struct:
-    """A CPU about to idle takes over a waiting task that it may run; kernel/sched/fair.c sched_balance_newidle()."""
-    if c.isolated:
+    """A CPU about to idle takes over a waiting task that it may run; kernel/sched/fair.c sched_balance_newidle().
+
+    Where every task is bound to a CPU nobody is asked: the cost of idling must not grow with the machine.
+    """
+    if c.isolated or hw.nr_movable == 0:
         return None
     for i in range(hw.nr_cpus):
         other = table(cpu_hw, i)
@@ -227,6 +230,8 @@ def set_allowed(p: task_struct, cpu: int) -> None:
     if not cpu_allowed(p, cpu):
         p.allowed[cpu >> 5] |= 1 << (cpu & 31)
         p.nr_allowed += 1
+        if p.nr_allowed == 2:
+            hw.nr_movable += 1
 
 
 @hwfunc

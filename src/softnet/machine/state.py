@@ -126,7 +126,8 @@ class engine_state(Struct):  # noqa: N801
     arrival_more: int = hw()
     events: int = hw()
     trace_mask: int = hw()
-    pad: int = hw()
+    nr_movable: int = hw()
+    """Tasks that may run on more than one CPU."""
 
 
 class context(Struct):  # noqa: N801
