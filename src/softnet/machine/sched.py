@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         cpu_hw,
         task_struct,
     )
+    from softnet.machine.stats import hist_record
     from softnet.machine.timers import cpu_timer_update
 
 
@@ -138,6 +139,9 @@ def switch_to(c: cpu_hw) -> None:
     next_task.cpu = c.id
     next_task.ctx.cpu = c.id
     c.task = next_task
+    if next_task.woken_at:
+        hist_record(hw.wake_hists + next_task.time_class, hw.now - next_task.woken_at)
+        next_task.woken_at = 0
     c.cur = next_task.ctx
     c.preempt_count = next_task.preempt_count
     hw.now += hw.cost_context_switch

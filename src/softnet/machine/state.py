@@ -98,6 +98,7 @@ class engine_state(Struct):  # noqa: N801
     cost_base: int = hw()
     count_base: int = hw()
     hist_base: int = hw()
+    wake_hists: int = hw()
     stop_at: int = hw(init=NEVER)
     running: int = hw()
     error: int = hw()

@@ -37,17 +37,21 @@ def groups(comparison: Comparison) -> list[Group]:
     counters: list[Metric] = []
     times: list[Metric] = [busy_metric(comparison)]
     latency: list[Metric] = []
+    woken: list[Metric] = []
     for m in comparison.metrics():
         if m.name.startswith("cpu_"):
             times.append(replace(m, title=m.title.removeprefix("CPU time: "), better=""))
         elif m.name.startswith("latency_"):
             latency.append(m)
+        elif m.name.startswith("wakeup_"):
+            woken.append(replace(m, title=m.title.replace(": woken to running,", "")))
         else:
             counters.append(m)
     return [
         Group("Counters of the measured part, mean per run", counters),
         Group("CPU time by class, all CPUs, mean per run", times),
         Group("Latency, mean over the seeds of each run's quantile", latency),
+        *([Group("From being woken to running, by class, mean of each run's quantile", woken)] if woken else []),
     ]
 
 

@@ -37,6 +37,11 @@ def render_result(result: Result, width: int = 100, color: bool = False) -> str:
         for name, h in result.latency.items()
     ]
     lines += table("Latency", ["", "samples", *LATENCY_TITLES], latency, width, color)
+    woken = [
+        [name, number(h.count), *(duration(h.summary()[c]) for c in LATENCY_COLUMNS)]
+        for name, h in result.wakeup_latency.items()
+    ]
+    lines += table("From being woken to running, by class", ["", "wakeups", *LATENCY_TITLES], woken, width, color)
     figures = [[name, number(value)] for name, value in result.counters.items() if value]
     lines += table("Counters of the measured part", ["", ""], figures, width, color)
     lines += _cpu_time_by_cpu(result, width, color)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from softnet.simulate.result import Result
+from softnet.simulate.result import WAKEUP_CLASSES, Histogram, Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,6 +127,11 @@ class Comparison:
             for column, title in (("p50_ns", "p50"), ("p99_ns", "p99"), ("p999_ns", "p99.9"), ("max_ns", "max")):
                 out.append(self._metric(f"latency_{name}_{column}", f"{name} {title}", "ns", "lower",
                                         lambda r, n=name, c=column: r.latency[n].summary()[c] if n in r.latency else 0))
+        woken = {name for arm in self.arms for r in self.results[arm] for name in r.wakeup_latency}
+        for name in (name for name in WAKEUP_CLASSES if name in woken):
+            for column, title in (("p50_ns", "p50"), ("p99_ns", "p99"), ("max_ns", "max")):
+                out.append(self._metric(f"wakeup_{name}_{column}", f"{name}: woken to running, {title}", "ns", "lower",
+                                        lambda r, n=name, c=column: _summary(r.wakeup_latency, n, c)))
         return out
 
     def _metric(self, name: str, title: str, unit: str, better: str, value: Any) -> Metric:
@@ -167,3 +172,8 @@ class Comparison:
         columns = ["metric", "arm", "unit", "mean", "min", "max", "difference", "low", "high", "verdict"]
         frame: pd.DataFrame = _pandas().DataFrame(rows, columns=columns)
         return frame
+
+
+def _summary(histograms: dict[str, Histogram], name: str, column: str) -> int:
+    """A figure of a histogram that a run may not have; 0 then."""
+    return histograms[name].summary()[column] if name in histograms else 0

@@ -20,6 +20,7 @@ from softnet.lang.pylink import Linked, link
 from softnet.machine import MACHINE_MODULES, events, nic, state, stats
 from softnet.machine.costtable import CostTable
 from softnet.simulate.costnames import cost_names
+from softnet.simulate.result import WAKEUP_CLASSES
 from softnet.trace import EVENT_ID
 
 SHARERS_PER_WORD = 32
@@ -73,6 +74,7 @@ class Image:
     regions: Regions
     tasks: list[TaskInfo]
     hists: list[str]
+    """Histograms as "kind:name": the scenario's, then how long the woken wait for their CPU, by class of time (kind "sched")."""
     cost_index: dict[str, int]
     nr_cpus: int
     nr_queues: int
@@ -206,13 +208,14 @@ def build(
         "irq_line": 4 * spec.nr_cpus + nr_queues, "nic_queue": nr_queues,
     }  # fmt: skip
     layout = lay_out(program, {k: v for k, v in all_counts.items() if k in program.structs})
-    regions = _regions(layout, spec, len(names), len(hists))
+    regions = _regions(layout, spec, len(names), len(hists) + state.TIME_CLASSES)
     memory: list[int] = words(regions.size) if words is not None else [0] * regions.size
     _fill_defaults(memory, layout)
     for name, i in layout.table_index.items():
         table = layout.tables.get(name)
         memory[layout.table_dir + 2 * i] = table.base if table else 0
         memory[layout.table_dir + 2 * i + 1] = table.count if table else 0
+    hists = [*hists, *(f"sched:{name}" for name in WAKEUP_CLASSES)]
     linked = link(program, layout, memory, cost_index, EVENT_ID, record, checks=checks)
     image = Image(program, layout, memory, linked, regions, [], hists, cost_index, spec.nr_cpus, nr_queues,
                   2 * spec.nr_cpus + nr_queues + 1)  # fmt: skip
@@ -238,6 +241,7 @@ def _init_engine(image: Image, spec: MachineSpec, costs: CostTable, names: list[
         "now": 0, "lim": state.NEVER, "cpu": 0, "ctx": 0, "seed": spec.seed & 0x7FFFFFFF, "nr_cpus": spec.nr_cpus,
         "nr_actors": image.nr_actors, "tree": r.tree, "leaves": r.leaves, "tree_depth": r.leaves.bit_length() - 1,
         "dir_base": r.directory, "dir_lines": r.directory_lines, "cost_base": r.costs, "count_base": r.counts, "hist_base": r.hists,
+        "wake_hists": len(image.hists) - state.TIME_CLASSES,
         "stop_at": state.NEVER, "preempt_model": PREEMPT_MODELS[spec.preempt], "tick_ns": 10**9 // spec.hz,
         "arrivals": r.arrivals, "slice_ns": 3_000_000, "wakeup_gran_ns": 1_000_000,
         **{word: costs.row(row).ns for word, row in machine_costs.items()},

@@ -108,11 +108,13 @@ def bucket_bounds(index: int) -> tuple[int, int]:
     return mantissa << shift, (mantissa + 1) << shift
 
 
-def histograms(image: Image) -> dict[str, Histogram]:
-    """Every histogram of the image, by name "kind:what"."""
+def histograms(image: Image, *, sched: bool = False) -> dict[str, Histogram]:
+    """The scenario's histograms by name; with ``sched``, those from being woken to running, by class, without the empty ones."""
     out = {}
     for i, full_name in enumerate(image.hists):
         kind, _, name = full_name.partition(":")
+        if (kind == "sched") != sched or (sched and not image.memory[image.regions.hists + i * stats.HIST_WORDS]):
+            continue
         at = image.regions.hists + i * stats.HIST_WORDS
         count, total, high, low = image.memory[at : at + stats.HIST_HEAD]
         start = at + stats.HIST_HEAD
@@ -160,6 +162,7 @@ def collect_result(sim: Simulation) -> Result:
         counters=counters(events, per_cpu, conservation),
         cpu_time_ns=[dict(zip(TIME_CLASS_NAMES, row, strict=True)) for row in times],
         latency=histograms(image),
+        wakeup_latency=histograms(image, sched=True),
         conservation=conservation,
         series=sim.sampler.columns,
         locks={"contended": events["lock_contended"], "spin_ns": per_cpu["spin_ns"]},

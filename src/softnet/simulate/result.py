@@ -24,6 +24,9 @@ TIME_CLASS_NAMES = (
     "idle", "user", "system", "hardirq", "softirq", "ksoftirqd", "backlog_napi", "irq_thread", "napi_thread", "task",
 )
 
+WAKEUP_CLASSES = tuple("applications" if name == "system" else name for name in TIME_CLASS_NAMES)
+"""The same of who is woken: what runs as system time in a task is an application or a sender."""
+
 
 @dataclass(frozen=True)
 class Histogram:
@@ -31,7 +34,7 @@ class Histogram:
 
     name: str
     kind: str
-    """"packet" (wire to application) or "wakeup" (timer to task)."""
+    """"packet" (wire to application), "wakeup" (timer to task) or "sched" (woken to running)."""
     count: int
     sum_ns: int
     min_ns: int
@@ -124,6 +127,8 @@ class Result:
     """What the scenario asked and the model does differently."""
     warnings: list[str] = field(default_factory=list)
     """WARN_ON_ONCE and invariants that fired."""
+    wakeup_latency: dict[str, Histogram] = field(default_factory=dict)
+    """Class of WAKEUP_CLASSES (ksoftirqd, backlog_napi, irq_thread, napi_thread, applications, …) -> from woken to running."""
     partial: bool = False
     """The run was interrupted; the figures are of the part that ran."""
 
@@ -132,9 +137,10 @@ class Result:
         out: dict[str, Any] = {"schema": SCHEMA}
         for key, value in asdict(self).items():
             out[key] = value
-        out["latency"] = {
-            name: {"kind": h.kind, **h.summary(), "buckets": [list(b) for b in h.buckets]} for name, h in self.latency.items()
-        }
+        for key, histograms in (("latency", self.latency), ("wakeup_latency", self.wakeup_latency)):
+            out[key] = {
+                name: {"kind": h.kind, **h.summary(), "buckets": [list(b) for b in h.buckets]} for name, h in histograms.items()
+            }
         return out
 
     def latency_frame(self) -> pd.DataFrame:
