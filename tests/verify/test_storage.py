@@ -41,6 +41,29 @@ def test_both_storages_count_the_same(kernel: str, number: int) -> None:
     assert compact.bytes_used < exact.bytes_used
 
 
+DRIVERS = {
+    "a card and a free": (Driver("nic", 0), Driver("free", 1)),
+    "an interrupt on the other CPU": (Driver("free", 1), Driver("irq", 1)),
+    "two packets on one CPU": (Driver("netif_rx", 0, 2),),
+    "a packet on each": (Driver("netif_rx", 0), Driver("netif_rx", 1)),
+    "frees of each other's": (Driver("free", 0, 1, 1), Driver("free", 1, 1, 0)),
+    "a free and a packet for the other": (Driver("free", 1), Driver("rps", 0, 1, 0, 1)),
+}
+
+
+@pytest.mark.parametrize("drivers", list(DRIVERS))
+@pytest.mark.parametrize("kernel", ["6.12", "6.12-threads"])
+def test_reduction_changes_no_verdict_and_no_terminal_state(kernel: str, drivers: str) -> None:
+    config = Config("t", kernel=kernel, drivers=DRIVERS[drivers], rps=True, defer_max=1, budget=2, dev_weight=1, resched=False)
+    reduced, full = search(config, COMPACT), search(replace(config, reduce=False), COMPACT)
+    assert full.holds == reduced.holds
+    assert (full.failure is None) == (reduced.failure is None)
+    if full.failure is None:
+        assert full.holds
+        assert full.terminals == reduced.terminals
+        assert full.states > reduced.states
+
+
 @pytest.mark.parametrize("property_", ["phantom SCHED", "two owners"])
 def test_compaction_finds_a_shortest_counterexample_that_replays(property_: str) -> None:
     config = Config("t", kernel="6.12-threads", drivers=(*FREE2, IRQ), patches=(str(NO_LOCK),), properties=(property_,))

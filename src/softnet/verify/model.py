@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from softnet.errors import SoftnetError
 from softnet.kernel import releases
 from softnet.lang import ir
+from softnet.lang.digest import program_digest
 from softnet.lang.program import Program
 from softnet.machine import nic, state
 from softnet.machine.costtable import load_cost_table
@@ -193,21 +194,44 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleTy
 
 def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Model:
     """Boot a configuration. ``memory`` makes the words of the image."""
-    from softnet.lang.lower import lower_program
-    from softnet.lang.subset import typed_program
-
     scenario = scenario_of(config)
     patches = [releases.load_patch(path) for path in (*config.patches, *config.property_files)]
     claims = claims_of(patches)
     program = build_program(config, scenario, patches, claims)
     image = boot_image(config, scenario, program, memory)
-    module = lower_program(typed_program(program), image.cost_index, EVENT_ID, checks=True)
+    key = (program_digest(program), *config.patches, *config.property_files, *image.cost_index.items())
+    module = _kept(("module", *key), lambda: lowered(program, image))
     roots = find_roots(program, image, module)
-    ignored = STATISTICS - depended_on(module, patches, STATISTICS)
-    frames = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log)
-    used = reachable(module, roots, program)
-    return Model(config, scenario, program, module, image, frames, roots, stored_fields(module, used) - ignored,
+
+    def emitted() -> tuple[back_end.Frames, frozenset[str]]:
+        ignored = STATISTICS - depended_on(module, patches, STATISTICS)
+        frames = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log)
+        return frames, stored_fields(module, reachable(module, roots, program)) - ignored
+
+    frames, changing = _kept(("frames", *key, *roots, config.reduce, log), emitted)
+    return Model(config, scenario, program, module, image, frames, roots, changing,
                  2 * config.cpus + len(image.tasks), known_properties(config))  # fmt: skip
+
+
+def lowered(program: Program, image: Image) -> ir.Module:
+    """The program in the intermediate form, with checks of guarded fields."""
+    from softnet.lang.lower import lower_program
+    from softnet.lang.subset import typed_program
+
+    return lower_program(typed_program(program), image.cost_index, EVENT_ID, checks=True)
+
+
+_KEPT: dict[tuple[object, ...], Any] = {}
+KEPT_MAX = 8
+
+
+def _kept(key: tuple[object, ...], make: Callable[[], Any]) -> Any:
+    """What was made for that key before: configurations of one kernel differ in memory more often than in code."""
+    if key not in _KEPT:
+        while len(_KEPT) >= KEPT_MAX:
+            del _KEPT[next(iter(_KEPT))]
+        _KEPT[key] = make()
+    return _KEPT[key]
 
 
 def boot_image(config: Config, scenario: Scenario, program: Program, memory: Any) -> Image:
