@@ -47,6 +47,9 @@ STACK_RESERVE: Final = 1 << 16
 class FunctionText:
     """Writes one function."""
 
+    kernel_attributes = "#1"
+    """Of a function that may change stacks before it returns (native_runtime.LLVM_INTRINSICS)."""
+
     def __init__(
         self, module: ir.Module, function: ir.Function, text: Text, checked: bool, recursive: bool
     ) -> None:
@@ -142,7 +145,7 @@ class FunctionText:
         function = self.function
         args = "".join(f", i64 %a{i}" for i in range(len(function.params)))
         hint = "noinline cold " if function.name in COLD else ""
-        group = "#1" if function.kind == "kfunc" else "#0"
+        group = self.kernel_attributes if function.kind == "kfunc" else "#0"
         self.out.append(
             f'define internal i64 @"{function.name}"(ptr noalias nonnull %S{args}) {group} {hint}{{'
         )
