@@ -64,12 +64,20 @@ def vx_child(v: explorer, action: int) -> None:
         saved = v.saved
         had = mem(saved + 1)
         has = mem(base + 1)
-        for j in range(max(had, has)):
-            old = mem(saved + j) if j < had else 0
+        for j in range(had):
+            old = mem(saved + j)
             now = mem(base + j)
             if now != old:
                 h += vx_mix(base + j, now) - vx_mix(base + j, old)
                 mem_set(base + j, old)
+                mem_set(end, base + j)
+                mem_set(end + 1, now)
+                end += 2
+        for j in range(had, has):
+            now = mem(base + j)
+            if now != 0:
+                h += vx_mix(base + j, now) - vx_mix(base + j, 0)
+                mem_set(base + j, 0)
                 mem_set(end, base + j)
                 mem_set(end + 1, now)
                 end += 2
