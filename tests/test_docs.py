@@ -35,6 +35,7 @@ NO_RUN = {
     ("docs/lab.md", "softnet lab reproduce C4"),
     ("docs/lab.md", 'softnet lab conform --only "under load" --kernel 6.12 --kernel 6.12-rt'),
     ("docs/lab.md", "softnet lab check first-kick-6.12-rt.jsonl.gz first-kick-6.1-rt.jsonl.gz"),
+    ("docs/verify.md", "softnet verify --cpus 3 --storage compact --memory 4096 --max-states 100000000 --max-seconds 3600"),
     ("README.md", "make demo"),
     ("docs/contributing.md", "make check"),
     ("docs/contributing.md", "SOFTNET_EXPLORE=1 make test PYTEST_ARGS='tests/simulate'"),
