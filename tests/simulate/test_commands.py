@@ -195,7 +195,9 @@ settings = ["measure.duration_ms=600000", "measure.warmup_ms=0", "measure.series
 simulation = Simulation(resolve("examples/rps.toml", "", settings), engine=sys.argv[1])
 signal.setitimer(signal.ITIMER_VIRTUAL, 0.3)
 done = simulation.finish()
-print(done.result.partial, sum(done.result.events["irq_handler_entry"]) > 0, done.result.conservation.balance)
+result = done.result
+print(result.partial, sum(result.events["irq_handler_entry"]) > 0, result.conservation.balance)
+print(result.duration_ns, *(sum(row.values()) for row in result.cpu_time_ns))
 """
 
 
@@ -205,4 +207,8 @@ def test_an_interrupt_ends_a_run_of_ten_minutes_with_what_there_is(engine: str) 
     command = [sys.executable, "-c", INTERRUPTED, engine]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["True", "True", "0"]
+    first, second = done.stdout.splitlines()
+    assert first.split() == ["True", "True", "0"]
+    reached_ns, *cpu_time_ns = map(int, second.split())
+    assert 1_000_000 < reached_ns < 600_000_000_000
+    assert all(0.9 * reached_ns < spent < 1.1 * reached_ns for spent in cpu_time_ns), "time is of the part that ran"

@@ -355,11 +355,21 @@ class Simulation:
                     progress(at, self.scenario.measure.duration_ns)
         except KeyboardInterrupt:
             self.partial = True
+            self._stop_here()
         except BaseException:
             if self.recorder.writer is not None:
                 self.recorder.writer.abandon()
             raise
         return Run(self.result(), self.trace())
+
+    def _stop_here(self) -> None:
+        """Interrupted between two stops: the figures are of the time that was reached, not of the stop that was wanted."""
+        image = self.image
+        stop_at = image.engine_word("stop_at")
+        reached = int(image.memory[image.engine_word("now")])
+        if self.now_ns < reached < image.memory[stop_at]:
+            self.now_ns = reached
+        image.memory[stop_at] = self.now_ns
 
     def _open_trace_file(self) -> None:
         if self._trace_file is not None and self.trace_mask:
