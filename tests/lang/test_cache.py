@@ -122,8 +122,8 @@ def test_a_program_is_checked_once_for_each_text(folder: Path, monkeypatch: pyte
 
     golden = Path(__file__).parent.parent / "golden" / "subset"
     checks = []
-    real = subset.check_program
-    monkeypatch.setattr(subset, "check_program", lambda *a, **k: (checks.append(1), real(*a, **k))[1])
+    real = subset.typed_program
+    monkeypatch.setattr(subset, "typed_program", lambda *a, **k: (checks.append(1), real(*a, **k))[1])
     sound, wrong = program_with(), program_with(golden / "unknown_field.py")
     for _ in range(2):
         ensure_checked(sound)

@@ -159,7 +159,8 @@ def native_text(
     from softnet.lang.native_runtime import runtime_text
     from softnet.lang.subset import typed_program
 
-    module = lower_program(typed_program(program), costs, events, checks=options.checks)
+    typed = program.typed.pop() if program.typed else typed_program(program)
+    module = lower_program(typed, costs, events, checks=options.checks)
     text = emit_module(
         module, checked=options.checked, run_ahead=options.run_ahead, count_points=options.count_points
     )

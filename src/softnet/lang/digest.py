@@ -11,7 +11,6 @@ from pathlib import Path
 
 from softnet.lang import cache
 from softnet.lang.derived import PACKAGE, text_digest
-from softnet.lang.diagnostic import raise_all
 from softnet.lang.program import Program
 
 
@@ -34,11 +33,11 @@ def ensure_checked(program: Program, costs: Collection[str] | None = None) -> No
     key = hashlib.sha256(f"{program_digest(program)} {rows}".encode()).hexdigest()
     if cache.marked(key):
         return
-    from softnet.lang.subset import check_program
+    from softnet.lang.subset import typed_program
     from softnet.trace import EVENTS
 
     events = {event.name: len(event.args) for event in EVENTS}
-    raise_all(check_program(program, costs=costs, events=events))
+    program.typed[:] = [typed_program(program, costs=costs, events=events)]
     cache.mark(key)
 
 

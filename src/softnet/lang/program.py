@@ -78,6 +78,8 @@ class Program:
     """Function name -> modules that defined it, base first, where there is more than one."""
     derived: Derived = field(default_factory=nothing_known, compare=False, repr=False)
     """What follows from the modules' text, computed once and kept on disk."""
+    typed: list[Any] = field(default_factory=list, compare=False, repr=False)
+    """At most one element: the subset.TypedProgram of the check, for a compilation that follows it."""
 
 
 def warn_site(function: str, line: int) -> int:

@@ -102,12 +102,12 @@ class _Rewrite(ast.NodeTransformer):
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
         node.right = self._operand(node.op, node.right)
-        return ast.fix_missing_locations(node)
+        return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         self.generic_visit(node)
         node.value = self._operand(node.op, node.value)
-        return ast.fix_missing_locations(node)
+        return node
 
     def visit_While(self, node: ast.While) -> ast.AST:
         return self._count_turns(node) if self.counted else self.generic_visit(node)
@@ -129,7 +129,7 @@ class _Rewrite(ast.NodeTransformer):
         if isinstance(node.value, ast.Name) and node.value.id == "hw" and node.attr in self.engine.fields:
             address = ENGINE_BASE + self.engine.fields[node.attr].offset
             new = ast.Subscript(ast.Name("S", ast.Load()), ast.Constant(address), node.ctx)
-            return ast.fix_missing_locations(ast.copy_location(new, node))
+            return ast.copy_location(new, node)
         self.generic_visit(node)
         return node
 
@@ -138,7 +138,7 @@ class _Rewrite(ast.NodeTransformer):
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "mem_set":
             address, value = (self.visit(a) for a in call.args)
             target = ast.Subscript(ast.Name("S", ast.Load()), address, ast.Store())
-            return ast.fix_missing_locations(ast.copy_location(ast.Assign([target], value), node))
+            return ast.copy_location(ast.Assign([target], value), node)
         self.generic_visit(node)
         return node
 
@@ -146,7 +146,7 @@ class _Rewrite(ast.NodeTransformer):
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name == "mem":
             new = ast.Subscript(ast.Name("S", ast.Load()), self.visit(node.args[0]), ast.Load())
-            return ast.fix_missing_locations(ast.copy_location(new, node))
+            return ast.copy_location(new, node)
         at = 0 if name in PLACE_INTRINSICS else 1 if name in PLACE_SECOND else -1
         args: list[ast.expr] = []
         for i, arg in enumerate(node.args):
@@ -163,7 +163,7 @@ class _Rewrite(ast.NodeTransformer):
         if not isinstance(node.func, ast.Name):
             node.func = self.visit(node.func)
         node.args = args
-        return ast.fix_missing_locations(node)
+        return node
 
 
 def find_function(definition: FunctionDef) -> ast.FunctionDef:
