@@ -26,6 +26,7 @@ def emit_module(
     """
     text = Text(run_ahead, count_points)
     recursive = recursive_functions(module)
+    text.suspending = suspending_functions(module)
     for name in sorted(module.functions):
         function = module.functions[name]
         FunctionText(module, function, text, checked or not function.shipped, name in recursive).emit()
@@ -59,6 +60,27 @@ def recursive_functions(module: ir.Module) -> set[str]:
         if name in seen:
             cyclic.add(name)
     return cyclic | through_pointer
+
+
+def suspending_functions(module: ir.Module) -> frozenset[str]:
+    """Functions in which the CPU may be lost, in themselves or in what they call."""
+    found = {
+        name
+        for name, f in module.functions.items()
+        if any(isinstance(i, ir.Point | ir.Suspend | ir.CallPointer) for b in f.blocks for i in b.body)
+    }
+    callers: dict[str, set[str]] = {}
+    for name, f in module.functions.items():
+        for block in f.blocks:
+            for i in block.body:
+                if isinstance(i, ir.Call):
+                    callers.setdefault(i.function, set()).add(name)
+    pending = sorted(found)
+    while pending:
+        for caller in sorted(callers.get(pending.pop(), set()) - found):
+            found.add(caller)
+            pending.append(caller)
+    return frozenset(found)
 
 
 def _pointer_table(module: ir.Module) -> list[str]:

@@ -38,6 +38,8 @@ class Text:
     lines: list[str] = field(default_factory=list)
     positions: list[Position] = field(default_factory=list)
     tags: dict[str, int] = field(default_factory=dict)
+    suspending: frozenset[str] = frozenset()
+    """Functions in which the CPU may be lost: they return as native_runtime.RETURN_X86 says. None in the explorer's code."""
 
 
 STACK_RESERVE: Final = 1 << 16
@@ -46,9 +48,6 @@ STACK_RESERVE: Final = 1 << 16
 
 class FunctionText:
     """Writes one function."""
-
-    kernel_attributes = "#1"
-    """Of a function that may change stacks before it returns (native_runtime.LLVM_INTRINSICS)."""
 
     def __init__(
         self, module: ir.Module, function: ir.Function, text: Text, checked: bool, recursive: bool
@@ -145,7 +144,7 @@ class FunctionText:
         function = self.function
         args = "".join(f", i64 %a{i}" for i in range(len(function.params)))
         hint = "noinline cold " if function.name in COLD else ""
-        group = self.kernel_attributes if function.kind == "kfunc" else "#0"
+        group = "#1" if function.name in self.text.suspending else "#0"
         self.out.append(
             f'define internal i64 @"{function.name}"(ptr noalias nonnull %S{args}) {group} {hint}{{'
         )

@@ -219,8 +219,6 @@ class Emitter:
 class PlainText(FunctionText):
     """A function that cannot stop. No alias tags: the explorer reads the words of structures by their addresses."""
 
-    kernel_attributes = "#0"
-
     def __init__(self, emitter: Emitter, function: ir.Function) -> None:
         super().__init__(emitter.module, function, emitter.text, not function.shipped, False)
         self.emitter = emitter
