@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The conformance suite: experiments on every arm, each trace held against the model.
 
-An experiment whose first kick the source determines is held against that too. Every disagreement is a bug in the
-model or a finding about the kernel; ``KNOWN`` lists the findings, so that a new one stands out.
+Experiments with an exact answer are held against the model's answer too; for the others the model runs the same
+scenario, and its counts stand beside the kernel's. Every disagreement is a bug in the model or a finding about the
+kernel; ``KNOWN`` lists the findings, so that a new one stands out.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softnet.lab import experiments
-from softnet.lab.run import Arm, LabResult, Options, run_scenario
+from softnet.lab import experiments, records
+from softnet.lab.errors import LabError
+from softnet.lab.predict import Prediction, expected_drops, expected_kick, predict
+from softnet.lab.qemu import Ran
+from softnet.lab.run import Arm, LabResult, Options, run_scenario, write_out
+from softnet.lab.validate.branches import merged
 from softnet.lab.validate.verdict import Verdict, check
 
 if TYPE_CHECKING:
@@ -21,35 +29,44 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 Runner = Callable[[Arm, Options, Say], LabResult]
 
-# Arm -> (what the model refuses there, the finding that explains it).
-KNOWN = {
-    "6.1-rt": (
-        "work item",
-        "Debian's 6.1-rt kicks by a work item, a change of the -rt series that mainline never had (docs/lab.md)",
-    )
-}
+KNOWN: dict[str, tuple[str, str]] = {}
+"""Arm -> (what the model refuses there, the finding that explains it). None today."""
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """One row of the suite. ``kick_at`` is where the source puts the first kick; -1 says that it is not exact."""
+    """One row of the suite. ``exact`` computes what the model says must come; ``scenario`` is what the model runs."""
 
     name: str
     run: Runner
-    kick_at: int | None = -1
+    exact: Callable[[Arm], dict[str, int | None]] | None = None
+    scenario: Callable[[], Scenario] | None = None
+
+    @property
+    def folder(self) -> str:
+        """Its name as that of a folder."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One experiment on one arm."""
+    """One experiment on one arm.
+
+    ``predicted`` and ``measured`` have the same keys; ``exact`` says that they must be equal.
+    """
 
     experiment: str
     arm: str
+    release: str
+    package: str
     verdict: Verdict
-    kick_at: int | None
-    expected_kick_at: int | None
+    predicted: dict[str, int | None]
+    measured: dict[str, int | None]
+    exact: bool
     counts: dict[str, int]
     lost: int
+    complaints: list[str] = field(default_factory=list)
+    deviations: list[str] = field(default_factory=list)
 
     @property
     def known(self) -> str:
@@ -63,49 +80,81 @@ class Outcome:
         """ok, known, or what is wrong."""
         if self.lost:
             return "LOST EVENTS"
-        if self.expected_kick_at != -1 and self.kick_at != self.expected_kick_at:
-            return "KICK ELSEWHERE"
+        if self.exact and self.predicted != self.measured:
+            return "NOT AS PREDICTED"
         if self.verdict.accepted:
             return "ok"
-        return "known" if self.known else "REFUSED"
+        if self.known:
+            return "known"
+        return "NOT DECIDED" if self.verdict.bounded else "REFUSED"
 
     def as_json(self) -> dict[str, Any]:
-        """The outcome as a dictionary."""
+        """The outcome as a dictionary; the branches stand once for each arm, in the suite's own."""
+        verdict = {key: value for key, value in self.verdict.as_json().items() if key != "branches"}
         return {
             "experiment": self.experiment,
             "arm": self.arm,
+            "release": self.release,
+            "package": self.package,
             "outcome": self.word,
             "known": self.known,
-            "first_kick_at": self.kick_at,
+            "exact": self.exact,
+            "predicted": self.predicted,
+            "measured": self.measured,
             "counts": self.counts,
-            "verdict": self.verdict.as_json(),
+            "kernel_complaints": self.complaints,
+            "deviations": self.deviations,
+            "verdict": verdict,
         }
 
 
-def _first_kick(limit: int, connections: int = 110) -> Experiment:
-    def run(arm: Arm, options: Options, say: Say) -> LabResult:
-        return experiments.first_kick(
-            arm, connections=connections, skb_defer_max=limit, options=options, say=say
-        )
+def _limits() -> Experiment:
+    def exact(arm: Arm) -> dict[str, int | None]:
+        return {
+            f"first kick, skb_defer_max {limit}": expected_kick(arm, limit, experiments.reads_at(limit))
+            for limit in experiments.LIMITS
+        }
 
-    expected = experiments.expected_first_kick(limit, connections)
-    return Experiment(f"first-kick, skb_defer_max {limit}", run, expected)
+    return Experiment(
+        "skb_defer_max 0, 1, 2, 64, 1000",
+        lambda arm, options, say: experiments.limits(arm, options=options, say=say),
+        exact,
+    )
 
 
 def _c4() -> Experiment:
+    def exact(arm: Arm) -> dict[str, int | None]:
+        return {"first kick at": expected_kick(arm, 64, 110, lowered_to=16, after=20)}
+
     return Experiment(
-        "C4: limit lowered", lambda arm, options, say: experiments.c4(arm, options=options, say=say), None
+        "C4: limit lowered", lambda arm, options, say: experiments.c4(arm, options=options, say=say), exact
+    )
+
+
+def _flow_limit() -> Experiment:
+    def exact(arm: Arm) -> dict[str, int | None]:
+        return {"backlog drops": expected_drops(arm, experiments.DATAGRAMS)}
+
+    return Experiment(
+        "flow limit, 200 of one flow",
+        lambda arm, options, say: experiments.flow_limit(arm, options=options, say=say),
+        exact,
     )
 
 
 def _load(name: str, make: Callable[[], Scenario]) -> Experiment:
-    return Experiment(name, lambda arm, options, say: run_scenario(arm, make(), options=options, say=say))
+    def run(arm: Arm, options: Options, say: Say) -> LabResult:
+        return run_scenario(arm, make(), options=options, say=say)
+
+    return Experiment(name, run, scenario=make)
 
 
 def _scenario(
     name: str,
     *,
     kind: str = "tcp",
+    senders: Sequence[int] = (0,),
+    gap_ns: int = 1_000_000,
     rps: Sequence[int] = (),
     receiver_cpu: int = 1,
     events: Sequence[dict[str, Any]] = (),
@@ -122,7 +171,10 @@ def _scenario(
             "kernel": {"sysctl": sysctl or {}, "threads": threads or {}},
             "loopback": {"rps_cpus": list(rps)},
             "application": [{"name": "receiver", "kind": kind, "cpu": receiver_cpu, "service_ns": 0}],
-            "sender": [{"cpu": 0, "to": "receiver", "interval_ns": 1_000_000, "size": 1000}],
+            "sender": [
+                {"name": f"sender{n}", "cpu": cpu, "to": "receiver", "interval_ns": gap_ns, "size": 1000}
+                for n, cpu in enumerate(senders)
+            ],
             "task": list(tasks),
             "event": list(events),
             "measure": {"duration_ms": 400, "warmup_ms": 20},
@@ -130,28 +182,56 @@ def _scenario(
     )
 
 
+def _loads() -> list[Experiment]:
+    hog = {"kind": "hog", "cpu": 0, "duty": 0.7}
+    lowered = {"at_ms": 300, "set": "sysctl.skb_defer_max", "value": 8}
+    starve = {"kind": "hog", "cpu": 2, "duty": 0.9, "period_us": 20_000, "sched": "fifo:90"}
+    changed = [
+        {"at_ms": 100, "set": "sysctl.netdev_max_backlog", "value": 2},
+        {"at_ms": 160, "set": "loopback.rps_cpus", "value": [3]},
+        {"at_ms": 220, "set": "sysctl.netdev_budget", "value": 2},
+        {"at_ms": 280, "set": "sysctl.dev_weight", "value": 1},
+        {"at_ms": 340, "set": "loopback.rps_cpus", "value": [2, 3]},
+    ]
+    fifo = {"ksoftirqd": "fifo:50", "backlog_napi": "fifo:50"}
+    three = {"kind": "udp", "senders": (0, 1, 3), "gap_ns": 300_000, "rps": (2,)}
+
+    def udp(**more: Any) -> Callable[[], Scenario]:
+        return lambda: _scenario("udp", **{**three, **more})
+
+    return [
+        _load("UDP, RPS off", lambda: _scenario("rps-off", kind="udp")),
+        _load("UDP, RPS to CPU 2", lambda: _scenario("rps-one", kind="udp", rps=(2,))),
+        _load(
+            "UDP, four flows, RPS to CPUs 2 and 3",
+            lambda: _scenario("rps-two", kind="udp", senders=(0, 0, 0, 0), gap_ns=4_000_000, rps=(2, 3)),
+        ),
+        _load("TCP, sent and received on CPU 0", lambda: _scenario("same-cpu", receiver_cpu=0)),
+        _load("TCP, freed across CPUs, RPS to CPU 2",
+              lambda: _scenario("cross-cpu", rps=(2,), events=(lowered,))),
+        _load("UDP, CPU 2 starved by fifo:90", udp(tasks=(starve,), gap_ns=1_000_000)),
+        _load("UDP, five settings changed under load", udp(events=changed)),
+        _load("TCP, ksoftirqd and backlog_napi at fifo:50",
+              lambda: _scenario("fifo", rps=(2,), threads=fifo, tasks=(hog,))),
+        _load("UDP, three senders, backlog of 2", udp(sysctl={"netdev_max_backlog": 1})),
+        _load("UDP, netdev_budget 1, dev_weight 1", udp(sysctl={"netdev_budget": 1, "dev_weight": 1})),
+    ]  # fmt: skip
+
+
 def suite() -> list[Experiment]:
     """Every experiment, the exact ones first."""
-    hog = {"kind": "hog", "cpu": 0, "duty": 0.7}
-    lowered = {"at_ms": 200, "set": "sysctl.skb_defer_max", "value": 8}
-    return [
-        *(_first_kick(limit) for limit in (0, 1, 2, 16, 64)),
-        _first_kick(1000, 600),
-        _c4(),
-        _load("TCP, RPS off", lambda: _scenario("rps-off")),
-        _load("TCP, RPS to CPU 2", lambda: _scenario("rps-one", rps=(2,))),
-        _load("TCP, RPS to CPUs 2 and 3", lambda: _scenario("rps-two", rps=(2, 3))),
-        _load("TCP, sent and received on CPU 0", lambda: _scenario("same-cpu", receiver_cpu=0, rps=(2,))),
-        _load("TCP, CPU 0 starved", lambda: _scenario("starved", rps=(2,), tasks=(hog,))),
-        _load("TCP, limit lowered under load", lambda: _scenario("lowered", rps=(2,), events=(lowered,))),
-        _load(
-            "TCP, ksoftirqd at fifo:1", lambda: _scenario("fifo", rps=(2,), threads={"ksoftirqd": "fifo:1"})
-        ),
-        _load(
-            "UDP, backlog of 4",
-            lambda: _scenario("overflow", kind="udp", rps=(2,), sysctl={"netdev_max_backlog": 4}),
-        ),
-    ]
+    return [_limits(), _c4(), _flow_limit(), *_loads()]
+
+
+def _measured(experiment: Experiment, result: LabResult, prediction: Prediction) -> dict[str, int | None]:
+    """The figures of a prediction, as the kernel has them."""
+    if experiment.scenario is not None:
+        return {name: prediction.measured(name, result) for name in prediction.figures}
+    drops: int = result.counts["backlog_drops"]["total"]
+    values: dict[str, int | None] = {"first kick at": experiments.first_kick_at(result.trace), "backlog drops": drops}
+    for limit, at in experiments.first_kicks(result.trace).items():
+        values[f"first kick, skb_defer_max {limit}"] = at
+    return {name: values[name] for name in prediction.figures}
 
 
 def conform(
@@ -160,29 +240,83 @@ def conform(
     *,
     options: Options,
     say: Say,
-    each: Callable[[Outcome, LabResult], None],
+    folder: Path | None = None,
+    again: bool = False,
 ) -> list[Outcome]:
-    """Run ``chosen`` on every arm; ``each`` sees every outcome as it comes, with its result."""
+    """Run ``chosen`` on every arm, writing results and traces below ``folder``.
+
+    ``again`` boots nothing: it takes what an earlier run left in ``folder`` and holds it against the model of today.
+    """
     outcomes = []
     for experiment in chosen:
         for arm in arms:
-            result = experiment.run(arm, options, lambda text: None)
-            counts = {name: int(row["total"]) for name, row in result.counts.items()}
-            outcome = Outcome(
-                experiment.name,
-                arm.name,
-                check(result.trace),
-                experiments.first_kick_at(result.trace),
-                experiment.kick_at,
-                counts,
-                sum(result.lost.values()),
-            )
+            if again:
+                assert folder is not None
+                result = stored(folder / experiment.folder, arm.name)
+            else:
+                result = experiment.run(arm, options, lambda text: None)
+                if folder is not None:
+                    write_out(result, folder / experiment.folder)
+            outcome = judge(experiment, arm, result)
             say(
-                f"{experiment.name} on {arm.name}: {outcome.word}, {outcome.verdict.events_checked} events checked"
+                f"{experiment.name} on {arm.name}: {outcome.word}, "
+                f"{outcome.verdict.events_checked} of {outcome.verdict.events} events followed"
             )
-            each(outcome, result)
             outcomes.append(outcome)
     return outcomes
+
+
+def stored(folder: Path, arm: str) -> LabResult:
+    """A result and its trace as ``write_out`` left them. Raises ``LabError`` for what is not there or no such thing."""
+    path = folder / f"{arm}.json"
+    try:
+        told = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise LabError(
+            "no result of an earlier run", where=str(path), found=str(error),
+            expected="what softnet lab conform --out wrote", hint="run it without --again first",
+        ) from error  # fmt: skip
+    ran = told["ran"]
+    return LabResult(
+        arm=told["arm"],
+        release=told["release"],
+        ran=Ran(ran["accel"], ran["threads"], ran["qemu"], ran["note"]),
+        boot_args=tuple(told["boot_args"]),
+        trace=records.read(folder / f"{arm}.lab.jsonl.gz"),
+        counts=told["counts"],
+        softnet_stat={int(cpu): row for cpu, row in told["softnet_stat"].items()},
+        work=told["work"],
+        refused=told["events_not_traced"],
+        lost=told["events_lost"],
+        complaints=told["kernel_complaints"],
+        threads_set=told["threads_set"],
+        seconds=0.0,
+        deviations=told["deviations"],
+        provenance=told["provenance"],
+    )
+
+
+def judge(experiment: Experiment, arm: Arm, result: LabResult) -> Outcome:
+    """Hold a result against the model: its trace, and its counts."""
+    if experiment.exact is not None:
+        prediction = Prediction(experiment.exact(arm))
+    else:
+        assert experiment.scenario is not None
+        prediction = predict(experiment.scenario(), arm)
+    return Outcome(
+        experiment.name,
+        arm.name,
+        result.release,
+        f"{result.provenance.get('package', '')} {result.provenance.get('package_version', '')}".strip(),
+        check(result.trace),
+        prediction.figures,
+        _measured(experiment, result, prediction),
+        experiment.exact is not None,
+        {name: int(row["total"]) for name, row in result.counts.items()},
+        sum(result.lost.values()),
+        result.complaints,
+        result.deviations,
+    )
 
 
 def coverage(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:
@@ -193,3 +327,8 @@ def coverage(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:
         for branch, count in outcome.verdict.covered.items():
             row[branch] = row.get(branch, 0) + count
     return table
+
+
+def branches(outcomes: Sequence[Outcome], arm: str = "") -> list[dict[str, Any]]:
+    """The model's tests and how often real traces took each way, of one arm or of all."""
+    return merged(o.verdict.branches for o in outcomes if not arm or o.arm == arm)

@@ -6,7 +6,12 @@ coalesces segments in a receive queue); then the same task moves to CPU 1 and re
 CPU 0 idles. Every read frees an skb that CPU 0 allocated. With ``skb_defer_max`` 64 the first kick is at the
 33rd, on every kernel that has the deferred free; where the flush lands among the attempts is timing.
 
-``C4``: the same, but ``skb_defer_max`` is lowered from 64 to 16 after 20 reads. The watermark is behind by then:
+``limits``: first-kick at one ``skb_defer_max`` after the other, in one run.
+
+``flow-limit``: 200 datagrams of one flow through CPU 0's own backlog, one after the other, with ``netdev_max_backlog`` 1.
+At half the bound and above, that is always, the flow's packets are counted, and from the 65th on each is dropped.
+
+``C4``: the same as first-kick, but ``skb_defer_max`` is lowered from 64 to 16 after 20 reads. The watermark is behind by then:
 no kick comes, and the 20 stay until CPU 0 happens to receive something.
 """
 
@@ -52,6 +57,81 @@ def c4_steps(connections: int, before: int, lowered_to: int) -> list[list[Any]]:
         ["read", connections - before],
     ]
     return steps
+
+
+LIMITS = (0, 1, 2, 64, 1000)
+"""The values of skb_defer_max that the experiment ``limits`` goes through, with ``reads_at`` reads at each."""
+
+
+def reads_at(limit: int) -> int:
+    """How many skbs to free at a limit, so that the list comes to its watermark if it has one."""
+    return max(110, limit // 2 + 30)
+
+
+def limits_steps() -> list[list[Any]]:
+    """The steps of ``limits``: first-kick at one limit after the other; a datagram on CPU 0 flushes in between."""
+    steps: list[list[Any]] = [
+        ["move", OWNER_CPU],
+        ["connect", sum(reads_at(limit) for limit in LIMITS)],
+        ["send_each", SEGMENT_BYTES],
+        ["settle", _SETTLE_MS],
+        ["trace", "on"],
+    ]
+    for limit in LIMITS:
+        steps += [
+            ["set", SKB_DEFER_MAX, str(limit)],
+            ["mark", f"skb_defer_max {limit}"],
+            ["move", READER_CPU],
+            ["read", reads_at(limit)],
+            ["settle", 100],
+            ["move", OWNER_CPU],
+            ["datagrams", 1, 100],
+            ["settle", 100],
+        ]
+    return [*steps, ["trace", "off"]]
+
+
+def limits(arm: Arm, *, options: Options, say: Callable[[str], None]) -> LabResult:
+    """Run ``limits`` on an arm."""
+    about = {"experiment": "limits", "limits": list(LIMITS), "skb_defer_max": 64, "lo_rps_cpus": []}
+    return run_script(arm, limits_steps(), settings=[], options=options, say=say, about=about)
+
+
+def first_kicks(trace: Trace) -> dict[int, int | None]:
+    """Limit -> the attempt after which the first kick came while it was in force, or None if none came."""
+    found: dict[int, int | None] = {}
+    limit = attempts = -1
+    for record in trace.records:
+        what = _told(record)
+        if record.event == MARK:
+            limit, attempts = int(record.text.split()[-1]), 0
+            found[limit] = None
+        elif what == "attempt":
+            attempts += 1
+        elif what in ("kick", "IPI", "work item") and limit >= 0 and found[limit] is None:
+            found[limit] = attempts
+    return found
+
+
+DATAGRAMS = 200
+_FLOW_LIMIT_CPUS = "/proc/sys/net/core/flow_limit_cpu_bitmap"
+_MAX_BACKLOG = "/proc/sys/net/core/netdev_max_backlog"
+
+
+def flow_limit(arm: Arm, *, options: Options, say: Callable[[str], None]) -> LabResult:
+    """Run flow-limit on an arm."""
+    steps: list[list[Any]] = [
+        ["move", OWNER_CPU],
+        ["settle", _SETTLE_MS],
+        ["trace", "on"],
+        ["datagrams", DATAGRAMS, 100],
+        ["settle", _SETTLE_MS],
+        ["trace", "off"],
+    ]
+    settings = [[_MAX_BACKLOG, "1"], [_FLOW_LIMIT_CPUS, f"{1 << OWNER_CPU:x}"]]
+    sysctl = {"netdev_max_backlog": 1, "flow_limit_cpu_bitmap": [OWNER_CPU]}
+    about = {"experiment": "flow-limit", "datagrams": DATAGRAMS, "sysctl": sysctl, "lo_rps_cpus": []}
+    return run_script(arm, steps, settings=settings, options=options, say=say, about=about)
 
 
 @dataclass(frozen=True, slots=True)

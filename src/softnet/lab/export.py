@@ -47,9 +47,20 @@ def _as_events(record: Record, quotas: dict[int, int]) -> Iterator[tuple[str, in
             yield "net_rx_raise", record.cpu, 0, 0
 
 
+def _whole(records: list[Record]) -> list[Record]:
+    """The records without the switches of softnet's own threads, where those of the other tasks were not recorded.
+
+    A report would take them for all there were.
+    """
+    ours = ("ksoftirqd/", "backlog_napi/")
+    if all(record.text.startswith(ours) for record in records if record.event == "sched_switch"):
+        return [record for record in records if record.event != "sched_switch"]
+    return records
+
+
 def write(trace: Trace, path: Path) -> None:
     """Write the file, gzip without a time stamp. The same trace gives the same bytes."""
-    body = list(rows(trace.records))
+    body = list(rows(_whole(trace.records)))
     tasks: list[list[Any]] = [[int(pid), name] for pid, name in trace.header.get("tasks", {}).items()]
     header = {
         "schema": SCHEMA,

@@ -15,6 +15,8 @@ from softnet.lab.facts import Facts
 
 NET_RX_SOFTIRQ = 3
 _WAKEUPS = 'comm ~ "ksoftirqd/*" || comm ~ "backlog_napi/*"'
+# Whether a wakeup of theirs was one depends on whether they slept.
+_SLEEPS = 'prev_comm ~ "ksoftirqd/*" || prev_comm ~ "backlog_napi/*"'
 
 
 def _per_cpu(facts: Facts, prefix: str, field: str, cpus: int) -> str:
@@ -29,13 +31,14 @@ def kprobes(facts: Facts, cpus: int) -> list[list[str]]:
     qlens = _per_cpu(facts, "qlen", "input_pkt_queue.qlen", cpus)
     alloc_cpu = facts.offset("sk_buff.alloc_cpu")
     func = facts.offset("__call_single_data.func")
+    flow = f"hash=+{facts.offset('sk_buff.hash')}(%di):u32"
     table = [
         ("p", "skb_attempt_defer_free", "", f"skb=%di:x64 alloc_cpu=+{alloc_cpu}(%di):u16 {counts}"),
         ("p", "kick_defer_list_purge", "", "target=%si:u32"),
         ("p", "smp_call_function_single_async", "", f"target=%di:s32 func=+{func}(%si):x64"),
         ("p", "trigger_rx_softirq", "", ""),
         ("p", "rps_trigger_softirq", "", ""),
-        ("p", "enqueue_to_backlog", "", f"skb=%di:x64 target=%si:s32 {qlens}"),
+        ("p", "enqueue_to_backlog", "", f"skb=%di:x64 target=%si:s32 {flow} {qlens}"),
         ("r", "enqueue_to_backlog", "_ret", "ret=$retval:s32"),
         ("p", "process_backlog", "", "quota=%si:s32"),
         ("r", "process_backlog", "_ret", "work=$retval:s32"),
@@ -53,7 +56,7 @@ def kprobes(facts: Facts, cpus: int) -> list[list[str]]:
 
 
 def tracepoints(facts: Facts, *, switches: bool) -> list[list[str]]:
-    """[event, filter] for the tracepoints; scheduler wakeups only of softnet's own threads."""
+    """[event, filter] for the tracepoints; scheduler events only of softnet's own threads, unless ``switches``."""
     wanted = [
         ["irq/softirq_raise", f"vec == {NET_RX_SOFTIRQ}"],
         ["irq/softirq_entry", f"vec == {NET_RX_SOFTIRQ}"],
@@ -64,8 +67,7 @@ def tracepoints(facts: Facts, *, switches: bool) -> list[list[str]]:
         ["skb/kfree_skb", ""],
         ["skb/consume_skb", ""],
     ]
-    if switches:
-        wanted.append(["sched/sched_switch", ""])
+    wanted.append(["sched/sched_switch", "" if switches else _SLEEPS])
     return [entry for entry in wanted if entry[0] in facts.tracepoints]
 
 

@@ -26,7 +26,10 @@ from softnet.lab.ringbuffer import Format, events_of_pages, parse_format
 FORMAT = "softnet-lab-trace"
 VERSION = 1
 TASK, SOFTIRQ, HARDIRQ = 0, 1, 2
-_FLAG_HARDIRQ, _FLAG_SOFTIRQ = 0x08, 0x10
+_FLAG_HARDIRQ, _FLAG_SOFTIRQ, _FLAG_BH_OFF = 0x08, 0x10, 0x80
+# Events whose ``text`` says what a hard interrupt came into: OVER_SOFTIRQ, OVER_BH_OFF, or nothing of the kind.
+_INTO = frozenset(("softirq_raise", "rps_trigger_softirq", "trigger_rx_softirq"))
+OVER_SOFTIRQ, OVER_BH_OFF = "softirq", "bh off"
 MARK = "mark"
 
 
@@ -133,6 +136,22 @@ def _context(flags: int) -> int:
     return SOFTIRQ if flags & _FLAG_SOFTIRQ else TASK
 
 
+def _words(event: str, values: Values) -> str:
+    """A record's text: what was printed, the task that an event is about, a packet's hash, what was interrupted."""
+    if event == "print":
+        return str(values["buf"]).rstrip("\n")
+    if event == "sched_switch":
+        return str(values.get("prev_comm", ""))
+    if event == "enqueue_to_backlog":
+        return f"hash {values['hash']}" if "hash" in values else ""
+    if event in _INTO:
+        flags = int(values["common_flags"])
+        if flags & _FLAG_HARDIRQ and flags & _FLAG_SOFTIRQ:
+            return OVER_SOFTIRQ
+        return OVER_BH_OFF if flags & _FLAG_BH_OFF else ""
+    return str(values.get("comm", ""))
+
+
 def decode(blobs: dict[str, bytes], page_bytes: int, facts: Facts) -> list[Record]:
     """The records in the blobs of a session, in the order of the guest's trace clock."""
     formats: dict[int, Format] = {}
@@ -157,7 +176,7 @@ def decode(blobs: dict[str, bytes], page_bytes: int, facts: Facts) -> list[Recor
         told = translators[kind.name](values, cpu, number)
         if told is None:
             continue
-        words = str(values["buf"]).rstrip("\n") if kind.name == "print" else str(values.get("comm", ""))
+        words = _words(kind.name, values)
         context, pid = _context(values["common_flags"]), values["common_pid"]
         records.append(Record(when, cpu, context, *told, pid=pid, text=words))
     return records

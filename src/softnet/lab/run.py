@@ -187,6 +187,19 @@ def run_script(
     return result
 
 
+def settings_told(scenario: Scenario) -> dict[str, Any]:
+    """The settings that a check of the trace needs, for its header.
+
+    ``lo_rps_cpus`` is left out where more than that steers lo's packets.
+    """
+    values = scenario.kernel.sysctl.model_dump(mode="json", exclude_none=True)
+    told: dict[str, Any] = {"sysctl": values}
+    simple = not (scenario.traffic or scenario.loopback.rps_flow_cnt or scenario.machine.isolated_cpus)
+    if simple and not scenario.kernel.sysctl.rps_sock_flow_entries:
+        told["lo_rps_cpus"] = list(scenario.loopback.rps_cpus)
+    return told
+
+
 def run_scenario(
     arm: Arm,
     scenario: Scenario,
@@ -212,6 +225,7 @@ def run_scenario(
         "scenario": scenario.name,
         "skb_defer_max": sysctl.skb_defer_max,
         "netdev_max_backlog": sysctl.netdev_max_backlog,
+        **settings_told(scenario),
     }
     result = execute(
         arm,

@@ -4,14 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from softnet.lab.run import LabResult
 from softnet.units import format_ns
-
-if TYPE_CHECKING:
-    from softnet.lab.conform import Outcome
-    from softnet.lab.validate.verdict import Verdict
 
 # Counter -> how the table calls it.
 _ROWS = (
@@ -103,50 +99,4 @@ def remarks(results: Sequence[LabResult]) -> list[str]:
         lines += [f"not traced on {result.arm}: {name}: {why}" for name, why in result.refused.items()]
         lines += [f"LOST on {result.arm}: {count} events ({what})" for what, count in result.lost.items()]
         lines += [f"{result.arm}'s kernel says: {line}" for line in result.complaints]
-    return lines
-
-
-def verdict_lines(name: str, verdict: Verdict) -> list[str]:
-    """What came of holding a trace against the model; for a refused one the first event and why."""
-    word = "a behaviour of the model" if verdict.accepted else "NOT a behaviour of the model"
-    lines = [
-        f"{name}: {word}",
-        f"  kernel {verdict.kernel}, model {verdict.model}; {verdict.events_checked} of {verdict.events} events checked",
-    ]
-    lines += [f"  {count:6d}  {branch}" for branch, count in verdict.covered.items()]
-    if verdict.not_checked:
-        told = ", ".join(f"{event} {count}" for event, count in verdict.not_checked.items())
-        lines.append(f"  not checked: {told}")
-    if not verdict.accepted:
-        if verdict.bounded:
-            lines.append("  NOT PROVEN: more orders of overlapping functions were possible than were tried")
-        lines.append(f"  line {verdict.line}: {verdict.record}")
-        lines += [f"    {reason}" for reason in verdict.reasons]
-        lines.append(f"    the model: {verdict.source}")
-        lines += [f"      {line}" for line in verdict.model_state]
-    return lines
-
-
-def conform_lines(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[str]:
-    """A table of outcomes, one of decisions that real traces exercised, the findings, and each refusal in full."""
-    by_place = {(outcome.experiment, outcome.arm): outcome for outcome in outcomes}
-    rows = []
-    for experiment in dict.fromkeys(outcome.experiment for outcome in outcomes):
-        cells = [by_place[experiment, arm] for arm in arms]
-        rows.append([experiment, *(f"{cell.word} {cell.verdict.events_checked}" for cell in cells)])
-    lines = ["Outcome and number of events checked:", "", table(["", *arms], rows), ""]
-    branches = sorted({branch for outcome in outcomes for branch in outcome.verdict.covered})
-    rows = []
-    for branch in branches:
-        totals = [
-            sum(outcome.verdict.covered.get(branch, 0) for outcome in outcomes if outcome.arm == arm)
-            for arm in arms
-        ]
-        rows.append([branch, *map(str, totals)])
-    lines += ["Decisions that these traces exercised:", "", table(["", *arms], rows)]
-    for finding in dict.fromkeys(outcome.known for outcome in outcomes if outcome.known):
-        lines += ["", f"known: {finding}"]
-    for outcome in outcomes:
-        if outcome.word not in ("ok", "known"):
-            lines += ["", *verdict_lines(f"{outcome.experiment} on {outcome.arm}", outcome.verdict)]
     return lines

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,25 +21,32 @@ from softnet.cli.lab._shared import (
 
 if TYPE_CHECKING:
     from softnet.lab.conform import Outcome
-    from softnet.lab.run import LabResult
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="TRACE...", type=click.Path(path_type=Path))
 @click.option("--patch", "patches", multiple=True, metavar="FILE", help="A patch of the model to check with.")
+@click.option("--coverage", is_flag=True, help="Say which ways of the model's functions the traces took.")
 @json_option
-def check(paths: tuple[Path, ...], patches: tuple[str, ...], as_json: bool) -> int:
+def check(paths: tuple[Path, ...], patches: tuple[str, ...], coverage: bool, as_json: bool) -> int:
     """Say whether a real kernel's trace (ARM.lab.jsonl.gz) is a behaviour of the model. Status 1: one is not."""
-    from softnet.lab import records, show
+    from softnet.lab import records, verdicts
+    from softnet.lab.validate.branches import merged
     from softnet.lab.validate.verdict import check as check_trace
 
-    verdicts = [(path, check_trace(records.read(path), patches=patches)) for path in paths]
+    found = [(path, check_trace(records.read(path), patches=patches)) for path in paths]
     if as_json:
-        print_json([{"trace": str(path), **verdict.as_json()} for path, verdict in verdicts])
-    else:
-        for path, verdict in verdicts:
-            click.echo("\n".join(show.verdict_lines(str(path), verdict)))
-    return 0 if all(verdict.accepted for _, verdict in verdicts) else 1
+        rows = [{"trace": str(path), **verdict.as_json()} for path, verdict in found]
+        for row in rows:
+            if not coverage:
+                del row["branches"]
+        print_json(rows)
+        return 0 if all(verdict.accepted for _, verdict in found) else 1
+    for path, verdict in found:
+        click.echo("\n".join(verdicts.verdict_lines(str(path), verdict)))
+    if coverage:
+        click.echo("\n" + "\n".join(verdicts.branch_lines(merged(verdict.branches for _, verdict in found))))
+    return 0 if all(verdict.accepted for _, verdict in found) else 1
 
 
 @click.command()
@@ -49,11 +57,15 @@ def check(paths: tuple[Path, ...], patches: tuple[str, ...], as_json: bool) -> i
     help="A kernel to run it on; may be repeated. Default: the five arms.",
 )
 @click.option("--only", default="", metavar="TEXT", help="Only experiments whose name contains TEXT.")
+@click.option(
+    "--again", is_flag=True, help="Boot nothing: hold the traces that an earlier run left in --out against the model."
+)
 @guest_options
 @json_option
 def conform(
     kernels: tuple[str, ...],
     only: str,
+    again: bool,
     accel: str,
     timeout_seconds: float,
     out: Path | None,
@@ -62,25 +74,45 @@ def conform(
 ) -> int:
     """Run every experiment on every arm and hold each trace against the model. Status 1: an unknown disagreement."""
     from softnet.lab import conform as suite
-    from softnet.lab import show
-    from softnet.lab.run import ARMS, write_out
+    from softnet.lab import verdicts
+    from softnet.lab.run import ARMS
 
     say = say_nothing if quiet else say_aloud
     chosen = [experiment for experiment in suite.suite() if only in experiment.name]
     if not chosen:
         names = ", ".join(experiment.name for experiment in suite.suite())
         raise click.BadParameter(f"no experiment is called so; there are: {names}", param_hint="--only")
-
-    def keep(outcome: Outcome, result: LabResult) -> None:
-        if out is not None:
-            write_out(result, out / outcome.experiment.replace(" ", "-").replace(",", "").replace(":", ""))
-
+    if again and out is None:
+        raise click.UsageError("--again needs --out: the folder that an earlier run wrote")
     arms = arms_of(kernels or ARMS, (), say)
-    outcomes = suite.conform(arms, chosen, options=options_of(accel, timeout_seconds), say=say, each=keep)
+    options = options_of(accel, timeout_seconds)
+    outcomes = suite.conform(arms, chosen, options=options, say=say, folder=out, again=again)
+    names = [arm.name for arm in arms]
+    if out is not None:
+        _write(out, outcomes, names, only, say)
     if as_json:
-        print_json(
-            {"outcomes": [outcome.as_json() for outcome in outcomes], "coverage": suite.coverage(outcomes)}
-        )
+        print_json(_told(outcomes))
     else:
-        click.echo("\n".join(show.conform_lines(outcomes, [arm.name for arm in arms])))
+        click.echo("\n".join(verdicts.conform_lines(outcomes, names)))
     return 0 if all(outcome.word in ("ok", "known") for outcome in outcomes) else 1
+
+
+def _told(outcomes: list[Outcome]) -> dict[str, object]:
+    from softnet.lab import conform as suite
+
+    return {
+        "outcomes": [outcome.as_json() for outcome in outcomes],
+        "decisions": suite.coverage(outcomes),
+        "branches": {arm: suite.branches(outcomes, arm) for arm in dict.fromkeys(o.arm for o in outcomes)},
+    }
+
+
+def _write(out: Path, outcomes: list[Outcome], arms: list[str], only: str, say: object) -> None:
+    from softnet.lab import cache, verdicts
+
+    command = "softnet lab conform" + (f' --only "{only}"' if only else "") + " --out DIR"
+    out.mkdir(parents=True, exist_ok=True)
+    cache.write_whole(out / "conform.json", (json.dumps(_told(outcomes), indent=1) + "\n").encode())
+    cache.write_whole(out / "conform.md", verdicts.conform_document(outcomes, arms, command).encode())
+    if callable(say):
+        say(f"tables are in {out}/conform.md and conform.json, traces beside them")

@@ -3,7 +3,8 @@
 
 Steps: ["connect", N] N loopback TCP connections; ["move", CPU]; ["send_each", BYTES] one segment on each
 connection; ["read", N] receive on the next N connections, one after the other; ["set", PATH, VALUE];
-["settle", MS] let the machine come to rest; ["trace", "on"|"off"]; ["mark", TEXT].
+["settle", MS] let the machine come to rest; ["trace", "on"|"off"]; ["mark", TEXT]; ["datagrams", N, BYTES] as many UDP
+datagrams of one flow to a socket of ours that nobody reads.
 """
 
 from __future__ import annotations
@@ -58,6 +59,17 @@ class Task:
                 got += len(receiver.recv(65536))
         self._next_read += count
 
+    def datagrams(self, count: int, size: int) -> None:
+        """Send ``count`` UDP datagrams on one connected socket, one after the other."""
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+        ):
+            receiver.bind(("127.0.0.1", 0))
+            sender.connect(receiver.getsockname())
+            for _ in range(count):
+                sender.send(b"x" * size)
+
     def settle(self, ms: int) -> None:
         """Let the machine come to rest."""
         time.sleep(ms / 1000)
@@ -86,6 +98,7 @@ def run(steps: list[list[Any]], trace: Tracer, channel: Channel) -> dict[str, An
         "settle": task.settle,
         "trace": task.trace,
         "mark": task.mark,
+        "datagrams": task.datagrams,
     }
     for name, *arguments in steps:
         action: Any = actions[name]

@@ -8,11 +8,13 @@ read from the model's own trace.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from softnet.lab.errors import LabError
+from softnet.lab.validate.branches import Branches
 
 # What the machine does around a decision and what the recorded order already tells.
 _SILENT = (
@@ -33,7 +35,7 @@ class Decision:
     """What skb_attempt_defer_free() decided.
 
     ``place`` is "local" (freed at once: this CPU's own), "limit" (freed at once: the list is full) or "list";
-    ``kick`` is "" for none, "sent" or "coalesced"; ``by`` is "ipi" or "thread".
+    ``kick`` is "" for none, "sent" or "coalesced"; ``by`` is "ipi", "thread" or "work" (an item of a workqueue).
     """
 
     place: str
@@ -43,12 +45,42 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class CpuState:
-    """One CPU's defer list and what a kick of it tests; ``held`` are the model's skbs, the next to be freed first."""
+    """One CPU's defer list and what a kick of it tests; ``held`` are the model's skbs, the next to be freed first.
+
+    ``softirq`` is what net_rx_action() has at hand: whether it runs, whether something is on the poll list, and to
+    which CPU the last packet was queued that an IPI is to tell of (-1: none).
+    """
 
     defer_count: int
     defer_ipi_scheduled: int
     backlog_sched: bool
     held: tuple[int, ...]
+    softirq: tuple[bool, bool, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """What enqueue_to_backlog() did: ``scheduled`` the backlog, ``raised`` NET_RX here, ``woke`` ksoftirqd."""
+
+    dropped: bool
+    scheduled: bool
+    raised: bool
+    woke: bool
+
+
+class Stopped(BaseException):  # noqa: N818
+    """A kernel function has come to the place up to which it was to run; ``where`` says to which."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self.where = where
+
+
+def _stop(where: str) -> Callable[..., Any]:
+    def hook(*arguments: Any) -> Any:
+        raise Stopped(where)
+
+    return hook
 
 
 class Driver:
@@ -62,7 +94,9 @@ class Driver:
         threads: bool,
         cpus: int,
         skb_defer_max: int,
-        netdev_max_backlog: int = 1000,
+        settings: Mapping[str, int] | None = None,
+        rps_cpus: Sequence[int] = (),
+        flow_limit_cpus: Sequence[int] = (),
         patches: Sequence[str] = (),
     ) -> None:
         from softnet.scenario import scenario_from_dict
@@ -70,21 +104,27 @@ class Driver:
 
         kernel: dict[str, Any] = {"release": release, "flavour": flavour}
         kernel["boot_args"] = ["thread_backlog_napi"] if threads and flavour == "plain" else []
-        kernel["sysctl"] = {"netdev_max_backlog": netdev_max_backlog, "skb_defer_max": max(skb_defer_max, 64)}
-        scenario = scenario_from_dict(
-            {"name": "check", "machine": {"cpus": cpus}, "kernel": kernel, "measure": {"duration_ms": 10}}
-        )
+        wanted = dict(settings or {})
+        # How many skbs there can be at once follows from these two.
+        kernel["sysctl"] = {
+            "netdev_max_backlog": max(wanted.get("netdev_max_backlog", 1000), 1000),
+            "skb_defer_max": max(skb_defer_max, 64),
+            "flow_limit_cpu_bitmap": sorted(flow_limit_cpus),
+            "flow_limit_table_len": wanted.pop("flow_limit_table_len", 4096),
+        }
+        document = {"name": "check", "machine": {"cpus": cpus}, "kernel": kernel, "measure": {"duration_ms": 10}}
+        scenario = scenario_from_dict({**document, "loopback": {"rps_cpus": sorted(rps_cpus)}})
         self._simulation = Simulation(scenario, patches=patches, engine="reference", trace="full")
         # The backlog threads set themselves up at their first run.
         self._simulation.engine.run(_BOOT_NS)
         self.image = self._simulation.image
-        self._kernel = self.image.linked.kernel
+        self.kernel = self.image.linked.kernel
         self._cpu_word = self.image.engine_word("cpu")
         skbs = self.image.layout.tables["sk_buff"]
         self._skbs, self._skb_words = skbs.base, skbs.stride
         self._skbs_end = skbs.base + skbs.count * skbs.stride
         self._state_end = self.image.layout.size
-        self._slab = self._kernel["table"](self._kernel["kmem_cache_node"], 0)
+        self._slab = self.kernel["table"](self.kernel["kmem_cache_node"], 0)
         # The saved state that memory equals, None since a function has run.
         self._loaded: Memory | None = None
         # Nothing gives way here: there is nobody to give way to.
@@ -93,24 +133,30 @@ class Driver:
         self.threads = threads
         self.rt = flavour == "rt"
         self.cpus = cpus
+        self.kicks_by_work = "schedule_work_on" in self.kernel
+        self._has_flag = "in_net_rx_action" in self.image.layout.structs["softnet_data"].fields
+        self._in_interrupt = True
         self._silence()
-        self.set_skb_defer_max(skb_defer_max)
+        self.branches = Branches(self._simulation.program, self.image)
+        for name, value in (*wanted.items(), ("skb_defer_max", skb_defer_max)):
+            self.set_sysctl(name, value)
 
     def _silence(self) -> None:
         for name in _SILENT:
-            if name in self._kernel:
-                self._kernel[name] = lambda *arguments: None
+            if name in self.kernel:
+                self.kernel[name] = lambda *arguments: None
         for name in _ZERO:
-            self._kernel[name] = lambda *arguments: 0
-        self._kernel["in_softirq"] = lambda: True
-        self._kernel["wake_up_process"] = lambda task: 1
-        # The IPIs of RPS are not followed; and what becomes of a packet above the backlog is not softnet's.
-        self._kernel["sd_has_rps_ipi_waiting"] = lambda sd: False
-        self._kernel["__netif_receive_skb"] = self._kernel["__kfree_skb"]
+            self.kernel[name] = lambda *arguments: 0
+        self.kernel["in_softirq"] = lambda: True
+        # Packets are queued with bottom halves off; who calls from elsewhere says so.
+        self.kernel["in_interrupt"] = lambda: self._in_interrupt
+        self.kernel["wake_up_process"] = lambda task: 1
+        # What becomes of a packet above the backlog is not softnet's.
+        self.kernel["__netif_receive_skb"] = self.kernel["__kfree_skb"]
 
     def source(self, function: str) -> str:
         """Where the kernel has this function, as the model's own function says."""
-        text = (self._kernel[function].__doc__ or "").strip().splitlines()
+        text = (self.kernel[function].__doc__ or "").strip().splitlines()
         return f"{function}(): {text[0]}" if text else f"{function}()"
 
     def save(self) -> Memory:
@@ -136,24 +182,49 @@ class Driver:
         memory[self._skbs_end : self._state_end] = high
         self._loaded = saved
 
-    def _on(self, cpu: int) -> None:
+    def on(self, cpu: int) -> None:
+        """What runs from here on runs on ``cpu``; what was told before is forgotten."""
         self._loaded = None
         self.image.memory[self._cpu_word] = cpu
         self._simulation.recorder.records.clear()
 
-    def _told(self, name: str) -> list[tuple[int, int, int]]:
+    def told(self, name: str) -> list[tuple[int, int, int]]:
+        """The model's events of this name since ``on``."""
         from softnet.trace import EVENT_ID
 
         wanted = EVENT_ID[name]
         return [(r.a, r.b, r.c) for r in self._simulation.recorder.records if r.event == wanted]
 
-    def _sd(self, cpu: int) -> Any:
-        return self._kernel["table"](self._kernel["softnet_data"], cpu)
+    def row(self, struct: str, index: int) -> Any:
+        """An instance of a structure of the model's."""
+        return self.kernel["table"](self.kernel[struct], index)
 
-    def set_skb_defer_max(self, value: int) -> None:
-        """What writing the sysctl does."""
+    def _sd(self, cpu: int) -> Any:
+        return self.row("softnet_data", cpu)
+
+    @contextmanager
+    def in_context(self, in_interrupt: bool) -> Iterator[None]:
+        """Whether what runs is in an interrupt, or has bottom halves off."""
+        before, self._in_interrupt = self._in_interrupt, in_interrupt
+        try:
+            yield
+        finally:
+            self._in_interrupt = before
+
+    def set_sysctl(self, name: str, value: int) -> None:
+        """What writing a sysctl of net.core does; one that the model does not read changes nothing."""
+        from softnet.simulate.boot import set_sysctl
+
         self._loaded = None
-        self._kernel["table"](self._kernel["net_hotdata"], 0).sysctl_skb_defer_max = value
+        set_sysctl(self.kernel, name, value, {})
+
+    def set_rps_cpus(self, cpus: Sequence[int]) -> None:
+        """What writing the rps_cpus of lo does."""
+        from softnet.simulate.boot import set_rps_cpus, update_static_keys
+
+        self._loaded = None
+        set_rps_cpus(self.kernel, 0, tuple(cpus))
+        update_static_keys(self.kernel)
 
     def state(self, cpu: int) -> CpuState:
         """What the model holds for ``cpu``."""
@@ -163,30 +234,35 @@ class Driver:
         while skb is not None:
             held.append(int(skb.id))
             skb = skb.next
-        sched = bool(sd.backlog.state >> self._kernel["NAPI_STATE_SCHED"] & 1)
-        return CpuState(int(sd.defer_count), int(sd.defer_ipi_scheduled), sched, tuple(held))
+        sched = bool(sd.backlog.state >> self.kernel["NAPI_STATE_SCHED"] & 1)
+        first = sd.rps_ipi_list
+        softirq = (
+            bool(self._has_flag and sd.in_net_rx_action),
+            sd.poll_list.next != sd.poll_list,
+            -1 if first is None else int(first.cpu),
+        )
+        return CpuState(int(sd.defer_count), int(sd.defer_ipi_scheduled), sched, tuple(held), softirq)
 
     def attempt(self, cpu: int, alloc_cpu: int) -> tuple[int, Decision]:
         """skb_attempt_defer_free() on ``cpu`` for an skb of ``alloc_cpu``; the model's number of it, the decision."""
-        self._on(alloc_cpu)
-        skb = self._kernel["alloc_skb"](64)
+        self.on(alloc_cpu)
+        skb = self.kernel["alloc_skb"](64)
         if skb is None:
             raise LabError("the model has no skb left to follow this trace with")
         number = int(skb.id)
-        self._on(cpu)
-        self._kernel["skb_attempt_defer_free"](skb)
-        nodefer = self._told("skb_defer_nodefer")
+        self.on(cpu)
+        self.kernel["skb_attempt_defer_free"](skb)
+        nodefer = self.told("skb_defer_nodefer")
         place = ("local", "limit")[nodefer[0][2]] if nodefer else "list"
         kick = (
             "sent"
-            if self._told("kick_defer_list_purge")
+            if self.told("kick_defer_list_purge")
             else "coalesced"
-            if self._told("kick_coalesced")
+            if self.told("kick_coalesced")
             else ""
         )
-        return number, Decision(
-            place, kick, "ipi" if self._told("csd_queue_cpu") else "thread" if kick else ""
-        )
+        by = "ipi" if self.told("csd_queue_cpu") else "work" if self.kicks_by_work else "thread"
+        return number, Decision(place, kick, by if kick else "")
 
     def prefill(self, cpu: int, count: int, *, kick_under_way: bool) -> tuple[int, ...]:
         """``count`` skbs on the CPU's list from before the trace; the model's numbers of them.
@@ -200,26 +276,45 @@ class Driver:
         if not kick_under_way:
             sd.defer_ipi_scheduled = 0
             sd.defer_csd.u_flags = 0
-            self._kernel["table"](self._kernel["call_single_queue"], cpu).head.first = None
-            self._kernel["process_backlog_retire_sched"](sd.backlog)
+            self.kernel["table"](self.kernel["call_single_queue"], cpu).head.first = None
+            self.kernel["process_backlog_retire_sched"](sd.backlog)
+            if self.kicks_by_work:
+                self._work_begins(sd, cpu)
         return numbers
+
+    def _work_begins(self, sd: Any, cpu: int) -> None:
+        """What process_one_work() does before it calls the item's function."""
+        self.kernel["INIT_LIST_HEAD"](self.kernel["table"](self.kernel["worker_pool"], cpu).worklist)
+        self.kernel["INIT_LIST_HEAD"](sd.defer_work.entry)
+        sd.defer_work.data = 0
+
+    def work_item(self, cpu: int) -> bool | None:
+        """trigger_rx_softirq() in a kworker, up to its flush; None if the item is not queued."""
+        self.on(cpu)
+        sd = self._sd(cpu)
+        if sd.defer_work.data == 0:
+            return None
+        self._work_begins(sd, cpu)
+        with self.hooked(skb_defer_free_flush=lambda sd: None):
+            self.kernel["trigger_rx_softirq"](sd.defer_work)
+        return True
 
     def trigger(self, cpu: int) -> bool | None:
         """trigger_rx_softirq() on ``cpu``: whether it raises NET_RX; None if no such call is in flight."""
-        self._on(cpu)
+        self.on(cpu)
         sd = self._sd(cpu)
         if sd.defer_csd.u_flags == 0:
             return None
-        self._kernel["csd_unlock"](sd.defer_csd)
-        self._kernel["table"](self._kernel["call_single_queue"], cpu).head.first = None
-        self._kernel["trigger_rx_softirq"](sd)
-        return bool(self._told("softirq_raise"))
+        self.kernel["csd_unlock"](sd.defer_csd)
+        self.kernel["table"](self.kernel["call_single_queue"], cpu).head.first = None
+        self.kernel["trigger_rx_softirq"](sd)
+        return bool(self.told("softirq_raise"))
 
     def flush(self, cpu: int) -> tuple[int, ...]:
         """skb_defer_free_flush() on ``cpu``: the skbs that it frees, in order."""
-        self._on(cpu)
-        self._kernel["skb_defer_free_flush"](self._sd(cpu))
-        return tuple(skb for skb, _, _ in self._told("consume_skb"))
+        self.on(cpu)
+        self.kernel["skb_defer_free_flush"](self._sd(cpu))
+        return tuple(skb for skb, _, _ in self.told("consume_skb"))
 
     def backlog_len(self, cpu: int) -> int:
         """Packets in a CPU's backlog, those that a poll has taken over included."""
@@ -230,28 +325,92 @@ class Driver:
         """Packets that no poll has taken over yet: what enqueue_to_backlog() tests."""
         return int(self._sd(cpu).input_pkt_queue.qlen)
 
-    def enqueue(self, cpu: int, target: int) -> tuple[bool, bool]:
-        """enqueue_to_backlog() on ``cpu`` for ``target``: whether it drops, whether it schedules the backlog."""
-        self._on(cpu)
-        skb = self._kernel["alloc_skb"](64)
+    def enqueue(self, cpu: int, target: int, flow: int | None) -> Queued:
+        """enqueue_to_backlog() on ``cpu`` for ``target``, of a packet with the hash ``flow``."""
+        self.on(cpu)
+        skb = self.kernel["alloc_skb"](64)
         if skb is None:
             raise LabError("the model has no skb left to follow this trace with")
-        skb.dev = self._kernel["table"](self._kernel["net_device"], 0)
+        skb.dev = self.kernel["table"](self.kernel["net_device"], 0)
+        skb.hash = flow if flow is not None else 1
         self._simulation.recorder.records.clear()
-        dropped = self._kernel["enqueue_to_backlog"](skb, target, None) != 0
-        return dropped, bool(self._told("napi_schedule_rps"))
+        dropped = self.kernel["enqueue_to_backlog"](skb, target, None) != 0
+        return Queued(
+            dropped,
+            bool(self.told("napi_schedule_rps")),
+            bool(self.told("softirq_raise")),
+            bool(self.told("wakeup_softirqd")),
+        )
+
+    def steered_to(self, cpu: int, flow: int) -> int:
+        """get_rps_cpu() on ``cpu`` for a packet of lo with the hash ``flow``, as netif_rx_internal() asks it."""
+        self.on(cpu)
+        if self.kernel["table"](self.kernel["net_hotdata"], 0).rps_needed == 0:
+            return cpu
+        skb = self.kernel["alloc_skb"](64)
+        if skb is None:
+            raise LabError("the model has no skb left to follow this trace with")
+        skb.dev = self.kernel["table"](self.kernel["net_device"], 0)
+        skb.hash = flow
+        target = int(self.kernel["get_rps_cpu"](skb.dev, skb))
+        self.kernel["__kfree_skb"](skb)
+        return cpu if target < 0 else target
 
     def poll_entered(self, cpu: int) -> None:
         """What napi_poll() does before process_backlog(): the backlog leaves the poll list."""
         self._loaded = None
-        self._kernel["list_del_init"](self._sd(cpu).backlog.poll_list)
+        self.kernel["list_del_init"](self._sd(cpu).backlog.poll_list)
+
+    def poll_starts(self, cpu: int) -> tuple[int, ...]:
+        """process_backlog() up to its first packet: the CPUs to which it sends the IPIs of RPS that wait."""
+        self.on(cpu)
+        sd = self._sd(cpu)
+        if not self.kernel["sd_has_rps_ipi_waiting"](sd):
+            return ()
+        with self.hooked(__skb_dequeue=_stop("polls")), suppress(Stopped):
+            self.kernel["process_backlog"](sd.backlog, 1)
+        return tuple(target for target, _, _ in self.told("csd_queue_cpu"))
 
     def poll(self, cpu: int, quota: int) -> int:
-        """process_backlog() on ``cpu`` with this quota: the packets that it does."""
-        self._on(cpu)
-        return int(self._kernel["process_backlog"](self._sd(cpu).backlog, quota))
+        """process_backlog() on ``cpu`` with this quota, after its start: the packets that it does."""
+        self.on(cpu)
+        # It sends IPIs at its start only, and this is a piece of it.
+        with self.hooked(sd_has_rps_ipi_waiting=lambda sd: False):
+            return int(self.kernel["process_backlog"](self._sd(cpu).backlog, quota))
+
+    def thread_scheduled(self, cpu: int) -> bool:
+        """Whether the CPU's backlog is its thread's to poll."""
+        return bool(self._sd(cpu).backlog.state >> self.kernel["NAPI_STATE_SCHED_THREADED"] & 1)
+
+    def softirq_over(self, cpu: int) -> None:
+        """The CPU's net_rx_action() is known to have ended with nothing left: no flag, no list, no IPI to send."""
+        self._loaded = None
+        sd = self._sd(cpu)
+        sd.rps_ipi_list = None
+        if self._has_flag:
+            sd.in_net_rx_action = False
+
+    def ipi_sent(self, cpu: int) -> None:
+        """An IPI of RPS is known to be on its way to ``cpu``."""
+        self._loaded = None
+        self._sd(cpu).csd.u_flags = 1
 
     def forget_schedule(self, cpu: int) -> None:
         """The CPU's backlog is known to be empty and not scheduled."""
-        self._on(cpu)
-        self._kernel["process_backlog_retire_sched"](self._sd(cpu).backlog)
+        self.on(cpu)
+        sd = self._sd(cpu)
+        sd.csd.u_flags = 0
+        while self.backlog_len(cpu):
+            self.poll(cpu, 64)
+        self.kernel["process_backlog_retire_sched"](sd.backlog)
+        self.kernel["list_del_init"](sd.backlog.poll_list)
+
+    @contextmanager
+    def hooked(self, **hooks: Any) -> Iterator[None]:
+        """The kernel's functions of these names replaced for a while."""
+        before = {name: self.kernel[name] for name in hooks}
+        self.kernel.update(hooks)
+        try:
+            yield
+        finally:
+            self.kernel.update(before)

@@ -10,18 +10,17 @@ which the event could not have happened are dropped. When none is left, the trac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from softnet.lab.records import CSD_FUNCTIONS, MARK, Record
-from softnet.lab.validate.backlog import (
-    Task,
-    disagreement,
-    known_from,
-    poll_steps,
-)
+from softnet.lab.validate import softirq
+from softnet.lab.validate.backlog import disagreement, poll_steps
 from softnet.lab.validate.driver import Driver
-from softnet.lab.validate.states import UNKNOWN, Attempt, Seen, State
+from softnet.lab.validate.knowledge import Knowledge, Task
+from softnet.lab.validate.settings import Setting, settings_of
+from softnet.lab.validate.states import UNKNOWN, Attempt, Run, Seen, State
 
 STATES_MAX = 1024
 """Bound of the states that are tried at one event; reaching it is said in the verdict."""
@@ -42,21 +41,49 @@ class Explorer:
     """States that explain a trace so far, and every order in which their open functions can act."""
 
     def __init__(
-        self, driver: Driver, records: Sequence[Record], *, kick_is_function: bool, idle_at_start: bool
+        self,
+        driver: Driver,
+        records: Sequence[Record],
+        *,
+        kick_is_function: bool,
+        idle_at_start: bool,
+        threads: Collection[int] = (),
+        flow_limit_unknown: bool = False,
     ) -> None:
         self.driver = driver
         self.records = records
         self.kick_is_function = kick_is_function
+        self.flow_limit_unknown = flow_limit_unknown
         self.states = self._first_states()
         self.covered: dict[str, int] = {}
+        self.branches: dict[int, int] = {}
         self.refused: list[str] = []
         self.bounded = False
         # Of the last reachable(): which states led to a state, and the key of each.
         self._before: dict[tuple[object, ...], set[tuple[object, ...]]] = {}
         self._keys: dict[int, tuple[object, ...]] = {}
-        self.known_from = {} if idle_at_start else known_from(records)
+        self.knowledge = Knowledge(records, driver.cpus, threads=threads, known_at_first=idle_at_start)
+        self.settings: dict[int, Setting] = settings_of(records)
         self.at = 0
         self._seen_events: set[int] = set()
+
+    def knows(self, cpu: int) -> bool:
+        """Whether the state of a CPU's backlog is known at this event."""
+        return self.knowledge.backlog(cpu, self.at)
+
+    def knows_softirq(self, cpu: int) -> bool:
+        """Whether it is known what the CPU's net_rx_action() has at hand."""
+        return self.knowledge.softirq(cpu, self.at)
+
+    def moved(self, state: State, **changes: Any) -> State:
+        """The state with the driver's memory, the branches that led to it and these changes."""
+        news = state.news + self.driver.branches.take()
+        return replace(state, memory=self.driver.save(), news=news, **changes)
+
+    def load(self, state: State) -> None:
+        """Take the state up in the driver."""
+        self.driver.load(state.memory)
+        self.driver.branches.taken.clear()
 
     def _first_states(self) -> list[State]:
         """The states in which the trace may begin: with the lists as the first attempts found them.
@@ -80,7 +107,7 @@ class Explorer:
         return states
 
     def _prefilled(self, state: State, cpu: int, count: int, under_way: bool) -> State:
-        self.driver.load(state.memory)
+        self.load(state)
         numbers = self.driver.prefill(cpu, count, kick_under_way=under_way)
         return replace(
             state, memory=self.driver.save(), names={**state.names, **dict.fromkeys(numbers, UNKNOWN)}
@@ -148,7 +175,7 @@ class Explorer:
             return
         rest = {key: value for key, value in state.attempts.items() if key != task}
         names = {**state.names, number: attempt.skb} if decision.place == "list" else state.names
-        yield replace(state, memory=driver.save(), attempts=rest, names=names)
+        yield self.moved(state, attempts=rest, names=names)
 
     def _told_state(self, state: State, cpu: int) -> str:
         self.driver.load(state.memory)
@@ -159,9 +186,11 @@ class Explorer:
     def _disagreement(self, attempt: Attempt, place: str, kick: str, by: str) -> str:
         """Why the model's decision is not the kernel's; "" if it is."""
         seen = attempt.seen
-        kicked = seen.kick if self.kick_is_function else seen.ipi
-        if seen.work:
-            return "the kernel queued a work item, which no function of the model does"
+        kicked = seen.kick if self.kick_is_function else seen.ipi or seen.work
+        if seen.work and by != "work" and not kick:
+            return "the kernel queued a work item; the model does not kick"
+        if seen.work and by != "work":
+            return f"the kernel queued a work item; the model kicks by {'an IPI' if by == 'ipi' else 'a thread'}"
         if kicked and not kick:
             return f"the kernel kicked; the model does not ({place})"
         if kick == "sent" and not kicked:
@@ -180,21 +209,16 @@ class Explorer:
         return ""
 
     def _sched_doubt(self) -> set[int]:
-        """CPUs whose SCHED bit a kick tests and nobody knows yet."""
-        return (
-            {cpu for cpu, since in self.known_from.items() if self.at < since}
-            if self.driver.threads
-            else set()
-        )
+        """CPUs whose SCHED bit a kick tests and nobody knows."""
+        return {cpu for cpu in range(self.driver.cpus) if not self.knows(cpu)} if self.driver.threads else set()
 
-    def _act_flush(self, state: State, cpu: int) -> State:
+    def _act_flush(self, state: State, cpu: int, **changes: Any) -> State:
         """The CPU's list is flushed: its skbs are to be freed in the order in which the model frees them."""
         numbers = self.driver.flush(cpu)
         freed = tuple(state.names.get(number, UNKNOWN) for number in numbers)
         owed = {**state.owed, cpu: state.owed.get(cpu, ()) + freed}
         names = {number: name for number, name in state.names.items() if number not in numbers}
-        flushes = {key: value for key, value in state.flushes.items() if key != cpu}
-        return replace(state, memory=self.driver.save(), owed=owed, names=names, flushes=flushes)
+        return self.moved(state, owed=owed, names=names, **changes)
 
     def _act_enqueue(self, state: State, task: Task) -> Iterator[State]:
         """The open enqueue of ``task`` acts; nothing if the model decides otherwise than the kernel did."""
@@ -210,40 +234,84 @@ class Explorer:
                     f"the kernel read length {enqueue.qlen} of CPU {enqueue.cpu}'s input queue; the model has {qlen}"
                 )
             return
-        dropped, scheduled = self.driver.enqueue(task[0], enqueue.cpu)
-        reason = disagreement(enqueue, dropped=dropped, scheduled=scheduled, wakes_tell=not self.driver.rt)
-        if reason:
-            self._refuse(reason)
-            return
+        done = self.driver.enqueue(task[0], enqueue.cpu, enqueue.flow)
+        tells = self.knows_softirq(task[0])
+        reason = disagreement(enqueue, done, wakes_tell=not self.driver.rt, raises_tell=tells)
         rest = {key: value for key, value in state.enqueues.items() if key != task}
         leaving = state.leaving | {(task, enqueue.cpu)}
-        yield replace(state, memory=self.driver.save(), enqueues=rest, leaving=leaving)
+        if reason and enqueue.dropped and self.flow_limit_unknown:
+            yield replace(state, enqueues=rest, leaving=leaving)
+        elif reason:
+            self._refuse(reason)
+        else:
+            yield self.moved(state, enqueues=rest, leaving=leaving)
+
+    def _act_run(self, state: State, cpu: int) -> Iterator[State]:
+        """The net_rx_action() of a CPU goes on to its next place, if it is the model's to go on."""
+        run = state.runs[cpu]
+        if run.where == "head":
+            yield self._act_flush(state, cpu, runs={**state.runs, cpu: replace(run, where="flushed")})
+        elif run.where == "flushed":
+            yield self._turned(state, cpu, run, softirq.net_rx_goes_on(self.driver, cpu))
+        elif run.where == "polled":
+            for late in (False, True):
+                self.load(state)
+                turn = softirq.net_rx_polled(
+                    self.driver, cpu, spent=run.spent - run.work, work=run.work, quota=run.quota, late=late
+                )
+                yield self._turned(state, cpu, run, turn)
+                if turn.squeezed:
+                    break
+
+    def _turned(self, state: State, cpu: int, run: Run, turn: softirq.Turn) -> State:
+        after = replace(run, where=turn.where, raised=turn.raised, squeezed=turn.squeezed)
+        sent = {**state.sent, cpu: state.sent.get(cpu, ()) + turn.sent} if turn.sent else state.sent
+        return self.moved(state, runs={**state.runs, cpu: after}, sent=sent)
 
     def _steps(self, state: State) -> Iterator[State]:
         """Every state that one open action leads to."""
         for task in state.attempts:
-            self.driver.load(state.memory)
+            self.load(state)
             yield from self._act_attempt(state, task)
         for task in state.enqueues:
-            self.driver.load(state.memory)
+            self.load(state)
             yield from self._act_enqueue(state, task)
         for cpu in sorted(state.polls):
-            self.driver.load(state.memory)
-            for poll in poll_steps(self.driver, cpu, state.polls[cpu]):
-                yield replace(state, memory=self.driver.save(), polls={**state.polls, cpu: poll})
+            self.load(state)
+            for poll, to in poll_steps(self.driver, cpu, state.polls[cpu]):
+                sent = {**state.sent, cpu: state.sent.get(cpu, ()) + to} if to else state.sent
+                yield self.moved(state, polls={**state.polls, cpu: poll}, sent=sent)
+        for cpu in sorted(state.runs):
+            self.load(state)
+            yield from self._act_run(state, cpu)
         for cpu in sorted(state.flushes):
-            self.driver.load(state.memory)
-            yield self._act_flush(state, cpu)
+            self.load(state)
+            flushes = {key: value for key, value in state.flushes.items() if key != cpu}
+            yield self._act_flush(state, cpu, flushes=flushes)
+        for cpu, function in sorted(state.arriving):
+            self.load(state)
+            came: object = (
+                softirq.rps_ipi(self.driver, cpu, in_interrupt=True)
+                if function == CSD_FUNCTIONS["rps_trigger_softirq"]
+                else self.driver.trigger(cpu)
+            )
+            if came is not None:
+                yield self.moved(state, arriving=state.arriving - {(cpu, function)})
+        for place in sorted(state.changes):
+            self.load(state)
+            self.settings[place].write(self.driver)
+            yield self.moved(state, changes=state.changes - {place})
 
     def _key(self, state: State) -> tuple[object, ...]:
         self.driver.load(state.memory)
         cpus = range(self.driver.cpus)
         told = tuple(self.driver.state(cpu) for cpu in cpus)
         lists = tuple(state.held(self.driver, cpu) for cpu in cpus)
-        shown = tuple((t.defer_count, t.defer_ipi_scheduled, t.backlog_sched) for t in told)
+        shown = tuple((t.defer_count, t.defer_ipi_scheduled, t.backlog_sched, t.softirq) for t in told)
         waiting = tuple((self.driver.input_qlen(cpu), self.driver.backlog_len(cpu)) for cpu in cpus)
-        tasks = tuple(frozenset(d.items()) for d in (state.attempts, state.enqueues, state.polls))
-        open_now = (waiting, tasks, state.leaving, frozenset(state.flushes.items()))
+        tables = (state.attempts, state.enqueues, state.polls, state.runs, state.sent, state.flushes)
+        tasks = tuple(frozenset((key, value) for key, value in d.items() if value != ()) for d in tables)
+        open_now = (waiting, tasks, state.leaving, state.changes, state.arriving)
         return shown, lists, open_now, frozenset((cpu, owed) for cpu, owed in state.owed.items() if owed)
 
     def reachable(self, states: Sequence[State]) -> list[State]:
@@ -271,10 +339,17 @@ class Explorer:
     def earliest(self, passing: list[State]) -> list[State]:
         """Of states from ``reachable``, those that no other of them leads to.
 
-        What a later one explains, an earlier one explains as well: its open actions can still act.
+        What a later one explains, an earlier one explains as well: its open actions can still act. That does not hold
+        for an arrival or a write, which mean something else before and after; so of those every order is kept.
         """
-        keys = {self._keys[id(state)] for state in passing}
-        return [state for state in passing if not self._follows(self._keys[id(state)], keys)]
+        groups: dict[object, list[State]] = {}
+        for state in passing:
+            groups.setdefault((state.arriving, state.changes), []).append(state)
+        out = []
+        for group in groups.values():
+            keys = {self._keys[id(state)] for state in group}
+            out += [state for state in group if not self._follows(self._keys[id(state)], keys)]
+        return out
 
     def _follows(self, key: tuple[object, ...], keys: set[tuple[object, ...]]) -> bool:
         seen = {key}

@@ -7,13 +7,16 @@ followed here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from softnet.lab.records import Record
-from softnet.lab.validate.backlog import Poll, Task, enqueue_seen, task_of
+from softnet.lab.probes import NET_RX_SOFTIRQ
+from softnet.lab.records import HARDIRQ, Record
+from softnet.lab.validate import softirq
+from softnet.lab.validate.backlog import Poll, enqueue_seen, flow_of
 from softnet.lab.validate.explore import Explorer
-from softnet.lab.validate.states import UNKNOWN, Attempt, Seen, State
+from softnet.lab.validate.knowledge import Task, task_of
+from softnet.lab.validate.states import UNKNOWN, Attempt, Run, Seen, State
 
 _MUST = "must"
 
@@ -53,6 +56,8 @@ class Follower(Explorer):
     def _cover_attempt(self, seen: Seen, record: Record) -> None:
         if seen.ipi:
             self._cover("deferred and kicked: IPI sent")
+        elif seen.work:
+            self._cover("deferred and kicked: work item queued")
         elif seen.kick and seen.wake:
             self._cover("deferred and kicked: backlog thread woken")
         elif seen.kick:
@@ -60,17 +65,20 @@ class Follower(Explorer):
         else:
             self._cover("deferred, or freed at once at the limit; no kick")
 
+    def _next_of(self, task: Task, at: int) -> Record | None:
+        """The task's next record after ``at``."""
+        return next((r for r in self.records[at + 1 : at + 200] if task_of(r) == task), None)
+
     def trigger(self, at: int) -> list[State]:
         """trigger_rx_softirq() runs: an IPI for it must be in flight, and NET_RX is raised."""
+        if self.driver.kicks_by_work:
+            return self._work_item(at)
         record = self.records[at]
-        task, places = task_of(record), range(at + 1, len(self.records))
-        following = next(
-            (self.records[place] for place in places if task_of(self.records[place]) == task), None
-        )
+        following = self._next_of(task_of(record), at)
         raised = following is not None and following.event == "softirq_raise"
         out = []
         for state in self.reachable(self.states):
-            self.driver.load(state.memory)
+            self.load(state)
             model_raises = self.driver.trigger(record.cpu)
             if model_raises is None:
                 self._refuse(
@@ -81,10 +89,176 @@ class Follower(Explorer):
                     f"NET_RX {'raised' if raised else 'not raised'} by the kernel; the model does the opposite"
                 )
             else:
-                out.append(replace(state, memory=self.driver.save()))
+                out.append(self.moved(state))
         if out:
             self._cover("trigger_rx_softirq: NET_RX raised")
         return out
+
+    def _work_item(self, at: int) -> list[State]:
+        """The same in a kworker: the item must be queued, and the list is flushed here."""
+        cpu = self.records[at].cpu
+        out = []
+        for state in self.reachable(self.states):
+            self.load(state)
+            if self.driver.work_item(cpu) is None:
+                self._refuse(f"trigger_rx_softirq ran on CPU {cpu}; in the model no such work is queued")
+            else:
+                out.append(self.moved(state, flushes={**state.flushes, cpu: _MUST}))
+        if out:
+            self._cover("trigger_rx_softirq: the work item flushes")
+        return out
+
+    # The IPIs of RPS.
+
+    def rps_ipi_sent(self, at: int) -> list[State] | None:
+        """smp_call_function_single_async() for rps_trigger_softirq(): the next that the model sends from here."""
+        record = self.records[at]
+        cpu, target = record.cpu, record.a
+        if not self.knows(target):
+            return None
+        if not self.knows_softirq(cpu):
+            for number, state in enumerate(self.states):
+                self.load(state)
+                self.driver.softirq_over(cpu)
+                self.driver.ipi_sent(target)
+                self.states[number] = self.moved(state)
+            return None
+        out = []
+        for state in self.reachable(self.states):
+            waiting = state.sent.get(cpu, ())
+            if waiting[:1] == (target,):
+                out.append(state)
+            else:
+                what = f"the next that the model sends goes to CPU {waiting[0]}" if waiting else "the model sends none"
+                self._refuse(f"CPU {cpu} sent CPU {target} an IPI of RPS; {what}")
+        if out:
+            self._cover("RPS: IPI sent")
+        return [
+            replace(state, sent={**state.sent, cpu: state.sent[cpu][1:]})
+            for state in self.earliest(out)
+        ]  # fmt: skip
+
+    def rps_ipi(self, at: int) -> list[State] | None:
+        """rps_trigger_softirq() runs: an IPI must be in flight; whether NET_RX is raised, and ksoftirqd woken."""
+        record = self.records[at]
+        cpu, task = record.cpu, task_of(record)
+        if not self.knows_softirq(cpu):
+            return None
+        following = self._next_of(task, at)
+        raised = following is not None and following.event == "softirq_raise"
+        hard = record.context == HARDIRQ
+        out = []
+        for state in self.reachable(self.states):
+            self.load(state)
+            done = softirq.rps_ipi(self.driver, cpu, in_interrupt=hard)
+            if done is None:
+                self._refuse(f"rps_trigger_softirq ran on CPU {cpu}; in the model no IPI is on its way there")
+            elif done[0] != raised:
+                did, other = ("raised", "does not") if raised else ("did not raise", "does")
+                self._refuse(f"the kernel {did} NET_RX in rps_trigger_softirq on CPU {cpu}; the model {other}")
+            else:
+                out.append(self.moved(state))
+        if out:
+            self._cover("RPS: IPI received, " + ("NET_RX raised" if raised else "net_rx_action was running"))
+        return out
+
+    def steered(self, at: int) -> str:
+        """Why the model would not have steered this packet of lo to where the kernel did; "" if it would."""
+        record = self.records[at]
+        flow = flow_of(record)
+        if flow is None or any(state.changes for state in self.states):
+            return ""
+        self.load(self.states[0])
+        target = self.driver.steered_to(record.cpu, flow)
+        self.states[0] = replace(self.states[0], news=self.states[0].news + self.driver.branches.take())
+        if target == record.b:
+            return ""
+        return f"the kernel steered a packet of hash {flow} to CPU {record.b}; the model's get_rps_cpu() says {target}"
+
+    # net_rx_action().
+
+    def run_begins(self, cpu: int) -> list[State]:
+        """net_rx_action() is entered on a CPU whose softirq is known: the poll list is taken over."""
+        out = []
+        for state in self.reachable(self.states):
+            if cpu in state.runs:
+                self._refuse(f"net_rx_action began on CPU {cpu}, where the model has not left it")
+            else:
+                out.append(state)
+        begun = []
+        for state in self.earliest(out):
+            self.load(state)
+            turn = softirq.net_rx_begins(self.driver, cpu)
+            begun.append(self.moved(state, runs={**state.runs, cpu: Run(turn.where)}))
+        return begun
+
+    def run_ends(self, at: int) -> list[State]:
+        """net_rx_action() has returned: so must the model's, having raised NET_RX again or not as the kernel did."""
+        record = self.records[at]
+        cpu = record.cpu
+        raised = self._raised_at_end(at)
+        out = []
+        for state in self.reachable(self.states):
+            run = state.runs.get(cpu)
+            if run is None or run.where != "left":
+                where = {"polls": "polls its backlog", "head": "flushes first"}.get(run.where if run else "", "goes on")
+                self._refuse(f"net_rx_action returned on CPU {cpu}; the model {where}")
+            elif state.owed.get(cpu):
+                self._refuse(
+                    f"CPU {cpu}'s flush took skbs {state.owed[cpu][:4]} that the kernel did not free"
+                )
+            elif state.sent.get(cpu):
+                self._refuse(
+                    f"net_rx_action returned on CPU {cpu}; the model also sends CPU {state.sent[cpu][0]} an IPI of RPS"
+                )
+            elif run.raised != raised:
+                did, other = ("raised", "does not") if raised else ("did not raise", "does")
+                self._refuse(f"net_rx_action on CPU {cpu} {did} NET_RX again at its end; the model {other}")
+            else:
+                out.append(state)
+        # Where the time may have been up and nothing shows whether it was, it was not.
+        out = sorted(self.earliest(out), key=lambda state: state.runs[cpu].squeezed)
+        if out:
+            run = out[0].runs[cpu]
+            end = "squeezed" if run.squeezed else "nothing left"
+            self._cover(f"net_rx_action ended: {end}" + (", NET_RX raised again" if run.raised else ""))
+        over = [
+            replace(state, runs={key: value for key, value in state.runs.items() if key != cpu}) for state in out
+        ]
+        return list({self._key(state): state for state in reversed(over)}.values())[::-1]
+
+    def _raised_at_end(self, at: int) -> bool:
+        """Whether NET_RX was raised between the last poll and the return at ``at``, and not for a queued packet."""
+        task = task_of(self.records[at])
+        inside = False
+        for record in reversed(self.records[max(0, at - 2000) : at]):
+            if task_of(record) != task:
+                continue
+            if record.event in ("process_backlog", "process_backlog_entry", "net_rx_action_entry"):
+                return False
+            if record.event in ("enqueue_to_backlog_ret", "enqueue_to_backlog"):
+                inside = record.event == "enqueue_to_backlog_ret"
+            elif record.event == "softirq_raise" and record.a == NET_RX_SOFTIRQ and not inside:
+                return True
+        return False
+
+    def softirq_now_known(self, cpu: int) -> None:
+        """The CPU's net_rx_action() ended, for the first time in the trace."""
+        for number, state in enumerate(self.states):
+            self.load(state)
+            self.driver.softirq_over(cpu)
+            self.states[number] = self.moved(state, sent={**state.sent, cpu: ()})
+
+    def polled(self, at: int) -> list[State] | None:
+        """The tracepoint napi_poll, after the backlog's poll: the work and the budget that it says."""
+        record = self.records[at]
+        runs = [state.runs[record.cpu] for state in self.states if record.cpu in state.runs]
+        if not runs:
+            return None
+        if any((run.work, run.quota) == (record.b, record.c) for run in runs):
+            return self.states
+        self._refuse(f"napi_poll says {record.b} of {record.c}; the model's poll did {runs[0].work} of {runs[0].quota}")
+        return []
 
     def flush_due(self, cpu: int, how: str) -> list[State]:
         """From here on the kernel must, or may, flush the CPU's list."""
@@ -168,16 +342,14 @@ class Follower(Explorer):
 
     # The backlog.
 
-    def knows(self, cpu: int) -> bool:
-        """Whether the state of a CPU's backlog is known at this event."""
-        return self.at >= self.known_from.get(cpu, 0)
-
     def enqueue(self, at: int) -> list[State] | None:
         """A packet for a CPU's backlog: the length that the kernel read must be one of the model's."""
         record = self.records[at]
         if not self.knows(record.b):
             return None
-        task, opened = task_of(record), enqueue_seen(self.records, at)
+        task = task_of(record)
+        opened, places = enqueue_seen(self.records, at)
+        self._seen_events.update(places)
         out = []
         for state in self.closed(self.states, task):
             if task not in state.enqueues and task not in state.attempts:
@@ -204,34 +376,39 @@ class Follower(Explorer):
             for state in out
         ]
 
-    def poll_begins(self, at: int) -> list[State] | None:
-        """The backlog is polled: in the model it must be scheduled."""
+    def poll_begins(self, at: int, *, thread: bool) -> list[State] | None:
+        """The backlog is polled, by the ``thread`` or the softirq: in the model it must be scheduled, and for whom."""
         record = self.records[at]
         cpu = record.cpu
         if not self.knows(cpu):
             return None
         out = []
         for state in self.reachable(self.states):
-            self.driver.load(state.memory)
+            self.load(state)
             if not self.driver.state(cpu).backlog_sched:
                 self._refuse(f"CPU {cpu}'s backlog is polled; in the model nobody scheduled it")
-                continue
-            out.append(state)
+            elif not thread and cpu in state.runs and state.runs[cpu].where != "polls":
+                self._refuse(f"CPU {cpu}'s softirq polls the backlog; in the model it is not on its list")
+            elif thread and not self.driver.thread_scheduled(cpu):
+                self._refuse(f"the thread polls CPU {cpu}'s backlog; in the model the softirq is to")
+            else:
+                out.append(state)
         if out:
             self._cover("backlog polled")
         return [self._poll_entered(state, cpu, record.a) for state in self.earliest(out)]
 
     def _poll_entered(self, state: State, cpu: int, quota: int) -> State:
-        self.driver.load(state.memory)
+        self.load(state)
         self.driver.poll_entered(cpu)
-        return replace(state, memory=self.driver.save(), polls={**state.polls, cpu: Poll(0, quota, False)})
+        runs = state.runs
+        if cpu in runs:
+            runs = {**runs, cpu: replace(runs[cpu], where="polling", quota=quota)}
+        return self.moved(state, polls={**state.polls, cpu: Poll(0, quota, False)}, runs=runs)
 
     def poll_ends(self, at: int) -> list[State] | None:
         """The poll is over: it has done what the kernel says, and at less than its quota has given SCHED back."""
         record = self.records[at]
-        cpu = record.cpu
-        if self.known_from.get(cpu, 0) == at + 1:
-            return self._now_known(cpu)
+        cpu, full = record.cpu, False
         if not any(cpu in state.polls for state in self.states):
             return None
         out = []
@@ -242,28 +419,57 @@ class Follower(Explorer):
                     f"the kernel's poll of CPU {cpu} did {record.a} packets; the model's does {poll.work}"
                 )
                 continue
-            out.append(replace(state, polls={key: value for key, value in state.polls.items() if key != cpu}))
+            polls = {key: value for key, value in state.polls.items() if key != cpu}
+            runs = state.runs
+            if cpu in runs:
+                spent = runs[cpu].spent + record.a
+                runs = {**runs, cpu: replace(runs[cpu], where="polled", work=record.a, spent=spent)}
+            out.append(replace(state, polls=polls, runs=runs))
+            full = poll.work >= poll.quota
         if out:
-            self._cover(
-                "backlog poll ended: quota reached" if record.a >= 64 else "backlog poll ended: queue empty"
-            )
+            self._cover("backlog poll ended: quota reached" if full else "backlog poll ended: queue empty")
         return out
 
-    def _now_known(self, cpu: int) -> list[State]:
+    def now_known(self, cpu: int) -> list[State]:
         """The first moment at which the CPU's backlog is known: empty and not scheduled."""
         out = []
         for state in self.states:
-            self.driver.load(state.memory)
+            self.load(state)
             self.driver.forget_schedule(cpu)
-            out.append(replace(state, memory=self.driver.save()))
+            out.append(self.moved(state))
         return out
 
-    def set_limit(self, value: int) -> list[State]:
-        """skb_defer_max was written. What had been entered before has acted, or acts after: both are kept."""
-        out = []
-        for state in self.reachable(self.states):
-            self.driver.load(state.memory)
-            self.driver.set_skb_defer_max(value)
-            out.append(replace(state, memory=self.driver.save()))
-        self._cover("skb_defer_max changed")
-        return out
+    def forget(self, cpus: Collection[int]) -> None:
+        """Something of these CPUs' backlogs or softirqs is not in the trace: what was open there is given up."""
+        for number, state in enumerate(self.states):
+            self.load(state)
+            for cpu in sorted(cpus):
+                self.driver.softirq_over(cpu)
+            rest = {name: {key: value for key, value in getattr(state, name).items() if key not in cpus}
+                    for name in ("polls", "runs", "sent", "owed", "flushes")}  # fmt: skip
+            enqueues = {task: e for task, e in state.enqueues.items() if e.cpu not in cpus and task[0] not in cpus}
+            leaving = frozenset(entry for entry in state.leaving if entry[1] not in cpus)
+            arriving = frozenset(entry for entry in state.arriving if entry[0] not in cpus)
+            self.states[number] = self.moved(state, enqueues=enqueues, leaving=leaving, arriving=arriving, **rest)
+
+    def arrives_unseen(self, at: int) -> None:
+        """The arrival of the IPI at ``at`` is not in the trace: it may come at any time from here on."""
+        record = self.records[at]
+        if at in self.knowledge.holes.unseen and self.knows(record.a):
+            entry = (record.a, record.b)
+            self.states = [replace(state, arriving=state.arriving | {entry}) for state in self.states]
+
+    def writing(self, at: int) -> None:
+        """A setting whose mark comes later may be written from here on."""
+        due = [place for place, setting in self.settings.items() if setting.since == at]
+        if due:
+            self.states = [replace(state, changes=state.changes | set(due)) for state in self.states]
+
+    def written(self, at: int) -> list[State]:
+        """The mark of a setting: it has been written. What had been entered before may act after: both are kept."""
+        out = [state for state in self.reachable(self.states) if at not in state.changes]
+        groups: dict[object, list[State]] = {}
+        for state in out:
+            groups.setdefault((frozenset(state.enqueues.items()), frozenset(state.attempts.items())), []).append(state)
+        self._cover(f"{self.settings[at].name} changed")
+        return [state for group in groups.values() for state in group]

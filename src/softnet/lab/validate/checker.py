@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One pass over a trace: what each event asks of the model, and what is said of the events that ask nothing.
+
+Followed are the deferred frees: skb_attempt_defer_free() with the count that it read, its limit and its kick; the IPI,
+the thread or the work item that the kick chose; trigger_rx_softirq() and the raise; where the list must be flushed;
+which skbs are freed, in which order, on which CPU. The backlog: where get_rps_cpu() steers; every packet queued, with
+the length that the kernel read, or dropped by the bound or the flow limit; the raise; who may poll; what a poll does.
+The IPIs of RPS: from whom, to whom, in which order, and what they raise. net_rx_action(): its turns, its end, the
+budget, the raise for what is left. What an interrupt's exit does with NET_RX. The settings that change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from softnet.lab.probes import NET_RX_SOFTIRQ
+from softnet.lab.records import CSD_FUNCTIONS, HARDIRQ, MARK, Record, Trace
+from softnet.lab.validate.driver import Driver
+from softnet.lab.validate.exits import Exits
+from softnet.lab.validate.follow import Follower
+from softnet.lab.validate.states import State
+from softnet.lab.validate.verdict import Verdict, flow_limit_unknown, release_of, rests
+
+# The kick is a function of its own since v6.10; so are the backlog threads.
+_SERIES = (6, 10)
+_CONTEXT = {
+    "netif_rx": "followed by its enqueue_to_backlog",
+    "sched_switch": "says that ksoftirqd or a backlog thread sleeps",
+    MARK: "what the experiment says of itself",
+}
+_WHY_NOT = {
+    "consume_skb": "of an skb that was never deferred",
+    "kfree_skb": "what becomes of a packet above the backlog, or of one dropped there, is not softnet's",
+    "sched_waking": "a wakeup that handed over a lock or a softirq of another kind: their state is not in the trace",
+    "napi_poll": "of a poll before the CPU's state was known",
+    "softirq_raise": "by code that is not followed, or before the CPU's state was known",
+    "softirq_entry": "before NET_RX was first seen on the CPU",
+    "softirq_exit": "before NET_RX was first seen on the CPU",
+    "queue_work_on": "not of the deferred free",
+    "csd_queue_cpu": "before the CPU's state was known",
+}
+_UNKNOWN = "before the CPU's state was known"
+
+
+class Checker:
+    """Follows one trace."""
+
+    def __init__(self, trace: Trace, driver: Driver) -> None:
+        self.trace = trace
+        self.driver = driver
+        self.tasks = {int(pid): name for pid, name in trace.header.get("tasks", {}).items()}
+        self.exits = Exits(driver, trace.records)
+        self.follower = Follower(
+            driver,
+            trace.records,
+            kick_is_function=release_of(trace.header) >= _SERIES,
+            idle_at_start=rests(trace.header),
+            threads=[pid for pid, name in self.tasks.items() if name.startswith("backlog_napi/")],
+            flow_limit_unknown=flow_limit_unknown(trace.header),
+        )
+        self.steers = "lo_rps_cpus" in trace.header
+        self.pending: dict[int, bool] = {}
+        # CPU -> what the last poll by its thread did, which the tracepoint napi_poll says again.
+        self.polled: dict[int, int] = {}
+        self.context: dict[str, int] = {}
+        self.not_checked: dict[str, int] = {}
+        self.checked = 0
+        self.holes = 0
+        self._handlers: dict[str, Callable[[int], list[State] | None]] = {
+            "skb_attempt_defer_free": self.follower.attempt,
+            "trigger_rx_softirq": self.follower.trigger,
+            "consume_skb": self.follower.consume,
+            "net_rx_action_entry": self._run_begins,
+            "net_rx_action": self._run_ends,
+            "napi_poll": self._napi_poll,
+            "enqueue_to_backlog": self._enqueue,
+            "enqueue_to_backlog_ret": self.follower.enqueue_returns,
+            "process_backlog_entry": self._poll_begins,
+            "process_backlog": self._poll_ends,
+            "rps_trigger_softirq": self.follower.rps_ipi,
+            "csd_queue_cpu": self._called,
+            "softirq_raise": self._raised,
+            "softirq_entry": self._softirq,
+            "softirq_exit": self._softirq,
+            "sched_waking": self._woken,
+            MARK: self._mark,
+        }
+
+    def _thread(self, record: Record) -> bool:
+        return self.driver.threads and self.tasks.get(record.pid, "").startswith("backlog_napi/")
+
+    def event(self, at: int) -> list[State] | None:
+        """The states after the event; None if it is not one that is followed."""
+        handler = self._handlers.get(self.trace.records[at].event)
+        return handler(at) if handler is not None else self._decision(at)
+
+    def _run_begins(self, at: int) -> list[State] | None:
+        cpu, follower = self.trace.records[at].cpu, self.follower
+        if follower.knows_softirq(cpu):
+            return follower.run_begins(cpu)
+        return follower.flush_due(cpu, "must")
+
+    def _run_ends(self, at: int) -> list[State] | None:
+        cpu, follower = self.trace.records[at].cpu, self.follower
+        if any(cpu in state.runs for state in follower.states):
+            return follower.run_ends(at)
+        states = follower.flush_over(cpu)
+        follower.states = states or follower.states
+        if states and cpu in follower.knowledge.backlog_known.get(at, ()):
+            follower.states = follower.now_known(cpu)
+        if states and cpu in follower.knowledge.softirq_known.get(at, ()):
+            follower.softirq_now_known(cpu)
+        return follower.states if states else states
+
+    def _napi_poll(self, at: int) -> list[State] | None:
+        record, follower = self.trace.records[at], self.follower
+        if self._thread(record):
+            work = self.polled.pop(record.cpu, None)
+            if work is not None and work != record.b:
+                follower.refused.append(f"napi_poll says {record.b}; the model's poll did {work}")
+                return []
+            return follower.states if work is not None else None
+        if any(record.cpu in state.runs for state in follower.states):
+            return follower.polled(at)
+        # Each turn of the loop flushes first; after the last poll there is a turn or there is none.
+        follower.states = follower.flush_due(record.cpu, "may")
+        return None
+
+    def _enqueue(self, at: int) -> list[State] | None:
+        if self.steers:
+            reason = self.follower.steered(at)
+            if reason:
+                self.follower.refused.append(reason)
+                return []
+        return self.follower.enqueue(at)
+
+    def _poll_begins(self, at: int) -> list[State] | None:
+        """A poll by the thread comes after the flush of the poll before."""
+        record, follower = self.trace.records[at], self.follower
+        thread = self._thread(record)
+        if thread:
+            follower.states = follower.flush_over(record.cpu)
+            if not follower.states:
+                return []
+        return follower.poll_begins(at, thread=thread)
+
+    def _poll_ends(self, at: int) -> list[State] | None:
+        """After a poll by the thread the list must be flushed; in net_rx_action() the next turn does it."""
+        record, follower = self.trace.records[at], self.follower
+        states = follower.poll_ends(at)
+        if not self._thread(record) or states == []:
+            return states
+        follower.states = states if states is not None else follower.states
+        if states is not None:
+            self.polled[record.cpu] = record.a
+        if states is None and record.cpu in follower.knowledge.backlog_known.get(at, ()):
+            follower.states = follower.now_known(record.cpu)
+        return follower.flush_due(record.cpu, "must")
+
+    def _called(self, at: int) -> list[State] | None:
+        if self.trace.records[at].b == CSD_FUNCTIONS["rps_trigger_softirq"]:
+            return self.follower.rps_ipi_sent(at)
+        return self._decision(at)
+
+    def _raised(self, at: int) -> list[State] | None:
+        record, follower = self.trace.records[at], self.follower
+        if record.a != NET_RX_SOFTIRQ:
+            return None
+        self.pending[record.cpu] = True
+        reason = self.exits.disagreement(at) if record.context == HARDIRQ else ""
+        if reason:
+            follower.refused.append(reason)
+            return []
+        known = follower.knows_softirq(record.cpu) or record.context == HARDIRQ
+        return follower.states if known else None
+
+    def _softirq(self, at: int) -> list[State] | None:
+        """NET_RX runs only where it was raised."""
+        record, follower = self.trace.records[at], self.follower
+        cpu = record.cpu
+        if cpu not in self.pending:
+            return None
+        if record.event == "softirq_exit":
+            return follower.states
+        if not self.pending[cpu]:
+            follower.refused.append(f"NET_RX runs on CPU {cpu}; in the model its bit is not pending")
+            return []
+        self.pending[cpu] = False
+        return follower.states
+
+    def _woken(self, at: int) -> list[State] | None:
+        return self.follower.states if self.exits.explains(at) else self._decision(at)
+
+    def _mark(self, at: int) -> list[State] | None:
+        return self.follower.written(at) if at in self.follower.settings else None
+
+    def _decision(self, at: int) -> list[State] | None:
+        """An event that is a decision within an attempt: checked with it, and impossible without."""
+        record, follower = self.trace.records[at], self.follower
+        ours = record.event in ("kick_defer_list_purge", "queue_work_on") or (
+            record.event == "csd_queue_cpu" and record.b == CSD_FUNCTIONS["trigger_rx_softirq"]
+        )
+        if follower.explained(at):
+            return follower.states
+        if not ours:
+            return None
+        follower.refused.append(f"{record.event} outside of any skb_attempt_defer_free()")
+        return []
+
+    def _settle(self, states: list[State]) -> None:
+        """Keep the states; the branches that led to the first of them count."""
+        follower = self.follower
+        for branch in states[0].news:
+            follower.branches[branch] = follower.branches.get(branch, 0) + 1
+        follower.states = [state.told() for state in states]
+
+    def run(self, kernel: str, model: str) -> Verdict:
+        """Follow the trace to its end or to the first event that is not explained."""
+        follower = self.follower
+        for at, record in enumerate(self.trace.records):
+            follower.at = at
+            follower.refused.clear()
+            follower.writing(at)
+            if at in follower.knowledge.holes.cpus:
+                follower.forget(follower.knowledge.holes.cpus[at])
+                self.holes += 1
+            before = follower.states
+            states = self.event(at)
+            if record.event == "csd_queue_cpu" and states != []:
+                follower.states = states or follower.states
+                follower.arrives_unseen(at)
+                states = follower.states if states else states
+            if states is None:
+                table = self.context if record.event in _CONTEXT else self.not_checked
+                table[record.event] = table.get(record.event, 0) + 1
+                continue
+            self.checked += 1
+            if not states:
+                return self._rejected(at, before, kernel, model)
+            self._settle(states)
+        # What is still open at the end must be able to act as the kernel was seen to.
+        follower.refused.clear()
+        ends = [s for s in follower.reachable(follower.states) if not s.attempts and not s.enqueues]
+        if not ends:
+            return self._rejected(len(self.trace.records) - 1, follower.states, kernel, model)
+        self._settle(ends[:1])
+        return self._verdict(True, kernel, model)
+
+    def _verdict(self, accepted: bool, kernel: str, model: str) -> Verdict:
+        covered = {**self.follower.covered}
+        for name, count in self.exits.covered.items():
+            covered[name] = covered.get(name, 0) + count
+        return Verdict(
+            accepted,
+            kernel,
+            model,
+            self.checked,
+            len(self.trace.records),
+            dict(sorted(covered.items())),
+            dict(sorted(self.context.items())),
+            dict(sorted(self.not_checked.items())),
+            {event: _WHY_NOT.get(event, _UNKNOWN) for event in sorted(self.not_checked)},
+            self.driver.branches.table(self.follower.branches),
+            missed={"IPI arrivals": len(self.follower.knowledge.holes.unseen), "others": self.holes},
+        )
+
+    def _rejected(self, at: int, before: list[State], kernel: str, model: str) -> Verdict:
+        record = self.trace.records[at]
+        verdict = self._verdict(False, kernel, model)
+        verdict.line = at + 2
+        verdict.bounded = self.follower.bounded
+        verdict.record = record.line()
+        verdict.reasons = self.follower.refused[:6] or ["no order of the open functions explains it"]
+        verdict.model_state = self._describe(before[0]) if before else []
+        function = {
+            "consume_skb": "skb_defer_free_flush",
+            "enqueue_to_backlog_ret": "enqueue_to_backlog",
+            "process_backlog_entry": "process_backlog",
+            "net_rx_action_entry": "net_rx_action",
+            "napi_poll": "net_rx_action",
+            "csd_queue_cpu": "net_rps_send_ipi",
+            "softirq_raise": "irq_exit_rcu",
+            "softirq_entry": "handle_softirqs",
+        }.get(record.event, record.event)
+        if record.event == "enqueue_to_backlog" and any("steered" in reason for reason in verdict.reasons):
+            function = "get_rps_cpu"
+        known = function in self.driver.kernel
+        verdict.source = self.driver.source(function if known else "skb_attempt_defer_free")
+        return verdict
+
+    def _describe(self, state: State) -> list[str]:
+        self.driver.load(state.memory)
+        lines = []
+        for cpu in range(self.driver.cpus):
+            told = self.driver.state(cpu)
+            run = state.runs.get(cpu)
+            where = f"net_rx_action: {run.where}" if run else f"flush {state.flushes.get(cpu, 'not due')}"
+            waits = "" if told.softirq[2] < 0 else f", an IPI of RPS to send to CPU {told.softirq[2]}"
+            lines.append(
+                f"CPU {cpu}: defer_count {told.defer_count}, defer_ipi_scheduled {told.defer_ipi_scheduled}, "
+                f"backlog {self.driver.backlog_len(cpu)}, SCHED {int(told.backlog_sched)}, {where}{waits}, "
+                f"taken and not yet freed {len(state.owed.get(cpu, ()))}"
+            )
+        lines += [
+            f"CPU {task[0]}: in skb_attempt_defer_free(), skb {attempt.skb} of CPU {attempt.alloc_cpu}"
+            for task, attempt in state.attempts.items()
+        ]
+        return lines
+
+
+def events_by_category(verdict: Verdict) -> dict[str, Any]:
+    """How many events were followed, gave context, and were not followed; each event is in one of them."""
+    return {
+        "followed": verdict.events_checked,
+        "context": sum(verdict.context.values()),
+        "not followed": sum(verdict.not_checked.values()),
+    }

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From where to where in a trace the state of a CPU's backlog and softirq is known.
+
+A trace may begin in the middle, and a kprobe that is hit while another's handler runs on the CPU is missed. So a
+CPU's backlog is known from the end of the first poll during which nothing was queued, its softirq from the first end
+of net_rx_action(); and both are unknown again from where something that must have happened is not in the trace.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from softnet.lab.probes import NET_RX_SOFTIRQ
+from softnet.lab.records import CSD_FUNCTIONS, Record
+
+Task = tuple[int, int, int]
+_WEIGHT = 64
+_OPEN_BEFORE = 200
+# Records after which what was under way when the trace began has come to its end.
+_START = 50
+
+
+def task_of(record: Record) -> Task:
+    """The thread of execution that a record belongs to."""
+    return record.cpu, record.context, record.pid
+
+
+@dataclass(slots=True)
+class Timeline:
+    """Where something begins and ceases to be known: places in order, and what holds from each on."""
+
+    known_at_first: bool
+    places: list[int] = field(default_factory=list)
+    known: list[bool] = field(default_factory=list)
+
+    def turn(self, place: int, known: bool) -> None:
+        """From ``place`` on it is known, or not."""
+        if (self.known[-1] if self.known else self.known_at_first) != known:
+            self.places.append(place)
+            self.known.append(known)
+
+    def at(self, place: int) -> bool:
+        """Whether it is known at ``place``."""
+        index = bisect_right(self.places, place)
+        return self.known[index - 1] if index else self.known_at_first
+
+
+@dataclass(slots=True)
+class Holes:
+    """What is missing: place -> the CPUs whose softirq and backlog are unknown from there on; a missed arrival by its IPI.
+
+    ``unseen`` are the places of IPIs whose function was not seen to run.
+    """
+
+    cpus: dict[int, set[int]] = field(default_factory=dict)
+    unseen: set[int] = field(default_factory=set)
+
+    def add(self, place: int, *cpus: int) -> None:
+        """Something is missing from ``place`` on."""
+        self.cpus.setdefault(place, set()).update(cpus)
+
+
+_RUN = ("softirq_entry", "softirq_exit", "net_rx_action_entry", "net_rx_action", "process_backlog_entry", "process_backlog",
+        "napi_poll", "netif_rx", "enqueue_to_backlog")  # fmt: skip
+
+
+def holes_of(records: Sequence[Record], cpus: int) -> Holes:
+    """What must have happened and is not in the trace."""
+    holes = Holes()
+    # Of each task: its last event of a softirq's, the place of it, and where the net_rx_action() or poll began.
+    last: dict[Task, tuple[str, int, int]] = {}
+    calls: dict[tuple[int, int], int] = {}
+    for at, record in enumerate(records):
+        if record.event == "csd_queue_cpu":
+            before = calls.pop((record.a, record.b), None)
+            if before is not None:
+                holes.unseen.add(before)
+            calls[record.a, record.b] = at
+        elif record.event in CSD_FUNCTIONS:
+            calls.pop((record.cpu, CSD_FUNCTIONS[record.event]), None)
+        if record.event not in _RUN or (record.event.startswith("softirq") and record.a != NET_RX_SOFTIRQ):
+            continue
+        task = task_of(record)
+        was, since = last.get(task, ("", at, at))[0], last.get(task, ("", at, at))[2]
+        begins = record.event in ("softirq_entry", "process_backlog_entry") or was == ""
+        if was == "netif_rx" and record.event != "enqueue_to_backlog":
+            holes.add(since, *range(cpus))
+        elif _gap(was, record.event):
+            holes.add(since, record.cpu)
+        if record.event == "enqueue_to_backlog" or (record.event == "netif_rx" and was not in ("", "netif_rx")):
+            # Within a poll, or between two: what comes after it follows what was before it.
+            if record.event == "netif_rx":
+                last[record.cpu, record.context, -record.pid - 1] = last[task]
+                last[task] = ("netif_rx", at, at)
+            elif (record.cpu, record.context, -record.pid - 1) in last:
+                last[task] = last.pop((record.cpu, record.context, -record.pid - 1))
+            else:
+                last.pop(task, None)
+            continue
+        last[task] = (record.event, at, at if begins else since)
+    return holes
+
+
+def _gap(was: str, event: str) -> bool:
+    """Whether ``event`` cannot be a task's next of these after ``was``."""
+    if was == "softirq_entry":
+        return event != "net_rx_action_entry"
+    if event == "napi_poll":
+        return was != "" and was != "process_backlog"
+    if event in ("process_backlog_entry", "net_rx_action_entry") and was == "process_backlog_entry":
+        return True
+    if event == "softirq_exit":
+        return was not in ("", "net_rx_action")
+    return was == "net_rx_action_entry" and event == "net_rx_action_entry"
+
+
+class Knowledge:
+    """What is known of each CPU, place by place."""
+
+    def __init__(
+        self, records: Sequence[Record], cpus: int, *, threads: Collection[int], known_at_first: bool
+    ) -> None:
+        self.holes = holes_of(records, cpus)
+        polled = {r.cpu for r in records if r.event == "process_backlog_entry"}
+        used = polled | {r.b for r in records if r.event == "enqueue_to_backlog"}
+        self._backlog = {cpu: Timeline(known_at_first or cpu not in used) for cpu in range(cpus)}
+        self._softirq = {cpu: Timeline(known_at_first) for cpu in range(cpus)}
+        # Place -> CPUs whose backlog, and whose softirq, is known or unknown from there on.
+        self.backlog_known: dict[int, list[int]] = {}
+        self.softirq_known: dict[int, list[int]] = {}
+        self._scan(records, frozenset(threads))
+
+    def backlog(self, cpu: int, at: int) -> bool:
+        """Whether the CPU's backlog is known at this place."""
+        return self._backlog[cpu].at(at)
+
+    def softirq(self, cpu: int, at: int) -> bool:
+        """Whether it is known what the CPU's net_rx_action() has at hand."""
+        return self._softirq[cpu].at(at) and self._backlog[cpu].at(at)
+
+    def _scan(self, records: Sequence[Record], threads: Collection[int]) -> None:
+        quiet: dict[int, bool] = {}
+        weight = _WEIGHT
+        for at, record in enumerate(records):
+            for cpu in sorted(self.holes.cpus.get(at, ())):
+                quiet[cpu] = False
+                self._backlog[cpu].turn(at, False)
+                self._softirq[cpu].turn(at, False)
+            cpu = record.b if record.event == "enqueue_to_backlog" else record.cpu
+            if record.event == "kick_defer_list_purge":
+                quiet[record.a] = False
+            elif record.event == "enqueue_to_backlog":
+                quiet[cpu] = False
+            elif record.event == "process_backlog_entry":
+                quiet[cpu], weight = not _enqueue_open(records, at, cpu), record.a
+            elif record.event == "process_backlog":
+                # A full quota leaves packets behind.
+                quiet[cpu] = quiet.get(cpu, False) and record.a < weight
+                if quiet[cpu] and record.pid in threads:
+                    self._known(at + 1, cpu)
+            elif record.event == "net_rx_action":
+                # One that is over without a poll, of a CPU that nothing was queued on since the trace began: none waits.
+                if quiet.get(cpu, at > _START):
+                    self._known(at + 1, cpu)
+                if not self._softirq[cpu].at(at + 1):
+                    self._softirq[cpu].turn(at + 1, True)
+                    self.softirq_known.setdefault(at, []).append(cpu)
+
+    def _known(self, place: int, cpu: int) -> None:
+        if not self._backlog[cpu].at(place):
+            self._backlog[cpu].turn(place, True)
+            self.backlog_known.setdefault(place - 1, []).append(cpu)
+
+
+def _enqueue_open(records: Sequence[Record], at: int, cpu: int) -> bool:
+    """Whether some task was in an enqueue_to_backlog() for ``cpu`` when record ``at`` was made."""
+    inside: dict[Task, int] = {}
+    for record in records[max(0, at - _OPEN_BEFORE) : at]:
+        if record.event == "enqueue_to_backlog":
+            inside[task_of(record)] = record.b
+        elif record.event == "enqueue_to_backlog_ret":
+            inside.pop(task_of(record), None)
+    return cpu in inside.values()

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Settings that change under load: a mark in the trace says which file of the guest was written, and with what.
+
+The mark comes after the write. So the write is an open action for some records before its mark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from softnet.lab.records import MARK, Record
+from softnet.lab.validate.driver import Driver
+
+# A write and its mark are two system calls of one task at the highest priority: this many records are more than enough.
+WRITE_RECORDS = 40
+_SYSCTL = re.compile(r"(?:/proc/sys/net/core/)?(\w+)(?: =)? (\d+)$")
+_RPS_CPUS = re.compile(r"\S*/lo/queues/rx-0/rps_cpus = ([0-9a-fA-F,]+)$")
+SYSCTLS = frozenset(("skb_defer_max", "netdev_max_backlog", "netdev_budget", "netdev_budget_usecs", "dev_weight"))
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A write of ``name``; ``cpus`` are of rps_cpus, ``value`` of a sysctl. ``since`` is where it may happen first."""
+
+    name: str
+    value: int
+    cpus: tuple[int, ...]
+    since: int
+
+    def write(self, driver: Driver) -> None:
+        """Write it in the model."""
+        if self.name == "rps_cpus":
+            driver.set_rps_cpus(self.cpus)
+        else:
+            driver.set_sysctl(self.name, self.value)
+
+
+def cpus_of_mask(mask: str) -> tuple[int, ...]:
+    """The CPUs of a mask as sysfs has it: hexadecimal, in groups of 32 bits."""
+    bits = int(mask.replace(",", ""), 16)
+    return tuple(cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1)
+
+
+def settings_of(records: Sequence[Record]) -> dict[int, Setting]:
+    """Place of a mark -> the write that it tells of."""
+    found: dict[int, Setting] = {}
+    last = -1
+    for at, record in enumerate(records):
+        if record.event != MARK:
+            continue
+        since = max(last + 1, at - WRITE_RECORDS)
+        rps, sysctl = _RPS_CPUS.match(record.text), _SYSCTL.match(record.text)
+        if rps is not None:
+            found[at] = Setting("rps_cpus", 0, cpus_of_mask(rps.group(1)), since)
+        elif sysctl is not None and sysctl.group(1) in SYSCTLS:
+            found[at] = Setting(sysctl.group(1), int(sysctl.group(2)), (), since)
+        last = at
+    return found
