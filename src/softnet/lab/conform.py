@@ -65,6 +65,7 @@ class Outcome:
     exact: bool
     counts: dict[str, int]
     lost: int
+    squeezed: int
     complaints: list[str] = field(default_factory=list)
     deviations: list[str] = field(default_factory=list)
 
@@ -82,6 +83,8 @@ class Outcome:
             return "LOST EVENTS"
         if self.exact and self.predicted != self.measured:
             return "NOT AS PREDICTED"
+        if self.verdict.squeezes > self.squeezed:
+            return "TOO FEW SQUEEZES"
         if self.verdict.accepted:
             return "ok"
         if self.known:
@@ -314,6 +317,7 @@ def judge(experiment: Experiment, arm: Arm, result: LabResult) -> Outcome:
         experiment.exact is not None,
         {name: int(row["total"]) for name, row in result.counts.items()},
         sum(result.lost.values()),
+        sum(row["time_squeeze"] for row in result.softnet_stat.values()),
         result.complaints,
         result.deviations,
     )

@@ -12,10 +12,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from softnet.lab.run import THREADS_ARG
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.softirq import net_rx_begins, net_rx_goes_on
-
-from softnet.lab.run import THREADS_ARG
 
 if TYPE_CHECKING:
     from softnet.lab.run import Arm, LabResult

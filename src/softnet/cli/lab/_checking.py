@@ -87,13 +87,14 @@ def conform(
     arms = arms_of(kernels or ARMS, (), say)
     options = options_of(accel, timeout_seconds)
     outcomes = suite.conform(arms, chosen, options=options, say=say, folder=out, again=again)
-    names = [arm.name for arm in arms]
+    arm_names = [arm.name for arm in arms]
     if out is not None:
-        _write(out, outcomes, names, only, say)
+        _write(out, outcomes, arm_names, only)
+        say(f"tables are in {out}/conform.md and conform.json, traces beside them")
     if as_json:
         print_json(_told(outcomes))
     else:
-        click.echo("\n".join(verdicts.conform_lines(outcomes, names)))
+        click.echo("\n".join(verdicts.conform_lines(outcomes, arm_names)))
     return 0 if all(outcome.word in ("ok", "known") for outcome in outcomes) else 1
 
 
@@ -107,12 +108,10 @@ def _told(outcomes: list[Outcome]) -> dict[str, object]:
     }
 
 
-def _write(out: Path, outcomes: list[Outcome], arms: list[str], only: str, say: object) -> None:
+def _write(out: Path, outcomes: list[Outcome], arms: list[str], only: str) -> None:
     from softnet.lab import cache, verdicts
 
     command = "softnet lab conform" + (f' --only "{only}"' if only else "") + " --out DIR"
     out.mkdir(parents=True, exist_ok=True)
     cache.write_whole(out / "conform.json", (json.dumps(_told(outcomes), indent=1) + "\n").encode())
     cache.write_whole(out / "conform.md", verdicts.conform_document(outcomes, arms, command).encode())
-    if callable(say):
-        say(f"tables are in {out}/conform.md and conform.json, traces beside them")

@@ -263,6 +263,7 @@ class Checker:
             {event: _WHY_NOT.get(event, _UNKNOWN) for event in sorted(self.not_checked)},
             self.driver.branches.table(self.follower.branches),
             missed={"IPI arrivals": len(self.follower.knowledge.holes.unseen), "others": self.holes},
+            squeezes=self.follower.squeezes,
         )
 
     def _rejected(self, at: int, before: list[State], kernel: str, model: str) -> Verdict:

@@ -85,7 +85,8 @@ class Exits:
         following = self.records[place]
         bh_off = bool(record.text)
         state = self.ksoftirqd(record.cpu, at)
-        allowed = {self._model(bh_off, runs) for runs in ((True,) if state == AWAKE else (False,) if state == ASLEEP else (False, True))}
+        possible = {AWAKE: (True,), ASLEEP: (False,)}.get(state, (False, True))
+        allowed = {self._model(bh_off, runs) for runs in possible}
         thread = f"ksoftirqd/{record.cpu}"
         woke = following.event == "sched_waking" and following.text == thread and following.context == TASK
         woke = woke and following.pid == record.pid
@@ -102,10 +103,10 @@ class Exits:
             return f"softirqs ran at the interrupt's exit on CPU {record.cpu}; the model {self._words(allowed)}"
         if allowed == {"runs"} and following.context == TASK and following.pid == record.pid:
             return f"CPU {record.cpu} went on with its task after the interrupt; the model {self._words(allowed)}"
-        if ran:
-            return self._cover("interrupt exit: inside a softirq or with bottom halves off" if bh_off else "interrupt exit: softirqs run")
         if bh_off:
             return self._cover("interrupt exit: inside a softirq or with bottom halves off")
+        if ran:
+            return self._cover("interrupt exit: softirqs run")
         if "" in allowed and not self.driver.rt:
             return self._cover("interrupt exit: left to a running ksoftirqd")
         return ""

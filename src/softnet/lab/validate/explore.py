@@ -59,6 +59,7 @@ class Explorer:
         self.branches: dict[int, int] = {}
         self.refused: list[str] = []
         self.bounded = False
+        self.squeezes = 0
         # Of the last reachable(): which states led to a state, and the key of each.
         self._before: dict[tuple[object, ...], set[tuple[object, ...]]] = {}
         self._keys: dict[int, tuple[object, ...]] = {}

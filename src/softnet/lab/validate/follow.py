@@ -220,7 +220,8 @@ class Follower(Explorer):
         out = sorted(self.earliest(out), key=lambda state: state.runs[cpu].squeezed)
         if out:
             run = out[0].runs[cpu]
-            end = "squeezed" if run.squeezed else "nothing left"
+            self.squeezes += run.squeezed
+            end = "squeezed" if run.squeezed else "not squeezed"
             self._cover(f"net_rx_action ended: {end}" + (", NET_RX raised again" if run.raised else ""))
         over = [
             replace(state, runs={key: value for key, value in state.runs.items() if key != cpu}) for state in out

@@ -100,6 +100,8 @@ def holes_of(records: Sequence[Record], cpus: int) -> Holes:
                 last.pop(task, None)
             continue
         last[task] = (record.event, at, at if begins else since)
+    # Of the last one it cannot be told whether it comes after the trace's end.
+    holes.unseen.update(calls.values())
     return holes
 
 

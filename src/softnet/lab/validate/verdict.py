@@ -28,7 +28,8 @@ class Verdict:
     Every event is counted once: ``events_checked`` had to be what the model does; ``context`` told what the model
     cannot know (by event); ``not_checked`` were neither (by event, with the reason in ``why_not``). ``covered`` counts
     the kernel's decisions, ``branches`` the ways that the model's own functions went to explain them. ``missed`` are
-    events that the tracer must have missed (a kprobe within a kprobe).
+    events that the tracer must have missed (a kprobe within a kprobe). ``squeezes`` are the ends of net_rx_action()
+    that the model squeezes whatever the time is: no more than the kernel's own time_squeeze may count.
     """
 
     accepted: bool
@@ -42,6 +43,7 @@ class Verdict:
     why_not: dict[str, str] = field(default_factory=dict)
     branches: list[dict[str, Any]] = field(default_factory=list)
     missed: dict[str, int] = field(default_factory=dict)
+    squeezes: int = 0
     line: int = 0
     record: list[Any] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)

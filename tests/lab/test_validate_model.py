@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The checker tells a wrong model: one decision of a kernel function changed, and a real trace is refused.
+
+A checker that accepts everything would accept these too. For each kind of decision that it claims to follow there is
+a trace of a real kernel and a model that decides otherwise.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+from softnet.kernel.releases import modules_for
+from softnet.lab.records import Trace, read
+from softnet.lab.validate.verdict import check
+
+pytestmark = pytest.mark.slow
+
+FIXTURES = Path(__file__).parent / "fixtures"
+HEAD = "# SPDX-License-Identifier: GPL-2.0-or-later\nfrom __future__ import annotations\n\nfrom softnet.lang import kfunc\n\n\n"
+
+
+def _mutated(tmp_path: Path, kernel: str, function: str, old: str, new: str) -> str:
+    """A patch file with the kernel's function, one piece of its text replaced."""
+    release, _, flavour = kernel.partition("-")
+    for name in reversed(modules_for(release, "rt" if flavour == "rt" else "plain")):
+        source = Path(str(importlib.import_module(name).__file__)).read_text()
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.FunctionDef) and node.name == function:
+                lines = source.splitlines()[node.decorator_list[0].lineno - 1 : node.end_lineno]
+                text = "\n".join(lines) + "\n"
+                assert old in text, f"{function}() of {kernel} does not contain {old!r}"
+                path = tmp_path / f"{function}.py"
+                path.write_text(HEAD + text.replace(old, new))
+                return str(path)
+    raise AssertionError(f"{kernel} has no {function}()")
+
+
+MUTATIONS = [
+    # fixture, kernel, function, piece, what it becomes, part of the reason
+    ("first-kick-6.12", "6.12", "skb_attempt_defer_free", "defer_max >> 1", "defer_max >> 2", "kick"),
+    ("first-kick-6.1", "6.1", "skb_attempt_defer_free", "defer_max >> 1", "defer_max - 1", "kick"),
+    ("first-kick-6.12", "6.12", "skb_attempt_defer_free", ">= defer_max", ">= defer_max >> 2", "defer_count"),
+    ("first-kick-6.12-rt", "6.12-rt", "kick_defer_list_purge", "if use_backlog_threads()", "if not use_backlog_threads()",
+     "no IPI"),
+    ("first-kick-6.12", "6.12", "kick_defer_list_purge", "elif cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0",
+     "elif sd.defer_ipi_scheduled != 0", "IPI"),
+    ("first-kick-6.1-rt", "6.1-rt", "skb_attempt_defer_free", "schedule_work_on(cpu, sd.defer_work)",
+     "smp_call_function_single_async(cpu, sd.csd)", "work"),
+    ("first-kick-6.12", "6.12", "trigger_rx_softirq", "__raise_softirq_irqoff(NET_RX_SOFTIRQ)", "barrier()", "NET_RX raised"),
+    ("first-kick-6.12", "6.12", "net_rx_action", "skb_defer_free_flush(sd)", "barrier()", "defer_count"),
+    ("first-kick-6.12", "6.12", "skb_defer_free_flush", "skb = sd.defer_list", "skb = sd.defer_list.next", "frees skb"),
+    ("load-6.12", "6.12", "enqueue_to_backlog", "if qlen == 0:", "if qlen == 1:", ""),
+    ("load-6.12", "6.12", "napi_schedule_rps", "__raise_softirq_irqoff(NET_RX_SOFTIRQ)", "barrier()", "raised NET_RX"),
+    ("load-6.12", "6.12", "napi_schedule_rps", "if sd != mysd:", "if sd == mysd:", ""),
+    ("load-6.12", "6.12", "net_rps_send_ipi", "cpu_online(remsd.cpu)", "remsd.cpu != 2", "IPI of RPS"),
+    ("load-6.12", "6.12", "rps_trigger_softirq", "____napi_schedule(sd, sd.backlog)", "barrier()", "NET_RX"),
+    ("load-6.12", "6.12", "process_backlog_retire_sched", "napi.state &= NAPIF_STATE_THREADED", "napi.state = napi.state", ""),
+    ("load-6.12", "6.12", "raise_softirq_irqoff", "__raise_softirq_irqoff(nr)", "barrier()", "NET_RX"),
+    ("load-6.12", "6.12", "invoke_softirq", "if not force_irqthreads() or", "if force_irqthreads() and", "interrupt"),
+    ("load-6.1-rt", "6.1-rt", "invoke_softirq", "if should_wake_ksoftirqd():", "if not should_wake_ksoftirqd():", "ksoftirqd"),
+    ("load-6.12-threads", "6.12", "napi_schedule_rps", "if use_backlog_threads():", "if not use_backlog_threads():", ""),
+    ("load-6.12-rt", "6.12-rt", "____napi_schedule", "set_bit(NAPI_STATE_SCHED_THREADED, napi.state)", "pass", "softirq is to"),
+    ("flow-limit-6.12", "6.12", "skb_flow_limit", "FLOW_LIMIT_HISTORY >> 1", "FLOW_LIMIT_HISTORY >> 2", "drops it"),
+    ("flow-limit-6.12", "6.12", "skb_flow_limit", "FLOW_LIMIT_HISTORY >> 1", "FLOW_LIMIT_HISTORY", "queues it"),
+    ("flow-limit-6.12", "6.12", "____napi_schedule", "if not sd.in_net_rx_action:", "if sd.in_net_rx_action:", "NET_RX"),
+    ("steering-6.1", "6.1", "enqueue_to_backlog", "qlen <= READ_ONCE(nh.max_backlog)", "qlen < READ_ONCE(nh.max_backlog)",
+     "drops it"),
+    ("steering-6.1", "6.1", "get_rps_cpu", "map.cpus[reciprocal_scale(hash, map.len)]",
+     "map.cpus[map.len - 1 - reciprocal_scale(hash, map.len)]", "steered"),
+    ("budget-6.1", "6.1", "net_rx_action", "__raise_softirq_irqoff(NET_RX_SOFTIRQ)", "pass", "raised NET_RX again"),
+    ("budget-6.1", "6.1", "process_backlog", "if work_done >= quota:", "if work_done > quota:", ""),
+    ("budget-6.1", "6.1", "__napi_poll", "n.do_repoll = True", "n.do_repoll = False", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fixture", "kernel", "function", "old", "new", "reason"),
+    MUTATIONS,
+    ids=[f"{m[0]}:{m[2]}:{n}" for n, m in enumerate(MUTATIONS)],
+)
+def test_a_wrong_model_is_refused(
+    tmp_path: Path, fixture: str, kernel: str, function: str, old: str, new: str, reason: str
+) -> None:
+    trace = read(FIXTURES / f"{fixture}.jsonl.gz")
+    verdict = check(trace, patches=[_mutated(tmp_path, kernel, function, old, new)])
+    assert not verdict.accepted
+    assert not verdict.bounded
+    assert reason in " ".join(verdict.reasons), verdict.reasons
+
+
+FIXED = ("flow-limit-6.12", "budget-6.1", "steering-6.1")
+
+
+@pytest.mark.parametrize("fixture", FIXED)
+def test_the_models_own_functions_explain_the_same_traces(fixture: str) -> None:
+    verdict = check(read(FIXTURES / f"{fixture}.jsonl.gz"))
+    assert verdict.accepted, verdict.reasons
+    counted = verdict.events_checked + sum(verdict.context.values()) + sum(verdict.not_checked.values())
+    assert counted == verdict.events
+    assert set(verdict.why_not) == set(verdict.not_checked)
+
+
+def test_the_share_of_events_that_are_followed() -> None:
+    """Of the load fixtures: what was followed before RPS, net_rx_action and the exits were is in the second column."""
+    shares = {"6.12": 0.52, "6.12-threads": 0.65, "6.12-rt": 0.62, "6.1-rt": 0.0}
+    for arm, before in shares.items():
+        verdict = check(read(FIXTURES / f"load-{arm}.jsonl.gz"))
+        assert verdict.accepted
+        assert verdict.events_checked / verdict.events > max(before, 0.79), arm
+
+
+def test_the_branches_are_those_that_the_trace_shows() -> None:
+    """110 skbs freed across CPUs, 46 of them at the limit, one kick: counted at the tests of skb_attempt_defer_free()."""
+    verdict = check(read(FIXTURES / "first-kick-6.1.jsonl.gz"))
+    rows = {(row["function"], row["test"]): (row["true"], row["false"]) for row in verdict.branches}
+    assert rows["skb_attempt_defer_free", "kick"] == (1, 63)
+    full = next(
+        ways
+        for (name, test), ways in rows.items()
+        if name == "skb_attempt_defer_free" and ">= defer_max" in test
+    )
+    assert full[0] >= 45
+    assert full[1] == 64
+    assert rows["skb_defer_free_flush", "skb is not None"][0] == 64
+    assert all("6.1" in row["source"] or row["source"] for row in verdict.branches)
+
+
+def test_the_budget_shows_in_the_count_of_squeezes(tmp_path: Path) -> None:
+    """With one NAPI on the list a budget that is up changes nothing but the counter, so the counter is what is held."""
+    trace = read(FIXTURES / "budget-6.1.jsonl.gz")
+    earlier = _mutated(tmp_path, "6.1", "net_rx_action", "if budget <= 0 or", "if budget <= 1 or")
+    assert check(trace).squeezes == 0
+    assert check(trace, patches=[earlier]).squeezes > 40
+
+
+def test_an_arrival_that_the_tracer_missed_is_told_and_allowed() -> None:
+    """A kprobe that is hit within another's handler is missed: an IPI was sent, nobody was seen to receive it."""
+    trace = read(FIXTURES / "load-6.12.jsonl.gz")
+    records = list(trace.records)
+    at = [n for n, record in enumerate(records) if record.event == "rps_trigger_softirq"][10]
+    del records[at]
+    verdict = check(Trace(trace.header, records))
+    assert verdict.accepted, verdict.reasons
+    assert verdict.missed["IPI arrivals"] >= 1
