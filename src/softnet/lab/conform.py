@@ -231,7 +231,10 @@ def _measured(experiment: Experiment, result: LabResult, prediction: Prediction)
     if experiment.scenario is not None:
         return {name: prediction.measured(name, result) for name in prediction.figures}
     drops: int = result.counts["backlog_drops"]["total"]
-    values: dict[str, int | None] = {"first kick at": experiments.first_kick_at(result.trace), "backlog drops": drops}
+    values: dict[str, int | None] = {
+        "first kick at": experiments.first_kick_at(result.trace),
+        "backlog drops": drops,
+    }
     for limit, at in experiments.first_kicks(result.trace).items():
         values[f"first kick, skb_defer_max {limit}"] = at
     return {name: values[name] for name in prediction.figures}

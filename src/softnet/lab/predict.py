@@ -51,7 +51,9 @@ class Prediction:
         return sum(counts[counter] for counter in _COUNTERS[name])
 
 
-def _driver(arm: Arm, skb_defer_max: int = 64, settings: dict[str, int] | None = None, flow_limit: bool = False) -> Driver:
+def _driver(
+    arm: Arm, skb_defer_max: int = 64, settings: dict[str, int] | None = None, flow_limit: bool = False
+) -> Driver:
     major, minor = arm.kernel.release.split(".")[:2]
     return Driver(
         f"{major}.{minor}",
@@ -102,7 +104,9 @@ def predict(scenario: Scenario, arm: Arm) -> Prediction:
     kernel = f"{major}.{minor}" + ("-rt" if arm.kernel.rt else "-threads" if arm.threads else "")
     # A guest's CPU idles by hlt: QEMU offers no mwait unless it is told to.
     settings = ["kernel.boot_args=" + json.dumps([*scenario.kernel.boot_args, "idle=halt"])]
-    settings[0] = settings[0] if not arm.threads or arm.kernel.rt else settings[0].replace("]", f', "{THREADS_ARG}"]')
+    settings[0] = (
+        settings[0] if not arm.threads or arm.kernel.rt else settings[0].replace("]", f', "{THREADS_ARG}"]')
+    )
     result = run(scenario, kernel=kernel, settings=settings, trace="off").result
     figures: dict[str, int | None] = {name: result.counters[name] for name in _COUNTERS}
     figures["enqueued"] = sum(result.events["enqueue_to_backlog"]) + sum(result.events["backlog_drop"])

@@ -76,7 +76,9 @@ def arm_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[list[str]
     rows = []
     for arm in arms:
         mine = [outcome for outcome in outcomes if outcome.arm == arm]
-        followed, events = (sum(n) for n in zip(*((o.verdict.events_checked, o.verdict.events) for o in mine), strict=True))
+        followed, events = (
+            sum(n) for n in zip(*((o.verdict.events_checked, o.verdict.events) for o in mine), strict=True)
+        )
         context = sum(sum(o.verdict.context.values()) for o in mine)
         exact = [o for o in mine if o.exact]
         taken, ways = branch_totals(branches(mine))
@@ -122,7 +124,9 @@ def prediction_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[li
         for figure in cells[0].predicted:
             pairs = [(cell.predicted[figure], cell.measured[figure]) for cell in cells]
             if any(value for pair in pairs for value in pair) or cells[0].exact:
-                told = [" / ".join("none" if value is None else str(value) for value in pair) for pair in pairs]
+                told = [
+                    " / ".join("none" if value is None else str(value) for value in pair) for pair in pairs
+                ]
                 rows.append([experiment, figure, *told])
     return rows
 
@@ -130,8 +134,18 @@ def prediction_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[li
 def conform_lines(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[str]:
     """The tables for the terminal, the findings, and each refusal in full."""
     lines = [table(ARM_HEADER, arm_rows(outcomes, arms)), ""]
-    lines += ["Outcome, and events followed of all:", "", table(["", *arms], outcome_rows(outcomes, arms)), ""]
-    lines += ["Decisions that these traces exercised:", "", table(["", *arms], decision_rows(outcomes, arms)), ""]
+    lines += [
+        "Outcome, and events followed of all:",
+        "",
+        table(["", *arms], outcome_rows(outcomes, arms)),
+        "",
+    ]
+    lines += [
+        "Decisions that these traces exercised:",
+        "",
+        table(["", *arms], decision_rows(outcomes, arms)),
+        "",
+    ]
     rows = [[f"{row[0]}: {row[1]}", *row[2:]] for row in prediction_rows(outcomes, arms)]
     lines += ["Predicted by the model / measured:", "", table(["", *arms], rows)]
     for finding in dict.fromkeys(outcome.known for outcome in outcomes if outcome.known):
@@ -160,12 +174,27 @@ def conform_document(outcomes: Sequence[Outcome], arms: Sequence[str], command: 
     lines += [*_markdown(ARM_HEADER, arm_rows(outcomes, arms)), ""]
     lines += ["## Outcomes, and events followed of all", ""]
     lines += [*_markdown(["experiment", *arms], outcome_rows(outcomes, arms)), ""]
-    lines += ["## Decisions exercised", "", *_markdown(["decision", *arms], decision_rows(outcomes, arms)), ""]
+    lines += [
+        "## Decisions exercised",
+        "",
+        *_markdown(["decision", *arms], decision_rows(outcomes, arms)),
+        "",
+    ]
     lines += ["## Predicted / measured", ""]
     lines += [*_markdown(["experiment", "figure", *arms], prediction_rows(outcomes, arms)), ""]
-    lines += ["## Ways of the model that no trace took", "", f"{taken} of {ways} ways were taken, over all arms. The others:", ""]
+    lines += [
+        "## Ways of the model that no trace took",
+        "",
+        f"{taken} of {ways} ways were taken, over all arms. The others:",
+        "",
+    ]
     told = [
-        [f"{row['function']}()", row["place"], f"`{row['test']}`", ", ".join(w for w in ("true", "false") if not row[w])]
+        [
+            f"{row['function']}()",
+            row["place"],
+            f"`{row['test']}`",
+            ", ".join(w for w in ("true", "false") if not row[w]),
+        ]
         for row in never
     ]
     return "\n".join([*lines, *_markdown(["function", "line", "test", "never"], told), ""])

@@ -58,7 +58,9 @@ def check(paths: tuple[Path, ...], patches: tuple[str, ...], coverage: bool, as_
 )
 @click.option("--only", default="", metavar="TEXT", help="Only experiments whose name contains TEXT.")
 @click.option(
-    "--again", is_flag=True, help="Boot nothing: hold the traces that an earlier run left in --out against the model."
+    "--again",
+    is_flag=True,
+    help="Boot nothing: hold the traces that an earlier run left in --out against the model.",
 )
 @guest_options
 @json_option

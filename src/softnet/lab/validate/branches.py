@@ -122,7 +122,9 @@ class Branches:
 
 def _short(file: str) -> str:
     parts = Path(file).parts
-    at = max((i for i, part in enumerate(parts) if part == "kernel" and parts[i - 1] == "softnet"), default=-1)
+    at = max(
+        (i for i, part in enumerate(parts) if part == "kernel" and parts[i - 1] == "softnet"), default=-1
+    )
     return "/".join(parts[at + 1 :]) if at >= 0 else file
 
 
@@ -137,4 +139,3 @@ def merged(tables: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
             rows[key]["true"] += row["true"]
             rows[key]["false"] += row["false"]
     return list(rows.values())
-

@@ -112,7 +112,12 @@ class Driver:
             "flow_limit_cpu_bitmap": sorted(flow_limit_cpus),
             "flow_limit_table_len": wanted.pop("flow_limit_table_len", 4096),
         }
-        document = {"name": "check", "machine": {"cpus": cpus}, "kernel": kernel, "measure": {"duration_ms": 10}}
+        document = {
+            "name": "check",
+            "machine": {"cpus": cpus},
+            "kernel": kernel,
+            "measure": {"duration_ms": 10},
+        }
         scenario = scenario_from_dict({**document, "loopback": {"rps_cpus": sorted(rps_cpus)}})
         self._simulation = Simulation(scenario, patches=patches, engine="reference", trace="full")
         # The backlog threads set themselves up at their first run.

@@ -100,7 +100,9 @@ class Exits:
             return f"the interrupt's exit woke {thread}; the model {self._words(allowed)}"
         ran = following.context == SOFTIRQ and following.pid == record.pid
         if ran and not bh_off and "runs" not in allowed and not self.driver.rt:
-            return f"softirqs ran at the interrupt's exit on CPU {record.cpu}; the model {self._words(allowed)}"
+            return (
+                f"softirqs ran at the interrupt's exit on CPU {record.cpu}; the model {self._words(allowed)}"
+            )
         if allowed == {"runs"} and following.context == TASK and following.pid == record.pid:
             return f"CPU {record.cpu} went on with its task after the interrupt; the model {self._words(allowed)}"
         if bh_off:

@@ -191,7 +191,9 @@ class Explorer:
         if seen.work and by != "work" and not kick:
             return "the kernel queued a work item; the model does not kick"
         if seen.work and by != "work":
-            return f"the kernel queued a work item; the model kicks by {'an IPI' if by == 'ipi' else 'a thread'}"
+            return (
+                f"the kernel queued a work item; the model kicks by {'an IPI' if by == 'ipi' else 'a thread'}"
+            )
         if kicked and not kick:
             return f"the kernel kicked; the model does not ({place})"
         if kick == "sent" and not kicked:
@@ -211,7 +213,9 @@ class Explorer:
 
     def _sched_doubt(self) -> set[int]:
         """CPUs whose SCHED bit a kick tests and nobody knows."""
-        return {cpu for cpu in range(self.driver.cpus) if not self.knows(cpu)} if self.driver.threads else set()
+        return (
+            {cpu for cpu in range(self.driver.cpus) if not self.knows(cpu)} if self.driver.threads else set()
+        )
 
     def _act_flush(self, state: State, cpu: int, **changes: Any) -> State:
         """The CPU's list is flushed: its skbs are to be freed in the order in which the model frees them."""

@@ -129,7 +129,11 @@ class Follower(Explorer):
             if waiting[:1] == (target,):
                 out.append(state)
             else:
-                what = f"the next that the model sends goes to CPU {waiting[0]}" if waiting else "the model sends none"
+                what = (
+                    f"the next that the model sends goes to CPU {waiting[0]}"
+                    if waiting
+                    else "the model sends none"
+                )
                 self._refuse(f"CPU {cpu} sent CPU {target} an IPI of RPS; {what}")
         if out:
             self._cover("RPS: IPI sent")
@@ -155,7 +159,9 @@ class Follower(Explorer):
                 self._refuse(f"rps_trigger_softirq ran on CPU {cpu}; in the model no IPI is on its way there")
             elif done[0] != raised:
                 did, other = ("raised", "does not") if raised else ("did not raise", "does")
-                self._refuse(f"the kernel {did} NET_RX in rps_trigger_softirq on CPU {cpu}; the model {other}")
+                self._refuse(
+                    f"the kernel {did} NET_RX in rps_trigger_softirq on CPU {cpu}; the model {other}"
+                )
             else:
                 out.append(self.moved(state))
         if out:
@@ -201,7 +207,9 @@ class Follower(Explorer):
         for state in self.reachable(self.states):
             run = state.runs.get(cpu)
             if run is None or run.where != "left":
-                where = {"polls": "polls its backlog", "head": "flushes first"}.get(run.where if run else "", "goes on")
+                where = {"polls": "polls its backlog", "head": "flushes first"}.get(
+                    run.where if run else "", "goes on"
+                )
                 self._refuse(f"net_rx_action returned on CPU {cpu}; the model {where}")
             elif state.owed.get(cpu):
                 self._refuse(
@@ -224,7 +232,8 @@ class Follower(Explorer):
             end = "squeezed" if run.squeezed else "not squeezed"
             self._cover(f"net_rx_action ended: {end}" + (", NET_RX raised again" if run.raised else ""))
         over = [
-            replace(state, runs={key: value for key, value in state.runs.items() if key != cpu}) for state in out
+            replace(state, runs={key: value for key, value in state.runs.items() if key != cpu})
+            for state in out
         ]
         return list({self._key(state): state for state in reversed(over)}.values())[::-1]
 
@@ -258,7 +267,9 @@ class Follower(Explorer):
             return None
         if any((run.work, run.quota) == (record.b, record.c) for run in runs):
             return self.states
-        self._refuse(f"napi_poll says {record.b} of {record.c}; the model's poll did {runs[0].work} of {runs[0].quota}")
+        self._refuse(
+            f"napi_poll says {record.b} of {record.c}; the model's poll did {runs[0].work} of {runs[0].quota}"
+        )
         return []
 
     def flush_due(self, cpu: int, how: str) -> list[State]:
@@ -448,10 +459,14 @@ class Follower(Explorer):
                 self.driver.softirq_over(cpu)
             rest = {name: {key: value for key, value in getattr(state, name).items() if key not in cpus}
                     for name in ("polls", "runs", "sent", "owed", "flushes")}  # fmt: skip
-            enqueues = {task: e for task, e in state.enqueues.items() if e.cpu not in cpus and task[0] not in cpus}
+            enqueues = {
+                task: e for task, e in state.enqueues.items() if e.cpu not in cpus and task[0] not in cpus
+            }
             leaving = frozenset(entry for entry in state.leaving if entry[1] not in cpus)
             arriving = frozenset(entry for entry in state.arriving if entry[0] not in cpus)
-            self.states[number] = self.moved(state, enqueues=enqueues, leaving=leaving, arriving=arriving, **rest)
+            self.states[number] = self.moved(
+                state, enqueues=enqueues, leaving=leaving, arriving=arriving, **rest
+            )
 
     def arrives_unseen(self, at: int) -> None:
         """The arrival of the IPI at ``at`` is not in the trace: it may come at any time from here on."""
@@ -471,6 +486,8 @@ class Follower(Explorer):
         out = [state for state in self.reachable(self.states) if at not in state.changes]
         groups: dict[object, list[State]] = {}
         for state in out:
-            groups.setdefault((frozenset(state.enqueues.items()), frozenset(state.attempts.items())), []).append(state)
+            groups.setdefault(
+                (frozenset(state.enqueues.items()), frozenset(state.attempts.items())), []
+            ).append(state)
         self._cover(f"{self.settings[at].name} changed")
         return [state for group in groups.values() for state in group]

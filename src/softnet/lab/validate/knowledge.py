@@ -89,7 +89,9 @@ def holes_of(records: Sequence[Record], cpus: int) -> Holes:
             holes.add(since, *range(cpus))
         elif _gap(was, record.event):
             holes.add(since, record.cpu)
-        if record.event == "enqueue_to_backlog" or (record.event == "netif_rx" and was not in ("", "netif_rx")):
+        if record.event == "enqueue_to_backlog" or (
+            record.event == "netif_rx" and was not in ("", "netif_rx")
+        ):
             # Within a poll, or between two: what comes after it follows what was before it.
             if record.event == "netif_rx":
                 last[record.cpu, record.context, -record.pid - 1] = last[task]

@@ -17,7 +17,9 @@ from softnet.lab.validate.driver import Driver
 WRITE_RECORDS = 40
 _SYSCTL = re.compile(r"(?:/proc/sys/net/core/)?(\w+)(?: =)? (\d+)$")
 _RPS_CPUS = re.compile(r"\S*/lo/queues/rx-0/rps_cpus = ([0-9a-fA-F,]+)$")
-SYSCTLS = frozenset(("skb_defer_max", "netdev_max_backlog", "netdev_budget", "netdev_budget_usecs", "dev_weight"))
+SYSCTLS = frozenset(
+    ("skb_defer_max", "netdev_max_backlog", "netdev_budget", "netdev_budget_usecs", "dev_weight")
+)
 
 
 @dataclass(frozen=True, slots=True)
