@@ -140,8 +140,9 @@ RUN_DOCUMENTS = [path for path in DOCUMENTS if any(b.no_run_reason is None for b
 @pytest.mark.slow
 @pytest.mark.parametrize("path", RUN_DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_command_of_a_document_runs(path: Path, tmp_path: Path) -> None:
-    if (ROOT / "examples").is_dir():
-        shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    for folder in ("examples", "tests/lab/fixtures"):
+        if (ROOT / folder).is_dir():
+            shutil.copytree(ROOT / folder, tmp_path / folder)
     for block in _blocks(path):
         if block.no_run_reason is None:
             run_block(block, tmp_path)
