@@ -112,6 +112,19 @@ def test_explain_shows_lines_interactions_and_costs() -> None:
     assert " ns)" in explain_function("6.12", (), "ip_rcv")
 
 
+def test_explain_shows_fields_calls_and_definitions() -> None:
+    text = explain_function("6.10", (), "kick_defer_list_purge")
+    rows = {line.split()[0]: line.split()[1:] for line in text.partition("\n\nFields")[2].splitlines() if line.startswith("  ")}
+    fields, calls = rows["softnet_data.defer_ipi_scheduled"], rows["rps_lock_irqsave"]
+    assert fields[0] == "shared"
+    assert fields[3] == "atomic"
+    assert calls[:4] == ["kfunc", "may", "lose", "the"]
+    assert "enqueue_to_backlog" not in rows
+    overridden = explain_function("6.12", (), "skb_attempt_defer_free").partition("in force:\n")[2].splitlines()
+    assert overridden[0].strip() == "softnet.kernel.net.core.skbuff"
+    assert overridden[1].strip().startswith("softnet.kernel.patches.")
+
+
 def test_explain_of_what_is_not_there() -> None:
     with pytest.raises(SoftnetError, match="no such kernel function") as caught:
         explain_function("6.12", (), "kick_defer_list_purg")
