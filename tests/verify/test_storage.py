@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +111,28 @@ def test_a_stopped_search_goes_on(limits: Limits, tmp_path: Path) -> None:
     assert second.states > first.states
     assert search(config, limits, resume=file) == whole
     assert [p.name for p in tmp_path.iterdir()] == ["search"]
+
+
+def test_an_interrupted_search_is_saved_between_two_states(tmp_path: Path) -> None:
+    config = standard("6.12-threads")[3]
+    file = tmp_path / "search"
+
+    def interrupt(*figures: int) -> bool:
+        signal.raise_signal(signal.SIGINT)
+        return True
+
+    handler = signal.getsignal(signal.SIGINT)
+    stopped = search(config, COMPACT, interrupt, save=file)
+    assert (stopped.verdict, stopped.why) == ("inconclusive", "interrupted")
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert search(config, COMPACT, resume=file) == search(config, COMPACT)
+
+
+@pytest.mark.parametrize("storage", ["exact", "compact"])
+def test_little_memory_ends_a_search_cleanly(storage: str) -> None:
+    outcome = search(standard("6.12")[5], Limits(memory_bytes=8 << 20, storage=storage))
+    assert (outcome.verdict, outcome.why) == ("inconclusive", "memory or state limit")
+    assert outcome.states > 10_000
 
 
 @pytest.mark.parametrize("limits", [EXACT, COMPACT], ids=["exact", "compact"])

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,20 +69,33 @@ def search(
         machine.settle()
         code = machine.start()
     why = ""
-    try:
-        while code == words.VX_MORE:
+    with _interrupts() as interrupted:
+        while code == words.VX_MORE and not why:
             code = machine.explore(SLICE_STATES)
-            if progress is not None and not progress(
-                machine.get("states"), machine.get("transitions"), machine.get("states") - machine.get("head")
-            ):
+            figures = machine.get("states"), machine.get("transitions"), machine.get("states") - machine.get("head")
+            if progress is not None and not progress(*figures) and code == words.VX_MORE:
                 why = "stopped at the time limit"
-                break
-    except KeyboardInterrupt:
-        why = "interrupted"
+            if interrupted:
+                why = "interrupted"
     outcome = _outcome(machine, config, code, why)
     if save is not None and code in (words.VX_MORE, words.VX_FULL):
         checkpoint.save(machine, save)
     return outcome
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Ctrl-C is noted in the list, and heard between two slices: so no table is left half written."""
+    noted: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+        yield noted
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def omission(states: int) -> float:
