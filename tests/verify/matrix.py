@@ -20,11 +20,17 @@ class Row:
     mutation: str
     property: str
     configuration: str
+    alone: bool
+    """Whether no other property sees it there."""
 
     def config(self) -> Config:
         """The configuration with the mutation's patch file."""
         path = next(folder / f"{self.mutation}.py" for folder in FOLDERS if (folder / f"{self.mutation}.py").exists())
         return from_text(self.configuration, (str(path),))
+
+    def line(self) -> str:
+        """The row of the document's table."""
+        return f"| {self.property} | {self.mutation} | {self.configuration.replace(',', ', ')} | {'yes' if self.alone else ''} |"
 
 
 _IRQ = "kernel=6.12,driver=irq:0"
@@ -33,59 +39,59 @@ _THREADS = "kernel=6.12-threads,driver=free:1:2"
 _LIVE = ",liveness=1"
 
 _TABLE = f"""
-phantom SCHED        | sched_not_retired        | {_IRQ}
-phantom SCHED        | kick_takes_sched_only    | kernel=6.12-threads,defer_max=4,driver=free:1:1
-lost work            | retire_after_splice      | {_IRQ}
-lost work            | retire_at_quota          | kernel=6.12,dev_weight=1,driver=irq:0:2
-lost kick            | kick_at_max              | {_FREE}
-lost kick            | kick_once                | {_FREE}
-deadlock             | flush_keeps_the_lock     | kernel=6.12,defer_max=1,driver=free:1:2
-deadlock             | drop_keeps_the_lock      | kernel=6.12,driver=irq:0:2
-conservation         | delivered_not_freed      | {_IRQ}
-conservation         | flush_forgets_one        | {_FREE}
-linked without SCHED | link_before_sched        | {_IRQ}
-linked without SCHED | should_run_tests_sched   | kernel=6.12-rt,budget=1,dev_weight=1,driver=free:1:2,driver=netif_rx:0:2
-two owners           | no_backlog_lock          | {_THREADS},driver=irq:0
-two owners           | always_wake_the_thread   | kernel=6.12-threads,driver=irq:0
-queued without SCHED | sched_cleared_unlocked   | {_THREADS},driver=irq:0
-queued without SCHED | queue_before_sched       | kernel=6.12,rps=1,driver=rps:0:1:1
-over the limit       | no_limit                 | kernel=6.12,defer_max=1,driver=free:1:2
-over the limit       | limit_twice              | kernel=6.12,driver=free:1:4
-softirq left pending | ksoftirqd_sleeps         | kernel=6.12-rt,driver=irq:0
-softirq left pending | exit_without_softirq     | {_IRQ}
-function call lost   | csd_not_unlocked         | {_FREE}
-function call lost   | flag_not_cleared         | {_FREE}
-count without list   | count_not_reset          | {_FREE}
-count without list   | count_reset_late         | {_FREE}
-poll list left       | no_raise_at_the_end      | kernel=6.12,budget=1,dev_weight=1,driver=irq:0:2
-poll list left       | no_restart               | kernel=6.12,driver=irq:0:2
-polled elsewhere     | rps_polls_here           | kernel=6.12,rps=1,driver=rps:0:1:1
-polled elsewhere     | thread_of_another        | {_THREADS}
-freed away from home | kicker_flushes           | {_FREE}
-freed away from home | flush_of_the_neighbour   | {_FREE}
-csd queued twice     | plain_ipi_flag           | kernel=6.12,cpus=3,defer_max=1,driver=free:1,driver=free:2,driver=irq:0
-csd queued twice     | kick_without_flag        | kernel=6.12,cpus=3,defer_max=1,driver=free:1,driver=free:2,driver=irq:0
-csd queued twice     | csd_without_flag         | kernel=6.1,cpus=3,defer_max=1,driver=free:1,driver=free:2
-flag without a call  | kick_sets_flag_only      | kernel=6.12,defer_max=4,driver=free:1:1
-flag without a call  | flag_cleared_after_flush | kernel=6.12,driver=free:1:4,driver=irq:0
-NET_RX from an IPI   | rt_ipi_kick              | kernel=6.12-rt,driver=free:1:2
-NET_RX from an IPI   | rt_rps_ipi               | kernel=6.12-rt,rps=1,driver=rps:0:1:1
-lock order           | defer_under_backlog      | {_FREE}
-lock order           | queue_lock_first         | kernel=6.12-rt,driver=netif_rx:0:1
-no warning           | consume_outside_bh       | kernel=6.12,defer_max=1,driver=free:1:2
-no warning           | csd_unlocked_twice       | {_FREE}
-kick without a flush | thread_waits_for_ever    | {_THREADS}{_LIVE}
-never polled         | thread_waits_for_ever    | kernel=6.12-threads,rps=1,driver=rps:0:1:1{_LIVE}
-softirq never runs   | ksoftirqd_waits          | {_IRQ}{_LIVE}
-never finished       | wait_for_room            | kernel=6.12,defer_max=1,driver=free:1:2{_LIVE}
-livelock             | softirq_raised_again     | {_IRQ}{_LIVE}
-livelock             | ksoftirqd_never_sleeps   | {_IRQ}{_LIVE}
-lost kick            | flush_after_the_test     | kernel=6.1,driver=free:1:2
-phantom SCHED        | threaded_poll_forgets_rps | kernel=6.12,rps=1,rps_cpus=2,threaded=1,driver=nic:0:1
+phantom SCHED        | sched_not_retired         | {_IRQ} | alone
+phantom SCHED        | kick_takes_sched_only     | kernel=6.12-threads,defer_max=4,driver=free:1:1 | alone
+lost work            | retire_after_splice       | {_IRQ} | alone
+lost work            | retire_at_quota           | kernel=6.12,dev_weight=1,driver=irq:0:2 |
+lost kick            | kick_at_max               | {_FREE} | alone
+lost kick            | kick_once                 | {_FREE} | alone
+deadlock             | flush_keeps_the_lock      | kernel=6.12,driver=free:1:3 |
+deadlock             | kick_under_defer_lock     | {_THREADS},driver=netif_rx:0 |
+conservation         | delivered_not_freed       | {_IRQ} | alone
+conservation         | flush_forgets_one         | {_FREE} | alone
+linked without SCHED | link_before_sched         | {_IRQ} | alone
+linked without SCHED | should_run_tests_sched    | kernel=6.12-rt,budget=1,dev_weight=1,driver=free:1:2,driver=netif_rx:0:2 |
+two owners           | no_backlog_lock           | {_THREADS},driver=irq:0 |
+two owners           | always_wake_the_thread    | kernel=6.12-threads,driver=irq:0 | alone
+queued without SCHED | sched_cleared_unlocked    | {_THREADS},driver=irq:0 |
+queued without SCHED | queue_before_sched        | kernel=6.12,rps=1,driver=rps:0:1:1 | alone
+over the limit       | no_limit                  | kernel=6.12,defer_max=1,driver=free:1:2 | alone
+over the limit       | limit_twice               | kernel=6.12,driver=free:1:4 | alone
+softirq left pending | ksoftirqd_sleeps          | kernel=6.12,threadirqs=1,driver=irq:0 |
+softirq left pending | exit_without_softirq      | {_IRQ} |
+function call lost   | csd_not_unlocked          | {_FREE} | alone
+function call lost   | flag_not_cleared          | {_FREE} |
+count without list   | count_not_reset           | {_FREE} |
+count without list   | count_reset_late          | {_FREE} | alone
+poll list left       | no_raise_at_the_end       | kernel=6.12,budget=1,dev_weight=1,driver=irq:0:2 |
+poll list left       | no_restart                | kernel=6.12,driver=irq:0:2 |
+polled elsewhere     | rps_polls_here            | kernel=6.12,rps=1,driver=rps:0:1:1 | alone
+polled elsewhere     | thread_of_another         | {_THREADS},driver=irq:1 |
+freed away from home | kicker_flushes            | {_FREE} | alone
+freed away from home | flush_of_the_neighbour    | kernel=6.12,driver=free:1:1,driver=irq:1 | alone
+csd queued twice     | plain_ipi_flag            | kernel=6.12,cpus=3,defer_max=1,driver=free:1,driver=free:2,driver=irq:0 |
+csd queued twice     | kick_without_flag         | kernel=6.12,cpus=3,defer_max=1,driver=free:1,driver=free:2,driver=irq:0 |
+csd queued twice     | csd_without_flag          | kernel=6.1,cpus=3,defer_max=1,driver=free:1,driver=free:2,driver=irq:0 |
+flag without a call  | kick_sets_flag_only       | kernel=6.12,defer_max=4,driver=free:1:1 |
+flag without a call  | flag_cleared_after_flush  | kernel=6.12,driver=free:1:4,driver=irq:0 |
+NET_RX from an IPI   | rt_ipi_kick               | kernel=6.12-rt,driver=free:1:2 |
+NET_RX from an IPI   | rt_rps_ipi                | kernel=6.12-rt,rps=1,driver=rps:0:1:1 |
+lock order           | defer_under_backlog       | kernel=6.12,rps=1,driver=free:1:2,driver=netif_rx:0:1 | alone
+lock order           | queue_lock_first          | kernel=6.12-rt,driver=netif_rx:0:1 | alone
+no warning           | consume_outside_bh        | kernel=6.12,defer_max=1,driver=free:1:2 | alone
+no warning           | csd_unlocked_twice        | {_FREE} | alone
+kick without a flush | thread_waits_for_ever     | {_THREADS}{_LIVE} |
+never polled         | thread_waits_for_ever     | kernel=6.12-threads,rps=1,driver=rps:0:1:1{_LIVE} |
+softirq never runs   | ksoftirqd_waits           | {_IRQ}{_LIVE} |
+never finished       | wait_for_room             | kernel=6.12,defer_max=1,driver=free:1:2{_LIVE} |
+livelock             | softirq_raised_again      | {_IRQ}{_LIVE} | alone
+livelock             | ksoftirqd_raises_again    | kernel=6.12,threadirqs=1,driver=irq:0{_LIVE} |
+lost kick            | flush_after_the_test      | kernel=6.1,driver=free:1:2 | alone
+phantom SCHED        | threaded_poll_forgets_rps | kernel=6.12,rps=1,rps_cpus=2,threaded=1,driver=nic:0:1 |
 """
 
 
 def rows() -> list[Row]:
     """The table."""
     parts = ([part.strip() for part in line.split("|")] for line in _TABLE.strip().splitlines())
-    return [Row(mutation, name, configuration) for name, mutation, configuration in parts]
+    return [Row(mutation, name, configuration, bool(alone)) for name, mutation, configuration, alone in parts]

@@ -99,6 +99,15 @@ class TestSearches:
     def test_drivers(self, kernel: str, drivers: tuple[Driver, ...], more: dict[str, object], expected: str) -> None:
         assert found(explore(kernel, *drivers, **more)) == expected
 
+    def test_finding_c5_an_rps_ipi_owed_to_an_offline_cpu_leaves_sched_set(self) -> None:
+        drivers = (Driver("irq", 0), Driver("hotplug", 0, 1, 0, 1))
+        steered: dict[str, object] = {"rps": True, "rps_cpus": 2, "resched": False, "properties": ("phantom SCHED", "lost work")}
+        assert found(explore("6.12", *drivers, threadirqs=True, **steered)) == "phantom SCHED"
+
+    def test_finding_an_offline_cpus_defer_list_is_stranded(self) -> None:
+        drivers = (Driver("free", 0, 1, 1), Driver("hotplug", 0, 1, 0, 1))
+        assert found(explore("6.12", *drivers, resched=False)) == "stranded"
+
     def test_a_card_is_delivered_or_steered(self) -> None:
         steered = explore("6.12", Driver("nic", 0, 1), rps=True, rps_cpus=2)
         here = explore("6.12", Driver("nic", 0, 1), rps=True)

@@ -110,6 +110,8 @@ class Config:
     """The mask of CPUs to which every receive queue steers, with ``rps``; 0 is none."""
     threaded: bool = False
     """Whether cards poll in a thread napi/NIC-QUEUE."""
+    threadirqs: bool = False
+    """The boot argument: softirqs that an interrupt raised run in ksoftirqd."""
     events: tuple[Event, ...] = ()
     """Settings that change at any time, each once; those of one name in their order."""
     reduce: bool = True
@@ -169,6 +171,8 @@ def scenario_of(config: Config) -> Scenario:
         {"name": f"nic{i}", "irq_cpus": [cpu], "ring": 16, "gro": False, "threaded": config.threaded} for i, cpu in enumerate(cards)
     ]
     raw = apply_kernel(tables, config.kernel)
+    if config.threadirqs:
+        raw["kernel"]["boot_args"] = [*raw["kernel"].get("boot_args", ()), "threadirqs"]
     flavour = raw["kernel"].get("flavour", "plain")
     if flavour != "rt":
         raw["kernel"]["preempt"] = config.preempt or "full"

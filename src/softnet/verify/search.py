@@ -134,11 +134,17 @@ def _outcome(machine: Machine, config: Config, code: int, why: str) -> Outcome:
             verdict, why = "inconclusive", "liveness needs exact storage"
         elif config.liveness:
             liveness = Liveness(machine)
-            lasso = liveness.check() if liveness.collect() else None
-            if lasso is not None:
+            room = liveness.collect()
+            lasso = liveness.check() if room else None
+            if not room:
+                verdict, why = "inconclusive", "no room for the graph that liveness needs"
+            elif lasso is not None:
                 verdict = "violated"
                 failure = Failure(*_named(machine, lasso.number))
                 actions, cycle_from = [*machine.path(lasso.state), *lasso.cycle], len(lasso.cycle)
+        if failure is None and not get("terminals"):
+            # What must hold in the end was asked nowhere.
+            verdict, why = "inconclusive", why or "no schedule comes to an end; --liveness says whether a fair one does"
     elif code in (words.VX_VIOLATION, words.VX_MACHINE, FAILED):
         verdict = "violated"
         failure = machine.failure(code)

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Property x mutation: each mutation is found by the property of its row; where the row says so, by no other one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.verify.matrix import Row, rows
+
+from softnet.lang.compile import available
+from softnet.verify.model import known_properties
+from softnet.verify.properties import PROPERTIES
+from softnet.verify.search import Limits, Outcome, search
+
+DOCS = Path(__file__).parents[2] / "docs" / "verify.md"
+SMALL = Limits(states=2_000_000, memory_bytes=512 << 20)
+native = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
+WITHOUT_A_MUTATION = {"driver stuck", "stranded"}
+"""What stops a task of the harness is a deadlock, too; shipped kernels break the other (docs/verify.md, Findings)."""
+
+
+def found(outcome: Outcome) -> str:
+    """The violated property, or nothing."""
+    return outcome.failure.name if outcome.failure is not None else ""
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row.property}-{row.mutation}".replace(" ", "_"))
+class TestMatrix:
+    """One search for each row and property."""
+
+    pytestmark = native
+
+    def test_the_property_sees_the_mutation(self, row: Row) -> None:
+        assert found(search(replace(row.config(), properties=(row.property,)), SMALL)) == row.property
+
+    def test_no_other_property_does(self, row: Row) -> None:
+        if not row.alone:
+            pytest.skip("others see it, too")
+        config = row.config()
+        others = tuple(p.name for p in known_properties(config).values() if p.name != row.property)
+        assert found(search(replace(config, properties=others), SMALL)) == ""
+
+
+def test_every_property_has_mutations() -> None:
+    count = Counter(row.property for row in rows())
+    names = {p.name for p in PROPERTIES.values()}
+    assert set(count) <= names
+    assert names - set(count) == WITHOUT_A_MUTATION
+
+
+def test_the_document_shows_the_table() -> None:
+    text = DOCS.read_text()
+    for row in rows():
+        assert row.line() in text, row.line()
