@@ -108,6 +108,11 @@ class TestSearches:
         drivers = (Driver("free", 0, 1, 1), Driver("hotplug", 0, 1, 0, 1))
         assert found(explore("6.12", *drivers, resched=False)) == "stranded"
 
+    @pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+    def test_finding_a_kick_at_a_cpu_that_went_offline_is_its_last(self, kernel: str) -> None:
+        drivers = (Driver("free", 0, 2, 1), Driver("hotplug", 0, 1, 0, 1))
+        assert found(explore(kernel, *drivers, resched=False, properties=("flag without a call",))) == "flag without a call"
+
     def test_a_card_is_delivered_or_steered(self) -> None:
         steered = explore("6.12", Driver("nic", 0, 1), rps=True, rps_cpus=2)
         here = explore("6.12", Driver("nic", 0, 1), rps=True)

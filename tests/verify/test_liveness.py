@@ -16,13 +16,13 @@ from softnet.verify.search import Limits, Outcome, search
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 
-MUTATIONS = Path(__file__).parent / "mutations"
+PATCHES = Path(__file__).parents[2] / "examples" / "patches"
 SMALL = Limits(states=2_000_000, memory_bytes=512 << 20)
 
 
 def explore(kernel: str, *drivers: Driver, mutation: str = "", **more: object) -> Outcome:
     """Search one configuration, liveness and all."""
-    patches = (str(MUTATIONS / f"{mutation}.py"),) if mutation else ()
+    patches = (str(PATCHES / f"{mutation}.py"),) if mutation else ()
     config = replace(Config("test", kernel=kernel, drivers=drivers, patches=patches, liveness=True), **more)  # type: ignore[arg-type]
     return search(config, SMALL)
 
