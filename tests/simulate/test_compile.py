@@ -10,6 +10,7 @@ import pytest
 from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.compile import Options, cache_key
+from softnet.lang.llvm import suspending_functions
 from softnet.lang.lower import reachable
 from softnet.lang.pylink import KernelStop
 from softnet.scenario import apply_kernel, load_scenario, scenario_from_dict
@@ -65,6 +66,11 @@ def test_every_function_of_every_kernel_is_lowered_soundly() -> None:
         module, _ = lowered(kernel, ())
         for function in module.functions.values():
             check_function(module, function)
+        # These return by an indirect jump; a machine function among them would mean that one can lose the CPU.
+        suspending = suspending_functions(module)
+        assert all(module.functions[name].kind == "kfunc" for name in suspending)
+        assert {"spin_lock", "net_rx_action", "irq_context"} <= suspending
+        assert "list_empty" not in suspending
 
 
 def check_function(module: ir.Module, function: ir.Function) -> None:
