@@ -30,8 +30,10 @@ from softnet.lab.channel import FrameReader, split_blob
 from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabMissing, LabPanic, LabTimeout
 from softnet.lab.kernels import Kernel
 
-Accel = Literal["kvm", "tcg", "tcg-single"]
-AccelChoice = Literal["auto", "kvm", "tcg", "tcg-single"]
+Accel = Literal["kvm", "tcg", "tcg-single", "icount"]
+AccelChoice = Literal["auto", "kvm", "tcg", "tcg-single", "icount"]
+# With instruction counting, an instruction of the guest takes 1 << shift ns of its time, on whatever host.
+ICOUNT_SHIFT = 0
 QEMU = "qemu-system-x86_64"
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.2
@@ -120,8 +122,10 @@ def _arguments(kernel: Kernel, machine: Machine, accel: Accel, folder: Path) -> 
     if accel == "kvm":
         engine = ["-accel", "kvm", "-cpu", "host"]
     else:
-        threads = "single" if accel == "tcg-single" else "multi"
+        threads = "multi" if accel == "tcg" else "single"
         engine = ["-accel", f"tcg,thread={threads}", "-cpu", "max"]
+        if accel == "icount":
+            engine += ["-icount", f"shift={ICOUNT_SHIFT},sleep=off"]
     words = ["console=ttyS0", "quiet", "panic=-1", "oops=panic", "nokaslr", "random.trust_cpu=on"]
     command_line = " ".join([*words, *machine.boot_args])
     return [
@@ -303,7 +307,7 @@ def _boot_once(
     say: Callable[[str], None],
 ) -> Session:
     base, _ = userland.build(say=say)
-    threads = {"kvm": "multi", "tcg": "multi", "tcg-single": "single"}[accel]
+    threads = {"kvm": "multi", "tcg": "multi"}.get(accel, "single")
     session = Session(ran=Ran(accel.split("-", 1)[0], threads, qemu_version()))
     with tempfile.TemporaryDirectory(prefix="softnet-lab-") as name:
         folder = Path(name)

@@ -208,8 +208,13 @@ def run_scenario(
     say: Callable[[str], None],
     clock: str = "counter",
     stretch: int = 1,
+    traced: bool = True,
 ) -> LabResult:
-    """Run a scenario on an arm, ``stretch`` times slower. Raises ``LabError`` for what a guest cannot give."""
+    """Run a scenario on an arm, ``stretch`` times slower. Raises ``LabError`` for what a guest cannot give.
+
+    Without ``traced`` there are no events and no counts of them, and nothing that tracing costs.
+    """
+    from softnet.lab import probes
     from softnet.lab import stretch as stretching
     from softnet.lab.measured import late_senders, summarise
     from softnet.lab.scenario import guest_plan, refuse_impossible
@@ -218,6 +223,8 @@ def run_scenario(
     refuse_impossible(scenario)
     known = facts.gather(arm.kernel, say=say, accel=options.accel)
     guest = guest_plan(scenario, arm, known, clock=clock)
+    if not traced:
+        guest.plan["trace"] = probes.NO_TRACE
     machine = qemu.Machine(cpus=guest.cpus, boot_args=guest.boot_args)
     say(f"{arm.name}: booting {arm.kernel.release}")
     sysctl = scenario.kernel.sysctl

@@ -12,6 +12,7 @@ import click
 from softnet.cli.lab._checking import check, conform
 from softnet.cli.lab._experiments import experiment, reproduce, seed
 from softnet.cli.lab._kernels import doctor, fetch, kernels
+from softnet.cli.lab._predicting import calibrate, predict
 from softnet.cli.lab._scenarios import compare, run
 
 
@@ -20,5 +21,18 @@ def command() -> None:
     """Run the same scenario on real kernels, booted in QEMU."""
 
 
-for member in (doctor, kernels, fetch, run, compare, experiment, seed, reproduce, check, conform):
+for member in (
+    doctor,
+    kernels,
+    fetch,
+    run,
+    compare,
+    experiment,
+    seed,
+    calibrate,
+    predict,
+    reproduce,
+    check,
+    conform,
+):
     command.add_command(member)

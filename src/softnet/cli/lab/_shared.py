@@ -33,10 +33,11 @@ def guest_options(command: Command) -> Command:
     for option in (
         click.option(
             "--accel",
-            type=click.Choice(["auto", "kvm", "tcg", "tcg-single"]),
+            type=click.Choice(["auto", "kvm", "tcg", "tcg-single", "icount"]),
             default="auto",
             show_default=True,
-            help="What runs the guest; auto is KVM where it really works, else emulation.",
+            help="What runs the guest; auto is KVM where it really works, else emulation; icount is emulation in which "
+            "an instruction takes 1 ns of the guest's time.",
         ),
         click.option(
             "--timeout",

@@ -224,6 +224,7 @@ def _child(
         os.write(ready_fd, b"r")
         start_ns = _STAMP.unpack(os.read(start_fd, _STAMP.size))[0]
         _sleep_until(start_ns)
+        found["cpu_ns"] = -time.thread_time_ns()
         body(start_ns, found)
     except _StopError:
         pass
@@ -231,6 +232,8 @@ def _child(
         found["error"] = f"{type(error).__name__}: {error}"
     finally:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        if "cpu_ns" in found:
+            found["cpu_ns"] += time.thread_time_ns()
         latencies = found.pop("latencies", None)
         if latencies is not None:
             with open(path + ".latencies", "wb") as stream:

@@ -44,7 +44,8 @@ class Tracer:
         self.enabled: list[str] = []
         self.stat_before = self.stat_after = ""
         self.running = False
-        self.wanted = bool(plan["events"] or plan["kprobes"])
+        self.graph: list[str] = []
+        self.wanted = bool(plan["events"] or plan["kprobes"] or plan.get("graph"))
         if not self.wanted:
             return
         put("tracing_on", "0")
@@ -60,6 +61,20 @@ class Tracer:
             self._enable(f"softnet/{name}", "")
         for name, condition in plan["events"]:
             self._enable(name, condition)
+        if plan.get("graph"):
+            self._trace_functions(plan["graph"])
+
+    def _trace_functions(self, names: list[str]) -> None:
+        """Record the entry and the exit of these functions; one that the kernel has not is refused."""
+        put("set_ftrace_filter", "", os.O_WRONLY | os.O_TRUNC)
+        for name in names:
+            try:
+                put("set_ftrace_filter", name + "\n", os.O_WRONLY | os.O_APPEND)
+            except OSError as error:
+                self.refused[name] = str(error)
+                continue
+            self.graph.append(name)
+        put("current_tracer", "function_graph")
 
     def _enable(self, name: str, condition: str) -> None:
         try:
@@ -97,8 +112,11 @@ class Tracer:
         lost: dict[str, int] = {}
         if not self.wanted:
             return {"refused": self.refused, "lost": lost, "page_bytes": 0}
-        for name in [*self.enabled, "ftrace/print"]:
+        graph = ["ftrace/funcgraph_entry", "ftrace/funcgraph_exit"] if self.graph else []
+        for name in [*self.enabled, "ftrace/print", *graph]:
             channel.blob(f"format/{name}", get(f"events/{name}/format"))
+        if self.graph:
+            channel.blob("symbols", symbols(self.graph))
         page_bytes = _page_bytes()
         for cpu in range(os.sysconf("SC_NPROCESSORS_CONF")):
             folder = f"per_cpu/cpu{cpu}"
@@ -142,14 +160,19 @@ def _pages(path: str, page_bytes: int) -> bytes:
     return b"".join(pieces)
 
 
+def symbols(names: list[str]) -> bytes:
+    """The lines of /proc/kallsyms for these names, a module's among them."""
+    pattern = f" ({'|'.join(names)})([[:space:]]|$)"
+    found = subprocess.run(
+        ["/bin/busybox", "grep", "-E", pattern, "/proc/kallsyms"], capture_output=True, check=False
+    )
+    return found.stdout
+
+
 def send_facts(plan: dict[str, Any], channel: Channel) -> dict[str, Any]:
     """What the host needs to know of a kernel once: its types (BTF) and the addresses of some symbols."""
     with open("/sys/kernel/btf/vmlinux", "rb") as stream:
         channel.blob("btf", stream.read())
-    pattern = f" ({'|'.join(plan['symbols'])})$"
-    found = subprocess.run(
-        ["/bin/busybox", "grep", "-E", pattern, "/proc/kallsyms"], capture_output=True, check=False
-    )
-    channel.blob("symbols", found.stdout)
+    channel.blob("symbols", symbols(plan["symbols"]))
     events = [name for name in plan["events"] if os.path.isdir(f"{ROOT}/events/{name}")]
     return {"events": events}
