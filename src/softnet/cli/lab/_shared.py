@@ -62,7 +62,9 @@ def options_of(accel: str, timeout_seconds: float) -> Options:
     from softnet.lab.qemu import AccelChoice, Bounds
     from softnet.lab.run import Options as Made
 
-    return Made(cast("AccelChoice", accel), Bounds(min(90.0, timeout_seconds), timeout_seconds))
+    # Counting instructions, one host CPU runs all of the guest's.
+    boot_seconds = 240.0 if accel == "icount" else 90.0
+    return Made(cast("AccelChoice", accel), Bounds(min(boot_seconds, timeout_seconds), timeout_seconds))
 
 
 def arms_of(names: tuple[str, ...], boot_args: tuple[str, ...], say: Callable[[str], None]) -> list[Arm]:
