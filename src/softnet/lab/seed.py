@@ -78,13 +78,6 @@ class SeedResult:
         }
 
 
-def accel(choice: str) -> str:
-    """What "auto" means here: KVM, else instruction counting, so that the counts are not those of a busy host."""
-    from softnet.lab import kvm
-
-    return choice if choice != "auto" or kvm.verdict().usable else "icount"
-
-
 def model_counters(arm: Arm, wanted: Scenario, costs: str) -> dict[str, int]:
     """What the model counts of the load with this arm's kernel; both ways to the owner of the list are kicks."""
     from softnet.lab.calibrate import model_scenario

@@ -113,16 +113,13 @@ def seed(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Show the seed patch, model beside kernel: 6.1-rt and 6.12-rt, 6.12 without and with its threads.
-
-    Where there is no KVM, --accel auto is icount here: a busy host does not show in the counts.
-    """
+    """Show the seed patch, model beside kernel: 6.1-rt and 6.12-rt, 6.12 without and with its threads."""
     from softnet.lab import seed as lab_seed
     from softnet.lab import show
 
     say = say_nothing if quiet else say_aloud
     arms = arms_of(lab_seed.ARMS, (), say)
-    options = options_of(lab_seed.accel(accel), timeout_seconds)
+    options = options_of(accel, timeout_seconds)
     results = lab_seed.run(arms, duration_ms, options=options, say=say, costs=costs)
     loads, kicks = [result.load for result in results], [result.kick for result in results]
     if out is not None:
