@@ -126,7 +126,7 @@ def test_the_model_runs_the_kernel_of_the_arm(tmp_path: Path) -> None:
 @pytest.mark.kernel
 @pytest.mark.usefixtures("guest")
 def test_counts_of_a_quiet_scenario_are_predicted_to_the_last_one() -> None:
-    from softnet.lab.predict import predict
+    from softnet.lab.prediction import predict
 
     scenario = scenario_from_dict(
         {
