@@ -14,6 +14,9 @@ from softnet.simulate.api import resolve
 from softnet.simulate.simulation import WRITE_BLOCK, Simulation
 from softnet.simulate.tracefile import StoredRecords, open_trace
 
+pytestmark = pytest.mark.slow
+"""Many seconds together: make test runs them, make check does not."""
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MISTAKES = Path(__file__).parent / "mistakes_patch.py"
 ENGINES = [

@@ -60,6 +60,7 @@ def test_the_histograms_are_those_of_the_trace(kernel: str) -> None:
     assert ("irq_thread" in found) == kernel.endswith("rt")
 
 
+@pytest.mark.slow
 def test_the_warm_up_is_left_out() -> None:
     settings = ["measure.duration_ms=3", "measure.warmup_ms=2"]
     simulation = Simulation(resolve(EXAMPLES / "rps.toml", "", settings), trace="full")
