@@ -198,12 +198,19 @@ def _table(outcomes: list[tuple[Outcome, float]]) -> str:
     known = known_properties(last.config)
     holds = exhausted(sum(omission(o.states) for o, _ in outcomes if o.storage == "compact"))
     bound = any(o.verdict == "inconclusive" for o, _ in outcomes)
+    idle = {}
+    if not any(d.kind == "hotplug" for o, _ in outcomes for d in o.config.drivers):
+        idle["stranded"] = "no CPU goes offline"
+    if not any(o.config.kernel.endswith("-rt") for o, _ in outcomes):
+        idle["NET_RX from an IPI"] = "no PREEMPT_RT"
     lines = []
     for prop in known.values():
         if last.config.properties and prop.name not in last.config.properties:
             verdict = "not checked"
         elif prop.invariants.startswith("L") and not last.config.liveness:
             verdict = "not checked (--liveness)"
+        elif prop.name in idle and last.failure is None:
+            verdict = f"nothing to check: {idle[prop.name]}"
         elif last.failure is not None:
             verdict = "violated" if prop.name == last.failure.name else "not decided"
         else:
@@ -262,4 +269,5 @@ def _to_dict(outcome: Outcome, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 3), "bytes": outcome.bytes_used,
         "violated": None if failure is None else {"property": failure.name, "text": failure.text, "where": failure.where},
         "schedule": encode(outcome.actions, outcome.repeats) if outcome.actions else None,
+        "repeats": outcome.repeats,
     }  # fmt: skip
