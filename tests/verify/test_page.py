@@ -82,6 +82,19 @@ def test_the_commands_write_them(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "skb_defer_max = 4" in (tmp_path / "c4.html").read_text()
 
 
+def test_a_replay_stops_where_it_is_told_and_shows_every_stack(capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("replay-schedule", "--patch", NO_LOCK, f"{WHAT}/{ACTIONS}")
+    assert run_cli([*common, "--break", "enqueue_to_backlog"]) == 0
+    text = capsys.readouterr().out
+    assert "hardirq of CPU0, which CPU0 runs:\n  enqueue_to_backlog (" in text
+    assert "kick_defer_list_purge (backlog_lock_rename.py:65); sd = &softnet_data[0]" in text
+    assert " 33 " not in text
+    assert run_cli([*common, "--at", "1"]) == 0
+    assert "vx_driver_task" in capsys.readouterr().out
+    assert run_cli([*common, "--break", "tcp_rcv_established"]) == 2
+    assert "does not come there" in capsys.readouterr().err
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="no chromium")
 @pytest.mark.parametrize("dark", [False, True])

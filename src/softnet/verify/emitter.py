@@ -119,6 +119,8 @@ class Frames:
     entries: dict[str, int] = field(default_factory=dict)
     """Function -> the pc of its beginning."""
     frame_words: dict[str, int] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+    """Function that may stop -> what the words of its frame are from the third on: locals, then temps (%number)."""
     resume: dict[str, int] = field(default_factory=dict)
     """Function -> its first unconditional stop, where nothing is live: irq_context()'s wait for the next interrupt."""
 

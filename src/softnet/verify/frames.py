@@ -145,6 +145,7 @@ class StepText(PlainText):
         self.entry = self.emitter.new_pc(self.function.name, ir.At(self.function.line, 1), "entry")
         frames = self.emitter.out
         frames.entries[self.function.name] = self.entry
+        frames.names[self.function.name] = names
         self.words = 2 + len(names)
         frames.frame_words[self.function.name] = self.words
         if self.words > FRAME_WORDS_MAX:

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from softnet.errors import SoftnetError
 from softnet.lang.llvm_function import Position
 from softnet.verify import words
 from softnet.verify.frames import LOG_FILL
-from softnet.verify.model import SEARCHES, Config, Leaf
+from softnet.verify.model import SEARCHES, STACK_WORDS, Config, Leaf
 from softnet.verify.search import FAILED, Failure, Limits, Machine
 
 SHOWN_CALLS = ("try_to_wake_up", "arch_send_call_function_single_ipi", "smp_send_reschedule")
@@ -62,6 +63,8 @@ class Schedule:
     """Fields that hold references."""
     tasks: dict[int, str]
     """Address of a task -> its name."""
+    stacks: list[str] = field(default_factory=list)
+    """Where every context is, for a replay that was told where to stop."""
 
     def task_at(self, address: int) -> str:
         """A task's name."""
@@ -168,6 +171,48 @@ class Replay:
         call = name if what == "call" else ""
         return Access(what, leaf, address, value, position.function, file, position.line, call)
 
+    def stacks(self) -> list[str]:
+        """Every context that is in the middle of something: its functions, innermost first, with their locals."""
+        out = []
+        running = {self.word("cpu_hw", cpu, "cur"): cpu for cpu in range(self.model.config.cpus)}
+        context = self.image.layout.tables["context"]
+        for ctx in range(self.model.nr_contexts):
+            lines = self._frames(ctx)
+            cpu = running.get(context.base + ctx * context.stride)
+            if not lines or (cpu is None and len(lines) == 1):
+                continue
+            irqs = 2 * self.model.config.cpus
+            name = f"hardirq of CPU{ctx // 2}" if ctx < irqs else self.image.tasks[ctx - irqs].comm
+            out += [f"{name}{'' if cpu is None else f', which CPU{cpu} runs'}:", *(f"  {line}" for line in lines)]
+        return out
+
+    def _frames(self, ctx: int) -> list[str]:
+        at = self.machine.stacks + ctx * STACK_WORDS
+        frames = self.model.frames
+        fp = at + int(self.machine.words[at])
+        out: list[str] = []
+        while int(self.machine.words[fp]):
+            stop = frames.stops[int(self.machine.words[fp])]
+            file = Path(self.model.module.functions[stop.function].file).name
+            names = [n for n in frames.names.get(stop.function, []) if not n.startswith(("%", "."))]
+            values = [f"{n} = {self._value(v)}" for n, v in zip(names, self.machine.words[fp + 2 :].tolist(), strict=False) if v]
+            what = "" if out else f", before: {stop.what}"
+            out.append(f"{stop.function} ({file}:{stop.line}){what}" + (f"; {', '.join(values)}" if values else ""))
+            back = int(self.machine.words[fp + 1])
+            if not back:
+                break
+            fp -= back
+        return out
+
+    def _value(self, value: int) -> str:
+        """A local: a reference by what stands there."""
+        leaf = self.model.words_of.get(value)
+        if leaf is None or value < 64:
+            return str(value)
+        table = self.image.layout.tables[leaf.table]
+        path = leaf.path.rpartition(".")[0] if value != table.base + leaf.index * table.stride else ""
+        return f"&{leaf.table}[{leaf.index}]" + (f".{path}" if path else "")
+
     def ends(self) -> list[str]:
         """The state of every CPU's backlog and defer list, in words."""
         out = []
@@ -196,8 +241,8 @@ def flags(state: int) -> str:
     return "|".join(names) or "0"
 
 
-def replay(config: Config, actions: Sequence[int]) -> Schedule:
-    """Do the actions from the first state. Raises SoftnetError if one cannot happen there."""
+def replay(config: Config, actions: Sequence[int], stop: Callable[[Step], bool] | None = None) -> Schedule:
+    """Do the actions from the first state, up to the first step that ``stop`` says. Raises SoftnetError if one cannot happen."""
     engine = Replay(config)
     steps = []
     failure = None
@@ -209,8 +254,14 @@ def replay(config: Config, actions: Sequence[int]) -> Schedule:
         if code in (FAILED, words.VX_MACHINE):
             failure = engine.machine.failure(code)
             break
+        if stop is not None and stop(step):
+            break
+    else:
+        if stop is not None:
+            raise SoftnetError("the schedule does not come there", where="--break", found=f"{len(steps)} steps without it")
     model = engine.model
     table = model.image.layout.tables["task_struct"]
     tasks = {table.base + (t.pid - 1) * table.stride: t.comm for t in model.image.tasks}
     references = frozenset(f"{s.name}.{f.name}" for s in model.program.structs.values() for f in s.fields.values() if f.is_ref)
-    return Schedule(config, list(actions), steps, failure, engine.ends(), model.words_of, references, tasks)
+    return Schedule(config, list(actions), steps, failure, engine.ends(), model.words_of, references, tasks,
+                    engine.stacks() if stop is not None else [])  # fmt: skip
