@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from softnet.lab import experiments, kernels, qemu
+from softnet.lab import conform, experiments, kernels, qemu
 from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabPanic, LabTimeout
 from softnet.lab.run import LabResult, Options, arm, run_scenario
 from softnet.lab.stretch import stretched
@@ -200,3 +200,24 @@ def test_a_card_is_made_real() -> None:
     assert result.counts["net_rx_raises"]["total"] > 0
     assert [event["path"] for event in result.work["events"]].count("card:gro/eth0") == 1
     assert any("TUN device" in text for text in result.deviations)
+
+
+@pytest.mark.parametrize(
+    ("name", "experiment"),
+    [("6.1-rt", "flow limit, 200 of one flow"), ("6.12", "UDP, netdev_budget 1, dev_weight 1")],
+)
+def test_a_part_of_the_suite_on_real_kernels(name: str, experiment: str, tmp_path: Path) -> None:
+    chosen = [entry for entry in conform.suite() if entry.name == experiment]
+    outcomes = conform.conform(
+        [arm(name, say=_quiet)], chosen, options=Options(), say=_quiet, folder=tmp_path
+    )
+    (outcome,) = outcomes
+    assert outcome.word == "ok", outcome.verdict.reasons
+    if outcome.exact:
+        assert outcome.measured == {"backlog drops": 136}
+    else:
+        # Every poll does one packet and is over its budget.
+        assert outcome.verdict.covered["backlog poll ended: quota reached"] > 0
+        assert 0 < outcome.verdict.squeezes <= outcome.squeezed
+    assert outcome.verdict.events_checked > 0.5 * outcome.verdict.events
+    assert (tmp_path / chosen[0].folder / f"{name}.lab.jsonl.gz").exists()
