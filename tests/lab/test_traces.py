@@ -162,6 +162,7 @@ def test_a_lab_trace_in_the_one_format_is_read_by_the_reports(
     shared = read_trace(path)
     names = [EVENTS[row.event].name for row in shared.records]
     assert shared.cpus == 4
+    assert shared.clock == "counter"
     assert names.count("skb_attempt_defer_free") == 110
     assert names.count("net_rx_raise") == count(first_kick_trace.records)["net_rx_raises"]["total"]
     assert names.count("process_backlog") == count(first_kick_trace.records)["backlog_polls"]["total"]

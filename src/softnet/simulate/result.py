@@ -185,6 +185,8 @@ class Trace:
     """Events beyond the bound of the recording, not recorded."""
     partial: bool = False
     """The run was interrupted: the events are those of the part that ran."""
+    clock: str = "mono"
+    """What a record's first integer is: "mono" a time in ns, "counter" a place in the order of a real kernel's events."""
 
     def head(self, count: int) -> Trace:
         """The first ``count`` records, in memory; the others are counted as dropped."""

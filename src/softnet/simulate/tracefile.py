@@ -5,7 +5,7 @@ The first line is an object: schema, cpus, tasks ([pid, comm]) and events ([name
 seven integers: time_ns, cpu, context (0 task, 1 softirq, 2 hardirq), event (its index in the header's table, so a file outlives
 a change of softnet's own numbering) and three arguments. The last line is an object again: records (how many there were),
 dropped, and partial (the run was interrupted). A file without it was cut off. Schema "softnet-trace/1", which the lab writes,
-has records and dropped in the first line and no last one.
+has records and dropped in the first line and no last one, and ``clock``: with "counter" the first integer is no time.
 
 Writer and reader stream: neither keeps a trace in memory.
 """
@@ -118,7 +118,7 @@ def write_trace(path: str | Path, trace: Trace) -> None:
 def read_trace(path: str | Path) -> Trace:
     """Read a whole file into memory. Raises SoftnetError, with the line, for anything but a trace."""
     trace = open_trace(path)
-    return Trace(tuple(trace.records), trace.tasks, trace.cpus, trace.dropped, trace.partial)
+    return Trace(tuple(trace.records), trace.tasks, trace.cpus, trace.dropped, trace.partial, trace.clock)
 
 
 def open_trace(path: str | Path) -> Trace:
@@ -136,7 +136,8 @@ def open_trace(path: str | Path) -> Trace:
         raise _bad(path, count + 1, f"{count} records", told, "the file was cut off")
     tasks = tuple((pid, comm) for pid, comm in header["tasks"])
     stored = StoredRecords(Path(path).absolute(), count)
-    return Trace(stored, tasks, header["cpus"], end["dropped"], end.get("partial", False))
+    clock = str(header.get("clock", "mono"))
+    return Trace(stored, tasks, header["cpus"], end["dropped"], end.get("partial", False), clock)
 
 
 def _records(
