@@ -69,7 +69,12 @@ def test_a_mistake_stops_the_run_at_its_line(budget: int, text: str, function: s
 
 
 LATER = pytest.mark.slow
-SAME = [1001, 1002, 1012, *(pytest.param(n, marks=LATER) for n in (1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1013, 1014))]
+SAME = [
+    1001,
+    1002,
+    1012,
+    *(pytest.param(n, marks=LATER) for n in (1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1013, 1014)),
+]
 
 
 @pytest.mark.parametrize("budget", SAME)
