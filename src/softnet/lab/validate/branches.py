@@ -47,13 +47,14 @@ class _Note(ast.NodeTransformer):
 
     def __init__(self, first: int) -> None:
         self.first = first
-        self.tests: list[ast.expr] = []
+        self.tests: list[tuple[int, str]] = []
 
     def _noted(self, test: ast.expr) -> ast.expr:
         if isinstance(test, ast.Constant) or _is_config(test):
             return test
         number = self.first + len(self.tests)
-        self.tests.append(test)
+        # As text, now: what is compiled is changed further.
+        self.tests.append((test.lineno, ast.unparse(test)))
         call = ast.Call(ast.Name("__branch", ast.Load()), [ast.Constant(number), test], [])
         return ast.copy_location(call, test)
 
@@ -92,10 +93,8 @@ class Branches:
                 continue
             source = (definition.function.__doc__ or "").strip().splitlines()
             file = _short(definition.file)
-            for test in note.tests:
-                self.all.append(
-                    Branch(name, file, test.lineno, ast.unparse(test), source[0] if source else "")
-                )
+            for line, test in note.tests:
+                self.all.append(Branch(name, file, line, test, source[0] if source else ""))
             exec(code, kernel)  # noqa: S102 - a kernel function's own text
             image.linked.functions[image.linked.function_ids[name]] = kernel[name]
 

@@ -16,6 +16,7 @@ from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import Poll, enqueue_seen, flow_of
 from softnet.lab.validate.explore import Explorer
 from softnet.lab.validate.knowledge import Task, task_of
+from softnet.lab.validate.settings import RPS_CPUS
 from softnet.lab.validate.states import UNKNOWN, Attempt, Run, Seen, State
 
 _MUST = "must"
@@ -172,13 +173,20 @@ class Follower(Explorer):
         """Why the model would not have steered this packet of lo to where the kernel did; "" if it would."""
         record = self.records[at]
         flow = flow_of(record)
-        if flow is None or any(state.changes for state in self.states):
+        if flow is None:
             return ""
         self.load(self.states[0])
         target = self.driver.steered_to(record.cpu, flow)
-        self.states[0] = replace(self.states[0], news=self.states[0].news + self.driver.branches.take())
+        news = self.states[0].news + self.driver.branches.take()
+        self.states[0] = replace(self.states[0], news=news)
         if target == record.b:
             return ""
+        for place, setting in self.settings.items():
+            if setting.name == RPS_CPUS and setting.since <= at < place:
+                self.load(self.states[0])
+                setting.write(self.driver)
+                if self.driver.steered_to(record.cpu, flow) == record.b:
+                    return ""
         return f"the kernel steered a packet of hash {flow} to CPU {record.b}; the model's get_rps_cpu() says {target}"
 
     # net_rx_action().
@@ -477,12 +485,23 @@ class Follower(Explorer):
 
     def writing(self, at: int) -> None:
         """A setting whose mark comes later may be written from here on."""
-        due = [place for place, setting in self.settings.items() if setting.since == at]
+        due = [
+            place
+            for place, setting in self.settings.items()
+            if setting.since == at and setting.name != RPS_CPUS
+        ]
         if due:
             self.states = [replace(state, changes=state.changes | set(due)) for state in self.states]
 
     def written(self, at: int) -> list[State]:
         """The mark of a setting: it has been written. What had been entered before may act after: both are kept."""
+        if self.settings[at].name == RPS_CPUS:
+            for number, state in enumerate(self.states):
+                self.load(state)
+                self.settings[at].write(self.driver)
+                self.states[number] = self.moved(state)
+            self._cover(f"{RPS_CPUS} changed")
+            return self.states
         out = [state for state in self.reachable(self.states) if at not in state.changes]
         groups: dict[object, list[State]] = {}
         for state in out:

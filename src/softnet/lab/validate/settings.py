@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Settings that change under load: a mark in the trace says which file of the guest was written, and with what.
 
-The mark comes after the write. So the write is an open action for some records before its mark.
+The mark comes after the write. So the write is an open action for some records before its mark. Writing rps_cpus takes
+longer, it waits for readers to be done; but it decides nothing but where a packet goes, so there the old map and the new
+are both right until the mark.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from softnet.lab.validate.driver import Driver
 WRITE_RECORDS = 40
 _SYSCTL = re.compile(r"(?:/proc/sys/net/core/)?(\w+)(?: =)? (\d+)$")
 _RPS_CPUS = re.compile(r"\S*/lo/queues/rx-0/rps_cpus = ([0-9a-fA-F,]+)$")
+RPS_CPUS = "rps_cpus"
 SYSCTLS = frozenset(
     ("skb_defer_max", "netdev_max_backlog", "netdev_budget", "netdev_budget_usecs", "dev_weight")
 )
@@ -33,7 +36,7 @@ class Setting:
 
     def write(self, driver: Driver) -> None:
         """Write it in the model."""
-        if self.name == "rps_cpus":
+        if self.name == RPS_CPUS:
             driver.set_rps_cpus(self.cpus)
         else:
             driver.set_sysctl(self.name, self.value)
@@ -55,7 +58,7 @@ def settings_of(records: Sequence[Record]) -> dict[int, Setting]:
         since = max(last + 1, at - WRITE_RECORDS)
         rps, sysctl = _RPS_CPUS.match(record.text), _SYSCTL.match(record.text)
         if rps is not None:
-            found[at] = Setting("rps_cpus", 0, cpus_of_mask(rps.group(1)), since)
+            found[at] = Setting(RPS_CPUS, 0, cpus_of_mask(rps.group(1)), last + 1)
         elif sysctl is not None and sysctl.group(1) in SYSCTLS:
             found[at] = Setting(sysctl.group(1), int(sysctl.group(2)), (), since)
         last = at
