@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from softnet.lab.probes import NET_RX_SOFTIRQ
 from softnet.lab.records import HARDIRQ, Record
 from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import Poll, enqueue_seen, flow_of
 from softnet.lab.validate.explore import Explorer
-from softnet.lab.validate.knowledge import Task, task_of
+from softnet.lab.validate.knowledge import Task, raised_at_end, task_of
 from softnet.lab.validate.settings import RPS_CPUS
 from softnet.lab.validate.states import UNKNOWN, Attempt, Run, Seen, State
 
@@ -210,7 +209,7 @@ class Follower(Explorer):
         """net_rx_action() has returned: so must the model's, having raised NET_RX again or not as the kernel did."""
         record = self.records[at]
         cpu = record.cpu
-        raised = self._raised_at_end(at)
+        raised = raised_at_end(self.records, at)
         out = []
         for state in self.reachable(self.states):
             run = state.runs.get(cpu)
@@ -244,21 +243,6 @@ class Follower(Explorer):
             for state in out
         ]
         return list({self._key(state): state for state in reversed(over)}.values())[::-1]
-
-    def _raised_at_end(self, at: int) -> bool:
-        """Whether NET_RX was raised between the last poll and the return at ``at``, and not for a queued packet."""
-        task = task_of(self.records[at])
-        inside = False
-        for record in reversed(self.records[max(0, at - 2000) : at]):
-            if task_of(record) != task:
-                continue
-            if record.event in ("process_backlog", "process_backlog_entry", "net_rx_action_entry"):
-                return False
-            if record.event in ("enqueue_to_backlog_ret", "enqueue_to_backlog"):
-                inside = record.event == "enqueue_to_backlog_ret"
-            elif record.event == "softirq_raise" and record.a == NET_RX_SOFTIRQ and not inside:
-                return True
-        return False
 
     def softirq_now_known(self, cpu: int) -> None:
         """The CPU's net_rx_action() ended, for the first time in the trace."""

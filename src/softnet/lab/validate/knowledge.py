@@ -27,6 +27,25 @@ def task_of(record: Record) -> Task:
     return record.cpu, record.context, record.pid
 
 
+def raised_at_end(records: Sequence[Record], at: int) -> bool:
+    """Whether NET_RX was raised between the last poll and the return of net_rx_action() at ``at``, by itself.
+
+    What was raised for a packet that it queued is not.
+    """
+    task = task_of(records[at])
+    inside = False
+    for record in reversed(records[max(0, at - 2000) : at]):
+        if task_of(record) != task:
+            continue
+        if record.event in ("process_backlog", "process_backlog_entry", "net_rx_action_entry"):
+            return False
+        if record.event in ("enqueue_to_backlog_ret", "enqueue_to_backlog"):
+            inside = record.event == "enqueue_to_backlog_ret"
+        elif record.event == "softirq_raise" and record.a == NET_RX_SOFTIRQ and not inside:
+            return True
+    return False
+
+
 @dataclass(slots=True)
 class Timeline:
     """Where something begins and ceases to be known: places in order, and what holds from each on."""
