@@ -16,6 +16,7 @@ import pytest
 from softnet.lab.errors import LabError
 from softnet.lab.records import Record, Trace, read
 from softnet.lab.validate.driver import Driver
+from softnet.lab.validate.knowledge import cards_of
 from softnet.lab.validate.verdict import Verdict, check
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -67,6 +68,26 @@ def test_packets_through_the_backlog_are_a_behaviour_of_the_model(arm: str) -> N
     assert verdict.accepted, verdict.reasons
     assert verdict.covered["packet queued on the backlog"] > 40
     assert verdict.covered["backlog poll ended: queue empty"] > 40
+
+
+def test_the_cpu_that_polls_a_card_is_not_followed_and_those_it_steers_to_are() -> None:
+    """Its net_rx_action() polls what is not in the trace; held against the backlog's poll, that would be a refusal."""
+    trace = read(FIXTURES / "card-6.12.jsonl.gz")
+    assert cards_of(trace.records)
+    verdict = check(trace)
+    assert verdict.accepted, verdict.reasons
+    assert verdict.covered["backlog polled"] > 1
+    assert verdict.covered["flushed and freed on the CPU that allocated it"] > 40
+    assert "CPU 0, where a card is polled" in verdict.why_not["napi_poll"]
+
+
+def test_a_raise_is_found_however_late() -> None:
+    """A guest's CPU may stand still between two records while the others make hundreds."""
+    trace = read(FIXTURES / "card-6.12.jsonl.gz")
+    at = _where(trace.records, "rps_trigger_softirq", 3)
+    idle = [Record(0, 0, 0, "kfree_skb", 1, 71, pid=9)] * 500
+    late = Trace(trace.header, [*trace.records[: at + 1], *idle, *trace.records[at + 1 :]])
+    assert check(late).accepted
 
 
 def _load(arm: str) -> Trace:

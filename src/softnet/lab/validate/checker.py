@@ -260,11 +260,17 @@ class Checker:
             dict(sorted(covered.items())),
             dict(sorted(self.context.items())),
             dict(sorted(self.not_checked.items())),
-            {event: _WHY_NOT.get(event, _UNKNOWN) for event in sorted(self.not_checked)},
+            {event: self._why_not(event) for event in sorted(self.not_checked)},
             self.driver.branches.table(self.follower.branches),
             missed={"IPI arrivals": len(self.follower.knowledge.holes.unseen), "others": self.holes},
             squeezes=self.follower.squeezes,
         )
+
+    def _why_not(self, event: str) -> str:
+        cards = self.follower.knowledge.card_cpus
+        where = f", or of CPU {', '.join(map(str, sorted(cards)))}, where a card is polled" if cards else ""
+        reason = _WHY_NOT.get(event, _UNKNOWN)
+        return reason + where if _UNKNOWN in reason else reason
 
     def _rejected(self, at: int, before: list[State], kernel: str, model: str) -> Verdict:
         record = self.trace.records[at]

@@ -10,15 +10,17 @@ which the event could not have happened are dropped. When none is left, the trac
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from softnet.lab.records import CSD_FUNCTIONS, MARK, Record
 from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import disagreement, poll_steps
 from softnet.lab.validate.driver import Driver
-from softnet.lab.validate.knowledge import Knowledge, Task
+from softnet.lab.validate.knowledge import Knowledge, Task, task_of
 from softnet.lab.validate.settings import Setting, settings_of
 from softnet.lab.validate.states import UNKNOWN, Attempt, Run, Seen, State
 
@@ -75,6 +77,20 @@ class Explorer:
     def knows_softirq(self, cpu: int) -> bool:
         """Whether it is known what the CPU's net_rx_action() has at hand."""
         return self.knowledge.softirq(cpu, self.at)
+
+    def next_of(self, task: Task, at: int) -> Record | None:
+        """The task's next record after ``at``, however much the other CPUs do before it."""
+        places = self._places[task]
+        index = bisect_right(places, at)
+        return self.records[places[index]] if index < len(places) else None
+
+    @cached_property
+    def _places(self) -> dict[Task, list[int]]:
+        """Where each task's records are."""
+        places: dict[Task, list[int]] = {}
+        for at, record in enumerate(self.records):
+            places.setdefault(task_of(record), []).append(at)
+        return places
 
     def moved(self, state: State, **changes: Any) -> State:
         """The state with the driver's memory, the branches that led to it and these changes."""

@@ -65,16 +65,12 @@ class Follower(Explorer):
         else:
             self._cover("deferred, or freed at once at the limit; no kick")
 
-    def _next_of(self, task: Task, at: int) -> Record | None:
-        """The task's next record after ``at``."""
-        return next((r for r in self.records[at + 1 : at + 200] if task_of(r) == task), None)
-
     def trigger(self, at: int) -> list[State]:
         """trigger_rx_softirq() runs: an IPI for it must be in flight, and NET_RX is raised."""
         if self.driver.kicks_by_work:
             return self._work_item(at)
         record = self.records[at]
-        following = self._next_of(task_of(record), at)
+        following = self.next_of(task_of(record), at)
         raised = following is not None and following.event == "softirq_raise"
         out = []
         for state in self.reachable(self.states):
@@ -148,7 +144,7 @@ class Follower(Explorer):
         cpu, task = record.cpu, task_of(record)
         if not self.knows_softirq(cpu):
             return None
-        following = self._next_of(task, at)
+        following = self.next_of(task, at)
         raised = following is not None and following.event == "softirq_raise"
         hard = record.context == HARDIRQ
         out = []

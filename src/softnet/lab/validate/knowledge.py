@@ -85,8 +85,22 @@ _RUN = ("softirq_entry", "softirq_exit", "net_rx_action_entry", "net_rx_action",
         "napi_poll", "netif_rx", "enqueue_to_backlog")  # fmt: skip
 
 
-def holes_of(records: Sequence[Record], cpus: int) -> Holes:
-    """What must have happened and is not in the trace."""
+def cards_of(records: Sequence[Record]) -> frozenset[int]:
+    """The NAPIs of the trace that are not a backlog's: no poll of theirs was ever process_backlog()'s."""
+    before: dict[Task, str] = {}
+    polled: set[int] = set()
+    backlogs: set[int] = set()
+    for record in records:
+        if record.event == "napi_poll":
+            polled.add(record.a)
+            if before.get(task_of(record)) == "process_backlog":
+                backlogs.add(record.a)
+        before[task_of(record)] = record.event
+    return frozenset(polled - backlogs)
+
+
+def holes_of(records: Sequence[Record], cpus: int, cards: Collection[int] = ()) -> Holes:
+    """What must have happened and is not in the trace; polls of ``cards`` follow nothing that is in it."""
     holes = Holes()
     # Of each task: its last event of a softirq's, the place of it, and where the net_rx_action() or poll began.
     last: dict[Task, tuple[str, int, int]] = {}
@@ -100,6 +114,8 @@ def holes_of(records: Sequence[Record], cpus: int) -> Holes:
         elif record.event in CSD_FUNCTIONS:
             calls.pop((record.cpu, CSD_FUNCTIONS[record.event]), None)
         if record.event not in _RUN or (record.event.startswith("softirq") and record.a != NET_RX_SOFTIRQ):
+            continue
+        if record.event == "napi_poll" and record.a in cards:
             continue
         task = task_of(record)
         was, since = last.get(task, ("", at, at))[0], last.get(task, ("", at, at))[2]
@@ -145,11 +161,14 @@ class Knowledge:
     def __init__(
         self, records: Sequence[Record], cpus: int, *, threads: Collection[int], known_at_first: bool
     ) -> None:
-        self.holes = holes_of(records, cpus)
+        cards = cards_of(records)
+        self.holes = holes_of(records, cpus, cards)
+        # What a card's poll has at hand is not in the trace, so neither is what its CPU's net_rx_action() will do.
+        self.card_cpus = frozenset(r.cpu for r in records if r.event == "napi_poll" and r.a in cards)
         polled = {r.cpu for r in records if r.event == "process_backlog_entry"}
         used = polled | {r.b for r in records if r.event == "enqueue_to_backlog"}
         self._backlog = {cpu: Timeline(known_at_first or cpu not in used) for cpu in range(cpus)}
-        self._softirq = {cpu: Timeline(known_at_first) for cpu in range(cpus)}
+        self._softirq = {cpu: Timeline(known_at_first and cpu not in self.card_cpus) for cpu in range(cpus)}
         # Place -> CPUs whose backlog, and whose softirq, is known or unknown from there on.
         self.backlog_known: dict[int, list[int]] = {}
         self.softirq_known: dict[int, list[int]] = {}
@@ -187,7 +206,7 @@ class Knowledge:
                 # One that is over without a poll, of a CPU that nothing was queued on since the trace began: none waits.
                 if quiet.get(cpu, at > _START):
                     self._known(at + 1, cpu)
-                if not self._softirq[cpu].at(at + 1):
+                if cpu not in self.card_cpus and not self._softirq[cpu].at(at + 1):
                     self._softirq[cpu].turn(at + 1, True)
                     self.softirq_known.setdefault(at, []).append(cpu)
 
