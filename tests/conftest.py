@@ -8,9 +8,14 @@ is the same failure for everybody. ``SOFTNET_EXPLORE=1 make test`` draws new exa
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# A shell starts what runs in its background with Ctrl-C ignored, and programs inherit that: those that the tests interrupt, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "repeatable",
