@@ -16,7 +16,7 @@ import pytest
 from softnet.lab.errors import LabError
 from softnet.lab.records import Record, Trace, read
 from softnet.lab.validate.driver import Driver
-from softnet.lab.validate.knowledge import cards_of
+from softnet.lab.validate.knowledge import Knowledge, cards_of
 from softnet.lab.validate.verdict import Verdict, check
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -88,6 +88,25 @@ def test_a_raise_is_found_however_late() -> None:
     idle = [Record(0, 0, 0, "kfree_skb", 1, 71, pid=9)] * 500
     late = Trace(trace.header, [*trace.records[: at + 1], *idle, *trace.records[at + 1 :]])
     assert check(late).accepted
+
+
+def test_a_poll_is_not_quiet_while_a_packet_has_long_been_on_its_way() -> None:
+    """A sender that stands still in enqueue_to_backlog() for a thousand records may have queued its packet or not."""
+    rest = [Record(0, 2, 1, "kfree_skb", 1, 71, pid=33)] * 1000
+    poll = [
+        Record(0, 2, 1, "process_backlog_entry", 64, pid=33),
+        Record(0, 2, 1, "process_backlog", 0, pid=33),
+        Record(0, 2, 1, "net_rx_action", pid=33),
+    ]
+    enqueue = Record(0, 0, 0, "enqueue_to_backlog", 5, 2, pid=7)
+    back = Record(0, 0, 0, "enqueue_to_backlog_ret", pid=7)
+
+    def known(records: list[Record]) -> bool:
+        return Knowledge(records, 4, threads=(), known_at_first=False).backlog(2, len(records))
+
+    assert not known([enqueue, *rest, *poll])
+    assert not known([enqueue, *rest, *poll, back])
+    assert known([enqueue, *rest, back, *poll])
 
 
 def _load(arm: str) -> Trace:

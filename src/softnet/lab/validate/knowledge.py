@@ -17,7 +17,6 @@ from softnet.lab.records import CSD_FUNCTIONS, Record
 
 Task = tuple[int, int, int]
 _WEIGHT = 64
-_OPEN_BEFORE = 200
 # Records after which what was under way when the trace began has come to its end.
 _START = 50
 
@@ -34,7 +33,8 @@ def raised_at_end(records: Sequence[Record], at: int) -> bool:
     """
     task = task_of(records[at])
     inside = False
-    for record in reversed(records[max(0, at - 2000) : at]):
+    for place in range(at - 1, -1, -1):
+        record = records[place]
         if task_of(record) != task:
             continue
         if record.event in ("process_backlog", "process_backlog_entry", "net_rx_action_entry"):
@@ -184,19 +184,25 @@ class Knowledge:
 
     def _scan(self, records: Sequence[Record], threads: Collection[int]) -> None:
         quiet: dict[int, bool] = {}
+        # Which CPU's backlog each task is queueing on. A guest's CPU may stand still in there for thousands of records.
+        inside: dict[Task, int] = {}
         weight = _WEIGHT
         for at, record in enumerate(records):
             for cpu in sorted(self.holes.cpus.get(at, ())):
                 quiet[cpu] = False
                 self._backlog[cpu].turn(at, False)
                 self._softirq[cpu].turn(at, False)
+            if record.event == "enqueue_to_backlog":
+                inside[task_of(record)] = record.b
+            elif record.event == "enqueue_to_backlog_ret" or record.event in _RUN:
+                inside.pop(task_of(record), None)
             cpu = record.b if record.event == "enqueue_to_backlog" else record.cpu
             if record.event == "kick_defer_list_purge":
                 quiet[record.a] = False
             elif record.event == "enqueue_to_backlog":
                 quiet[cpu] = False
             elif record.event == "process_backlog_entry":
-                quiet[cpu], weight = not _enqueue_open(records, at, cpu), record.a
+                quiet[cpu], weight = cpu not in inside.values(), record.a
             elif record.event == "process_backlog":
                 # A full quota leaves packets behind.
                 quiet[cpu] = quiet.get(cpu, False) and record.a < weight
@@ -214,14 +220,3 @@ class Knowledge:
         if not self._backlog[cpu].at(place):
             self._backlog[cpu].turn(place, True)
             self.backlog_known.setdefault(place - 1, []).append(cpu)
-
-
-def _enqueue_open(records: Sequence[Record], at: int, cpu: int) -> bool:
-    """Whether some task was in an enqueue_to_backlog() for ``cpu`` when record ``at`` was made."""
-    inside: dict[Task, int] = {}
-    for record in records[max(0, at - _OPEN_BEFORE) : at]:
-        if record.event == "enqueue_to_backlog":
-            inside[task_of(record)] = record.b
-        elif record.event == "enqueue_to_backlog_ret":
-            inside.pop(task_of(record), None)
-    return cpu in inside.values()
