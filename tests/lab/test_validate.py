@@ -81,6 +81,13 @@ def test_the_cpu_that_polls_a_card_is_not_followed_and_those_it_steers_to_are() 
     assert "CPU 0, where a card is polled" in verdict.why_not["napi_poll"]
 
 
+def test_a_trace_may_begin_in_the_middle_of_a_kick() -> None:
+    """Its first record is of an attempt that reads its count after the flush; the others' first counts say what was on the list."""
+    verdict = check(read(FIXTURES / "begins-in-a-kick-6.12.jsonl.gz"))
+    assert verdict.accepted, verdict.reasons
+    assert verdict.covered["trigger_rx_softirq: NET_RX raised"] == 1
+
+
 def test_a_raise_is_found_however_late() -> None:
     """A guest's CPU may stand still between two records while the others make hundreds."""
     trace = read(FIXTURES / "card-6.12.jsonl.gz")

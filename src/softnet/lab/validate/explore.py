@@ -105,20 +105,30 @@ class Explorer:
     def _first_states(self) -> list[State]:
         """The states in which the trace may begin: with the lists as the first attempts found them.
 
-        Whose skbs they are is not known (their name is 0), nor whether their kick is still under way.
+        Whose skbs they are is not known (their name is 0), nor whether their kick is still under way. Each task's first attempt
+        counts: one that is recorded before the others may read its count after them, and after the flush.
         """
-        counts: dict[int, int] = {}
+        counts: dict[int, list[int]] = {}
         flushed: set[int] = set()
+        told: set[tuple[int, Task]] = set()
         for record in self.records:
             if record.event in ("net_rx_action_entry", "process_backlog_entry"):
                 flushed.add(record.cpu)
-            if record.event == "skb_attempt_defer_free" and record.b not in counts and record.b != record.cpu:
-                counts[record.b] = 0 if record.b in flushed else max(record.c, 0)
+            if record.event != "skb_attempt_defer_free" or record.b == record.cpu:
+                continue
+            found = counts.setdefault(record.b, [])
+            if (record.b, task_of(record)) in told or (record.b in flushed and found):
+                continue
+            told.add((record.b, task_of(record)))
+            count = 0 if record.b in flushed else max(record.c, 0)
+            if count not in found:
+                found.append(count)
         states = [State(self.driver.save())]
-        for cpu, count in sorted(counts.items()):
+        for cpu, found in sorted(counts.items()):
             states = [
                 self._prefilled(state, cpu, count, under_way)
                 for state in states
+                for count in found
                 for under_way in ((False, True) if count else (False,))
             ]
         return states
