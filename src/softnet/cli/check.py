@@ -33,6 +33,7 @@ def command(
     costs = scenario_costs(made)
     program = load_program(made, patches, costs)
     captures = capture_notes(made)
+    patched = [name for name in program.modules if not name.startswith("softnet.")]
     found = {
         "scenario": made.name,
         "kernel": f"{made.kernel.release} {made.kernel.flavour}",
@@ -40,7 +41,7 @@ def command(
         "duration_ns": made.measure.duration_ns,
         "costs": costs.name,
         "functions": len(program.functions),
-        "patches": [name for name in program.modules if not name.startswith("softnet.")],
+        "patches": patched,
         "captures": captures,
         "notes": list(made.notes()),
     }
@@ -50,7 +51,7 @@ def command(
     click.echo(
         f"{made.name}: sound. {made.kernel.release} {made.kernel.flavour}, {made.machine.cpus} CPUs,"
         f" {made.measure.duration_ns / 1e6:g} ms, costs {costs.name}, {len(program.functions)} functions"
-        + (f", patched by {', '.join(found['patches'])}" if found["patches"] else "")  # type: ignore[arg-type]
+        + (f", patched by {', '.join(patched)}" if patched else "")
     )
     for line in captures:
         click.echo(f"  {line}")
