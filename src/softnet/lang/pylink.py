@@ -118,7 +118,9 @@ class _Rewrite(ast.NodeTransformer):
     def _count_turns(self, node: ast.While | ast.For) -> ast.AST:
         """``turns[0] += 1; if turns[0] > TURNS_MAX: endless()``, placed at the loop's own line."""
         self.generic_visit(node)
-        count = ast.parse("_softnet_turns[0] += 1\nif _softnet_turns[0] > _softnet_turns_max: _softnet_endless()").body
+        count = ast.parse(
+            "_softnet_turns[0] += 1\nif _softnet_turns[0] > _softnet_turns_max: _softnet_endless()"
+        ).body
         for statement in count:
             for inner in ast.walk(statement):
                 ast.copy_location(inner, node)
@@ -220,14 +222,14 @@ def _strip_annotations(node: ast.FunctionDef) -> ast.FunctionDef:
     return Strip().visit(node)  # type: ignore[no-any-return]
 
 
-def _accessors(f: FieldDef, checks: bool) -> list[str]:
+def _accessors(f: FieldDef, checks: bool, priced: bool) -> list[str]:
     """The source of a field's property; S is memory, S[NOW] > S[LIM] means that others act first."""
     if f.kind == EMBED:
         if f.count == 1:
             return [f"    {f.name} = property(lambda self: at_{f.type}(self._a + {f.offset}))"]
         items = f"Items(at_{f.type}, self._a + {f.offset}, {f.count}, size_of[{f.type!r}])"
         return [f"    {f.name} = property(lambda self: {items})"]
-    wait = "        if S[NOW] > S[LIM]: suspend()" if f.kind in (SHARED, PERCPU) else ""
+    wait = "        if S[NOW] > S[LIM]: suspend()" if priced and f.kind in (SHARED, PERCPU) else ""
     guard = f"        guard(self, {f.guard!r}, {f.name!r})" if checks and f.kind == GUARDED else ""
     if f.count != 1:
         line = f.kind != HW
@@ -240,8 +242,9 @@ def _accessors(f: FieldDef, checks: bool) -> list[str]:
         back, enc = f"functions[S[self._a + {f.offset}]]", "0 if v is None else function_ids[v.__name__]"
     else:
         back, enc = f"S[self._a + {f.offset}]", "int(v)" if f.type == "bool" else "v"
-    read = "" if f.kind == HW else f"        line_read(self._a + {f.offset})"
-    write = "" if f.kind == HW else f"        line_write(self._a + {f.offset})"
+    free = f.kind == HW or not priced
+    read = "" if free else f"        line_read(self._a + {f.offset})"
+    write = "" if free else f"        line_write(self._a + {f.offset})"
     return [
         "    def _get(self):", *filter(None, (wait, guard, read)), f"        return {back}",
         "    def _set(self, v):", *filter(None, (wait, guard, write)), f"        S[self._a + {f.offset}] = {enc}",
@@ -249,12 +252,12 @@ def _accessors(f: FieldDef, checks: bool) -> list[str]:
     ]  # fmt: skip
 
 
-def _class_source(structs: Mapping[str, StructDef], checks: bool) -> str:
+def _class_source(structs: Mapping[str, StructDef], checks: bool, priced: bool) -> str:
     lines = ["def at_int(v):", "    return v"]
     for name, struct in structs.items():
         lines += [f"class {name}(Ref):", "    __slots__ = ()", f"    _name = {name!r}"]
         for f in struct.fields.values():
-            lines += _accessors(f, checks)
+            lines += _accessors(f, checks, priced)
         lines += [
             f"cache_{name} = {{}}",
             f"def at_{name}(a):",
@@ -266,13 +269,13 @@ def _class_source(structs: Mapping[str, StructDef], checks: bool) -> str:
     return "\n".join(lines)
 
 
-def _class_code(program: Program, layout: Layout, checks: bool) -> Any:
+def _class_code(program: Program, layout: Layout, checks: bool, priced: bool) -> Any:
     """The code of the structures' classes. Counts and offsets may come from outside the modules: they are in the name."""
     shape = repr([(s.name, [(f.name, f.type, f.kind, f.guard, f.count, f.offset) for f in s.fields.values()])
                   for s in layout.structs.values()])  # fmt: skip
     return program.derived.get(
-        f"structures {hashlib.sha256(shape.encode()).hexdigest()[:16]} {checks}",
-        lambda: compile(_class_source(layout.structs, checks), STRUCTURES, "exec"),
+        f"structures {hashlib.sha256(shape.encode()).hexdigest()[:16]} {checks}{'' if priced else ' unpriced'}",
+        lambda: compile(_class_source(layout.structs, checks, priced), STRUCTURES, "exec"),
     )
 
 
@@ -285,11 +288,13 @@ def link(
     record: Callable[[int, int, int, int], None],
     *,
     checks: bool = False,
+    priced: bool = True,
 ) -> Linked:
     """Link ``program`` over ``memory``.
 
     ``costs`` maps a cost's name to its row, ``events`` an event's name to its number; ``record(event, a, b, c)`` takes the
     events that are traced. ``checks`` turns the lock check of guarded fields on.
+    Without ``priced`` nothing takes time and nobody gives way: for who runs one function at a time.
     """
     names = sorted(program.functions)
     function_ids = {name: i + 1 for i, name in enumerate(names)}
@@ -300,7 +305,7 @@ def link(
         "Array": runtime.array_class(), "Items": runtime.items_class(), "functions": runtime.functions,
         "function_ids": function_ids, "size_of": {n: s.size for n, s in layout.structs.items()},
     }  # fmt: skip
-    exec(_class_code(program, layout, checks), space)  # noqa: S102 - our own generated text
+    exec(_class_code(program, layout, checks, priced), space)  # noqa: S102 - our own generated text
     structs: dict[str, type[Ref]] = {}
     for name, struct in layout.structs.items():
         cls = space[name]
@@ -327,9 +332,16 @@ def link(
             kernel[name] = runtime.interaction(made)
         functions[function_ids[name]] = kernel[name]
     runtime.functions[:] = functions
+    if not priced:
+        for name in ("line_read", "line_write", "work", "work_bytes", "work_ns"):
+            kernel[name] = machine[name] = _nothing
     space["line_read"], space["line_write"] = machine["line_read"], machine["line_write"]
     runtime.bind(machine)
     return Linked(kernel, machine, structs, function_ids, runtime.functions, runtime.switch, runtime.turns)
+
+
+def _nothing(*arguments: Any) -> None:
+    """What a price is where time stands still."""
 
 
 def _namespace(

@@ -10,8 +10,8 @@ A CPU's backlog is followed while its state is known: ``softnet.lab.validate.kno
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from softnet.lab.probes import NET_RX_SOFTIRQ
 from softnet.lab.records import Record
@@ -19,8 +19,7 @@ from softnet.lab.validate.driver import Driver, Queued
 from softnet.lab.validate.knowledge import task_of
 
 
-@dataclass(frozen=True, slots=True)
-class Enqueue:
+class Enqueue(NamedTuple):
     """An enqueue_to_backlog() that was entered, for ``cpu``.
 
     ``qlen`` is the length that the kernel read, None once the model has had it too; ``dropped`` is None if the
@@ -37,8 +36,7 @@ class Enqueue:
     flow: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Poll:
+class Poll(NamedTuple):
     """A process_backlog() that was entered: the packets that it has done, its quota, whether it is at its end.
 
     ``started``: it has sent the IPIs of RPS that waited.
@@ -101,16 +99,13 @@ def disagreement(enqueue: Enqueue, done: Queued, *, wakes_tell: bool, raises_tel
     return ""
 
 
-def poll_steps(driver: Driver, cpu: int, poll: Poll) -> Iterator[tuple[Poll, tuple[int, ...]]]:
-    """What the poll may do next in the loaded state, with the IPIs that it sends; the driver's state is changed by it."""
-    if poll.done:
-        return
+def poll_step(driver: Driver, cpu: int, poll: Poll) -> tuple[Poll, tuple[int, ...]]:
+    """What a poll that is not at its end does next in the loaded state, with the IPIs that it sends; it changes the state."""
     if not poll.started:
         sent = driver.poll_starts(cpu)
-        yield replace(poll, started=True), sent
-        return
+        return poll._replace(started=True), sent
     waiting = driver.backlog_len(cpu)
     left = poll.quota - poll.work
     worked = driver.poll(cpu, min(waiting, left) if waiting else left)
     done = not waiting or poll.work + worked >= poll.quota
-    yield replace(poll, work=poll.work + worked, done=done), ()
+    return poll._replace(work=poll.work + worked, done=done), ()

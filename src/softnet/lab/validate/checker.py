@@ -41,6 +41,8 @@ _WHY_NOT = {
     "csd_queue_cpu": "before the CPU's state was known",
 }
 _UNKNOWN = "before the CPU's state was known"
+_KEEP_EVERY = 64
+"""Records after which the states that no explanation needs any more are let go."""
 
 
 class Checker:
@@ -239,6 +241,8 @@ class Checker:
             if not states:
                 return self._rejected(at, before, kernel, model)
             self._settle(states)
+            if at % _KEEP_EVERY == 0:
+                self.driver.forget_all_but([state.memory for state in follower.states])
         # What is still open at the end must be able to act as the kernel was seen to.
         follower.refused.clear()
         ends = [s for s in follower.reachable(follower.states) if not s.attempts and not s.enqueues]

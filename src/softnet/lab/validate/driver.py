@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from softnet.lab.errors import LabError
 from softnet.lab.validate.branches import Branches
+from softnet.lab.validate.memory import History, Memory, Noted
+
+if TYPE_CHECKING:
+    from softnet.simulate.image import Image
 
 # What the machine does around a decision and what the recorded order already tells.
 _SILENT = (
@@ -25,9 +29,6 @@ _SILENT = (
 )  # fmt: skip
 _ZERO = ("spin_lock_irqsave", "local_irq_save")
 _BOOT_NS = 2_000_000
-
-Memory = tuple[list[int], list[int]]
-"""A saved state: what stands below the unused skbs, and what stands above them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ class CpuState:
     """One CPU's defer list and what a kick of it tests; ``held`` are the model's skbs, the next to be freed first.
 
     ``softirq`` is what net_rx_action() has at hand: whether it runs, whether something is on the poll list, and to
-    which CPU the last packet was queued that an IPI is to tell of (-1: none).
+    which CPU the last packet was queued that an IPI is to tell of (-1: none). ``input_qlen`` are the packets that no
+    poll has taken over yet, ``backlog_len`` all of the backlog.
     """
 
     defer_count: int
@@ -56,6 +58,8 @@ class CpuState:
     backlog_sched: bool
     held: tuple[int, ...]
     softirq: tuple[bool, bool, int]
+    input_qlen: int
+    backlog_len: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,70 @@ class Queued:
     scheduled: bool
     raised: bool
     woke: bool
+
+
+def _word(value: Any) -> int:
+    if isinstance(value, int):
+        return int(value)
+    return 0 if value is None else int(value._a)
+
+
+class _Reader:
+    """Where a CPU's figures stand among the words of an image, so that they are read without asking its structures."""
+
+    def __init__(self, image: Image) -> None:
+        structs = image.layout.structs
+        table = image.layout.tables["softnet_data"]
+        sd, skb, queue = (structs[name].fields for name in ("softnet_data", "sk_buff", "sk_buff_head"))
+        self._base, self._stride = table.base, table.stride
+        self.has_flag = "in_net_rx_action" in sd
+        self._flag = sd["in_net_rx_action"].offset if self.has_flag else 0
+        self._count, self._kick, self._list, self._ipis, self._cpu, self._polls = (
+            sd[name].offset
+            for name in (
+                "defer_count",
+                "defer_ipi_scheduled",
+                "defer_list",
+                "rps_ipi_list",
+                "cpu",
+                "poll_list",
+            )
+        )
+        self._sched = sd["backlog"].offset + structs["napi_struct"].fields["state"].offset
+        self._sched_bit = image.linked.kernel["NAPI_STATE_SCHED"]
+        qlen = queue["qlen"].offset
+        self._input, self._process = sd["input_pkt_queue"].offset + qlen, sd["process_queue"].offset + qlen
+        self._head = structs["list_head"].fields["next"].offset
+        self._next, self._id = skb["next"].offset, skb["id"].offset
+
+    def cpu(self, words: list[int], cpu: int) -> CpuState:
+        at = self._base + cpu * self._stride
+        held = []
+        skb = words[at + self._list]
+        while skb:
+            held.append(words[skb + self._id])
+            skb = words[skb + self._next]
+        polls, first, waiting = at + self._polls, words[at + self._ipis], words[at + self._input]
+        return CpuState(
+            words[at + self._count],
+            words[at + self._kick],
+            bool(words[at + self._sched] >> self._sched_bit & 1),
+            tuple(held),
+            (
+                bool(self.has_flag and words[at + self._flag]),
+                words[polls + self._head] != polls,
+                words[first + self._cpu] if first else -1,
+            ),
+            waiting,
+            waiting + words[at + self._process],
+        )
+
+    def input_qlen(self, words: list[int], cpu: int) -> int:
+        return words[self._base + cpu * self._stride + self._input]
+
+    def backlog_len(self, words: list[int], cpu: int) -> int:
+        at = self._base + cpu * self._stride
+        return words[at + self._input] + words[at + self._process]
 
 
 class Stopped(BaseException):  # noqa: N818
@@ -119,32 +187,39 @@ class Driver:
             "measure": {"duration_ms": 10},
         }
         scenario = scenario_from_dict({**document, "loopback": {"rps_cpus": sorted(rps_cpus)}})
-        self._simulation = Simulation(scenario, patches=patches, engine="reference", trace="full")
+        simulation = Simulation(scenario, patches=patches, engine="reference", trace="full")
         # The backlog threads set themselves up at their first run.
-        self._simulation.engine.run(_BOOT_NS)
-        self.image = self._simulation.image
+        simulation.engine.run(_BOOT_NS)
+        self._told: list[tuple[str, int, int, int]] = []
+        self.image, self._words = self._standing_still(simulation.image)
         self.kernel = self.image.linked.kernel
         self._cpu_word = self.image.engine_word("cpu")
-        skbs = self.image.layout.tables["sk_buff"]
-        self._skbs, self._skb_words = skbs.base, skbs.stride
-        self._skbs_end = skbs.base + skbs.count * skbs.stride
-        self._state_end = self.image.layout.size
-        self._slab = self.kernel["table"](self.kernel["kmem_cache_node"], 0)
-        # The saved state that memory equals, None since a function has run.
-        self._loaded: Memory | None = None
-        # Nothing gives way here: there is nobody to give way to.
-        self.image.linked.suspend[0] = lambda: None
-        self._untouched = self.image.memory[self._skbs : self._skbs_end]
         self.threads = threads
         self.rt = flavour == "rt"
         self.cpus = cpus
         self.kicks_by_work = "schedule_work_on" in self.kernel
-        self._has_flag = "in_net_rx_action" in self.image.layout.structs["softnet_data"].fields
         self._in_interrupt = True
         self._silence()
-        self.branches = Branches(self._simulation.program, self.image)
+        self.branches = Branches(simulation.program, self.image)
+        self._read = _Reader(self.image)
         for name, value in (*wanted.items(), ("skb_defer_max", skb_defer_max)):
             self.set_sysctl(name, value)
+        self._history = History(self._words)
+
+    @staticmethod
+    def _standing_still(image: Image) -> tuple[Image, Noted]:
+        """The booted image once more, linked so that nothing takes time, over words that can be put aside."""
+        from softnet.lang.pylink import link
+        from softnet.trace import EVENT_ID
+
+        words = Noted(image.memory[: image.regions.directory])
+        words[image.engine_word("cost_atomic")] = 0
+        linked = link(
+            image.program, image.layout, words, image.cost_index, EVENT_ID, lambda *event: None, priced=False
+        )
+        # Nothing gives way here: there is nobody to give way to.
+        linked.suspend[0] = lambda: None
+        return replace(image, memory=words, linked=linked), words
 
     def _silence(self) -> None:
         for name in _SILENT:
@@ -152,6 +227,7 @@ class Driver:
                 self.kernel[name] = lambda *arguments: None
         for name in _ZERO:
             self.kernel[name] = lambda *arguments: 0
+        self.kernel["trace"] = self.image.linked.machine["trace"] = self._note
         self.kernel["in_softirq"] = lambda: True
         # Packets are queued with bottom halves off; who calls from elsewhere says so.
         self.kernel["in_interrupt"] = lambda: self._in_interrupt
@@ -159,46 +235,40 @@ class Driver:
         # What becomes of a packet above the backlog is not softnet's.
         self.kernel["__netif_receive_skb"] = self.kernel["__kfree_skb"]
 
+    def _note(self, name: str, a: Any = 0, b: Any = 0, c: Any = 0) -> None:
+        """An event of the model."""
+        self._told.append((name, a, b, c))
+
     def source(self, function: str) -> str:
         """Where the kernel has this function, as the model's own function says."""
         text = (self.kernel[function].__doc__ or "").strip().splitlines()
         return f"{function}(): {text[0]}" if text else f"{function}()"
 
     def save(self) -> Memory:
-        """The state, to be given to ``load``.
-
-        Nearly all of an image is skbs that were never handed out, and the price of cache lines, which decides
-        nothing: both are left out.
-        """
-        if self._loaded is None:
-            used = self._skbs + self._slab.next_object * self._skb_words
-            self._loaded = self.image.memory[:used], self.image.memory[self._skbs_end : self._state_end]
-        return self._loaded
+        """The state, to be given to ``load``."""
+        return self._history.save()
 
     def load(self, saved: Memory) -> None:
         """Take up a saved state."""
-        if saved is self._loaded:
-            return
-        low, high = saved
-        memory, used = self.image.memory, self._skbs + self._slab.next_object * self._skb_words
-        if used > len(low):
-            memory[len(low) : used] = self._untouched[len(low) - self._skbs : used - self._skbs]
-        memory[: len(low)] = low
-        memory[self._skbs_end : self._state_end] = high
-        self._loaded = saved
+        self._history.load(saved)
+
+    def forget_all_but(self, kept: Sequence[Memory]) -> None:
+        """Of the states that were saved only these will be taken up again."""
+        self._history.forget(kept)
 
     def on(self, cpu: int) -> None:
         """What runs from here on runs on ``cpu``; what was told before is forgotten."""
-        self._loaded = None
-        self.image.memory[self._cpu_word] = cpu
-        self._simulation.recorder.records.clear()
+        # No part of the state: every function that runs is told its CPU first.
+        list.__setitem__(self._words, self._cpu_word, cpu)
+        self._told.clear()
 
     def told(self, name: str) -> list[tuple[int, int, int]]:
-        """The model's events of this name since ``on``."""
-        from softnet.trace import EVENT_ID
+        """The model's events of this name since ``on``; a reference is its address."""
+        return [(_word(a), _word(b), _word(c)) for event, a, b, c in self._told if event == name]
 
-        wanted = EVENT_ID[name]
-        return [(r.a, r.b, r.c) for r in self._simulation.recorder.records if r.event == wanted]
+    def did(self, name: str) -> bool:
+        """Whether there was an event of this name since ``on``."""
+        return any(event[0] == name for event in self._told)
 
     def row(self, struct: str, index: int) -> Any:
         """An instance of a structure of the model's."""
@@ -220,33 +290,25 @@ class Driver:
         """What writing a sysctl of net.core does; one that the model does not read changes nothing."""
         from softnet.simulate.boot import set_sysctl
 
-        self._loaded = None
         set_sysctl(self.kernel, name, value, {})
 
     def set_rps_cpus(self, cpus: Sequence[int]) -> None:
         """What writing the rps_cpus of lo does."""
         from softnet.simulate.boot import set_rps_cpus, update_static_keys
 
-        self._loaded = None
         set_rps_cpus(self.kernel, 0, tuple(cpus))
         update_static_keys(self.kernel)
 
     def state(self, cpu: int) -> CpuState:
         """What the model holds for ``cpu``."""
-        sd = self._sd(cpu)
-        held = []
-        skb = sd.defer_list
-        while skb is not None:
-            held.append(int(skb.id))
-            skb = skb.next
-        sched = bool(sd.backlog.state >> self.kernel["NAPI_STATE_SCHED"] & 1)
-        first = sd.rps_ipi_list
-        softirq = (
-            bool(self._has_flag and sd.in_net_rx_action),
-            sd.poll_list.next != sd.poll_list,
-            -1 if first is None else int(first.cpu),
-        )
-        return CpuState(int(sd.defer_count), int(sd.defer_ipi_scheduled), sched, tuple(held), softirq)
+        return self._read.cpu(self._words, cpu)
+
+    def states(self, saved: Memory) -> tuple[CpuState, ...]:
+        """What the model holds for each CPU in a saved state."""
+        if saved.told is None:
+            self.load(saved)
+            saved.told = tuple(self._read.cpu(self._words, cpu) for cpu in range(self.cpus))
+        return saved.told  # type: ignore[return-value]
 
     def attempt(self, cpu: int, alloc_cpu: int) -> tuple[int, Decision]:
         """skb_attempt_defer_free() on ``cpu`` for an skb of ``alloc_cpu``; the model's number of it, the decision."""
@@ -260,13 +322,9 @@ class Driver:
         nodefer = self.told("skb_defer_nodefer")
         place = ("local", "limit")[nodefer[0][2]] if nodefer else "list"
         kick = (
-            "sent"
-            if self.told("kick_defer_list_purge")
-            else "coalesced"
-            if self.told("kick_coalesced")
-            else ""
+            "sent" if self.did("kick_defer_list_purge") else "coalesced" if self.did("kick_coalesced") else ""
         )
-        by = "ipi" if self.told("csd_queue_cpu") else "work" if self.kicks_by_work else "thread"
+        by = "ipi" if self.did("csd_queue_cpu") else "work" if self.kicks_by_work else "thread"
         return number, Decision(place, kick, by if kick else "")
 
     def prefill(self, cpu: int, count: int, *, kick_under_way: bool) -> tuple[int, ...]:
@@ -274,7 +332,6 @@ class Driver:
 
         With ``kick_under_way`` what their kick set is as it was left, else as if it had been served long ago.
         """
-        self._loaded = None
         other = (cpu + 1) % self.cpus
         numbers = tuple(self.attempt(other, cpu)[0] for _ in range(count))
         sd = self._sd(cpu)
@@ -313,7 +370,7 @@ class Driver:
         self.kernel["csd_unlock"](sd.defer_csd)
         self.kernel["table"](self.kernel["call_single_queue"], cpu).head.first = None
         self.kernel["trigger_rx_softirq"](sd)
-        return bool(self.told("softirq_raise"))
+        return self.did("softirq_raise")
 
     def flush(self, cpu: int) -> tuple[int, ...]:
         """skb_defer_free_flush() on ``cpu``: the skbs that it frees, in order."""
@@ -323,12 +380,11 @@ class Driver:
 
     def backlog_len(self, cpu: int) -> int:
         """Packets in a CPU's backlog, those that a poll has taken over included."""
-        sd = self._sd(cpu)
-        return int(sd.input_pkt_queue.qlen + sd.process_queue.qlen)
+        return self._read.backlog_len(self._words, cpu)
 
     def input_qlen(self, cpu: int) -> int:
         """Packets that no poll has taken over yet: what enqueue_to_backlog() tests."""
-        return int(self._sd(cpu).input_pkt_queue.qlen)
+        return self._read.input_qlen(self._words, cpu)
 
     def enqueue(self, cpu: int, target: int, flow: int | None) -> Queued:
         """enqueue_to_backlog() on ``cpu`` for ``target``, of a packet with the hash ``flow``."""
@@ -338,13 +394,13 @@ class Driver:
             raise LabError("the model has no skb left to follow this trace with")
         skb.dev = self.kernel["table"](self.kernel["net_device"], 0)
         skb.hash = flow if flow is not None else 1
-        self._simulation.recorder.records.clear()
+        self._told.clear()
         dropped = self.kernel["enqueue_to_backlog"](skb, target, None) != 0
         return Queued(
             dropped,
-            bool(self.told("napi_schedule_rps")),
-            bool(self.told("softirq_raise")),
-            bool(self.told("wakeup_softirqd")),
+            self.did("napi_schedule_rps"),
+            self.did("softirq_raise"),
+            self.did("wakeup_softirqd"),
         )
 
     def steered_to(self, cpu: int, flow: int) -> int:
@@ -363,7 +419,6 @@ class Driver:
 
     def poll_entered(self, cpu: int) -> None:
         """What napi_poll() does before process_backlog(): the backlog leaves the poll list."""
-        self._loaded = None
         self.kernel["list_del_init"](self._sd(cpu).backlog.poll_list)
 
     def poll_starts(self, cpu: int) -> tuple[int, ...]:
@@ -389,15 +444,13 @@ class Driver:
 
     def softirq_over(self, cpu: int) -> None:
         """The CPU's net_rx_action() is known to have ended with nothing left: no flag, no list, no IPI to send."""
-        self._loaded = None
         sd = self._sd(cpu)
         sd.rps_ipi_list = None
-        if self._has_flag:
+        if self._read.has_flag:
             sd.in_net_rx_action = False
 
     def ipi_sent(self, cpu: int) -> None:
         """An IPI of RPS is known to be on its way to ``cpu``."""
-        self._loaded = None
         self._sd(cpu).csd.u_flags = 1
 
     def forget_schedule(self, cpu: int) -> None:

@@ -11,14 +11,14 @@ which the event could not have happened are dropped. When none is left, the trac
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 from softnet.lab.records import CSD_FUNCTIONS, MARK, Record
 from softnet.lab.validate import softirq
-from softnet.lab.validate.backlog import disagreement, poll_steps
+from softnet.lab.validate.backlog import disagreement, poll_step
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.knowledge import Knowledge, Task, task_of
 from softnet.lab.validate.settings import Setting, settings_of
@@ -37,6 +37,9 @@ _ENTRIES = frozenset(
         MARK,
     )
 )
+
+
+_NOTHING: frozenset[object] = frozenset()
 
 
 class Explorer:
@@ -63,8 +66,9 @@ class Explorer:
         self.bounded = False
         self.squeezes = 0
         # Of the last reachable(): which states led to a state, and the key of each.
-        self._before: dict[tuple[object, ...], set[tuple[object, ...]]] = {}
-        self._keys: dict[int, tuple[object, ...]] = {}
+        self._before: dict[int, set[int]] = {}
+        self._keys: dict[int, int] = {}
+        self._numbers: dict[tuple[object, ...], int] = {}
         self.knowledge = Knowledge(records, driver.cpus, threads=threads, known_at_first=idle_at_start)
         self.settings: dict[int, Setting] = settings_of(records)
         self.at = 0
@@ -95,12 +99,31 @@ class Explorer:
     def moved(self, state: State, **changes: Any) -> State:
         """The state with the driver's memory, the branches that led to it and these changes."""
         news = state.news + self.driver.branches.take()
-        return replace(state, memory=self.driver.save(), news=news, **changes)
+        return state._replace(memory=self.driver.save(), news=news, **changes)
 
     def load(self, state: State) -> None:
         """Take the state up in the driver."""
         self.driver.load(state.memory)
         self.driver.branches.taken.clear()
+
+    def did(
+        self, state: State, name: str, function: Callable[..., Any], *arguments: Any
+    ) -> tuple[State, Any]:
+        """The state with the memory that ``function(*arguments)`` leaves, and what it returns; it runs once for a memory.
+
+        What it does must follow from the memory and the arguments alone.
+        """
+        after = state.memory.after
+        key = (name, *arguments)
+        if key not in after:
+            self.load(state)
+            result = function(*arguments)
+            saved = self.driver.save()
+            # Now, while the driver stands there: later it would have to go back.
+            self.driver.states(saved)
+            after[key] = saved, result, self.driver.branches.take()
+        memory, result, news = after[key]
+        return state._replace(memory=memory, news=state.news + news if news else state.news), result
 
     def _first_states(self) -> list[State]:
         """The states in which the trace may begin: with the lists as the first attempts found them.
@@ -123,7 +146,7 @@ class Explorer:
             count = 0 if record.b in flushed else max(record.c, 0)
             if count not in found:
                 found.append(count)
-        states = [State(self.driver.save())]
+        states = [State.first(self.driver.save())]
         for cpu, found in sorted(counts.items()):
             states = [
                 self._prefilled(state, cpu, count, under_way)
@@ -136,8 +159,8 @@ class Explorer:
     def _prefilled(self, state: State, cpu: int, count: int, under_way: bool) -> State:
         self.load(state)
         numbers = self.driver.prefill(cpu, count, kick_under_way=under_way)
-        return replace(
-            state, memory=self.driver.save(), names={**state.names, **dict.fromkeys(numbers, UNKNOWN)}
+        return state._replace(
+            memory=self.driver.save(), names={**state.names, **dict.fromkeys(numbers, UNKNOWN)}
         )
 
     def _refuse(self, reason: str) -> None:
@@ -183,30 +206,28 @@ class Explorer:
         """The open attempt of ``task`` acts; nothing if the model decides otherwise than the kernel did."""
         attempt = state.attempts[task]
         driver, cpu = self.driver, task[0]
-        if attempt.count is not None:
-            count = driver.state(attempt.alloc_cpu).defer_count
-            if count == attempt.count:
-                yield replace(state, attempts={**state.attempts, task: replace(attempt, count=None)})
+        if attempt.found is not None:
+            count = driver.states(state.memory)[attempt.alloc_cpu].defer_count
+            if count == attempt.found:
+                yield state._replace(attempts={**state.attempts, task: attempt._replace(found=None)})
             else:
                 self._refuse(
-                    f"the kernel read defer_count {attempt.count} of CPU {attempt.alloc_cpu}; the model has {count}"
+                    f"the kernel read defer_count {attempt.found} of CPU {attempt.alloc_cpu}; the model has {count}"
                 )
             return
-        number, decision = driver.attempt(cpu, attempt.alloc_cpu)
+        after, (number, decision) = self.did(state, "attempt", driver.attempt, cpu, attempt.alloc_cpu)
         reason = self._disagreement(attempt, decision.place, decision.kick, decision.by)
         if reason:
-            before = replace(state)
             self._refuse(
-                f"{reason} (CPU {attempt.alloc_cpu}'s list: {self._told_state(before, attempt.alloc_cpu)})"
+                f"{reason} (CPU {attempt.alloc_cpu}'s list: {self._told_state(state, attempt.alloc_cpu)})"
             )
             return
         rest = {key: value for key, value in state.attempts.items() if key != task}
         names = {**state.names, number: attempt.skb} if decision.place == "list" else state.names
-        yield self.moved(state, attempts=rest, names=names)
+        yield after._replace(attempts=rest, names=names)
 
     def _told_state(self, state: State, cpu: int) -> str:
-        self.driver.load(state.memory)
-        told = self.driver.state(cpu)
+        told = self.driver.states(state.memory)[cpu]
         sched = "" if not self.driver.threads else f", backlog SCHED {int(told.backlog_sched)}"
         return f"defer_count {told.defer_count}, defer_ipi_scheduled {told.defer_ipi_scheduled}{sched}"
 
@@ -245,114 +266,122 @@ class Explorer:
 
     def _act_flush(self, state: State, cpu: int, **changes: Any) -> State:
         """The CPU's list is flushed: its skbs are to be freed in the order in which the model frees them."""
-        numbers = self.driver.flush(cpu)
+        after, numbers = self.did(state, "flush", self.driver.flush, cpu)
+        if not numbers:
+            return after._replace(**changes)
         freed = tuple(state.names.get(number, UNKNOWN) for number in numbers)
         owed = {**state.owed, cpu: state.owed.get(cpu, ()) + freed}
         names = {number: name for number, name in state.names.items() if number not in numbers}
-        return self.moved(state, owed=owed, names=names, **changes)
+        return after._replace(owed=owed, names=names, **changes)
 
     def _act_enqueue(self, state: State, task: Task) -> Iterator[State]:
         """The open enqueue of ``task`` acts; nothing if the model decides otherwise than the kernel did."""
         enqueue = state.enqueues[task]
         if enqueue.qlen is not None:
-            qlen = self.driver.input_qlen(enqueue.cpu)
+            qlen = self.driver.states(state.memory)[enqueue.cpu].input_qlen
             # An enqueue schedules before it appends: who is still in it may not have appended yet.
             behind = sum(cpu == enqueue.cpu for _, cpu in state.leaving)
             if qlen - behind <= enqueue.qlen <= qlen:
-                yield replace(state, enqueues={**state.enqueues, task: replace(enqueue, qlen=None)})
+                yield state._replace(enqueues={**state.enqueues, task: enqueue._replace(qlen=None)})
             else:
                 self._refuse(
                     f"the kernel read length {enqueue.qlen} of CPU {enqueue.cpu}'s input queue; the model has {qlen}"
                 )
             return
-        done = self.driver.enqueue(task[0], enqueue.cpu, enqueue.flow)
+        after, done = self.did(state, "enqueue", self.driver.enqueue, task[0], enqueue.cpu, enqueue.flow)
         tells = self.knows_softirq(task[0])
         reason = disagreement(enqueue, done, wakes_tell=not self.driver.rt, raises_tell=tells)
         rest = {key: value for key, value in state.enqueues.items() if key != task}
         leaving = state.leaving | {(task, enqueue.cpu)}
         if reason and enqueue.dropped and self.flow_limit_unknown:
-            yield replace(state, enqueues=rest, leaving=leaving)
+            yield state._replace(enqueues=rest, leaving=leaving)
         elif reason:
             self._refuse(reason)
         else:
-            yield self.moved(state, enqueues=rest, leaving=leaving)
+            yield after._replace(enqueues=rest, leaving=leaving)
 
     def _act_run(self, state: State, cpu: int) -> Iterator[State]:
         """The net_rx_action() of a CPU goes on to its next place, if it is the model's to go on."""
         run = state.runs[cpu]
         if run.where == "head":
-            yield self._act_flush(state, cpu, runs={**state.runs, cpu: replace(run, where="flushed")})
+            yield self._act_flush(state, cpu, runs={**state.runs, cpu: run._replace(where="flushed")})
         elif run.where == "flushed":
-            yield self._turned(state, cpu, run, softirq.net_rx_goes_on(self.driver, cpu))
+            yield self._turned(state, cpu, run, "goes on", softirq.net_rx_goes_on)[0]
         elif run.where == "polled":
+            poll = run.spent - run.work, run.work, run.quota
             for late in (False, True):
-                self.load(state)
-                turn = softirq.net_rx_polled(
-                    self.driver, cpu, spent=run.spent - run.work, work=run.work, quota=run.quota, late=late
-                )
-                yield self._turned(state, cpu, run, turn)
+                after, turn = self._turned(state, cpu, run, "polled", softirq.net_rx_polled, *poll, late)
+                yield after
                 if turn.squeezed:
                     break
 
-    def _turned(self, state: State, cpu: int, run: Run, turn: softirq.Turn) -> State:
-        after = replace(run, where=turn.where, raised=turn.raised, squeezed=turn.squeezed)
+    def _turned(
+        self, state: State, cpu: int, run: Run, name: str, piece: Callable[..., softirq.Turn], *arguments: int
+    ) -> tuple[State, softirq.Turn]:
+        done, turn = self.did(state, name, piece, self.driver, cpu, *arguments)
+        after = run._replace(where=turn.where, raised=turn.raised, squeezed=turn.squeezed)
         sent = {**state.sent, cpu: state.sent.get(cpu, ()) + turn.sent} if turn.sent else state.sent
-        return self.moved(state, runs={**state.runs, cpu: after}, sent=sent)
+        return done._replace(runs={**state.runs, cpu: after}, sent=sent), turn
 
     def _steps(self, state: State) -> Iterator[State]:
         """Every state that one open action leads to."""
         for task in state.attempts:
-            self.load(state)
             yield from self._act_attempt(state, task)
         for task in state.enqueues:
-            self.load(state)
             yield from self._act_enqueue(state, task)
         for cpu in sorted(state.polls):
-            self.load(state)
-            for poll, to in poll_steps(self.driver, cpu, state.polls[cpu]):
+            if not state.polls[cpu].done:
+                after, (poll, to) = self.did(state, "poll", poll_step, self.driver, cpu, state.polls[cpu])
                 sent = {**state.sent, cpu: state.sent.get(cpu, ()) + to} if to else state.sent
-                yield self.moved(state, polls={**state.polls, cpu: poll}, sent=sent)
+                yield after._replace(polls={**state.polls, cpu: poll}, sent=sent)
         for cpu in sorted(state.runs):
-            self.load(state)
             yield from self._act_run(state, cpu)
         for cpu in sorted(state.flushes):
-            self.load(state)
             flushes = {key: value for key, value in state.flushes.items() if key != cpu}
             yield self._act_flush(state, cpu, flushes=flushes)
         for cpu, function in sorted(state.arriving):
-            self.load(state)
-            came: object = (
-                softirq.rps_ipi(self.driver, cpu, in_interrupt=True)
-                if function == CSD_FUNCTIONS["rps_trigger_softirq"]
-                else self.driver.trigger(cpu)
-            )
+            if function == CSD_FUNCTIONS["rps_trigger_softirq"]:
+                after, came = self.did(state, "rps_ipi", softirq.rps_ipi, self.driver, cpu, True)
+            else:
+                after, came = self.did(state, "trigger", self.driver.trigger, cpu)
             if came is not None:
-                yield self.moved(state, arriving=state.arriving - {(cpu, function)})
+                yield after._replace(arriving=state.arriving - {(cpu, function)})
         for place in sorted(state.changes):
-            self.load(state)
-            self.settings[place].write(self.driver)
-            yield self.moved(state, changes=state.changes - {place})
+            after, _ = self.did(state, f"write {place}", self.settings[place].write, self.driver)
+            yield after._replace(changes=state.changes - {place})
 
-    def _key(self, state: State) -> tuple[object, ...]:
-        self.driver.load(state.memory)
-        cpus = range(self.driver.cpus)
-        told = tuple(self.driver.state(cpu) for cpu in cpus)
-        lists = tuple(state.held(self.driver, cpu) for cpu in cpus)
-        shown = tuple((t.defer_count, t.defer_ipi_scheduled, t.backlog_sched, t.softirq) for t in told)
-        waiting = tuple((self.driver.input_qlen(cpu), self.driver.backlog_len(cpu)) for cpu in cpus)
-        tables = (state.attempts, state.enqueues, state.polls, state.runs, state.sent, state.flushes)
-        tasks = tuple(frozenset((key, value) for key, value in d.items() if value != ()) for d in tables)
-        open_now = (waiting, tasks, state.leaving, state.changes, state.arriving)
-        return shown, lists, open_now, frozenset((cpu, owed) for cpu, owed in state.owed.items() if owed)
+    def _key(self, state: State) -> int:
+        """A number of the state's own: another state has the same if nothing that follows can tell the two apart."""
+        told = self.driver.states(state.memory)
+        shown = tuple([
+            (t.defer_count, t.defer_ipi_scheduled, t.backlog_sched, t.softirq, state.held(t.held), t.input_qlen, t.backlog_len)
+            for t in told
+        ])  # fmt: skip
+        tables = (
+            state.attempts,
+            state.enqueues,
+            state.polls,
+            state.runs,
+            state.sent,
+            state.flushes,
+            state.owed,
+        )
+        open_now = tuple([
+            frozenset([(key, value) for key, value in table.items() if value != ()]) if table else _NOTHING
+            for table in tables
+        ])  # fmt: skip
+        key = (shown, open_now, state.leaving, state.changes, state.arriving)
+        return self._numbers.setdefault(key, len(self._numbers))
 
     def reachable(self, states: Sequence[State]) -> list[State]:
         """``states`` and every state that their open actions lead to, each once."""
-        found: dict[tuple[object, ...], State] = {}
+        found: dict[int, State] = {}
         self._before = {}
         self._keys = {}
-        waiting: list[tuple[State, tuple[object, ...] | None]] = [(state, None) for state in states]
+        self._numbers = {}
+        waiting: deque[tuple[State, int | None]] = deque((state, None) for state in states)
         while waiting:
-            state, before = waiting.pop(0)
+            state, before = waiting.popleft()
             key = self._key(state)
             self._before.setdefault(key, set())
             if before is not None:
@@ -382,7 +411,7 @@ class Explorer:
             out += [state for state in group if not self._follows(self._keys[id(state)], keys)]
         return out
 
-    def _follows(self, key: tuple[object, ...], keys: set[tuple[object, ...]]) -> bool:
+    def _follows(self, key: int, keys: set[int]) -> bool:
         seen = {key}
         waiting = [*self._before[key]]
         while waiting:

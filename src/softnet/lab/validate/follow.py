@@ -8,7 +8,6 @@ followed here.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
 from softnet.lab.records import HARDIRQ, Record
 from softnet.lab.validate import softirq
@@ -45,7 +44,7 @@ class Follower(Explorer):
         # The count is read when the event is recorded or later, when the kernel tests it at the latest.
         opened = Attempt(record.a, record.b, record.c if record.c >= 0 else None, seen)
         out = [
-            replace(state, attempts={**state.attempts, task: opened})
+            state._replace(attempts={**state.attempts, task: opened})
             for state in states
             if task not in state.attempts
         ]
@@ -74,8 +73,7 @@ class Follower(Explorer):
         raised = following is not None and following.event == "softirq_raise"
         out = []
         for state in self.reachable(self.states):
-            self.load(state)
-            model_raises = self.driver.trigger(record.cpu)
+            after, model_raises = self.did(state, "trigger", self.driver.trigger, record.cpu)
             if model_raises is None:
                 self._refuse(
                     f"trigger_rx_softirq ran on CPU {record.cpu}; in the model no such call is in flight"
@@ -85,7 +83,7 @@ class Follower(Explorer):
                     f"NET_RX {'raised' if raised else 'not raised'} by the kernel; the model does the opposite"
                 )
             else:
-                out.append(self.moved(state))
+                out.append(after)
         if out:
             self._cover("trigger_rx_softirq: NET_RX raised")
         return out
@@ -95,11 +93,11 @@ class Follower(Explorer):
         cpu = self.records[at].cpu
         out = []
         for state in self.reachable(self.states):
-            self.load(state)
-            if self.driver.work_item(cpu) is None:
+            after, came = self.did(state, "work_item", self.driver.work_item, cpu)
+            if came is None:
                 self._refuse(f"trigger_rx_softirq ran on CPU {cpu}; in the model no such work is queued")
             else:
-                out.append(self.moved(state, flushes={**state.flushes, cpu: _MUST}))
+                out.append(after._replace(flushes={**state.flushes, cpu: _MUST}))
         if out:
             self._cover("trigger_rx_softirq: the work item flushes")
         return out
@@ -134,7 +132,7 @@ class Follower(Explorer):
         if out:
             self._cover("RPS: IPI sent")
         return [
-            replace(state, sent={**state.sent, cpu: state.sent[cpu][1:]})
+            state._replace(sent={**state.sent, cpu: state.sent[cpu][1:]})
             for state in self.earliest(out)
         ]  # fmt: skip
 
@@ -149,8 +147,7 @@ class Follower(Explorer):
         hard = record.context == HARDIRQ
         out = []
         for state in self.reachable(self.states):
-            self.load(state)
-            done = softirq.rps_ipi(self.driver, cpu, in_interrupt=hard)
+            after, done = self.did(state, "rps_ipi", softirq.rps_ipi, self.driver, cpu, hard)
             if done is None:
                 self._refuse(f"rps_trigger_softirq ran on CPU {cpu}; in the model no IPI is on its way there")
             elif done[0] != raised:
@@ -159,7 +156,7 @@ class Follower(Explorer):
                     f"the kernel {did} NET_RX in rps_trigger_softirq on CPU {cpu}; the model {other}"
                 )
             else:
-                out.append(self.moved(state))
+                out.append(after)
         if out:
             self._cover("RPS: IPI received, " + ("NET_RX raised" if raised else "net_rx_action was running"))
         return out
@@ -170,10 +167,8 @@ class Follower(Explorer):
         flow = flow_of(record)
         if flow is None:
             return ""
-        self.load(self.states[0])
-        target = self.driver.steered_to(record.cpu, flow)
-        news = self.states[0].news + self.driver.branches.take()
-        self.states[0] = replace(self.states[0], news=news)
+        after, target = self.did(self.states[0], "steered_to", self.driver.steered_to, record.cpu, flow)
+        self.states[0] = self.states[0]._replace(news=after.news)
         if target == record.b:
             return ""
         for place, setting in self.settings.items():
@@ -196,9 +191,8 @@ class Follower(Explorer):
                 out.append(state)
         begun = []
         for state in self.earliest(out):
-            self.load(state)
-            turn = softirq.net_rx_begins(self.driver, cpu)
-            begun.append(self.moved(state, runs={**state.runs, cpu: Run(turn.where)}))
+            after, turn = self.did(state, "begins", softirq.net_rx_begins, self.driver, cpu)
+            begun.append(after._replace(runs={**state.runs, cpu: Run(turn.where)}))
         return begun
 
     def run_ends(self, at: int) -> list[State]:
@@ -235,7 +229,7 @@ class Follower(Explorer):
             end = "squeezed" if run.squeezed else "not squeezed"
             self._cover(f"net_rx_action ended: {end}" + (", NET_RX raised again" if run.raised else ""))
         over = [
-            replace(state, runs={key: value for key, value in state.runs.items() if key != cpu})
+            state._replace(runs={key: value for key, value in state.runs.items() if key != cpu})
             for state in out
         ]
         return list({self._key(state): state for state in reversed(over)}.values())[::-1]
@@ -263,8 +257,7 @@ class Follower(Explorer):
     def flush_due(self, cpu: int, how: str) -> list[State]:
         """From here on the kernel must, or may, flush the CPU's list."""
         return [
-            replace(
-                state,
+            state._replace(
                 flushes={**state.flushes, cpu: _MUST if _MUST in (how, state.flushes.get(cpu)) else how},
             )
             for state in self.states
@@ -283,8 +276,7 @@ class Follower(Explorer):
             else:
                 out.append(state)
         return [
-            replace(
-                state,
+            state._replace(
                 flushes={key: value for key, value in state.flushes.items() if key != cpu},
                 owed={key: value for key, value in state.owed.items() if key != cpu},
             )
@@ -313,7 +305,7 @@ class Follower(Explorer):
         if out:
             self._cover("flushed and freed on the CPU that allocated it")
         return [
-            replace(state, owed={**state.owed, record.cpu: state.owed[record.cpu][1:]})
+            state._replace(owed={**state.owed, record.cpu: state.owed[record.cpu][1:]})
             for state in self.earliest(out)
         ]
 
@@ -326,7 +318,7 @@ class Follower(Explorer):
         if not any(state.owed.get(cpu, ())[:1] == (UNKNOWN,) for state in self.states):
             return None
         return [
-            replace(state, owed={**state.owed, cpu: state.owed[cpu][1:]})
+            state._replace(owed={**state.owed, cpu: state.owed[cpu][1:]})
             if state.owed.get(cpu, ())[:1] == (UNKNOWN,)
             else state
             for state in self.states
@@ -353,7 +345,7 @@ class Follower(Explorer):
         out = []
         for state in self.closed(self.states, task):
             if task not in state.enqueues and task not in state.attempts:
-                out.append(replace(state, enqueues={**state.enqueues, task: opened}))
+                out.append(state._replace(enqueues={**state.enqueues, task: opened}))
         if out:
             self._cover("packet dropped at the backlog" if opened.dropped else "packet queued on the backlog")
         return out
@@ -372,7 +364,7 @@ class Follower(Explorer):
             groups.setdefault(frozenset(state.enqueues.items()), []).append(state)
         out = [state for group in groups.values() for state in self.earliest(group)]
         return [
-            replace(state, leaving=frozenset(entry for entry in state.leaving if entry[0] != task))
+            state._replace(leaving=frozenset(entry for entry in state.leaving if entry[0] != task))
             for state in out
         ]
 
@@ -384,12 +376,11 @@ class Follower(Explorer):
             return None
         out = []
         for state in self.reachable(self.states):
-            self.load(state)
-            if not self.driver.state(cpu).backlog_sched:
+            if not self.driver.states(state.memory)[cpu].backlog_sched:
                 self._refuse(f"CPU {cpu}'s backlog is polled; in the model nobody scheduled it")
             elif not thread and cpu in state.runs and state.runs[cpu].where != "polls":
                 self._refuse(f"CPU {cpu}'s softirq polls the backlog; in the model it is not on its list")
-            elif thread and not self.driver.thread_scheduled(cpu):
+            elif thread and not self._thread_scheduled(state, cpu):
                 self._refuse(f"the thread polls CPU {cpu}'s backlog; in the model the softirq is to")
             else:
                 out.append(state)
@@ -397,13 +388,16 @@ class Follower(Explorer):
             self._cover("backlog polled")
         return [self._poll_entered(state, cpu, record.a) for state in self.earliest(out)]
 
-    def _poll_entered(self, state: State, cpu: int, quota: int) -> State:
+    def _thread_scheduled(self, state: State, cpu: int) -> bool:
         self.load(state)
-        self.driver.poll_entered(cpu)
+        return self.driver.thread_scheduled(cpu)
+
+    def _poll_entered(self, state: State, cpu: int, quota: int) -> State:
+        state, _ = self.did(state, "poll_entered", self.driver.poll_entered, cpu)
         runs = state.runs
         if cpu in runs:
-            runs = {**runs, cpu: replace(runs[cpu], where="polling", quota=quota)}
-        return self.moved(state, polls={**state.polls, cpu: Poll(0, quota, False)}, runs=runs)
+            runs = {**runs, cpu: runs[cpu]._replace(where="polling", quota=quota)}
+        return state._replace(polls={**state.polls, cpu: Poll(0, quota, False)}, runs=runs)
 
     def poll_ends(self, at: int) -> list[State] | None:
         """The poll is over: it has done what the kernel says, and at less than its quota has given SCHED back."""
@@ -423,8 +417,8 @@ class Follower(Explorer):
             runs = state.runs
             if cpu in runs:
                 spent = runs[cpu].spent + record.a
-                runs = {**runs, cpu: replace(runs[cpu], where="polled", work=record.a, spent=spent)}
-            out.append(replace(state, polls=polls, runs=runs))
+                runs = {**runs, cpu: runs[cpu]._replace(where="polled", work=record.a, spent=spent)}
+            out.append(state._replace(polls=polls, runs=runs))
             full = poll.work >= poll.quota
         if out:
             self._cover("backlog poll ended: quota reached" if full else "backlog poll ended: queue empty")
@@ -461,7 +455,7 @@ class Follower(Explorer):
         record = self.records[at]
         if at in self.knowledge.holes.unseen and self.knows(record.a):
             entry = (record.a, record.b)
-            self.states = [replace(state, arriving=state.arriving | {entry}) for state in self.states]
+            self.states = [state._replace(arriving=state.arriving | {entry}) for state in self.states]
 
     def writing(self, at: int) -> None:
         """A setting whose mark comes later may be written from here on."""
@@ -471,7 +465,7 @@ class Follower(Explorer):
             if setting.since == at and setting.name != RPS_CPUS
         ]
         if due:
-            self.states = [replace(state, changes=state.changes | set(due)) for state in self.states]
+            self.states = [state._replace(changes=state.changes | set(due)) for state in self.states]
 
     def written(self, at: int) -> list[State]:
         """The mark of a setting: it has been written. What had been entered before may act after: both are kept."""

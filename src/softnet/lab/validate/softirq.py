@@ -63,7 +63,7 @@ def _run(driver: Driver, cpu: int, **hooks: Any) -> Turn:
         except Stopped as stopped:
             where = stopped.where
     sent = tuple(target for target, _, _ in driver.told("csd_queue_cpu"))
-    return Turn(where, bool(driver.told("softirq_raise")), bool(driver.told("time_squeeze")), sent)
+    return Turn(where, driver.did("softirq_raise"), driver.did("time_squeeze"), sent)
 
 
 def net_rx_begins(driver: Driver, cpu: int) -> Turn:
@@ -84,7 +84,7 @@ def net_rx_goes_on(driver: Driver, cpu: int) -> Turn:
     )
 
 
-def net_rx_polled(driver: Driver, cpu: int, *, spent: int, work: int, quota: int, late: bool) -> Turn:
+def net_rx_polled(driver: Driver, cpu: int, spent: int, work: int, quota: int, late: bool) -> Turn:
     """From the end of a poll that did ``work``: squeezed by budget or, if ``late``, by time; or on to the next flush.
 
     ``spent`` of the budget was used up before this poll.
@@ -134,7 +134,7 @@ def sends_ipis(driver: Driver, cpu: int) -> tuple[int, ...]:
     return tuple(target for target, _, _ in driver.told("csd_queue_cpu"))
 
 
-def rps_ipi(driver: Driver, cpu: int, *, in_interrupt: bool) -> tuple[bool, bool] | None:
+def rps_ipi(driver: Driver, cpu: int, in_interrupt: bool) -> tuple[bool, bool] | None:
     """rps_trigger_softirq() on ``cpu``: whether it raises NET_RX and wakes ksoftirqd; None if no IPI is in flight."""
     driver.on(cpu)
     sd = driver.row("softnet_data", cpu)
@@ -144,7 +144,7 @@ def rps_ipi(driver: Driver, cpu: int, *, in_interrupt: bool) -> tuple[bool, bool
     driver.row("call_single_queue", cpu).head.first = None
     with driver.in_context(in_interrupt):
         driver.kernel["rps_trigger_softirq"](sd)
-    return bool(driver.told("softirq_raise")), bool(driver.told("wakeup_softirqd"))
+    return driver.did("softirq_raise"), driver.did("wakeup_softirqd")
 
 
 def irq_exit(driver: Driver, cpu: int, *, bh_off: bool, ksoftirqd_runs: bool) -> str:
@@ -162,4 +162,4 @@ def irq_exit(driver: Driver, cpu: int, *, bh_off: bool, ksoftirqd_runs: bool) ->
         kernel["irq_exit_rcu"]()
     row.softirq_pending = 0
     driver.row("softirq_ctrl", cpu).cnt = 0
-    return "runs" if ran else "wakes" if driver.told("wakeup_softirqd") else ""
+    return "runs" if ran else "wakes" if driver.did("wakeup_softirqd") else ""

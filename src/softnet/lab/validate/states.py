@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from softnet.lab.validate.backlog import Enqueue, Poll
-from softnet.lab.validate.driver import Driver, Memory
 from softnet.lab.validate.knowledge import Task
+from softnet.lab.validate.memory import Memory
 
 UNKNOWN = 0
 """The name of an skb that was on a list before the trace began."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What the kernel was seen to do within one skb_attempt_defer_free()."""
 
     kick: bool
@@ -23,21 +22,19 @@ class Seen:
     work: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """An skb_attempt_defer_free() that was entered: the skb's number, its CPU, what the kernel did.
 
-    ``count`` is the defer_count that the kernel read, None once the model has had it too.
+    ``found`` is the defer_count that the kernel read, None once the model has had it too.
     """
 
     skb: int
     alloc_cpu: int
-    count: int | None
+    found: int | None
     seen: Seen
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A net_rx_action() that was entered on a CPU, and how far the model is with it.
 
     ``where``: "head" (about to flush), "flushed", "polls" (about to poll), "polling", "polled", "left" (returned).
@@ -53,8 +50,7 @@ class Run:
     squeezed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """One explanation of the trace so far.
 
     ``attempts``, ``enqueues``, ``polls`` and ``runs`` are open; ``leaving`` are enqueues that have acted and not
@@ -65,24 +61,30 @@ class State:
     in the trace. ``news`` are the branches that the model's functions took since the last event.
     """
 
-    memory: Memory = field(repr=False)
-    attempts: dict[Task, Attempt] = field(default_factory=dict)
-    enqueues: dict[Task, Enqueue] = field(default_factory=dict)
-    polls: dict[int, Poll] = field(default_factory=dict)
-    runs: dict[int, Run] = field(default_factory=dict)
-    leaving: frozenset[tuple[Task, int]] = frozenset()
-    flushes: dict[int, str] = field(default_factory=dict)
-    owed: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    sent: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    changes: frozenset[int] = frozenset()
-    arriving: frozenset[tuple[int, int]] = frozenset()
-    names: dict[int, int] = field(default_factory=dict)
-    news: tuple[int, ...] = ()
+    memory: Memory
+    attempts: dict[Task, Attempt]
+    enqueues: dict[Task, Enqueue]
+    polls: dict[int, Poll]
+    runs: dict[int, Run]
+    leaving: frozenset[tuple[Task, int]]
+    flushes: dict[int, str]
+    owed: dict[int, tuple[int, ...]]
+    sent: dict[int, tuple[int, ...]]
+    changes: frozenset[int]
+    arriving: frozenset[tuple[int, int]]
+    names: dict[int, int]
+    news: tuple[int, ...]
+
+    @classmethod
+    def first(cls, memory: Memory) -> State:
+        """Nothing is open."""
+        nothing: frozenset[object] = frozenset()
+        return cls(memory, {}, {}, {}, {}, nothing, {}, {}, {}, nothing, nothing, {}, ())  # type: ignore[arg-type]
 
     def told(self) -> State:
         """The same without the news."""
-        return replace(self, news=()) if self.news else self
+        return self._replace(news=()) if self.news else self
 
-    def held(self, driver: Driver, cpu: int) -> tuple[int, ...]:
-        """The trace's numbers of the skbs on a CPU's list, the next to be freed first. The state must be loaded."""
-        return tuple(self.names.get(number, UNKNOWN) for number in driver.state(cpu).held)
+    def held(self, numbers: tuple[int, ...]) -> tuple[int, ...]:
+        """The trace's numbers of skbs on a list, given the model's."""
+        return tuple([self.names.get(number, UNKNOWN) for number in numbers]) if numbers else ()
