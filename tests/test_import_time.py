@@ -48,6 +48,25 @@ def test_nothing_heavy_is_imported(arguments: tuple[str, ...]) -> None:
     assert not heavy, f"python {' '.join(arguments)} imports {heavy}"
 
 
+@pytest.mark.slow
+def test_a_run_from_the_cache_imports_no_compiler_and_no_table_maker() -> None:
+    run = (
+        "-m",
+        "softnet",
+        "run",
+        "examples/rps.toml",
+        "--quiet",
+        "--set=measure.duration_ms=2",
+        "--set=measure.warmup_ms=1",
+    )
+    imports_of(*run)
+    imports = imports_of(*run)
+    assert "softnet.simulate.simulation" in imports
+    assert not [
+        name for name in imports if name.startswith(("rich", "llvmlite", "pandas", "softnet.lang.lower"))
+    ]
+
+
 def test_a_heavy_import_would_be_seen() -> None:
     assert "numpy" in imports_of("-c", "import numpy")
 

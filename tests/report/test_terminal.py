@@ -18,7 +18,13 @@ from hypothesis import strategies as st
 from report.samples import US, comparison, histogram, result
 from softnet.report import story
 from softnet.report.names import number, percent
-from softnet.report.terminal import folded, render_comparison, render_result
+from softnet.report.terminal import (
+    _grid_by_rich,
+    _grid_that_fits,
+    folded,
+    render_comparison,
+    render_result,
+)
 from softnet.simulate.comparison import Comparison
 from softnet.simulate.result import Conservation, Result
 
@@ -92,6 +98,28 @@ def test_a_folded_name_loses_nothing(name: str) -> None:
     lines = folded(name).split("\n")
     assert "".join(lines) == name
     assert max(map(len, lines)) <= 14
+
+
+cells = st.text("ab3–µ%", max_size=12)
+
+
+@given(
+    st.lists(st.tuples(cells, cells, cells), min_size=1, max_size=4),
+    st.tuples(cells, cells),
+    st.integers(60, 70),
+)
+def test_a_table_that_fits_is_the_one_that_rich_would_make(
+    rows: list[tuple[str, str, str]], names: tuple[str, str], width: int
+) -> None:
+    head = ["", folded(names[0], 4), names[1]]
+    own = _grid_that_fits(head, rows, width, False)
+    assert own is not None
+    assert own == _grid_by_rich(head, rows, width, False)
+
+
+def test_a_table_that_does_not_fit_is_left_to_rich() -> None:
+    assert _grid_that_fits(["", "a"], [["x" * 50, "y" * 20]], 70, False) is None
+    assert _grid_that_fits(["", "a"], [["二", "y"]], 70, False) is None
 
 
 def test_colour_adds_escapes_and_nothing_else() -> None:

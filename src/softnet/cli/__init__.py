@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -25,6 +26,11 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 _COMMANDS_DIR = Path(__file__).parent
+
+LIBRARY_SETTINGS = {"OPENBLAS_NUM_THREADS": "1", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
+"""What two libraries read from the environment when they are imported. numpy's linear algebra, which softnet does not use,
+starts a thread for every CPU, which takes longer than the rest of importing numpy; pydantic reads the metadata of every
+installed package in search of plugins. What the user has set stays."""
 
 
 class LazyGroup(click.Group):
@@ -83,6 +89,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def run_cli(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status; every message for the user is printed here."""
+    for name, value in LIBRARY_SETTINGS.items():
+        os.environ.setdefault(name, value)
     try:
         status = cli.main(args=argv, prog_name="softnet", standalone_mode=False)
     except SoftnetError as error:

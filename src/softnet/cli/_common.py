@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,6 +67,17 @@ def columns(width: int | None) -> int:
     import shutil
 
     return min(max(shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns, 60), 160)
+
+
+@contextmanager
+def imports() -> Iterator[None]:
+    """Around imports: what they make stays, so nobody looks through it for garbage, now or later."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager

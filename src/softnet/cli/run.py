@@ -18,6 +18,7 @@ from softnet.cli._common import (
     EXIT_PARTIAL,
     SHOWN_RECORDS_MAX,
     columns,
+    imports,
     progress_bar,
     simulation_options,
     stopped_kernel,
@@ -70,9 +71,11 @@ def command(
     width: int | None,
 ) -> None:
     """Run one scenario."""
-    from softnet.simulate.api import resolve
-    from softnet.simulate.output import to_json, whole_folder
-    from softnet.simulate.simulation import Simulation
+    with imports():
+        from softnet.report.terminal import render_result
+        from softnet.simulate.api import resolve
+        from softnet.simulate.output import to_json, whole_folder
+        from softnet.simulate.simulation import Simulation
 
     with stopped_kernel(), ExitStack() as output:
         if out is not None and trace is None:
@@ -104,8 +107,6 @@ def command(
     if as_json:
         click.echo(to_json(done.result.to_dict()), nl=False)
     else:
-        from softnet.report.terminal import render_result
-
         click.echo(render_result(done.result, width=columns(width), color=sys.stdout.isatty()), nl=False)
     if out is not None and not quiet and not as_json:
         click.echo(f"\nreport: {out / 'report.html'}")

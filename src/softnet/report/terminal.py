@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 from softnet.report.figures import groups
 from softnet.report.names import duration, number, percent, quantity, signed
@@ -20,6 +21,9 @@ LATENCY_COLUMNS = ("p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns")
 LATENCY_TITLES = ("p50", "p90", "p99", "p99.9", "max")
 BETTER, WORSE = "green", "red"
 UNACCOUNTED = "unaccounted for"
+ESCAPES = {"": "", "bold": "1", BETTER: "32", WORSE: "31"}
+ONE_COLUMN_WIDE = re.compile(r"[ -~µ–×→…]*")
+"""Texts whose every character takes one column of a terminal."""
 
 Cell = str | tuple[str, str]
 """A cell's text, or (text, style)."""
@@ -41,7 +45,9 @@ def render_result(result: Result, width: int = 100, color: bool = False) -> str:
         [name, number(h.count), *(duration(h.summary()[c]) for c in LATENCY_COLUMNS)]
         for name, h in result.wakeup_latency.items()
     ]
-    lines += table("From being woken to running, by class", ["", "wakeups", *LATENCY_TITLES], woken, width, color)
+    lines += table(
+        "From being woken to running, by class", ["", "wakeups", *LATENCY_TITLES], woken, width, color
+    )
     figures = [[name, number(value)] for name, value in result.counters.items() if value]
     lines += table("Counters of the measured part", ["", ""], figures, width, color)
     lines += _cpu_time_by_cpu(result, width, color)
@@ -136,6 +142,52 @@ def table(
     """A titled table: first column to the left, the others to the right, the last word column to the left; [] without rows."""
     if not rows:
         return []
+    names = [folded(name, HEAD_WIDTH if width >= 80 else 10) for name in head]
+    grid = _grid_that_fits(names, rows, width, color)
+    if grid is None:
+        grid = _grid_by_rich(names, rows, width, color)
+    return ["", *wrap(title, width), *grid]
+
+
+def _is_words(name: str, column: int) -> bool:
+    """Whether a column holds words, which stand to the left; figures stand to the right."""
+    return column == 0 or name in ("verdict", "reason")
+
+
+def _grid_that_fits(
+    head: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, color: bool
+) -> list[str] | None:
+    """The lines of a table whose columns all have room; None where something must give way, which rich decides.
+
+    Importing rich takes longer than simulating the few milliseconds that most first runs are.
+    """
+    titles = [name.split("\n") for name in head]
+    height = max(map(len, titles)) if any(head) else 0
+    styled = [[("", "bold")] * len(head) for _ in range(height)]
+    for column, lines in enumerate(titles):
+        for line, text in zip(reversed(styled), reversed(lines), strict=False):
+            line[column] = (text, "bold")
+    styled += [[(c, "") if isinstance(c, str) else c for c in row] for row in rows]
+    if not all(
+        ONE_COLUMN_WIDE.fullmatch(text) and style in ESCAPES for line in styled for text, style in line
+    ):
+        return None
+    widths = [max(len(line[column][0]) for line in styled) for column in range(len(head))]
+    if sum(widths) + 2 * len(widths) > width:
+        return None
+    out = []
+    for line in styled:
+        padded = []
+        for column, (text, style) in enumerate(line):
+            free = " " * (widths[column] - len(text))
+            shown = f"\x1b[{ESCAPES[style]}m{text}\x1b[0m" if color and style and text else text
+            padded.append(shown + free if _is_words(head[column], column) else free + shown)
+        out.append("  ".join(padded).rstrip())
+    return out
+
+
+def _grid_by_rich(head: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, color: bool) -> list[str]:
+    """The same with columns that are folded and cut until they have room."""
     import io
 
     from rich.console import Console
@@ -147,18 +199,13 @@ def table(
                       legacy_windows=False, highlight=False, emoji=False, markup=False, _environ={})  # fmt: skip
     grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold" if color else "", show_header=any(head))
     for i, name in enumerate(head):
-        words = i == 0 or name in ("verdict", "reason")
-        grid.add_column(
-            folded(name, HEAD_WIDTH if width >= 80 else 10),
-            justify="left" if words else "right",
-            no_wrap=i > 0,
-            overflow="fold",
-        )
+        justify: Literal["left", "right"] = "left" if _is_words(name, i) else "right"
+        grid.add_column(name, justify=justify, no_wrap=i > 0, overflow="fold")
     for row in rows:
         cells = [(c, "") if isinstance(c, str) else c for c in row]
         grid.add_row(*(Text(text, style=style if color else "") for text, style in cells))
     console.print(grid)
-    return ["", *wrap(title, width), *(line.rstrip() for line in out.getvalue().splitlines())]
+    return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
 def folded(name: str, width: int = HEAD_WIDTH) -> str:

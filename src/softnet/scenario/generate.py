@@ -43,19 +43,26 @@ _Q: Final = 32
 def _log_table() -> NDArray[np.int64]:
     """ln(1 + i/4096) for i from 0 to 4096 in units of 2**-32, from the series of 2 artanh, in whole numbers."""
     size = 1 << _LOG_BITS
-    scale = 1 << 64
-    table = []
-    for i in range(size + 1):
-        # ln(1 + x) = 2 artanh(x / (2 + x))
-        z = scale * i // (2 * size + i)
-        square = z * z // scale
-        term, total, k = z, 0, 1
-        while term:
-            total += term // k
-            term = term * square // scale
-            k += 2
-        table.append((2 * total + (1 << 31)) >> 32)
-    return np.array(table, dtype=np.int64)
+    # ln(1 + x) = 2 artanh(x / (2 + x)), in units of 2**-64; the sum is below 0.35.
+    term = np.array([(i << 64) // (2 * size + i) for i in range(size + 1)], dtype=np.uint64)
+    square = _high_product(term, term)
+    total, k = np.zeros_like(term), 1
+    while term.any():
+        total += term // np.uint64(k)
+        term = _high_product(term, square)
+        k += 2
+    table: NDArray[np.int64] = ((np.uint64(2) * total + np.uint64(1 << 31)) >> np.uint64(32)).astype(np.int64)
+    return table
+
+
+def _high_product(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The upper 64 bits of each product."""
+    half, low = np.uint64(32), np.uint64(0xFFFF_FFFF)
+    a_high, a_low, b_high, b_low = a >> half, a & low, b >> half, b & low
+    middle = a_high * b_low + (a_low * b_low >> half)
+    carried = a_low * b_high + (middle & low)
+    product: NDArray[np.uint64] = a_high * b_high + (middle >> half) + (carried >> half)
+    return product
 
 
 def exponential(seed: int, stream: int, counters: NDArray[np.int64]) -> NDArray[np.int64]:

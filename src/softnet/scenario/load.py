@@ -8,11 +8,11 @@ import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path as FilePath
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args, get_origin
 
 from softnet.errors import ScenarioError
 from softnet.scenario.allowed import keys_at
-from softnet.scenario.fields import RELEASES
+from softnet.scenario.fields import RELEASES, Settings
 from softnet.scenario.locate import Path, key_lines
 from softnet.scenario.models import Scenario
 from softnet.scenario.problems import Problem, ScenarioProblems, did_you_mean, place, raise_problems
@@ -297,7 +297,7 @@ def _members(table: str, items: list[Any], name: str) -> list[int]:
 
 
 def _assign(raw: dict[str, Any], path: Path, value: Any, text: str) -> None:
-    known = keys_at(path[:-1], raw)
+    known = [] if _is_plain_key(path) else keys_at(path[:-1], raw)
     if known and path[-1] not in known:
         raise ScenarioError(
             "unknown key",
@@ -316,6 +316,21 @@ def _assign(raw: dict[str, Any], path: Path, value: Any, text: str) -> None:
                 "not a table", where=f"--set {text}", found=str(step), expected="a key below a table"
             )
     table[path[-1]] = value
+
+
+def _is_plain_key(path: Path) -> bool:
+    """Whether the models alone say that there is such a key; the schema, which knows all of them, takes longer to make."""
+    model: Any = Scenario
+    for step in path[:-1]:
+        if isinstance(step, int):
+            continue
+        field = model.model_fields.get(step)
+        model = field.annotation if field is not None else None
+        if get_origin(model) is tuple:
+            model = get_args(model)[0]
+        if not (isinstance(model, type) and issubclass(model, Settings)):
+            return False
+    return path[-1] in model.model_fields
 
 
 def _origins(raw: dict[str, Any], overrides: Sequence[str]) -> dict[Path, str]:

@@ -32,15 +32,14 @@ def _toeplitz_table() -> NDArray[np.uint32]:
     """``table[position][byte]``: what one input byte adds to the hash. The key serves 36 bytes of input."""
     key = int.from_bytes(TOEPLITZ_KEY, "big")
     bits = len(TOEPLITZ_KEY) * 8
-    table = np.zeros((len(TOEPLITZ_KEY) - 4, 256), dtype=np.uint32)
-    for position in range(table.shape[0]):
-        windows = [(key >> (bits - 32 - position * 8 - bit)) & 0xFFFF_FFFF for bit in range(8)]
-        for byte in range(256):
-            value = 0
-            for bit in range(8):
-                if byte & (0x80 >> bit):
-                    value ^= windows[bit]
-            table[position, byte] = value
+    positions = range(len(TOEPLITZ_KEY) - 4)
+    windows = [
+        [(key >> (bits - 32 - position * 8 - bit)) & 0xFFFF_FFFF for bit in range(8)]
+        for position in positions
+    ]
+    is_set = np.arange(256)[:, None] & (0x80 >> np.arange(8)) != 0
+    chosen = np.where(is_set, np.array(windows, dtype=np.uint32)[:, None, :], np.uint32(0))
+    table: NDArray[np.uint32] = np.bitwise_xor.reduce(chosen, axis=2)
     return table
 
 

@@ -180,8 +180,13 @@ def _fill_defaults(memory: Any, layout: Layout) -> None:
 
 
 def _put(memory: Any, at: int, values: list[int]) -> None:
-    """Store a run of words, in a list or in an array."""
-    memory[at : at + len(values)] = array("q", values) if isinstance(memory, array) else values
+    """Store a run of words, in a list or in native memory."""
+    memory[at : at + len(values)] = values if isinstance(memory, list) else array("q", values)
+
+
+def _clear(memory: Any, at: int, end: int) -> None:
+    """Store zeros."""
+    memory[at:end] = [0] * (end - at) if isinstance(memory, list) else array("q", bytes(8 * (end - at)))
 
 
 def build(
@@ -322,8 +327,8 @@ def nice_weight(nice: int) -> int:
 def start(image: Image) -> None:
     """Everybody's first action is at time 0; boot leaves no trace of itself in the caches."""
     memory, r = image.memory, image.regions
-    _put(memory, r.directory, [0] * (r.size - r.directory))
-    _put(memory, r.counts, [0] * (image.nr_cpus * len(EVENT_ID)))
+    _clear(memory, r.directory, r.size)
+    _clear(memory, r.counts, r.counts + image.nr_cpus * len(EVENT_ID))
     memory[image.engine_word("now")] = 0
     memory[image.engine_word("line_transfers")] = 0
     for cpu in range(image.nr_cpus):

@@ -144,17 +144,23 @@ def conservation(image: Memory) -> dict[str, Any]:
     """Arguments of simulate.result.Conservation: where every packet of the run is now."""
     in_ring = in_driver = 0
     for q in range(image.nr_queues):
-        waiting = word(image, "nic_queue", q, "size") - word(image, "nic_queue", q, "free") - word(image, "nic_queue", q, "popped")
+        waiting = (
+            word(image, "nic_queue", q, "size")
+            - word(image, "nic_queue", q, "free")
+            - word(image, "nic_queue", q, "popped")
+        )
         in_ring += waiting
         built = word(image, "nic_vector", q, "received") + word(image, "nic_vector", q, "alloc_failed")
         in_driver += word(image, "nic_queue", q, "received") - waiting - built
     state, packets = offset(image, "sk_buff", "state"), offset(image, "sk_buff", "nr_packets")
     table = image.layout.tables["sk_buff"]
+    end = table.base + table.count * table.stride
     held: dict[int, int] = {}
-    for i in range(table.count):
-        at = table.base + i * table.stride
-        if image.memory[at + state] and image.memory[at + packets]:
-            held[at] = image.memory[at + packets]
+    for i, in_use in enumerate(image.memory[table.base + state : end : table.stride]):
+        if in_use:
+            at = table.base + i * table.stride
+            if image.memory[at + packets]:
+                held[at] = image.memory[at + packets]
     queued = {ETH_RING: in_ring, "driver": in_driver}
     next_skb = offset(image, "sk_buff", "next")
     for name, first in queue_heads(image):
@@ -162,7 +168,10 @@ def conservation(image: Memory) -> dict[str, Any]:
             if skb in held:
                 queued[name] = queued.get(name, 0) + held.pop(skb)
     queued["in flight"] = sum(held.values())
-    received = sum(word(image, "nic_queue", q, "received") + word(image, "nic_queue", q, "dropped") for q in range(image.nr_queues))
+    received = sum(
+        word(image, "nic_queue", q, "received") + word(image, "nic_queue", q, "dropped")
+        for q in range(image.nr_queues)
+    )
     return {
         "arrived": received,
         "sent": sum(word(image, "sender", i, "sent") for i in range(count(image, "sender"))),
