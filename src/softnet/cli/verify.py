@@ -33,7 +33,7 @@ EXIT_INCONCLUSIVE = 4
 @click.option("--cpus", type=click.IntRange(2, 8), default=2, show_default=True, help="CPUs of the standard configurations.")
 @click.option("--skbs", type=click.IntRange(1, 16), default=2, show_default=True, help="skbs that each CPU frees there.")
 @click.option("--driver", "drivers", multiple=True, metavar="KIND:CPU[:COUNT[:CPU]]",
-              help="One configuration of your own instead: free, netif_rx, rps (to the last CPU), irq, nic, hotplug.")
+              help="One configuration of your own instead: free, netif_rx, rps (to the last CPU), irq, nic, hotplug, call.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
               help="Of every configuration: defer_max, budget, dev_weight, rps, preempt, resched, any_order, ticks, …")
 @click.option("--event", "events", multiple=True, metavar="NAME=VALUE",
@@ -41,6 +41,9 @@ EXIT_INCONCLUSIVE = 4
 @click.option("--property-file", "property_files", multiple=True, type=click.Path(), help="A file with properties of yours.")
 @click.option("--property", "properties", multiple=True, help="Check only this property, and what stops a function.")
 @click.option("--liveness", is_flag=True, help="Ask the graph of the finished search, too: does anything stay owed for ever?")
+@click.option("--memory-model", type=click.Choice(["sc", "tso"]), help="tso: x86's, where stores wait in each CPU's store buffer "
+              "and loads pass them. Default: sc, sequentially consistent.")
+@click.option("--store-buffer", type=click.IntRange(1, 8), metavar="N", help="Stores that a buffer holds, with tso.  [default: 4]")
 @click.option("--no-reduce", is_flag=True, help="Stop at every interaction point.")
 @click.option("--max-states", type=click.IntRange(min=1), default=20_000_000, show_default=True, help="Of one search.")
 @click.option("--memory", "memory_mb", type=click.IntRange(min=64), default=2048, show_default=True, help="Of one search, in MB.")
@@ -61,11 +64,13 @@ EXIT_INCONCLUSIVE = 4
 @click.option("--width", type=click.IntRange(80, 400), default=110, show_default=True, help="Columns of a counterexample.")
 def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs: int, drivers: tuple[str, ...],
             settings: tuple[str, ...], events: tuple[str, ...], property_files: tuple[str, ...],
-            properties: tuple[str, ...], liveness: bool, no_reduce: bool, max_states: int, memory_mb: int,
+            properties: tuple[str, ...], liveness: bool, memory_model: str | None, store_buffer: int | None,
+            no_reduce: bool, max_states: int, memory_mb: int,
             max_seconds: float, storage: str, save: Path | None, resume: Path | None, promela: str | None,
             all_accesses: bool, html: str | None, perfetto: str | None,
             as_json: bool, quiet: bool, width: int) -> None:  # fmt: skip
     """Verify."""
+    from softnet.verify.model import store_buffer as entries_of
     from softnet.verify.search import Limits, search
     from softnet.verify.standard import KERNELS, check, driver_of, event_of, from_text, standard, to_text
 
@@ -77,6 +82,8 @@ def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs:
         for config in found:
             if settings:
                 config = replace(from_text(",".join([to_text(config), *settings]), patches), name=config.name)
+            config = replace(config, memory_model=memory_model or config.memory_model,
+                             store_buffer=store_buffer or config.store_buffer)  # fmt: skip
             config = replace(config, reduce=not no_reduce, liveness=liveness, events=(*config.events, *map(event_of, events)))
             configs.append(check(replace(config, property_files=property_files, properties=properties)))
     limits = Limits(max_states, memory_mb << 20, storage)
@@ -93,7 +100,7 @@ def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs:
         outcome = search(config, limits, progress, save=save, resume=resume)
         outcomes.append((outcome, time.monotonic() - begin))
         if not as_json:
-            width_of_verdict = 22 if storage == "exact" else 58
+            width_of_verdict = (22 if storage == "exact" else 58) + (38 if entries_of(configs[0]) else 0)
             if len(outcomes) == 1:
                 click.echo(_head(width_of_verdict))
             click.echo(_row(*outcomes[-1], width_of_verdict))
@@ -191,12 +198,12 @@ def _finish(outcomes: list[tuple[Outcome, float]], as_json: bool, all_accesses: 
 
 def _table(outcomes: list[tuple[Outcome, float]]) -> str:
     """What was checked: a property holds only if every search that checked it was exhausted."""
-    from softnet.verify.model import known_properties
+    from softnet.verify.model import known_properties, store_buffer
     from softnet.verify.search import exhausted, omission
 
     last = outcomes[-1][0]
     known = known_properties(last.config)
-    holds = exhausted(sum(omission(o.states) for o, _ in outcomes if o.storage == "compact"))
+    holds = exhausted(sum(omission(o.states) for o, _ in outcomes if o.storage == "compact"), store_buffer(last.config))
     bound = any(o.verdict == "inconclusive" for o, _ in outcomes)
     idle = {}
     if not any(d.kind == "hotplug" for o, _ in outcomes for d in o.config.drivers):
@@ -227,8 +234,14 @@ def _table(outcomes: list[tuple[Outcome, float]]) -> str:
 
 def _bounds(outcomes: list[tuple[Outcome, float]]) -> str:
     """What the searches left out: a verdict is about the configurations and what may happen in them."""
+    from softnet.verify.model import store_buffer
+
     configs = [o.config for o, _ in outcomes]
-    left_out = ["memory is sequentially consistent"]
+    entries = store_buffer(configs[0])
+    memory = f"a CPU's store buffer holds {entries} stores (--store-buffer)" if entries else (
+        "memory is sequentially consistent (--memory-model tso: stores wait in x86's store buffers)"
+    )  # fmt: skip
+    left_out = [memory]
     if not all(any(d.kind == "hotplug" for d in c.drivers) for c in configs):
         left_out.append("no CPU goes offline (--driver hotplug:0:2:1: CPU 1 does, and comes back)")
     if not all(c.ticks for c in configs):

@@ -8,6 +8,8 @@ from pathlib import Path
 from softnet.verify.schedule import LOCK_CALLS, SHOWN_CALLS, Access, Schedule, Step, flags
 
 NUMBER_WIDTH = 5
+DELAYED = {"buffer": "(in the store buffer)", "flush": "reaches memory"}
+TASK_STATES = {0: "TASK_RUNNING", 1: "TASK_INTERRUPTIBLE", 2: "TASK_UNINTERRUPTIBLE", 0x40: "TASK_PARKED"}
 
 
 def relevant(schedule: Schedule) -> set[int]:
@@ -24,7 +26,31 @@ def relevant(schedule: Schedule) -> set[int]:
                 cpus.add(-1)
             if access.what != "read" and not access.what.endswith("-old"):
                 written.add(access.address)
-    return {a for a, who in touched.items() if len(who) > 1 and a in written}
+    return {a for a, who in touched.items() if len(who) > 1 and a in written} | delayed(schedule)
+
+
+def delayed(schedule: Schedule) -> set[int]:
+    """Addresses of stores that waited in a store buffer while another CPU acted; of a task's state, while it was woken."""
+    under_way: dict[int, list[tuple[int, int]]] = {}
+    acted: dict[int, int] = {}
+    woken: dict[int, int] = {}
+    found: set[int] = set()
+    for step in schedule.steps:
+        for access in step.accesses:
+            if access.what == "buffer":
+                under_way.setdefault(step.cpu, []).append((access.address, step.number))
+            elif access.what == "flush" and under_way.get(step.cpu):
+                address, since = under_way[step.cpu].pop(0)
+                if access.leaf is not None and access.leaf.table == "task_struct":
+                    waited = woken.get(sorted(schedule.tasks)[access.leaf.index], 0) > since
+                else:
+                    waited = any(number > since for cpu, number in acted.items() if cpu != step.cpu)
+                if waited:
+                    found.add(address)
+            elif access.call == "try_to_wake_up":
+                woken[access.address] = step.number
+        acted[step.cpu] = step.number
+    return found
 
 
 def lines_of(step: Step, about: set[int], every: bool, schedule: Schedule) -> list[str]:
@@ -78,13 +104,18 @@ def access_text(access: Access, schedule: Schedule) -> str:
     owner = f"CPU{access.leaf.index} " if access.leaf.table in ("softnet_data", "call_single_queue") else ""
     if access.leaf.table == "sk_buff":
         owner = f"skb {access.leaf.index + 1} "
-    value = value_text(access, schedule)
+    if access.leaf.table == "task_struct":
+        owner = f"{schedule.task_named(access.leaf.index)} "
+    if access.leaf.what == "spinlock_t.owner" and access.what in ("buffer", "flush"):
+        return f"the unlock of {lock_name(access, schedule).removesuffix('.owner')} {DELAYED[access.what]}"
+    if access.what in DELAYED:
+        return f"{owner}{access.leaf.path} = {value_text(access, schedule)} {DELAYED[access.what]}"
     operation, _, part = access.what.partition("-")
     if part:
         verb = f"{operation}: was" if part == "old" else f"{operation}: now"
     else:
         verb = "==" if operation == "read" else "="
-    return f"{owner}{access.leaf.path} {verb} {value}"
+    return f"{owner}{access.leaf.path} {verb} {value_text(access, schedule)}"
 
 
 def value_text(access: Access, schedule: Schedule) -> str:
@@ -92,6 +123,8 @@ def value_text(access: Access, schedule: Schedule) -> str:
     assert access.leaf is not None
     if access.leaf.what == "napi_struct.state":
         return flags(access.value)
+    if access.leaf.what == "task_struct.state":
+        return TASK_STATES.get(access.value, str(access.value))
     leaf = schedule.leaves.get(access.value)
     if leaf is not None and access.leaf.what in schedule.references:
         if leaf.table == "sk_buff":

@@ -9,6 +9,7 @@ from typing import Final
 
 from softnet.lang import ir
 from softnet.lang.llvm_function import RUN_WORDS, FunctionText, Position, Text
+from softnet.verify import store_order
 from softnet.verify.points import DROPPED, point_kind
 
 STEP: Final = "verify_step"
@@ -130,7 +131,7 @@ class Emitter:
 
     def __init__(
         self, module: ir.Module, fields: Mapping[str, str], changing: frozenset[str], outside: frozenset[str], *,
-        reduce: bool, log: bool,
+        reduce: bool, log: bool, buffered: frozenset[str] | None = None, store_buffer: int = 0,
     ) -> None:  # fmt: skip
         self.module = module
         self.fields = fields
@@ -139,6 +140,10 @@ class Emitter:
         """Fields whose words are the state: what is stored to them can be undone."""
         self.reduce = reduce
         self.log = log
+        self.buffered = buffered
+        """The fields whose stores go through a store buffer; None where memory is sequentially consistent."""
+        self.store_buffer = store_buffer
+        """How many stores it holds."""
         self.stopping: set[str] = set()
         self.text = Text()
         self.out = Frames(self.text)
@@ -147,7 +152,8 @@ class Emitter:
 
     def kind(self, why: str) -> str:
         """What an interaction point is here."""
-        return point_kind(why, self.fields, self.changing, self.reduce)
+        found = store_order.point_kind(why, self.reduce) if self.buffered is not None else None
+        return point_kind(why, self.fields, self.changing, self.reduce) if found is None else found
 
     def new_pc(self, function: str, at: ir.At, what: str) -> int:
         """A number for a place where a context may have stopped."""
@@ -184,6 +190,17 @@ class Emitter:
             "}",
         ]
 
+    def poke(self) -> list[str]:
+        """The text of vx_poke(): a store to any word of the state."""
+        note = ""
+        if self.log:
+            self.text.positions.append(Position("vx_buffer_flush", 0, 0, "flush memory"))
+            note = f"  call void @log(ptr %S, i64 {len(self.text.positions) - 1}, i64 %a, i64 %v)\n"
+        return [
+            'define internal i64 @"vx_poke"(ptr %S, i64 %a, i64 %v) nounwind {\n  call void @undo(ptr %S, i64 %a)\n' + note
+            + "  %p = getelementptr i64, ptr %S, i64 %a\n  store i64 %v, ptr %p\n  ret i64 0\n}"
+        ]  # fmt: skip
+
     def tables(self, used: list[str]) -> None:
         """The step function of each pc, the entry of each function number, and the loop over them."""
         steps = ", ".join("ptr " + (name or "null") for name in self.step_of_pc)
@@ -195,7 +212,7 @@ class Emitter:
             if name in self.out.entries:
                 entries[number] = f"i64 {self.out.entries[name]}"
                 arity[number] = f"i64 {len(self.module.functions[name].params)}"
-        self.text.lines += [*FOREIGN.values(), UNDO_TEXT]
+        self.text.lines += [*FOREIGN.values(), UNDO_TEXT, *self.poke()]
         self.text.lines += [
             f"@steps = internal constant [{len(self.step_of_pc)} x ptr] [{steps}]",
             f"@entries = internal constant [{count} x i64] [{', '.join(entries)}]",
@@ -225,6 +242,8 @@ class PlainText(FunctionText):
         super().__init__(emitter.module, function, emitter.text, not function.shipped, False)
         self.emitter = emitter
         self.logging = emitter.log and function.kind == "kfunc"
+        self.own_store = store_order.OWN_STORES.get(function.name, "") if emitter.buffered is not None else ""
+        self.own_loads = emitter.buffered is not None and function.name in store_order.OWN_LOADS
 
     def tag(self, field_name: str) -> str:
         return ""
@@ -250,6 +269,9 @@ class PlainText(FunctionText):
             if i.to is not None:
                 self.names[i.to] = "0"
             return
+        if self.emitter.buffered is not None and self.function.kind == "kfunc":
+            if not store_order.is_unordered(self.module.functions[i.function]):
+                self.fence()
         super()._call(i)
         if self.logging and self.module.functions[i.function].kind == "hwfunc" and i.function != "lock_is_held":
             first = self.operand(i.args[0]) if i.args else "0"
@@ -266,16 +288,44 @@ class PlainText(FunctionText):
         if self.logging and place.kind not in ("hw", "raw"):
             self.note(at, f"{what} {place.field}", self.operand(place.address), value)
 
+    def fence(self) -> None:
+        """Wait until the CPU's store buffer is empty."""
+        self.line('call i64 @"vx_buffer_fence"(ptr %S)')
+
+    def is_buffered(self, place: ir.Place) -> bool:
+        """Whether the kernel's stores to the place go through the buffer."""
+        return self.emitter.buffered is not None and place.field in self.emitter.buffered
+
+    def _barrier(self, i: ir.Barrier) -> None:
+        if self.emitter.buffered is not None and i.kind in store_order.FENCES:
+            self.fence()
+
     def _load(self, i: ir.Load) -> None:
-        super()._load(i)
+        mine = self.own_loads and (self.is_buffered(i.place) or i.place.field in store_order.OWN_STORES.values())
+        if mine or (self.function.kind == "kfunc" and self.is_buffered(i.place)):
+            address = self.operand(i.place.address)
+            self.names[i.to] = self.define(f'call i64 @"vx_buffer_load"(ptr %S, i64 {address})')
+        else:
+            super()._load(i)
         self.noted(i.at, "read", i.place, self.names[i.to])
 
     def _store(self, i: ir.Store) -> None:
         if i.place.field == "engine_state.now" and self.function.kind == "kfunc":
             return
+        if i.place.field == self.own_store or (self.function.kind == "kfunc" and self.is_buffered(i.place)):
+            self.buffer(i)
+            return
         self.remember(i.place)
         super()._store(i)
         self.noted(i.at, "write", i.place, self.operand(i.value))
+
+    def buffer(self, i: ir.Store) -> None:
+        """A store into the CPU's buffer."""
+        address, value = self.operand(i.place.address), self.operand(i.value)
+        if self.emitter.log:
+            self.note(i.at, f"buffer {i.place.field}", address, value)
+        how = "release" if self.function.name == "spin_release" else "store"
+        self.line(f'call i64 @"vx_buffer_{how}"(ptr %S, i64 {address}, i64 {value})')
 
     def remember(self, place: ir.Place) -> None:
         """Log what a word of the state holds before it is stored to."""
@@ -283,6 +333,8 @@ class PlainText(FunctionText):
             self.line(f"call void @undo(ptr %S, i64 {self.operand(place.address)})")
 
     def _atomic(self, i: ir.Atomic) -> None:
+        if self.emitter.buffered is not None:
+            self.fence()
         self.remember(i.place)
         super()._atomic(i)
         new = self.load(self.operand(i.place.address), i.place.field) if self.logging else "0"

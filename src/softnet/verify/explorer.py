@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         VECTOR_RESCHEDULE,
         cpu_hw,
     )
+    from softnet.verify.buffers import VX_STORE_BUFFER, vx_buffer_drain, vx_buffer_flush
     from softnet.verify.harness import (
         VX_HOTPLUG,
         VX_ORDER,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         VX_UNDO_WORD,
         explorer,
         verify_env,
+        vx_buffer,
     )
 
 @hwfunc
@@ -186,6 +188,9 @@ def vx_enabled(v: explorer, action: int) -> bool:
         return vx_cpu_enabled(table(cpu_hw, action // VX_PER_CPU), action % VX_PER_CPU)
     if action < VX_PER_CPU * hw.nr_cpus + v.nr_drivers:
         return vx_driver_enabled(action - VX_PER_CPU * hw.nr_cpus)
+    if VX_STORE_BUFFER != 0:
+        if action >= v.nr_actions - hw.nr_cpus:
+            return bool(table(vx_buffer, action - v.nr_actions + hw.nr_cpus).n != 0)
     return vx_env_enabled(action - VX_PER_CPU * hw.nr_cpus - v.nr_drivers)
 
 
@@ -199,6 +204,9 @@ def vx_perform(v: explorer, action: int) -> int:
         if what == 0:
             return vx_run(v, c, 0)
         if what == 1:
+            if VX_STORE_BUFFER != 0:
+                # An interrupt drains the store buffer.
+                vx_buffer_drain(c.id)
             irq_deliver(c, 0)
             return vx_run(v, c, 1)
         hw.cpu = VX_OUTSIDE
@@ -214,6 +222,11 @@ def vx_perform(v: explorer, action: int) -> int:
     if action < VX_PER_CPU * hw.nr_cpus + v.nr_drivers:
         vx_driver_perform(action - VX_PER_CPU * hw.nr_cpus)
         return 0
+    if VX_STORE_BUFFER != 0:
+        if action >= v.nr_actions - hw.nr_cpus:
+            vx_buffer_flush(table(vx_buffer, action - v.nr_actions + hw.nr_cpus))
+            verify_after()
+            return 0
     vx_env_perform(action - VX_PER_CPU * hw.nr_cpus - v.nr_drivers)
     return 0
 

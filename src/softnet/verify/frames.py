@@ -43,13 +43,14 @@ from softnet.verify.points import (
     stored_fields,
     uses,
 )
+from softnet.verify.store_order import buffered_fields, with_points
 
 __all__ = ["LOG", "LOG_FILL", "Frames", "emit_frames"]
 
 
 def emit_frames(
     module: ir.Module, program: Program, roots: Iterable[str], ignored: frozenset[str], outside: frozenset[str], *,
-    reduce: bool = True, log: bool = False,
+    reduce: bool = True, log: bool = False, store_buffer: int = 0,
 ) -> Frames:  # fmt: skip
     """The text of all reachable functions, those that may stop as steps over frames.
 
@@ -58,11 +59,17 @@ def emit_frames(
     used = sorted(reachable(module, roots, program))
     fields = {f"{s.name}.{f.name}": f.kind for s in program.structs.values() for f in s.fields.values()}
     changing = stored_fields(module, used) - ignored
-    emitter = Emitter(module, fields, changing, outside, reduce=reduce, log=log)
+    buffered = None
+    if store_buffer:
+        state = frozenset(f for f in changing if f.partition(".")[0] not in outside)
+        buffered = buffered_fields(module, used, fields, state, reduce=reduce)
+        module = with_points(module, used, buffered)
+    emitter = Emitter(module, fields, changing, outside, reduce=reduce, log=log, buffered=buffered,
+                      store_buffer=store_buffer)  # fmt: skip
     emitter.stopping = stopping_functions(module, used, emitter)
     for name in used:
         function = module.functions[name]
-        if name == STEP or name in FOREIGN:
+        if name in (STEP, "vx_poke") or name in FOREIGN:
             continue
         if name in emitter.stopping:
             StepText(emitter, function).emit_step()
@@ -348,6 +355,8 @@ class StepText(PlainText):
             leaves = self.define(f"or i1 {committed}, {open_}")
         elif kind in ("own", "disable"):
             leaves = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {self.irqs_on()}")
+        elif kind in ("store", "full", "fence"):
+            leaves = self.buffer_leaves(kind, phase)
         else:
             leaves = "false"
         self.line(f"br i1 {leaves}, label %leave{pc}, label %go{pc}")
@@ -367,10 +376,28 @@ class StepText(PlainText):
             new = self.define(f"select i1 {self.irqs_on()}, i64 2, i64 {old}")
         elif kind in ("disable", "acquire"):
             new = self.define(f"call i64 @llvm.smax.i64(i64 {old}, i64 1)")
+        elif kind == "fence":
+            new = self.define(f"select i1 {self.define(f'icmp ne i64 {self.buffer_fill()}, 0')}, i64 2, i64 {old}")
         else:
             new = "2"
         self.store(str(PHASE), new, "")
         self.line(f'br label %"{segment.after}"')
+
+    def buffer_fill(self) -> str:
+        """How many stores the CPU's buffer holds."""
+        return self.define('call i64 @"vx_buffer_fill"(ptr %S)')
+
+    def buffer_leaves(self, kind: str, phase: str) -> str:
+        """Whether the context stops before a store into the buffer, or before a fence."""
+        committed = self.define(f"icmp eq i64 {phase}, 2")
+        if kind == "fence":
+            return self.define(f"and i1 {committed}, {self.define(f'icmp ne i64 {self.buffer_fill()}, 0')}")
+        full = self.define(f"icmp eq i64 {self.buffer_fill()}, {self.emitter.store_buffer}")
+        flushes = self.define(f"and i1 {committed}, {full}")
+        if kind == "full":
+            return flushes
+        open_ = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {self.irqs_on()}")
+        return self.define(f"or i1 {flushes}, {open_}")
 
     def irqs_on(self) -> str:
         """Whether the running context has interrupts on, as an i1."""
@@ -383,6 +410,8 @@ class StepText(PlainText):
         call = self._call_after(self.segments.index(segment))
         assert isinstance(call, ir.Call)
         self.names = {}
+        if self.emitter.buffered is not None:
+            self.fence()
         lock = self.operand(call.args[0])
         owner = self.load(lock, "")
         free = self.define(f"icmp eq i64 {owner}, 0")

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         cpu_hw,
         spinlock_t,
     )
+    from softnet.verify.user_task import verify_task
     from softnet.verify.words import explorer, verify_env, vx_driver, vx_event, vx_sd, vx_skb
 
 VX_RESCHED = 1
@@ -86,6 +87,7 @@ VX_RPS = 2
 VX_IRQ = 3
 VX_PLUG = 4
 VX_NIC = 5
+VX_CALL = 6
 
 VX_EVENT_DEFER_MAX = 0
 VX_EVENT_BACKLOG = 1
@@ -150,6 +152,9 @@ def vx_driver_task(data: int) -> None:
             if d.count > 1:
                 cpu_up(d.target)
             return
+    if d.kind == VX_CALL:
+        verify_task(d.count)
+        return
     for i in range(d.count):
         skb = table(sk_buff, d.first + i)
         if d.kind == VX_FREE:

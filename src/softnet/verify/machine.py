@@ -20,7 +20,7 @@ from softnet.verify import words
 from softnet.verify.emitter import UNDO_WORDS
 from softnet.verify.frames import LOG
 from softnet.verify.lock_order import Locks
-from softnet.verify.model import SEARCHES, STACK_WORDS, Config, build_model, components
+from softnet.verify.model import SEARCHES, STACK_WORDS, Config, build_model, components, store_buffer
 from softnet.verify.properties import properties_mask
 from softnet.verify.runtime import FAILED, LOG_ROOM, module_text
 
@@ -96,7 +96,8 @@ class Machine:
         count, slots = len(parts), sum(map(len, parts))
         fixed = {
             "stacks": self.stacks, "stack_words": STACK_WORDS, "saved": room.take(STACK_WORDS),
-            "nr_actions": words.VX_PER_CPU * model.config.cpus + len(model.config.drivers) + 1 + len(model.config.events),
+            "nr_actions": words.VX_PER_CPU * model.config.cpus + len(model.config.drivers) + 1 + len(model.config.events)
+            + (model.config.cpus if store_buffer(model.config) else 0),
             "nr_drivers": len(model.config.drivers), "level_end": 1,
             "properties": properties_mask(model.config.properties, model.properties),
             "part_of": room.take(self.stacks + model.nr_contexts * STACK_WORDS), "marks": room.take(slots),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
 from softnet.kernel import releases
-from softnet.lang import ir
+from softnet.lang import Struct, ir
 from softnet.lang.digest import program_digest
 from softnet.lang.program import Program
 from softnet.machine import nic, state
@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 
 HARNESS = (
     "softnet.verify.words", "softnet.verify.harness", "softnet.verify.watch", "softnet.verify.explorer", "softnet.verify.exact",
-    "softnet.verify.compact", "softnet.verify.cycles",
+    "softnet.verify.compact", "softnet.verify.cycles", "softnet.verify.buffers",
 )  # fmt: skip
-DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5}
+DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6}
+WITHOUT_SKBS = ("hotplug", "call")
+"""Kinds of driver whose count is of something else."""
 DEVICES = ("irq", "nic")
 """Kinds of driver that are no task."""
 EVENTS = {"skb_defer_max": 0, "netdev_max_backlog": 1, "netdev_budget": 2, "dev_weight": 3, "rps_cpus": 4}
@@ -66,7 +68,7 @@ class Driver:
 
     ``kind``: free calls skb_attempt_defer_free(), netif_rx queues on its CPU's backlog, rps on that of ``target``; irq is no
     task but a device's interrupt, whose handler calls netif_rx(); nic a card with NAPI that receives ``count`` frames; hotplug
-    takes ``target`` offline, and with a ``count`` of 2 online again.
+    takes ``target`` offline, and with a ``count`` of 2 online again; call calls the user's verify_task(``count``).
     """
 
     kind: str
@@ -114,6 +116,10 @@ class Config:
     """The boot argument: softirqs that an interrupt raised run in ksoftirqd."""
     events: tuple[Event, ...] = ()
     """Settings that change at any time, each once; those of one name in their order."""
+    memory_model: str = "sc"
+    """``sc``: sequentially consistent; ``tso``: x86's, each CPU with a store buffer (softnet.verify.store_order)."""
+    store_buffer: int = 4
+    """How many stores a CPU's buffer holds at most, with ``tso``."""
     reduce: bool = True
     liveness: bool = False
     """Whether the graph of the finished search is asked for what stays owed for ever."""
@@ -182,17 +188,21 @@ def scenario_of(config: Config) -> Scenario:
 def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleType], claims: Sequence[Claim]) -> Program:
     """The release's modules, the user's patches, the harness. Raises SubsetError, PatchError."""
     modules = images.load_modules(releases.modules_for(scenario.kernel.release, scenario.kernel.flavour))
-    modules += patches
+    modules += [*images.load_modules(("softnet.verify.user_task",)), *patches]
     work = any("worker_thread" in vars(module) for module in modules)
     modules += [dispatcher(claims), *images.load_modules((*HARNESS, f"softnet.verify.calls{'_work' if work else ''}"))]
     changed = {EVENTS[e.name] for e in config.events}
     values = constants(scenario) | {
         "VX_RESCHED": 2 if config.resched_max >= 0 else int(config.resched),
         "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
+        "VX_STORE_BUFFER": store_buffer(config),
         "VX_HOTPLUG": int(any(d.kind == "hotplug" for d in config.drivers)),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
     program = images.make_program(modules, values)
     check_patches(program, patches, HARNESS)
+    if any(d.kind == "call" for d in config.drivers) and program.functions["verify_task"].module == "softnet.verify.user_task":
+        raise SoftnetError("nothing to call", where="driver call", found="no verify_task() in a patch file",
+                           expected="--patch FILE with a kfunc verify_task(number: int) -> None")  # fmt: skip
     return program
 
 
@@ -202,14 +212,17 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     patches = [releases.load_patch(path) for path in (*config.patches, *config.property_files)]
     claims = claims_of(patches)
     program = build_program(config, scenario, patches, claims)
-    image = boot_image(config, scenario, program, memory)
+    image = boot_image(config, scenario, program, patches, memory)
     key = (program_digest(program), *config.patches, *config.property_files, *image.cost_index.items())
     module = _kept(("module", *key), lambda: lowered(program, image))
     roots = find_roots(program, image, module)
+    if store_buffer(config):
+        roots = sorted({*roots, *STORE_BUFFER_FUNCTIONS})
 
     def emitted() -> tuple[back_end.Frames, frozenset[str]]:
         ignored = STATISTICS - depended_on(module, patches, STATISTICS)
-        frames = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log)
+        frames = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log,
+                                      store_buffer=store_buffer(config))  # fmt: skip
         return frames, stored_fields(module, reachable(module, roots, program)) - ignored
 
     frames, changing = _kept(("frames", *key, *roots, config.reduce, log), emitted)
@@ -238,15 +251,25 @@ def _kept(key: tuple[object, ...], make: Callable[[], Any]) -> Any:
     return _KEPT[key]
 
 
-def boot_image(config: Config, scenario: Scenario, program: Program, memory: Any) -> Image:
-    """Memory as boot leaves it, with the drivers' tasks and their skbs."""
+def own_structs(patches: Sequence[ModuleType]) -> list[str]:
+    """The structures that a user's files declare anew."""
+    return [
+        name for patch in patches for name, value in vars(patch).items()
+        if isinstance(value, type) and issubclass(value, Struct) and value.__module__ == patch.__name__ and not value._extends
+    ]  # fmt: skip
+
+
+def boot_image(config: Config, scenario: Scenario, program: Program, patches: Sequence[ModuleType], memory: Any) -> Image:
+    """Memory as boot leaves it, with the drivers' tasks and their skbs; of a user's own structure there is one for each CPU."""
     cpus, drivers = config.cpus, config.drivers
-    nr_skbs = max(sum(d.count for d in drivers if d.kind != "hotplug"), 1)
+    nr_skbs = max(sum(d.count for d in drivers if d.kind not in WITHOUT_SKBS), 1)
     counts = boot.STRUCT_COUNTS(scenario)
     counts |= {
         "sk_buff": nr_skbs, "verify_env": 1, "explorer": 1, "vx_driver": max(len(drivers), 1), "vx_skb": nr_skbs, "vx_sd": cpus,
-        "vx_event": max(len(config.events), 1), "rps_map": counts["rps_map"] + len(config.events),
+        "vx_event": max(len(config.events), 1), "vx_buffer": cpus if store_buffer(config) else 1,
+        "rps_map": counts["rps_map"] + len(config.events),
     }  # fmt: skip
+    counts = dict.fromkeys(own_structs(patches), cpus) | counts
     plugged = sorted({d.target for d in drivers if d.kind == "hotplug"})
     nr_tasks = cpus + boot.nr_tasks_max(scenario) + len(drivers) + len(plugged)
     image = images.build(program, machine_spec(scenario, 1), counts, nr_tasks, [], load_cost_table("default"),
@@ -314,7 +337,7 @@ def add_drivers(image: Image, config: Config) -> None:
         if driver.kind == "nic":
             add_frame(image, number, nr_cards)
             nr_cards += 1
-        elif driver.kind != "hotplug":
+        elif driver.kind not in WITHOUT_SKBS:
             for i in range(first, first + driver.count):
                 add_skb(image, i, driver.alloc_cpu)
             first += driver.count
@@ -372,6 +395,15 @@ SEARCHES = (
 )  # fmt: skip
 """What the search calls, by the number of the call."""
 EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "irqs_disabled", "lock_is_held")
+
+
+STORE_BUFFER_FUNCTIONS = ("vx_buffer_load", "vx_buffer_store", "vx_buffer_release", "vx_buffer_fence", "vx_buffer_fill")
+"""What the back end calls where a CPU has a store buffer."""
+
+
+def store_buffer(config: Config) -> int:
+    """How many stores a CPU's buffer holds; 0 where memory is sequentially consistent."""
+    return config.store_buffer if config.memory_model == "tso" else 0
 
 
 def find_roots(program: Program, image: Image, module: ir.Module) -> list[str]:

@@ -17,7 +17,7 @@ from softnet.errors import SoftnetError
 from softnet.verify import cmodel, words
 from softnet.verify.emitter import FRAME_WORDS_MAX, Emitter
 from softnet.verify.machine import Limits, Machine
-from softnet.verify.model import NOT_STATE, STACK_WORDS, Config
+from softnet.verify.model import NOT_STATE, STACK_WORDS, Config, store_buffer
 from softnet.verify.points import reachable
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
     code_path = path.with_suffix(".h")
     if code_path == path:
         raise SoftnetError("the model's C goes beside it", where=str(path), expected="another suffix than .h, such as .pml")
+    if store_buffer(config):
+        raise SoftnetError("a model for SPIN has no store buffers", where="--memory-model", found="tso", expected="sc")
     limits = replace(limits or Limits(), storage="exact")
     machine = Machine(config, limits)
     machine.settle()

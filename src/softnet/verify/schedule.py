@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from softnet.errors import SoftnetError
@@ -22,7 +22,9 @@ LOCK_CALLS = ("spin_acquire", "spin_release", "rt_try_take", "rt_release")
 
 @dataclass(frozen=True)
 class Access:
-    """One access or call: ``what`` read, write, cmpxchg-old, … or call."""
+    """One access or call: ``what`` read, write, cmpxchg-old, … or call; with store buffers also buffer, a store into one, and
+    flush, the same store when it reaches memory.
+    """
 
     what: str
     leaf: Leaf | None
@@ -70,6 +72,10 @@ class Schedule:
         """A task's name."""
         return self.tasks.get(address, hex(address))
 
+    def task_named(self, index: int) -> str:
+        """The name of the task with that index."""
+        return self.tasks[sorted(self.tasks)[index]]
+
     def text(self) -> str:
         """The actions as a string for replay: letters for repeats keep it short."""
         return encode(self.actions)
@@ -113,6 +119,8 @@ class Replay:
         self.machine.settle()
         self.model = self.machine.model
         self.image = self.model.image
+        self.under_way: dict[int, list[Access]] = {cpu: [] for cpu in range(config.cpus)}
+        """Each CPU's stores that have not reached memory yet."""
 
     def word(self, struct: str, index: int, name: str) -> int:
         """A field's present value."""
@@ -152,6 +160,9 @@ class Replay:
                 title = f"{d.kind}/{d.cpu} " + DRIVER_TITLES.get(d.kind, "is woken to start")
             elif driver == len(config.drivers):
                 title = "time passes every limit"
+            elif driver > len(config.drivers) + len(config.events):
+                cpu = driver - len(config.drivers) - len(config.events) - 1
+                name, title = self.context_of(cpu), "the oldest store reaches memory"
             else:
                 event = config.events[driver - len(config.drivers) - 1]
                 title = f"{event.name} = {event.value}"
@@ -160,8 +171,19 @@ class Replay:
         step = Step(number, action, cpu, name, title)
         fill = int(self.machine.words[LOG_FILL])
         for position, address, value in self.machine._log[:fill].tolist():
-            step.accesses.append(self.access(self.model.frames.text.positions[position], address, value))
+            access = self.access(self.model.frames.text.positions[position], address, value)
+            if cpu >= 0:
+                access = self.delayed(cpu, access)
+            step.accesses.append(access)
         return step, code
+
+    def delayed(self, cpu: int, access: Access) -> Access:
+        """A store that reaches memory belongs to the line of the kernel that made it."""
+        if access.what == "buffer":
+            self.under_way[cpu].append(access)
+        elif access.what == "flush" and self.under_way[cpu]:
+            return replace(self.under_way[cpu].pop(0), what="flush")
+        return access
 
     def access(self, position: Position, address: int, value: int) -> Access:
         """One record of the log."""

@@ -15,7 +15,7 @@ from softnet.verify import checkpoint, words
 from softnet.verify.harness import VX_LOCK_ORDER
 from softnet.verify.liveness import Liveness
 from softnet.verify.machine import Failure, Limits, Machine
-from softnet.verify.model import Config
+from softnet.verify.model import Config, store_buffer
 from softnet.verify.runtime import FAILED
 
 SLICE_STATES = 20_000
@@ -27,7 +27,9 @@ class Outcome:
 
     config: Config
     verdict: str
-    """``holds (exhausted)``, with what hash compaction may have omitted, ``violated``, or ``inconclusive``."""
+    """``holds (exhausted)``, with the memory model and what hash compaction may have omitted, ``violated``, or
+    ``inconclusive``.
+    """
     why: str
     states: int
     transitions: int
@@ -106,9 +108,16 @@ def omission(states: int) -> float:
     return states**2 / 2.0**65
 
 
-def exhausted(probability: float) -> str:
-    """The verdict of a search that came to its end; ``probability`` is omission()'s, 0 for exact storage."""
-    return "holds (exhausted)" if not probability else f"holds (exhausted, hash compaction: P(omission) < {upwards(probability)})"
+def exhausted(probability: float, entries: int = 0) -> str:
+    """The verdict of a search that came to its end; ``probability`` is omission()'s, 0 for exact storage; with x86-TSO's
+    store buffers of that many ``entries``.
+    """
+    parts = ["exhausted"]
+    if entries:
+        parts.append(f"x86-TSO with {entries}-entry store buffers")
+    if probability:
+        parts.append(f"hash compaction: P(omission) < {upwards(probability)}")
+    return f"holds ({', '.join(parts)})"
 
 
 def upwards(probability: float) -> str:
@@ -129,7 +138,7 @@ def _outcome(machine: Machine, config: Config, code: int, why: str) -> Outcome:
         failure = Failure("lock order", cycle[0])
         actions = [*machine.path(cycle[1] >> 8), cycle[1] & 0xFF]
     elif code == words.VX_DONE:
-        verdict = exhausted(omission(get("states")) if machine.compact else 0.0)
+        verdict = exhausted(omission(get("states")) if machine.compact else 0.0, store_buffer(config))
         if config.liveness and machine.compact:
             verdict, why = "inconclusive", "liveness needs exact storage"
         elif config.liveness:

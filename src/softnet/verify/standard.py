@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 
 from softnet.errors import SoftnetError
 from softnet.verify.model import DRIVER_KINDS, EVENTS, Config, Driver, Event
+from softnet.verify.words import VX_STORE_BUFFER_MAX
 
 AIMED = ("rps", "hotplug")
 """Kinds of driver whose last number is the CPU that they act upon."""
@@ -97,6 +98,13 @@ def check(config: Config) -> Config:
     """Raises SoftnetError for a driver on a CPU that the machine does not have, and for a machine out of range."""
     if not 1 <= config.cpus <= 8:
         raise SoftnetError("the explorer takes 1 to 8 CPUs", where="cpus", found=str(config.cpus))
+    if config.memory_model not in ("sc", "tso"):
+        raise SoftnetError("not a memory model", where="memory_model", found=repr(config.memory_model),
+                           expected="sc (sequentially consistent) or tso (x86's, with store buffers)")  # fmt: skip
+    if not 1 <= config.store_buffer <= VX_STORE_BUFFER_MAX:
+        raise SoftnetError("a store buffer holds 1 to 8 stores", where="store_buffer", found=str(config.store_buffer))
+    if config.liveness and config.memory_model == "tso":
+        raise SoftnetError("liveness is asked of sequentially consistent memory", where="--liveness", found="tso", expected="sc")
     if not config.drivers:
         raise SoftnetError("nothing would happen", where="driver", found="no driver", expected="at least one")
     if (config.rps_cpus or any(e.name == "rps_cpus" for e in config.events)) and not config.rps:

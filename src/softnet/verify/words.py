@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from softnet.lang import Struct, hw
+from softnet.lang import Struct, array, hw
 from softnet.machine.state import task_struct
 
 # What vx_explore() returns.
@@ -16,6 +16,8 @@ VX_FAILED = 5
 VX_GROW = 6
 """The table of fingerprints is full enough to be doubled."""
 
+VX_STORE_BUFFER_MAX = 8
+"""Of a CPU's store buffer at most."""
 VX_PER_CPU = 4
 """Actions of each CPU."""
 VX_BLOCKED = -2
@@ -200,3 +202,11 @@ class vx_driver(Struct):  # noqa: N801
     target: int = hw()
     busy: int = hw()
     """Whether it is inside skb_attempt_defer_free()."""
+
+
+class vx_buffer(Struct):  # noqa: N801
+    """A CPU's store buffer, oldest first; what is empty is 0, so that equal buffers are equal words."""
+
+    n: int = hw()
+    at: int = array(8, hw())
+    value: int = array(8, hw())
