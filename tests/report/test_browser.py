@@ -14,8 +14,12 @@ from pathlib import Path
 import pytest
 
 from report.browser import CHROMEDRIVER, CHROMIUM, Browser, browser
+from softnet.lab import export, records
 from softnet.report.html import write_html
+from softnet.report.tracefile import read_trace
 from softnet.simulate.api import Compared
+
+KERNELS = Path(__file__).parents[1] / "lab" / "fixtures"
 
 pytestmark = [
     pytest.mark.browser,
@@ -156,6 +160,23 @@ def test_n_and_p_step_through_the_chosen_events_and_read_them_out(opened: Browse
     assert second != first
     press(opened, "p")
     assert opened.js("return document.getElementById('said').innerText") == first
+
+
+def test_a_trace_without_times_is_drawn_by_places(window: Browser, kicked: Compared, tmp_path: Path) -> None:
+    export.write(records.read(KERNELS / "load-6.12.jsonl.gz"), tmp_path / "load.trace.gz")
+    trace = read_trace(tmp_path / "load.trace.gz")
+    write_html(tmp_path / "order.html", kicked.comparison, {kicked.comparison.arms[0]: trace})
+    window.open(tmp_path / "order.html")
+    assert window.errors() == []
+    start, end = window.view()
+    assert end - start <= 240
+    press(window, "n")
+    said = window.js("return document.getElementById('said').innerText")
+    place = int(said.partition(", at record ")[2].split()[0])
+    assert place in [record.time_ns for record in trace.records]
+    assert " ms" not in said
+    if os.environ.get("SOFTNET_SCREENSHOTS"):
+        window.screenshot(Path(os.environ["SOFTNET_SCREENSHOTS"]) / "order.png")
 
 
 def test_pointing_at_a_slice_says_what_it_is(opened: Browser) -> None:

@@ -17,7 +17,7 @@ from softnet import __version__
 from softnet.errors import SoftnetError
 from softnet.report import charts, window
 from softnet.report.figures import groups, merged
-from softnet.report.names import duration, number, percent, quantity, signed
+from softnet.report.names import COUNTER, clock_of, duration, number, percent, quantity, signed, stretch
 from softnet.report.story import Sentence, comparison_story, result_story, verdict_text
 from softnet.report.terminal import conservation_rows, spread_text
 from softnet.report.terminal import title as page_title
@@ -210,12 +210,15 @@ def _timeline(comparison: Comparison, traces: Mapping[str, Trace], records_max: 
     first = comparison.results[comparison.arms[0]][0]
     part = window.choose(list(traces.values()), first.warmup_ns, records_max)
     yield '<h2 id="time">Timeline</h2>'
-    what = "all that was recorded" if part.whole else (
-        f"{duration(part.end_ns - part.start_ns)} from {duration(part.start_ns)} on, of {duration(first.duration_ns)}; the whole"
-        " is in the Perfetto file"
+    ordered = clock_of(traces.values()) == COUNTER
+    shown = (
+        f"{stretch(part.end_ns - part.start_ns, COUNTER)} from the {number(part.start_ns)}th on" if ordered
+        else f"{duration(part.end_ns - part.start_ns)} from {duration(part.start_ns)} on, of {duration(first.duration_ns)}"
     )  # fmt: skip
+    what = "all that was recorded" if part.whole else f"{shown}; the whole is in the Perfetto file"
+    axis = "one axis, on which records have places and no times" if ordered else "one time axis"
     yield (
-        f"<p>What every CPU did, all arms on one time axis (seed {comparison.seeds[0]}; {what}). It opens at the first"
+        f"<p>What every CPU did, all arms on {axis} (seed {comparison.seeds[0]}; {what}). It opens at the first"
         f" {escape(part.focus_event)}. Drag to pan; double-click to zoom in; the wheel zooms once the picture has the focus."
         " Keys: <kbd>←</kbd> <kbd>→</kbd> pan, <kbd>↑</kbd> <kbd>↓</kbd> zoom, <kbd>n</kbd> <kbd>p</kbd> next and previous"
         " event of the chosen kind, <kbd>a</kbd> all, <kbd>Home</kbd> back to the start.</p>"

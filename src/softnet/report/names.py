@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
+from softnet.errors import SoftnetError
 from softnet.simulate.result import Trace
 from softnet.trace import EVENTS, Record
 from softnet.units import format_ns
@@ -119,6 +121,28 @@ def task_class(comm: str) -> str:
 def duration(value_ns: float) -> str:
     """A duration with its unit: ``812 ns``, ``34.57 µs``."""
     return format_ns(round(value_ns)).replace(" us", " µs")
+
+
+COUNTER = "counter"
+"""The clock of a trace whose records have places in an order and no times (``Trace.clock``)."""
+
+
+def clock_of(traces: Iterable[Trace]) -> str:
+    """The one clock of traces that are shown together. Raises SoftnetError where some have times and some an order only."""
+    clocks = sorted({trace.clock for trace in traces})
+    if len(clocks) > 1:
+        raise SoftnetError(
+            "traces with times and traces without cannot share an axis", found=f"clocks {' and '.join(clocks)}",
+            hint="record the kernel's with softnet lab run --clock mono, or show them one by one",
+        )  # fmt: skip
+    return clocks[0] if clocks else "mono"
+
+
+def stretch(length: int, clock: str) -> str:
+    """How far two records are apart: a duration, or how many places where there are no times."""
+    if clock != COUNTER:
+        return duration(length)
+    return f"{number(length)} record{'' if length == 1 else 's'}"
 
 
 def number(value: float) -> str:

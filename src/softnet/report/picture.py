@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import NamedTuple
 
-from softnet.report.names import TRACKS, duration, slice_name, task_class, task_names
+from softnet.report.names import TRACKS, clock_of, slice_name, stretch, task_class, task_names
 from softnet.report.timeline import HARDIRQ, SOFTIRQ, TASK, Slice, Timeline, build
 from softnet.simulate.result import Trace
 from softnet.trace import EVENTS
@@ -28,7 +28,7 @@ LABELLED = frozenset({
 
 
 class Scene(NamedTuple):
-    """One arm: a title, a subtitle, its trace, and the moment that is time 0."""
+    """One arm: a title, a subtitle, its trace, and the moment that is time 0 (of a trace without times, a record's place)."""
 
     title: str
     subtitle: str
@@ -59,6 +59,7 @@ class _Place(NamedTuple):
 def draw(title: str, scenes: Sequence[Scene], before_ns: int, after_ns: int) -> str:
     """The picture: from ``before_ns`` before to ``after_ns`` after each scene's moment; CPUs that take no part are left out."""
     y = 34
+    clock = clock_of(scene.trace for scene in scenes)
     body = [f'<text x="16" y="22" class="title">{escape(title)}</text>']
     for scene in scenes:
         timeline = build(scene.trace)
@@ -71,10 +72,10 @@ def draw(title: str, scenes: Sequence[Scene], before_ns: int, after_ns: int) -> 
         y += HEAD + len(cpus) * block
         body += _axis_lines(place, y)
         for cpu in cpus:
-            body += _cpu(cpu, timeline, place, task_names(scene.trace))
+            body += _cpu(cpu, timeline, place, task_names(scene.trace), clock)
         body += _arrows(timeline, place)
         y += 6
-    body += _axis(before_ns, after_ns, y)
+    body += _axis(before_ns, after_ns, y, clock)
     height = y + 26
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img"'
@@ -128,16 +129,16 @@ def _ticks(place: _Place | tuple[int, int]) -> list[int]:
     return list(range(-(before // step) * step, after + 1, step))
 
 
-def _axis(before_ns: int, after_ns: int, y: int) -> list[str]:
+def _axis(before_ns: int, after_ns: int, y: int, clock: str) -> list[str]:
     place = _Place(0, before_ns, after_ns, {})
     return [
         f'<text x="{_f(place.x(t))}" y="{y + 10}" text-anchor="middle" class="small soft">'
-        f"{'kick' if t == 0 else ('+' if t > 0 else '−') + duration(abs(t))}</text>"
+        f"{'kick' if t == 0 else ('+' if t > 0 else '−') + stretch(abs(t), clock)}</text>"
         for t in _ticks((before_ns, after_ns))
     ]
 
 
-def _cpu(cpu: int, timeline: Timeline, place: _Place, tasks: dict[int, str]) -> list[str]:
+def _cpu(cpu: int, timeline: Timeline, place: _Place, tasks: dict[int, str], clock: str) -> list[str]:
     out = [f'<text x="16" y="{place.y(cpu, TASK) + 5}">CPU {cpu}</text>']
     for track, height in LANE.items():
         y = place.y(cpu, track)
@@ -147,11 +148,11 @@ def _cpu(cpu: int, timeline: Timeline, place: _Place, tasks: dict[int, str]) -> 
         out.append(f'<path class="line" d="M{LEFT} {y + height}H{WIDTH - RIGHT}"/>')
         for s in timeline.track(cpu, track):
             if place.inside(s.start_ns) or place.inside(s.end_ns) or s.start_ns < place.origin_ns < s.end_ns:
-                out += _slice(s, place, y, height, tasks)
+                out += _slice(s, place, y, height, tasks, clock)
     return [*out, *_labels(cpu, timeline, place)]
 
 
-def _slice(s: Slice, place: _Place, y: int, height: int, tasks: dict[int, str]) -> list[str]:
+def _slice(s: Slice, place: _Place, y: int, height: int, tasks: dict[int, str], clock: str) -> list[str]:
     name = slice_name(s.track, s.number, s.data, tasks)
     kind = task_class(name) if s.track == TASK else TRACKS[s.track]
     if kind == "idle":
@@ -160,7 +161,7 @@ def _slice(s: Slice, place: _Place, y: int, height: int, tasks: dict[int, str]) 
     out = [
         (
             f'<rect x="{_f(x0)}" y="{y + 1}" width="{_f(max(x1 - x0, 1))}" height="{height - 2}" fill="{COLOURS[kind]}">'
-            f"<title>{escape(f'{name}, {duration(s.end_ns - s.start_ns)}')}</title></rect>"
+            f"<title>{escape(f'{name}, {stretch(s.end_ns - s.start_ns, clock)}')}</title></rect>"
         )
     ]
     room = int((x1 - x0 - 6) / CHAR)

@@ -10,7 +10,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from softnet.report.names import CLASSES, TRACKS, VECTOR_DEVICE, VECTORS, enumerations, task_class, task_names
+from softnet.report.names import (
+    CLASSES,
+    TRACKS,
+    VECTOR_DEVICE,
+    VECTORS,
+    clock_of,
+    enumerations,
+    task_class,
+    task_names,
+)
 from softnet.report.timeline import Timeline, build
 from softnet.simulate.result import Trace
 from softnet.trace import EVENT_ID, EVENTS
@@ -28,7 +37,10 @@ RECORDS_MAX = 100_000
 
 
 class Window(NamedTuple):
-    """A stretch of virtual time that every arm shows, and the event at which the page opens."""
+    """A stretch of virtual time that every arm shows, and the event at which the page opens.
+
+    Of traces without times (clock "counter") these are places in the order of the records.
+    """
 
     start_ns: int
     end_ns: int
@@ -76,6 +88,7 @@ def _focus(traces: Sequence[Trace], after_ns: int, start_ns: int) -> tuple[int, 
 def payload(traces: Mapping[str, Trace], window: Window) -> dict[str, Any]:
     """The columns of every arm within the window, and the names of the numbers in them."""
     return {
+        "clock": clock_of(traces.values()),
         "start": window.start_ns, "end": window.end_ns, "focus": window.focus_ns, "focusEvent": window.focus_event,
         "events": [[e.name, list(e.args), e.source] for e in EVENTS], "classes": list(CLASSES), "tracks": list(TRACKS),
         "vectors": VECTORS, "deviceVector": VECTOR_DEVICE, "names": enumerations(),

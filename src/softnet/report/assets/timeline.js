@@ -4,7 +4,7 @@
   "use strict";
   const HARDIRQ = 2, TASK = 0, GOES_BACK = 1, GOES_ON = 2;
   const LANES = [[HARDIRQ, 13], [1, 13], [TASK, 19]], EVENT_LANE = 15, CPU_GAP = 8, ARM_HEAD = 22, AXIS = 24;
-  const SPAN_MIN = 100, ARROWS_MAX = 600, CHAR = 6.1;
+  const ARROWS_MAX = 600, CHAR = 6.1;
   const SHOWN_AS_SLICES = new Set(["irq_handler_entry", "irq_handler_exit", "softirq_entry", "softirq_exit", "sched_switch"]);
   const CLASS_COLOUR = { idle: "", hardirq: "--hardirq", softirq: "--softirq", ksoftirqd: "--ksoftirqd",
     backlog_napi: "--backlog_napi", irq_thread: "--irq_thread", napi_thread: "--napi_thread", task: "--task" };
@@ -22,6 +22,8 @@
     return;
   }
   const span = Math.max(data.end - data.start, 1);
+  /* Of a real kernel's trace that was recorded by order there are places and no times. */
+  const ordered = data.clock === "counter", spanMin = ordered ? 10 : 100, spanHome = ordered ? 240 : 90000;
   const arms = data.arms.map(prepare);
   const rows = [];
   let view = { start: 0, end: span }, selected = null, drag = null, colours = {}, width = 0, height = 0, left = 116;
@@ -71,12 +73,13 @@
     const known = data.names[event + "." + name] || data.names[name];
     return known && known[value] !== undefined ? `${name}=${value} (${known[value]})` : `${name}=${value}`;
   }
+  const lasting = (length) => ordered ? `${length} record${length === 1 ? "" : "s"}` : duration(length);
   function duration(ns) {
     if (ns < 1000) return `${ns} ns`;
     if (ns < 1e6) return `${+(ns / 1e3).toFixed(3)} µs`;
     return `${+(ns / 1e6).toFixed(6)} ms`;
   }
-  const at = (time) => `${((data.start + time) / 1e6).toFixed(6)} ms`;
+  const at = (time) => ordered ? `record ${data.start + time}` : `${((data.start + time) / 1e6).toFixed(6)} ms`;
   const place = (lane) => `CPU ${Math.floor(lane / 3)} ${data.tracks[lane % 3]}`;
   function describeRecord(arm, r) {
     const [name, args, source] = data.events[r.event];
@@ -85,7 +88,7 @@
   }
   function describeSlice(arm, lane, s) {
     const cut = (s.cut & GOES_BACK ? "\nthe rest of what began before" : "") + (s.cut & GOES_ON ? "\ninterrupted here, goes on later" : "");
-    return `${sliceName(arm, lane % 3, s)}  ${duration(s.end - s.start)}\n${arm.name}, ${place(lane)}, from ${at(s.start)}${cut}`;
+    return `${sliceName(arm, lane % 3, s)}  ${lasting(s.end - s.start)}\n${arm.name}, ${place(lane)}, from ${at(s.start)}${cut}`;
   }
 
   /* ---- layout ---- */
@@ -175,7 +178,7 @@
       ctx.strokeStyle = colours["--line"];
       line(px, AXIS - 4, px, height);
       ctx.fillStyle = colours["--soft"];
-      if (px > left + 34 && px < width - 34) ctx.fillText((t / 1e6).toFixed(decimals) + " ms", px, AXIS / 2);
+      if (px > left + 34 && px < width - 34) ctx.fillText(ordered ? "record " + t : (t / 1e6).toFixed(decimals) + " ms", px, AXIS / 2);
     }
   }
   function drawGutter() {
@@ -291,7 +294,7 @@
 
   /* ---- moving ---- */
   function setView(start, end) {
-    let length = Math.min(Math.max(end - start, SPAN_MIN), span * 1.02);
+    let length = Math.min(Math.max(end - start, spanMin), span * 1.02);
     const middle = (start + end) / 2;
     start = Math.min(Math.max(middle - length / 2, -0.01 * span), span * 1.01 - length);
     view = { start, end: start + length };
@@ -303,7 +306,7 @@
   const pan = (part) => setView(view.start + part * (view.end - view.start), view.end + part * (view.end - view.start));
   const all = () => setView(0, span);
   function home() {
-    const focus = data.focus - data.start, length = Math.min(span, 90000);
+    const focus = data.focus - data.start, length = Math.min(span, spanHome);
     setView(focus - length * 0.35, focus + length * 0.65);
   }
   function step(direction) {
