@@ -11,8 +11,10 @@ import pytest
 from tests.verify.matrix import Row, rows
 
 from softnet.lang.compile import available
+from softnet.verify.agreement import PairedReplay
 from softnet.verify.model import known_properties
 from softnet.verify.properties import PROPERTIES
+from softnet.verify.reference import watched
 from softnet.verify.search import Limits, Outcome, search
 
 DOCS = Path(__file__).parents[2] / "docs" / "verify.md"
@@ -25,6 +27,13 @@ WITHOUT_A_MUTATION = {"driver stuck", "stranded"}
 def found(outcome: Outcome) -> str:
     """The violated property, or nothing."""
     return outcome.failure.name if outcome.failure is not None else ""
+
+
+def violated_in_both_engines(outcome: Outcome) -> set[str]:
+    """What plain Python finds violated on the counterexample's way, with memory as the search's code has it at every step."""
+    pair = PairedReplay(outcome.config, log=False)
+    said = watched(pair.reference, pair, outcome.actions, outcome.repeats, None)[1]
+    return {line.split(": ")[1] for line in said if line.startswith("violated")}
 
 
 ALONE = [row for row in rows() if row.alone]
@@ -41,8 +50,10 @@ class TestMatrix:
     pytestmark = native
 
     @pytest.mark.parametrize("row", rows(), ids=name_of)
-    def test_the_property_sees_the_mutation(self, row: Row) -> None:
-        assert found(search(replace(row.config(), properties=(row.property,)), SMALL)) == row.property
+    def test_the_property_sees_the_mutation_in_both_engines(self, row: Row) -> None:
+        outcome = search(replace(row.config(), properties=(row.property,)), SMALL)
+        assert found(outcome) == row.property
+        assert row.property in violated_in_both_engines(outcome)
 
     @pytest.mark.parametrize("row", ALONE, ids=name_of)
     def test_no_other_property_does(self, row: Row) -> None:

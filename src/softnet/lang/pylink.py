@@ -27,6 +27,7 @@ from softnet.lang.declare import EMBED, GUARDED, HW, PERCPU, SHARED
 from softnet.lang.intrinsics import BARRIERS, PLACE_INTRINSICS, PLACE_SECOND
 from softnet.lang.layout import ENGINE_BASE, ENGINE_STRUCT, Layout
 from softnet.lang.program import FieldDef, FunctionDef, Program, StructDef, warn_site
+from softnet.lang.pyhooks import HookedRuntime, Hooks, accessors
 from softnet.lang.pyruntime import STRUCTURES, TURNS_MAX, Checked, Runtime, endless
 from softnet.lang.source import source_file
 
@@ -52,6 +53,7 @@ class Ref:
     _name = ""
     _off: ClassVar[dict[str, int]] = {}
     _conv: ClassVar[dict[str, Callable[[int], Any]]] = {}
+    _hw: ClassVar[frozenset[str]] = frozenset()
     _known: ClassVar[dict[int, Ref]] = {}
     _at: ClassVar[Callable[[int], Any]]
     _base = 0
@@ -222,13 +224,15 @@ def _strip_annotations(node: ast.FunctionDef) -> ast.FunctionDef:
     return Strip().visit(node)  # type: ignore[no-any-return]
 
 
-def _accessors(f: FieldDef, checks: bool, priced: bool) -> list[str]:
+def _accessors(struct: str, f: FieldDef, checks: bool, priced: bool, hooked: bool) -> list[str]:
     """The source of a field's property; S is memory, S[NOW] > S[LIM] means that others act first."""
     if f.kind == EMBED:
         if f.count == 1:
             return [f"    {f.name} = property(lambda self: at_{f.type}(self._a + {f.offset}))"]
         items = f"Items(at_{f.type}, self._a + {f.offset}, {f.count}, size_of[{f.type!r}])"
         return [f"    {f.name} = property(lambda self: {items})"]
+    if hooked:
+        return accessors(struct, f, checks, f.kind == GUARDED, f.kind in (SHARED, PERCPU))
     wait = "        if S[NOW] > S[LIM]: suspend()" if priced and f.kind in (SHARED, PERCPU) else ""
     guard = f"        guard(self, {f.guard!r}, {f.name!r})" if checks and f.kind == GUARDED else ""
     if f.count != 1:
@@ -252,12 +256,12 @@ def _accessors(f: FieldDef, checks: bool, priced: bool) -> list[str]:
     ]  # fmt: skip
 
 
-def _class_source(structs: Mapping[str, StructDef], checks: bool, priced: bool) -> str:
+def _class_source(structs: Mapping[str, StructDef], checks: bool, priced: bool, hooked: bool = False) -> str:
     lines = ["def at_int(v):", "    return v"]
     for name, struct in structs.items():
         lines += [f"class {name}(Ref):", "    __slots__ = ()", f"    _name = {name!r}"]
         for f in struct.fields.values():
-            lines += _accessors(f, checks, priced)
+            lines += _accessors(name, f, checks, priced, hooked)
         lines += [
             f"cache_{name} = {{}}",
             f"def at_{name}(a):",
@@ -269,8 +273,10 @@ def _class_source(structs: Mapping[str, StructDef], checks: bool, priced: bool) 
     return "\n".join(lines)
 
 
-def _class_code(program: Program, layout: Layout, checks: bool, priced: bool) -> Any:
+def _class_code(program: Program, layout: Layout, checks: bool, priced: bool, hooked: bool) -> Any:
     """The code of the structures' classes. Counts and offsets may come from outside the modules: they are in the name."""
+    if hooked:
+        return compile(_class_source(layout.structs, checks, priced, hooked), STRUCTURES, "exec")
     shape = repr([(s.name, [(f.name, f.type, f.kind, f.guard, f.count, f.offset) for f in s.fields.values()])
                   for s in layout.structs.values()])  # fmt: skip
     return program.derived.get(
@@ -289,8 +295,9 @@ def link(
     *,
     checks: bool = False,
     priced: bool = True,
+    hooks: Hooks | None = None,
 ) -> Linked:
-    """Link ``program`` over ``memory``.
+    """Link ``program`` over ``memory``, for the machine's event loop or for the one that ``hooks`` belong to.
 
     ``costs`` maps a cost's name to its row, ``events`` an event's name to its number; ``record(event, a, b, c)`` takes the
     events that are traced. ``checks`` turns the lock check of guarded fields on.
@@ -299,13 +306,17 @@ def link(
     names = sorted(program.functions)
     function_ids = {name: i + 1 for i, name in enumerate(names)}
     engine = layout.structs[ENGINE_STRUCT]
-    runtime = Runtime(memory, engine, costs, events, record, function_ids)
+    runtime = (Runtime if hooks is None else HookedRuntime)(memory, engine, costs, events, record, function_ids)
     space: dict[str, Any] = {
-        "Ref": Ref, "S": memory, "NOW": runtime.NOW, "LIM": runtime.LIM, "suspend": runtime.suspend, "guard": runtime.guard,
+        "__name__": "softnet.lang.structures", "Ref": Ref, "S": memory, "NOW": runtime.NOW, "LIM": runtime.LIM,
+        "suspend": runtime.suspend, "guard": runtime.guard,
         "Array": runtime.array_class(), "Items": runtime.items_class(), "functions": runtime.functions,
         "function_ids": function_ids, "size_of": {n: s.size for n, s in layout.structs.items()},
     }  # fmt: skip
-    exec(_class_code(program, layout, checks, priced), space)  # noqa: S102 - our own generated text
+    if hooks is not None and isinstance(runtime, HookedRuntime):
+        runtime.hooks = hooks
+        space |= {"HookedArray": runtime.hooked_array_class(), "point": hooks.point, "note": hooks.note, "nothing": lambda: None}
+    exec(_class_code(program, layout, checks, priced, hooks is not None), space)  # noqa: S102 - our own generated text
     structs: dict[str, type[Ref]] = {}
     for name, struct in layout.structs.items():
         cls = space[name]
@@ -314,6 +325,7 @@ def link(
             cls._base, cls._stride, cls._count = table.base, table.stride, table.count
         cls._known, cls._at = space[f"cache_{name}"], staticmethod(space[f"at_{name}"])
         cls._off = {f.name: f.offset for f in struct.fields.values()}
+        cls._hw = frozenset(f.name for f in struct.fields.values() if f.kind == HW)
         cls._conv = {f.name: space[f"at_{f.type}"] for f in struct.fields.values() if f.is_ref}
         structs[name] = cls
     runtime.at = {name: space[f"at_{name}"] for name in structs}
@@ -326,6 +338,8 @@ def link(
         definition = program.functions[name]
         into = machine if definition.kind == "hwfunc" else kernel
         exec(code[name], into)  # noqa: S102 - a kernel function's own text
+        if hooks is not None and name in hooks.dropped:
+            into[name] = _left_out(name)
         made = into[name]
         made.__doc__ = definition.function.__doc__
         if definition.kind == "hwfunc":
@@ -342,6 +356,16 @@ def link(
 
 def _nothing(*arguments: Any) -> None:
     """What a price is where time stands still."""
+
+
+def _left_out(name: str) -> Callable[..., int]:
+    """A machine function that is left out."""
+
+    def nothing(*args: Any) -> int:
+        return 0
+
+    nothing.__name__ = name
+    return nothing
 
 
 def _namespace(

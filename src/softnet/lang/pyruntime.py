@@ -20,6 +20,11 @@ SHIFT_MAX: Final = 62
 STRUCTURES: Final = "<softnet structures>"
 """The file name that the generated classes of structures go by."""
 
+Load = Callable[[Any, Any], Any]
+Store = Callable[[Any, Any, Any], None]
+Change = Callable[[str, Any, Any, Callable[[int], int]], int]
+"""Change a place atomically: what the change is called, the place, the new word of the old one; gives the old word."""
+
 
 class Runtime:
     """The words of one image and what the intrinsics do with them."""
@@ -96,7 +101,7 @@ class Runtime:
 
             def __getitem__(self, i: int) -> Any:
                 if not 0 <= i < self.n:
-                    _out_of_range(i, self.n)
+                    out_of_range(i, self.n)
                 if self.wait and S[NOW] > S[LIM]:
                     runtime.switch[0]()
                 if self.line:
@@ -105,12 +110,12 @@ class Runtime:
 
             def __setitem__(self, i: int, value: Any) -> None:
                 if not 0 <= i < self.n:
-                    _out_of_range(i, self.n)
+                    out_of_range(i, self.n)
                 if self.wait and S[NOW] > S[LIM]:
                     runtime.switch[0]()
                 if self.line:
                     runtime.line_write(self._a + i)
-                S[self._a + i] = _encode(value)
+                S[self._a + i] = encode(value)
 
         return Array
 
@@ -125,7 +130,7 @@ class Runtime:
 
             def __getitem__(self, i: int) -> Any:
                 if not 0 <= i < self.n:
-                    _out_of_range(i, self.n)
+                    out_of_range(i, self.n)
                 return self.at(self._a + i * self.size)
 
         return Items
@@ -146,7 +151,7 @@ class Runtime:
 
         def table(struct: Any, index: int) -> Any:
             if not 0 <= index < struct._count:
-                _out_of_range(index, struct._count)
+                out_of_range(index, struct._count)
             a = struct._base + index * struct._stride
             return struct._known.get(a) or struct._at(a)
 
@@ -167,35 +172,31 @@ class Runtime:
             "IS_ENABLED": bool, "likely": bool, "unlikely": bool, "suspend": runtime.suspend,
         }  # fmt: skip
 
-    def _places(self) -> dict[str, Any]:
+    def accesses(self) -> tuple[Load, Store, Change]:
+        """The marked accesses: load a place, store to it, and change it atomically, which gives the old word.
+
+        A place is an object and a field's name, or an array and an index.
+        """
         S, NOW, LIM, off, switch = self.S, self.NOW, self.LIM, self.off, self.switch
         runtime = self
 
         def place(p: Any, f: Any) -> int:
-            """The address of field ``f`` of an object, or of element ``f`` of an array."""
-            if p is None:
-                _stop(f"{f} of a NULL reference")
-            if isinstance(f, int):
-                if not 0 <= f < p.n:
-                    _out_of_range(f, p.n)
-                at = p._a + f
-            else:
-                at = p._a + p._off[f]
+            at = place_address(p, f)
             if S[NOW] > S[LIM]:
                 switch[0]()
-            return int(at)
+            return at
 
         def load(p: Any, f: Any) -> Any:
             a = place(p, f)
             runtime.line_read(a)
-            return back(p, f, S[a])
+            return place_value(p, f, S[a])
 
         def store(p: Any, f: Any, v: Any) -> None:
             a = place(p, f)
             runtime.line_write(a)
-            S[a] = _encode(v)
+            S[a] = encode(v)
 
-        def rmw(p: Any, f: Any, change: Callable[[int], int]) -> int:
+        def rmw(op: str, p: Any, f: Any, change: Callable[[int], int]) -> int:
             a = place(p, f)
             runtime.line_write(a)
             S[NOW] += S[off["cost_atomic"]]
@@ -203,34 +204,44 @@ class Runtime:
             S[a] = change(old)
             return old
 
-        def back(p: Any, f: Any, value: int) -> Any:
-            convert = p.back if isinstance(f, int) else p._conv.get(f)
-            return value if convert is None else convert(value)
+        return load, store, rmw
+
+    def _places(self) -> dict[str, Any]:
+        load, store, rmw = self.accesses()
 
         def cmpxchg(p: Any, f: Any, old: Any, new: Any) -> Any:
-            was = rmw(p, f, lambda v: _encode(new) if v == _encode(old) else v)
-            return back(p, f, was)
+            was = rmw("cmpxchg", p, f, lambda v: encode(new) if v == encode(old) else v)
+            return place_value(p, f, was)
 
         def plain_test_and_set(nr: int, p: Any, f: Any) -> bool:
             value = load(p, f)
             store(p, f, value | 1 << shift_count(nr, "<<"))
             return bool(value >> nr & 1)
 
+        def set_bit(nr: int, p: Any, f: Any) -> bool:
+            return bool(rmw("or", p, f, lambda v: v | 1 << shift_count(nr, "<<")) >> nr & 1)
+
+        def clear_bit(nr: int, p: Any, f: Any) -> bool:
+            return bool(rmw("and", p, f, lambda v: v & ~(1 << shift_count(nr, "<<"))) >> nr & 1)
+
+        def add(n: int, p: Any, f: Any) -> int:
+            return rmw("add", p, f, lambda v: v + n)
+
         return {
             "READ_ONCE": load, "WRITE_ONCE": store, "data_race": load, "smp_load_acquire": load,
             "smp_store_release": store, "cmpxchg": cmpxchg,
-            "xchg": lambda p, f, new: back(p, f, rmw(p, f, lambda v: _encode(new))),
+            "xchg": lambda p, f, new: place_value(p, f, rmw("xchg", p, f, lambda v: encode(new))),
             "atomic_read": load, "atomic_set": store,
-            "atomic_inc": lambda p, f: (rmw(p, f, lambda v: v + 1), None)[1],
-            "atomic_dec": lambda p, f: (rmw(p, f, lambda v: v - 1), None)[1],
-            "atomic_add": lambda n, p, f: (rmw(p, f, lambda v: v + n), None)[1],
-            "atomic_inc_return": lambda p, f: rmw(p, f, lambda v: v + 1) + 1,
-            "atomic_dec_and_test": lambda p, f: rmw(p, f, lambda v: v - 1) == 1,
+            "atomic_inc": lambda p, f: (add(1, p, f), None)[1],
+            "atomic_dec": lambda p, f: (add(-1, p, f), None)[1],
+            "atomic_add": lambda n, p, f: (add(n, p, f), None)[1],
+            "atomic_inc_return": lambda p, f: add(1, p, f) + 1,
+            "atomic_dec_and_test": lambda p, f: add(-1, p, f) == 1,
             "test_bit": lambda nr, p, f: bool(load(p, f) >> shift_count(nr, ">>") & 1),
-            "set_bit": lambda nr, p, f: (rmw(p, f, lambda v: v | 1 << shift_count(nr, "<<")), None)[1],
-            "clear_bit": lambda nr, p, f: (rmw(p, f, lambda v: v & ~(1 << shift_count(nr, "<<"))), None)[1],
-            "test_and_set_bit": lambda nr, p, f: bool(rmw(p, f, lambda v: v | 1 << shift_count(nr, "<<")) >> nr & 1),
-            "test_and_clear_bit": lambda nr, p, f: bool(rmw(p, f, lambda v: v & ~(1 << shift_count(nr, "<<"))) >> nr & 1),
+            "set_bit": lambda nr, p, f: (set_bit(nr, p, f), None)[1],
+            "clear_bit": lambda nr, p, f: (clear_bit(nr, p, f), None)[1],
+            "test_and_set_bit": set_bit,
+            "test_and_clear_bit": clear_bit,
             "__set_bit": lambda nr, p, f: store(p, f, load(p, f) | 1 << shift_count(nr, "<<")),
             "__clear_bit": lambda nr, p, f: store(p, f, load(p, f) & ~(1 << shift_count(nr, "<<"))),
             "__test_and_set_bit": plain_test_and_set,
@@ -256,7 +267,7 @@ class Runtime:
             event = events[name]
             S[S[count_base] + S[CPU] * nr_events + event] += 1
             if S[trace_mask] >> event & 1:
-                record(event, _encode(a), _encode(b), _encode(c))
+                record(event, encode(a), encode(b), encode(c))
 
         def hist_add(index: int, ns: int) -> None:
             runtime.hist_record(index, ns)
@@ -281,7 +292,25 @@ class Runtime:
         }  # fmt: skip
 
 
-def _encode(value: Any) -> int:
+def place_address(p: Any, f: Any) -> int:
+    """The address of field ``f`` of an object, or of element ``f`` of an array."""
+    if p is None:
+        _stop(f"{f} of a NULL reference")
+    if isinstance(f, int):
+        if not 0 <= f < p.n:
+            out_of_range(f, p.n)
+        return int(p._a + f)
+    return int(p._a + p._off[f])
+
+
+def place_value(p: Any, f: Any, word: int) -> Any:
+    """What a word of that place means: a reference, or the number itself."""
+    convert = p.back if isinstance(f, int) else p._conv.get(f)
+    return word if convert is None else convert(word)
+
+
+def encode(value: Any) -> int:
+    """The word that a value is stored as."""
     if isinstance(value, int):
         return int(value)
     return 0 if value is None else int(value._a)
@@ -301,7 +330,8 @@ def _stop(message: str) -> NoReturn:
     raise KernelStop(message, _caller())
 
 
-def _out_of_range(index: int, count: int) -> NoReturn:
+def out_of_range(index: int, count: int) -> NoReturn:
+    """Stop: an array has no such element."""
     _stop(f"index {index} is outside 0..{count - 1}")
 
 

@@ -259,10 +259,12 @@ def vx_settle(limit: int) -> int:
 
 @hwfunc
 def vx_replay(action: int) -> int:
-    """One action of a counterexample on the present memory."""
+    """One action of a counterexample on the present memory; VX_BLOCKED for one that cannot happen, which changes nothing."""
     v = table(explorer, 0)
     v.log_from = v.log
     vx_kept(v)
+    if not vx_enabled(v, action):
+        return VX_BLOCKED
     r = vx_perform(v, action)
     if r == VX_BLOCKED:
         vx_undo(v)

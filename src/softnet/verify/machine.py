@@ -20,7 +20,7 @@ from softnet.verify import words
 from softnet.verify.emitter import UNDO_WORDS
 from softnet.verify.frames import LOG
 from softnet.verify.lock_order import Locks
-from softnet.verify.model import SEARCHES, STACK_WORDS, Config, build_model, components, store_buffer
+from softnet.verify.model import SEARCHES, STACK_WORDS, Config, build_model, components, nr_actions
 from softnet.verify.properties import properties_mask
 from softnet.verify.runtime import FAILED, LOG_ROOM, module_text
 
@@ -51,6 +51,15 @@ class Failure:
     name: str
     text: str
     where: str = ""
+
+
+def machine_failure(error: int) -> Failure:
+    """What the machine found wrong, by its number."""
+    name = {
+        state.ERROR_SPIN_RECURSION: "spinlock recursion", state.ERROR_UNLOCK_NOT_OWNER: "unlock by another context",
+        state.ERROR_SLEEP_IN_ATOMIC: "scheduling while atomic", state.ERROR_LOCKDEP: "lock not held",
+    }.get(error, f"machine error {error}")  # fmt: skip
+    return Failure(name, name)
 
 
 class Room:
@@ -96,8 +105,7 @@ class Machine:
         count, slots = len(parts), sum(map(len, parts))
         fixed = {
             "stacks": self.stacks, "stack_words": STACK_WORDS, "saved": room.take(STACK_WORDS),
-            "nr_actions": words.VX_PER_CPU * model.config.cpus + len(model.config.drivers) + 1 + len(model.config.events)
-            + (model.config.cpus if store_buffer(model.config) else 0),
+            "nr_actions": nr_actions(model.config),
             "nr_drivers": len(model.config.drivers), "level_end": 1,
             "properties": properties_mask(model.config.properties, model.properties),
             "part_of": room.take(self.stacks + model.nr_contexts * STACK_WORDS), "marks": room.take(slots),
@@ -287,12 +295,7 @@ class Machine:
             }.get(kind, f"{kind} {position.what}")  # fmt: skip
             return Failure(kind, f"{text} in {position.function}()", f"{file}:{position.line}")
         if code == words.VX_MACHINE or code == -1:
-            error = int(self.words[self.model.image.engine_word("error")])
-            name = {
-                state.ERROR_SPIN_RECURSION: "spinlock recursion", state.ERROR_UNLOCK_NOT_OWNER: "unlock by another context",
-                state.ERROR_SLEEP_IN_ATOMIC: "scheduling while atomic", state.ERROR_LOCKDEP: "lock not held",
-            }.get(error, f"machine error {error}")  # fmt: skip
-            return Failure(name, name)
+            return machine_failure(int(self.words[self.model.image.engine_word("error")]))
         mask = self.get("violated")
         if code == words.VX_VIOLATION and mask:
             found = self.model.properties[(mask & -mask).bit_length() - 1]

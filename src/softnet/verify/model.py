@@ -27,7 +27,7 @@ from softnet.verify.claims import Claim, claims_of, dispatcher
 from softnet.verify.guard import check_patches, depended_on
 from softnet.verify.points import reachable, stored_fields
 from softnet.verify.properties import PROPERTIES, Property
-from softnet.verify.words import VX_COMP_WORDS
+from softnet.verify.words import VX_COMP_WORDS, VX_PER_CPU
 
 if TYPE_CHECKING:
     from softnet.scenario.models import Scenario
@@ -154,6 +154,12 @@ class Model:
     properties: dict[int, Property] = field(default_factory=dict)
     words_of: dict[int, Leaf] = field(default_factory=dict)
     """Address -> what every word of a table is."""
+
+
+def nr_actions(config: Config) -> int:
+    """How many actions there are: of each CPU, of each driver, that time passes, that a setting changes, of store buffers."""
+    buffers = config.cpus if store_buffer(config) else 0
+    return VX_PER_CPU * config.cpus + len(config.drivers) + 1 + len(config.events) + buffers
 
 
 def known_properties(config: Config) -> dict[int, Property]:

@@ -6,13 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
-from softnet.lang.llvm_function import Position
 from softnet.verify import words
 from softnet.verify.frames import LOG_FILL
-from softnet.verify.model import SEARCHES, STACK_WORDS, Config, Leaf
+from softnet.verify.model import SEARCHES, STACK_WORDS, Config, Leaf, nr_actions
 from softnet.verify.search import FAILED, Failure, Limits, Machine
+
+if TYPE_CHECKING:
+    from softnet.simulate.image import Image
+    from softnet.verify.model import Model
 
 SHOWN_CALLS = ("try_to_wake_up", "arch_send_call_function_single_ipi", "smp_send_reschedule")
 """Calls of the machine that are steps of the story: who wakes whom, who interrupts whom."""
@@ -114,19 +118,36 @@ def decode(text: str) -> list[int]:
 class Replay:
     """Does the actions of a schedule one by one."""
 
-    def __init__(self, config: Config) -> None:
-        self.machine = Machine(config, Limits(states=1000, memory_bytes=64 << 20), log=True)
-        self.machine.settle()
-        self.model = self.machine.model
-        self.image = self.model.image
-        self.under_way: dict[int, list[Access]] = {cpu: [] for cpu in range(config.cpus)}
-        """Each CPU's stores that have not reached memory yet."""
+    model: Model
+    image: Image
+    words: Any
+    """The memory: the image and what the search has behind it."""
+
+    def nr_actions(self) -> int:
+        """How many actions there are; their numbers are below."""
+        return nr_actions(self.model.config)
+
+    def perform(self, action: int) -> int:
+        """Do one action; a code as the search's."""
+        raise NotImplementedError
+
+    def accesses(self) -> list[Access]:
+        """What the last action touched."""
+        raise NotImplementedError
+
+    def failure(self, code: int) -> Failure:
+        """What a failed action means."""
+        raise NotImplementedError
+
+    def stacks(self) -> list[str]:
+        """Every context that is in the middle of something: its functions, innermost first, with their locals."""
+        raise NotImplementedError
 
     def word(self, struct: str, index: int, name: str) -> int:
         """A field's present value."""
         table = self.image.layout.tables[struct]
         offset = self.image.layout.structs[struct].fields[name].offset
-        return int(self.machine.words[table.base + index * table.stride + offset])
+        return int(self.words[table.base + index * table.stride + offset])
 
     def context_of(self, cpu: int) -> str:
         """What a CPU runs, by name."""
@@ -166,16 +187,50 @@ class Replay:
             else:
                 event = config.events[driver - len(config.drivers) - 1]
                 title = f"{event.name} = {event.value}"
-        self.machine.words[LOG_FILL] = 0
-        code = self.machine.call(SEARCHES.index("vx_replay"), action)
-        step = Step(number, action, cpu, name, title)
-        fill = int(self.machine.words[LOG_FILL])
-        for position, address, value in self.machine._log[:fill].tolist():
-            access = self.access(self.model.frames.text.positions[position], address, value)
-            if cpu >= 0:
-                access = self.delayed(cpu, access)
-            step.accesses.append(access)
-        return step, code
+        code = self.perform(action)
+        accesses = self.accesses()
+        return Step(number, action, cpu, name, title, self.by_line(cpu, accesses) if cpu >= 0 else accesses), code
+
+    def by_line(self, cpu: int, accesses: list[Access]) -> list[Access]:
+        """The accesses of a step of that CPU, each with the line of the kernel that it belongs to."""
+        return accesses
+
+    def access(self, text: str, function: str, file: str, line: int, address: int, value: int) -> Access:
+        """One record; ``text`` is "read structure.field", "call function" and so on."""
+        what, _, name = text.partition(" ")
+        leaf = self.model.words_of.get(address) if what != "call" else None
+        return Access(what, leaf, address, value, function, file, line, name if what == "call" else "")
+
+    def ends(self) -> list[str]:
+        """The state of every CPU's backlog and defer list, in words."""
+        out = []
+        for cpu in range(self.model.config.cpus):
+            paths = {leaf.path: a for a, leaf in self.model.words_of.items() if leaf.table == "softnet_data" and leaf.index == cpu}
+            value = {p: int(self.words[a]) for p, a in paths.items()}
+            node = paths["backlog.poll_list.next"]
+            linked = value["backlog.poll_list.next"] != node
+            out.append(
+                f"CPU{cpu}: backlog.state {flags(value['backlog.state'])}, {'on a poll list' if linked else 'on no poll list'}, "
+                f"input_pkt_queue {value['input_pkt_queue.qlen']}, process_queue {value['process_queue.qlen']}, "
+                f"defer_count {value['defer_count']}, runs {self.context_of(cpu)}"
+            )
+        return out
+
+
+class NativeReplay(Replay):
+    """In the explorer's own native code, which writes every access down; without ``log`` it is the search's very code."""
+
+    def __init__(self, config: Config, *, log: bool = True) -> None:
+        self.machine = Machine(config, Limits(states=1000, memory_bytes=64 << 20), log=log)
+        self.machine.settle()
+        self.model = self.machine.model
+        self.image = self.model.image
+        self.words = self.machine.words
+        self.under_way: dict[int, list[Access]] = {cpu: [] for cpu in range(config.cpus)}
+        """Each CPU's stores that have not reached memory yet."""
+
+    def by_line(self, cpu: int, accesses: list[Access]) -> list[Access]:
+        return [self.delayed(cpu, access) for access in accesses]
 
     def delayed(self, cpu: int, access: Access) -> Access:
         """A store that reaches memory belongs to the line of the kernel that made it."""
@@ -185,16 +240,21 @@ class Replay:
             return replace(self.under_way[cpu].pop(0), what="flush")
         return access
 
-    def access(self, position: Position, address: int, value: int) -> Access:
-        """One record of the log."""
-        file = self.model.module.functions[position.function].file
-        what, _, name = position.what.partition(" ")
-        leaf = self.model.words_of.get(address) if what != "call" else None
-        call = name if what == "call" else ""
-        return Access(what, leaf, address, value, position.function, file, position.line, call)
+    def perform(self, action: int) -> int:
+        self.words[LOG_FILL] = 0
+        return self.machine.call(SEARCHES.index("vx_replay"), action)
+
+    def accesses(self) -> list[Access]:
+        out = []
+        for number, address, value in self.machine._log[: int(self.words[LOG_FILL])].tolist():
+            at = self.model.frames.text.positions[number]
+            out.append(self.access(at.what, at.function, self.model.module.functions[at.function].file, at.line, address, value))
+        return out
+
+    def failure(self, code: int) -> Failure:
+        return self.machine.failure(code)
 
     def stacks(self) -> list[str]:
-        """Every context that is in the middle of something: its functions, innermost first, with their locals."""
         out = []
         running = {self.word("cpu_hw", cpu, "cur"): cpu for cpu in range(self.model.config.cpus)}
         context = self.image.layout.tables["context"]
@@ -211,16 +271,16 @@ class Replay:
     def _frames(self, ctx: int) -> list[str]:
         at = self.machine.stacks + ctx * STACK_WORDS
         frames = self.model.frames
-        fp = at + int(self.machine.words[at])
+        fp = at + int(self.words[at])
         out: list[str] = []
-        while int(self.machine.words[fp]):
-            stop = frames.stops[int(self.machine.words[fp])]
+        while int(self.words[fp]):
+            stop = frames.stops[int(self.words[fp])]
             file = Path(self.model.module.functions[stop.function].file).name
             names = [n for n in frames.names.get(stop.function, []) if not n.startswith(("%", "."))]
-            values = [f"{n} = {self._value(v)}" for n, v in zip(names, self.machine.words[fp + 2 :].tolist(), strict=False) if v]
+            values = [f"{n} = {self._value(v)}" for n, v in zip(names, self.words[fp + 2 :].tolist(), strict=False) if v]
             what = "" if out else f", before: {stop.what}"
             out.append(f"{stop.function} ({file}:{stop.line}){what}" + (f"; {', '.join(values)}" if values else ""))
-            back = int(self.machine.words[fp + 1])
+            back = int(self.words[fp + 1])
             if not back:
                 break
             fp -= back
@@ -235,21 +295,6 @@ class Replay:
         path = leaf.path.rpartition(".")[0] if value != table.base + leaf.index * table.stride else ""
         return f"&{leaf.table}[{leaf.index}]" + (f".{path}" if path else "")
 
-    def ends(self) -> list[str]:
-        """The state of every CPU's backlog and defer list, in words."""
-        out = []
-        for cpu in range(self.model.config.cpus):
-            paths = {leaf.path: a for a, leaf in self.model.words_of.items() if leaf.table == "softnet_data" and leaf.index == cpu}
-            value = {p: int(self.machine.words[a]) for p, a in paths.items()}
-            node = paths["backlog.poll_list.next"]
-            linked = value["backlog.poll_list.next"] != node
-            out.append(
-                f"CPU{cpu}: backlog.state {flags(value['backlog.state'])}, {'on a poll list' if linked else 'on no poll list'}, "
-                f"input_pkt_queue {value['input_pkt_queue.qlen']}, process_queue {value['process_queue.qlen']}, "
-                f"defer_count {value['defer_count']}, runs {self.context_of(cpu)}"
-            )
-        return out
-
 
 NAPI_FLAGS = {
     0: "SCHED", 1: "MISSED", 2: "DISABLE", 3: "NPSVC", 4: "LISTED", 5: "NO_BUSY_POLL", 6: "IN_BUSY_POLL",
@@ -263,9 +308,15 @@ def flags(state: int) -> str:
     return "|".join(names) or "0"
 
 
-def replay(config: Config, actions: Sequence[int], stop: Callable[[Step], bool] | None = None) -> Schedule:
-    """Do the actions from the first state, up to the first step that ``stop`` says. Raises SoftnetError if one cannot happen."""
-    engine = Replay(config)
+def replay(
+    config: Config, actions: Sequence[int], stop: Callable[[Step], bool] | None = None, engine: Replay | None = None,
+    after: Callable[[Step], bool] | None = None,
+) -> Schedule:  # fmt: skip
+    """Do the actions from the first state, up to the first step that ``stop`` says, in ``engine`` or in native code.
+
+    ``after`` is called behind each step, and ends the replay if it says so. Raises SoftnetError if an action cannot happen.
+    """
+    engine = engine or NativeReplay(config)
     steps = []
     failure = None
     for number, action in enumerate(actions, 1):
@@ -274,9 +325,8 @@ def replay(config: Config, actions: Sequence[int], stop: Callable[[Step], bool] 
         if code == words.VX_BLOCKED:
             raise SoftnetError("the schedule does not fit this configuration", found=f"action {number} cannot happen")
         if code in (FAILED, words.VX_MACHINE):
-            failure = engine.machine.failure(code)
-            break
-        if stop is not None and stop(step):
+            failure = engine.failure(code)
+        if (after is not None and after(step)) or failure is not None or (stop is not None and stop(step)):
             break
     else:
         if stop is not None:
