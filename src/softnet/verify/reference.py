@@ -29,7 +29,7 @@ from softnet.verify.model import STACK_WORDS, Config, Model, build_model, compon
 from softnet.verify.properties import properties_mask
 from softnet.verify.runtime import FAILED
 from softnet.verify.schedule import Access, Replay, Schedule, Step, replay
-from softnet.verify.stops import Stops
+from softnet.verify.stops import LOOP, Stops
 
 PHASE_WORD = words.VX_PHASE_WORD
 
@@ -181,14 +181,17 @@ class ReferenceReplay(Replay):
             sum({1 << property_of(bit) for bit in range(62) if owed >> bit & 1}) & self.properties
         )
 
-    def state(self) -> tuple[tuple[int, ...], tuple[tuple[str, int], ...]]:
-        """All words of the state, and where each context stands."""
+    def state(self) -> tuple[tuple[int, ...], tuple[tuple[Any, ...], ...]]:
+        """All words of the state, and where each context stands: its kernel functions with line and column."""
         values = tuple(self.words[a] for a in self.addresses())
-        places = []
+        places: list[tuple[Any, ...]] = []
         for ctx in sorted(self._contexts):
             frame = self._contexts[ctx].gr_frame
             while frame is not None:
-                places.append((f"{ctx} {frame.f_code.co_name}", frame.f_lasti))
+                code = frame.f_code
+                if not code.co_filename.endswith(LOOP):
+                    # CPython has the test of a while loop twice: its place in the source is one.
+                    places.append((ctx, code.co_name, *list(code.co_positions())[frame.f_lasti // 2]))
                 frame = frame.f_back
         return values, tuple(places)
 
