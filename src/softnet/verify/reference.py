@@ -42,7 +42,8 @@ class ReferenceReplay(Replay):
 
         if store_buffer(config):
             raise SoftnetError("the reference engine has no store buffers", where="--engine",
-                               found=f"memory_model={config.memory_model}", expected="a schedule of sequentially consistent memory, or --engine native")  # fmt: skip
+                               found=f"memory_model={config.memory_model}",
+                               expected="a schedule of sequentially consistent memory, or --engine native")  # fmt: skip
         self._greenlet = greenlet.greenlet
         self.model: Model = build_model(config)
         memory = self.model.image.memory
