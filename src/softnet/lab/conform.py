@@ -68,6 +68,8 @@ class Outcome:
     squeezed: int
     complaints: list[str] = field(default_factory=list)
     deviations: list[str] = field(default_factory=list)
+    rate: str = ""
+    """Of a scenario: what the guest's senders managed, and the costs of the prediction with the guest's speed."""
 
     @property
     def known(self) -> str:
@@ -104,6 +106,7 @@ class Outcome:
             "exact": self.exact,
             "predicted": self.predicted,
             "measured": self.measured,
+            "rate": self.rate,
             "counts": self.counts,
             "kernel_complaints": self.complaints,
             "deviations": self.deviations,
@@ -308,7 +311,7 @@ def judge(experiment: Experiment, arm: Arm, result: LabResult) -> Outcome:
         prediction = Prediction(experiment.exact(arm))
     else:
         assert experiment.scenario is not None
-        prediction = predict(experiment.scenario(), arm)
+        prediction = predict(experiment.scenario(), arm, result)
     return Outcome(
         experiment.name,
         arm.name,
@@ -323,6 +326,7 @@ def judge(experiment: Experiment, arm: Arm, result: LabResult) -> Outcome:
         sum(row["time_squeeze"] for row in result.softnet_stat.values()),
         result.complaints,
         result.deviations,
+        prediction.achieved.sentence() if prediction.achieved is not None else "",
     )
 
 

@@ -2,17 +2,16 @@
 """What the model says of an experiment before, or without, the kernel having run it.
 
 An exact experiment is done with the model's own functions in the order that the experiment forces. A scenario is
-simulated, with the default cost table: its times are not an emulated guest's, so counts that depend on who overtakes
-whom differ, and are published as they are.
+simulated with the cost table that was fitted to the arm's kernel, at the speed and with the sending times of the guest
+(``softnet.lab.replay``). What the host made the guest's CPUs wait for each other is in no table: the errors are published.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from softnet.lab.run import THREADS_ARG
+from softnet.lab.replay import Achieved, achieved, replayed
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.softirq import net_rx_begins, net_rx_goes_on
 
@@ -37,6 +36,8 @@ class Prediction:
     """Figures by name; ``measured`` finds the same one in a result of the lab."""
 
     figures: dict[str, int | None]
+    achieved: Achieved | None = None
+    """Of a scenario: at which rate and speed."""
 
     def measured(self, name: str, result: LabResult) -> int | None:
         """The figure of this name in a result of the lab."""
@@ -96,20 +97,12 @@ def expected_drops(arm: Arm, packets: int) -> int:
     return drops
 
 
-def predict(scenario: Scenario, arm: Arm) -> Prediction:
-    """The counts of the same scenario in the model, on the arm's kernel."""
-    from softnet.simulate.api import run
-
-    major, minor = arm.kernel.release.split(".")[:2]
-    kernel = f"{major}.{minor}" + ("-rt" if arm.kernel.rt else "-threads" if arm.threads else "")
-    # A guest's CPU idles by hlt: QEMU offers no mwait unless it is told to.
-    settings = ["kernel.boot_args=" + json.dumps([*scenario.kernel.boot_args, "idle=halt"])]
-    settings[0] = (
-        settings[0] if not arm.threads or arm.kernel.rt else settings[0].replace("]", f', "{THREADS_ARG}"]')
-    )
-    result = run(scenario, kernel=kernel, settings=settings, trace="off").result
-    figures: dict[str, int | None] = {name: result.counters[name] for name in _COUNTERS}
-    figures["enqueued"] = sum(result.events["enqueue_to_backlog"]) + sum(result.events["backlog_drop"])
-    figures["dropped"] = sum(result.events["backlog_drop"])
-    figures["time_squeeze"] = result.counters["time_squeeze"]
-    return Prediction(figures)
+def predict(scenario: Scenario, arm: Arm, result: LabResult) -> Prediction:
+    """The counts of the same scenario in the model, on the arm's kernel, with the senders' times and the speed of ``result``."""
+    told = achieved(scenario, arm, result)
+    made = replayed(scenario, arm, told)
+    figures: dict[str, int | None] = {name: made.counters[name] for name in _COUNTERS}
+    figures["enqueued"] = sum(made.events["enqueue_to_backlog"]) + sum(made.events["backlog_drop"])
+    figures["dropped"] = sum(made.events["backlog_drop"])
+    figures["time_squeeze"] = made.counters["time_squeeze"]
+    return Prediction(figures, told)

@@ -115,6 +115,22 @@ def decision_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[list
     ]
 
 
+def pair_text(predicted: int | None, measured: int | None) -> str:
+    """``371 / 391 (−5 %)``: the error is of what was measured; none is said where the two are equal or nothing was measured."""
+    text = " / ".join("none" if value is None else str(value) for value in (predicted, measured))
+    if predicted is None or not measured or predicted == measured:
+        return text
+    percent = round((predicted - measured) * 100 / measured)
+    return f"{text} ({'+' if percent >= 0 else '−'}{abs(percent)} %)"
+
+
+def rate_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[list[str]]:
+    """One row a scenario: what the guests' senders managed, and with which costs that was predicted."""
+    by_place = _by_place(outcomes)
+    names = dict.fromkeys(outcome.experiment for outcome in outcomes if outcome.rate)
+    return [[name, *(by_place[name, arm].rate for arm in arms)] for name in names]
+
+
 def prediction_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[list[str]]:
     """One row a figure of an experiment: predicted / measured on each arm; figures that are 0 everywhere are left out."""
     by_place = _by_place(outcomes)
@@ -124,9 +140,7 @@ def prediction_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[li
         for figure in cells[0].predicted:
             pairs = [(cell.predicted[figure], cell.measured[figure]) for cell in cells]
             if any(value for pair in pairs for value in pair) or cells[0].exact:
-                told = [
-                    " / ".join("none" if value is None else str(value) for value in pair) for pair in pairs
-                ]
+                told = [pair_text(*pair) for pair in pairs]
                 rows.append([experiment, figure, *told])
     return rows
 
@@ -156,7 +170,8 @@ def conform_lines(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[str]
     return lines
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table of a Markdown document."""
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     return lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
 
@@ -170,18 +185,25 @@ def conform_document(outcomes: Sequence[Outcome], arms: Sequence[str], command: 
     never = [row for row in rows if not row["true"] or not row["false"]]
     taken, ways = branch_totals(rows)
     lines = ["# Conformance of the model", "", f"`{command}`", ""]
-    lines += [*_markdown(["arm", "kernel package"], [[arm, packages[arm]] for arm in arms]), ""]
-    lines += [*_markdown(ARM_HEADER, arm_rows(outcomes, arms)), ""]
+    lines += [*markdown(["arm", "kernel package"], [[arm, packages[arm]] for arm in arms]), ""]
+    lines += [*markdown(ARM_HEADER, arm_rows(outcomes, arms)), ""]
     lines += ["## Outcomes, and events followed of all", ""]
-    lines += [*_markdown(["experiment", *arms], outcome_rows(outcomes, arms)), ""]
+    lines += [*markdown(["experiment", *arms], outcome_rows(outcomes, arms)), ""]
     lines += [
         "## Decisions exercised",
         "",
-        *_markdown(["decision", *arms], decision_rows(outcomes, arms)),
+        *markdown(["decision", *arms], decision_rows(outcomes, arms)),
         "",
     ]
+    lines += ["## What the senders managed", ""]
+    lines += [
+        "Packets sent of those asked for on an emulated guest; the model sends at the same times. The costs are those fitted to",
+        "the arm's kernel, times how much longer this guest's receivers took for a packet than the guest of the table.",
+        "",
+    ]
+    lines += [*markdown(["experiment", *arms], rate_rows(outcomes, arms)), ""]
     lines += ["## Predicted / measured", ""]
-    lines += [*_markdown(["experiment", "figure", *arms], prediction_rows(outcomes, arms)), ""]
+    lines += [*markdown(["experiment", "figure", *arms], prediction_rows(outcomes, arms)), ""]
     lines += [
         "## Ways of the model that no trace took",
         "",
@@ -197,4 +219,4 @@ def conform_document(outcomes: Sequence[Outcome], arms: Sequence[str], command: 
         ]
         for row in never
     ]
-    return "\n".join([*lines, *_markdown(["function", "line", "test", "never"], told), ""])
+    return "\n".join([*lines, *markdown(["function", "line", "test", "never"], told), ""])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,11 @@ from softnet.cli.lab._shared import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
+
+    from softnet.lab.prediction import Prediction
+    from softnet.lab.run import Options
 
 _ACCEL = click.option(
     "--accel",
@@ -77,12 +81,15 @@ def calibrate(
 
 
 @click.command()
-@click.argument("scenario_path", metavar="SCENARIO", type=click.Path(path_type=Path))
+@click.argument("scenario_path", metavar="[SCENARIO]", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--kernel", "kernel", default="6.12", show_default=True, help="6.12, 6.12-rt, 6.12-threads or a vmlinuz."
-)
+    "--kernel", "kernels", multiple=True,
+    help="6.12, 6.12-rt, 6.12-threads or a vmlinuz; may be repeated. Default: 6.12, with --all the five arms.",
+)  # fmt: skip
 @click.option(
-    "--costs", required=True, help="A table of softnet lab calibrate, or any other, by name or path."
+    "--costs",
+    default="",
+    help="A table of softnet lab calibrate, or any other, by name or path. Default: the one fitted to the arm.",
 )
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the scenario."
@@ -94,39 +101,85 @@ def calibrate(
     show_default=True,
     help="Play it so many times slower.",
 )
+@click.option(
+    "--all", "everything", is_flag=True, help="Every held-out scenario on every arm, with the errors."
+)
+@click.option(
+    "--only", default="", metavar="TEXT", help="With --all: only scenarios whose name contains TEXT."
+)
+@click.option(
+    "--examples", type=click.Path(file_okay=False, path_type=Path), default=Path("examples"), show_default=True,
+    help="With --all: where the scenarios are.",
+)  # fmt: skip
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="With --all: write predict.json and predict.md here.",
+)
 @_guest
 @json_option
 def predict(
-    scenario_path: Path,
-    kernel: str,
+    scenario_path: Path | None,
+    kernels: tuple[str, ...],
     costs: str,
     overrides: tuple[str, ...],
     stretch: int,
+    everything: bool,
+    only: str,
+    examples: Path,
+    out: Path | None,
     accel: str,
     timeout_seconds: float,
     quiet: bool,
     as_json: bool,
 ) -> int:
     """Say what the model predicts of SCENARIO, and what a real kernel does."""
+    say = say_nothing if quiet else say_aloud
+    options = options_of(accel, timeout_seconds)
+    if everything:
+        if scenario_path is not None or costs or overrides or stretch != 1:
+            raise click.UsageError("--all has scenarios, settings and costs of its own: give it none")
+        return _predict_all(kernels, only, examples, out, options, say, as_json)
+    if scenario_path is None:
+        raise click.UsageError("which scenario? softnet lab predict SCENARIO, or softnet lab predict --all")
+    if only or out is not None:
+        raise click.UsageError("--only and --out belong to --all")
+    return _predict_one(scenario_path, kernels or ("6.12",), costs, overrides, stretch, options, say, as_json)
+
+
+def _predict_one(
+    path: Path, kernels: tuple[str, ...], costs: str, overrides: tuple[str, ...], stretch: int, options: Options,
+    say: Callable[[str], None], as_json: bool,
+) -> int:  # fmt: skip
     from softnet.lab import prediction as lab_predict
-    from softnet.lab import show
+    from softnet.lab.replay import guest_costs
     from softnet.lab.scenario import refuse_impossible
     from softnet.machine.costtable import load_cost_table
     from softnet.scenario import load_scenario
+
+    scenario = load_scenario(path, overrides)
+    refuse_impossible(scenario)
+    if costs:
+        load_cost_table(costs)
+    table = costs if not costs or not Path(costs).exists() else str(Path(costs).resolve())
+    found = [
+        lab_predict.predict(
+            arm, scenario, table or guest_costs(arm), options=options, say=say, stretch=stretch
+        )
+        for arm in arms_of(kernels, (), say)
+    ]
+    if as_json:
+        print_json(found[0].as_json() if len(found) == 1 else [told.as_json() for told in found])
+        return 0
+    for told in found:
+        _print_prediction(told)
+    return 0
+
+
+def _print_prediction(told: Prediction) -> None:
+    from softnet.lab import show
     from softnet.units import format_ns
 
-    say = say_nothing if quiet else say_aloud
-    scenario = load_scenario(scenario_path, overrides)
-    refuse_impossible(scenario)
-    load_cost_table(costs)
-    table = costs if not Path(costs).exists() else str(Path(costs).resolve())
-    (arm,) = arms_of((kernel,), (), say)
-    told = lab_predict.predict(
-        arm, scenario, table, options=options_of(accel, timeout_seconds), say=say, stretch=stretch
-    )
-    if as_json:
-        print_json(told.as_json())
-        return 0
     rows = []
     for row in told.rows:
         cells = [format_ns(value) if row.unit else str(value) for value in (row.predicted, row.measured)]
@@ -136,4 +189,41 @@ def predict(
     click.echo(show.table(["", "predicted", "measured", "error"], rows) + "\n")
     for text in told.deviations:
         click.echo(f"deviation: {text}")
-    return 0
+
+
+def _predict_all(
+    kernels: tuple[str, ...], only: str, examples: Path, out: Path | None, options: Options, say: Callable[[str], None],
+    as_json: bool,
+) -> int:  # fmt: skip
+    from softnet.lab import heldout, show
+    from softnet.lab.run import ARMS
+
+    chosen = [held for held in heldout.HELD_OUT if only in held.name]
+    if not chosen:
+        names = ", ".join(held.name for held in heldout.HELD_OUT)
+        raise click.BadParameter(
+            f"no held-out scenario is called so; there are: {names}", param_hint="--only"
+        )
+
+    def keep(attempts: Sequence[heldout.Attempt]) -> None:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            told = {"predictions": [attempt.as_json() for attempt in attempts]}
+            cache.write_whole(out / "predict.json", (json.dumps(told, indent=1) + "\n").encode())
+            cache.write_whole(
+                out / "predict.md", heldout.document(attempts, "softnet lab predict --all").encode()
+            )
+
+    from softnet.lab import cache
+
+    attempts = heldout.run_all(
+        arms_of(kernels or ARMS, (), say), chosen, examples, options=options, say=say, keep=keep
+    )
+    if out is not None:
+        say(f"tables are in {out}/predict.md and predict.json")
+    if as_json:
+        print_json([attempt.as_json() for attempt in attempts])
+    else:
+        click.echo(show.table(heldout.FIGURES_HEADER, heldout.rows_of(attempts)))
+        click.echo("\n" + show.table(heldout.SUMMARY_HEADER, heldout.summary_rows(attempts)))
+    return 1 if any(attempt.told is None for attempt in attempts) else 0

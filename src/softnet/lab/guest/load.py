@@ -162,11 +162,12 @@ def _receive(task: dict[str, Any], sockets: list[Receiving], window: _Window, fo
 
 
 def _send(task: dict[str, Any], client: socket.socket, start_ns: int, found: dict[str, Any]) -> None:
-    """Send at the times that the scenario asks for; behind time, as fast as it goes."""
+    """Send at the times that the scenario asks for; behind time, as fast as it goes. ``sent_ns`` says when it was."""
     gap, stop = task["gap_ns"], start_ns + task["stop_ns"]
     due = start_ns + task["start_ns"]
     rest = b"x" * (task["payload"] - _STAMP.size)
-    found.update(packets=0, refused=0, late_ns_max=0)
+    sent: list[int] = []
+    found.update(packets=0, refused=0, late_ns_max=0, sent_ns=sent)
     while due < stop:
         now = time.monotonic_ns()
         if now >= stop:
@@ -176,8 +177,10 @@ def _send(task: dict[str, Any], client: socket.socket, start_ns: int, found: dic
         else:
             found["late_ns_max"] = max(found["late_ns_max"], now - due)
         try:
-            client.sendall(_STAMP.pack(time.monotonic_ns()) + rest)
+            now = time.monotonic_ns()
+            client.sendall(_STAMP.pack(now) + rest)
             found["packets"] += 1
+            sent.append(now - start_ns)
         except (ConnectionRefusedError, BlockingIOError):
             found["refused"] += 1
         due += gap
