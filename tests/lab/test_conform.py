@@ -12,8 +12,9 @@ from softnet.cli import run_cli
 from softnet.lab import conform, experiments, verdicts
 from softnet.lab.errors import LabError
 from softnet.lab.kernels import Kernel
-from softnet.lab.predict import expected_drops, expected_kick, predict
+from softnet.lab.predict import expected_drops, expected_kick
 from softnet.lab.records import read
+from softnet.lab.replay import Achieved, replayed
 from softnet.lab.run import Arm
 from softnet.lab.validate.verdict import check
 
@@ -52,9 +53,9 @@ def test_exact_answers_are_the_models(name: str) -> None:
 def test_a_prediction_is_of_the_arms_kernel() -> None:
     scenario = next(e.scenario for e in conform.suite() if e.name == "UDP, RPS to CPU 2")
     assert scenario is not None
-    ipis = predict(scenario(), _arm("6.12")).figures
-    threads = predict(scenario(), _arm("6.12-threads")).figures
-    assert ipis["enqueued"] == threads["enqueued"] == 380
+    told = Achieved((tuple(range(0, 400_000_000, 1_000_000)),), (400,), True, 1000, "guest-6.12")
+    ipis = replayed(scenario(), _arm("6.12"), told).counters
+    threads = replayed(scenario(), _arm("6.12-threads"), told).counters
     assert ipis["rps_ipis"] == 380
     assert ipis["backlog_napi_wakeups"] == threads["rps_ipis"] == 0
     assert threads["backlog_napi_wakeups"] == 380

@@ -33,6 +33,11 @@ KNOWN: dict[str, tuple[str, str]] = {}
 """Arm -> (what the model refuses there, the finding that explains it). None today."""
 
 
+def folder_of(experiment: str) -> str:
+    """An experiment's name as that of a folder."""
+    return re.sub(r"[^a-z0-9]+", "-", experiment.lower()).strip("-")
+
+
 @dataclass(frozen=True, slots=True)
 class Experiment:
     """One row of the suite. ``exact`` computes what the model says must come; ``scenario`` is what the model runs."""
@@ -45,7 +50,7 @@ class Experiment:
     @property
     def folder(self) -> str:
         """Its name as that of a folder."""
-        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+        return folder_of(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,11 @@ class Outcome:
     deviations: list[str] = field(default_factory=list)
     rate: str = ""
     """Of a scenario: what the guest's senders managed, and the costs of the prediction with the guest's speed."""
+
+    @property
+    def folder(self) -> str:
+        """The folder that its results and traces are in."""
+        return folder_of(self.experiment)
 
     @property
     def known(self) -> str:

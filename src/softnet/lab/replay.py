@@ -8,18 +8,20 @@ the guest's did, and every cost is a fitted one times how much slower this guest
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
 from softnet.lab.errors import LabError
+from softnet.lab.replay_sender import SENDS_MAX
 from softnet.lab.run import Arm, LabResult
 from softnet.machine.costtable import CostTable, load_cost_table, shipped_tables
 
 if TYPE_CHECKING:
-    from softnet.scenario import Change, Scenario
+    from softnet.scenario import Scenario
+    from softnet.simulate.image import Image
     from softnet.simulate.result import Result
 
 LAB_RECEIVE = "lab_receive"
@@ -29,7 +31,7 @@ _RECEIVED = {
     "tcp": ("syscall", "tcp_recvmsg", "tcp_cleanup_rbuf", "context_switch", "skb_free_local", "skb_release_data_local"),
 }  # fmt: skip
 _PACKETS_MIN = 20
-_NEVER_NS = 1 << 60
+_SENDER = str(Path(__file__).with_name("replay_sender.py"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,41 +129,29 @@ def replayed(scenario: Scenario, arm: Arm, told: Achieved) -> Result:
     for app in raw.get("application", []):
         app["service_ns"] = app.get("service_ns", 1500) + own
 
-    class Replay(Simulation):
-        """Every sender is told its next gap before it sends."""
-
-        def stops(self) -> Iterator[tuple[int, str, Change | None]]:
-            # A nanosecond before a packet is due, its sender is told when the next one is.
-            due = sorted({max(at - 1, 0) for times in told.sends for at in times})
-            extra: Iterator[tuple[int, str, Change | None]] = ((at, "replay", None) for at in due)
-            end = self.scenario.measure.duration_ns
-            for stop in heapq.merge(super().stops(), extra, key=lambda one: one[0]):
-                if stop[0] > end:
-                    return
-                yield stop
-                if stop[1] == "replay":
-                    self.tell()
-
-        def tell(self) -> None:
-            """To each sender the time between the packet that it sends next and the one after."""
-            for number, times in enumerate(told.sends):
-                sender = self.image.ref("sender", number)
-                at = sender.sent + sender.failed
-                if at < len(times):
-                    sender.gap_ns = times[at + 1] - times[at] if at + 1 < len(times) else _NEVER_NS
-
     try:
-        model = Replay(scenario_from_dict(raw, directory=scenario.directory), costs=table, trace="off")
+        model = Simulation(
+            scenario_from_dict(raw, directory=scenario.directory), patches=[_SENDER], costs=table, trace="off",
+            engine="reference",
+        )  # fmt: skip
     except SoftnetError as error:
         raise LabError(
             "the model cannot run this scenario", where=f"arm {arm.name}", found=str(error)
         ) from error
-    _start(model.image, told.sends)
+    _fill(model.image, told.sends)
     return model.finish().result
 
 
-def _start(image: Any, sends: Sequence[Sequence[int]]) -> None:
+def _fill(image: Image, sends: Sequence[Sequence[int]]) -> None:
+    """Give each of the model's senders its times. Raises ``LabError`` for more than it has room for."""
+    table, field = image.layout.tables["sender"], image.layout.structs["sender"].fields["due"]
     for number, times in enumerate(sends):
-        sender = image.ref("sender", number)
-        sender.start_ns = times[0] if times else _NEVER_NS
-        sender.stop_ns = times[-1] + 1 if times else 0
+        if len(times) >= SENDS_MAX:
+            raise LabError(
+                "too many packets to replay",
+                found=f"{len(times)} of one sender",
+                expected=f"fewer than {SENDS_MAX}",
+            )
+        at = table.base + number * table.stride + field.offset
+        # Time 0 ends the list.
+        image.memory[at : at + len(times)] = [max(time, 1) for time in times]

@@ -115,12 +115,17 @@ def decision_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[list
     ]
 
 
+def error_percent(predicted: int, measured: int) -> int:
+    """The error of a prediction in whole per cent of what was measured, which is not 0."""
+    return round((predicted - measured) * 100 / measured)
+
+
 def pair_text(predicted: int | None, measured: int | None) -> str:
     """``371 / 391 (−5 %)``: the error is of what was measured; none is said where the two are equal or nothing was measured."""
     text = " / ".join("none" if value is None else str(value) for value in (predicted, measured))
     if predicted is None or not measured or predicted == measured:
         return text
-    percent = round((predicted - measured) * 100 / measured)
+    percent = error_percent(predicted, measured)
     return f"{text} ({'+' if percent >= 0 else '−'}{abs(percent)} %)"
 
 

@@ -92,7 +92,7 @@ def conform(
     arm_names = [arm.name for arm in arms]
     if out is not None:
         _write(out, outcomes, arm_names, only)
-        say(f"tables are in {out}/conform.md and conform.json, traces beside them")
+        say(f"tables are in {out}/conform.html, conform.md and conform.json, traces beside them")
     if as_json:
         print_json(_told(outcomes))
     else:
@@ -112,8 +112,10 @@ def _told(outcomes: list[Outcome]) -> dict[str, object]:
 
 def _write(out: Path, outcomes: list[Outcome], arms: list[str], only: str) -> None:
     from softnet.lab import cache, verdicts
+    from softnet.report.conformance import write_conformance
 
     command = "softnet lab conform" + (f' --only "{only}"' if only else "") + " --out DIR"
     out.mkdir(parents=True, exist_ok=True)
     cache.write_whole(out / "conform.json", (json.dumps(_told(outcomes), indent=1) + "\n").encode())
     cache.write_whole(out / "conform.md", verdicts.conform_document(outcomes, arms, command).encode())
+    write_conformance(out, outcomes, arms, command)

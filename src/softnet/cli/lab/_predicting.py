@@ -116,6 +116,11 @@ def calibrate(
     type=click.Path(file_okay=False, path_type=Path),
     help="With --all: write predict.json and predict.md here.",
 )
+@click.option(
+    "--again",
+    is_flag=True,
+    help="With --all: boot nothing, show and write again what an earlier run left in --out.",
+)
 @_guest
 @json_option
 def predict(
@@ -128,6 +133,7 @@ def predict(
     only: str,
     examples: Path,
     out: Path | None,
+    again: bool,
     accel: str,
     timeout_seconds: float,
     quiet: bool,
@@ -139,11 +145,13 @@ def predict(
     if everything:
         if scenario_path is not None or costs or overrides or stretch != 1:
             raise click.UsageError("--all has scenarios, settings and costs of its own: give it none")
-        return _predict_all(kernels, only, examples, out, options, say, as_json)
+        if again and out is None:
+            raise click.UsageError("--again needs --out: the folder that an earlier run wrote")
+        return _predict_all(kernels, only, examples, out, options, say, as_json, again)
     if scenario_path is None:
         raise click.UsageError("which scenario? softnet lab predict SCENARIO, or softnet lab predict --all")
-    if only or out is not None:
-        raise click.UsageError("--only and --out belong to --all")
+    if only or again or out is not None:
+        raise click.UsageError("--only, --again and --out belong to --all")
     return _predict_one(scenario_path, kernels or ("6.12",), costs, overrides, stretch, options, say, as_json)
 
 
@@ -193,7 +201,7 @@ def _print_prediction(told: Prediction) -> None:
 
 def _predict_all(
     kernels: tuple[str, ...], only: str, examples: Path, out: Path | None, options: Options, say: Callable[[str], None],
-    as_json: bool,
+    as_json: bool, again: bool,
 ) -> int:  # fmt: skip
     from softnet.lab import heldout, show
     from softnet.lab.run import ARMS
@@ -216,9 +224,16 @@ def _predict_all(
 
     from softnet.lab import cache
 
-    attempts = heldout.run_all(
-        arms_of(kernels or ARMS, (), say), chosen, examples, options=options, say=say, keep=keep
-    )
+    if again:
+        assert out is not None
+        names = [held.name for held in chosen]
+        kept = heldout.read(out / "predict.json")
+        attempts = [one for one in kept if one.scenario in names and (not kernels or one.arm in kernels)]
+        if attempts == kept:
+            keep(attempts)
+    else:
+        arms = arms_of(kernels or ARMS, (), say)
+        attempts = heldout.run_all(arms, chosen, examples, options=options, say=say, keep=keep)
     if out is not None:
         say(f"tables are in {out}/predict.md and predict.json")
     if as_json:
