@@ -62,6 +62,7 @@ def result(
                 "backlog/0": [0, 0, 0], "defer_count/1": [0, 0, 0], "defer_bytes/1": [0, 0, 0], "backlog/1": [0, 0, 0]},
         locks={"contended": [0, 0], "spin_ns": [0, 0]},
         line_transfers=[100, 50],
+        squeezes={"by_budget": [0, 0], "by_time": [0, 0]},
         tasks=[],
     )  # fmt: skip
     return replace(made, **changes)

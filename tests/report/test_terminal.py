@@ -39,6 +39,8 @@ def partial_run() -> Result:
         counters={
             "dropped": 250,
             "time_squeeze": 12,
+            "time_squeeze_budget": 9,
+            "time_squeeze_time": 3,
             "ksoftirqd_wakeups": 30,
             "ipis": 4,
             "ipis_reschedule": 4,

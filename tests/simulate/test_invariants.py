@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every invariant has a mutation of the kernel, in a patch file, that its check and no other one stops."""
+"""Every invariant has a mutation of the kernel, in a patch file, that its check and no other one stops, in both engines alike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from kernel.support import drain_scenario, loopback_scenario, mutate, patch_file, scenario
-from softnet.errors import SoftnetError
 from softnet.simulate.invariants import KNOWN, STATEMENTS, InvariantError
 from softnet.simulate.simulation import Simulation
 from softnet.trace import EVENT_ID
@@ -34,14 +33,18 @@ HALT = {"boot_args": ["idle=halt"]}
 """A CPU that idles by hlt is reached by interrupts only."""
 
 
-def strict(what, patches=()):
-    return Simulation(what, patches=patches, checks="strict").finish()
+def strict(what, patches=(), engine="auto"):
+    return Simulation(what, patches=patches, checks="strict", engine=engine).finish()
 
 
 def broken(what, *patches):
-    """The invariant at which a strictly checked run stops."""
-    with pytest.raises(InvariantError) as caught:
-        strict(what, patches)
+    """The invariant at which a strictly checked run stops: both engines at the same instant, in the same words."""
+    told = []
+    for engine in ("native", "reference"):
+        with pytest.raises(InvariantError) as caught:
+            strict(what, patches, engine)
+        told.append(str(caught.value))
+    assert told[0] == told[1]
     error = caught.value
     assert "ns on CPU" in error.where
     assert error.found
@@ -70,23 +73,33 @@ def test_the_kernel_holds_to_all(kernel, make):
     assert all(w.startswith(("known finding I13", "WARN_ON_ONCE")) for w in run.result.warnings)
 
 
-def test_checks_do_not_change_the_run():
-    for kernel in ("6.1", "6.12-rt"):
-        what = drain_scenario(kernel, packets=100)
-        plain = Simulation(what, engine="reference", trace="full").finish()
-        checked = Simulation(what, checks="strict", trace="full").finish()
-        assert plain.result.to_dict() == checked.result.to_dict()
-        assert plain.trace == checked.trace
-        untraced = Simulation(what, checks=True, trace="off").finish()
-        assert untraced.trace.records == ()
-        assert untraced.result.to_dict() == plain.result.to_dict()
+@pytest.mark.parametrize("engine", ["native", "reference"])
+@pytest.mark.parametrize("kernel", ["6.1", "6.12-rt"])
+def test_checks_do_not_change_the_run(kernel, engine):
+    """Contended locks are among the records, and their addresses."""
+    what = contended_scenario(kernel)
+    plain = Simulation(what, engine=engine, trace="full").finish()
+    checked = Simulation(what, checks="strict", engine=engine, trace="full").finish()
+    assert plain.result.to_dict() == checked.result.to_dict()
+    assert plain.trace == checked.trace
+    assert EVENT_ID["lock_contended"] in {r.event for r in plain.trace.records}
+    untraced = Simulation(what, checks=True, engine=engine, trace="off").finish()
+    assert untraced.trace.records == ()
+    assert untraced.result.to_dict() == plain.result.to_dict()
 
 
-def test_only_the_reference_engine_checks():
+def contended_scenario(kernel):
+    """Three CPUs that free the skbs of one."""
+    fast = [{"name": "reader", "kind": "tcp", "cpus": [1, 2, 3], "service_ns": 0}]
+    return drain_scenario(kernel, packets=100, cpus=4, application=fast)
+
+
+def test_the_native_engine_checks():
     what = drain_scenario("6.12", packets=10)
-    assert Simulation(what, checks=True).engine_name == "reference"
-    with pytest.raises(SoftnetError, match="native engine does not check"):
-        Simulation(what, checks="strict", engine="native")
+    sim = Simulation(what, checks=True)
+    assert sim.engine_name == "native"
+    sim.finish()
+    assert sim.image.word("ck_env", 0, "switches") > 20
 
 
 def test_i1_an_skb_put_back_twice(tmp_path):

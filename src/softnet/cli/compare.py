@@ -67,14 +67,14 @@ def command(
     """Compare arms."""
     from softnet.simulate.api import compare, resolve
     from softnet.simulate.arms import parse_arms
+    from softnet.simulate.native import choose_engine
     from softnet.simulate.output import to_json, whole_folder
-    from softnet.simulate.simulation import chosen_engine
 
     with stopped_kernel(), ExitStack() as output:
         chosen = parse_arms(arms)
         base = resolve(scenario, "", settings)
         folder = output.enter_context(whole_folder(out)) if out is not None else None
-        note = chosen_engine(engine, wanted_checks(checks, strict))[1]
+        note = choose_engine(engine)[1]
         if note and not quiet:
             click.echo(f"softnet: {note}", err=True)
         first = base.measure.seed

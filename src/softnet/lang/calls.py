@@ -123,7 +123,7 @@ class CallRules:
 
     def _call_function(self, node: ast.Call, callee: Header) -> Type:
         self.interacts.add(node)
-        if self.header.kind == "hwfunc" and callee.kind != "hwfunc":
+        if self.header.kind != "kfunc" and callee.kind != self.header.kind:
             self.error(node.func, "hw-calls-kernel", name=callee.name)
         wanted = f"{callee.name}({', '.join(f'{n}: {t}' for n, t in callee.params)})"
         if len(node.args) != len(callee.params):

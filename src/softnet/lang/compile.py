@@ -34,6 +34,8 @@ class Options:
     """Interaction points are counted, for the benchmarks."""
     checks: bool = False
     """Accesses to guarded fields check their lock."""
+    polls: tuple[str, ...] = ()
+    """The functions by which NAPIs are polled, for the observers of a checked run."""
     optimise: int = 1
 
 
@@ -160,7 +162,7 @@ def native_text(
     from softnet.lang.subset import typed_program
 
     typed = program.typed.pop() if program.typed else typed_program(program)
-    module = lower_program(typed, costs, events, checks=options.checks)
+    module = lower_program(typed, costs, events, checks=options.checks, polls=options.polls)
     text = emit_module(
         module, checked=options.checked, run_ahead=options.run_ahead, count_points=options.count_points
     )

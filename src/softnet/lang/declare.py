@@ -100,3 +100,16 @@ def hwfunc(function: F) -> F:
     """Mark a function of the machine: atomic, never blocks, may call only other hwfuncs."""
     function.__softnet_kind__ = "hwfunc"  # type: ignore[attr-defined]
     return function
+
+
+OBSERVER_PACKAGE = "softnet.simulate.observers"
+"""Structures declared there stand behind all others in memory, so that a run that is observed has the same addresses."""
+
+
+def observer(function: F) -> F:
+    """Mark a function that looks on: its accesses cost nothing and are no interaction points, whatever the fields' kinds.
+
+    It may call observers only and must not store to the kernel's or the machine's fields. lang.observe says when it runs.
+    """
+    function.__softnet_kind__ = "observer"  # type: ignore[attr-defined]
+    return function

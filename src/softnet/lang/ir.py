@@ -285,3 +285,7 @@ class Module:
     table_dir: int
     engine: dict[str, int]
     """Field of the singleton engine_state -> its address."""
+    observer_index: dict[str, int] = field(default_factory=dict)
+    """Structure of the observers -> its row in their directory, which stands at engine_state.observed."""
+    before_switch: str = ""
+    """The observer that runs before a context goes on; "" for none."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from softnet.errors import SubsetError
+from softnet.lang.declare import OBSERVER_PACKAGE
 from softnet.lang.program import FieldDef, Program, StructDef, with_struct
 
 LINE_SHIFT = 4
@@ -42,6 +43,9 @@ class Layout:
     """Struct name -> row of the in-memory table directory (base, count): two words each at ``table_dir``."""
     table_dir: int
     size: int
+    observer_index: dict[str, int]
+    """The same for the observers' structures, whose directory stands behind all other tables."""
+    observer_dir: int
 
 
 def _round(words: int) -> int:
@@ -87,11 +91,16 @@ def lay_out_structs(program: Program) -> dict[str, StructDef]:
     return done
 
 
+def observers_own(struct: StructDef) -> bool:
+    """Whether observers declared the structure for themselves."""
+    return struct.where.startswith(OBSERVER_PACKAGE)
+
+
 def lay_out(program: Program, counts: Mapping[str, int]) -> Layout:
     """Place ``counts[name]`` instances of each structure that has a table, in the order of their names."""
     structs = lay_out_structs(program)
     at = ENGINE_BASE + _round(structs[ENGINE_STRUCT].size)
-    names = sorted(structs)
+    names = sorted(name for name in structs if not observers_own(program.structs[name]))
     table_index = {name: i for i, name in enumerate(names)}
     table_dir = at
     at = _round(at + 2 * len(names))
@@ -100,4 +109,13 @@ def lay_out(program: Program, counts: Mapping[str, int]) -> Layout:
         if name in counts and name != ENGINE_STRUCT:
             tables[name] = Table(at, structs[name].stride, counts[name])
             at += structs[name].stride * counts[name]
-    return Layout(structs, tables, table_index, table_dir, at)
+    own = sorted(name for name in structs if observers_own(program.structs[name]))
+    observer_dir = at
+    at = _round(at + 2 * len(own))
+    for name in own:
+        if name in counts:
+            tables[name] = Table(at, structs[name].stride, counts[name])
+            at += structs[name].stride * counts[name]
+    return Layout(
+        structs, tables, table_index, table_dir, at, {name: i for i, name in enumerate(own)}, observer_dir
+    )

@@ -329,6 +329,12 @@ class FunctionText:
 
     def directory(self, struct: str, word: int) -> str:
         """Base (0) or count (1) of a structure's table: written once, before the run."""
+        row = self.module.observer_index.get(struct)
+        if row is not None:
+            where = self.word(str(self.module.engine["observed"]))
+            start = self.define(f"load i64, ptr {where}, !invariant.load !0")
+            at = self.word(self.define(f"add i64 {start}, {2 * row + word}"))
+            return self.define(f"load i64, ptr {at}, !invariant.load !0")
         address = self.module.table_dir + 2 * self.module.table_index[struct] + word
         return self.define(f"load i64, ptr {self.word(str(address))}, !invariant.load !0")
 

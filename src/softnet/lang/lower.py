@@ -8,39 +8,49 @@ point. Branches on constants, ``IS_ENABLED(CONFIG_X)`` above all, are decided he
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from softnet.lang import ir
 from softnet.lang.layout import ENGINE_BASE, ENGINE_STRUCT, lay_out
 from softnet.lang.lines import drop_repeated_lines
 from softnet.lang.lower_intrinsics import TRANSPARENT, Intrinsics
 from softnet.lang.lower_values import BINARY_OPERATORS, Context
+from softnet.lang.observe import Around, hooks_of
+from softnet.lang.program import function_numbers
 from softnet.lang.subset import TypedProgram
 from softnet.lang.types import VOID
 
 
 def lower_program(
-    typed: TypedProgram, costs: Mapping[str, int], events: Mapping[str, int], *, checks: bool = False
+    typed: TypedProgram,
+    costs: Mapping[str, int],
+    events: Mapping[str, int],
+    *,
+    checks: bool = False,
+    polls: Sequence[str] = (),
 ) -> ir.Module:
     """Lower all functions.
 
     ``costs`` maps a cost's name to its row, ``events`` an event's name to its number; ``checks``: accesses to guarded
-    fields check their lock.
+    fields check their lock; ``polls``: the functions by which NAPIs are polled, for the observers.
     """
     program = typed.world.program
+    hooks = hooks_of(program, polls)
     layout = lay_out(program, {})
     engine = {name: ENGINE_BASE + f.offset for name, f in layout.structs[ENGINE_STRUCT].fields.items()}
     module = ir.Module(
         functions={},
-        function_ids={name: number for number, name in enumerate(sorted(program.functions), 1)},
+        function_ids=function_numbers(program),
         events=dict(events),
         table_index=layout.table_index,
         strides={name: struct.stride for name, struct in layout.structs.items()},
         offsets={f"{s.name}.{f.name}": f.offset for s in layout.structs.values() for f in s.fields.values()},
         table_dir=layout.table_dir,
         engine=engine,
+        observer_index=layout.observer_index,
+        before_switch=hooks.before_switch,
     )
-    context = Context(typed.world, module, layout.structs, costs, checks)
+    context = Context(typed.world, module, layout.structs, costs, checks, hooks)
     for name in sorted(typed.functions):
         module.functions[name] = Lowering(typed.functions[name], context).lower()
     drop_repeated_lines(module, layout.structs)
@@ -51,6 +61,9 @@ class Lowering(Intrinsics):
     """Lowers one function."""
 
     serial: int
+    around: Around | None
+    given: list[str]
+    token: str
     loops: list[tuple[str, str]]
     """Of the loops around: where ``continue`` and where ``break`` go."""
 
@@ -60,14 +73,45 @@ class Lowering(Intrinsics):
         self.loops = []
         self.serial = 0
         self.blocks.append(self.current)
+        self.around = self.context.hooks.around.get(header.name)
+        if self.around is not None:
+            self.entered(self.around)
         self.block(header.tree.body)
-        self.end(ir.Return(self.at, None))
+        self.returning(None)
         locals_ = [*self.typed.locals, *self.hidden]
         params = tuple(name for name, _ in header.params)
         return ir.Function(
             header.name, header.kind, header.shipped, header.source.path, header.tree.lineno, params,
             header.result != VOID, locals_, reachable(self.blocks),
         )  # fmt: skip
+
+    # -- observers
+
+    def entered(self, around: Around) -> None:
+        """Call the observer of the function's beginning; keep what its end must be told."""
+        names = [name for name, _ in self.header.params]
+        if around.leave:
+            self.given = [self.hidden_local("given") for _ in range(around.leave_arguments)]
+            for kept, name in zip(self.given, names, strict=False):
+                self.emit(ir.Set(self.at, kept, self.get(name)))
+            self.token = self.hidden_local("token")
+        if around.enter:
+            args = tuple(self.get(name) for name in names[: around.enter_arguments])
+            token = self.temp()
+            self.emit(ir.Call(self.at, token, around.enter, args))
+            if around.leave:
+                self.emit(ir.Set(self.at, self.token, token))
+
+    def returning(self, value: ir.Operand | None) -> None:
+        """Return, by way of the observer of the function's end."""
+        around = self.around
+        if around is not None and around.leave and self.current.end is None:
+            args: list[ir.Operand] = [self.get(self.token)] if around.token else []
+            if around.result:
+                args.append(0 if value is None else value)
+            args += [self.get(kept) for kept in self.given]
+            self.emit(ir.Call(self.at, None, around.leave, tuple(args)))
+        self.end(ir.Return(self.at, value))
 
     # -- blocks
 
@@ -161,7 +205,7 @@ class Lowering(Intrinsics):
     def _stmt_return(self, node: ast.Return) -> None:
         value = None if node.value is None else self.value(node.value)
         self.place_of(node)
-        self.end(ir.Return(self.at, value))
+        self.returning(value)
 
     def _stmt_if(self, node: ast.If) -> None:
         yes, no, after = self.new_block("then"), self.new_block("else"), self.new_block("after")

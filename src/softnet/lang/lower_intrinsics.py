@@ -79,6 +79,7 @@ class Intrinsics(Values):
         self.advance(self.engine_load("cost_atomic"))
         to = self.temp()
         self.emit(ir.Atomic(self.at, to, op, place, args))
+        self.stored(place)
         return to
 
     def engine_place(self, name: str) -> ir.Place:
@@ -304,6 +305,9 @@ class Intrinsics(Values):
             self.point(f"trace {event}")
         padded = (*args, 0, 0, 0)[:3]
         self.emit(ir.Trace(self.at, event, padded))
+        observer = self.context.hooks.event.get(event, "")
+        if observer:
+            self.emit(ir.Call(self.at, None, observer, padded))
 
     def _do_hist_add(self, node: ast.Call) -> ir.Operand:
         index, ns = self.operands(node.args)

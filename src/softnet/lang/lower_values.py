@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from softnet.lang import ir
 from softnet.lang.declare import HW, PERCPU, SHARED
 from softnet.lang.layout import ENGINE_BASE
+from softnet.lang.observe import Hooks
 from softnet.lang.program import FieldDef, StructDef
 from softnet.lang.subset import TypedFunction
 from softnet.lang.types import BOOL, VOID
@@ -44,6 +45,8 @@ class Context:
     costs: Mapping[str, int]
     checks: bool
     """Whether accesses to guarded fields check their lock."""
+    hooks: Hooks = field(default_factory=Hooks)
+    """What is observed."""
 
 
 class Values:
@@ -241,9 +244,18 @@ class Values:
         """Write a place as its kind demands."""
         self.access(place, "line_write", forced=forced)
         self.emit(ir.Store(self.at, place, value, order))
+        self.stored(place)
+
+    def stored(self, place: ir.Place) -> None:
+        """Call the observer of a store to this field, if there is one."""
+        observer = self.context.hooks.stored.get(place.field, "")
+        if observer and self.header.kind != "observer":
+            self.emit(ir.Call(self.at, None, observer, (place.address,)))
 
     def access(self, place: ir.Place, line: str, *, forced: bool) -> None:
         """The interaction point and the cache line of an access; ``forced`` for the marked accesses, whatever the kind."""
+        if self.header.kind == "observer":
+            return
         if place.kind in (SHARED, PERCPU) or forced:
             self.point(place.field)
         if place.guard and not forced and self.context.checks:

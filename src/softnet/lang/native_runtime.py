@@ -66,6 +66,8 @@ def runtime_text(module: ir.Module) -> str:
     )
     for name, value in (("SLICE", PAUSE_SLICE), ("TRACE", PAUSE_TRACE), ("FAILED", PAUSE_FAILED)):
         text = text.replace(f"PAUSE_{name}", str(value))
+    switch_observer = f'call i64 @"{module.before_switch}"(ptr %S)' if module.before_switch else ""
+    text = text.replace("BEFORE_SWITCH", switch_observer)
     table = module.table_dir + 2 * module.table_index["cpu_hw"]
     text = text.replace("CPU_TABLE", str(table)).replace("CPU_STRIDE", str(module.strides["cpu_hw"]))
     text = text.replace("CPU_COUNT", str(module.offsets["cpu_hw.preempt_count"]))
@@ -223,6 +225,7 @@ wait:
   call void @pause(ptr %S, i64 %next)
   br label %again
 go:
+  BEFORE_SWITCH
   ret i64 %next
 }
 

@@ -56,7 +56,7 @@ class StructDef:
 
 @dataclass(frozen=True)
 class FunctionDef:
-    """One function of the stack: ``kind`` is "kfunc" or "hwfunc"."""
+    """One function of the stack: ``kind`` is "kfunc", "hwfunc" or "observer"."""
 
     name: str
     kind: str
@@ -80,6 +80,12 @@ class Program:
     """What follows from the modules' text, computed once and kept on disk."""
     typed: list[Any] = field(default_factory=list, compare=False, repr=False)
     """At most one element: the subset.TypedProgram of the check, for a compilation that follows it."""
+
+
+def function_numbers(program: Program) -> dict[str, int]:
+    """The number that stands for a function in a pointer. Observers have none, so that observing changes no word."""
+    names = sorted(name for name, d in program.functions.items() if d.kind != "observer")
+    return {name: number for number, name in enumerate(names, 1)}
 
 
 def warn_site(function: str, line: int) -> int:

@@ -19,14 +19,14 @@ import hashlib
 import pickle
 import zlib
 from collections.abc import Callable, Mapping, MutableSequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from softnet.errors import SoftnetError
 from softnet.lang.declare import EMBED, GUARDED, HW, PERCPU, SHARED
 from softnet.lang.intrinsics import BARRIERS, PLACE_INTRINSICS, PLACE_SECOND
 from softnet.lang.layout import ENGINE_BASE, ENGINE_STRUCT, Layout
-from softnet.lang.program import FieldDef, FunctionDef, Program, StructDef, warn_site
+from softnet.lang.program import FieldDef, FunctionDef, Program, StructDef, function_numbers, warn_site
 from softnet.lang.pyhooks import HookedRuntime, Hooks, accessors
 from softnet.lang.pyruntime import STRUCTURES, TURNS_MAX, Checked, Runtime, endless
 from softnet.lang.source import source_file
@@ -81,6 +81,12 @@ class Linked:
     """One element: what suspend() calls; the engine replaces it by a switch to its loop."""
     turns: list[int] = field(default_factory=lambda: [0])
     """One element: turns of loops since a context was switched to; the engine sets it to 0."""
+    interaction: Callable[[Any], Any] = lambda function: function
+    """How a machine function becomes one that kernel functions call."""
+    observers: dict[str, Any] = field(default_factory=dict)
+    """The namespace of the observers; empty where nobody asks for it."""
+    plain: dict[str, Callable[[int], Any]] = field(default_factory=dict)
+    """Structure -> the reference to an address as observers see it, whose accesses cost nothing."""
 
 
 SAFE_OPERATORS = (ast.BitAnd, ast.BitOr, ast.BitXor)
@@ -296,27 +302,65 @@ def link(
     checks: bool = False,
     priced: bool = True,
     hooks: Hooks | None = None,
+    observed: bool = False,
 ) -> Linked:
     """Link ``program`` over ``memory``, for the machine's event loop or for the one that ``hooks`` belong to.
 
     ``costs`` maps a cost's name to its row, ``events`` an event's name to its number; ``record(event, a, b, c)`` takes the
-    events that are traced. ``checks`` turns the lock check of guarded fields on.
+    events that are traced. ``checks`` turns the lock check of guarded fields on; ``observed``: the observers can be called.
     Without ``priced`` nothing takes time and nobody gives way: for who runs one function at a time.
     """
-    names = sorted(program.functions)
-    function_ids = {name: i + 1 for i, name in enumerate(names)}
+    function_ids = function_numbers(program)
     engine = layout.structs[ENGINE_STRUCT]
     runtime = (Runtime if hooks is None else HookedRuntime)(memory, engine, costs, events, record, function_ids)
-    space: dict[str, Any] = {
-        "__name__": "softnet.lang.structures", "Ref": Ref, "S": memory, "NOW": runtime.NOW, "LIM": runtime.LIM,
-        "suspend": runtime.suspend, "guard": runtime.guard,
-        "Array": runtime.array_class(), "Items": runtime.items_class(), "functions": runtime.functions,
-        "function_ids": function_ids, "size_of": {n: s.size for n, s in layout.structs.items()},
-    }  # fmt: skip
+    space = _class_space(runtime, layout)
     if hooks is not None and isinstance(runtime, HookedRuntime):
         runtime.hooks = hooks
         space |= {"HookedArray": runtime.hooked_array_class(), "point": hooks.point, "note": hooks.note, "nothing": lambda: None}
     exec(_class_code(program, layout, checks, priced, hooks is not None), space)  # noqa: S102 - our own generated text
+    structs = _classes(runtime, layout, space)
+    machine = _namespace(program, runtime, structs, machine=True)
+    kernel = _namespace(program, runtime, structs, machine=False)
+    code = _function_code(program, engine)
+    program.derived.save()
+    functions: list[Any] = [None] * (len(function_ids) + 1)
+    for name, number in function_ids.items():
+        definition = program.functions[name]
+        into = machine if definition.kind == "hwfunc" else kernel
+        exec(code[name], into)  # noqa: S102 - a kernel function's own text
+        if hooks is not None and name in hooks.dropped:
+            into[name] = _left_out(name)
+        made = into[name]
+        made.__doc__ = definition.function.__doc__
+        if definition.kind == "hwfunc":
+            kernel[name] = runtime.interaction(made)
+        functions[number] = kernel[name]
+    runtime.functions[:] = functions
+    if not priced:
+        for name in ("line_read", "line_write", "work", "work_bytes", "work_ns"):
+            kernel[name] = machine[name] = _nothing
+    space["line_read"], space["line_write"] = machine["line_read"], machine["line_write"]
+    runtime.bind(machine)
+    linked = Linked(kernel, machine, structs, function_ids, runtime.functions, runtime.switch, runtime.turns,
+                    runtime.interaction)  # fmt: skip
+    if observed and len(function_ids) < len(program.functions):
+        looking = Runtime(memory, engine, costs, events, record, function_ids)
+        linked.observers, linked.plain = _link_observers(program, layout, looking, code)
+    return linked
+
+
+def _class_space(runtime: Runtime, layout: Layout) -> dict[str, Any]:
+    """What the text of the structures' classes needs around it."""
+    return {
+        "__name__": "softnet.lang.structures", "Ref": Ref, "S": runtime.S, "NOW": runtime.NOW, "LIM": runtime.LIM,
+        "suspend": runtime.suspend, "guard": runtime.guard,
+        "Array": runtime.array_class(), "Items": runtime.items_class(), "functions": runtime.functions,
+        "function_ids": runtime.function_ids, "size_of": {n: s.size for n, s in layout.structs.items()},
+    }  # fmt: skip
+
+
+def _classes(runtime: Runtime, layout: Layout, space: dict[str, Any]) -> dict[str, type[Ref]]:
+    """The reference classes by structure, told where their tables stand."""
     structs: dict[str, type[Ref]] = {}
     for name, struct in layout.structs.items():
         cls = space[name]
@@ -329,29 +373,26 @@ def link(
         cls._conv = {f.name: space[f"at_{f.type}"] for f in struct.fields.values() if f.is_ref}
         structs[name] = cls
     runtime.at = {name: space[f"at_{name}"] for name in structs}
-    machine = _namespace(program, runtime, structs, machine=True)
-    kernel = _namespace(program, runtime, structs, machine=False)
-    code = _function_code(program, engine)
-    program.derived.save()
-    functions: list[Any] = [None] * (len(names) + 1)
-    for name in names:
-        definition = program.functions[name]
-        into = machine if definition.kind == "hwfunc" else kernel
-        exec(code[name], into)  # noqa: S102 - a kernel function's own text
-        if hooks is not None and name in hooks.dropped:
-            into[name] = _left_out(name)
-        made = into[name]
-        made.__doc__ = definition.function.__doc__
-        if definition.kind == "hwfunc":
-            kernel[name] = runtime.interaction(made)
-        functions[function_ids[name]] = kernel[name]
-    runtime.functions[:] = functions
-    if not priced:
-        for name in ("line_read", "line_write", "work", "work_bytes", "work_ns"):
-            kernel[name] = machine[name] = _nothing
-    space["line_read"], space["line_write"] = machine["line_read"], machine["line_write"]
-    runtime.bind(machine)
-    return Linked(kernel, machine, structs, function_ids, runtime.functions, runtime.switch, runtime.turns)
+    return structs
+
+
+def _link_observers(
+    program: Program, layout: Layout, runtime: Runtime, code: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Callable[[int], Any]]]:
+    """The observers over the same words, with classes of their own whose fields are all the machine's: free to look at."""
+    free = {
+        name: replace(s, fields={n: f if f.embedded else replace(f, kind=HW) for n, f in s.fields.items()})
+        for name, s in layout.structs.items()
+    }
+    seen = replace(layout, structs=free)
+    space = _class_space(runtime, seen)
+    exec(_class_code(program, seen, checks=False, priced=True, hooked=False), space)  # noqa: S102 - our own generated text
+    structs = _classes(runtime, seen, space)
+    observers = _namespace(program, runtime, structs, machine=True)
+    for name, definition in program.functions.items():
+        if definition.kind == "observer":
+            exec(code[name], observers)  # noqa: S102 - softnet's own text
+    return observers, runtime.at
 
 
 def _nothing(*arguments: Any) -> None:

@@ -8,13 +8,15 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from softnet.lang.declare import OBSERVER_PACKAGE
 from softnet.lang.diagnostic import Diagnostic, diagnose
 from softnet.lang.program import FieldDef, FunctionDef, Program
 from softnet.lang.source import Definition, SourceFile, function_source
 from softnet.lang.types import Type, named_type
 
-MACHINE_PACKAGE = ("softnet.machine", "softnet.verify")
-"""Packages whose functions see the machine's singleton: the machine, and the search, which takes its place as event loop."""
+MACHINE_PACKAGE = ("softnet.machine", "softnet.verify", OBSERVER_PACKAGE)
+"""Packages whose functions see the machine's singleton: the machine, the search, which takes its place as event loop, and
+the observers of a run."""
 SHIPPED_PACKAGE = "softnet."
 """The kernel's own modules use the machine's intrinsics and fields where a kernel uses assembler; a user's patch may not."""
 ENGINE_NAME = "hw"

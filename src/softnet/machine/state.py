@@ -102,7 +102,8 @@ class engine_state(Struct):  # noqa: N801
     stop_at: int = hw(init=NEVER)
     running: int = hw()
     error: int = hw()
-    error_where: int = hw()
+    observed: int = hw()
+    """Where the directory of the observers' tables stands, 0 in a run that nobody observes."""
     error_arg: int = hw()
     cost_line_local: int = hw()
     cost_line_remote: int = hw()

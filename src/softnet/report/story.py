@@ -353,9 +353,10 @@ def _wakeup_sentences(result: Result) -> Iterator[str]:
     if woken:
         yield f"Woken: {'; '.join(woken)}."
     if c["time_squeeze"]:
+        by_budget, by_time = number(c["time_squeeze_budget"]), number(c["time_squeeze_time"])
         yield (
-            f"net_rx_action left with work undone {number(c['time_squeeze'])} times (time_squeeze): its budget or its time"
-            " was up."
+            f"net_rx_action left with work undone {number(c['time_squeeze'])} times (time_squeeze): {by_budget} times"
+            f" netdev_budget was used up, {by_time} times netdev_budget_usecs had passed before."
         )
 
 

@@ -51,7 +51,7 @@ def run(
 
     ``kernel`` is a shorthand as "6.12-rt", ``settings`` are overrides as "sysctl.skb_defer_max=128", ``patches`` are files;
     ``trace`` is "off", "decisions" or "full" (default: the scenario's); ``checks`` turns on the lock checks and the run-time
-    invariants, on the reference engine, and "strict" stops at the first that does not hold; ``trace_file`` takes the trace while
+    invariants, and "strict" stops at the first that does not hold; ``trace_file`` takes the trace while
     the run goes on, so that memory does not grow with it (``softnet.simulate.tracefile``). Raises InvariantError for that,
     SoftnetError for bad input, KernelStop when a kernel function stops the run.
     """

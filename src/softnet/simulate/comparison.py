@@ -32,6 +32,8 @@ COUNTER_METRICS = (
     ("context_switches", "context switches", "lower"),
     ("napi_polls", "NAPI polls", ""),
     ("time_squeeze", "time_squeeze", "lower"),
+    ("time_squeeze_budget", "squeezed by the budget", "lower"),
+    ("time_squeeze_time", "squeezed by time", "lower"),
     ("deferred", "skbs deferred", ""),
     ("line_transfers", "cache line transfers", "lower"),
     ("dropped", "packets dropped", "lower"),

@@ -212,7 +212,10 @@ def build(
         **counts, "cpu_hw": spec.nr_cpus, "context": 2 * spec.nr_cpus + nr_tasks, "task_struct": nr_tasks,
         "irq_line": 4 * spec.nr_cpus + nr_queues, "nic_queue": nr_queues,
     }  # fmt: skip
-    layout = lay_out(program, {k: v for k, v in all_counts.items() if k in program.structs})
+    all_counts = {k: v for k, v in all_counts.items() if k in program.structs}
+    layout = lay_out(program, all_counts)
+    if layout.observer_index:
+        layout = lay_out(program, all_counts | _observers_counts(program, spec, all_counts, layout.size))
     regions = _regions(layout, spec, len(names), len(hists) + state.TIME_CLASSES)
     memory: list[int] = words(regions.size) if words is not None else [0] * regions.size
     _fill_defaults(memory, layout)
@@ -220,13 +223,32 @@ def build(
         table = layout.tables.get(name)
         memory[layout.table_dir + 2 * i] = table.base if table else 0
         memory[layout.table_dir + 2 * i + 1] = table.count if table else 0
+    for name, i in layout.observer_index.items():
+        table = layout.tables.get(name)
+        row = [table.base, table.count] if table else [0, 0]
+        _put(memory, layout.observer_dir + 2 * i, row)
+        memory[ENGINE_BASE + layout.structs[ENGINE_STRUCT].fields["observed"].offset] = layout.observer_dir
     hists = [*hists, *(f"sched:{name}" for name in WAKEUP_CLASSES)]
-    linked = link(program, layout, memory, cost_index, EVENT_ID, record, checks=checks)
+    # Native code calls the observers by itself; what asks them from outside are the checks.
+    observed = checks or words is None
+    linked = link(program, layout, memory, cost_index, EVENT_ID, record, checks=checks, observed=observed)
     image = Image(program, layout, memory, linked, regions, [], hists, cost_index, spec.nr_cpus, nr_queues,
                   2 * spec.nr_cpus + nr_queues + 1)  # fmt: skip
     _init_engine(image, spec, costs, names)
     _init_devices(image, spec)
     return image
+
+
+def _observers_counts(
+    program: Program, spec: MachineSpec, counts: Mapping[str, int], size: int
+) -> dict[str, int]:
+    """How many rows each table of the observers has, in an image whose other tables take ``size`` words."""
+    found = {"squeeze_stat": spec.nr_cpus}
+    if "ck_env" in program.structs:
+        from softnet.simulate.invariants import table_counts
+
+        found |= table_counts(spec.nr_cpus, len(spec.ring_sizes), counts["context"], counts["sk_buff"], size)
+    return {name: count for name, count in found.items() if name in program.structs}
 
 
 def _init_engine(image: Image, spec: MachineSpec, costs: CostTable, names: list[str]) -> None:

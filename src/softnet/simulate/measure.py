@@ -50,7 +50,16 @@ def event_counts(image: Image) -> list[list[int]]:
     return [list(image.memory[start + cpu * n : start + (cpu + 1) * n]) for cpu in range(image.nr_cpus)]
 
 
-PER_CPU = ("spin_ns", "line_transfers", "context_switches")
+PER_CPU = {
+    "spin_ns": "cpu_hw", "line_transfers": "cpu_hw", "context_switches": "cpu_hw", "by_budget": "squeeze_stat",
+    "by_time": "squeeze_stat",
+}  # fmt: skip
+"""Counters of a CPU that are no events -> the structure that holds them."""
+
+
+def per_cpu_counts(image: Image) -> dict[str, list[int]]:
+    """Those counters, CPU by CPU."""
+    return {name: [image.word(struct, cpu, name) for cpu in range(image.nr_cpus)] for name, struct in PER_CPU.items()}
 
 
 class Baseline:
@@ -67,9 +76,7 @@ class Baseline:
         image = self.image
         self.events = event_counts(image)
         self.times = cpu_times(image)
-        self.per_cpu = {
-            name: [cpu_word(image, cpu, name) for cpu in range(image.nr_cpus)] for name in PER_CPU
-        }
+        self.per_cpu = per_cpu_counts(image)
         start = image.regions.hists
         for i in range(len(image.hists) * stats.HIST_WORDS):
             image.memory[start + i] = 0
@@ -139,10 +146,7 @@ def collect_result(sim: Simulation) -> Result:
     counts = [_minus(a, b) for a, b in zip(event_counts(image), sim.baseline.events, strict=True)]
     events = {e.name: [counts[cpu][i] for cpu in range(image.nr_cpus)] for i, e in enumerate(EVENTS)}
     times = [_minus(a, b) for a, b in zip(cpu_times(image), sim.baseline.times, strict=True)]
-    per_cpu = {
-        n: _minus([cpu_word(image, c, n) for c in range(image.nr_cpus)], sim.baseline.per_cpu[n])
-        for n in PER_CPU
-    }
+    per_cpu = {name: _minus(now, sim.baseline.per_cpu[name]) for name, now in per_cpu_counts(image).items()}
     conservation = Conservation(**readout.conservation(image))
     measure = sim.scenario.measure
     lines, columns = readout.softnet_stat(image)
@@ -167,6 +171,7 @@ def collect_result(sim: Simulation) -> Result:
         series=sim.sampler.columns,
         locks={"contended": events["lock_contended"], "spin_ns": per_cpu["spin_ns"]},
         line_transfers=per_cpu["line_transfers"],
+        squeezes={name: per_cpu[name] for name in ("by_budget", "by_time")},
         tasks=[_task_row(image, i) for i in range(len(image.tasks))],
         notes=[*sim.scenario.notes(), *capture_notes(sim.scenario, deviations_only=True)],
         warnings=_warnings(sim, conservation),
@@ -194,6 +199,8 @@ def counters(
         "napi_polls": total["napi_poll"],
         "process_backlog_polls": total["process_backlog"],
         "time_squeeze": total["time_squeeze"],
+        "time_squeeze_budget": sum(per_cpu["by_budget"]),
+        "time_squeeze_time": sum(per_cpu["by_time"]),
         "deferred": total["skb_attempt_defer_free"],
         "not_deferred": total["skb_defer_nodefer"],
         "flushes": total["skb_defer_free_flush"],

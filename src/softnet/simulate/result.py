@@ -121,6 +121,9 @@ class Result:
     locks: dict[str, list[int]]
     """contended and spin_ns per CPU."""
     line_transfers: list[int]
+    squeezes: dict[str, list[int]]
+    """Why net_rx_action left with work undone, per CPU: by_budget (netdev_budget was used up) and by_time (only
+    netdev_budget_usecs had passed); together the time_squeeze of the measured part."""
     tasks: list[dict[str, Any]]
     """pid, comm, cpus, policy, prio, switches, wakeups."""
     notes: list[str] = field(default_factory=list)

@@ -13,6 +13,7 @@ from softnet.errors import SoftnetError
 from softnet.kernel import releases
 from softnet.lang.digest import ensure_checked
 from softnet.lang.program import Program
+from softnet.lang.pylink import KernelStop
 from softnet.machine import state
 from softnet.machine.costtable import CostTable, load_cost_table, shipped_tables
 from softnet.scenario import Change, Scenario, changes
@@ -22,6 +23,8 @@ from softnet.simulate import image as images
 from softnet.simulate.changes import apply_change
 from softnet.simulate.image import Image, MachineSpec, TaskInfo
 from softnet.simulate.measure import Baseline, Sampler, collect_result
+from softnet.simulate.observers import CHECK_MODULES, OBSERVER_MODULES
+from softnet.simulate.observing import observe
 from softnet.simulate.reference import ArrivalRows, ReferenceEngine
 from softnet.simulate.result import Result, Trace
 from softnet.simulate.tracefile import StoredRecords, TraceWriter
@@ -95,9 +98,6 @@ class Recorder:
     warned: dict[int, int] = field(default_factory=dict)
     """Place of a WARN_ON_ONCE (lang.program.warn_site) -> how often it fired; counted whether or not the run is traced."""
     keep_warnings: bool = False
-    mask: int = -1
-    """Events to keep; the machine may trace more of them, for the observer."""
-    observer: Callable[[int, int, int, int], None] | None = None
     writer: TraceWriter | None = None
     """Where the records go instead of memory; ``records`` then holds those that wait for it."""
 
@@ -113,10 +113,6 @@ class Recorder:
         if event == WARN_EVENT:
             self.warned[b] = self.warned.get(b, 0) + 1
             if not self.keep_warnings:
-                return
-        if self.observer is not None:
-            self.observer(event, a, b, c)
-            if not self.mask >> event & 1:
                 return
         memory = self.memory
         cpu = memory[self.cpu]
@@ -219,10 +215,16 @@ def constants(scenario: Scenario) -> dict[str, int]:
     }
 
 
-def load_program(scenario: Scenario, patches: Sequence[str] = (), costs: CostTable | None = None) -> Program:
-    """The scenario's kernel with the user's patch files on top. Raises SubsetErrors, also for a cost that its table lacks."""
+def load_program(
+    scenario: Scenario, patches: Sequence[str] = (), costs: CostTable | None = None, *, checks: bool = False
+) -> Program:
+    """The scenario's kernel with the user's patch files on top, and the observers of the invariants if it is to be checked.
+
+    Raises SubsetErrors, also for a cost that its table lacks.
+    """
     modules = images.load_modules(releases.modules_for(scenario.kernel.release, scenario.kernel.flavour))
     modules += [releases.load_patch(path) for path in patches]
+    modules += images.load_modules(OBSERVER_MODULES + (CHECK_MODULES if checks else ()))
     program = images.make_program(modules, constants(scenario))
     ensure_checked(program, (costs or scenario_costs(scenario)).rows)
     return program
@@ -232,8 +234,7 @@ class Simulation:
     """Build with a scenario, then ``finish()``; ``advance()`` for those who want to look in between.
 
     ``checks``: True holds the run to the lock rules and to the invariants of softnet.simulate.invariants, which speak up in
-    the result's warnings; "strict" raises InvariantError instead. The invariants are checked by the reference engine, which is
-    therefore the one that "auto" chooses; a run with ``engine="native"`` is held to the lock rules only.
+    the result's warnings; "strict" raises InvariantError instead.
 
     ``trace_file`` takes the recording while the run goes on (simulate.tracefile), so that its length is not bounded by memory;
     the file appears when the run ends.
@@ -246,12 +247,12 @@ class Simulation:
         self.seed = self.scenario.measure.seed
         self.patches = tuple(patches)
         self.costs = costs or scenario_costs(scenario)
-        self.program = load_program(scenario, patches, self.costs)
+        self.program = load_program(scenario, patches, self.costs, checks=bool(checks))
         self.recorder = Recorder()
-        self.engine_name, self.engine_note = chosen_engine(engine, checks)
+        self.engine_name, self.engine_note = native.choose_engine(engine)
         self.image = self._build(bool(checks))
         self.invariants: Invariants | None = None
-        if checks and self.engine_name == "reference":
+        if checks:
             from softnet.simulate.invariants import Invariants
 
             self.invariants = Invariants(self.image, strict=checks == "strict")
@@ -260,9 +261,6 @@ class Simulation:
         self.trace_mask = _trace_mask(trace if trace is not None else scenario.measure.trace)
         self.recorder.keep_warnings = bool(self.trace_mask >> WARN_EVENT & 1)
         self.image.memory[self.image.engine_word("trace_mask")] = self.trace_mask | 1 << WARN_EVENT
-        if self.invariants is not None:
-            self.image.memory[self.image.engine_word("trace_mask")] = (1 << len(EVENTS)) - 1
-            self.recorder.mask, self.recorder.observer = self.trace_mask, self.invariants.event
         self.engine: Engine = self._engine(bool(checks), run_ahead)
         self.sampler = Sampler(self.image)
         self.baseline = Baseline(self.image)
@@ -292,10 +290,11 @@ class Simulation:
         return image
 
     def _engine(self, checks: bool, run_ahead: bool) -> Engine:
+        polls = self.invariants.polls if self.invariants is not None else ()
         if self.engine_name == "native":
-            options = native.Options(checks=checks, run_ahead=run_ahead)
+            options = native.Options(checks=checks, run_ahead=run_ahead, polls=polls)
             return native.NativeEngine(self.image, self._arrival_blocks(), self.recorder.take, options)
-        observer = self.invariants.observe if self.invariants is not None else None
+        observer = observe(self.image, polls)
         return ReferenceEngine(self.image, self._arrival_rows(), observer, run_ahead=run_ahead)
 
     def _arrival_blocks(self) -> Iterator[NDArray[np.int64]]:
@@ -317,8 +316,18 @@ class Simulation:
 
     def advance(self, until_ns: int) -> None:
         """Run to that virtual time, applying the scenario's changes of settings on the way."""
-        self.engine.run(until_ns)
+        try:
+            self.engine.run(until_ns)
+        except KernelStop:
+            self._raise_violation()
+            raise
         self.now_ns = until_ns
+
+    def _raise_violation(self) -> None:
+        """A strict check stops a run as BUG_ON does: say what did not hold."""
+        stopped = self.invariants.stopped() if self.invariants is not None else None
+        if stopped is not None:
+            raise stopped from None
 
     def stops(self) -> Iterator[tuple[int, str, Change | None]]:
         """What happens when: changes, the end of the warm-up, samples, the end; in the order of their time.
@@ -387,7 +396,12 @@ class Simulation:
         result = collect_result(self)
         if self.invariants is None:
             return result
-        return replace(result, warnings=result.warnings + self.invariants.finish(result.duration_ns))
+        try:
+            found = self.invariants.finish(result.duration_ns)
+        except KernelStop:
+            self._raise_violation()
+            raise
+        return replace(result, warnings=result.warnings + found)
 
     def trace(self) -> Trace:
         """The events recorded so far. Those that went to a file stay there, and the file is complete from now on."""
@@ -405,21 +419,6 @@ class Simulation:
 
     def _tasks(self) -> tuple[tuple[int, str], ...]:
         return tuple((t.pid, t.comm) for t in self.image.tasks)
-
-
-def chosen_engine(engine: str, checks: Checks = False) -> tuple[str, str]:
-    """The engine that a run would use and, where the native one cannot be had, why the reference engine serves."""
-    return native.choose_engine(_engine_for(engine, checks))
-
-
-def _engine_for(engine: str, checks: Checks) -> str:
-    """The engine to ask for: only the reference engine checks the invariants."""
-    if not checks:
-        return engine
-    if engine == "native" and checks == "strict":
-        raise SoftnetError("the native engine does not check the invariants", found="engine native with strict checks",
-                           expected="engine reference", hint="leave the engine out: checks choose the reference engine")
-    return "reference" if engine == "auto" else engine
 
 
 def scenario_costs(scenario: Scenario) -> CostTable:
