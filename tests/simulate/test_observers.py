@@ -10,7 +10,7 @@ from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.layout import observers_own
 from softnet.lang.lower import lower_program
-from softnet.lang.observe import hooks_of
+from softnet.lang.observe import observers_of
 from softnet.lang.program import function_numbers
 from softnet.lang.subset import typed_program
 from softnet.simulate.costnames import cost_names
@@ -54,7 +54,7 @@ def test_observers_have_no_function_numbers(checked):
 def test_every_observer_finds_what_it_looks_at(kernel):
     """Those of functions, events and fields that there are in no kernel would never run."""
     program = load_program(loopback_scenario(kernel), checks=True)
-    hooks = hooks_of(program, ["process_backlog"])
+    hooks = observers_of(program, ["process_backlog"])
     asked = {a.enter for a in hooks.around.values()} | {a.leave for a in hooks.around.values()}
     asked |= set(hooks.event.values()) | set(hooks.stored.values()) | {hooks.before_switch}
     named = {

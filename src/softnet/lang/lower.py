@@ -15,7 +15,7 @@ from softnet.lang.layout import ENGINE_BASE, ENGINE_STRUCT, lay_out
 from softnet.lang.lines import drop_repeated_lines
 from softnet.lang.lower_intrinsics import TRANSPARENT, Intrinsics
 from softnet.lang.lower_values import BINARY_OPERATORS, Context
-from softnet.lang.observe import Around, hooks_of
+from softnet.lang.observe import Around, observers_of
 from softnet.lang.program import function_numbers
 from softnet.lang.subset import TypedProgram
 from softnet.lang.types import VOID
@@ -35,7 +35,7 @@ def lower_program(
     fields check their lock; ``polls``: the functions by which NAPIs are polled, for the observers.
     """
     program = typed.world.program
-    hooks = hooks_of(program, polls)
+    hooks = observers_of(program, polls)
     layout = lay_out(program, {})
     engine = {name: ENGINE_BASE + f.offset for name, f in layout.structs[ENGINE_STRUCT].fields.items()}
     module = ir.Module(
@@ -73,7 +73,7 @@ class Lowering(Intrinsics):
         self.loops = []
         self.serial = 0
         self.blocks.append(self.current)
-        self.around = self.context.hooks.around.get(header.name)
+        self.around = self.context.observers.around.get(header.name)
         if self.around is not None:
             self.entered(self.around)
         self.block(header.tree.body)

@@ -305,7 +305,7 @@ class Intrinsics(Values):
             self.point(f"trace {event}")
         padded = (*args, 0, 0, 0)[:3]
         self.emit(ir.Trace(self.at, event, padded))
-        observer = self.context.hooks.event.get(event, "")
+        observer = self.context.observers.event.get(event, "")
         if observer:
             self.emit(ir.Call(self.at, None, observer, padded))
 

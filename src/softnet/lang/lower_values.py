@@ -11,7 +11,7 @@ from typing import Final
 from softnet.lang import ir
 from softnet.lang.declare import HW, PERCPU, SHARED
 from softnet.lang.layout import ENGINE_BASE
-from softnet.lang.observe import Hooks
+from softnet.lang.observe import Observers
 from softnet.lang.program import FieldDef, StructDef
 from softnet.lang.subset import TypedFunction
 from softnet.lang.types import BOOL, VOID
@@ -45,7 +45,7 @@ class Context:
     costs: Mapping[str, int]
     checks: bool
     """Whether accesses to guarded fields check their lock."""
-    hooks: Hooks = field(default_factory=Hooks)
+    observers: Observers = field(default_factory=Observers)
     """What is observed."""
 
 
@@ -248,7 +248,7 @@ class Values:
 
     def stored(self, place: ir.Place) -> None:
         """Call the observer of a store to this field, if there is one."""
-        observer = self.context.hooks.stored.get(place.field, "")
+        observer = self.context.observers.stored.get(place.field, "")
         if observer and self.header.kind != "observer":
             self.emit(ir.Call(self.at, None, observer, (place.address,)))
 

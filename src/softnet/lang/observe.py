@@ -37,7 +37,7 @@ class Around:
 
 
 @dataclass(frozen=True)
-class Hooks:
+class Observers:
     """What is observed in a program, by name."""
 
     around: dict[str, Around] = field(default_factory=dict)
@@ -54,13 +54,13 @@ def parameters(definition: FunctionDef) -> list[tuple[str, str]]:
     return [(name, str(types.get(name, "")).strip("'\"")) for name in code.co_varnames[: code.co_argcount]]
 
 
-def hooks_of(program: Program, polls: Sequence[str] = ()) -> Hooks:
+def observers_of(program: Program, polls: Sequence[str] = ()) -> Observers:
     """What a program's observers look at; ``polls`` are the functions by which NAPIs are polled.
 
     Raises SoftnetError where a function's first parameters are not those that its observers ask for.
     """
     observers = {name for name, d in program.functions.items() if d.kind == "observer"}
-    found = Hooks(before_switch=BEFORE_SWITCH if BEFORE_SWITCH in observers else "")
+    found = Observers(before_switch=BEFORE_SWITCH if BEFORE_SWITCH in observers else "")
     for name, definition in sorted(program.functions.items()):
         if definition.kind == "observer":
             continue

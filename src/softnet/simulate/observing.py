@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from softnet.lang.intrinsics import PLACE_INTRINSICS, PLACE_SECOND
-from softnet.lang.observe import Around, Hooks, hooks_of
+from softnet.lang.observe import Around, Observers, observers_of
 from softnet.simulate.image import Image
 
 LOADS = ("READ_ONCE", "data_race", "smp_load_acquire", "atomic_read", "test_bit")
@@ -18,7 +18,7 @@ LOADS = ("READ_ONCE", "data_race", "smp_load_acquire", "atomic_read", "test_bit"
 
 def observe(image: Image, polls: Sequence[str] = ()) -> Callable[[], None] | None:
     """Make the linked functions of an image call its observers; what to call before each switch to a context."""
-    linked, hooks = image.linked, hooks_of(image.program, polls)
+    linked, hooks = image.linked, observers_of(image.program, polls)
     for name, around in hooks.around.items():
         if image.program.functions[name].kind == "hwfunc":
             linked.machine[name] = _wrapped(image, linked.machine[name], around)
@@ -68,7 +68,7 @@ def _traced(inner: Callable[..., Any], observers: dict[str, Callable[..., Any]])
     return trace
 
 
-def _watch_stores(image: Image, hooks: Hooks) -> None:
+def _watch_stores(image: Image, hooks: Observers) -> None:
     """Properties of the structures' classes, and the intrinsics that reach a field as object and name."""
     linked = image.linked
     observers = {field: linked.observers[name] for field, name in hooks.stored.items()}
