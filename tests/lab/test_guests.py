@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -49,6 +51,7 @@ def _qemu_processes() -> set[str]:
         ("hang", LabTimeout, "not done within 15 s"),
         ("panic", LabPanic, "panicked"),
         ("die", LabChannelLost, "went away before it was done"),
+        ("vanish", LabChannelLost, "went away before it was done"),
         ("garbage", LabError, "no frame"),
         ("complain", LabGuestError, "failed in the guest"),
     ],
@@ -63,6 +66,43 @@ def test_each_way_of_failing_is_told_apart(how: str, kind: type[LabError], messa
         assert "sysrq" in caught.value.found
     if kind is LabGuestError:
         assert "asked to fail: complain" in caught.value.found
+
+
+def test_a_guest_whose_emulator_is_killed_has_lost_its_channel() -> None:
+    before = _qemu_processes()
+    killed: list[int] = []
+
+    def kill(text: str) -> None:
+        """At the guest's first word of its own, which it says while it runs, its QEMU goes."""
+        if not killed:
+            killed.extend(int(pid) for pid in _qemu_processes() - before)
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+    kernel = kernels.resolve("6.12", say=_quiet)
+    machine = qemu.Machine(cpus=1, memory_mb=512)
+    plan = {"kind": "misbehave", "how": "say and hang"}
+    with pytest.raises(LabChannelLost, match="went away before it was done") as caught:
+        qemu.boot(kernel, plan, machine, bounds=qemu.Bounds(90, 120), accel="tcg", say=kill)
+    assert len(killed) == 1
+    assert "status -9" in caught.value.found
+    assert _qemu_processes() <= before
+
+
+@pytest.mark.parametrize(("accel", "boots"), [("tcg", 2), ("tcg-single", 1)])
+def test_a_panic_in_the_boot_is_a_panic_at_the_second_boot(
+    accel: Literal["tcg", "tcg-single"], boots: int
+) -> None:
+    before, said = _qemu_processes(), []
+    kernel = kernels.resolve("6.12", say=_quiet)
+    # There is no such first process, and no root file system to look for another.
+    machine = qemu.Machine(cpus=1, memory_mb=512, boot_args=("rdinit=/nowhere",))
+    with pytest.raises(LabPanic, match="panicked") as caught:
+        qemu.boot(kernel, {"kind": "misbehave", "how": "hang"}, machine, accel=accel, say=said.append)
+    assert "root" in caught.value.found
+    assert [text for text in said if "booting it once more" in text] == said
+    assert len(said) == boots - 1
+    assert _qemu_processes() <= before
 
 
 @pytest.mark.parametrize("name", ["6.1-rt", "6.12", "6.12-rt"])

@@ -198,6 +198,30 @@ def _scenario(
     )
 
 
+def _card(name: str, *, threaded: bool = False, rfs: bool = False) -> Scenario:
+    """A card whose interrupt is on CPU 0, of which RPS steers to CPU 2, or RFS to where the packets are read."""
+    from softnet.scenario import scenario_from_dict
+
+    nic: dict[str, Any] = {"name": "eth0", "irq_cpus": [0], "rps_cpus": [2], "threaded": threaded}
+    if rfs:
+        nic["rps_flow_cnt"] = 256
+    sockets = [{"name": f"web{cpu}", "cpu": cpu, "dst_ports": [port]} for cpu, port in ((1, 80), (3, 81))]
+    return scenario_from_dict(
+        {
+            "name": name,
+            "machine": {"cpus": 4},
+            "kernel": {"sysctl": {"rps_sock_flow_entries": 1024} if rfs else {}},
+            "nic": [nic],
+            "traffic": [
+                {"kind": "constant", "rate_pps": 800, "flows": 8, "proto": "tcp", "dst_ports": [80, 81],
+                 "sizes": [[590, 1]]},
+            ],
+            "application": sockets,
+            "measure": {"duration_ms": 400, "warmup_ms": 20},
+        }
+    )  # fmt: skip
+
+
 def _loads() -> list[Experiment]:
     hog = {"kind": "hog", "cpu": 0, "duty": 0.7}
     lowered = {"at_ms": 300, "set": "sysctl.skb_defer_max", "value": 8}
@@ -208,6 +232,10 @@ def _loads() -> list[Experiment]:
         {"at_ms": 220, "set": "sysctl.netdev_budget", "value": 2},
         {"at_ms": 280, "set": "sysctl.dev_weight", "value": 1},
         {"at_ms": 340, "set": "loopback.rps_cpus", "value": [2, 3]},
+    ]
+    hotplug = [
+        {"at_ms": 120, "set": "cpu.2.online", "value": 0},
+        {"at_ms": 260, "set": "cpu.2.online", "value": 1},
     ]
     fifo = {"ksoftirqd": "fifo:50", "backlog_napi": "fifo:50"}
     three = {"kind": "udp", "senders": (0, 1, 3), "gap_ns": 300_000, "rps": (2,)}
@@ -231,6 +259,13 @@ def _loads() -> list[Experiment]:
               lambda: _scenario("fifo", rps=(2,), threads=fifo, tasks=(hog,))),
         _load("UDP, three senders, backlog of 2", udp(sysctl={"netdev_max_backlog": 1})),
         _load("UDP, netdev_budget 1, dev_weight 1", udp(sysctl={"netdev_budget": 1, "dev_weight": 1})),
+        _load("UDP, RPS to CPUs 2 and 3, CPU 2 down and up",
+              udp(senders=(0, 1, 0), rps=(2, 3), gap_ns=1_000_000, events=hotplug)),
+        _load("TCP, freed for CPU 2, which goes down",
+              lambda: _scenario("freed-for-dead", senders=(2, 2), events=hotplug, sysctl={"skb_defer_max": 16})),
+        _load("a card, NAPI in the softirq, RPS to CPU 2", lambda: _card("card")),
+        _load("a card, NAPI in a thread, RPS to CPU 2", lambda: _card("card-threaded", threaded=True)),
+        _load("a card, RFS, read on CPUs 1 and 3", lambda: _card("card-rfs", rfs=True)),
     ]  # fmt: skip
 
 

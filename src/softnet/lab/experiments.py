@@ -258,3 +258,12 @@ def c4_seen(trace: Trace) -> bool:
     lowered_to = int(trace.header["lowered_to"])
     quiet = all(step.what == "attempt" or step.what.startswith("skb_defer_max") for step in story(trace))
     return quiet and held_at_end(trace) >= lowered_to
+
+
+def c4_report(result: LabResult) -> list[str]:
+    """What happened on one arm, for a terminal."""
+    word = "seen" if c4_seen(result.trace) else "NOT SEEN"
+    return [
+        f"{result.arm}: {word}; {held_at_end(result.trace)} skbs stay on CPU {OWNER_CPU}'s list",
+        f"    {story_text(story(result.trace))}",
+    ]

@@ -17,7 +17,7 @@ from softnet.lab.btf import Btf
 from softnet.lab.errors import LabError
 from softnet.lab.kernels import Kernel
 
-_VERSION = 3
+_VERSION = 4
 # (structure, field); one that a kernel has not is left out.
 FIELDS = (
     ("sk_buff", "alloc_cpu"),
@@ -27,6 +27,8 @@ FIELDS = (
     ("softnet_data", "input_pkt_queue.qlen"),
     ("softnet_data", "process_queue.qlen"),
     ("softnet_data", "backlog.state"),
+    ("softnet_data", "defer_ipi_scheduled"),
+    ("softnet_data", "rps_ipi_list"),
     ("__call_single_data", "func"),
     ("work_struct", "func"),
     # Debian's 6.1-rt carries a patch of the -rt series ("net: Avoid the IPI to free the skb"): its kick queues
@@ -69,7 +71,7 @@ class Facts:
 def gather(kernel: Kernel, *, say: Callable[[str], None], accel: qemu.AccelChoice = "auto") -> Facts:
     """The facts of ``kernel``, from the cache or from a boot."""
     digest = cache.sha256_file(kernel.vmlinuz)
-    path = cache.cache_dir() / "facts" / f"{digest[:32]}.json"
+    path = cache.cache_dir() / "facts" / f"{digest[:32]}-{_VERSION}.json"
     known = _load(path)
     if known is not None:
         return known

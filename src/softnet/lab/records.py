@@ -103,6 +103,8 @@ def _translators(
             "skb_attempt_defer_free", skb(v["skb"]), v["alloc_cpu"], v.get(f"count{v['alloc_cpu']}", -1)),
         "kick_defer_list_purge": lambda v, cpu, skb: ("kick_defer_list_purge", v["target"], 0, 0),
         "smp_call_function_single_async": csd,
+        "smp_call_function_single_async_ret": lambda v, cpu, skb: (
+            ("csd_queue_cpu_ret", v["ret"], 0, 0) if v["ret"] else None),
         "queue_work_on": work,
         "trigger_rx_softirq": lambda v, cpu, skb: ("trigger_rx_softirq", cpu, 0, 0),
         "rps_trigger_softirq": lambda v, cpu, skb: ("rps_trigger_softirq", cpu, 0, 0),

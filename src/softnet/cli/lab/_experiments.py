@@ -140,18 +140,22 @@ def seed(
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["C4"]))
+@click.argument("name", type=click.Choice(["C1", "C4", "C5", "offline-kick", "dead-queue"]))
 @click.option(
     "--kernel",
     "kernels",
     multiple=True,
-    help="A kernel to run it on; may be repeated. Default: 6.1, 6.12 and 6.12-rt.",
+    help="A kernel to run it on; may be repeated. Default: those in which the model has it.",
+)
+@click.option(
+    "--tries", type=click.IntRange(1), help="Give up after so many tries. Not of C4, which needs no luck."
 )
 @guest_options
 @json_option
 def reproduce(
     name: str,
     kernels: tuple[str, ...],
+    tries: int | None,
     accel: str,
     timeout_seconds: float,
     out: Path | None,
@@ -160,30 +164,34 @@ def reproduce(
 ) -> int:
     """Try a predicted defect on real kernels, unchanged ones. Status 0: seen on all; 1: not seen on one."""
     from softnet.lab import experiments, show
+    from softnet.lab import reproduce as races
 
     say = say_nothing if quiet else say_aloud
     options = options_of(accel, timeout_seconds)
-    results = [
-        experiments.c4(arm, options=options, say=say)
-        for arm in arms_of(kernels or ("6.1", "6.12", "6.12-rt"), (), say)
-    ]
-    write_results(results, out, say)
-    seen = [experiments.c4_seen(result.trace) for result in results]
-    held = [experiments.held_at_end(result.trace) for result in results]
-    if as_json:
-        rows = [
-            {"seen": is_seen, "held": count, **result.as_json()}
-            for is_seen, count, result in zip(seen, held, results, strict=True)
-        ]
-        print_json(rows)
+    if name == "C4":
+        arms = arms_of(kernels or ("6.1", "6.12", "6.12-rt"), (), say)
+        results = [experiments.c4(arm, options=options, say=say) for arm in arms]
+        seen = [experiments.c4_seen(result.trace) for result in results]
+        text, told = experiments.C4_TEXT, [experiments.c4_report(result) for result in results]
     else:
-        click.echo(experiments.C4_TEXT + "\n")
-        for result, is_seen, count in zip(results, seen, held, strict=True):
-            click.echo(
-                f"{result.arm}: {'seen' if is_seen else 'NOT SEEN'}; {count} skbs stay on CPU 0's list"
-            )
-            click.echo(f"    {experiments.story_text(experiments.story(result.trace))}")
-        click.echo()
-        for line in [*show.ran_lines(results), *show.remarks(results)]:
-            click.echo(line)
+        defect = races.DEFECTS[name]
+        arms = arms_of(kernels or defect.arms, (), say)
+        results = [races.attempt(defect, arm, options=options, say=say, tries=tries) for arm in arms]
+        seen = [races.seen(defect, result) for result in results]
+        text, told = defect.text, [races.report(defect, result) for result in results]
+    write_results(results, out, say)
+    if as_json:
+        print_json(
+            [
+                {"seen": is_seen, "report": lines, **result.as_json()}
+                for is_seen, lines, result in zip(seen, told, results, strict=True)
+            ]
+        )
+        return 0 if all(seen) else 1
+    click.echo(text + "\n")
+    for line in (line for lines in told for line in lines):
+        click.echo(line)
+    click.echo()
+    for line in [*show.ran_lines(results), *show.remarks(results)]:
+        click.echo(line)
     return 0 if all(seen) else 1

@@ -10,7 +10,7 @@ import sys
 import traceback
 from typing import Any
 
-from softnet.lab.guest import cards, load, script, threads, tracefs
+from softnet.lab.guest import cards, load, races, script, threads, tracefs
 from softnet.lab.guest.channel import Channel
 from softnet.lab.guest.files import read_text, task_names, write_setting
 
@@ -37,6 +37,8 @@ def run(plan: dict[str, Any], channel: Channel) -> dict[str, Any]:
     trace = tracefs.Tracer(plan["trace"])
     if plan["kind"] == "script":
         done = script.run(plan["work"], trace, channel)
+    elif plan["kind"] == "race":
+        done = races.run(plan["work"], trace, channel)
     else:
         done = load.run(plan["work"], files, trace, channel)
     trace.stop()

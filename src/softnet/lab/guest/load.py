@@ -347,6 +347,9 @@ def run(work: dict[str, Any], files: dict[str, int], trace: Tracer, channel: Cha
         if path.startswith("card:"):
             cards.change(path, value, by_name)
         else:
+            if path.endswith("/online"):
+                # It takes long, and the trace must say from where on.
+                trace.mark(f"{path} < {value}")
             write_setting(path, value)
         trace.mark(f"{path} = {value}")
         events.append({"path": path, "value": value, "late_ns": time.monotonic_ns() - start_ns - at_ns})

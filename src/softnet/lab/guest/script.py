@@ -110,6 +110,9 @@ def misbehave(how: str, channel: Channel) -> dict[str, Any]:
     """For the lab's own tests: hang, panic, die, vanish, or fail."""
     if how == "hang":
         time.sleep(3600)
+    elif how == "say and hang":
+        channel.say("hanging")
+        time.sleep(3600)
     elif how == "panic":
         write_setting("/proc/sys/kernel/sysrq", "1")
         write_setting("/proc/sysrq-trigger", "c")

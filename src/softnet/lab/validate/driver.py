@@ -299,6 +299,10 @@ class Driver:
         set_rps_cpus(self.kernel, 0, tuple(cpus))
         update_static_keys(self.kernel)
 
+    def set_online(self, cpu: int, state: int) -> None:
+        """Take a CPU out of cpu_online_mask, or put it back. What becomes of its queues the trace must show."""
+        self.row("cpu_hw", cpu).online = state
+
     def state(self, cpu: int) -> CpuState:
         """What the model holds for ``cpu``."""
         return self._read.cpu(self._words, cpu)

@@ -21,7 +21,7 @@ from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import disagreement, poll_step
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.knowledge import Knowledge, Task, task_of
-from softnet.lab.validate.settings import Setting, settings_of
+from softnet.lab.validate.settings import Setting, hotplugs, settings_of
 from softnet.lab.validate.states import UNKNOWN, Attempt, Run, Seen, State
 
 STATES_MAX = 1024
@@ -69,8 +69,14 @@ class Explorer:
         self._before: dict[int, set[int]] = {}
         self._keys: dict[int, int] = {}
         self._numbers: dict[tuple[object, ...], int] = {}
-        self.knowledge = Knowledge(records, driver.cpus, threads=threads, known_at_first=idle_at_start)
         self.settings: dict[int, Setting] = settings_of(records)
+        self.knowledge = Knowledge(
+            records,
+            driver.cpus,
+            threads=threads,
+            known_at_first=idle_at_start,
+            hotplugs=hotplugs(self.settings),
+        )
         self.at = 0
         self._seen_events: set[int] = set()
 

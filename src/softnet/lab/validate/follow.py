@@ -14,7 +14,7 @@ from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import Poll, enqueue_seen, flow_of
 from softnet.lab.validate.explore import Explorer
 from softnet.lab.validate.knowledge import Task, raised_at_end, task_of
-from softnet.lab.validate.settings import RPS_CPUS
+from softnet.lab.validate.settings import ONLINE, RPS_CPUS
 from softnet.lab.validate.states import UNKNOWN, Attempt, Run, Seen, State
 
 _MUST = "must"
@@ -172,7 +172,7 @@ class Follower(Explorer):
         if target == record.b:
             return ""
         for place, setting in self.settings.items():
-            if setting.name == RPS_CPUS and setting.since <= at < place:
+            if setting.name in (RPS_CPUS, ONLINE) and setting.since <= at < place:
                 self.load(self.states[0])
                 setting.write(self.driver)
                 if self.driver.steered_to(record.cpu, flow) == record.b:

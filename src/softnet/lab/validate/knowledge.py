@@ -159,10 +159,22 @@ class Knowledge:
     """What is known of each CPU, place by place."""
 
     def __init__(
-        self, records: Sequence[Record], cpus: int, *, threads: Collection[int], known_at_first: bool
+        self,
+        records: Sequence[Record],
+        cpus: int,
+        *,
+        threads: Collection[int],
+        known_at_first: bool,
+        hotplugs: Collection[tuple[int, int, int]] = (),
     ) -> None:
         cards = cards_of(records)
         self.holes = holes_of(records, cpus, cards)
+        # (CPU, first place, last place): a CPU on its way down or up. What dev_cpu_dead() does with its queues is not
+        # in the trace but for the packets that it queues elsewhere.
+        self._hotplugs = hotplugs
+        for cpu, first, last in hotplugs:
+            self.holes.add(first, cpu)
+            self.holes.add(last, cpu)
         # What a card's poll has at hand is not in the trace, so neither is what its CPU's net_rx_action() will do.
         self.card_cpus = frozenset(r.cpu for r in records if r.event == "napi_poll" and r.a in cards)
         polled = {r.cpu for r in records if r.event == "process_backlog_entry"}
@@ -212,11 +224,21 @@ class Knowledge:
                 # One that is over without a poll, of a CPU that nothing was queued on since the trace began: none waits.
                 if quiet.get(cpu, at > _START):
                     self._known(at + 1, cpu)
-                if cpu not in self.card_cpus and not self._softirq[cpu].at(at + 1):
+                if (
+                    cpu not in self.card_cpus
+                    and not self._softirq[cpu].at(at + 1)
+                    and not self._moves(at, cpu)
+                ):
                     self._softirq[cpu].turn(at + 1, True)
                     self.softirq_known.setdefault(at, []).append(cpu)
 
+    def _moves(self, place: int, cpu: int) -> bool:
+        """Whether the CPU is on its way down or up."""
+        return any(cpu == who and first <= place <= last for who, first, last in self._hotplugs)
+
     def _known(self, place: int, cpu: int) -> None:
+        if self._moves(place - 1, cpu):
+            return
         if not self._backlog[cpu].at(place):
             self._backlog[cpu].turn(place, True)
             self.backlog_known.setdefault(place - 1, []).append(cpu)

@@ -3,7 +3,7 @@
 
 The mark comes after the write. So the write is an open action for some records before its mark. Writing rps_cpus takes
 longer, it waits for readers to be done; but it decides nothing but where a packet goes, so there the old map and the new
-are both right until the mark.
+are both right until the mark. Taking a CPU down or bringing it back takes longest; a mark of its own says where it began.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from softnet.lab.validate.driver import Driver
 WRITE_RECORDS = 40
 _SYSCTL = re.compile(r"(?:/proc/sys/net/core/)?(\w+)(?: =)? (\d+)$")
 _RPS_CPUS = re.compile(r"\S*/lo/queues/rx-0/rps_cpus = ([0-9a-fA-F,]+)$")
+_ONLINE = re.compile(r"\S*/cpu(\d+)/online (<|=) ([01])$")
 RPS_CPUS = "rps_cpus"
+ONLINE = "online"
 SYSCTLS = frozenset(
     ("skb_defer_max", "netdev_max_backlog", "netdev_budget", "netdev_budget_usecs", "dev_weight")
 )
@@ -27,7 +29,10 @@ SYSCTLS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A write of ``name``; ``cpus`` are of rps_cpus, ``value`` of a sysctl. ``since`` is where it may happen first."""
+    """A write of ``name``; ``cpus`` are of rps_cpus, or the one that goes down or comes back; ``value`` of all others.
+
+    ``since`` is where it may happen first.
+    """
 
     name: str
     value: int
@@ -38,6 +43,8 @@ class Setting:
         """Write it in the model."""
         if self.name == RPS_CPUS:
             driver.set_rps_cpus(self.cpus)
+        elif self.name == ONLINE:
+            driver.set_online(self.cpus[0], self.value)
         else:
             driver.set_sysctl(self.name, self.value)
 
@@ -52,10 +59,20 @@ def settings_of(records: Sequence[Record]) -> dict[int, Setting]:
     """Place of a mark -> the write that it tells of."""
     found: dict[int, Setting] = {}
     last = -1
+    begun: dict[int, int] = {}
     for at, record in enumerate(records):
         if record.event != MARK:
             continue
         since = max(last + 1, at - WRITE_RECORDS)
+        online = _ONLINE.match(record.text)
+        if online is not None:
+            cpu, how, state = int(online.group(1)), online.group(2), int(online.group(3))
+            if how == "<":
+                begun[cpu] = at
+            else:
+                found[at] = Setting(ONLINE, state, (cpu,), begun.pop(cpu, last) + 1)
+            last = at
+            continue
         rps, sysctl = _RPS_CPUS.match(record.text), _SYSCTL.match(record.text)
         if rps is not None:
             found[at] = Setting(RPS_CPUS, 0, cpus_of_mask(rps.group(1)), last + 1)
@@ -63,3 +80,8 @@ def settings_of(records: Sequence[Record]) -> dict[int, Setting]:
             found[at] = Setting(sysctl.group(1), int(sysctl.group(2)), (), since)
         last = at
     return found
+
+
+def hotplugs(settings: dict[int, Setting]) -> list[tuple[int, int, int]]:
+    """(CPU, first place, last place) of every way of a CPU down or back up."""
+    return [(s.cpus[0], max(s.since - 1, 0), at) for at, s in settings.items() if s.name == ONLINE]

@@ -120,6 +120,12 @@ def check(trace: Trace, *, patches: Sequence[str] = ()) -> Verdict:
             "this trace has times and no total order", found=f"clock {trace.clock}", expected="clock counter",
             hint="record it with --clock counter",
         )  # fmt: skip
+    if trace.header.get("pauses"):
+        raise LabError(
+            "this trace was recorded in pieces, and what happened in between is not in it",
+            found=f"experiment {trace.header.get('experiment')}",
+            expected="a trace without pauses: of softnet lab run, experiment or conform, or reproduce C1",
+        )  # fmt: skip
     driver, model = _driver(trace, patches)
     kernel = f"{trace.header['release']}" + (
         " (backlog threads)" if trace.header.get("threads_backlog") else ""

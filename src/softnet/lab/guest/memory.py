@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Read the kernel's own memory, /proc/kcore: what a CPU's softnet_data holds where no trace says it.
+
+/proc/kcore is an ELF core file: each program header maps a range of the kernel's addresses to a range of the file.
+Only reading; what a racing CPU changes meanwhile may be old by the time that it is read.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+_PT_LOAD = 1
+_HEADER = struct.Struct("<IIQQQQQQ")
+
+
+class SoftnetData:
+    """The fields of every CPU's softnet_data that the plan names: ``{name: [offset, bytes]}``."""
+
+    def __init__(self, fields: dict[str, list[int]], per_cpu_symbol: int, per_cpu_offsets: int) -> None:
+        self._fields = fields
+        self._fd = os.open("/proc/kcore", os.O_RDONLY)
+        start = os.pread(self._fd, 64, 0)
+        table, entry_bytes, entries = (
+            struct.unpack_from("<Q", start, 32)[0],
+            *struct.unpack_from("<HH", start, 54),
+        )
+        raw = os.pread(self._fd, entry_bytes * entries, table)
+        self._ranges: list[tuple[int, int, int]] = []
+        for number in range(entries):
+            kind, _, offset, address, _, _, size, _ = _HEADER.unpack_from(raw, number * entry_bytes)
+            if kind == _PT_LOAD:
+                self._ranges.append((address, size, offset))
+        self._bases = [
+            (self._read(per_cpu_offsets + 8 * cpu, 8) + per_cpu_symbol) & 0xFFFF_FFFF_FFFF_FFFF
+            for cpu in range(os.sysconf("SC_NPROCESSORS_CONF"))
+        ]
+
+    def _read(self, address: int, size: int) -> int:
+        for first, length, offset in self._ranges:
+            if first <= address < first + length:
+                return int.from_bytes(os.pread(self._fd, size, offset + address - first), "little")
+        raise OSError(f"/proc/kcore does not have address {address:#x}")
+
+    def read(self, cpu: int, name: str) -> int:
+        """One field of one CPU."""
+        offset, size = self._fields[name]
+        return self._read(self._bases[cpu] + offset, size)
+
+    def all(self, cpu: int) -> dict[str, int]:
+        """Every field of one CPU."""
+        return {name: self.read(cpu, name) for name in self._fields}

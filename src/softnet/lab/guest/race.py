@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Defects that need a race, tried on a kernel as it is: nothing of it is changed, patched or slowed down.
+
+A window of a few instructions is not waited for but held open. A task of high real-time priority, the holder, shares a
+CPU with the task that is to be caught. It sleeps, wakes (which preempts the other wherever it is), looks where that is
+(/proc/PID/stack, or the kernel's memory), and goes back to sleep unless it is in the window. If it is, the holder stays
+on the CPU until what must come in between has come: another CPU has been taken down. A real-time task that computes for
+so long is all that this takes on a real machine.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+from softnet.lab.guest import threads
+from softnet.lab.guest.channel import Channel
+from softnet.lab.guest.files import read_text, write_setting
+from softnet.lab.guest.memory import SoftnetData
+from softnet.lab.guest.tracefs import Tracer, put
+
+_CPUS = "/sys/devices/system/cpu"
+_WORD = struct.Struct("<q")
+# Words that the tasks share.
+GO, DONE, ARMED, HELD, RELEASE, SAMPLES, HOLDS, SENT, RECEIVED = range(9)
+
+
+class Shared:
+    """Integers that forked tasks share."""
+
+    def __init__(self) -> None:
+        self._map = mmap.mmap(-1, 4096)
+
+    def __getitem__(self, word: int) -> int:
+        return int(_WORD.unpack_from(self._map, 8 * word)[0])
+
+    def __setitem__(self, word: int, value: int) -> None:
+        _WORD.pack_into(self._map, 8 * word, value)
+
+
+def wait(until: Callable[[], bool], seconds: float, step: float = 0.0005) -> bool:
+    """Whether it comes true within ``seconds``."""
+    end = time.monotonic() + seconds
+    while not until():
+        if time.monotonic() > end:
+            return False
+        time.sleep(step)
+    return True
+
+
+def sleep_until(when_ns: int) -> None:
+    """Sleep until a time of the monotonic clock."""
+    left = when_ns - time.monotonic_ns()
+    if left > 0:
+        time.sleep(left / 1e9)
+
+
+def online(cpu: int, state: int) -> None:
+    """Take a CPU down or bring it back."""
+    write_setting(f"{_CPUS}/cpu{cpu}/online", str(state))
+
+
+def going_down(cpu: int) -> Callable[[], bool]:
+    """Whether the CPU's way down is past sched_cpu_deactivate(), which waits for whoever reads under RCU."""
+    states = [line.split(": ", 1) for line in read_text(f"{_CPUS}/hotplug/states").splitlines()]
+    active, teardown = (
+        next(int(number) for number, name in states if name == wanted)
+        for wanted in ("sched:active", "cpu:teardown")
+    )
+    path = f"{_CPUS}/cpu{cpu}/hotplug/state"
+
+    def look() -> bool:
+        # The state is counted down before a step is taken.
+        return teardown <= int(read_text(path)) < active - 1
+
+    return look
+
+
+class Race:
+    """What the races have in common: the tasks, the holder, the kernel's memory."""
+
+    def __init__(self, work: dict[str, Any], trace: Tracer, channel: Channel) -> None:
+        self.work = work
+        self.trace = trace
+        self.channel = channel
+        self.shared = Shared()
+        self.data = SoftnetData(work["fields"], work["per_cpu_symbol"], work["per_cpu_offsets"])
+        self.pids: list[int] = []
+        self.owner: int = work["owner"]
+        self.tries: int = work["tries"]
+        self.end = time.monotonic() + work["seconds"]
+        write_setting("/proc/sys/kernel/sched_rt_runtime_us", "-1")
+
+    def fork(self, name: str, cpu: int, sched: str, body: Callable[[], None]) -> int:
+        """A task of its own, which is killed at the end."""
+        pid = os.fork()
+        if pid == 0:
+            try:
+                threads.become(name, cpu, sched, 0)
+                body()
+            except (
+                Exception
+            ) as error:  # What becomes of it shows in the shared words; say why on the console.
+                print(f"{name}: {type(error).__name__}: {error}", flush=True)
+            os._exit(0)
+        self.pids.append(pid)
+        return pid
+
+    def close(self) -> None:
+        """End the tasks."""
+        for pid in self.pids:
+            os.kill(pid, signal.SIGKILL)
+        for pid in self.pids:
+            os.waitpid(pid, 0)
+
+    def hold(self, inside: Callable[[], bool], bound_seconds: float) -> None:
+        """The holder: sample while ARMED; hold the CPU while ``inside``, until RELEASE or the bound."""
+        shared, nap = self.shared, self.work["nap_us"] / 1e6
+        turn = 0
+        while True:
+            # Not always the same nap, lest it beats with what it samples.
+            turn = (turn * 1103515245 + 12345) % (1 << 31)
+            time.sleep(nap * (1 + turn / (1 << 30)))
+            if not shared[ARMED]:
+                continue
+            shared[SAMPLES] += 1
+            if not inside():
+                continue
+            shared[HOLDS] += 1
+            shared[HELD] = 1
+            end = time.monotonic() + bound_seconds
+            while not shared[RELEASE] and time.monotonic() < end:
+                pass
+            shared[HELD] = 0
+            if shared[RELEASE]:
+                shared[ARMED] = 0
+
+    def stack_has(self, pid: int) -> Callable[[], bool]:
+        """Whether the task's kernel stack has one of the functions, and none of those that are past the window."""
+        path, inside, past = f"/proc/{pid}/stack", self.work["inside"], self.work["past"]
+
+        def look() -> bool:
+            text = read_text(path)
+            found = any(name in text for name in inside) and not any(name in text for name in past)
+            if found:
+                self.say_where(text)
+            return found
+
+        return look
+
+    def say_where(self, stack: str) -> None:
+        """Put into the trace where the task was caught, innermost function first."""
+        words = [line.split("] ", 1)[1].split("+")[0] for line in stack.splitlines() if "] " in line]
+        put("tracing_on", "1")
+        self.trace.mark(f"caught in {' < '.join(words)}"[:900])
+
+    def record(self, what: str) -> None:
+        """Record from here on, and say what."""
+        put("tracing_on", "1")
+        self.trace.mark(what)
+
+    def rest(self) -> None:
+        """Record no more for now."""
+        put("tracing_on", "0")
+
+    def told(self, **more: Any) -> dict[str, Any]:
+        """The result."""
+        shared = self.shared
+        return {"samples": shared[SAMPLES], "holds": shared[HOLDS], **more}
