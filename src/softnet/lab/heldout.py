@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softnet.lab.errors import LabError
+from softnet.lab.errors import LabError, LabTimeout
 from softnet.lab.prediction import Prediction, predict
 from softnet.lab.replay import guest_costs
 from softnet.units import format_ns
@@ -80,9 +80,15 @@ def run_all(
             hint="run it in a checkout of softnet, or say with --examples where its examples are",
         )  # fmt: skip
     done: list[Attempt] = []
+    # Arms whose guest does not come up in its time: it would not for the next scenario either.
+    dead: dict[str, str] = {}
     for held in chosen:
         scenario = load_scenario(examples / held.file, held.settings)
         for arm in arms:
+            if arm.name in dead:
+                done.append(Attempt(held.name, arm.name, None, f"not tried again: {dead[arm.name]}"))
+                keep(done)
+                continue
             say(f"{held.name} on {arm.name}")
             try:
                 told: Prediction = predict(
@@ -92,6 +98,8 @@ def run_all(
             except LabError as error:
                 say(f"{held.name} on {arm.name}: {error.message}")
                 done.append(Attempt(held.name, arm.name, None, error.message))
+                if isinstance(error, LabTimeout):
+                    dead[arm.name] = error.message
             keep(done)
     return done
 

@@ -108,6 +108,13 @@ def _slower(scenario: Scenario, rows: dict[str, Any], table: CostTable) -> int:
     return max(1, spent * 1000 // said) if said and spent else 1000
 
 
+def ack_patches(scenario: Scenario) -> list[str]:
+    """What the model needs to send the ACKs that a scenario's own TCP sends over loopback."""
+    kinds = {app.name: app.kind for app in scenario.application}
+    tcp = any(kinds[sender.to] == "tcp" for sender in scenario.sender)
+    return [str(Path(__file__).with_name("loopback_acks.py"))] if tcp else []
+
+
 def scaled(table: CostTable, permille: int) -> CostTable:
     """The table of a machine that takes ``permille`` thousandths of the time for everything."""
     rows = {
@@ -130,10 +137,9 @@ def replayed(scenario: Scenario, arm: Arm, told: Achieved) -> Result:
         app["service_ns"] = app.get("service_ns", 1500) + own
 
     try:
-        model = Simulation(
-            scenario_from_dict(raw, directory=scenario.directory), patches=[_SENDER], costs=table, trace="off",
-            engine="reference",
-        )  # fmt: skip
+        adjusted = scenario_from_dict(raw, directory=scenario.directory)
+        patches = [_SENDER, *ack_patches(scenario)]
+        model = Simulation(adjusted, patches=patches, costs=table, trace="off", engine="reference")
     except SoftnetError as error:
         raise LabError(
             "the model cannot run this scenario", where=f"arm {arm.name}", found=str(error)

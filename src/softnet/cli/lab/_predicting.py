@@ -226,9 +226,9 @@ def _predict_all(
 
     if again:
         assert out is not None
-        names = [held.name for held in chosen]
+        wanted = [held.name for held in chosen]
         kept = heldout.read(out / "predict.json")
-        attempts = [one for one in kept if one.scenario in names and (not kernels or one.arm in kernels)]
+        attempts = [one for one in kept if one.scenario in wanted and (not kernels or one.arm in kernels)]
         if attempts == kept:
             keep(attempts)
     else:
