@@ -88,6 +88,9 @@ livelock             | softirq_raised_again      | {_IRQ}{_LIVE} | alone
 livelock             | ksoftirqd_raises_again    | kernel=6.12,threadirqs=1,driver=irq:0{_LIVE} |
 lost kick            | flush_after_the_test      | kernel=6.1,driver=free:1:2 | alone
 phantom SCHED        | threaded_poll_forgets_rps | kernel=6.12,rps=1,rps_cpus=2,threaded=1,driver=nic:0:1 |
+phantom SCHED        | state_without_barrier     | kernel=6.12-threads,rps=1,memory_model=tso,driver=rps:1:2:0 |
+lost kick            | kick_looks_at_the_flag    | kernel=6.12,defer_max=1,memory_model=tso,driver=free:1:2,driver=irq:0 |
+lost kick            | kick_looks_at_sched       | kernel=6.12-threads,rps=1,memory_model=tso,driver=free:1:2,driver=rps:1:1:0 |
 """
 
 

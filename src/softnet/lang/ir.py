@@ -114,7 +114,7 @@ class Atomic(Instr):
 
 @dataclass(slots=True)
 class Barrier(Instr):
-    """smp_mb, smp_rmb, smp_wmb, barrier: the present engines are sequentially consistent."""
+    """smp_mb, smp_rmb, smp_wmb, barrier: both engines are sequentially consistent, the explorer with store buffers is not."""
 
     kind: str
 

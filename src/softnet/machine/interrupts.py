@@ -110,7 +110,7 @@ def irq_return() -> None:
     c.cur = below
     c.irq_from = hw.now + hw.cost_irq_exit
     if below.kind == CTX_TASK and resched_on_return(c, below):
-        switch_to(c)
+        switch_to(c, 1)
     elif below.remain >= NEVER:
         hw.now = NEVER
     else:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
         PREEMPT_MODEL_LAZY,
         PREEMPT_MODEL_RT,
         SCHED_RR,
+        TASK_INTERRUPTIBLE,
+        TASK_PARKED,
         TASK_RUNNING,
         TIME_USER,
         context,
@@ -105,13 +107,18 @@ def user_return_due() -> bool:
 
 
 @hwfunc
-def switch_to(c: cpu_hw) -> None:
-    """Pick the next task and make its context the CPU's; the caller's context suspends right after."""
+def switch_to(c: cpu_hw, preempted: int) -> None:
+    """Pick the next task and make its context the CPU's; the caller's context suspends right after.
+
+    Who is preempted while it still looks whether to sleep stays runnable, as by __schedule(SM_PREEMPT): nobody would wake it
+    for what came before. Who has done with looking (TASK_UNINTERRUPTIBLE, TASK_RTLOCK_WAIT here) only sleeps earlier.
+    """
     prev = c.task
     update_curr(c)
     c.need_resched = 0
     c.need_resched_lazy = 0
-    if prev != c.idle and prev.state == TASK_RUNNING:
+    looks = preempted != 0 and prev.state & (TASK_INTERRUPTIBLE | TASK_PARKED) != 0
+    if prev != c.idle and (prev.state == TASK_RUNNING or looks):
         if is_rt(prev):
             expired = prev.policy == SCHED_RR and prev.slice_used >= hw.slice_ns
             enqueue_task(c, prev, 0 if expired else 1)
@@ -167,7 +174,21 @@ def schedule_now() -> bool:
         return True
     c.cur.remain = 0
     was = c.task
-    switch_to(c)
+    switch_to(c, 0)
+    return c.task != was
+
+
+@hwfunc
+def schedule_preempt() -> bool:
+    """__schedule(SM_PREEMPT): the task that gives way did not ask to sleep."""
+    c = table(cpu_hw, hw.cpu)
+    if c.cur.kind != CTX_TASK:
+        hw.error = ERROR_SLEEP_IN_ATOMIC
+        hw.error_arg = c.task.pid
+        return True
+    c.cur.remain = 0
+    was = c.task
+    switch_to(c, 1)
     return c.task != was
 
 

@@ -29,7 +29,17 @@ if TYPE_CHECKING:
         raw_spin_unlock_irq,
     )
     from softnet.kernel.kernel.sched.core import __set_current_state, cond_resched, schedule, wake_up_process
-    from softnet.lang.intrinsics import clear_bit, container_of, per_cpu, table, test_and_set_bit, trace, work
+    from softnet.lang.intrinsics import (
+        atomic_set,
+        container_of,
+        per_cpu,
+        smp_mb,
+        smp_wmb,
+        table,
+        test_and_set_bit,
+        trace,
+        work,
+    )
     from softnet.machine.state import TASK_UNINTERRUPTIBLE, raw_spinlock_t, task_struct
 WORK_STRUCT_PENDING_BIT = 0
 
@@ -95,10 +105,18 @@ def schedule_work_on(cpu: int, item: work_struct) -> bool:
 
 
 @kfunc
+def set_work_pool_and_clear_pending(item: work_struct) -> None:
+    """workqueue.c:656 (6.1): a plain store, then a barrier: whoever still saw the bit, and queued nothing, is seen by the item."""
+    smp_wmb()
+    atomic_set(item.data, 0)
+    smp_mb()
+
+
+@kfunc
 def process_one_work(pool: worker_pool, item: work_struct) -> None:
     """workqueue.c:2184 (6.1): the pending bit is cleared first, so that the item may be queued while it runs."""
     list_del_init(item.entry)
-    clear_bit(WORK_STRUCT_PENDING_BIT, item.data)
+    set_work_pool_and_clear_pending(item)
     raw_spin_unlock_irq(pool.lock)
     work("process_one_work")
     item.func(item)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softnet.lang import kfunc
-from softnet.lang.intrinsics import suspend, work_ns
+from softnet.lang.intrinsics import smp_mb, suspend, work_ns
 
 if TYPE_CHECKING:
     from softnet.kernel.kernel.time.hrtimer import hrtimer_wakeup
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         need_resched,
         preempt_enable_due,
         schedule_now,
+        schedule_preempt,
         set_task_state,
         try_to_wake_up,
         user_return_due,
@@ -73,7 +74,7 @@ def schedule_preempt_disabled() -> None:
 def preempt_schedule() -> None:
     """kernel/sched/core.c: preemption was enabled and a switch is due."""
     while preempt_enable_due():
-        if schedule_now():
+        if schedule_preempt():
             suspend()
 
 
@@ -114,7 +115,7 @@ def cond_resched() -> bool:
     """kernel/sched/core.c: a point where models without kernel preemption switch; whether it did."""
     if CONFIG_PREEMPT_MODEL == PREEMPT_MODEL_NONE or CONFIG_PREEMPT_MODEL == PREEMPT_MODEL_VOLUNTARY:
         if need_resched() and preempt_count() == 0:
-            if schedule_now():
+            if schedule_preempt():
                 suspend()
             return True
     return False
@@ -129,13 +130,14 @@ def might_sleep() -> None:
 
 @kfunc
 def set_current_state(state: int) -> None:
-    """include/linux/sched.h: store with a full barrier."""
+    """include/linux/sched.h: smp_store_mb(): what is waited for is looked at after the state has been seen by wakers."""
     set_task_state(state)
+    smp_mb()
 
 
 @kfunc
 def __set_current_state(state: int) -> None:
-    """include/linux/sched.h."""
+    """include/linux/sched.h: WRITE_ONCE() alone."""
     set_task_state(state)
 
 
