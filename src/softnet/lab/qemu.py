@@ -88,7 +88,8 @@ def qemu_version() -> str:
     """The version line of QEMU; raises ``LabMissing`` where it is not installed."""
     if shutil.which(QEMU) is None:
         raise LabMissing(
-            f"{QEMU} is not here", hint="apt-get install --no-install-recommends qemu-system-x86 (as root)"
+            f"{QEMU} is not here",
+            hint="apt-get install --no-install-recommends qemu-system-x86 (as root); softnet lab doctor says what else is missing",
         )
     done = subprocess.run([QEMU, "--version"], capture_output=True, text=True, timeout=30, check=False)
     match = re.search(r"version (\S+)", done.stdout)

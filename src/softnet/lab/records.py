@@ -203,7 +203,8 @@ def read(path: Path) -> Trace:
         raw = path.read_bytes()
         text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise LabError("the trace cannot be read", where=str(path), found=str(error)) from error
+        hint = "give the files in it that end in .lab.jsonl.gz" if path.is_dir() else ""
+        raise LabError("the trace cannot be read", where=str(path), found=str(error), hint=hint) from error
     lines = text.splitlines()
     try:
         header = json.loads(lines[0]) if lines else {}
@@ -211,8 +212,9 @@ def read(path: Path) -> Trace:
         header = {}
     if not isinstance(header, dict) or header.get("format") != FORMAT or header.get("version") != VERSION:
         raise LabError(
-            "not a trace of the lab", where=f"{path}:1", expected=f"a {FORMAT} header, version {VERSION}"
-        )
+            "not a trace of the lab", where=f"{path}:1", expected=f"a {FORMAT} header, version {VERSION}",
+            hint="softnet lab run --out DIR and softnet lab conform --out DIR write ARM.lab.jsonl.gz",
+        )  # fmt: skip
     return Trace(header, list(_parse(lines[1:], path)))
 
 

@@ -86,7 +86,7 @@ def conform(
         raise click.BadParameter(f"no experiment is called so; there are: {names}", param_hint="--only")
     if again and out is None:
         raise click.UsageError("--again needs --out: the folder that an earlier run wrote")
-    arms = arms_of(kernels or ARMS, (), say)
+    arms = arms_of(kernels or ARMS, (), say, boots=not again)
     options = options_of(accel, timeout_seconds)
     outcomes = suite.conform(arms, chosen, options=options, say=say, folder=out, again=again)
     arm_names = [arm.name for arm in arms]

@@ -23,7 +23,15 @@ def doctor(as_json: bool) -> int:
             click.echo(f"{mark}  {check.name}: {check.found}")
             if check.fix:
                 click.echo(f"         {check.fix}")
-    return 1 if any(check.needed and not check.ok for check in checks) else 0
+    missing = [check.name for check in checks if check.needed and not check.ok]
+    if not as_json:
+        said = (
+            f"missing: {', '.join(missing)}; the commands stand above"
+            if missing
+            else "ready: softnet lab run SCENARIO"
+        )
+        click.echo(f"\n{said}")
+    return 1 if missing else 0
 
 
 @click.command()
@@ -32,9 +40,17 @@ def kernels(as_json: bool) -> int:
     """List the kernels that can be had and those that are here."""
     from softnet.lab import kernels as lab_kernels
     from softnet.lab import show
+    from softnet.lab.errors import LabMissing
 
-    offers = {offer.name: offer.package for offer in lab_kernels.available()}
     here = {kernel.name: kernel for kernel in lab_kernels.all_cached()}
+    try:
+        offers = {offer.name: offer.package for offer in lab_kernels.available()}
+    except LabMissing as error:
+        # What was fetched earlier runs without the tools that fetched it.
+        if not here:
+            raise
+        offers = {}
+        say_aloud(f"{error.message}; these are here already")
     names = [*offers, *(name for name in here if name not in offers)]
     rows = [
         {

@@ -67,11 +67,16 @@ def options_of(accel: str, timeout_seconds: float) -> Options:
     return Made(cast("AccelChoice", accel), Bounds(min(boot_seconds, timeout_seconds), timeout_seconds))
 
 
-def arms_of(names: tuple[str, ...], boot_args: tuple[str, ...], say: Callable[[str], None]) -> list[Arm]:
-    from softnet.lab import kernels
+def arms_of(
+    names: tuple[str, ...], boot_args: tuple[str, ...], say: Callable[[str], None], *, boots: bool = True
+) -> list[Arm]:
+    """The arms of these names. Where they will be booted, a machine that cannot is told so before anything is fetched."""
+    from softnet.lab import kernels, qemu
     from softnet.lab.run import arm
 
     kernels.require_machine()
+    if boots:
+        qemu.qemu_version()
     return [arm(name, boot_args=boot_args, say=say) for name in names]
 
 
