@@ -135,6 +135,16 @@ def test_tcp_over_loopback_is_acknowledged(release: str) -> None:
     assert made.latency["receiver"].count == 1000
 
 
+@pytest.mark.slow
+def test_a_tun_devices_segments_are_not_merged() -> None:
+    """350 segments that wait in a socket's queue: a real 6.12 deferred each of them and kicked six times."""
+    scenario = stretched(load_scenario(EXAMPLES / "changing-settings.toml", ("measure.duration_ms=35",)), 50)
+    made, _ = model_run(scenario, PLAIN, "guest-6.12")
+    assert made.counters["kicks"] == 6
+    assert made.counters["deferred"] > 325
+    assert made.counters["net_rx_raises"] == 356
+
+
 TOLD = {
     "arm": "6.12", "release": "6.12.117", "ran": "QEMU 7.2 icount", "scenario": "rps", "costs": "guest-6.12",
     "deviations": ["slow."],

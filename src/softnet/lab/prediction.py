@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from softnet.lab.calibrate import model_scenario
 from softnet.lab.measured import quantiles
-from softnet.lab.replay import ack_patches
+from softnet.lab.replay import guest_patches
 from softnet.lab.run import Arm, LabResult, Options, run_scenario
 from softnet.lab.stretch import stretched
 
@@ -98,7 +98,7 @@ def model_run(scenario: Scenario, arm: Arm, costs: str) -> tuple[Result, dict[st
         app["service_ns"] = app.get("service_ns", 1500) + known.get(_RECEIVE, 0)
     adjusted = scenario_from_dict(raw, directory=scenario.directory)
     offsets = {app.name: known.get(_offset_row(scenario, app.name), 0) for app in scenario.application}
-    return run(adjusted, patches=ack_patches(scenario)).result, offsets
+    return run(adjusted, patches=guest_patches(scenario)).result, offsets
 
 
 def _measured_latencies(result: LabResult, scenario: Scenario) -> dict[str, list[int]]:

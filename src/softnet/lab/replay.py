@@ -108,11 +108,13 @@ def _slower(scenario: Scenario, rows: dict[str, Any], table: CostTable) -> int:
     return max(1, spent * 1000 // said) if said and spent else 1000
 
 
-def ack_patches(scenario: Scenario) -> list[str]:
-    """What the model needs to send the ACKs that a scenario's own TCP sends over loopback."""
+def guest_patches(scenario: Scenario) -> list[str]:
+    """Where a guest is another machine than the model's: its own TCP sends ACKs over loopback, its cards are TUN devices."""
     kinds = {app.name: app.kind for app in scenario.application}
-    tcp = any(kinds[sender.to] == "tcp" for sender in scenario.sender)
-    return [str(Path(__file__).with_name("loopback_acks.py"))] if tcp else []
+    names = ["loopback_acks.py"] if any(kinds[sender.to] == "tcp" for sender in scenario.sender) else []
+    if scenario.nic:
+        names.append("kmalloc_heads.py")
+    return [str(Path(__file__).with_name(name)) for name in names]
 
 
 def scaled(table: CostTable, permille: int) -> CostTable:
@@ -138,7 +140,7 @@ def replayed(scenario: Scenario, arm: Arm, told: Achieved) -> Result:
 
     try:
         adjusted = scenario_from_dict(raw, directory=scenario.directory)
-        patches = [_SENDER, *ack_patches(scenario)]
+        patches = [_SENDER, *guest_patches(scenario)]
         model = Simulation(adjusted, patches=patches, costs=table, trace="off", engine="reference")
     except SoftnetError as error:
         raise LabError(
