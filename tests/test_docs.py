@@ -34,6 +34,7 @@ NO_RUN = {
     ("docs/lab.md", "softnet lab run examples/seed.toml --kernel 6.12-rt --stretch 30"),
     ("docs/lab.md", "softnet lab calibrate --kernel 6.12 --out guest-6.12.toml"),
     ("docs/lab.md", "softnet lab predict examples/rps.toml --stretch 100 --costs guest-6.12 --set measure.duration_ms=15"),
+    ("docs/lab.md", "softnet lab predict --all --out predicted"),
     ("docs/lab.md", "softnet lab reproduce C4"),
     ("docs/conformance.md", "softnet lab conform --out conform"),
     ("docs/verify.md", "softnet verify --cpus 3 --storage compact --memory 4096 --max-states 100000000 --max-seconds 3600"),
