@@ -30,10 +30,11 @@ def shortened(name: str) -> Scenario:
     "name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in NAMES]
 )
 def test_examples(name: str) -> None:
-    scenario = shortened(name)
-    native = outcome(scenario, "native")
+    """Held to the invariants, but for the quick ones: what they find is part of the result, what they remember of memory."""
+    scenario, checks = shortened(name), name not in QUICK
+    native = outcome(scenario, "native", checks=checks)
     assert native.records
-    assert_equal(native, outcome(scenario, "reference"))
+    assert_equal(native, outcome(scenario, "reference", checks=checks))
 
 
 @pytest.mark.slow

@@ -55,9 +55,24 @@ def whole_folder(out: Path) -> Iterator[Path]:
     try:
         yield work
         os.chmod(work, 0o755)
-        if out.is_dir():
-            shutil.rmtree(out)
-        work.rename(out)
+        _take_the_place(work, out)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+
+
+def _take_the_place(work: Path, out: Path) -> None:
+    """Rename ``work`` to ``out``; what is there steps aside first and comes back if the renaming does not happen."""
+    if not out.is_dir():
+        work.rename(out)
+        return
+    aside = work.with_name(f"{work.name}.old")
+    try:
+        out.rename(aside)
+        work.rename(out)
+    except BaseException:
+        if aside.is_dir() and not out.exists():
+            aside.rename(out)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
