@@ -142,7 +142,9 @@ def test_a_thousand_random_scenarios(shard: int, tmp_path: Path) -> None:
                 file.write_text(patch_text(made.fuzz))
             patches.append(str(file))
         scenario = scenario_from_dict(raw, directory=Path())
-        native, reference = (outcome(scenario, engine, patches, checks=made.checks) for engine in ("native", "reference"))
+        native, reference = (
+            outcome(scenario, engine, patches, checks=made.checks) for engine in ("native", "reference")
+        )
         assert_equal(native, reference)
 
     equal()

@@ -9,17 +9,27 @@ from contextlib import contextmanager
 from softnet.errors import SoftnetError
 from softnet.machine import state
 from softnet.scenario import Change, Scenario
-from softnet.simulate import boot
+from softnet.simulate import boot, readout
 from softnet.simulate.image import Image
+
+WRITER = 0
+"""The CPU that settings are written on: its cache takes the lines, and who reads them next fetches them from there."""
 
 
 @contextmanager
 def frozen(image: Image) -> Iterator[None]:
-    """Touch kernel structures from outside: no time passes and no context gives way."""
-    words = [image.engine_word(name) for name in ("now", "lim", "running", "line_transfers")]
+    """Touch kernel structures from outside, as a task on the CPU WRITER would: no time passes and no context gives way.
+
+    Which CPU was dispatched last says nothing about who writes a sysctl, so it must not decide whose the lines are.
+    """
+    engine = ("now", "lim", "running", "line_transfers", "cpu", "line_mine", "line_bit", "line_only")
+    words = [image.engine_word(name) for name in engine]
+    words.append(readout.address(image, "cpu_hw", WRITER, "line_transfers"))
     kept = [image.memory[w] for w in words]
     image.memory[words[1]] = state.NEVER
     image.memory[words[2]] = 0
+    image.memory[words[4]] = WRITER
+    image.linked.machine["line_owner"](WRITER)
     try:
         yield
     finally:
