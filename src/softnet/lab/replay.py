@@ -51,11 +51,14 @@ class Achieved:
 
     def sentence(self) -> str:
         """For people: the rate and the scale."""
+        scale = f"{self.costs} × {self.permille / 1000:.1f}"
+        if not self.sends:
+            return f"a card's packets at their times; {scale}"
         sent = ", ".join(
             f"{len(times)} of {asked}" for times, asked in zip(self.sends, self.asked, strict=True)
         )
         when = "replayed as sent" if self.measured_times else "spread evenly"
-        return f"{sent} sent, {when}; {self.costs} × {self.permille / 1000:.1f}"
+        return f"{sent} sent, {when}; {scale}"
 
 
 def guest_costs(arm: Arm) -> str:
