@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.support import loopback_scenario, patch_file
+from kernel.support import drain_scenario, loopback_scenario, patch_file
 from simulate.engines import assert_equal, outcome
 from softnet.lang.compile import available
 from softnet.lang.pylink import KernelStop
@@ -110,6 +110,30 @@ def test_a_mistake_stops_a_checked_run_as_it_stops_any(budget):
     assert stop_of("native", budget, MISTAKES, checks=True) == plain
     if budget in (1002, 1003, 1008, 1010):
         assert stop_of("reference", budget, MISTAKES, checks=True) == plain.replace("mistakes.", "")
+
+
+UNLOCKED = '''@kfunc
+def skb_attempt_defer_free(skb: sk_buff) -> None:
+    """Count without the lock."""
+    per_cpu(softnet_data, skb.alloc_cpu).defer_count += 1
+    __kfree_skb(skb)
+'''
+
+
+def test_a_guarded_field_without_its_lock_is_named_in_both_engines(tmp_path):
+    patch = patch_file(tmp_path, "unlocked", UNLOCKED)
+    stops = []
+    for engine in ENGINES:
+        with pytest.raises(KernelStop) as caught:
+            Simulation(
+                drain_scenario("6.12", packets=20), engine=engine, patches=[patch], checks=True
+            ).finish()
+        stops.append(str(caught.value))
+    line = next(
+        n for n, text in enumerate(Path(patch).read_text().splitlines(), 1) if "defer_count += 1" in text
+    )
+    told = "softnet_data.defer_count touched without defer_lock"
+    assert stops == [f"{patch}:{line}: in skb_attempt_defer_free(): {told}"] * 2
 
 
 NAMES = '''class crate(Struct):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from softnet.errors import SoftnetError
@@ -52,20 +52,27 @@ def explain(module: ir.Module, name: str, costs: Mapping[str, str]) -> str:
         )
     counts = summarise(function)
     arguments = ", ".join(function.params)
-    suspends = f"{counts.points} places where the CPU may be lost (>>), {counts.suspends} of them always"
+    suspends = f"{counts.points} places where the CPU may be lost (marked >>)"
+    if counts.suspends:
+        suspends += f", at {counts.suspends} of them it always is"
     size = (
         f"{counts.instructions} instructions in {counts.blocks} blocks, {counts.accesses} accesses to memory"
     )
     lines = [
         f"{function.kind} {name}({arguments}), {function.file}:{function.line}",
         f"{size}, {suspends}",
+        LEGEND,
         "",
     ]
-    lines += _body(function, costs)
+    observers = {f.name for f in module.functions.values() if f.kind == "observer"}
+    lines += _body(function, costs, observers)
     return "\n".join(lines)
 
 
-def _body(function: ir.Function, costs: Mapping[str, str]) -> Iterator[str]:
+LEGEND = "under each line of the source what it becomes: %N is a value, a bare name a local, [kind] what the field is declared as"
+
+
+def _body(function: ir.Function, costs: Mapping[str, str], observers: Set[str]) -> Iterator[str]:
     source = source_file(function.file).lines
     shown = 0
     for block in function.blocks:
@@ -76,7 +83,8 @@ def _body(function: ir.Function, costs: Mapping[str, str]) -> Iterator[str]:
                 shown = instr.at.line
                 yield f"{shown:>6} | {source[shown - 1].rstrip()}"
             mark = ">>" if isinstance(instr, ir.Point | ir.Suspend) else "  "
-            yield f"       {mark} {describe(instr, costs)}"
+            looks = "observer " if isinstance(instr, ir.Call) and instr.function in observers else ""
+            yield f"       {mark} {looks}{describe(instr, costs)}"
 
 
 def describe(instr: ir.Instr, costs: Mapping[str, str]) -> str:
@@ -97,7 +105,7 @@ def describe(instr: ir.Instr, costs: Mapping[str, str]) -> str:
         case ir.Atomic(_, to, op, place, args):
             return f"{to} = atomic {op} {_place(place)} {', '.join(map(str, args))}"
         case ir.Offset(_, to, base, words, what):
-            return f"{to} = {base} + {words} (&{what}, not NULL)"
+            return f"{to} = {base} + {words} (&{what}; stops if {base} is NULL)"
         case ir.Element(_, to, base, index, count, stride):
             return f"{to} = {base} + {index} * {stride} (index below {count})"
         case ir.Table(_, to, struct, index, checked):
@@ -126,8 +134,8 @@ def _describe_control(instr: ir.Instr, costs: Mapping[str, str]) -> str:
             return "suspend until resumed"
         case ir.Trace(_, event, args):
             return f"trace {event} {', '.join(map(str, args))}"
-        case ir.Check(_, value, code):
-            return f"stop unless {value} ({code})"
+        case ir.Check(_, value, code, what):
+            return f"stop unless {value} ({what or code})"
         case ir.Fuel():
             return "one turn of a loop"
         case ir.Barrier(_, kind):

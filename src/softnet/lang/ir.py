@@ -207,10 +207,11 @@ class Trace(Instr):
 
 @dataclass(slots=True)
 class Check(Instr):
-    """Stop the run with ``code`` unless ``value`` is true."""
+    """Stop the run with ``code`` unless ``value`` is true; ``what`` says more where the code alone does not."""
 
     value: Operand
     code: str
+    what: str = ""
 
 
 @dataclass(slots=True)

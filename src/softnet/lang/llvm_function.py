@@ -406,7 +406,7 @@ class FunctionText:
         self.when_rare(traced, f"call void @record(ptr %S, i64 {number}, {args})")
 
     def _check(self, i: ir.Check) -> None:
-        self.unless(self.define(f"icmp ne i64 {self.operand(i.value)}, 0"), i.code, i.at)
+        self.unless(self.define(f"icmp ne i64 {self.operand(i.value)}, 0"), i.code, i.at, i.what)
 
     def _fuel(self, i: ir.Fuel) -> None:
         if i.counted and self.function.shipped and not self.checked:

@@ -338,14 +338,14 @@ class Intrinsics(Values):
         self.check_held(lock, self.typed.types[node.args[0]].struct, "lockdep")
         return 0
 
-    def check_held(self, lock: ir.Operand, struct: str, code: str) -> None:
+    def check_held(self, lock: ir.Operand, struct: str, code: str, what: str = "") -> None:
         """Stop unless this context holds the lock; while the image is built nobody does."""
         inner = self.structs[struct].fields.get("lock")
         kept = self.hidden_local("lock")
         self.emit(ir.Set(self.at, kept, lock if inner is None else self.binary("+", lock, inner.offset)))
 
         def check() -> None:
-            self.emit(ir.Check(self.at, self.call("lock_is_held", self.get(kept)), code))
+            self.emit(ir.Check(self.at, self.call("lock_is_held", self.get(kept)), code, what))
 
         self.when(self.engine_load("running"), check)
 
@@ -355,7 +355,8 @@ class Intrinsics(Values):
         lock = fields[place.guard]
         if fields[name].count == 1:
             distance = lock.offset - fields[name].offset
-            self.check_held(self.binary("+", place.address, distance), lock.type, "guard")
+            what = f"{place.field} touched without {place.guard}"
+            self.check_held(self.binary("+", place.address, distance), lock.type, "guard", what)
 
     def when(self, condition: ir.Operand, then: Callable[[], None]) -> None:
         """Emit ``then`` under a condition."""

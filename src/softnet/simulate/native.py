@@ -219,7 +219,7 @@ class NativeEngine:
             "overflow": f"the result of '{what}' does not fit in 64 bits",
             "fuel": f"a loop turned {FUEL} times without letting time pass",
             "lockdep": "lockdep_assert_held: the lock is not held",
-            "guard": "a guarded field is touched without its lock",
+            "guard": what,
             "pointer": f"function pointer {value} leads to no function of {what} arguments",
             "stack": "recursion too deep: the context's stack is full",
             "ended": "the body of a context returned",
