@@ -332,3 +332,56 @@ def test_a_trace_without_a_total_order_or_a_model_is_refused_with_what_to_do() -
     assert "--clock counter" in caught.value.hint
     with pytest.raises(LabError, match=r"no model of Linux 5\.4"):
         check(Trace({**trace.header, "release": "5.4.0-1-amd64"}, trace.records))
+
+
+def _with_marks(trace: Trace, marks: dict[int, str]) -> Trace:
+    records = []
+    for at, record in enumerate(trace.records):
+        if at in marks:
+            records.append(
+                replace(record, cpu=1, context=0, event="mark", a=0, b=0, c=0, pid=1, text=marks[at])
+            )
+        records.append(record)
+    return Trace(trace.header, records)
+
+
+def test_a_cpu_that_is_offline_is_steered_no_packet() -> None:
+    """From the write on, it may be steered to or not; once the write is over, a packet for it is refused."""
+    trace = read(FIXTURES / "steering-6.1.jsonl.gz")
+    places = [
+        at
+        for at, record in enumerate(trace.records)
+        if record.event == "enqueue_to_backlog" and record.b == 2
+    ]
+    begun, over = places[len(places) // 2], places[-1] + 1
+    down = "/sys/devices/system/cpu/cpu2/online"
+    going = check(_with_marks(trace, {begun: f"{down} < 0", over: f"{down} = 0"}))
+    assert going.accepted, going.reasons
+    assert going.covered["online changed"] == 1
+    gone = check(_with_marks(trace, {places[2]: f"{down} < 0", begun: f"{down} = 0"}))
+    assert not gone.accepted
+    assert gone.record[3] == "enqueue_to_backlog"
+    assert any("to CPU 2; the model's get_rps_cpu() says" in reason for reason in gone.reasons)
+    back = check(
+        _with_marks(trace, {places[2]: f"{down} < 0", begun - 1: f"{down} = 0", begun: f"{down} = 1"})
+    )
+    assert back.accepted, back.reasons
+
+
+@pytest.mark.parametrize(
+    ("name", "followed", "steered"),
+    [
+        ("card-threaded-6.12-threads", 900, {2}),
+        ("card-rfs-6.12", 350, {1, 2, 3}),
+        ("hotplug-6.12-rt", 600, None),
+    ],
+)
+def test_cards_rfs_and_hotplug_of_real_kernels(name: str, followed: int, steered: set[int] | None) -> None:
+    trace = read(FIXTURES / f"{name}.jsonl.gz")
+    verdict = check(trace)
+    assert verdict.accepted, verdict.reasons
+    assert verdict.events_checked > followed
+    if steered is not None:
+        assert {record.b for record in trace.records if record.event == "enqueue_to_backlog"} == steered
+    else:
+        assert verdict.covered["online changed"] == 2

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softnet.lab import experiments, records
-from softnet.lab.errors import LabError
+from softnet.lab.errors import LabChannelLost, LabError, LabPanic, LabTimeout
 from softnet.lab.predict import Prediction, expected_drops, expected_kick, predict
 from softnet.lab.qemu import Ran
 from softnet.lab.run import Arm, LabResult, Options, run_scenario, write_out
@@ -177,6 +177,7 @@ def _scenario(
     sysctl: dict[str, Any] | None = None,
     tasks: Sequence[dict[str, Any]] = (),
     threads: dict[str, str] | None = None,
+    duration_ms: int = 400,
 ) -> Scenario:
     from softnet.scenario import scenario_from_dict
 
@@ -193,7 +194,7 @@ def _scenario(
             ],
             "task": list(tasks),
             "event": list(events),
-            "measure": {"duration_ms": 400, "warmup_ms": 20},
+            "measure": {"duration_ms": duration_ms, "warmup_ms": 0},
         }
     )
 
@@ -217,7 +218,7 @@ def _card(name: str, *, threaded: bool = False, rfs: bool = False) -> Scenario:
                  "sizes": [[590, 1]]},
             ],
             "application": sockets,
-            "measure": {"duration_ms": 400, "warmup_ms": 20},
+            "measure": {"duration_ms": 400, "warmup_ms": 0},
         }
     )  # fmt: skip
 
@@ -233,10 +234,12 @@ def _loads() -> list[Experiment]:
         {"at_ms": 280, "set": "sysctl.dev_weight", "value": 1},
         {"at_ms": 340, "set": "loopback.rps_cpus", "value": [2, 3]},
     ]
+    # A guest's CPU takes some hundred milliseconds to go down.
     hotplug = [
-        {"at_ms": 120, "set": "cpu.2.online", "value": 0},
-        {"at_ms": 260, "set": "cpu.2.online", "value": 1},
+        {"at_ms": 100, "set": "cpu.2.online", "value": 0},
+        {"at_ms": 1000, "set": "cpu.2.online", "value": 1},
     ]
+    slow: dict[str, Any] = {"events": hotplug, "duration_ms": 1500, "gap_ns": 3_000_000}
     fifo = {"ksoftirqd": "fifo:50", "backlog_napi": "fifo:50"}
     three = {"kind": "udp", "senders": (0, 1, 3), "gap_ns": 300_000, "rps": (2,)}
 
@@ -259,10 +262,14 @@ def _loads() -> list[Experiment]:
               lambda: _scenario("fifo", rps=(2,), threads=fifo, tasks=(hog,))),
         _load("UDP, three senders, backlog of 2", udp(sysctl={"netdev_max_backlog": 1})),
         _load("UDP, netdev_budget 1, dev_weight 1", udp(sysctl={"netdev_budget": 1, "dev_weight": 1})),
+        _load("TCP, skb_defer_max 1: every free may kick",
+              lambda: _scenario("defer-one", gap_ns=300_000, sysctl={"skb_defer_max": 1})),
+        _load("TCP, three senders, RPS to CPUs 0, 2 and 3, dev_weight 1",
+              lambda: _scenario("ack-storm", senders=(0, 1, 3), rps=(0, 2, 3), sysctl={"dev_weight": 1})),
         _load("UDP, RPS to CPUs 2 and 3, CPU 2 down and up",
-              udp(senders=(0, 1, 0), rps=(2, 3), gap_ns=1_000_000, events=hotplug)),
+              udp(senders=(0, 1, 0), rps=(2, 3), **slow)),
         _load("TCP, freed for CPU 2, which goes down",
-              lambda: _scenario("freed-for-dead", senders=(2, 2), events=hotplug, sysctl={"skb_defer_max": 16})),
+              lambda: _scenario("freed-for-dead", senders=(2, 2), sysctl={"skb_defer_max": 16}, **slow)),
         _load("a card, NAPI in the softirq, RPS to CPU 2", lambda: _card("card")),
         _load("a card, NAPI in a thread, RPS to CPU 2", lambda: _card("card-threaded", threaded=True)),
         _load("a card, RFS, read on CPUs 1 and 3", lambda: _card("card-rfs", rfs=True)),
@@ -296,10 +303,12 @@ def conform(
     say: Say,
     folder: Path | None = None,
     again: bool = False,
+    not_run: dict[str, str] | None = None,
 ) -> list[Outcome]:
     """Run ``chosen`` on every arm, writing results and traces below ``folder``.
 
     ``again`` boots nothing: it takes what an earlier run left in ``folder`` and holds it against the model of today.
+    An experiment whose guest is lost twice is left out, on every arm, and ``not_run`` says so.
     """
     outcomes = []
     for experiment in chosen:
@@ -308,7 +317,14 @@ def conform(
                 assert folder is not None
                 result = stored(folder / experiment.folder, arm.name)
             else:
-                result = experiment.run(arm, options, lambda text: None)
+                try:
+                    result = _run(experiment, arm, options, say)
+                except _LOST as error:
+                    if not_run is None:
+                        raise
+                    not_run[experiment.name] = f"{arm.name}: {error.message}"
+                    say(f"{experiment.name} on {arm.name}: NOT RUN: {error.message}")
+                    break
                 if folder is not None:
                     write_out(result, folder / experiment.folder)
             outcome = judge(experiment, arm, result)
@@ -317,7 +333,23 @@ def conform(
                 f"{outcome.verdict.events_checked} of {outcome.verdict.events} events followed"
             )
             outcomes.append(outcome)
-    return outcomes
+    return [outcome for outcome in outcomes if outcome.experiment not in (not_run or {})]
+
+
+# A guest that was lost, which is no answer of the kernel's. One that is well and says that it failed is not among them.
+_LOST = (LabTimeout, LabPanic, LabChannelLost)
+
+
+def _run(experiment: Experiment, arm: Arm, options: Options, say: Say) -> LabResult:
+    """Run it; once more if the guest was lost, and then say so in the result."""
+    try:
+        return experiment.run(arm, options, lambda text: None)
+    except _LOST as error:
+        said = f"a first guest was lost: {error.message}" + (f" ({error.found})" if error.found else "")
+    say(f"{experiment.name} on {arm.name}: {said}; trying once more")
+    result = experiment.run(arm, options, lambda text: None)
+    result.deviations.append(said)
+    return result
 
 
 def stored(folder: Path, arm: str) -> LabResult:

@@ -71,7 +71,8 @@ DEFECTS = {
             "A CPU goes offline while another CPU owes it an IPI of RPS (rps_ipi_list); net_rps_send_ipi() skips it.\n"
             "SCHED stays set on its backlog: when the CPU is back, its backlog takes packets and never polls them.",
             ("6.1", "6.12"),
-            ("threadirqs",),
+            # While ksoftirqd is kept waiting, RCU must go on without it, or the CPU cannot be taken down.
+            ("threadirqs", "rcutree.use_softirq=0"),
             (("/sys/class/net/lo/queues/rx-0/rps_cpus", "4"),),
             {**_COMMON, "race": "owed-ipi", "owner": 2, "freer": 0, "pacing": 3_000_000, "datagrams": 10},
         ),
@@ -240,6 +241,7 @@ def seen(defect: Defect, result: LabResult) -> bool:
 
 
 _STATE = "backlog.state"
+_STEPS_SHOWN = 14
 # include/linux/netdevice.h (6.12), enum; SCHED is bit 0 in 6.1 too.
 _STATE_BITS = {0: "SCHED", 8: "THREADED", 9: "SCHED_THREADED"}
 
@@ -247,6 +249,12 @@ _STATE_BITS = {0: "SCHED", 8: "THREADED", 9: "SCHED_THREADED"}
 def _bits(state: int) -> str:
     names = [name for bit, name in _STATE_BITS.items() if state >> bit & 1]
     return "|".join(names) or f"{state:#x}"
+
+
+def _shortened(line: str) -> str:
+    steps = line.split(", ")
+    more = len(steps) - _STEPS_SHOWN
+    return line if more <= 1 else ", ".join([*steps[:_STEPS_SHOWN], f"… and {more} more"])
 
 
 def _wrapped(text: str) -> list[str]:
@@ -264,14 +272,15 @@ def report(defect: Defect, result: LabResult) -> list[str]:
     phases = story(result.trace, owner)
     # Where a task was caught, and the race that was held open then, belong together.
     tried = [at for at, (name, _) in enumerate(phases) if name == _RACE or name.startswith(_CAUGHT)]
-    shown = {at for at in tried if work["found"] and at >= tried[-1] - 1}
+    shown = set(tried[-1:]) if work["found"] else set()
+    shown |= {at - 1 for at in shown if phases[at - 1][0].startswith(_CAUGHT)}
     for at, (name, line) in enumerate(phases):
         if at in tried and at not in shown:
             continue
         if name.startswith(_CAUGHT):
             lines += _wrapped(" < ".join(name.split(" < ")[:5]))
         if not name.startswith(_CAUGHT) or line != _NOTHING:
-            lines += _wrapped(f"{_RACE if name.startswith(_CAUGHT) else name}: {line}")
+            lines += _wrapped(f"{_RACE if name.startswith(_CAUGHT) else name}: {_shortened(line)}")
     for row in work["watched"]:
         told = ", ".join(
             f"{key} {_bits(value) if key == _STATE else value}"

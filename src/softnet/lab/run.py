@@ -193,7 +193,7 @@ def settings_told(scenario: Scenario) -> dict[str, Any]:
     ``lo_rps_cpus`` is left out where more than that steers lo's packets.
     """
     values = scenario.kernel.sysctl.model_dump(mode="json", exclude_none=True)
-    told: dict[str, Any] = {"sysctl": values}
+    told: dict[str, Any] = {"sysctl": values, "begins_at_rest": scenario.measure.warmup_ns == 0}
     simple = not (scenario.traffic or scenario.loopback.rps_flow_cnt or scenario.machine.isolated_cpus)
     if simple and not scenario.kernel.sysctl.rps_sock_flow_entries:
         told["lo_rps_cpus"] = list(scenario.loopback.rps_cpus)

@@ -88,7 +88,12 @@ def conform(
         raise click.UsageError("--again needs --out: the folder that an earlier run wrote")
     arms = arms_of(kernels or ARMS, (), say, boots=not again)
     options = options_of(accel, timeout_seconds)
-    outcomes = suite.conform(arms, chosen, options=options, say=say, folder=out, again=again)
+    not_run: dict[str, str] = {}
+    outcomes = suite.conform(arms, chosen, options=options, say=say, folder=out, again=again, not_run=not_run)
+    for name, why in not_run.items():
+        click.echo(f"not run: {name}: {why}", err=True)
+    if not outcomes:
+        return 1
     arm_names = [arm.name for arm in arms]
     if out is not None:
         _write(out, outcomes, arm_names, only)
@@ -97,7 +102,8 @@ def conform(
         print_json(_told(outcomes))
     else:
         click.echo("\n".join(verdicts.conform_lines(outcomes, arm_names)))
-    return 0 if all(outcome.word in ("ok", "known") for outcome in outcomes) else 1
+    fine = all(outcome.word in ("ok", "known") for outcome in outcomes)
+    return 0 if fine and not not_run else 1
 
 
 def _told(outcomes: list[Outcome]) -> dict[str, object]:

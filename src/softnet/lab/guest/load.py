@@ -27,6 +27,7 @@ from softnet.lab.guest.tracefs import Tracer
 
 _STAMP = struct.Struct("<q")
 _START_DELAY_NS = 100_000_000
+_REST_SECONDS = 0.1
 _END_GRACE_SECONDS = 0.3
 _SO_RCVBUFFORCE = 33
 
@@ -254,6 +255,7 @@ class Load:
         self.files = files
         self.pids: list[int] = []
         self.names: list[str] = []
+        self.ready = 0
         self.read_fd, self.write_fd = os.pipe()
         self.ready_read_fd, self.ready_write_fd = os.pipe()
 
@@ -302,11 +304,14 @@ class Load:
                     lambda start, found, t=task: _cyclictest(t, start, _Window(self.work, start), found),  # type: ignore[misc]
                 )
 
+    def wait_ready(self) -> None:
+        """Until every task is there."""
+        while self.ready < len(self.pids):
+            self.ready += len(os.read(self.ready_read_fd, len(self.pids)))
+
     def start(self) -> int:
         """Once every task is there, let all begin at one instant, and return it."""
-        ready = 0
-        while ready < len(self.pids):
-            ready += len(os.read(self.ready_read_fd, len(self.pids)))
+        self.wait_ready()
         start_ns = time.monotonic_ns() + _START_DELAY_NS
         os.write(self.write_fd, _STAMP.pack(start_ns) * len(self.pids))
         return start_ns
@@ -338,6 +343,11 @@ def run(work: dict[str, Any], files: dict[str, int], trace: Tracer, channel: Cha
     threads.set_policy(0, "fifo:99")
     by_name = dict(zip(load.names, load.pids, strict=True))
     task_names = {str(pid): name for pid, name in zip(load.pids, load.names, strict=True)}
+    if not work["warmup_ns"]:
+        # The trace begins while everything still rests, so that all that follows is known.
+        load.wait_ready()
+        time.sleep(_REST_SECONDS)
+        trace.start()
     start_ns = load.start()
     _sleep_until(start_ns + work["warmup_ns"])
     trace.start()

@@ -99,8 +99,11 @@ def _flow_limit_cpus(header: dict[str, Any]) -> list[int]:
 
 
 def rests(header: dict[str, Any]) -> bool:
-    """Whether nothing is under way when the trace begins: experiments of our own let the machine come to rest."""
-    return "experiment" in header and not header.get("cut")
+    """Whether nothing is under way when the trace begins: experiments of our own let the machine come to rest.
+
+    So do scenarios without a warm-up.
+    """
+    return ("experiment" in header or bool(header.get("begins_at_rest"))) and not header.get("cut")
 
 
 def flow_limit_unknown(header: dict[str, Any]) -> bool:
