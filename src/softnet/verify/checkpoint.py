@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-VERSION: Final = 1
+VERSION: Final = 2
 ADDRESSES: Final = frozenset(
     ("index", "index_mask", "ctable", "ctable_mask", "store", "store_room", "pool", "max_states", "prints", "prints_shift",
-     "prints_max", "trail", "trail_action", "queue", "other", "other_room", "read_at", "read_end", "write_at", "write_room")
+     "prints_max", "trail", "trail_action", "queue", "other", "other_room", "read_at", "read_end", "write_at", "write_room",
+     "touched")
 )  # fmt: skip
 """Words of the search that say where its tables are and how large: of the machine that goes on, not of the one that stopped."""
 
@@ -43,7 +44,9 @@ def save(machine: Machine, path: Path) -> None:
     import numpy as np
 
     about = {"softnet": "verify", "version": VERSION, "digest": digest(machine), "storage": machine.limits.storage}
-    arrays = {"words": machine.words, **(_compact_arrays(machine) if machine.compact else _exact_arrays(machine))}
+    about["owned"] = machine.owned
+    tables = _compact_arrays(machine) if machine.compact else _exact_arrays(machine)
+    arrays = {"words": machine.words, "owners": machine.owners, **tables}
     if machine.compact:
         about["bits"] = machine.prints_bits
     try:
@@ -80,6 +83,17 @@ def _compact_arrays(machine: Machine) -> dict[str, Any]:
     }
 
 
+def owned(path: Path) -> bool:
+    """Whether the search in the file assumes owners; false for a file that load() will refuse."""
+    import numpy as np
+
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
+            return bool(json.loads(bytes(found["about"])).get("owned"))
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError, AttributeError):
+        return False
+
+
 def load(machine: Machine, path: Path) -> None:
     """Make a fresh machine the one that was saved.
 
@@ -103,6 +117,7 @@ def load(machine: Machine, path: Path) -> None:
             expected=f"storage {machine.limits.storage}, digest {digest(machine)[:12]}", hint="begin anew, without --resume",
         )  # fmt: skip
     _words(machine, arrays["words"])
+    machine.owners[:] = arrays["owners"]
     (_load_compact if machine.compact else _load_exact)(machine, arrays, path)
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from softnet.verify.watch import verify_state, verify_terminal
     from softnet.verify.words import (
         VX_BLOCKED,
+        VX_DISOWNED,
         VX_DONE,
         VX_FULL,
         VX_GROW,
@@ -255,6 +256,7 @@ def vx_compact_expand(v: explorer) -> int:
     if enabled != 0:
         return vx_compact_children(v)
     v.terminals += 1
+    v.ends += v.hash
     v.in_terminal = 1
     found = verify_terminal(v.blocked) & v.properties
     if found != 0:
@@ -294,6 +296,8 @@ def vx_compact_explore(limit: int) -> int:
             return VX_FULL
         vx_read(v)
         code = vx_compact_expand(v)
+        if v.disowned != 0:
+            return VX_DISOWNED
         if code != VX_MORE:
             return code
         v.head += 1

@@ -31,7 +31,7 @@ UNDO_WORDS: Final = 1 << 17
 MIX: Final = (0x1E3779B97F4A7C15, 0x2545F4914F6CDD1D, 0x165667B19E3779F9)
 """Odd factors of the hash: of the value, of its place, of both."""
 
-FOREIGN: Final = {
+FOREIGN: dict[str, str] = {
     "vx_mix": f"""define internal i64 @vx_mix(ptr %S, i64 %a, i64 %v) alwaysinline nounwind {{
   %v1 = mul i64 %v, {MIX[0]}
   %a1 = mul i64 %a, {MIX[1]}
@@ -98,8 +98,48 @@ done:
   ret void
 }}"""
 
-LEFT, BLOCKED = -1, -2
-"""What a step returns: the context stopped; or it waits for a lock and nothing happened."""
+OWNERS_BYTES: Final = 1 << 20
+"""Of the table of owners, which stands before S, the byte of a word as far from it as the word is behind it."""
+
+FOREIGN |= {
+    "vx_owner": """define internal i64 @vx_owner(ptr %S, i64 %a) alwaysinline nounwind {
+  %n = xor i64 %a, -1
+  %p = getelementptr i8, ptr %S, i64 %n
+  %o = load i8, ptr %p
+  %r = zext i8 %o to i64
+  ret i64 %r
+}""",
+    "vx_remember": """define internal i64 @vx_remember(ptr %S, i64 %a) alwaysinline nounwind {
+  call void @undo(ptr %S, i64 %a)
+  ret i64 0
+}""",
+}
+
+TOUCH_TEXT: Final = """define internal void @touch(ptr %S, i64 %a, i64 %write) alwaysinline nounwind {
+  %o = call i64 @vx_owner(ptr %S, i64 %a)
+  %nobody = icmp eq i64 %o, 0
+  br i1 %nobody, label %done, label %look
+look:
+  %cpup = getelementptr i64, ptr %S, i64 CPU
+  %cpu = load i64, ptr %cpup
+  %me = add i64 %cpu, 1
+  %mine = icmp eq i64 %o, %me
+  br i1 %mine, label %done, label %other
+other:
+  %both = or i64 %o, %write
+  %read = icmp eq i64 %both, 255
+  %never = icmp eq i64 %write, 0
+  %fine = and i1 %read, %never
+  br i1 %fine, label %done, label %tell, !prof !1
+tell:
+  %r = call i64 @vx_touched(ptr %S, i64 %a, i64 %write)
+  br label %done
+done:
+  ret void
+}"""
+
+LEFT, BLOCKED, SWITCHED = -1, -2, -3
+"""What a step returns: the context stopped; it waits for a lock and nothing happened; it gave the CPU away."""
 
 @dataclass
 class Stop:
@@ -131,7 +171,7 @@ class Emitter:
 
     def __init__(
         self, module: ir.Module, fields: Mapping[str, str], changing: frozenset[str], outside: frozenset[str], *,
-        reduce: bool, log: bool, buffered: frozenset[str] | None = None, store_buffer: int = 0,
+        reduce: bool, log: bool, buffered: frozenset[str] | None = None, store_buffer: int = 0, owned: bool = False,
     ) -> None:  # fmt: skip
         self.module = module
         self.fields = fields
@@ -144,6 +184,7 @@ class Emitter:
         """The fields whose stores go through a store buffer; None where memory is sequentially consistent."""
         self.store_buffer = store_buffer
         """How many stores it holds."""
+        self.owned = owned
         self.stopping: set[str] = set()
         self.text = Text()
         self.out = Frames(self.text)
@@ -213,6 +254,8 @@ class Emitter:
                 entries[number] = f"i64 {self.out.entries[name]}"
                 arity[number] = f"i64 {len(self.module.functions[name].params)}"
         self.text.lines += [*FOREIGN.values(), UNDO_TEXT, *self.poke()]
+        if self.owned:
+            self.text.lines.append(TOUCH_TEXT.replace("CPU", str(self.module.engine["cpu"]), 1))
         self.text.lines += [
             f"@steps = internal constant [{len(self.step_of_pc)} x ptr] [{steps}]",
             f"@entries = internal constant [{count} x i64] [{', '.join(entries)}]",
@@ -244,6 +287,7 @@ class PlainText(FunctionText):
         self.logging = emitter.log and function.kind == "kfunc"
         self.own_store = store_order.OWN_STORES.get(function.name, "") if emitter.buffered is not None else ""
         self.own_loads = emitter.buffered is not None and function.name in store_order.OWN_LOADS
+        self.searching = function.kind == "hwfunc" and function.name.startswith(("vx_", "verify_"))
 
     def tag(self, field_name: str) -> str:
         return ""
@@ -288,6 +332,11 @@ class PlainText(FunctionText):
         if self.logging and place.kind not in ("hw", "raw"):
             self.note(at, f"{what} {place.field}", self.operand(place.address), value)
 
+    def touched(self, place: ir.Place, write: int) -> None:
+        """Check that no other CPU owns a word of the state that is read or written."""
+        if self.emitter.owned and not self.searching and place.kind != "raw" and place.field in self.emitter.state:
+            self.line(f"call void @touch(ptr %S, i64 {self.operand(place.address)}, i64 {write})")
+
     def fence(self) -> None:
         """Wait until the CPU's store buffer is empty."""
         self.line('call i64 @"vx_buffer_fence"(ptr %S)')
@@ -301,6 +350,7 @@ class PlainText(FunctionText):
             self.fence()
 
     def _load(self, i: ir.Load) -> None:
+        self.touched(i.place, 0)
         mine = self.own_loads and (self.is_buffered(i.place) or i.place.field in store_order.OWN_STORES.values())
         if mine or (self.function.kind == "kfunc" and self.is_buffered(i.place)):
             address = self.operand(i.place.address)
@@ -312,6 +362,7 @@ class PlainText(FunctionText):
     def _store(self, i: ir.Store) -> None:
         if i.place.field == "engine_state.now" and self.function.kind == "kfunc":
             return
+        self.touched(i.place, 1)
         if i.place.field == self.own_store or (self.function.kind == "kfunc" and self.is_buffered(i.place)):
             self.buffer(i)
             return
@@ -335,6 +386,7 @@ class PlainText(FunctionText):
     def _atomic(self, i: ir.Atomic) -> None:
         if self.emitter.buffered is not None:
             self.fence()
+        self.touched(i.place, 1)
         self.remember(i.place)
         super()._atomic(i)
         new = self.load(self.operand(i.place.address), i.place.field) if self.logging else "0"

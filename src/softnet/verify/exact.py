@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from softnet.verify.words import (
         VX_BLOCKED,
         VX_COMP_WORDS,
+        VX_DISOWNED,
         VX_DONE,
         VX_FULL,
         VX_MACHINE,
@@ -253,6 +254,8 @@ def vx_explore(limit: int) -> int:
         if (v.values + v.nr_actions * v.nr_comps) * 4 >= v.ctable_mask * 3:
             return VX_FULL
         code = vx_expand(v, v.head)
+        if v.disowned != 0:
+            return VX_DISOWNED
         if code != VX_MORE:
             return code
         v.head += 1

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softnet.lang import hwfunc
-from softnet.lang.intrinsics import mem, mem_set, table
+from softnet.lang.intrinsics import address_of, mem, mem_set, table, table_len
 
 if TYPE_CHECKING:
     from softnet.machine.globals import hw
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
         CTX_TASK,
         NEVER,
         VECTOR_RESCHEDULE,
+        context,
         cpu_hw,
+        task_struct,
     )
     from softnet.verify.buffers import VX_STORE_BUFFER, vx_buffer_drain, vx_buffer_flush
     from softnet.verify.harness import (
         VX_HOTPLUG,
+        VX_IRQ,
+        VX_NIC,
         VX_ORDER,
         VX_RESCHED,
         vx_driver_enabled,
@@ -41,15 +45,20 @@ if TYPE_CHECKING:
         VX_FRAME_WORDS_MAX,
         VX_FUEL,
         VX_FUEL_WORD,
+        VX_LEARNING,
         VX_LIMIT_WORD,
         VX_MACHINE,
         VX_OUTSIDE,
         VX_PER_CPU,
         VX_PHASE_WORD,
+        VX_SWITCHED,
+        VX_TASK_WORD,
         VX_UNDO_WORD,
+        VX_WALK_STEPS,
         explorer,
         verify_env,
         vx_buffer,
+        vx_driver,
     )
 
 @hwfunc
@@ -89,6 +98,93 @@ def vx_put8(at: int, value: int) -> None:
 @hwfunc
 def vx_prefetch(address: int) -> None:
     """That word will be read soon."""
+
+
+@hwfunc
+def vx_owner(address: int) -> int:
+    """Who owns a word, from the table of owners: 0 nobody, 1 + a CPU, VX_READ_ONLY, VX_LEARNING."""
+    return address
+
+
+@hwfunc
+def vx_remember(address: int) -> None:
+    """Write what a word holds to the undo log."""
+
+
+@hwfunc
+def vx_holds(v: explorer, cpu: int) -> bool:
+    """Whether a task of the CPU holds a lock that others take, too: a waiter may link itself to it then."""
+    for i in range(v.nr_locks):
+        lock = mem(v.locks + 2 * i)
+        if mem(lock) != 0 and vx_owner(lock) != cpu + 1 and table(context, mem(lock) - 1).cpu == cpu:
+            return True
+    return False
+
+
+@hwfunc
+def vx_waits(v: explorer, cpu: int) -> bool:
+    """Whether a task of the CPU waits for a lock that others take, too: whoever releases it wakes the task."""
+    for i in range(table_len(task_struct)):
+        p = table(task_struct, i)
+        if p.pi_blocked_on is not None and p.cpu == cpu and vx_owner(address_of(p.pi_blocked_on.owner)) != cpu + 1:
+            return True
+    return False
+
+
+@hwfunc
+def vx_touched(address: int, write: int) -> None:
+    """Somebody touches a word who does not own it."""
+    v = table(explorer, 0)
+    cpu = hw.cpu
+    if cpu == VX_OUTSIDE:
+        cpu = v.home - 1
+    elif hw.running == 0:
+        return
+    if cpu < 0:
+        return
+    owner = vx_owner(address)
+    if owner == cpu + 1:
+        return
+    home = mem(v.machine_of + address) & 255
+    if home != 0 and home != cpu + 1 and v.sleeping_locks != 0:
+        if vx_waits(v, home - 1) or (mem(v.machine_of + address) & VX_TASK_WORD != 0 and vx_holds(v, home - 1)):
+            return
+    mem_set(v.touched + address, mem(v.touched + address) | (1 << (cpu + 32 * write)))
+    if owner != VX_LEARNING:
+        v.disowned = address
+
+
+@hwfunc
+def vx_exposed() -> bool:
+    """Whether an interrupt may strike the running context: interrupts are on, and one is pending or may come at any time."""
+    c = table(cpu_hw, hw.cpu)
+    return c.cur.irqs_off == 0 and not vx_unreachable(c)
+
+
+@hwfunc
+def vx_unreachable(c: cpu_hw) -> bool:
+    """Whether no interrupt is pending on the CPU, and none comes until it acts itself; and no fair task waits there."""
+    v = table(explorer, 0)
+    if mem(v.untouched + c.id) == 0 or c.irq_head is not None or c.fair_head is not None:
+        return False
+    for i in range(table_len(vx_driver)):
+        d = table(vx_driver, i)
+        if d.home == c.id:
+            if d.kind == VX_IRQ or d.kind == VX_NIC:
+                if d.started < d.count:
+                    return False
+            elif d.started == 0:
+                return False
+    return v.sleeping_locks == 0 or not vx_waits(v, c.id)
+
+
+@hwfunc
+def vx_calm() -> bool:
+    """Whether, besides, nobody else looks at what the running CPU does to its own machine."""
+    v = table(explorer, 0)
+    if not vx_unreachable(table(cpu_hw, hw.cpu)):
+        return False
+    return v.sleeping_locks == 0 or not vx_holds(v, hw.cpu)
 
 
 @hwfunc
@@ -137,8 +233,45 @@ def vx_run(v: explorer, c: cpu_hw, phase: int) -> int:
     mem_set(base, mem(VX_FRAME_WORD) - base)
     c.t = hw.now
     hw.now = 0
+    while r == VX_SWITCHED and c.t < NEVER and vx_calm():
+        r = vx_run_on(v, c)
     verify_after()
     return 0
+
+
+@hwfunc
+def vx_run_on(v: explorer, c: cpu_hw) -> int:
+    """In the same step the context that got the CPU goes on, if it had given it away.
+
+    Its frames go to the undo log, unless they are those that vx_run() copied.
+    """
+    ctx = c.cur.id
+    base = v.stacks + ctx * v.stack_words
+    if mem(v.switches + mem(base + mem(base))) == 0:
+        return 0
+    had = mem(base + 1)
+    if ctx + 1 != v.ran:
+        for i in range(had):
+            vx_remember(base + i)
+    hw.ctx = ctx
+    hw.running = 1
+    mem_set(VX_LIMIT_WORD, base + v.stack_words - VX_FRAME_WORDS_MAX)
+    r = verify_step(base + mem(base))
+    hw.running = 0
+    has = mem(VX_END_WORD) - base
+    mem_set(base + 1, has)
+    if ctx + 1 != v.ran:
+        for j in range(had, has):
+            now = mem(base + j)
+            mem_set(base + j, 0)
+            vx_remember(base + j)
+            mem_set(base + j, now)
+    if r == VX_BLOCKED:
+        return 0
+    mem_set(base, mem(VX_FRAME_WORD) - base)
+    c.t = hw.now
+    hw.now = 0
+    return r
 
 
 @hwfunc
@@ -220,7 +353,9 @@ def vx_perform(v: explorer, action: int) -> int:
         return 0
     hw.cpu = VX_OUTSIDE
     if action < VX_PER_CPU * hw.nr_cpus + v.nr_drivers:
+        v.home = table(vx_driver, action - VX_PER_CPU * hw.nr_cpus).home + 1
         vx_driver_perform(action - VX_PER_CPU * hw.nr_cpus)
+        v.home = 0
         return 0
     if VX_STORE_BUFFER != 0:
         if action >= v.nr_actions - hw.nr_cpus:
@@ -255,6 +390,33 @@ def vx_settle(limit: int) -> int:
         if not ran:
             return n
     return -2
+
+
+@hwfunc
+def vx_walk(seed: int) -> int:
+    """A run from the present memory to its end by chance; how many steps it took, or a code < 0."""
+    v = table(explorer, 0)
+    v.log_from = v.log
+    vx_kept(v)
+    steps = 0
+    while steps < VX_WALK_STEPS:
+        seed = vx_mix(seed, steps)
+        first = vx_logical(seed, 32) % v.nr_actions
+        went = False
+        for i in range(v.nr_actions):
+            action = (first + i) % v.nr_actions
+            if not went and vx_enabled(v, action):
+                if vx_perform(v, action) == VX_BLOCKED:
+                    vx_undo(v)
+                else:
+                    vx_kept(v)
+                    went = True
+        if hw.error != 0:
+            return -1
+        if not went:
+            return steps
+        steps += 1
+    return steps
 
 
 @hwfunc

@@ -14,10 +14,12 @@ touch counts as well. ``reduce=False`` stops at every interaction point.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.program import Program
+from softnet.verify import words
 from softnet.verify.emitter import (
     BLOCKED,
     END,
@@ -31,11 +33,14 @@ from softnet.verify.emitter import (
     RESULT,
     STACK_LIMIT,
     STEP,
+    SWITCHED,
     Emitter,
     Frames,
     PlainText,
 )
 from softnet.verify.points import (
+    OWN_LOCK,
+    OWN_MACHINE,
     Segment,
     describe,
     following,
@@ -45,12 +50,14 @@ from softnet.verify.points import (
 )
 from softnet.verify.store_order import buffered_fields, with_points
 
+VX_READ_ONLY: Final = words.VX_READ_ONLY
+
 __all__ = ["LOG", "LOG_FILL", "Frames", "emit_frames"]
 
 
 def emit_frames(
     module: ir.Module, program: Program, roots: Iterable[str], ignored: frozenset[str], outside: frozenset[str], *,
-    reduce: bool = True, log: bool = False, store_buffer: int = 0,
+    reduce: bool = True, log: bool = False, store_buffer: int = 0, owned: bool = False,
 ) -> Frames:  # fmt: skip
     """The text of all reachable functions, those that may stop as steps over frames.
 
@@ -65,7 +72,7 @@ def emit_frames(
         buffered = buffered_fields(module, used, fields, state, reduce=reduce)
         module = with_points(module, used, buffered)
     emitter = Emitter(module, fields, changing, outside, reduce=reduce, log=log, buffered=buffered,
-                      store_buffer=store_buffer)  # fmt: skip
+                      store_buffer=store_buffer, owned=owned)  # fmt: skip
     emitter.stopping = stopping_functions(module, used, emitter)
     for name in used:
         function = module.functions[name]
@@ -292,7 +299,7 @@ class StepText(PlainText):
         self.save(live, segment.pc)
         self.store(str(FRAME), "%fp", "")
         self.frame_end()
-        self.line(f"ret i64 {LEFT}")
+        self.line(f"ret i64 {SWITCHED if isinstance(segment.stop, ir.Suspend) else LEFT}")
 
     def frame_end(self) -> None:
         """Say where the last frame ends; behind it there is nothing but 0."""
@@ -346,7 +353,10 @@ class StepText(PlainText):
         pc, kind = segment.pc, segment.kind
         acquire = kind in ("acquire", "hard-acquire")
         phase = self.load(str(PHASE), "")
-        if kind in ("hard", "hard-acquire"):
+        own = self.emitter.owned and kind == "non"
+        if own:
+            leaves, _ = self.owned(segment)
+        elif kind in ("hard", "hard-acquire"):
             leaves = self.define(f"icmp ne i64 {phase}, 0")
         elif kind in ("non", "acquire"):
             committed = self.define(f"icmp eq i64 {phase}, 2")
@@ -372,7 +382,10 @@ class StepText(PlainText):
         if acquire:
             self.acquire(segment)
         old = self.load(str(PHASE), "")
-        if kind == "own":
+        if own:
+            self.names = {}
+            _, new = self.owned(segment)
+        elif kind == "own":
             new = self.define(f"select i1 {self.irqs_on()}, i64 2, i64 {old}")
         elif kind in ("disable", "acquire"):
             new = self.define(f"call i64 @llvm.smax.i64(i64 {old}, i64 1)")
@@ -399,8 +412,61 @@ class StepText(PlainText):
         open_ = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {self.irqs_on()}")
         return self.define(f"or i1 {flushes}, {open_}")
 
+    def owned(self, segment: Segment) -> tuple[str, str]:
+        """At a non-mover, by who else touches what it touches: whether the context stops (an i1), the phase after it.
+
+        What only this CPU touches counts while an interrupt may strike; what nobody writes, and what this CPU does to its own
+        machine while nothing can strike it, does not count.
+        """
+        assert isinstance(segment.stop, ir.Point)
+        why, number = segment.stop.why, self.segments.index(segment)
+        old = self.load(str(PHASE), "")
+        committed = self.define(f"icmp eq i64 {old}, 2")
+        if why == "jiffies" and "verify_env.jiffies" not in self.emitter.changing:
+            return "false", old
+        if "." not in why:
+            right = self.define(f"icmp eq i64 {old}, 1")
+            leaves = self.define(f"or i1 {committed}, {self.define(f'and i1 {right}, {self.irqs_on()}')}")
+            if why not in OWN_MACHINE and why not in OWN_LOCK:
+                return leaves, "2"
+            calm = self.define(f"icmp ne i64 {self.define('call i64 @vx_calm(ptr %S)')}, 0")
+            if why in OWN_LOCK:
+                call = self._call_after(number)
+                assert isinstance(call, ir.Call)
+                calm = self.define(f"and i1 {calm}, {self.mine(self.operand(call.args[0]))}")
+            stops = self.define(f"and i1 {leaves}, {self.define(f'xor i1 {calm}, true')}")
+            return stops, self.define(f"select i1 {calm}, i64 {old}, i64 2")
+        access = self._call_after(number)
+        if isinstance(access, ir.Call):
+            address, reads = self.operand(access.args[0]), access.function == "line_read"
+        else:
+            assert isinstance(access, ir.Load | ir.Store | ir.Atomic)
+            address, reads = self.operand(access.place.address), isinstance(access, ir.Load)
+        owner = self.define(f"call i64 @vx_owner(ptr %S, i64 {address})")
+        mine = self.mine(address)
+        fixed = self.define(f"icmp eq i64 {owner}, {VX_READ_ONLY}") if reads else "false"
+        exposed = self.irqs_on()
+        fresh = self.define(f"icmp eq i64 {old}, 0")
+        moved = self.define(f"and i1 {self.define(f'xor i1 {fresh}, true')}, {exposed}")
+        plain = self.define(f"or i1 {committed}, {moved}")
+        stops = self.define(f"select i1 {mine}, i1 {moved}, i1 {plain}")
+        after = self.define(f"select i1 {exposed}, i64 2, i64 {old}")
+        after = self.define(f"select i1 {mine}, i64 {after}, i64 2")
+        return (
+            self.define(f"select i1 {fixed}, i1 false, i1 {stops}"),
+            self.define(f"select i1 {fixed}, i64 {old}, i64 {after}"),
+        )
+
+    def mine(self, address: str) -> str:
+        """Whether the running CPU owns the word, as an i1."""
+        owner = self.define(f"call i64 @vx_owner(ptr %S, i64 {address})")
+        me = self.define(f"add i64 {self.engine('cpu')}, 1")
+        return self.define(f"icmp eq i64 {owner}, {me}")
+
     def irqs_on(self) -> str:
-        """Whether the running context has interrupts on, as an i1."""
+        """Whether an interrupt may strike the running context, as an i1: with interrupts on, unless nothing can come."""
+        if self.emitter.owned:
+            return self.define(f"icmp ne i64 {self.define('call i64 @vx_exposed(ptr %S)')}, 0")
         off = self.define('call i64 @"irqs_disabled"(ptr %S)')
         return self.define(f"icmp eq i64 {off}, 0")
 

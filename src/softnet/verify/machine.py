@@ -8,6 +8,7 @@ import ctypes
 import hashlib
 import importlib
 import mmap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,10 +18,11 @@ from softnet.lang.llvm_function import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native_runtime import FRAME_ARGUMENT, FRAME_FUNCTION, FRAME_RETURN, FRAME_WORDS
 from softnet.machine import state
 from softnet.verify import words
-from softnet.verify.emitter import UNDO_WORDS
+from softnet.verify.emitter import OWNERS_BYTES, UNDO_WORDS
 from softnet.verify.frames import LOG
 from softnet.verify.lock_order import Locks
-from softnet.verify.model import SEARCHES, STACK_WORDS, Config, build_model, components, nr_actions
+from softnet.verify.model import SEARCHES, STACK_WORDS, Config, applies, build_model, components, nr_actions
+from softnet.verify.ownership import machine_words
 from softnet.verify.properties import properties_mask
 from softnet.verify.runtime import FAILED, LOG_ROOM, module_text
 
@@ -87,6 +89,7 @@ class Machine:
         self.regions: dict[str, NDArray[np.int64]] = {}
         boot_model = build_model(config, log=log)
         self.model = boot_model
+        self.owned = applies(config) and not log
         self._lay_out()
         self._compile()
         self._prepare()
@@ -114,6 +117,8 @@ class Machine:
             "key_words": (count + 1) // 2, "slots": room.take(slots), "nr_slots": slots, "shadow": room.take(slots),
             "pending": room.take(words.VX_PENDING_WORDS * 256), "log": room.take(2 * UNDO_WORDS, align=UNDO_WORDS),
             "value_bits": 32 - max(slots, 1).bit_length(), "step_room": 0,
+            "untouched": room.take(model.config.cpus), "machine_of": room.take(model.image.regions.size),
+            "switches": room.take(len(model.frames.stops)), "sleeping_locks": int(model.config.kernel.endswith("-rt")),
         }  # fmt: skip
         self.locks = Locks.of(model.words_of)
         locks = room.take(self.locks.words)
@@ -122,12 +127,21 @@ class Machine:
             "lock_order": locks + 2 * len(self.locks.addresses),
         }  # fmt: skip
         fixed["step_room"] = fixed["nr_actions"] * (slots + count)
-        self.words = np.zeros(room.at, dtype=np.int64)
+        # The table of owners stands before S; what is not touched of it takes no memory.
+        self._memory = np.zeros(OWNERS_BYTES // 8 + room.at, dtype=np.int64)
+        self.words = self._memory[OWNERS_BYTES // 8 :]
+        self.owners: NDArray[np.uint8] = self._memory[: OWNERS_BYTES // 8].view("uint8")
         self.words[: model.image.regions.size] = np.array(model.image.memory, dtype=np.int64)
         explorer = model.image.layout.structs["explorer"].fields.values()
         self.field = {f.name: model.image.layout.tables["explorer"].base + f.offset for f in explorer}
         self.set(**fixed)
         self.words[locks : locks + self.locks.words] = self.locks.table()
+        self.set(touched=self.region("touched", model.image.regions.size))
+        for pc, stop in enumerate(model.frames.stops):
+            self.words[fixed["switches"] + pc] = stop.what == "suspend"
+        for address, home in machine_words(model).items():
+            of_task = model.words_of[address].table == "task_struct"
+            self.words[fixed["machine_of"] + address] = home + 1 + of_task * words.VX_TASK_WORD
         all_slots = np.concatenate([np.array(a, dtype=np.int64) for a in parts])
         self.words[fixed["slots"] : fixed["slots"] + slots] = all_slots
         first = fixed["slots"]
@@ -206,6 +220,14 @@ class Machine:
 
         self.regions[name] = np.frombuffer(memory, dtype=np.int64)
         return self._place(name)
+
+    def own(self, owners: Mapping[int, int], untouched: Sequence[int]) -> None:
+        """Assume who owns which word, and which CPUs nobody else touches (softnet.verify.ownership)."""
+        self.owners[:] = 0
+        for address, owner in owners.items():
+            self.owners[OWNERS_BYTES - 1 - address] = owner
+        at = self.get("untouched")
+        self.words[at : at + len(untouched)] = untouched
 
     def set(self, **values: int) -> None:
         """Words of the search."""

@@ -121,6 +121,8 @@ class Config:
     store_buffer: int = 4
     """How many stores a CPU's buffer holds at most, with ``tso``."""
     reduce: bool = True
+    owned: bool = True
+    """Whether a context may pass without a stop what no other CPU touches (softnet.verify.ownership)."""
     liveness: bool = False
     """Whether the graph of the finished search is asked for what stays owed for ever."""
     property_files: tuple[str, ...] = ()
@@ -228,12 +230,19 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     def emitted() -> tuple[back_end.Frames, frozenset[str]]:
         ignored = STATISTICS - depended_on(module, patches, STATISTICS)
         frames = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log,
-                                      store_buffer=store_buffer(config))  # fmt: skip
+                                      store_buffer=store_buffer(config), owned=owned)  # fmt: skip
         return frames, stored_fields(module, reachable(module, roots, program)) - ignored
 
-    frames, changing = _kept(("frames", *key, *roots, config.reduce, log), emitted)
+    owned = applies(config) and not log
+    frames, changing = _kept(("frames", *key, *roots, config.reduce, log, owned), emitted)
     return Model(config, scenario, program, module, image, frames, roots, changing,
                  2 * config.cpus + len(image.tasks), known_properties(config))  # fmt: skip
+
+
+def applies(config: Config) -> bool:
+    """Whether ownership may be assumed: the search looks into other CPUs nowhere but in their steps."""
+    plugged = any(d.kind == "hotplug" for d in config.drivers)
+    return config.owned and config.reduce and config.memory_model == "sc" and not config.liveness and not plugged
 
 
 def lowered(program: Program, image: Image) -> ir.Module:
@@ -340,6 +349,7 @@ def add_drivers(image: Image, config: Config) -> None:
             row.task = images.add_task(image, info)
         target = driver.cpu if driver.kind == "irq" else driver.target
         row.kind, row.first, row.count, row.target = DRIVER_KINDS[driver.kind], first, driver.count, target
+        row.home = driver.cpu
         if driver.kind == "nic":
             add_frame(image, number, nr_cards)
             nr_cards += 1
@@ -397,10 +407,10 @@ FLOW_HASH = 1
 
 SEARCHES = (
     "vx_explore", "vx_start", "vx_settle", "vx_replay", "vx_compact_explore", "vx_compact_start", "vx_compact_grow", "vx_edges",
-    "vx_scc", "vx_rebuild",
+    "vx_scc", "vx_rebuild", "vx_walk",
 )  # fmt: skip
 """What the search calls, by the number of the call."""
-EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "irqs_disabled", "lock_is_held")
+EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "vx_touched", "vx_calm", "vx_exposed", "irqs_disabled", "lock_is_held")
 
 
 STORE_BUFFER_FUNCTIONS = ("vx_buffer_load", "vx_buffer_store", "vx_buffer_release", "vx_buffer_fence", "vx_buffer_fill")

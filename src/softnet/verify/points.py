@@ -29,6 +29,14 @@ the next stop, so that reading it early loses nothing.
 """
 
 
+OWN_MACHINE: Final = frozenset(
+    ("set_task_state", "schedule_now", "need_resched", "set_polling", "clear_polling", "idle_enter", "irq_return", "rt_save_state")
+)
+"""Machine functions that touch nothing but their own CPU's machine, as long as no task of that CPU holds a lock."""
+OWN_LOCK: Final = frozenset(("rt_try_take", "rt_block_on", "rt_wait_how", "rt_release"))
+"""Machine functions that touch, besides, a lock and the machines of those who hold it or wait for it."""
+
+
 def point_kind(why: str, fields: Mapping[str, str], changing: frozenset[str], reduce: bool) -> str:
     """What an interaction point is: "" none, ``non`` (non-mover), ``own`` (own CPU's interrupts only), ``acquire``,
     ``disable``, ``enable`` (interrupts), ``hard`` (always a stop).

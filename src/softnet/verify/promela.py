@@ -67,7 +67,8 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
     if store_buffer(config):
         raise SoftnetError("a model for SPIN has no store buffers", where="--memory-model", found="tso", expected="sc")
     limits = replace(limits or Limits(), storage="exact")
-    machine = Machine(config, limits)
+    # SPIN knows no owners.
+    machine = Machine(replace(config, owned=False), limits)
     machine.settle()
     first = machine.words.copy()
     code = machine.start()

@@ -8,14 +8,15 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
-from softnet.verify import checkpoint, words
+from softnet.verify import checkpoint, ownership, words
 from softnet.verify.harness import VX_LOCK_ORDER
 from softnet.verify.liveness import Liveness
 from softnet.verify.machine import Failure, Limits, Machine
-from softnet.verify.model import Config, store_buffer
+from softnet.verify.model import Config, applies, store_buffer
 from softnet.verify.runtime import FAILED
 
 SLICE_STATES = 20_000
@@ -63,13 +64,70 @@ def search(
     An inconclusive search is written to ``save``, and goes on from there with ``resume``. Raises SoftnetError for a file of
     another kernel or configuration.
     """
-    machine = Machine(config, limits)
-    if resume is not None:
-        checkpoint.load(machine, resume)
-        code = words.VX_MORE
-    else:
-        machine.settle()
-        code = machine.start()
+    if not applies(config):
+        return _search(config, limits, progress, save, resume)
+    plain = replace(config, owned=False)
+    bounds = limits or Limits()
+    outcome = None
+    if resume is None or not checkpoint.owned(resume):
+        # Small ones, and what breaks soon, need no assumptions: the states are those of docs/verify.md's definition.
+        few = bounds if resume is not None else replace(bounds, states=min(bounds.states, PLAIN_STATES))
+        outcome = _search(plain, few, progress, save, resume)
+        if outcome.why != AT_THE_LIMIT or few.states == bounds.states:
+            return replace(outcome, config=config)
+    outcome = _search(config, bounds, progress, save, resume)
+    if outcome.failure is None and outcome.why != BY_CHANCE:
+        return outcome
+    # The shortest schedule is told in steps that assume nothing.
+    shortest = _search(plain, bounds, progress, None, None)
+    if shortest.verdict == "inconclusive" and outcome.failure is not None:
+        shortest.why += f", before a schedule that violates {outcome.failure.name}, which there is, was found"
+    return replace(shortest, config=config)
+
+
+PLAIN_STATES: Final = 100_000
+"""A search with more states than this begins anew with owners (softnet.verify.ownership)."""
+BY_CHANCE: Final = "a run by chance failed"
+AT_THE_LIMIT: Final = "memory or state limit"
+
+
+def _search(
+    config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None
+) -> Outcome:
+    """One search, begun anew as often as what it assumes of owners turns out wrong."""
+    touched = ownership.Touched()
+    while True:
+        machine = Machine(config, limits)
+        if resume is not None:
+            checkpoint.load(machine, resume)
+            code, resume = words.VX_MORE, None
+        else:
+            machine.settle()
+            if machine.owned and not _assume(machine, touched):
+                return _outcome(machine, config, words.VX_FULL, BY_CHANCE)
+            code = machine.start()
+        code, why = _run(machine, code, progress)
+        if code != words.VX_DISOWNED:
+            break
+        ownership.note(machine, touched)
+    outcome = _outcome(machine, config, code, why)
+    if save is not None and code in (words.VX_MORE, words.VX_FULL):
+        checkpoint.save(machine, save)
+    return outcome
+
+
+def _assume(machine: Machine, touched: ownership.Touched) -> bool:
+    """Give a machine its owners; false if a run by chance failed."""
+    if not touched.attempts:
+        ownership.learn(machine, touched)
+    touched.attempts += 1
+    if not touched.failed:
+        machine.own(*ownership.owners(machine, touched))
+    return not touched.failed
+
+
+def _run(machine: Machine, code: int, progress: Progress | None) -> tuple[int, str]:
+    """Explore in slices until the search ends or is stopped: its code, and why it was stopped."""
     why = ""
     with _interrupts() as interrupted:
         while code == words.VX_MORE and not why:
@@ -79,10 +137,7 @@ def search(
                 why = "stopped at the time limit"
             if interrupted:
                 why = "interrupted"
-    outcome = _outcome(machine, config, code, why)
-    if save is not None and code in (words.VX_MORE, words.VX_FULL):
-        checkpoint.save(machine, save)
-    return outcome
+    return code, why
 
 
 @contextlib.contextmanager
@@ -160,7 +215,7 @@ def _outcome(machine: Machine, config: Config, code: int, why: str) -> Outcome:
         actions = machine.parents()
     else:
         verdict = "inconclusive"
-        why = why or "memory or state limit"
+        why = why or AT_THE_LIMIT
     return Outcome(
         config, verdict, why, get("states"), get("transitions"), get("depth"), get("terminals"), get("states") - get("head"),
         failure, actions, machine.bytes_used(), machine.limits.storage, cycle_from,

@@ -15,7 +15,8 @@ VX_MACHINE = 4
 VX_FAILED = 5
 VX_GROW = 6
 """The table of fingerprints is full enough to be doubled."""
-
+VX_DISOWNED = 7
+"""A CPU touched what was assumed another one's own: the search must begin anew."""
 VX_STORE_BUFFER_MAX = 8
 """Of a CPU's store buffer at most."""
 VX_PER_CPU = 4
@@ -33,6 +34,16 @@ VX_END_WORD = 7
 VX_FRAME_WORD = 12
 VX_LIMIT_WORD = 15
 VX_FRAME_WORDS_MAX = 96
+VX_SWITCHED = -3
+"""What a step returns that ended where its context gave the CPU to another one."""
+VX_READ_ONLY = 255
+"""In the table of owners: words that nobody writes while the search runs."""
+VX_WALK_STEPS = 2000
+"""Of a run by chance at most."""
+VX_TASK_WORD = 256
+"""In the table of machines' words: a task's."""
+VX_LEARNING = 254
+"""In the table of owners: every access is noted."""
 VX_COMP_WORDS = 4
 VX_PENDING_WORDS = 4
 
@@ -58,6 +69,8 @@ class explorer(Struct):  # noqa: N801
     """States that are expanded."""
     transitions: int = hw()
     terminals: int = hw()
+    ends: int = hw()
+    """Hash compaction: the sum of the terminal states' fingerprints."""
     depth: int = hw()
     level_end: int = hw()
     nr_actions: int = hw()
@@ -143,6 +156,20 @@ class explorer(Struct):  # noqa: N801
     live_call: int = hw()
     live_at: int = hw()
     live_alive: int = hw()
+    # Ownership (softnet.verify.ownership): which CPUs touch a word, and what a search has assumed of that.
+    touched: int = hw()
+    """Address -> a bit for each CPU that reads it, 32 bits further one for each that writes it."""
+    disowned: int = hw()
+    """An address that was touched by another CPU than its owner; 0 while the assumptions hold."""
+    untouched: int = hw()
+    """Per CPU: whether only it touches its own machine's words."""
+    home: int = hw()
+    """1 + the CPU that an action from outside belongs to; 0 for none."""
+    machine_of: int = hw()
+    """Address -> 1 + the CPU of whose machine the word is: its registers, run queue, tasks and interrupt lines; 0 for none."""
+    sleeping_locks: int = hw()
+    switches: int = hw()
+    """Per place where a context may have stopped: whether it had given the CPU away there."""
     lock_order: int = hw()
     """Matrix of classes: row held, column taken under it, -1 until seen, then state << 8 | action of the first time."""
 
@@ -210,3 +237,5 @@ class vx_buffer(Struct):  # noqa: N801
     n: int = hw()
     at: int = array(8, hw())
     value: int = array(8, hw())
+    home: int = hw()
+    """The CPU that it acts on."""

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Ownership: a reduction by what a search has assumed, and checks at every access, of who touches which word.
+
+A context stops before an access that another CPU could see. Which words others touch depends on the configuration: where
+nobody steers packets to CPU 1, nobody but CPU 1 looks at its backlog. Runs by chance note who touches what. Then the search
+assumes that a word that only one CPU touched is that CPU's *own*, and that one that nobody wrote is never written:
+
+- an access to an own word is a both-mover with regard to other CPUs (Lipton), and counts only while an interrupt may strike;
+- a read of a word that is never written is no stop at all;
+- if a CPU's whole machine (its registers, run queue, tasks, interrupt lines) is its own, and nothing is pending and nobody
+  waits there, no interrupt can strike and its scheduler's steps are nobody's business, over switches of tasks as well.
+
+Every access checks the assumptions. One that does not hold is dropped, and the search begins anew; so what it finds at its
+end was found without any access against them. That this suffices is the argument of Stoller and Cohen, "Optimistic
+synchronization-based state-space reduction" (2003): of all runs of the unreduced system take a shortest one that breaks an
+assumption; up to there all assumptions hold, so the reduction theorem gives a reduced run with the same access.
+
+What the properties of every state read stays a stop, so that no state is hidden from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from softnet.lang import ir
+from softnet.verify import words
+from softnet.verify.model import NOT_STATE, SEARCHES
+from softnet.verify.points import reachable
+
+if TYPE_CHECKING:
+    from softnet.verify.machine import Machine
+    from softnet.verify.model import Model
+
+WALKS: Final = 400
+"""Runs by chance."""
+RESTARTS_MAX: Final = 40
+"""After so many searches nothing is assumed any more."""
+NEVER_OWNED: Final = ("net_hotdata", "netdev_rx_queue", "rps_map", "verify_env", "vx_event")
+"""Tables that the world outside writes without a check."""
+
+
+@dataclass
+class Touched:
+    """What was seen of who touches what, over all attempts of a search."""
+
+    masks: dict[int, int] = field(default_factory=dict)
+    attempts: int = 0
+    failed: bool = False
+    """Whether a run by chance ended in a failure: then the plain search will, too."""
+
+
+def machine_words(model: Model) -> dict[int, int]:
+    """Address -> the CPU of whose machine it is: cpu_hw, contexts, interrupt lines, tasks that stay on it."""
+    image, cpus = model.image, model.config.cpus
+    found = {}
+    for address, leaf in model.words_of.items():
+        home = -1
+        if leaf.table == "cpu_hw":
+            home = leaf.index
+        elif leaf.table == "irq_line" and leaf.index < 4 * cpus:
+            home = leaf.index // 4
+        elif leaf.table == "context" and leaf.index < 2 * cpus:
+            home = leaf.index // 2
+        elif leaf.table in ("task_struct", "context"):
+            number = leaf.index - (2 * cpus if leaf.table == "context" else 0)
+            allowed = image.tasks[number].cpus if number < len(image.tasks) else ()
+            home = allowed[0] if len(allowed) == 1 else -1
+        if home >= 0 and leaf.what in model.changing:
+            found[address] = home
+    return found
+
+
+def looked_at(model: Model) -> frozenset[str]:
+    """The fields that the properties of every state read."""
+    found: set[str] = set()
+    for name in reachable(model.module, ["verify_state"], model.program):
+        for block in model.module.functions[name].blocks:
+            found |= {i.place.field for i in block.body if isinstance(i, ir.Load)}
+    return frozenset(found)
+
+
+def owners(machine: Machine, touched: Touched) -> tuple[dict[int, int], list[int]]:
+    """What a search assumes: address -> owner, and for each CPU whether it is untouched."""
+    model = machine.model
+    homes = machine_words(model)
+    looked = looked_at(model)
+    found: dict[int, int] = {}
+    untouched = [1] * model.config.cpus
+    if touched.attempts > RESTARTS_MAX:
+        return found, [0] * model.config.cpus
+    for address, leaf in model.words_of.items():
+        if leaf.what not in model.changing or leaf.table in NOT_STATE:
+            continue
+        mask = touched.masks.get(address, 0)
+        written, both = mask >> 32, (mask | mask >> 32) & 0xFFFFFFFF
+        home = homes.get(address, -1)
+        if home >= 0:
+            if not both & ~(1 << home):
+                found[address] = home + 1
+            elif not written:
+                found[address] = words.VX_READ_ONLY
+            else:
+                untouched[home] = 0
+        elif leaf.what in looked or leaf.table in NEVER_OWNED:
+            continue
+        elif not written:
+            found[address] = words.VX_READ_ONLY
+        elif both.bit_count() == 1:
+            found[address] = both.bit_length()
+    return found, untouched
+
+
+def learn(machine: Machine, touched: Touched) -> None:
+    """Runs by chance from the first state, which note who touches what. The machine is as before, unless one failed."""
+    model = machine.model
+    addresses = [a for a, leaf in model.words_of.items() if leaf.what in model.changing and leaf.table not in NOT_STATE]
+    machine.own(dict.fromkeys(addresses, words.VX_LEARNING), [0] * model.config.cpus)
+    first = machine.words.copy()
+    walk = SEARCHES.index("vx_walk")
+    for seed in range(WALKS):
+        if machine.call(walk, 1 + seed + WALKS * touched.attempts) < 0:
+            touched.failed = True
+            return
+        machine.words[:] = first
+    note(machine, touched)
+    machine.set(disowned=0)
+
+
+def note(machine: Machine, touched: Touched) -> None:
+    """Take what a machine saw into account."""
+    masks = machine.regions["touched"]
+    for address in _numpy().flatnonzero(masks).tolist():
+        touched.masks[address] = touched.masks.get(address, 0) | int(masks[address])
+
+
+def _numpy() -> Any:
+    import numpy as np
+
+    return np
