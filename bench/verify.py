@@ -22,8 +22,10 @@ from pathlib import Path
 
 from softnet.verify import words
 from softnet.verify.machine import Limits, Machine
+from softnet.verify.many import search_all
 from softnet.verify.model import Config
 from softnet.verify.promela import Export, export, vector_bytes_max
+from softnet.verify.search import search
 from softnet.verify.standard import standard
 
 SPIN_OPTIONS = {"SPIN": (), "SPIN -DCOLLAPSE": ("-DCOLLAPSE",), "SPIN -DHC4": ("-DHC4",)}
@@ -42,7 +44,7 @@ class Run:
 
 def softnet(config: Config, storage: str) -> Run:
     """The explorer, its code compiled and loaded before the clock starts."""
-    machine = Machine(config, Limits(storage=storage))
+    machine = Machine(replace(config, owned=False), Limits(storage=storage))
     machine.settle()
     begin = time.process_time()
     code = machine.start()
@@ -97,6 +99,37 @@ def bench(config: Config, rounds: int) -> None:
         )
 
 
+def owners(rounds: int) -> None:
+    """Hash compaction at 3 CPUs as `softnet verify` runs it: with ownership, runs by chance and restarts in its time."""
+    print("\nhash compaction at 3 CPUs with ownership")
+    for kernel, number in (("6.12", 4), ("6.12-threads", 4)):
+        config = standard(kernel, 3)[number]
+        seconds = []
+        for _ in range(rounds):
+            begin = time.process_time()
+            outcome = search(config, Limits(storage="compact"))
+            seconds.append(time.process_time() - begin)
+        if not outcome.holds:
+            sys.exit(f"{config.name}: {outcome.verdict} {outcome.why}")
+        taken = statistics.median(seconds)
+        print(
+            f"  {kernel:<14}{config.name:<16}{outcome.states:>12,} states{outcome.states / taken / 1e6:>7.2f} M states/s"
+            f"{outcome.transitions / taken / 1e6:>7.2f} M transitions/s{outcome.bytes_used / outcome.states:>6.0f} bytes a state"
+        )
+
+
+def cores(rounds: int) -> None:
+    """What a second core brings: two searches at once against one after the other, by the clock on the wall."""
+    config = standard("6.12-threads")[5]
+    limits = Limits(storage="compact", memory_bytes=1 << 30)
+    ratios = []
+    for _ in range(rounds):
+        alone = max(seconds for _, seconds in search_all([config], limits, 3600, 1))
+        both = max(seconds for _, seconds in search_all([config, config], limits, 3600, 2))
+        ratios.append(2 * alone / both)
+    print(f"\ntwo searches at once: {statistics.median(ratios):.2f} times as much as one after the other")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
@@ -104,7 +137,9 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {rounds} rounds")
     for kernel, number, cpus in (("6.12", 5, 2), ("6.12-threads", 5, 2), ("6.12-rt", 3, 2), ("6.12", 1, 3), ("6.12-threads", 1, 3)):
         config = standard(kernel, cpus)[number]
-        bench(replace(config, name=config.name), rounds)
+        bench(config, rounds)
+    owners(rounds)
+    cores(rounds)
 
 
 if __name__ == "__main__":

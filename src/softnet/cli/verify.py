@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,8 @@ EXIT_INCONCLUSIVE = 4
 @click.option("--max-seconds", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Of one search.")
 @click.option("--storage", type=click.Choice(["exact", "compact"]), default="exact", show_default=True,
               help="exact keeps states whole; compact keeps 64 bits of each, for large searches.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True,
+              help="So many configurations at once, each in a process of its own with --memory of its own.")
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Where the one search goes if a limit or Ctrl-C stops it.")
 @click.option("--resume", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
@@ -66,12 +69,12 @@ def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs:
             settings: tuple[str, ...], events: tuple[str, ...], property_files: tuple[str, ...],
             properties: tuple[str, ...], liveness: bool, memory_model: str | None, store_buffer: int | None,
             no_reduce: bool, max_states: int, memory_mb: int,
-            max_seconds: float, storage: str, save: Path | None, resume: Path | None, promela: str | None,
+            max_seconds: float, storage: str, jobs: int, save: Path | None, resume: Path | None, promela: str | None,
             all_accesses: bool, html: str | None, perfetto: str | None,
             as_json: bool, quiet: bool, width: int) -> None:  # fmt: skip
     """Verify."""
     from softnet.verify.model import store_buffer as entries_of
-    from softnet.verify.search import Limits, search
+    from softnet.verify.search import Limits
     from softnet.verify.standard import KERNELS, check, driver_of, event_of, from_text, standard, to_text
 
     configs: list[Config] = []
@@ -94,11 +97,14 @@ def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs:
         raise SoftnetError("one search is saved or resumed", where="--save, --resume", found=f"{len(configs)} configurations",
                            expected="one --kernel and --driver")  # fmt: skip
     outcomes: list[tuple[Outcome, float]] = []
-    for config in configs:
-        begin = time.monotonic()
-        progress = _progress(config, begin, max_seconds, quiet or as_json)
-        outcome = search(config, limits, progress, save=save, resume=resume)
-        outcomes.append((outcome, time.monotonic() - begin))
+    if jobs > 1 and len(configs) > 1:
+        from softnet.verify.many import search_all
+
+        found_in_turn = search_all(configs, limits, max_seconds, jobs)
+    else:
+        found_in_turn = _in_turn(configs, limits, max_seconds, quiet or as_json, save, resume)
+    for outcome, seconds in found_in_turn:
+        outcomes.append((outcome, seconds))
         if not as_json:
             width_of_verdict = (22 if storage == "exact" else 58) + (38 if entries_of(configs[0]) else 0)
             if len(outcomes) == 1:
@@ -106,8 +112,20 @@ def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs:
             click.echo(_row(*outcomes[-1], width_of_verdict))
         if outcome.failure is not None or outcome.why == "interrupted":
             break
+    found_in_turn.close()
     _write(outcomes[-1][0], html, perfetto, all_accesses)
     _finish(outcomes, as_json, all_accesses, width)
+
+
+def _in_turn(configs: list[Config], limits: Limits, max_seconds: float, quiet: bool, save: Path | None,
+             resume: Path | None) -> Generator[tuple[Outcome, float], None, None]:  # fmt: skip
+    """One search after the other, with progress."""
+    from softnet.verify.search import search
+
+    for config in configs:
+        begin = time.monotonic()
+        outcome = search(config, limits, _progress(config, begin, max_seconds, quiet), save=save, resume=resume)
+        yield outcome, time.monotonic() - begin
 
 
 def _export(configs: list[Config], path: str, limits: Limits) -> None:

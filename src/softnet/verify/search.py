@@ -89,6 +89,7 @@ PLAIN_STATES: Final = 100_000
 """A search with more states than this begins anew with owners (softnet.verify.ownership)."""
 BY_CHANCE: Final = "a run by chance failed"
 AT_THE_LIMIT: Final = "memory or state limit"
+TIMED_OUT: Final = "stopped at the time limit"
 
 
 def _search(
@@ -134,7 +135,7 @@ def _run(machine: Machine, code: int, progress: Progress | None) -> tuple[int, s
             code = machine.explore(SLICE_STATES)
             figures = machine.get("states"), machine.get("transitions"), machine.get("states") - machine.get("head")
             if progress is not None and not progress(*figures) and code == words.VX_MORE:
-                why = "stopped at the time limit"
+                why = TIMED_OUT
             if interrupted:
                 why = "interrupted"
     return code, why

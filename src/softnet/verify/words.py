@@ -229,6 +229,8 @@ class vx_driver(Struct):  # noqa: N801
     target: int = hw()
     busy: int = hw()
     """Whether it is inside skb_attempt_defer_free()."""
+    home: int = hw()
+    """The CPU that it acts on."""
 
 
 class vx_buffer(Struct):  # noqa: N801
@@ -237,5 +239,3 @@ class vx_buffer(Struct):  # noqa: N801
     n: int = hw()
     at: int = array(8, hw())
     value: int = array(8, hw())
-    home: int = hw()
-    """The CPU that it acts on."""
