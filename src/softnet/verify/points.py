@@ -30,7 +30,8 @@ the next stop, so that reading it early loses nothing.
 
 
 OWN_MACHINE: Final = frozenset(
-    ("set_task_state", "schedule_now", "need_resched", "set_polling", "clear_polling", "idle_enter", "irq_return", "rt_save_state")
+    ("set_task_state", "schedule_now", "need_resched", "set_polling", "clear_polling", "idle_enter", "irq_return", "rt_save_state",
+     "schedule_preempt")
 )
 """Machine functions that touch nothing but their own CPU's machine, as long as no task of that CPU holds a lock."""
 OWN_LOCK: Final = frozenset(("rt_try_take", "rt_block_on", "rt_wait_how", "rt_release"))
