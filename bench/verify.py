@@ -20,9 +20,9 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from softnet.cli.searches import search_all
 from softnet.verify import words
 from softnet.verify.machine import Limits, Machine
-from softnet.verify.many import search_all
 from softnet.verify.model import Config
 from softnet.verify.promela import Export, export, vector_bytes_max
 from softnet.verify.search import search

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from softnet.cli.searches import search_all
 from softnet.lang.compile import available
-from softnet.verify.many import search_all
 from softnet.verify.model import Config, Driver
 from softnet.verify.search import Limits, search
 from softnet.verify.standard import standard
