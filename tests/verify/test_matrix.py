@@ -53,7 +53,9 @@ class TestMatrix:
     def test_the_property_sees_the_mutation_in_both_engines(self, row: Row) -> None:
         outcome = search(replace(row.config(), properties=(row.property,)), SMALL)
         assert found(outcome) == row.property
-        assert row.property in violated_in_both_engines(outcome)
+        # The reference engine has no store buffers: there the search's own code alone has seen it.
+        if row.config().memory_model == "sc":
+            assert row.property in violated_in_both_engines(outcome)
 
     @pytest.mark.parametrize("row", ALONE, ids=name_of)
     def test_no_other_property_does(self, row: Row) -> None:
