@@ -13,6 +13,10 @@ from softnet.simulate.changes import apply_change
 from softnet.simulate.simulation import Simulation
 
 
+pytestmark = pytest.mark.slow
+"""Seconds of the reference engine: make test runs them, make check does not."""
+
+
 @pytest.mark.parametrize("until_ns", [120_000, 151_000, 164_500, 173_100])
 def test_the_writer_is_cpu_0_whoever_was_dispatched_last(until_ns):
     sim = Simulation(drain_scenario("6.12", packets=60, cpus=3), engine="reference")

@@ -50,6 +50,7 @@ def test_observers_have_no_function_numbers(checked):
     assert function_numbers(plain) == function_numbers(checked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["6.1", "6.1-rt", "6.9", "6.10-rt", "6.12-threads"])
 def test_every_observer_finds_what_it_looks_at(kernel):
     """Those of functions, events and fields that there are in no kernel would never run."""
@@ -81,6 +82,7 @@ def generic_exec_single(cpu: int, csd: call_single_data) -> int:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parameters", "arguments"), [("cpu: int", "cpu"), ("node: llist_node, cpu: int", "csd.llist, cpu")]
 )
