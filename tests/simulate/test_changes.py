@@ -12,7 +12,6 @@ from softnet.simulate import readout
 from softnet.simulate.changes import apply_change
 from softnet.simulate.simulation import Simulation
 
-
 pytestmark = pytest.mark.slow
 """Seconds of the reference engine: make test runs them, make check does not."""
 
