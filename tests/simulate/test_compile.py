@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,17 @@ import pytest
 from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.compile import Options, cache_key
+from softnet.lang.digest import program_digest
+from softnet.lang.layout import Layout
 from softnet.lang.llvm import suspending_functions
-from softnet.lang.lower import reachable
+from softnet.lang.lower import lower_program, reachable
+from softnet.lang.program import Program, StructDef
 from softnet.lang.pylink import KernelStop
+from softnet.lang.subset import typed_program
 from softnet.scenario import apply_kernel, load_scenario, scenario_from_dict
+from softnet.simulate.costnames import cost_names
 from softnet.simulate.explain import explain_function, list_functions, lowered
+from softnet.simulate.image import BOOT_POINTERS
 from softnet.simulate.simulation import Simulation, load_program
 from softnet.trace import EVENT_ID
 
@@ -106,6 +113,53 @@ def check_function(module: ir.Module, function: ir.Function) -> None:
             assert (block.end.value is not None) == function.returns or block.end.value is None
 
 
+@pytest.mark.slow
+def test_native_code_knows_every_pointer_that_boot_stores() -> None:
+    known: dict[str, set[str]] = {}
+    everywhere: set[str] = set()
+    cases = [(path.name, "") for path in sorted(EXAMPLES.glob("*.toml"))]
+    for name, kernel in [
+        *cases,
+        ("seed.toml", "6.9"),
+        ("rps.toml", "6.1-rt"),
+        ("threaded-napi.toml", "6.12-rt"),
+        ("rps.toml", "6.12-threads"),
+    ]:
+        scenario = load_scenario(EXAMPLES / name, [f"kernel={kernel}"] if kernel else [])
+        image = Simulation(scenario, engine="reference").image
+        names = {number: name for name, number in image.linked.function_ids.items()}
+        stored = {names[image.memory[at]] for at in function_pointers(image.layout) if image.memory[at]}
+        key = program_digest(image.program)
+        if key not in known:
+            known[key] = lowered_pointers(image.program)
+        assert stored <= known[key], f"{name} {kernel}"
+        everywhere |= stored
+    assert everywhere >= set(BOOT_POINTERS), "a name in the list that nothing stores"
+
+
+def lowered_pointers(program: Program) -> set[str]:
+    """Functions that native code can call through a pointer."""
+    costs = {name: i for i, name in enumerate(cost_names(program))}
+    return lower_program(typed_program(program), costs, EVENT_ID).pointed
+
+
+def function_pointers(layout: Layout) -> Iterator[int]:
+    """The addresses of all words that hold a function pointer."""
+
+    def fields(struct: StructDef, base: int) -> Iterator[int]:
+        for f in struct.fields.values():
+            if f.embedded:
+                inner = layout.structs[f.type]
+                for i in range(f.count):
+                    yield from fields(inner, base + f.offset + i * inner.size)
+            elif f.type == "fnptr":
+                yield from range(base + f.offset, base + f.offset + f.count)
+
+    for name, table in layout.tables.items():
+        one = list(fields(layout.structs[name], 0))
+        yield from (table.base + i * table.stride + at for i in range(table.count) for at in one)
+
+
 def test_explain_shows_lines_interactions_and_costs() -> None:
     text = explain_function("6.10", (), "kick_defer_list_purge")
     assert "cmpxchg softnet_data.defer_ipi_scheduled" in text
@@ -120,13 +174,19 @@ def test_explain_shows_lines_interactions_and_costs() -> None:
 
 def test_explain_shows_fields_calls_and_definitions() -> None:
     text = explain_function("6.10", (), "kick_defer_list_purge")
-    rows = {line.split()[0]: line.split()[1:] for line in text.partition("\n\nFields")[2].splitlines() if line.startswith("  ")}
+    rows = {
+        line.split()[0]: line.split()[1:]
+        for line in text.partition("\n\nFields")[2].splitlines()
+        if line.startswith("  ")
+    }
     fields, calls = rows["softnet_data.defer_ipi_scheduled"], rows["rps_lock_irqsave"]
     assert fields[0] == "shared"
     assert fields[3] == "atomic"
     assert calls[:4] == ["kfunc", "may", "lose", "the"]
     assert "enqueue_to_backlog" not in rows
-    overridden = explain_function("6.12", (), "skb_attempt_defer_free").partition("in force:\n")[2].splitlines()
+    overridden = (
+        explain_function("6.12", (), "skb_attempt_defer_free").partition("in force:\n")[2].splitlines()
+    )
     assert overridden[0].strip() == "softnet.kernel.net.core.skbuff"
     assert overridden[1].strip().startswith("softnet.kernel.patches.")
 

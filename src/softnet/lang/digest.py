@@ -19,7 +19,7 @@ def program_digest(program: Program) -> str:
     digest = hashlib.sha256(PACKAGE)
     for path in _source_files(program):
         digest.update(path.name.encode() + b"\0" + text_digest(str(path)))
-    rest = [program.modules, program.constants, _structure_text(program)]
+    rest = [program.modules, program.constants, _structure_text(program), program.pointed]
     digest.update(json.dumps(rest, sort_keys=True).encode())
     return digest.hexdigest()
 

@@ -286,6 +286,8 @@ class Module:
     table_dir: int
     engine: dict[str, int]
     """Field of the singleton engine_state -> its address."""
+    pointed: set[str]
+    """Functions whose address is taken: a pointer may lead to them."""
     observer_index: dict[str, int] = field(default_factory=dict)
     """Structure of the observers -> its row in their directory, which stands at engine_state.observed."""
     before_switch: str = ""

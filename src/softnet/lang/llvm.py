@@ -84,11 +84,18 @@ def suspending_functions(module: ir.Module) -> frozenset[str]:
 
 
 def _pointer_table(module: ir.Module) -> list[str]:
-    """What a function pointer's number stands for; a machine function is entered through an interaction point."""
+    """What a function pointer's number stands for; a machine function is entered through an interaction point.
+
+    A function that no pointer leads to has no entry: where all its callers have taken it in, nothing of it is left.
+    """
     lines = []
     targets = ["ptr null"]
     arities = ["i8 -1"]
     for name in sorted(module.function_ids, key=module.function_ids.__getitem__):
+        if name not in module.pointed:
+            targets.append("ptr null")
+            arities.append("i8 -1")
+            continue
         function = module.functions[name]
         args = "".join(f", i64 %a{i}" for i in range(len(function.params)))
         target = f'@"{name}"'

@@ -13,6 +13,9 @@ from softnet.lang.run_words import STACK_BYTES as STACK_BYTES
 
 COLD: Final = ("line_fetch", "line_claim")
 """Kept out of their callers, which are the most called functions of all; measured with bench/engines.py."""
+INLINE_LINES: Final = 60
+"""Lines of LLVM's text above which a function stays out of its callers. The few that LLVM would still take in, those with one
+caller, cost it a quarter of its time, and gain nothing that bench/engines.py could see."""
 
 COMPARISONS: Final = {"==": "eq", "!=": "ne", "<": "slt", "<=": "sle", ">": "sgt", ">=": "sge"}
 PLAIN: Final = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor"}
@@ -143,11 +146,9 @@ class FunctionText:
         """The whole function."""
         function = self.function
         args = "".join(f", i64 %a{i}" for i in range(len(function.params)))
-        hint = "noinline cold " if function.name in COLD else ""
         group = "#1" if function.name in self.text.suspending else "#0"
-        self.out.append(
-            f'define internal i64 @"{function.name}"(ptr noalias nonnull %S{args}) {group} {hint}{{'
-        )
+        head = len(self.out)
+        self.out.append("")
         self.block("start")
         for index, name in enumerate(function.locals):
             self.line(f"%l{index} = alloca i64")
@@ -170,6 +171,12 @@ class FunctionText:
             self.terminator(block.end)
             self.sound_after[block.label] = {name for name in self.sound if isinstance(name, str)}
         self.out.append("}")
+        hint = "noinline " if len(self.out) - head > INLINE_LINES else ""
+        if function.name in COLD:
+            hint = "noinline cold "
+        self.out[head] = (
+            f'define internal i64 @"{function.name}"(ptr noalias nonnull %S{args}) {group} {hint}{{'
+        )
 
     def check_stack(self) -> None:
         """A recursive function looks whether its stack has room left."""

@@ -49,6 +49,7 @@ def lower_program(
         engine=engine,
         observer_index=layout.observer_index,
         before_switch=hooks.before_switch,
+        pointed=set(program.functions if program.pointed is None else program.pointed),
     )
     context = Context(typed.world, module, layout.structs, costs, checks, hooks)
     for name in sorted(typed.functions):

@@ -160,6 +160,7 @@ class Values:
         if node.id in program.constants:
             return program.constants[node.id]
         if node.id in program.functions:
+            self.module.pointed.add(node.id)
             return self.module.function_ids[node.id]
         assert node.id == ENGINE_NAME
         return ENGINE_BASE

@@ -80,6 +80,9 @@ class Program:
     """What follows from the modules' text, computed once and kept on disk."""
     typed: list[Any] = field(default_factory=list, compare=False, repr=False)
     """At most one element: the subset.TypedProgram of the check, for a compilation that follows it."""
+    pointed: tuple[str, ...] | None = None
+    """Functions whose address is stored from outside the program's text, sorted; None: any may be. Native code can call through
+    a pointer only these and those whose name is used as a value in the text."""
 
 
 def function_numbers(program: Program) -> dict[str, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from array import array
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -31,6 +31,14 @@ PREEMPT_MODELS = {
     "lazy": state.PREEMPT_MODEL_LAZY,
     "rt": state.PREEMPT_MODEL_RT,
 }
+
+
+BOOT_POINTERS = (
+    "app_thread", "backlog_napi_setup", "backlog_napi_should_run", "cpu_startup_entry", "cpu_stopper_thread", "cpuhp_thread",
+    "cyclictest_thread", "hog_thread", "irq_thread", "ksoftirqd_should_run", "napi_threaded_poll", "run_backlog_napi",
+    "run_ksoftirqd", "sender_thread", "smpboot_thread_fn", "softnet_msix_clean_rings", "softnet_poll", "worker_thread",
+)  # fmt: skip
+"""Functions whose address softnet.simulate.boot and ``add_task`` store; the kernel's own text takes the others."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +132,7 @@ def machine_modules() -> list[ModuleType]:
 
 def make_program(modules: Iterable[ModuleType], constants: Mapping[str, int]) -> Program:
     """Collect machine and kernel into one program."""
-    return collect([*machine_modules(), *modules], constants)
+    return replace(collect([*machine_modules(), *modules], constants), pointed=BOOT_POINTERS)
 
 
 def _regions(layout: Layout, spec: MachineSpec, nr_costs: int, nr_hists: int) -> Regions:
