@@ -51,7 +51,7 @@ def supported() -> bool:
 def runtime_text(module: ir.Module) -> str:
     """LLVM's text of the runtime for a module."""
     words = {f"run_{name}": index for name, index in RUN_WORDS.items()}
-    words |= {f"hw_{name}": module.engine[name] for name in ("now", "cpu", "ctx")}
+    words |= {f"hw_{name}": module.engine[name] for name in ("now", "cpu", "ctx", "nr_cpus", "follower")}
     preamble = "".join(
         f"define internal ptr @{name}(ptr %S) alwaysinline {{\n"
         f"  %p = getelementptr inbounds i64, ptr %S, i64 {index}\n  ret ptr %p\n}}\n"
@@ -71,12 +71,16 @@ def runtime_text(module: ir.Module) -> str:
     table = module.table_dir + 2 * module.table_index["cpu_hw"]
     text = text.replace("CPU_TABLE", str(table)).replace("CPU_STRIDE", str(module.strides["cpu_hw"]))
     text = text.replace("CPU_COUNT", str(module.offsets["cpu_hw.preempt_count"]))
+    text = text.replace("CPU_CUR", str(module.offsets["cpu_hw.cur"]))
+    contexts = module.table_dir + 2 * module.table_index["context"]
+    text = text.replace("CTX_TABLE", str(contexts)).replace("CTX_STRIDE", str(module.strides["context"]))
     return LLVM_INTRINSICS + preamble + text
 
 
 LLVM_INTRINSICS = """
 attributes #0 = { nounwind }
 attributes #1 = { nounwind fn_ret_thunk_extern }
+declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.smax.i64(i64, i64)
 declare i64 @llvm.umin.i64(i64, i64)
@@ -209,9 +213,47 @@ away:
   %mine = getelementptr i64, ptr %table, i64 %me
   %theirs = getelementptr i64, ptr %table, i64 %next
   %to = load i64, ptr %theirs
+  call void @foretell(ptr %S, ptr %table)
   call void @switch_stack(ptr %mine, i64 %to)
   br label %back
 back:
+  ret void
+}
+
+; Ask the caches for what the likely next change will need: that CPU's context and the top of its stack.
+define internal void @foretell(ptr %S, ptr %stacks) alwaysinline nounwind {
+  %followerp = call ptr @hw_follower(ptr %S)
+  %follower = load i64, ptr %followerp
+  %cpusp = call ptr @hw_nr_cpus(ptr %S)
+  %cpus = load i64, ptr %cpusp
+  %other = icmp uge i64 %follower, %cpus
+  br i1 %other, label %done, label %cpu
+cpu:
+  %dirp = getelementptr i64, ptr %S, i64 CPU_TABLE
+  %dir = load i64, ptr %dirp
+  %words = mul i64 %follower, CPU_STRIDE
+  %theirs = add i64 %dir, %words
+  %cura = add i64 %theirs, CPU_CUR
+  %curp = getelementptr i64, ptr %S, i64 %cura
+  %cur = load i64, ptr %curp
+  %ctxp = getelementptr i64, ptr %S, i64 %cur
+  call void @llvm.prefetch.p0(ptr %ctxp, i32 0, i32 3, i32 1)
+  %contextsp = getelementptr i64, ptr %S, i64 CTX_TABLE
+  %contexts = load i64, ptr %contextsp
+  %away = sub i64 %cur, %contexts
+  %index = udiv i64 %away, CTX_STRIDE
+  %slot = getelementptr i64, ptr %stacks, i64 %index
+  %top = load i64, ptr %slot
+  %p0 = inttoptr i64 %top to ptr
+  call void @llvm.prefetch.p0(ptr %p0, i32 0, i32 3, i32 1)
+  %p1 = getelementptr i8, ptr %p0, i64 64
+  call void @llvm.prefetch.p0(ptr %p1, i32 0, i32 3, i32 1)
+  %p2 = getelementptr i8, ptr %p0, i64 128
+  call void @llvm.prefetch.p0(ptr %p2, i32 0, i32 3, i32 1)
+  %p3 = getelementptr i8, ptr %p0, i64 192
+  call void @llvm.prefetch.p0(ptr %p3, i32 0, i32 3, i32 1)
+  br label %done
+done:
   ret void
 }
 

@@ -68,7 +68,8 @@ def run_ahead_bound(actor: int) -> int:
         key = min(key, mem(hw.tree + (node ^ 1)))
         node = node >> 1
     bound = key >> ACTOR_BITS
-    if key & ACTOR_MASK < actor:
+    hw.follower = key & ACTOR_MASK
+    if hw.follower < actor:
         bound -= 1
     return min(bound, hw.stop_at - 1)
 

@@ -130,6 +130,8 @@ class engine_state(Struct):  # noqa: N801
     trace_mask: int = hw()
     nr_movable: int = hw()
     """Tasks that may run on more than one CPU."""
+    follower: int = hw()
+    """Who acts next after the CPU that runs, unless something happens before: a hint, for the processor's caches."""
 
 
 class context(Struct):  # noqa: N801

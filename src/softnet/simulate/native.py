@@ -7,6 +7,7 @@ in slices, so that Ctrl-C is heard within a second.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -45,6 +46,9 @@ SLICE_SWITCHES: Final = 1 << 18
 FUEL: Final = TURNS_MAX
 """Turns of loops that a context may take before it gives way: some hundredths of a second, a few in the reference engine."""
 
+STACK_COLOURS: Final = 1024
+"""Cache lines over which the tops of stacks are spread: a quarter of a stack."""
+
 ENGINES: Final = ("auto", "native", "reference")
 
 RecordSink = Callable[["NDArray[np.int64]"], None]
@@ -77,8 +81,17 @@ def choose_engine(wanted: str) -> tuple[str, str]:
 
 def words(count: int) -> Any:
     """Memory for an image that native code can reach; what nobody touches takes none of the machine's."""
-    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    return memoryview(mmap.mmap(-1, 8 * max(count, 1), flags=private)).cast("q")
+    memory = _private(8 * max(count, 1))
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        # Every change of context goes to other pages. A kernel that has no huge ones refuses, and all goes on.
+        with contextlib.suppress(OSError):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(memory).cast("q")
+
+
+def _private(size: int) -> mmap.mmap:
+    """Zeroed memory of this process, page by page when it is touched."""
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 class NativeEngine:
@@ -141,7 +154,7 @@ class NativeEngine:
         import numpy as np
 
         count = 2 * self.image.nr_cpus + len(self.image.tasks)
-        self._region = mmap.mmap(-1, (count + 2) * STACK_BYTES)
+        self._region = _private((count + 2) * STACK_BYTES)
         region = np.frombuffer(self._region, dtype=np.int64)
         start = int(region.ctypes.data)
         first = -start % STACK_BYTES
@@ -151,8 +164,9 @@ class NativeEngine:
         irq, task = self.native.address("irq_body"), self.native.address("task_body")
 
         def prepare(index: int, function: int) -> int:
-            # Below two free words at the top, so that the entry finds the stack aligned as the ABI asks.
-            at = (first + (index + 1) * STACK_BYTES) // 8 - 2 - FRAME_WORDS
+            # Below two free words at the top, so that the entry finds the stack aligned as the ABI asks; and each stack
+            # begins at other cache lines than its neighbours, or all of them would share a few sets of the caches.
+            at = (first + (index + 1) * STACK_BYTES) // 8 - 2 - FRAME_WORDS - 8 * (37 * index % STACK_COLOURS)
             region[at + FRAME_ARGUMENT] = self.base
             region[at + FRAME_FUNCTION] = function
             region[at + FRAME_RETURN] = enter
