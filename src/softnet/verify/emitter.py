@@ -68,8 +68,7 @@ FOREIGN: dict[str, str] = {
   store i8 %h, ptr %p
   ret i64 0
 }""",
-    "vx_prefetch": """declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
-define internal i64 @vx_prefetch(ptr %S, i64 %a) alwaysinline nounwind {
+    "vx_prefetch": """define internal i64 @vx_prefetch(ptr %S, i64 %a) alwaysinline nounwind {
   %p = getelementptr i64, ptr %S, i64 %a
   call void @llvm.prefetch.p0(ptr %p, i32 1, i32 3, i32 1)
   ret i64 0
