@@ -40,7 +40,7 @@ EXIT_INCONCLUSIVE = 4
 @click.option("--event", "events", multiple=True, metavar="NAME=VALUE",
               help="A setting that changes while it runs: skb_defer_max, netdev_max_backlog, netdev_budget, dev_weight, rps_cpus.")
 @click.option("--property-file", "property_files", multiple=True, type=click.Path(), help="A file with properties of yours.")
-@click.option("--property", "properties", multiple=True, help="Check only this property, and what stops a function.")
+@click.option("--property", "properties", multiple=True, help="Check only this property, deadlock, and what stops a function.")
 @click.option("--liveness", is_flag=True, help="Ask the graph of the finished search, too: does anything stay owed for ever?")
 @click.option("--memory-model", type=click.Choice(["sc", "tso"]), help="tso: x86's, where stores wait in each CPU's store buffer "
               "and loads pass them. Default: sc, sequentially consistent.")
@@ -88,7 +88,7 @@ def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs:
             config = replace(config, memory_model=memory_model or config.memory_model,
                              store_buffer=store_buffer or config.store_buffer)  # fmt: skip
             config = replace(config, reduce=not no_reduce, liveness=liveness, events=(*config.events, *map(event_of, events)))
-            configs.append(check(replace(config, property_files=property_files, properties=properties)))
+            configs.append(check(replace(config, property_files=property_files, properties=_asked(properties))))
     limits = Limits(max_states, memory_mb << 20, storage)
     if promela is not None:
         _export(configs, promela, limits)
@@ -165,6 +165,11 @@ def replay_command(outcome: Outcome) -> str:
     config = outcome.config
     files = "".join(f" --patch {p}" for p in config.patches) + "".join(f" --property-file {p}" for p in config.property_files)
     return f"softnet replay-schedule{files} '{to_text(config)}/{encode(outcome.actions, outcome.repeats)}'"
+
+
+def _asked(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The properties to check: a run that hangs has no end, so who asks for some asks for *deadlock*, too."""
+    return (*names, "deadlock") if names and "deadlock" not in names else names
 
 
 def _progress(config: Config, begin: float, max_seconds: float, quiet: bool) -> Any:

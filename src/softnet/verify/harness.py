@@ -15,6 +15,7 @@ from softnet.lang import hwfunc, kfunc
 from softnet.lang.intrinsics import (
     IS_ENABLED,
     READ_ONCE,
+    WARN_ON_ONCE,
     address_of,
     cmpxchg,
     container_of,
@@ -23,6 +24,7 @@ from softnet.lang.intrinsics import (
     mem_set,
     raw_smp_processor_id,
     smp_processor_id,
+    smp_store_release,
     table,
     table_len,
 )
@@ -41,8 +43,16 @@ if TYPE_CHECKING:
     from softnet.kernel.include.linux.skbuff import sk_buff
     from softnet.kernel.kernel.cpu import cpu_down, cpu_stopper, cpu_up
     from softnet.kernel.kernel.sched.core import rcu_read_lock, rcu_read_unlock, schedule
+    from softnet.kernel.kernel.smp import CSD_FLAG_LOCK, call_single_data
     from softnet.kernel.kernel.smpboot import smp_hotplug_thread, smpboot_thread_data
-    from softnet.kernel.kernel.softirq import NET_RX_SOFTIRQ, irq_cpustat_t
+    from softnet.kernel.kernel.softirq import (
+        NET_RX_SOFTIRQ,
+        SCHED_SOFTIRQ,
+        do_softirq,
+        invoke_softirq,
+        irq_cpustat_t,
+        local_softirq_pending,
+    )
     from softnet.kernel.net.core.dev_backlog import (
         enqueue_to_backlog,
         netif_rx,
@@ -348,6 +358,29 @@ def llist_add(new: llist_node, head: llist_head) -> bool:
         new.next = first
         if cmpxchg(head.first, first, new) == first:
             return first is None
+
+
+@kfunc
+def csd_unlock(csd: call_single_data) -> None:
+    """kernel/smp.c, whose WARN_ON_ONCE says that somebody else has used the csd meanwhile: I9, in flight at most once."""
+    if csd.u_flags & CSD_FLAG_LOCK == 0:
+        vx_break(VX_CSD_TWICE)
+    smp_store_release(csd.u_flags, 0)
+
+
+@kfunc
+def do_softirq_post_smp_call_flush(was_pending: int) -> None:
+    """kernel/softirq.c:317 (6.1); what its WARN_ON_ONCE says of NET_RX is I13, as in a function call from an interrupt."""
+    if IS_ENABLED(CONFIG_PREEMPT_RT):
+        is_pending = local_softirq_pending()
+        if was_pending != is_pending:
+            if is_pending & ~was_pending & (1 << NET_RX_SOFTIRQ) != 0:
+                vx_break(VX_RX_FROM_IPI)
+            else:
+                WARN_ON_ONCE(was_pending != is_pending & ~(1 << SCHED_SOFTIRQ))
+            invoke_softirq()
+    else:
+        do_softirq()
 
 
 @kfunc

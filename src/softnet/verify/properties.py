@@ -30,13 +30,13 @@ VX_TWO_OWNERS             | two owners           | I3  | a backlog is on a poll 
 VX_QUEUED_NOT_SCHED       | queued without SCHED | I5  | input_pkt_queue is not empty although SCHED is clear
 VX_OVER_LIMIT             | over the limit       | I7  | the defer list holds more than the limit and the producers' overshoot
 VX_PENDING_SOFTIRQ        | softirq left pending | I6  | a softirq is pending on a CPU that sleeps
-VX_DRIVER_STUCK           | driver stuck         |     | a task of the harness cannot finish
-VX_CSD_STUCK              | function call lost   | I8  | defer_ipi_scheduled or a csd's lock bit is set with no call in flight
+VX_DRIVER_STUCK           | driver stuck         |     | a task of the harness cannot finish, or frames stay in a card's ring
+VX_CSD_STUCK              | function call lost   | I8  | a csd stays locked: its function call never ends
 VX_COUNT_WITHOUT_LIST     | count without list   | I10 | defer_count is not 0 although defer_list is empty
-VX_POLL_LIST_STUCK        | poll list left       | I3  | a poll list is not empty on a CPU that sleeps
+VX_POLL_LIST_STUCK        | poll list left       | I3  | a poll list is not empty, and no NET_RX is pending
 VX_WRONG_CPU              | polled elsewhere     | I4  | a backlog is polled on another CPU than its own
 VX_FREED_AWAY             | freed away from home | I2  | a deferred skb is freed away from its allocating CPU, which is online
-VX_CSD_TWICE              | csd queued twice     | I9  | a function call is queued that is on a queue already
+VX_CSD_TWICE              | csd queued twice     | I9  | a csd is used again while its function call is in flight
 VX_FLAG_WITHOUT_CSD       | flag without a call  | I8  | defer_ipi_scheduled is set, no function call is in flight or being sent
 VX_RX_FROM_IPI            | NET_RX from an IPI   | I13 | on PREEMPT_RT a function call raises NET_RX, which ksoftirqd must then run
 VX_STRANDED               | stranded             | I6  | an skb stays on the defer list of an offline CPU, which nobody flushes
@@ -45,7 +45,7 @@ VX_NEVER_FLUSHED          | kick without a flush | L1  | a fair run for ever in 
 VX_NEVER_POLLED           | never polled         | L2  | a fair run for ever in which a queued packet is never polled
 VX_NEVER_RUN              | softirq never runs   | L3  | a fair run for ever in which a softirq stays pending
 VX_NEVER_DONE             | never finished       | L4  | a fair run for ever in which a task of the harness does not finish
-VX_NO_REST                | livelock             | L5  | a fair run for ever, although every driver does its work once
+VX_NO_REST                | livelock             | L5  | a fair run for ever in which nothing in particular stays owed
 VX_WARN                   | no warning           |     | a WARN_ON_ONCE of the kernel fires
 """
 

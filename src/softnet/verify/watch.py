@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from softnet.kernel.include.linux.skbuff import SKB_STATE_IN_USE, sk_buff
     from softnet.kernel.kernel.softirq import irq_cpustat_t
     from softnet.machine.globals import hw
-    from softnet.machine.state import CTX_TASK, NEVER, TASK_UNINTERRUPTIBLE, cpu_hw
+    from softnet.machine.nic import nic_waiting
+    from softnet.machine.state import CTX_TASK, NEVER, TASK_UNINTERRUPTIBLE, cpu_hw, nic_queue
     from softnet.verify.buffers import VX_STORE_BUFFER, vx_buffered
     from softnet.verify.calls import vx_defer_call
     from softnet.verify.harness import (
@@ -114,54 +115,100 @@ def verify_state() -> int:
 
 @hwfunc
 def verify_terminal(blocked: int) -> int:
-    """What must hold where nothing can happen any more: a mask of the properties that do not hold."""
+    """What must hold where nothing can happen any more: a mask of the properties that do not hold.
+
+    What is owed is looked for along the chain that would do it, and the first broken link is what is found: who waits for a
+    lock; a function call or a softirq that does not run; a poll list without NET_RX; only then what nobody was asked to do.
+    """
     found: int = vx_user_terminal() | vx_user_pending()
     if blocked != 0:
-        found |= 1 << VX_DEADLOCK
-    kept = 0
+        return found | 1 << VX_DEADLOCK
+    owed = 0
     for cpu in range(hw.nr_cpus):
-        sd = table(softnet_data, cpu)
-        alive = table(cpu_hw, cpu).online != 0
-        found |= vx_cpu_rests(table(cpu_hw, cpu), sd)
-        if sd.defer_count > table(net_hotdata, 0).sysctl_skb_defer_max >> 1 and alive:
-            found |= 1 << VX_LOST_KICK
-        skb = sd.defer_list
-        while skb is not None:
-            kept += 1
-            skb = skb.next
-            if not alive:
-                found |= 1 << VX_STRANDED
-    for i in range(table_len(vx_driver)):
-        d = table(vx_driver, i)
-        if d.raised != 0 or ((d.kind == VX_IRQ or d.kind == VX_NIC) and d.started != d.count):
-            found |= 1 << VX_DRIVER_STUCK
-        if d.task is not None and d.task.state != TASK_UNINTERRUPTIBLE:
-            found |= 1 << VX_DRIVER_STUCK
-    if found == 0:
-        for i in range(table_len(sk_buff)):
-            if table(sk_buff, i).state == SKB_STATE_IN_USE:
-                kept -= 1
-        if kept != 0:
-            found |= 1 << VX_LEAK
+        owed |= vx_cpu_owes(table(cpu_hw, cpu), table(softnet_data, cpu))
+    if owed & 1 << VX_DEADLOCK != 0:
+        return found | 1 << VX_DEADLOCK
+    if owed != 0:
+        return found | owed
+    for cpu in range(hw.nr_cpus):
+        if vx_polls(table(softnet_data, cpu)):
+            return found | 1 << VX_POLL_LIST_STUCK
+    for cpu in range(hw.nr_cpus):
+        found |= vx_left_behind(table(cpu_hw, cpu), table(softnet_data, cpu))
+    found |= vx_drivers_stuck()
+    return found | vx_leaked() if found == 0 else found
+
+
+@hwfunc
+def vx_polls(sd: softnet_data) -> bool:
+    """Whether the CPU's poll list has an entry."""
+    return address_of(sd.poll_list.next) != address_of(sd.poll_list)
+
+
+@hwfunc
+def vx_cpu_owes(c: cpu_hw, sd: softnet_data) -> int:
+    """What a CPU was asked to run and did not, and whether it waits for ever."""
+    found = 0
+    if c.t >= NEVER and (c.cur.kind != CTX_TASK or c.task != c.idle):
+        found |= 1 << VX_DEADLOCK
+    if table(irq_cpustat_t, c.id).softirq_pending != 0 and c.online != 0:
+        found |= 1 << VX_PENDING_SOFTIRQ
+    if sd.defer_csd.u_flags != 0 or sd.csd.u_flags != 0 or (sd.defer_ipi_scheduled != 0 and vx_defer_call(sd)):
+        found |= 1 << VX_CSD_STUCK
     return found
 
 
 @hwfunc
-def vx_cpu_rests(c: cpu_hw, sd: softnet_data) -> int:
-    """What a CPU may not leave behind when nothing can happen any more. A dead CPU's parked thread owns its backlog."""
+def vx_left_behind(c: cpu_hw, sd: softnet_data) -> int:
+    """What nobody was asked to do. A dead CPU's parked thread owns its backlog."""
     found = 0
-    if c.t >= NEVER and (c.cur.kind != CTX_TASK or c.task != c.idle):
-        found |= 1 << VX_DEADLOCK
-    if sd.input_pkt_queue.qlen != 0 or sd.process_queue.qlen != 0:
-        found |= 1 << VX_BACKLOG_STUCK
+    sched = sd.backlog.state & NAPIF_STATE_SCHED != 0
     parked = c.online == 0 and sd.backlog.state & NAPIF_STATE_SCHED_THREADED != 0
-    if not vx_linked(sd) and sd.backlog.state & NAPIF_STATE_SCHED != 0 and not parked:
+    if sched and not parked and not vx_linked(sd):
         found |= 1 << VX_SCHED_WITHOUT_OWNER
-    if address_of(sd.poll_list.next) != address_of(sd.poll_list):
-        found |= 1 << VX_POLL_LIST_STUCK
-    if table(irq_cpustat_t, c.id).softirq_pending != 0 and c.online != 0:
-        found |= 1 << VX_PENDING_SOFTIRQ
-    if sd.defer_ipi_scheduled != 0 or sd.defer_csd.u_flags != 0 or sd.csd.u_flags != 0:
-        found |= 1 << VX_CSD_STUCK
+    elif sd.input_pkt_queue.qlen != 0 or sd.process_queue.qlen != 0:
+        found |= 1 << VX_BACKLOG_STUCK
+    if address_of(sd.defer_list) == 0:
+        return found
+    if c.online == 0:
+        found |= 1 << VX_STRANDED
+    elif sd.defer_count > table(net_hotdata, 0).sysctl_skb_defer_max >> 1 and sd.defer_ipi_scheduled == 0 and not sched:
+        # With defer_ipi_scheduled set it is that flag which keeps kicks away, with SCHED whoever forgot that.
+        found |= 1 << VX_LOST_KICK
     return found
 
+
+@hwfunc
+def vx_drivers_stuck() -> int:
+    """Whether a task of the harness is not done, a device's interrupt did not come, or a card's ring is not emptied."""
+    for i in range(table_len(vx_driver)):
+        d = table(vx_driver, i)
+        if (d.kind == VX_IRQ or d.kind == VX_NIC) and table(cpu_hw, d.target).online != 0:
+            # A real device's interrupt moves to another CPU when its own goes offline.
+            if d.raised != 0 or d.started != d.count:
+                return 1 << VX_DRIVER_STUCK
+        if d.task is not None and d.task.state != TASK_UNINTERRUPTIBLE:
+            return 1 << VX_DRIVER_STUCK
+    for i in range(table_len(nic_queue)):
+        if nic_waiting(table(nic_queue, i)) != 0:
+            return 1 << VX_DRIVER_STUCK
+    return 0
+
+
+@hwfunc
+def vx_leaked() -> int:
+    """Whether an skb in use is on no defer list, and not with a device whose CPU went offline before its interrupt."""
+    kept = 0
+    for i in range(table_len(vx_driver)):
+        d = table(vx_driver, i)
+        if d.kind == VX_IRQ:
+            kept += d.count - d.started + d.raised
+    for cpu in range(hw.nr_cpus):
+        skb = table(softnet_data, cpu).defer_list
+        while skb is not None:
+            kept += 1
+            skb = skb.next
+    for i in range(table_len(sk_buff)):
+        if table(sk_buff, i).state == SKB_STATE_IN_USE:
+            kept -= 1
+    return 1 << VX_LEAK if kept != 0 else 0

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Before 39e6c8208d7b (v4.11) an interrupt during the poll was forgotten: the driver unmasks it first, and there is no MISSED."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import kfunc
+
+if TYPE_CHECKING:
+    from softnet.kernel.drivers.net.softnet_nic import RX_REFILL_BATCH, nic_vector, softnet_receive_skb
+    from softnet.kernel.include.linux.netdevice import NAPIF_STATE_DISABLE, NAPIF_STATE_SCHED, napi_struct
+    from softnet.kernel.net.core.dev import napi_complete_done
+    from softnet.lang.intrinsics import READ_ONCE, cmpxchg, container_of, work
+    from softnet.machine.nic import nic_irq_enable, nic_refill, nic_rx_pop
+
+
+@kfunc
+def softnet_poll(napi: napi_struct, budget: int) -> int:
+    """ndo poll: up to ``budget`` packets; if that was all, completion and the interrupt back on."""
+    v = container_of(napi, nic_vector, "napi")
+    done = 0
+    cleaned = 0
+    while done < budget:
+        slot = nic_rx_pop(v.queue)
+        if slot == 0:
+            break
+        softnet_receive_skb(v, slot)
+        done += 1
+        cleaned += 1
+        if cleaned == RX_REFILL_BATCH:
+            work("nic_refill")
+            nic_refill(v.queue, cleaned)
+            cleaned = 0
+    if cleaned != 0:
+        work("nic_refill")
+        nic_refill(v.queue, cleaned)
+    if done < budget:
+        work("nic_irq_enable")
+        nic_irq_enable(v.queue)
+        napi_complete_done(napi, done)
+    return done
+
+
+@kfunc
+def napi_schedule_prep(n: napi_struct) -> bool:
+    """dev.c:6136 (6.1): take SCHED; if somebody has it, tell them by MISSED. Not while DISABLE is set."""
+    while True:
+        val = READ_ONCE(n.state)
+        if val & NAPIF_STATE_DISABLE != 0:
+            return False
+        new = val | NAPIF_STATE_SCHED
+        if cmpxchg(n.state, val, new) == val:
+            break
+    return val & NAPIF_STATE_SCHED == 0

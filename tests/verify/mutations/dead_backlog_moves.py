@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The dead CPU's backlog is scheduled where it is taken over, like any NAPI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import kfunc
+
+if TYPE_CHECKING:
+    from softnet.kernel.include.linux.list import list_del_init, list_empty
+    from softnet.kernel.include.linux.netdevice import input_queue_head_incr, napi_struct, softnet_data
+    from softnet.kernel.include.linux.skbuff import __skb_dequeue, skb_dequeue
+    from softnet.kernel.kernel.locking.spinlock import local_irq_disable, local_irq_enable
+    from softnet.kernel.kernel.softirq import NET_TX_SOFTIRQ, raise_softirq_irqoff
+    from softnet.kernel.net.core.dev import ____napi_schedule, dev_cpu_dead_send_ipi
+    from softnet.kernel.net.core.dev_backlog import netif_rx
+    from softnet.lang.intrinsics import container_of, per_cpu, this_cpu_ptr
+
+
+@kfunc
+def dev_cpu_dead(oldcpu: int) -> int:
+    """dev.c:11277 (6.1), a CPU hotplug callback on a surviving CPU. The defer list is not touched."""
+    local_irq_disable()
+    sd = this_cpu_ptr(softnet_data)
+    oldsd = per_cpu(softnet_data, oldcpu)
+
+    skb = oldsd.completion_queue
+    oldsd.completion_queue = None
+    while skb is not None:
+        next = skb.next
+        skb.next = sd.completion_queue
+        sd.completion_queue = skb
+        skb = next
+
+    # The backlog must be polled by the CPU that owns it; its packets are taken below.
+    while not list_empty(oldsd.poll_list):
+        napi = container_of(oldsd.poll_list.next, napi_struct, "poll_list")
+        list_del_init(napi.poll_list)
+        ____napi_schedule(sd, napi)
+
+    raise_softirq_irqoff(NET_TX_SOFTIRQ)
+    local_irq_enable()
+
+    dev_cpu_dead_send_ipi(oldsd)
+
+    skb = __skb_dequeue(oldsd.process_queue)
+    while skb is not None:
+        netif_rx(skb)
+        input_queue_head_incr(oldsd)
+        skb = __skb_dequeue(oldsd.process_queue)
+    skb = skb_dequeue(oldsd.input_pkt_queue)
+    while skb is not None:
+        netif_rx(skb)
+        input_queue_head_incr(oldsd)
+        skb = skb_dequeue(oldsd.input_pkt_queue)
+    return 0

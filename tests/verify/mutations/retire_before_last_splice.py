@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A poll retires SCHED before it takes the last packets off input_pkt_queue, to save another look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import kfunc
+
+if TYPE_CHECKING:
+    from softnet.kernel.include.linux.netdevice import napi_struct, net_hotdata
+    from softnet.kernel.include.linux.skbuff import __skb_dequeue, skb_queue_empty, skb_queue_splice_tail_init
+    from softnet.kernel.kernel.locking.spinlock import (
+        local_irq_disable,
+        local_lock_nested_bh,
+        local_unlock_nested_bh,
+    )
+    from softnet.kernel.kernel.sched.core import rcu_read_lock, rcu_read_unlock
+    from softnet.kernel.net.core.dev_backlog import (
+        net_rps_action_and_irq_enable,
+        process_backlog_retire_sched,
+        sd_has_rps_ipi_waiting,
+    )
+    from softnet.kernel.net.core.dev_receive import __netif_receive_skb
+    from softnet.kernel.patches.backlog_lock_rename import backlog_lock_irq_disable, backlog_unlock_irq_enable
+    from softnet.kernel.patches.process_queue_bh_lock import softnet_data
+    from softnet.kernel.patches.rps_input_queue_head_add import rps_input_queue_head_add
+    from softnet.lang.intrinsics import READ_ONCE, container_of, table, trace, work
+
+
+@kfunc
+def process_backlog(napi: napi_struct, quota: int) -> int:
+    """net/core/dev.c:6279 (6.12)."""
+    sd = container_of(napi, softnet_data, "backlog")
+    again = True
+    work_done = 0
+
+    if sd_has_rps_ipi_waiting(sd):
+        local_irq_disable()
+        net_rps_action_and_irq_enable(sd)
+
+    work("process_backlog")
+    napi.weight = READ_ONCE(table(net_hotdata, 0).dev_rx_weight)
+    while again:
+        local_lock_nested_bh(sd.process_queue_bh_lock)
+        skb = __skb_dequeue(sd.process_queue)
+        while skb is not None:
+            local_unlock_nested_bh(sd.process_queue_bh_lock)
+            rcu_read_lock()
+            __netif_receive_skb(skb)
+            rcu_read_unlock()
+            work_done += 1
+            if work_done >= quota:
+                rps_input_queue_head_add(sd, work_done)
+                trace("process_backlog", work_done, quota)
+                return work_done
+            local_lock_nested_bh(sd.process_queue_bh_lock)
+            skb = __skb_dequeue(sd.process_queue)
+        local_unlock_nested_bh(sd.process_queue_bh_lock)
+
+        backlog_lock_irq_disable(sd)
+        if skb_queue_empty(sd.input_pkt_queue):
+            process_backlog_retire_sched(napi)
+            again = False
+        else:
+            if sd.input_pkt_queue.qlen == 1:
+                process_backlog_retire_sched(napi)
+            local_lock_nested_bh(sd.process_queue_bh_lock)
+            skb_queue_splice_tail_init(sd.input_pkt_queue, sd.process_queue)
+            local_unlock_nested_bh(sd.process_queue_bh_lock)
+        backlog_unlock_irq_enable(sd)
+
+    if work_done != 0:
+        rps_input_queue_head_add(sd, work_done)
+    trace("process_backlog", work_done, quota)
+    return work_done

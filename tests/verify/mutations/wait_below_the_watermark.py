@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who would go beyond the watermark waits for a flush, which nobody has asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import kfunc
+
+if TYPE_CHECKING:
+    from softnet.kernel.include.linux.netdevice import net_hotdata, softnet_data
+    from softnet.kernel.include.linux.skbuff import sk_buff
+    from softnet.kernel.kernel.locking.spinlock import spin_lock_bh, spin_unlock_bh
+    from softnet.kernel.kernel.sched.core import cond_resched
+    from softnet.kernel.patches.backlog_napi_defer_list import kick_defer_list_purge
+    from softnet.kernel.patches.nodefer_napi_cache import kfree_skb_napi_cache
+    from softnet.lang.intrinsics import (
+        READ_ONCE,
+        WARN_ON_ONCE,
+        WRITE_ONCE,
+        per_cpu,
+        raw_smp_processor_id,
+        table,
+        trace,
+        work,
+    )
+    from softnet.machine.interrupts import cpu_online, nr_cpu_ids
+
+
+@kfunc
+def skb_attempt_defer_free(skb: sk_buff) -> None:
+    """net/core/skbuff.c:7237 (6.12)."""
+    cpu = skb.alloc_cpu
+    if cpu == raw_smp_processor_id() or WARN_ON_ONCE(cpu >= nr_cpu_ids()) or not cpu_online(cpu):
+        trace("skb_defer_nodefer", skb.id, cpu, 0)
+        kfree_skb_napi_cache(skb)
+        return
+
+    sd = per_cpu(softnet_data, cpu)
+    defer_max = READ_ONCE(table(net_hotdata, 0).sysctl_skb_defer_max)
+    if READ_ONCE(sd.defer_count) >= defer_max:
+        trace("skb_defer_nodefer", skb.id, cpu, 1)
+        kfree_skb_napi_cache(skb)
+        return
+
+    while READ_ONCE(sd.defer_count) >= defer_max >> 1:
+        cond_resched()
+
+    work("skb_attempt_defer_free")
+    spin_lock_bh(sd.defer_lock)
+    kick = sd.defer_count == defer_max >> 1
+    WRITE_ONCE(sd.defer_count, sd.defer_count + 1)
+    skb.next = sd.defer_list
+    WRITE_ONCE(sd.defer_list, skb)
+    trace("skb_attempt_defer_free", skb.id, cpu, sd.defer_count)
+    spin_unlock_bh(sd.defer_lock)
+
+    if kick:
+        kick_defer_list_purge(sd, cpu)
