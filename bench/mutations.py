@@ -29,7 +29,10 @@ def main() -> int:
         seen = seen_by(row.config(), LIMITS)
         fits = row.property in seen and (not row.alone or seen == [row.property])
         wrong += not fits
-        print(f"{row.line()} seen by: {', '.join(seen)}{'' if fits else '   <-- not as the table says'}", flush=True)
+        print(
+            f"{row.line()} seen by: {', '.join(seen)}{'' if fits else '   <-- not as the table says'}",
+            flush=True,
+        )
     return 1 if wrong else 0
 
 
