@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from softnet.errors import SoftnetError
 from softnet.verify.machine import Failure
 from softnet.verify.model import Config
@@ -17,7 +19,8 @@ class PairedReplay(Replay):
     """
 
     def __init__(self, config: Config, *, log: bool = True) -> None:
-        self.native, self.reference, self.log = NativeReplay(config, log=log), ReferenceReplay(config), log
+        self.native = NativeReplay(replace(config, owned=False), log=log)
+        self.reference, self.log = ReferenceReplay(config), log
         self.model, self.image, self.words = self.native.model, self.native.image, self.native.words
         self.addresses = self.reference.addresses()
         self._at = "before the first step"
