@@ -61,6 +61,12 @@ def task_state(p: task_struct) -> int:
 
 
 @hwfunc
+def task_inactive(p: task_struct, state: int) -> bool:
+    """Whether the task sleeps in that state, off its CPU and run queue: what kernel/sched/core.c wait_task_inactive() waits for."""
+    return p.state == state and p.on_rq == 0 and p.on_cpu == 0
+
+
+@hwfunc
 def need_resched() -> bool:
     """TIF_NEED_RESCHED of the running task."""
     return table(cpu_hw, hw.cpu).need_resched != 0

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from softnet.machine.interrupts import cpu_irq_line, cpu_online, irq_post
     from softnet.machine.locks import lock_error
     from softnet.machine.nic import ARRIVAL_WORDS, nic_receive
-    from softnet.machine.sched import set_task_state, try_to_wake_up
+    from softnet.machine.sched import set_task_state, task_inactive, try_to_wake_up
     from softnet.machine.state import (
         CTX_TASK,
         ERROR_SLEEP_IN_ATOMIC,
@@ -203,7 +203,7 @@ def vx_plug_ready(d: vx_driver) -> bool:
     if stopper.work == 0 and table(cpu_hw, d.target).online != 0:
         for i in range(table_len(smp_hotplug_thread)):
             td = table(smpboot_thread_data, i * hw.nr_cpus + d.target)
-            if td.task is not None and td.task.kthread_flags != 0 and td.task.state != TASK_PARKED:
+            if td.task is not None and td.task.kthread_flags != 0 and not task_inactive(td.task, TASK_PARKED):
                 return False
         return True
     return cpu_is_dead(d.target)

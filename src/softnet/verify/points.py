@@ -20,9 +20,9 @@ LOCAL: Final = frozenset(
     ("preempt_count_add", "preempt_count_sub", "preempt_count", "softirq_count", "in_hardirq", "irqs_disabled", "current",
      "nr_cpu_ids", "cpu_online", "cpu_is_offline", "vtime_softirq_enter", "vtime_softirq_exit", "vtime_user_enter",
      "vtime_user_exit", "migrate_count", "ktime_get", "local_clock", "irq_ack", "cpu_irq_line", "preempt_enable_due",
-     "task_is_rt_policy", "spin_release", "hrtimer_active", "mix32", "rt_spin_lock_checks")
+     "task_is_rt_policy", "hrtimer_active", "mix32", "rt_spin_lock_checks")
 )  # fmt: skip
-"""Machine functions that only this context can see or that commute to the left (spin_release): no stop.
+"""Machine functions that only this context can see: no stop.
 
 preempt_enable_due() reads NEED_RESCHED, which another CPU may set; whoever does also sends an interrupt, which preempts at
 the next stop, so that reading it early loses nothing.
@@ -40,7 +40,8 @@ OWN_LOCK: Final = frozenset(("rt_try_take", "rt_block_on", "rt_wait_how", "rt_re
 
 def point_kind(why: str, fields: Mapping[str, str], changing: frozenset[str], reduce: bool) -> str:
     """What an interaction point is: "" none, ``non`` (non-mover), ``own`` (own CPU's interrupts only), ``acquire``,
-    ``disable``, ``enable`` (interrupts), ``hard`` (always a stop).
+    ``disable``, ``enable`` (interrupts), ``commit`` (a left mover: no stop, but one before the next that is none),
+    ``hard`` (always a stop).
 
     ``fields`` gives the kind of "structure.field", ``changing`` the fields that any function stores to.
     """
@@ -63,6 +64,8 @@ def point_kind(why: str, fields: Mapping[str, str], changing: frozenset[str], re
         return "non"
     if why in LOCAL:
         return ""
+    if why == "spin_release":
+        return "commit"
     if why == "irq_local_disable":
         return "disable"
     if why == "irq_local_restore":

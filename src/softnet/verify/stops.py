@@ -69,7 +69,8 @@ class Stops:
         """A machine function, with its stop; its own accesses are neither stops nor told of."""
         kind = point_kind(name, self.fields, self.changing, self.reduce)
         stop: dict[str, Callable[[], None]] = {
-            "hard": self._hard, "non": self._non, "disable": self._disable, "enable": self._enable,
+            "hard": self._hard, "non": self._non, "disable": self._disable, "enable": self._commit,
+            "commit": self._commit,
         }  # fmt: skip
         before = stop.get(kind)
         acquire = kind in ("acquire", "hard-acquire")
@@ -137,7 +138,7 @@ class Stops:
             self.leave()
         self.phase = max(self.phase, RIGHT)
 
-    def _enable(self) -> None:
+    def _commit(self) -> None:
         self.phase = COMMITTED
 
     def _acquire(self, lock: Any, *, hard: bool) -> None:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         rq_has_pinned,
     )
     from softnet.machine.interrupts import cpu_online, nr_cpu_ids
-    from softnet.machine.sched import task_state
+    from softnet.machine.sched import task_inactive
     from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_PARKED, task_struct
     from softnet.machine.timers import ktime_get
 
@@ -99,7 +99,7 @@ def smpboot_park_threads(cpu: int) -> None:
         td = table(smpboot_thread_data, (table_len(smp_hotplug_thread) - 1 - i) * nr_cpu_ids() + cpu)
         if td.task is not None:
             kthread_park(td.task)
-            while task_state(td.task) != TASK_PARKED:
+            while not task_inactive(td.task, TASK_PARKED):
                 hotplug_wait()
 
 

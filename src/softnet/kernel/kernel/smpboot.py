@@ -64,7 +64,7 @@ def kthread_parkme() -> None:
 
 @kfunc
 def kthread_park(p: task_struct) -> None:
-    """kernel/kthread.c: ask the thread to park. C waits for it; here the caller looks at its state."""
+    """kernel/kthread.c: ask the thread to park. C waits for it, and until it is off its CPU; here the caller does."""
     set_bit(KTHREAD_SHOULD_PARK, p.kthread_flags)
     wake_up_process(p)
 
