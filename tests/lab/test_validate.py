@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from softnet.lab.errors import LabError
-from softnet.lab.records import Record, Trace, read
+from softnet.lab.records import HARDIRQ, SOFTIRQ, TASK, Record, Trace, read
+from softnet.lab.validate.checker import Raises
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.knowledge import Knowledge, cards_of
 from softnet.lab.validate.verdict import Verdict, check
@@ -158,6 +159,48 @@ def test_a_backlog_that_did_otherwise_is_refused(arm: str, change: Change, reaso
     verdict = check(Trace(trace.header, change(list(trace.records))))
     assert not verdict.accepted
     assert any(reason in text for text in verdict.reasons), verdict.reasons
+
+
+@pytest.mark.parametrize(
+    ("told", "asked_for"),
+    [
+        ("raise enter leave", True),
+        ("raise enter leave enter", False),
+        ("raise raise enter leave enter", False),
+        # In the gap between the clearing of the bits and the entry an interrupt may strike.
+        ("raise irq-raise enter leave enter leave", True),
+        ("raise irq-raise enter leave enter leave enter", False),
+        ("raise enter irq-raise softirq-raise leave enter leave", True),
+        ("raise enter irq-raise softirq-raise leave enter leave enter", False),
+        ("raise enter softirq-raise leave irq-raise enter leave", True),
+        ("irq-raise enter leave enter", False),
+    ],
+)
+def test_net_rx_runs_as_often_as_it_was_asked_for(told: str, asked_for: bool) -> None:
+    contexts = {"raise": TASK, "irq-raise": HARDIRQ, "softirq-raise": SOFTIRQ}
+    raises, asked = Raises(), True
+    for step in told.split():
+        if step == "enter":
+            asked = raises.entered()
+        elif step == "leave":
+            raises.left()
+        else:
+            raises.raised(contexts[step])
+    assert asked is asked_for
+
+
+def test_a_run_of_net_rx_that_nobody_asked_for_is_refused() -> None:
+    trace = _load("6.12")
+    at = _where(trace.records, "softirq_exit", 30)
+    entry = max(
+        n
+        for n in range(at)
+        if trace.records[n].event == "softirq_entry" and trace.records[n].cpu == trace.records[at].cpu
+    )
+    records = [*trace.records[: at + 1], trace.records[entry], *trace.records[at + 1 :]]
+    verdict = check(Trace(trace.header, records))
+    assert not verdict.accepted
+    assert "its bit is not pending" in verdict.reasons[0]
 
 
 def test_a_backlog_with_a_bound_drops_where_the_model_does() -> None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+DEFAULT_TIMEOUT_SECONDS = 240.0
+"""How long a guest may take in all."""
+
 
 def say_aloud(text: str) -> None:
     click.echo(text, err=True)
@@ -43,9 +46,9 @@ def guest_options(command: Command) -> Command:
             "--timeout",
             "timeout_seconds",
             type=click.FloatRange(min=1),
-            default=240.0,
+            default=DEFAULT_TIMEOUT_SECONDS,
             show_default=True,
-            help="Seconds after which a guest is killed.",
+            help="Seconds after which a guest is killed; one that does not speak is killed earlier, in proportion.",
         ),
         click.option(
             "--out", type=click.Path(file_okay=False, path_type=Path), help="Write results and traces here."
@@ -62,8 +65,9 @@ def options_of(accel: str, timeout_seconds: float) -> Options:
     from softnet.lab.qemu import AccelChoice, Bounds
     from softnet.lab.run import Options as Made
 
-    # Counting instructions, one host CPU runs all of the guest's.
-    boot_seconds = 240.0 if accel == "icount" else 90.0
+    # Counting instructions, one host CPU runs all of the guest's. Who gives the whole more time gives its boot more.
+    boot_seconds = DEFAULT_TIMEOUT_SECONDS if accel == "icount" else 90.0
+    boot_seconds *= max(timeout_seconds / DEFAULT_TIMEOUT_SECONDS, 1)
     return Made(cast("AccelChoice", accel), Bounds(min(boot_seconds, timeout_seconds), timeout_seconds))
 
 

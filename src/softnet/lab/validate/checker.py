@@ -12,10 +12,11 @@ budget, the raise for what is left. What an interrupt's exit does with NET_RX. T
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from softnet.lab.probes import NET_RX_SOFTIRQ
-from softnet.lab.records import CSD_FUNCTIONS, HARDIRQ, MARK, Record, Trace
+from softnet.lab.records import CSD_FUNCTIONS, HARDIRQ, MARK, SOFTIRQ, Record, Trace
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.exits import Exits
 from softnet.lab.validate.follow import Follower
@@ -45,6 +46,49 @@ _KEEP_EVERY = 64
 """Records after which the states that no explanation needs any more are let go."""
 
 
+@dataclass(slots=True)
+class Raises:
+    """A CPU's raises of NET_RX that no run of it has answered.
+
+    handle_softirqs() clears the bits of all softirqs and lets interrupts in before it tells of the first one's entry. What
+    raises NET_RX in that gap, or while a softirq before it runs, asks for one more run; the trace has no record of the clearing, so
+    a second raise is given the benefit of the doubt.
+    """
+
+    before: bool = False
+    """Raised where nothing had asked for the run yet."""
+    inside: bool = False
+    """Raised while NET_RX ran."""
+    gap: int = 0
+    """Raised between an answered clearing and the entry: at most once for each of the two clearings around it."""
+    runs: bool = False
+
+    def raised(self, context: int) -> None:
+        if self.runs:
+            self.inside = True
+        elif context == SOFTIRQ or (context == HARDIRQ and self.before):
+            self.gap = min(self.gap + 1, 2)
+        else:
+            self.before = True
+
+    def entered(self) -> bool:
+        """NET_RX runs: whether something asked for it."""
+        self.runs = True
+        if self.before:
+            self.before = False
+        elif self.inside:
+            self.inside = False
+        elif self.gap:
+            self.gap -= 1
+        else:
+            return False
+        return True
+
+    def left(self) -> None:
+        """NET_RX has run."""
+        self.runs = False
+
+
 class Checker:
     """Follows one trace."""
 
@@ -62,7 +106,7 @@ class Checker:
             flow_limit_unknown=flow_limit_unknown(trace.header),
         )
         self.steers = "lo_rps_cpus" in trace.header
-        self.pending: dict[int, bool] = {}
+        self.pending: dict[int, Raises] = {}
         # CPU -> what the last poll by its thread did, which the tracepoint napi_poll says again.
         self.polled: dict[int, int] = {}
         self.context: dict[str, int] = {}
@@ -169,7 +213,7 @@ class Checker:
         record, follower = self.trace.records[at], self.follower
         if record.a != NET_RX_SOFTIRQ:
             return None
-        self.pending[record.cpu] = True
+        self.pending.setdefault(record.cpu, Raises()).raised(record.context)
         reason = self.exits.disagreement(at) if record.context == HARDIRQ else ""
         if reason:
             follower.refused.append(reason)
@@ -184,11 +228,11 @@ class Checker:
         if cpu not in self.pending:
             return None
         if record.event == "softirq_exit":
+            self.pending[cpu].left()
             return follower.states
-        if not self.pending[cpu]:
+        if not self.pending[cpu].entered():
             follower.refused.append(f"NET_RX runs on CPU {cpu}; in the model its bit is not pending")
             return []
-        self.pending[cpu] = False
         return follower.states
 
     def _woken(self, at: int) -> list[State] | None:
