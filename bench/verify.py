@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from softnet.cli.searches import search_all
+from softnet.cli._searches import search_all
 from softnet.verify import words
 from softnet.verify.machine import Limits, Machine
 from softnet.verify.model import Config

@@ -35,7 +35,7 @@ NO_RUN = {
     ("docs/lab.md", "softnet lab calibrate --kernel 6.12 --out guest-6.12.toml"),
     ("docs/lab.md", "softnet lab predict examples/rps.toml --stretch 100 --costs guest-6.12 --set measure.duration_ms=15"),
     ("docs/lab.md", "softnet lab predict --all --out predicted"),
-    ("docs/lab.md", "softnet lab reproduce C4"),
+    ("docs/lab.md", "softnet lab reproduce offline-kick --kernel 6.12 --accel tcg-single"),
     ("docs/conformance.md", "softnet lab conform --out conform"),
     ("docs/verify.md", "softnet verify --cpus 3 --storage compact --memory 4096 --max-states 100000000 --max-seconds 3600"),
     ("README.md", "make demo"),

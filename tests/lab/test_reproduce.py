@@ -85,19 +85,16 @@ def test_what_is_not_shown_by_trace_and_memory_is_not_called_seen() -> None:
 
 @pytest.mark.kernel
 @pytest.mark.usefixtures("guest")
-@pytest.mark.parametrize(("name", "arm"), [("C1", "6.12-threads"), ("offline-kick", "6.12")])
-def test_a_defect_of_the_models_is_reproduced(
-    name: str, arm: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    status = run_cli(["lab", "reproduce", name, "--kernel", arm, "--json", "--quiet"])
-    (row,) = json.loads(capsys.readouterr().out)
-    assert status == 0, row["report"]
-    assert row["seen"]
-    assert row["report"][0].startswith(f"{arm}: reproduced")
+def test_a_defect_of_the_models_is_reproduced(capsys: pytest.CaptureFixture[str]) -> None:
+    """The race with the widest window. Each run tries often, and is chance all the same: three may."""
+    for _ in range(3):
+        status = run_cli(["lab", "reproduce", "offline-kick", "--kernel", "6.12", "--json", "--quiet"])
+        (row,) = json.loads(capsys.readouterr().out)
+        assert status == (0 if row["seen"] else 1)
+        if row["seen"]:
+            break
+    assert row["report"][0].startswith("6.12: reproduced")
     states = {state["name"]: state for state in row["work"]["watched"]}
-    if name == "C1":
-        assert states["a second later"]["defer_count"] == 2
-    else:
-        assert states["before"]["defer_ipi_scheduled"] == 0
-        assert states["after"]["defer_ipi_scheduled"] == 1
-        assert states["after"]["defer_count"] == 64
+    assert states["before"]["defer_ipi_scheduled"] == 0
+    assert states["after"]["defer_ipi_scheduled"] == 1
+    assert states["after"]["defer_count"] == 64

@@ -28,7 +28,7 @@ def access(serial: int, name: str, words: int, line: str, local: str = "p") -> l
 def kept(*parts: list[ir.Instr]) -> int:
     block = ir.Block("entry", [instr for part in parts for instr in part], ir.Return(AT, None))
     function = ir.Function("f", "kfunc", True, "f.py", 1, ("p", "q"), False, ["p", "q"], [block])
-    module = ir.Module({"f": function}, {}, {}, {}, {}, {}, 0, {})
+    module = ir.Module({"f": function}, {}, {}, {}, {}, {}, 0, {}, set())
     drop_repeated_lines(module, STRUCTS)
     return sum(isinstance(i, ir.Call) and i.function.startswith("line_") for i in block.body)
 

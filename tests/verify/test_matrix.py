@@ -53,7 +53,8 @@ class TestMatrix:
     def test_the_property_sees_the_mutation_in_both_engines(self, row: Row) -> None:
         outcome = search(replace(row.config(), properties=(row.property,)), SMALL)
         assert found(outcome) == row.property
-        if outcome.config.memory_model == "sc":
+        # The order of locks is asked of the whole search: one way through it may take them in one of the two orders only.
+        if outcome.config.memory_model == "sc" and row.property != "lock order":
             assert row.property in violated_in_both_engines(outcome)
 
     @pytest.mark.parametrize("row", ALONE, ids=name_of)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from softnet.cli.searches import search_all
+from softnet.cli._searches import search_all
 from softnet.lang.compile import available
 from softnet.verify.model import Config, Driver
 from softnet.verify.search import Limits, search

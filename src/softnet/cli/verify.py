@@ -98,7 +98,7 @@ def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs:
                            expected="one --kernel and --driver")  # fmt: skip
     outcomes: list[tuple[Outcome, float]] = []
     if jobs > 1 and len(configs) > 1:
-        from softnet.cli.searches import search_all
+        from softnet.cli._searches import search_all
 
         found_in_turn = search_all(configs, limits, max_seconds, jobs)
     else:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# Longer than 500 lines because who reads a verdict wants all that stands for something else in one place.
 """What drives the kernel's functions in a small configuration, and what stands for its allocator, timers and lock checks.
 
 A driver is a task that sleeps until the search lets it start, then calls the shipped functions as their callers do, on skbs

@@ -20,9 +20,9 @@ LOCAL: Final = frozenset(
     ("preempt_count_add", "preempt_count_sub", "preempt_count", "softirq_count", "in_hardirq", "irqs_disabled", "current",
      "nr_cpu_ids", "cpu_online", "cpu_is_offline", "vtime_softirq_enter", "vtime_softirq_exit", "vtime_user_enter",
      "vtime_user_exit", "migrate_count", "ktime_get", "local_clock", "irq_ack", "cpu_irq_line", "preempt_enable_due",
-     "task_is_rt_policy", "hrtimer_active", "mix32", "rt_spin_lock_checks")
+     "task_is_rt_policy", "spin_release", "hrtimer_active", "mix32", "rt_spin_lock_checks")
 )  # fmt: skip
-"""Machine functions that only this context can see: no stop.
+"""Machine functions that only this context can see or that commute to the left (spin_release): no stop before them.
 
 preempt_enable_due() reads NEED_RESCHED, which another CPU may set; whoever does also sends an interrupt, which preempts at
 the next stop, so that reading it early loses nothing.
@@ -62,10 +62,10 @@ def point_kind(why: str, fields: Mapping[str, str], changing: frozenset[str], re
         return "hard"
     if why in ("cpu_online", "cpu_is_offline") and "cpu_hw.online" in changing:
         return "non"
-    if why in LOCAL:
-        return ""
     if why == "spin_release":
         return "commit"
+    if why in LOCAL:
+        return ""
     if why == "irq_local_disable":
         return "disable"
     if why == "irq_local_restore":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The function call's lock bit is set without smp_wmb() and cleared by a plain store: safe on x86, which keeps stores in order."""
+"""The function call's lock bit is set without smp_wmb(): safe on x86, which keeps stores in order."""
 
 from __future__ import annotations
 
@@ -10,14 +10,7 @@ from softnet.lang import kfunc
 if TYPE_CHECKING:
     from softnet.kernel.kernel.locking.spinlock import preempt_disable, preempt_enable
     from softnet.kernel.kernel.smp import CSD_FLAG_LOCK, EBUSY, call_single_data, generic_exec_single
-    from softnet.lang.intrinsics import WARN_ON_ONCE, work
-
-
-@kfunc
-def csd_unlock(csd: call_single_data) -> None:
-    """smp.c:470 (6.1)."""
-    WARN_ON_ONCE(csd.u_flags & CSD_FLAG_LOCK == 0)
-    csd.u_flags = 0
+    from softnet.lang.intrinsics import work
 
 
 @kfunc
