@@ -46,12 +46,6 @@ def _spin(duration_ns: int) -> None:
         pass
 
 
-def _sleep_until(when_ns: int) -> None:
-    wait = when_ns - time.monotonic_ns()
-    if wait > 0:
-        time.sleep(wait / 1e9)
-
-
 def _stop(signum: int, frame: object) -> None:
     raise _StopError
 
@@ -194,7 +188,7 @@ def _cyclictest(task: dict[str, Any], start_ns: int, window: _Window, found: dic
     due = start_ns
     while True:
         due += task["interval_ns"]
-        _sleep_until(due)
+        threads.sleep_until(due)
         now = time.monotonic_ns()
         if window.holds(now):
             latencies.append(now - due)
@@ -214,7 +208,7 @@ def _hog(task: dict[str, Any], start_ns: int) -> None:
     while True:
         _spin(busy)
         due = max(due + period, time.monotonic_ns())
-        _sleep_until(due)
+        threads.sleep_until(due)
 
 
 def _child(
@@ -227,7 +221,7 @@ def _child(
         threads.become(task["name"], task["cpu"], task["sched"], task["nice"])
         os.write(ready_fd, b"r")
         start_ns = _STAMP.unpack(os.read(start_fd, _STAMP.size))[0]
-        _sleep_until(start_ns)
+        threads.sleep_until(start_ns)
         found["cpu_ns"] = -time.thread_time_ns()
         body(start_ns, found)
     except _StopError:
@@ -349,11 +343,11 @@ def run(work: dict[str, Any], files: dict[str, int], trace: Tracer, channel: Cha
         time.sleep(_REST_SECONDS)
         trace.start()
     start_ns = load.start()
-    _sleep_until(start_ns + work["warmup_ns"])
+    threads.sleep_until(start_ns + work["warmup_ns"])
     trace.start()
     events = []
     for at_ns, path, value in work["events"]:
-        _sleep_until(start_ns + at_ns)
+        threads.sleep_until(start_ns + at_ns)
         if path.startswith("card:"):
             cards.change(path, value, by_name)
         else:
@@ -363,7 +357,7 @@ def run(work: dict[str, Any], files: dict[str, int], trace: Tracer, channel: Cha
             write_setting(path, value)
         trace.mark(f"{path} = {value}")
         events.append({"path": path, "value": value, "late_ns": time.monotonic_ns() - start_ns - at_ns})
-    _sleep_until(start_ns + work["duration_ns"])
+    threads.sleep_until(start_ns + work["duration_ns"])
     trace.stop()
     measured_ns = time.monotonic_ns() - start_ns - work["warmup_ns"]
     time.sleep(_END_GRACE_SECONDS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Defects that need a race, tried on a kernel as it is: nothing of it is changed, patched or slowed down.
+"""Defects that need a race, tried on a kernel as it is: nothing of it is changed, and nothing delays it but what records it.
 
 A window of a few instructions is not waited for but held open. A task of high real-time priority, the holder, shares a
 CPU with the task that is to be caught. It sleeps, wakes (which preempts the other wherever it is), looks where that is
@@ -26,6 +26,20 @@ from softnet.lab.guest.tracefs import Tracer, put
 
 _CPUS = "/sys/devices/system/cpu"
 _WORD = struct.Struct("<q")
+# The generator of ISO C's example of rand() (C17 7.22.2.2): the same naps in every run.
+_NEXT_FACTOR, _NEXT_TERM, _NEXT_MODULUS = 1103515245, 12345, 1 << 31
+POLL_SECONDS = 0.0005
+"""How often a task looks whether what it waits for has come: short against the milliseconds that a take-down lasts."""
+SETTLE_SECONDS = 0.02
+"""What an emulated guest's softirqs and threads are given to finish what was begun; far more than they take."""
+QUIET_SECONDS = 0.3
+"""The same before a result is read: long enough for a tick, a kworker and ksoftirqd to have had their turns."""
+LOOK_SECONDS = 0.005
+"""Between two looks at a backlog that may be stuck: a poll of it would have come in between."""
+SPACING_SECONDS = 0.002
+"""Between two packets that are not to meet in one poll."""
+UP_SECONDS = 0.1
+"""What a CPU that came online is given to start its threads."""
 # Words that the tasks share.
 GO, DONE, ARMED, HELD, RELEASE, SAMPLES, HOLDS, SENT, RECEIVED = range(9)
 
@@ -43,7 +57,7 @@ class Shared:
         _WORD.pack_into(self._map, 8 * word, value)
 
 
-def wait(until: Callable[[], bool], seconds: float, step: float = 0.0005) -> bool:
+def wait(until: Callable[[], bool], seconds: float, step: float = POLL_SECONDS) -> bool:
     """Whether it comes true within ``seconds``."""
     end = time.monotonic() + seconds
     while not until():
@@ -51,13 +65,6 @@ def wait(until: Callable[[], bool], seconds: float, step: float = 0.0005) -> boo
             return False
         time.sleep(step)
     return True
-
-
-def sleep_until(when_ns: int) -> None:
-    """Sleep until a time of the monotonic clock."""
-    left = when_ns - time.monotonic_ns()
-    if left > 0:
-        time.sleep(left / 1e9)
 
 
 def online(cpu: int, state: int) -> None:
@@ -123,9 +130,9 @@ class Race:
         shared, nap = self.shared, self.work["nap_us"] / 1e6
         turn = 0
         while True:
-            # Not always the same nap, lest it beats with what it samples.
-            turn = (turn * 1103515245 + 12345) % (1 << 31)
-            time.sleep(nap * (1 + turn / (1 << 30)))
+            # Not always the same nap, lest it beats with what it samples: one to three of it.
+            turn = (turn * _NEXT_FACTOR + _NEXT_TERM) % _NEXT_MODULUS
+            time.sleep(nap * (1 + 2 * turn / _NEXT_MODULUS))
             if not shared[ARMED]:
                 continue
             shared[SAMPLES] += 1

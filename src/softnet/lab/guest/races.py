@@ -17,13 +17,18 @@ from softnet.lab.guest.race import (
     DONE,
     GO,
     HELD,
+    LOOK_SECONDS,
+    POLL_SECONDS,
+    QUIET_SECONDS,
     RECEIVED,
     RELEASE,
     SENT,
+    SETTLE_SECONDS,
+    SPACING_SECONDS,
+    UP_SECONDS,
     Race,
     going_down,
     online,
-    sleep_until,
     wait,
 )
 from softnet.lab.guest.script import Task
@@ -54,7 +59,7 @@ class OfflineKick(Race):
         shared, done = self.shared, 0
         while True:
             if shared[GO] == done:
-                time.sleep(0.0005)
+                time.sleep(POLL_SECONDS)
                 continue
             self.task._next_read = 0
             self.task._size = self.work["segment"]
@@ -66,7 +71,7 @@ class OfflineKick(Race):
         self.task.move(self.owner)
         self.task.send_each(self.work["segment"])
         self.task.move(self.main_cpu)
-        time.sleep(0.02)
+        time.sleep(SETTLE_SECONDS)
 
     def _round(self, limit: int) -> None:
         write_setting(_SKB_DEFER_MAX, str(limit))
@@ -81,7 +86,7 @@ class OfflineKick(Race):
         self.task.move(self.owner)
         self.task.datagrams(2, 100)
         self.task.move(self.main_cpu)
-        time.sleep(0.02)
+        time.sleep(SETTLE_SECONDS)
 
     def watch(self, name: str) -> dict[str, Any]:
         """Free everything on the freeing CPU at the usual limit, with the owner idle; what stays on its list."""
@@ -92,7 +97,7 @@ class OfflineKick(Race):
         self.record(name)
         self.shared[GO] += 1
         done = self._read_all()
-        time.sleep(0.3)
+        time.sleep(QUIET_SECONDS)
         self.rest()
         return {"name": name, "read": done, **self.data.all(self.owner)}
 
@@ -112,7 +117,7 @@ class OfflineKick(Race):
         self._read_all()
         self.rest()
         online(self.owner, 1)
-        time.sleep(0.05)
+        time.sleep(UP_SECONDS)
         return True
 
     def run(self) -> dict[str, Any]:
@@ -177,8 +182,8 @@ class OwedIpi(Race):
         self.record(name)
         for _ in range(self.work["datagrams"]):
             self.probe.send(b"x" * 100)
-            time.sleep(0.002)
-        time.sleep(0.3)
+            time.sleep(SPACING_SECONDS)
+        time.sleep(QUIET_SECONDS)
         self.rest()
         os.sched_setaffinity(0, {self.work["main"]})
         arrived = 0
@@ -194,7 +199,7 @@ class OwedIpi(Race):
         for _ in range(20):
             if not self.data.read(self.owner, "backlog.state") & _SCHED:
                 return False
-            time.sleep(0.005)
+            time.sleep(LOOK_SECONDS)
         return True
 
     def run(self) -> dict[str, Any]:
@@ -212,14 +217,14 @@ class OwedIpi(Race):
             self.record("race")
             online(self.owner, 0)
             shared[RELEASE] = 1
-            time.sleep(0.02)
+            time.sleep(SETTLE_SECONDS)
             self.rest()
             online(self.owner, 1)
             taken_down += 1
             found = self._stuck()
         shared[ARMED] = 0
         os.kill(self.pids[0], signal.SIGSTOP)
-        time.sleep(0.3)
+        time.sleep(QUIET_SECONDS)
         after = self.watch("after")
         return self.told(
             found=found,
@@ -257,14 +262,14 @@ class DeadQueue(Race):
                 self.probe.send(b"x" * 100)
                 shared[SENT] += 1
             else:
-                time.sleep(0.0005)
+                time.sleep(POLL_SECONDS)
 
     def _keep_busy(self) -> None:
         while True:
             end = time.monotonic() + self.work["busy_ms"] / 1000
             while self.shared[ARMED] and not self.shared[HELD] and time.monotonic() < end:
                 pass
-            time.sleep(0.0005)
+            time.sleep(POLL_SECONDS)
 
     def _receive(self) -> None:
         while True:
@@ -287,13 +292,13 @@ class DeadQueue(Race):
         watched: list[dict[str, Any]] = []
         while taken_down < self.tries and time.monotonic() < self.end and not found:
             shared[RELEASE], shared[HELD], shared[ARMED], shared[GO] = 0, 0, 1, 1
-            time.sleep(0.01)
+            time.sleep(SETTLE_SECONDS)
             online(self.owner, 0)
             shared[RELEASE] = 1
-            time.sleep(0.02)
+            time.sleep(SETTLE_SECONDS)
             shared[GO] = 0
             shared[ARMED] = 0
-            time.sleep(0.2)
+            time.sleep(QUIET_SECONDS)
             self.rest()
             taken_down += 1
             found = self.data.read(self.owner, "input_pkt_queue.qlen") > 0
@@ -302,7 +307,7 @@ class DeadQueue(Race):
                 time.sleep(1)
                 watched.append(self._state("dead, a second later"))
             online(self.owner, 1)
-            time.sleep(0.1)
+            time.sleep(UP_SECONDS)
             if found:
                 watched.append(self._state("back"))
         return self.told(found=found, rounds=taken_down, tries=taken_down, watched=watched)
@@ -327,10 +332,10 @@ class LostKick(OfflineKick):
         shared, at = self.shared, 0
         while True:
             if shared[GO] == at:
-                time.sleep(0.0005)
+                time.sleep(POLL_SECONDS)
                 continue
             at = shared[GO]
-            sleep_until(at + shared[ARMED])
+            threads.sleep_until(at + shared[ARMED])
             self.task.read(self.work["frees"])
             if self.task._next_read + self.work["frees"] > self.count:
                 self.task._next_read = 0
@@ -347,10 +352,10 @@ class LostKick(OfflineKick):
             sender.connect(receiver.getsockname())
             while True:
                 if shared[GO] == at:
-                    time.sleep(0.0005)
+                    time.sleep(POLL_SECONDS)
                     continue
                 at = shared[GO]
-                sleep_until(at)
+                threads.sleep_until(at)
                 sender.send(b"x" * 100)
                 shared[SENT] = at
 
@@ -384,7 +389,7 @@ class LostKick(OfflineKick):
             wait(lambda: shared[DONE] == shared[GO] == shared[SENT], 5)
             left -= self.work["frees"]
             tries += 1
-            time.sleep(0.003)
+            time.sleep(LOOK_SECONDS)
             found = self._stuck()
             if found:
                 watched.append({"name": "just after", **self.data.all(self.owner)})

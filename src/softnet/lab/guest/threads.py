@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import time
 from typing import Any
 
 from softnet.lab.guest.files import task_names
@@ -46,3 +47,10 @@ def apply(wishes: list[list[Any]]) -> list[list[object]]:
                 os.sched_setaffinity(int(pid), set(cpus))
         done.append([pattern, sched, len(hits)])
     return done
+
+
+def sleep_until(when_ns: int) -> None:
+    """Sleep until a time of the monotonic clock, in ns; a time that has passed is no wait."""
+    left = when_ns - time.monotonic_ns()
+    if left > 0:
+        time.sleep(left / 1e9)
