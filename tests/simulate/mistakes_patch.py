@@ -10,6 +10,7 @@ from softnet.lang.intrinsics import BUG_ON, READ_ONCE, atomic_inc, cmpxchg, set_
 
 if TYPE_CHECKING:
     from softnet.kernel.include.linux.netdevice import softnet_data
+    from softnet.kernel.net.core.skbuff import skb_unref
     from softnet.machine.state import cpu_hw
 
 
@@ -20,6 +21,7 @@ class mistakes(Struct):
     next: mistakes = private()
     value: int = private()
     call: fnptr = private()
+    lost: sk_buff = private()
 
 
 class net_hotdata(Struct, extends=True):
@@ -81,4 +83,6 @@ def ip_local_deliver(skb: sk_buff) -> int:
     elif which == 1014:
         c = table(net_hotdata, 0).crate
         set_bit(which, c.value)
+    elif which == 1015:
+        skb_unref(table(net_hotdata, 0).crate.lost)
     return 0

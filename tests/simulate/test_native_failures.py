@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from softnet.errors import SoftnetError
+from softnet.lang import ir
 from softnet.lang.compile import available
 from softnet.lang.pylink import KernelStop
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.simulate import native
+from softnet.simulate.explain import lowered
 from softnet.simulate.simulation import Simulation
 
 pytestmark = pytest.mark.skipif(bool(available()), reason="no native engine here")
@@ -66,6 +68,25 @@ def test_a_mistake_stops_the_run_at_its_line(budget: int, text: str, function: s
     assert str(caught.value) == f"{PATCH}:{line_of(text)}: in {function}(): {message}"
     with pytest.raises(KernelStop):
         simulation.advance(10**9)
+
+
+def test_null_given_to_a_function_that_never_gets_it_from_the_kernel_stops_there() -> None:
+    """The kernel alone tests nothing in skb_unref(), whose callers have all used the packet; with this patch it must."""
+    place = kernel_function("skb_unref")
+    assert not any(isinstance(i, ir.Offset) and i.checked for b in place.blocks for i in b.body)
+    stops = []
+    for engine in ("native", "reference"):
+        simulation = Simulation(scenario(1015), engine=engine, patches=[str(PATCH)])
+        with pytest.raises(KernelStop) as caught:
+            simulation.finish()
+        stops.append(str(caught.value).replace("sk_buff.", ""))
+    first = next(i for b in place.blocks for i in b.body if isinstance(i, ir.Offset))
+    assert stops[0] == f"{place.file}:{first.at.line}: in skb_unref(): users of a NULL reference"
+    assert stops[1] == stops[0]
+
+
+def kernel_function(name: str) -> ir.Function:
+    return lowered("6.12", [])[0].functions[name]
 
 
 LATER = pytest.mark.slow

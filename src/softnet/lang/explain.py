@@ -104,16 +104,16 @@ def describe(instr: ir.Instr, costs: Mapping[str, str]) -> str:
             return f"store {_place(place)} <- {value}{_order(order)}"
         case ir.Atomic(_, to, op, place, args):
             return f"{to} = atomic {op} {_place(place)} {', '.join(map(str, args))}"
-        case ir.Offset(_, to, base, words, what):
-            return f"{to} = {base} + {words} (&{what}; stops if {base} is NULL)"
+        case ir.Offset(_, to, base, words, what, checked):
+            return f"{to} = {base} + {words} (&{what}{_stops(base, checked)})"
         case ir.Element(_, to, base, index, count, stride):
             return f"{to} = {base} + {index} * {stride} (index below {count})"
         case ir.Table(_, to, struct, index, checked):
             return f"{to} = {struct}[{index}]{' (index checked)' if checked else ''}"
         case ir.TableLength(_, to, struct):
             return f"{to} = number of {struct}"
-        case ir.IndexOf(_, to, struct, address):
-            return f"{to} = index of {address} in {struct}"
+        case ir.IndexOf(_, to, struct, address, checked):
+            return f"{to} = index of {address} in {struct}{_stops(address, checked)}"
         case _:
             return _describe_control(instr, costs)
 
@@ -148,6 +148,11 @@ def _describe_control(instr: ir.Instr, costs: Mapping[str, str]) -> str:
             return "return" if value is None else f"return {value}"
         case _:
             raise AssertionError(f"unknown instruction {instr}")
+
+
+def _stops(reference: ir.Operand, checked: bool) -> str:
+    """What is said of a reference that may be NULL here."""
+    return f"; stops if {reference} is NULL" if checked else ""
 
 
 def _place(place: ir.Place) -> str:

@@ -121,12 +121,13 @@ class Barrier(Instr):
 
 @dataclass(slots=True)
 class Offset(Instr):
-    """The address of a part of a structure; ``base`` must not be NULL."""
+    """The address of a part of a structure; ``base`` must not be NULL, and is tested unless lang.sound cleared ``checked``."""
 
     to: Temp
     base: Operand
     words: int
     what: str
+    checked: bool = True
 
 
 @dataclass(slots=True)
@@ -160,11 +161,12 @@ class TableLength(Instr):
 
 @dataclass(slots=True)
 class IndexOf(Instr):
-    """The index of a table's instance."""
+    """The index of a table's instance, which must not be NULL; tested as of Offset."""
 
     to: Temp
     struct: str
     address: Operand
+    checked: bool = True
 
 
 @dataclass(slots=True)

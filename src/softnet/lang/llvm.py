@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from softnet.lang import ir
 from softnet.lang.llvm_function import FunctionText, Text
+from softnet.lang.sound import mark_sound
 
 
 def emit_module(
@@ -25,6 +26,7 @@ def emit_module(
     ``count_points`` counts them.
     """
     text = Text(run_ahead, count_points)
+    mark_sound(module)
     recursive = recursive_functions(module)
     text.suspending = suspending_functions(module)
     for name in sorted(module.functions):

@@ -64,10 +64,6 @@ class FunctionText:
         self.serial = 0
         self.label = ""
         self.names: dict[ir.Temp, str] = {}
-        self.from_local: dict[ir.Temp, str] = {}
-        self.sound: set[ir.Temp | str] = set()
-        """Temps and locals that cannot be NULL here."""
-        self.sound_after: dict[str, set[str]] = {}
         self.params = {name: f"%a{i}" for i, name in enumerate(function.params)}
 
     # -- pieces
@@ -157,19 +153,13 @@ class FunctionText:
         if self.recursive:
             self.check_stack()
         self.line(f'br label %"{function.blocks[0].label}"')
-        predecessors = count_predecessors(function)
         for block in function.blocks:
-            before = predecessors.get(block.label, [])
-            known = self.sound_after.get(before[0]) if len(before) == 1 else None
-            self.sound = set(known or ())
-            self.from_local = {}
             self.out.append(f'"{block.label}":')
             self.label = block.label
             for instr in block.body:
                 self.instruction(instr)
             assert block.end is not None
             self.terminator(block.end)
-            self.sound_after[block.label] = {name for name in self.sound if isinstance(name, str)}
         self.out.append("}")
         hint = "noinline " if len(self.out) - head > INLINE_LINES else ""
         if function.name in COLD:
@@ -208,17 +198,9 @@ class FunctionText:
 
     def _get(self, i: ir.Get) -> None:
         self.names[i.to] = self.define(f"load i64, ptr %l{self.local_index[i.local]}")
-        self.from_local[i.to] = i.local
-        if i.local in self.sound:
-            self.sound.add(i.to)
 
     def _set(self, i: ir.Set) -> None:
         self.line(f"store i64 {self.operand(i.value)}, ptr %l{self.local_index[i.local]}")
-        for temp in [t for t, name in self.from_local.items() if name == i.local]:
-            del self.from_local[temp]
-        self.sound.discard(i.local)
-        if i.value in self.sound:
-            self.sound.add(i.local)
 
     def _binary(self, i: ir.Binary) -> None:
         left, right = self.operand(i.left), self.operand(i.right)
@@ -317,13 +299,8 @@ class FunctionText:
 
     def _offset(self, i: ir.Offset) -> None:
         base = self.operand(i.base)
-        if i.base not in self.sound:
+        if i.checked:
             self.unless(self.define(f"icmp ne i64 {base}, 0"), "null", i.at, i.what)
-            if isinstance(i.base, ir.Temp):
-                self.sound.add(i.base)
-                if i.base in self.from_local:
-                    self.sound.add(self.from_local[i.base])
-        self.sound.add(i.to)
         self.names[i.to] = self.define(f"add nsw i64 {base}, {i.words}") if i.words else base
 
     def _element(self, i: ir.Element) -> None:
@@ -332,7 +309,6 @@ class FunctionText:
             self.unless(self.define(f"icmp ult i64 {index}, {i.count}"), "index", i.at, str(i.count), index)
         words = index if i.stride == 1 else self.define(f"mul nsw i64 {index}, {i.stride}")
         self.names[i.to] = self.define(f"add nsw i64 {self.operand(i.base)}, {words}")
-        self.sound.add(i.to)
 
     def directory(self, struct: str, word: int) -> str:
         """Base (0) or count (1) of a structure's table: written once, before the run."""
@@ -352,14 +328,13 @@ class FunctionText:
             self.unless(inside, "index", i.at, i.struct, index)
         words = self.define(f"mul nsw i64 {index}, {self.module.strides[i.struct]}")
         self.names[i.to] = self.define(f"add nsw i64 {self.directory(i.struct, 0)}, {words}")
-        self.sound.add(i.to)
 
     def _tablelength(self, i: ir.TableLength) -> None:
         self.names[i.to] = self.directory(i.struct, 1)
 
     def _indexof(self, i: ir.IndexOf) -> None:
         address = self.operand(i.address)
-        if i.address not in self.sound:
+        if i.checked:
             self.unless(self.define(f"icmp ne i64 {address}, 0"), "null", i.at, i.struct)
         distance = self.define(f"sub i64 {address}, {self.directory(i.struct, 0)}")
         self.names[i.to] = self.define(f"sdiv i64 {distance}, {self.module.strides[i.struct]}")

@@ -11,6 +11,7 @@ from softnet.lang.explain import explain, summarise
 from softnet.lang.layout import ENGINE_STRUCT, LINE_SHIFT, lay_out_structs
 from softnet.lang.lower import lower_program
 from softnet.lang.program import Program
+from softnet.lang.sound import mark_sound
 from softnet.lang.subset import typed_program
 from softnet.machine.costtable import load_cost_table
 from softnet.scenario import apply_kernel, scenario_from_dict
@@ -34,7 +35,9 @@ def _program(kernel: str, patches: Sequence[str]) -> Program:
 
 def _lower(program: Program) -> tuple[ir.Module, list[str]]:
     names = cost_names(program)
-    return lower_program(typed_program(program), {name: i for i, name in enumerate(names)}, EVENT_ID), names
+    module = lower_program(typed_program(program), {name: i for i, name in enumerate(names)}, EVENT_ID)
+    mark_sound(module)
+    return module, names
 
 
 def explain_function(kernel: str, patches: Sequence[str], function: str) -> str:

@@ -129,8 +129,6 @@ class StepText(PlainText):
         self.restore(set(self.function.params))
         self.line(f'br label %"{self.segments[0].label}"')
         for segment in self.segments:
-            self.sound = set()
-            self.from_local = {}
             self.names = {}
             self.block(f'"{segment.label}"')
             self.label = segment.label
