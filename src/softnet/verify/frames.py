@@ -19,6 +19,7 @@ from typing import Final
 from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.program import Program
+from softnet.lang.sound import mark_sound_alone
 from softnet.verify import words
 from softnet.verify.emitter import (
     BLOCKED,
@@ -63,6 +64,8 @@ def emit_frames(
 
     ``ignored`` fields and structures ``outside`` are no state.
     """
+    # A step begins in any function, at any of its stops.
+    mark_sound_alone(module)
     used = sorted(reachable(module, roots, program))
     fields = {f"{s.name}.{f.name}": f.kind for s in program.structs.values() for f in s.fields.values()}
     changing = stored_fields(module, used) - ignored

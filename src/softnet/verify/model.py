@@ -248,13 +248,9 @@ def applies(config: Config) -> bool:
 def lowered(program: Program, image: Image) -> ir.Module:
     """The program in the intermediate form, with checks of guarded fields."""
     from softnet.lang.lower import lower_program
-    from softnet.lang.sound import mark_sound_alone
     from softnet.lang.subset import typed_program
 
-    module = lower_program(typed_program(program), image.cost_index, EVENT_ID, checks=True)
-    # A step begins in any function, at any of its stops.
-    mark_sound_alone(module)
-    return module
+    return lower_program(typed_program(program), image.cost_index, EVENT_ID, checks=True)
 
 
 _KEPT: dict[tuple[object, ...], Any] = {}
