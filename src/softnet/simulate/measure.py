@@ -86,7 +86,7 @@ class Sampler:
     """Length and bytes of the queues at regular times, in bounded memory."""
 
     def __init__(self, image: Image) -> None:
-        self.image = image
+        self.queues = readout.QueueReader(image)
         self.columns: dict[str, list[int]] = {"time_ns": []}
         self.stride = 1
         self.seen = 0
@@ -96,8 +96,7 @@ class Sampler:
         self.seen += 1
         if self.seen % self.stride:
             return
-        row = {"time_ns": at_ns, **readout.queue_sample(self.image)}
-        for name, value in row.items():
+        for name, value in zip(("time_ns", *self.queues.columns), (at_ns, *self.queues.read()), strict=True):
             self.columns.setdefault(name, []).append(value)
         if len(self.columns["time_ns"]) >= SERIES_MAX:
             self.stride *= 2

@@ -92,21 +92,29 @@ def softnet_stat(image: Memory) -> tuple[list[str], list[dict[str, int]]]:
     return lines, rows
 
 
-def queue_sample(image: Memory) -> dict[str, int]:
-    """Per CPU: length and bytes of the defer list, length of the backlog."""
-    out: dict[str, int] = {}
-    memory = image.memory
-    next_skb, truesize = offset(image, "sk_buff", "next"), offset(image, "sk_buff", "truesize")
-    fields = ("defer_list", "input_pkt_queue.qlen", "process_queue.qlen")
-    defer_list, input_qlen, process_qlen = (offset(image, "softnet_data", path) for path in fields)
-    table = image.layout.tables["softnet_data"]
-    for cpu in range(image.nr_cpus):
-        at = table.base + cpu * table.stride
-        skbs = list(chain(image, memory[at + defer_list], next_skb))
-        out[f"defer_count/{cpu}"] = len(skbs)
-        out[f"defer_bytes/{cpu}"] = sum(memory[skb + truesize] for skb in skbs)
-        out[f"backlog/{cpu}"] = memory[at + input_qlen] + memory[at + process_qlen]
-    return out
+class QueueReader:
+    """Per CPU the length and bytes of the defer list and the length of the backlog; addresses are worked out once."""
+
+    def __init__(self, image: Memory) -> None:
+        self.image = image
+        cpus = range(image.nr_cpus)
+        self.columns = [f"{name}/{cpu}" for cpu in cpus for name in ("defer_count", "defer_bytes", "backlog")]
+        fields = ("defer_list", "input_pkt_queue.qlen", "process_queue.qlen")
+        self._at = [tuple(address(image, "softnet_data", cpu, path) for path in fields) for cpu in cpus]
+        self._next, self._truesize = offset(image, "sk_buff", "next"), offset(image, "sk_buff", "truesize")
+
+    def read(self) -> list[int]:
+        """A value for each column."""
+        memory = self.image.memory
+        values: list[int] = []
+        for defer_list, input_qlen, process_qlen in self._at:
+            skbs = list(chain(self.image, first, self._next)) if (first := memory[defer_list]) else ()
+            values += (
+                len(skbs),
+                sum(memory[skb + self._truesize] for skb in skbs),
+                memory[input_qlen] + memory[process_qlen],
+            )
+        return values
 
 
 def drop_reasons(image: Memory) -> dict[int, str]:
