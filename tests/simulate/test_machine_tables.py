@@ -8,7 +8,7 @@ import random
 import pytest
 
 from softnet.errors import SoftnetError
-from softnet.machine import state
+from softnet.machine import events, state
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.simulate.simulation import Simulation
 
@@ -28,19 +28,30 @@ def machine(cpus: int, nics: int = 1, queues: int = 1) -> Scenario:
 def test_the_tree_finds_the_first_and_how_far_it_may_run(cpus: int) -> None:
     image = Simulation(machine(cpus), engine="reference").image
     call = image.linked.machine
-    image.memory[image.engine_word("stop_at")] = stop = 10_000
+    stop = 10_000
+    call["stop_set"](stop)
     times = [0] * cpus + [state.NEVER] * (image.nr_actors - cpus)
     draw = random.Random(cpus)
     for _ in range(400):
         actor = draw.randrange(image.nr_actors)
         times[actor] = draw.choice([draw.randrange(20), draw.randrange(20_000), state.NEVER])
-        call["actor_set"](actor, times[actor])
+        if actor < cpus:
+            cpu = image.ref("cpu_hw", actor)
+            cpu.t = times[actor]
+            call["cpu_update"](cpu)
+        else:
+            call["actor_set"](actor, times[actor])
         first = min(range(image.nr_actors), key=lambda a: (times[a], a))
-        key = image.memory[image.regions.tree + 1]
-        if times[first] < state.NEVER:
+        key = min(image.memory[tree + 1] for tree in (image.regions.cpus, image.regions.devices))
+        if times[first] < stop:
             assert (key >> 12, key & 0xFFF) == (times[first], first)
-        others = [times[a] - (a < first) for a in range(image.nr_actors) if a != first]
-        assert call["run_ahead_bound"](first) == min([stop - 1, *others])
+        else:
+            assert (key >> 12, key & 0xFFF) == (stop - 1, events.STOP_ACTOR)
+        if first < cpus:
+            image.memory[image.engine_word("cpu")] = first
+            call["look_ahead"]()
+            others = [times[a] - (a < first) for a in range(image.nr_actors) if a != first]
+            assert call["run_ahead_bound"]() == min([stop - 1, *others])
 
 
 @pytest.mark.parametrize("cpus", [2, 33])
@@ -66,7 +77,7 @@ def test_the_directory_prices_each_access(cpus: int) -> None:
         if not free and node(writer.get(address, cpu)) != node(cpu):
             price = remote
         memory[cpu_word] = cpu
-        call["line_owner"](cpu)
+        call["line_owner"](image.ref("cpu_hw", cpu))
         before = memory[now]
         call["line_write" if write else "line_read"](address)
         assert memory[now] - before == price

@@ -180,7 +180,7 @@ def _compile(
     module.verify()
     tuning = llvm.create_pipeline_tuning_options(speed_level=options.optimise)
     # The loops are short walks of lists: vector code would only make their functions' entries longer.
-    tuning.loop_vectorization = tuning.slp_vectorization = False
+    tuning.loop_vectorization = tuning.slp_vectorization = tuning.loop_unrolling = False
     llvm.create_pass_builder(machine, tuning).getModulePassManager().run(
         module, llvm.create_pass_builder(machine, tuning)
     )

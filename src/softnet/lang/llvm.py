@@ -112,7 +112,7 @@ def _pointer_table(module: ir.Module) -> list[str]:
                 "  %over = icmp sgt i64 %now, %lim",
                 "  br i1 %over, label %wait, label %go, !prof !2",
                 "wait:",
-                "  call preserve_mostcc void @give_way(ptr %S)",
+                "  call void @give_way(ptr %S)",
                 "  br label %go",
                 "go:",
                 f'  %r = tail call i64 @"{name}"(ptr %S{args})',

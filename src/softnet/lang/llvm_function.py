@@ -13,6 +13,8 @@ from softnet.lang.run_words import STACK_BYTES as STACK_BYTES
 
 COLD: Final = ("line_fetch", "line_claim")
 """Kept out of their callers, which are the most called functions of all; measured with bench/engines.py."""
+HOT: Final = ("climb", "best_other", "due_key", "line_owner")
+"""Taken into their callers: parts of the machine's next_context(), which runs at every change of context."""
 INLINE_LINES: Final = 60
 """Lines of LLVM's text above which a function stays out of its callers. The few that LLVM would still take in, those with one
 caller, cost it a quarter of its time, and gain nothing that bench/engines.py could see."""
@@ -164,6 +166,8 @@ class FunctionText:
         hint = "noinline " if len(self.out) - head > INLINE_LINES else ""
         if function.name in COLD:
             hint = "noinline cold "
+        if function.name in HOT:
+            hint = "alwaysinline "
         self.out[head] = (
             f'define internal i64 @"{function.name}"(ptr noalias nonnull %S{args}) {group} {hint}{{'
         )
@@ -367,13 +371,13 @@ class FunctionText:
             count = self.load(str(RUN_WORDS["points"]), "run.points")
             self.store(str(RUN_WORDS["points"]), self.define(f"add i64 {count}, 1"), "run.points")
         if not self.text.run_ahead:
-            self.line("call preserve_mostcc void @give_way(ptr %S)")
+            self.line("call void @give_way(ptr %S)")
             return
         over = self.define(f"icmp sgt i64 {self.engine('now')}, {self.engine('lim')}")
-        self.when_rare(over, "call preserve_mostcc void @give_way(ptr %S)")
+        self.when_rare(over, "call void @give_way(ptr %S)")
 
     def _suspend(self, i: ir.Suspend) -> None:
-        self.line("call preserve_mostcc void @give_way(ptr %S)")
+        self.line("call void @give_way(ptr %S)")
 
     def _trace(self, i: ir.Trace) -> None:
         number = self.module.events[i.event]

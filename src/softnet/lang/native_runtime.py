@@ -42,6 +42,11 @@ FRAME_FUNCTION: Final = 4
 FRAME_RETURN: Final = 6
 """A fresh stack's words: r12 is the argument, rbx the function, the return address is ``enter``."""
 
+ACTOR_MASK: Final = 0xFFF
+"""The actor in hw.next_key, as in machine/events.py."""
+FORETOLD_CPUS: Final = 32
+"""From so many CPUs on their stacks and contexts do not stay in a core's nearest cache, and asking for them early pays."""
+
 
 def supported() -> bool:
     """Whether stacks can be switched on this processor."""
@@ -51,7 +56,7 @@ def supported() -> bool:
 def runtime_text(module: ir.Module) -> str:
     """LLVM's text of the runtime for a module."""
     words = {f"run_{name}": index for name, index in RUN_WORDS.items()}
-    words |= {f"hw_{name}": module.engine[name] for name in ("now", "cpu", "ctx", "nr_cpus", "follower")}
+    words |= {f"hw_{name}": module.engine[name] for name in ("now", "cpu", "ctx", "nr_cpus", "next_key")}
     preamble = "".join(
         f"define internal ptr @{name}(ptr %S) alwaysinline {{\n"
         f"  %p = getelementptr inbounds i64, ptr %S, i64 {index}\n  ret ptr %p\n}}\n"
@@ -72,6 +77,7 @@ def runtime_text(module: ir.Module) -> str:
     text = text.replace("CPU_TABLE", str(table)).replace("CPU_STRIDE", str(module.strides["cpu_hw"]))
     text = text.replace("CPU_COUNT", str(module.offsets["cpu_hw.preempt_count"]))
     text = text.replace("CPU_CUR", str(module.offsets["cpu_hw.cur"]))
+    text = text.replace("FORETOLD_CPUS", str(FORETOLD_CPUS)).replace("ACTOR_MASK", str(ACTOR_MASK))
     contexts = module.table_dir + 2 * module.table_index["context"]
     text = text.replace("CTX_TABLE", str(contexts)).replace("CTX_STRIDE", str(module.strides["context"]))
     return LLVM_INTRINSICS + preamble + text
@@ -186,7 +192,7 @@ write:
   ret void
 }
 
-define internal preserve_mostcc void @give_way(ptr %S) noinline cold #1 {
+define internal void @give_way(ptr %S) noinline cold #1 {
   %fuelp = call ptr @run_fuel(ptr %S)
   %fullp = call ptr @run_fuel_full(ptr %S)
   %full = load i64, ptr %fullp
@@ -222,10 +228,14 @@ back:
 
 ; Ask the caches for what the likely next change will need: that CPU's context and the top of its stack.
 define internal void @foretell(ptr %S, ptr %stacks) alwaysinline nounwind {
-  %followerp = call ptr @hw_follower(ptr %S)
-  %follower = load i64, ptr %followerp
   %cpusp = call ptr @hw_nr_cpus(ptr %S)
   %cpus = load i64, ptr %cpusp
+  %few = icmp ult i64 %cpus, FORETOLD_CPUS
+  br i1 %few, label %done, label %many
+many:
+  %keyp = call ptr @hw_next_key(ptr %S)
+  %key = load i64, ptr %keyp
+  %follower = and i64 %key, ACTOR_MASK
   %other = icmp uge i64 %follower, %cpus
   br i1 %other, label %done, label %cpu
 cpu:
@@ -293,6 +303,11 @@ define void @task_body(ptr %S) nounwind {
   %r = call i64 @"task_context"(ptr %S)
   call void @fail(ptr %S, i64 12, i64 -1, i64 0)
   unreachable
+}
+
+define i64 @set_stop(ptr %S, i64 %at) nounwind {
+  %r = call i64 @"stop_set"(ptr %S, i64 %at)
+  ret i64 %r
 }
 
 define i64 @set_actor(ptr %S, i64 %actor, i64 %at) nounwind {

@@ -23,11 +23,19 @@ LINE_WRITER_SHIFT = 33
 
 
 @hwfunc
-def line_owner(cpu: int) -> None:
+def line_seat(c: cpu_hw) -> None:
+    """Work out where the CPU's words of the directory are, once: line_owner() is called at each change of context."""
+    c.line_mine = hw.dir_base + (c.id >> 5) * hw.dir_lines
+    c.line_bit = 1 << (c.id & 31)
+    c.line_only = (c.id + 1) << LINE_WRITER_SHIFT | c.line_bit
+
+
+@hwfunc
+def line_owner(c: cpu_hw) -> None:
     """Accesses from here on are this CPU's."""
-    hw.line_mine = hw.dir_base + (cpu >> 5) * hw.dir_lines
-    hw.line_bit = 1 << (cpu & 31)
-    hw.line_only = (cpu + 1) << LINE_WRITER_SHIFT | hw.line_bit
+    hw.line_mine = c.line_mine
+    hw.line_bit = c.line_bit
+    hw.line_only = c.line_only
 
 
 @hwfunc

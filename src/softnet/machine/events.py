@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The event loop: who acts next, and until when it may run ahead.
 
-Every CPU, every CPU's timer, every NIC queue and the arrival stream is an *actor* with the time of its next action. A tournament
-tree finds the least (time, actor); a context that runs may execute every interaction point that comes before all others'
-next actions, which is what ``hw.lim`` says. Running ahead never changes the order, it only saves switches.
+Every CPU, every CPU's timer, every NIC queue and the arrival stream is an *actor* with the time of its next action. Two tournament
+trees, one of the CPUs and one of all others, find the least (time, actor); a context that runs may execute every interaction
+point that comes before all others' next actions, which is what ``hw.lim`` says. Running ahead never changes the order, it only
+saves switches. The trees are two because nearly all changes are from CPU to CPU: those climb the small one.
 
-A node of the tree holds the key of the winner below it: its time shifted left by ACTOR_BITS, and the actor. Keys compare as
+A node of a tree holds the key of the winner below it: its time shifted left by ACTOR_BITS, and the actor. Keys compare as
 (time, actor), so that a match is one minimum.
 """
 
@@ -27,51 +28,78 @@ if TYPE_CHECKING:
 
 ACTOR_BITS = 12
 ACTOR_MASK = 0xFFF
+STOP_ACTOR = 0xFFF
+"""The end of a run in a key's place for the actor."""
 
 KEY_NEVER = 1 << 50
 """NEVER as a key's time, which has 51 bits: 13 days, where a run takes 28 hours at most."""
 
 
 @hwfunc
-def actor_set(actor: int, at: int) -> None:
-    """The actor's next action is at ``at``; the running context may not run past it."""
-    key = min(at, KEY_NEVER) << ACTOR_BITS | actor
-    node = hw.leaves + actor
-    mem_set(hw.tree + node, key)
-    for _ in range(hw.tree_depth):
-        key = min(key, mem(hw.tree + (node ^ 1)))
+def climb(tree: int, leaf: int, depth: int, key: int) -> None:
+    """Put a key on its leaf and play its matches up to the root, which is node 1."""
+    node = leaf
+    mem_set(tree + node, key)
+    for _ in range(depth):
+        key = min(key, mem(tree + (node ^ 1)))
         node = node >> 1
-        mem_set(hw.tree + node, key)
-    if hw.running and actor != hw.cpu:
-        bound = at if actor > hw.cpu else at - 1
-        if bound < hw.lim:
-            hw.lim = bound
+        mem_set(tree + node, key)
+
+
+@hwfunc
+def best_other(tree: int, leaf: int, depth: int, key: int) -> int:
+    """The least of ``key`` and the keys of all leaves but this one."""
+    node = leaf
+    for _ in range(depth):
+        key = min(key, mem(tree + (node ^ 1)))
+        node = node >> 1
+    return key
+
+
+@hwfunc
+def actor_set(actor: int, at: int) -> None:
+    """The next action of an actor that is no CPU is at ``at``; the running context may not run past it."""
+    climb(hw.devices, hw.device_leaves + actor, hw.device_depth, min(at, KEY_NEVER) << ACTOR_BITS | actor)
+    if hw.running:
+        look_ahead()
+        hw.lim = min(hw.lim, run_ahead_bound())
+
+
+@hwfunc
+def stop_set(at: int) -> None:
+    """The run stops at ``at``, before all who act then: as an actor of its own, whose key is less than all of that time."""
+    hw.stop_at = min(at, KEY_NEVER)
+    climb(hw.devices, hw.device_leaves + hw.nr_actors, hw.device_depth, (hw.stop_at << ACTOR_BITS) - 1)
+
+
+@hwfunc
+def look_ahead() -> None:
+    """Who acts next after the CPU that runs."""
+    hw.next_key = best_other(hw.cpus, hw.cpu_leaves + hw.cpu, hw.cpu_depth, mem(hw.devices + 1))
+
+
+@hwfunc
+def run_ahead_bound() -> int:
+    """The last time at which the CPU that runs may act before any other actor does: its key must be the smaller one."""
+    return (hw.next_key - hw.cpu - 1) >> ACTOR_BITS
+
+
+@hwfunc
+def due_key(c: cpu_hw) -> int:
+    """When the CPU acts next, as a key: its context does, or an interrupt that the context lets through."""
+    at = c.t
+    if c.irq_head is not None and c.cur.irqs_off == 0:
+        at = min(at, max(c.irq_head.at, c.irq_from))
+    return min(at, KEY_NEVER) << ACTOR_BITS | c.id
 
 
 @hwfunc
 def cpu_update(c: cpu_hw) -> None:
-    """Recompute when the CPU acts next: its context, or an interrupt that the context lets through."""
-    at = c.t
-    if c.irq_head is not None and c.cur.irqs_off == 0:
-        irq_at = max(c.irq_head.at, c.irq_from)
-        if irq_at < at:
-            at = irq_at
-    actor_set(c.id, at)
-
-
-@hwfunc
-def run_ahead_bound(actor: int) -> int:
-    """The last time at which ``actor`` may act before any other actor does."""
-    node = hw.leaves + actor
-    key = KEY_NEVER << ACTOR_BITS | ACTOR_MASK
-    for _ in range(hw.tree_depth):
-        key = min(key, mem(hw.tree + (node ^ 1)))
-        node = node >> 1
-    bound = key >> ACTOR_BITS
-    hw.follower = key & ACTOR_MASK
-    if hw.follower < actor:
-        bound -= 1
-    return min(bound, hw.stop_at - 1)
+    """Recompute when a CPU acts next; the running context may not run past it."""
+    climb(hw.cpus, hw.cpu_leaves + c.id, hw.cpu_depth, due_key(c))
+    if hw.running and c.id != hw.cpu:
+        look_ahead()
+        hw.lim = min(hw.lim, run_ahead_bound())
 
 
 @hwfunc
@@ -80,41 +108,59 @@ def next_context() -> int:
 
     A negative result says why the loop stops: STOP_TIME, STOP_REFILL (the arrival buffer is empty), STOP_ERROR, STOP_IDLE.
     """
+    key = hw.next_key
     if hw.running:
-        hw.running = 0
         ran = table(cpu_hw, hw.cpu)
         ran.t = hw.now
-        cpu_update(ran)
-    while True:
-        if hw.error != 0:
-            return STOP_ERROR
-        key = mem(hw.tree + 1)
-        at = key >> ACTOR_BITS
+        mine = due_key(ran)
+        climb(hw.cpus, hw.cpu_leaves + hw.cpu, hw.cpu_depth, mine)
+        key = min(key, mine)
+    if hw.running == 0 or key & ACTOR_MASK >= hw.nr_cpus or hw.error != 0:
+        key = devices_act()
+        if key < 0:
+            return key
+    hw.cpu = key & ACTOR_MASK
+    c = table(cpu_hw, hw.cpu)
+    hw.ctx = c.cur.id
+    hw.now = c.t
+    line_owner(c)
+    look_ahead()
+    hw.lim = run_ahead_bound()
+    if c.irq_head is not None and c.cur.irqs_off == 0:
+        irq_next(c)
+    hw.running = 1
+    hw.switches += 1
+    return hw.ctx
+
+
+@hwfunc
+def devices_act() -> int:
+    """Let all act who come before the next CPU: that one's key, or negative why the loop stops."""
+    hw.running = 0
+    while hw.error == 0:
+        key = min(mem(hw.cpus + 1), mem(hw.devices + 1))
         actor = key & ACTOR_MASK
-        if at >= hw.stop_at:
-            return STOP_TIME
-        if at >= KEY_NEVER:
-            return STOP_IDLE
         if actor < hw.nr_cpus:
-            c = table(cpu_hw, actor)
-            hw.cpu = actor
-            line_owner(actor)
-            if c.irq_head is not None and c.cur.irqs_off == 0:
-                irq_at = max(c.irq_head.at, c.irq_from)
-                if irq_at <= c.t:
-                    irq_deliver(c, irq_at)
-            hw.now = c.t
-            hw.ctx = c.cur.id
-            hw.lim = run_ahead_bound(actor)
-            if c.irq_head is not None and c.cur.irqs_off == 0 and c.irq_head.at - 1 < hw.lim:
-                hw.lim = c.irq_head.at - 1
-            hw.running = 1
-            hw.switches += 1
-            return hw.ctx
-        hw.now = at
+            return key
+        if actor == STOP_ACTOR:
+            return STOP_TIME if hw.stop_at < KEY_NEVER else STOP_IDLE
+        hw.now = key >> ACTOR_BITS
         if actor < 2 * hw.nr_cpus:
             timer_due(table(cpu_hw, actor - hw.nr_cpus))
         elif actor < hw.nr_actors - 1:
             nic_moderation_due(actor - 2 * hw.nr_cpus)
         elif not arrival_due():
             return STOP_REFILL
+    return STOP_ERROR
+
+
+@hwfunc
+def irq_next(c: cpu_hw) -> None:
+    """Deliver the interrupt that waits for this CPU if its time has come; else its context runs up to then."""
+    irq_at = max(c.irq_head.at, c.irq_from)
+    if irq_at <= c.t:
+        irq_deliver(c, irq_at)
+        hw.ctx = c.cur.id
+        hw.now = c.t
+    else:
+        hw.lim = min(hw.lim, c.irq_head.at - 1)

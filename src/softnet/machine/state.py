@@ -87,9 +87,14 @@ class engine_state(Struct):  # noqa: N801
     seed: int = hw()
     nr_cpus: int = hw()
     nr_actors: int = hw()
-    tree: int = hw()
-    leaves: int = hw()
-    tree_depth: int = hw()
+    cpus: int = hw()
+    """The tournament tree of the CPUs: where it stands, its first leaf, its depth."""
+    cpu_leaves: int = hw()
+    cpu_depth: int = hw()
+    devices: int = hw()
+    """That of all other actors; an actor's leaf is device_leaves + its number."""
+    device_leaves: int = hw()
+    device_depth: int = hw()
     dir_base: int = hw()
     dir_lines: int = hw()
     line_mine: int = hw()
@@ -130,8 +135,8 @@ class engine_state(Struct):  # noqa: N801
     trace_mask: int = hw()
     nr_movable: int = hw()
     """Tasks that may run on more than one CPU."""
-    follower: int = hw()
-    """Who acts next after the CPU that runs, unless something happens before: a hint, for the processor's caches."""
+    next_key: int = hw()
+    """The key (machine/events.py) of who acts next after the CPU that runs."""
 
 
 class context(Struct):  # noqa: N801
@@ -222,6 +227,9 @@ class cpu_hw(Struct):  # noqa: N801
     isolated: int = hw()
     rnd_key: int = hw()
     rnd_count: int = hw()
+    line_mine: int = hw()
+    line_bit: int = hw()
+    line_only: int = hw()
     line_transfers: int = hw()
     context_switches: int = hw()
 

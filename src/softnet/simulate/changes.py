@@ -29,7 +29,7 @@ def frozen(image: Image) -> Iterator[None]:
     image.memory[words[1]] = state.NEVER
     image.memory[words[2]] = 0
     image.memory[words[4]] = WRITER
-    image.linked.machine["line_owner"](WRITER)
+    image.linked.machine["line_owner"](image.ref("cpu_hw", WRITER))
     try:
         yield
     finally:

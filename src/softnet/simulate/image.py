@@ -59,8 +59,10 @@ class TaskInfo:
 class Regions:
     """Where the tables that are no structures stand: start addresses in words."""
 
-    tree: int = 0
-    leaves: int = 0
+    cpus: int = 0
+    cpu_leaves: int = 0
+    devices: int = 0
+    device_leaves: int = 0
     directory: int = 0
     directory_lines: int = 0
     costs: int = 0
@@ -151,11 +153,8 @@ def _regions(layout: Layout, spec: MachineSpec, nr_costs: int, nr_hists: int) ->
             "too many receive queues", where="nic", found=f"{len(spec.ring_sizes)} of all cards together",
             expected=f"at most {events.ACTOR_MASK - 2 * spec.nr_cpus - 1} with {spec.nr_cpus} CPUs",
         )  # fmt: skip
-    leaves = 1
-    while leaves < actors:
-        leaves *= 2
-    r.leaves = leaves
-    r.tree = take(2 * leaves)
+    r.cpu_leaves, r.device_leaves = _power_of_two(spec.nr_cpus), _power_of_two(actors + 1 - spec.nr_cpus)
+    r.cpus, r.devices = take(2 * r.cpu_leaves), take(2 * r.device_leaves)
     r.costs = take(2 * nr_costs)
     r.counts = take(spec.nr_cpus * len(EVENT_ID))
     r.hists = take(nr_hists * stats.HIST_WORDS)
@@ -185,6 +184,10 @@ def _fill_defaults(memory: Any, layout: Layout) -> None:
         fill(one, layout.structs[name], 0)
         if any(one):
             _put(memory, table.base, one * table.count)
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()
 
 
 def _put(memory: Any, at: int, values: list[int]) -> None:
@@ -274,20 +277,22 @@ def _init_engine(image: Image, spec: MachineSpec, costs: CostTable, names: list[
     }  # fmt: skip
     words = {
         "now": 0, "lim": state.NEVER, "cpu": 0, "ctx": 0, "seed": spec.seed & 0x7FFFFFFF, "nr_cpus": spec.nr_cpus,
-        "nr_actors": image.nr_actors, "tree": r.tree, "leaves": r.leaves, "tree_depth": r.leaves.bit_length() - 1,
+        "nr_actors": image.nr_actors,
+        "cpus": r.cpus, "cpu_leaves": r.cpu_leaves, "cpu_depth": r.cpu_leaves.bit_length() - 1, "devices": r.devices,
+        "device_leaves": r.device_leaves - spec.nr_cpus, "device_depth": r.device_leaves.bit_length() - 1,
         "dir_base": r.directory, "dir_lines": r.directory_lines, "cost_base": r.costs, "count_base": r.counts, "hist_base": r.hists,
         "wake_hists": len(image.hists) - state.TIME_CLASSES,
-        "stop_at": state.NEVER, "preempt_model": PREEMPT_MODELS[spec.preempt], "tick_ns": 10**9 // spec.hz,
+        "stop_at": events.KEY_NEVER, "preempt_model": PREEMPT_MODELS[spec.preempt], "tick_ns": 10**9 // spec.hz,
         "arrivals": r.arrivals, "slice_ns": 3_000_000, "wakeup_gran_ns": 1_000_000,
         **{word: costs.row(row).ns for word, row in machine_costs.items()},
     }  # fmt: skip
     for name, value in words.items():
         memory[image.engine_word(name)] = value
     never = events.KEY_NEVER << events.ACTOR_BITS
-    _put(memory, r.tree + r.leaves, [never | actor for actor in range(r.leaves)])
-    for node in range(r.leaves - 1, 0, -1):
-        memory[r.tree + node] = min(memory[r.tree + 2 * node], memory[r.tree + 2 * node + 1])
-    image.linked.machine["line_owner"](0)
+    for tree, leaves, first in ((r.cpus, r.cpu_leaves, 0), (r.devices, r.device_leaves, spec.nr_cpus)):
+        _put(memory, tree + leaves, [never | (first + leaf) for leaf in range(leaves)])
+        for node in range(leaves - 1, 0, -1):
+            memory[tree + node] = min(memory[tree + 2 * node], memory[tree + 2 * node + 1])
 
 
 def _init_devices(image: Image, spec: MachineSpec) -> None:
@@ -295,6 +300,7 @@ def _init_devices(image: Image, spec: MachineSpec) -> None:
         c = image.ref("cpu_hw", cpu)
         c.id, c.node, c.tick_at = cpu, spec.nodes[cpu], state.NEVER
         c.isolated = int(cpu in spec.isolated)
+        image.linked.machine["line_seat"](c)
         for level, name in enumerate(("irq0", "irq1")):
             ctx = image.ref("context", 2 * cpu + level)
             ctx.id, ctx.kind, ctx.cpu, ctx.irqs_off = 2 * cpu + level, state.CTX_IRQ, cpu, 1
@@ -302,6 +308,7 @@ def _init_devices(image: Image, spec: MachineSpec) -> None:
         for vector in (state.VECTOR_TIMER, state.VECTOR_CALL_FUNCTION_SINGLE, state.VECTOR_RESCHEDULE):
             line = image.ref("irq_line", cpu * 4 + vector)
             line.vector = vector
+    image.linked.machine["line_owner"](image.ref("cpu_hw", 0))
     for index in range(image.nr_queues):
         q = image.ref("nic_queue", index)
         q.ring, q.size, q.free = image.regions.rings[index], spec.ring_sizes[index], spec.ring_sizes[index]
@@ -368,9 +375,10 @@ def start(image: Image) -> None:
         c.t = 0
         c.time_since = 0
         c.time_class = state.TIME_IDLE
-        image.linked.machine["actor_set"](cpu, 0)
+        image.linked.machine["cpu_update"](c)
     for actor in range(image.nr_cpus, image.nr_actors):
         image.linked.machine["actor_set"](actor, state.NEVER)
+    image.linked.machine["stop_set"](state.NEVER)
 
 
 def struct_size(program: Program, name: str) -> int:

@@ -121,6 +121,7 @@ class NativeEngine:
         self._set_actor = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
             self.native.address("set_actor")
         )
+        self._set_stop = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(self.native.address("set_stop"))
         self._failure: KernelStop | None = None
         self._prepare_stacks()
         self._prepare_words()
@@ -130,7 +131,7 @@ class NativeEngine:
         """Run until virtual time ``until_ns``; the machine's reason to stop. Raises KernelStop from a kernel function."""
         if self._failure is not None:
             raise self._failure
-        self.memory[self.image.engine_word("stop_at")] = until_ns
+        self._set_stop(self.base, until_ns)
         while True:
             code = int(self._run(self.base))
             if code == PAUSE_SLICE:

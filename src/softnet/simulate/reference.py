@@ -42,7 +42,7 @@ class ReferenceEngine:
         self.arrivals = arrivals
         self.observer = observer
         if not run_ahead:
-            image.linked.machine["run_ahead_bound"] = lambda actor: -1
+            image.linked.machine["run_ahead_bound"] = lambda: -1
         self._greenlet = greenlet
         self._contexts: dict[int, Any] = {}
         self._next: Callable[[], int] = image.linked.machine["next_context"]
@@ -50,7 +50,6 @@ class ReferenceEngine:
         self._words = {
             n: image.engine_word(n)
             for n in (
-                "stop_at",
                 "arrival_head",
                 "arrival_tail",
                 "arrival_more",
@@ -69,7 +68,7 @@ class ReferenceEngine:
         self.image.linked.suspend[0] = hub.switch
         memory, contexts, next_context, observer = self.memory, self._contexts, self._next, self.observer
         turns = self.image.linked.turns
-        memory[self._words["stop_at"]] = until_ns
+        self.image.linked.machine["stop_set"](until_ns)
         while True:
             ctx = next_context()
             if ctx >= 0:
