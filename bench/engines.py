@@ -124,9 +124,8 @@ def main() -> None:
             ratios = f"{speed / coarse:>8.2f}x {speed / fine:>7.2f}x"
             print(f"{name:<15} {speed:>10,.0f} {events:>14.0f} {1e9 / speed / events:>9.1f} {ratios}")
     print(
-        "An event of softnet is an interaction point: a shared access, a call into the machine, a record; of SimPy, an entry of"
-    )
-    print(
+        "An event of softnet is an interaction point of the model, also where native code need not look: a shared access,\n"
+        "a call into the machine, a record; of SimPy, an entry of "
         "its queue. The SimPy model leaves out most of the path. 'as fine' cuts its work into as many waits as softnet has points."
     )
 

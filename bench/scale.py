@@ -4,7 +4,8 @@
 
 Two machines. In one, every CPU receives, steers to itself and reads: what grows is the event queue, the tables and
 what the host must cache. In the other, RPS spreads every packet over all CPUs: a packet is then also more work.
-An event is an interaction point. The sizes take turns, the figure is the best of the rounds in CPU time of this process.
+An event is an interaction point of the model, also where native code need not look. The sizes take turns, the figure is the
+best of the rounds in CPU time of this process.
 """
 
 from __future__ import annotations

@@ -27,11 +27,12 @@ class Options:
     """How to compile; every option is part of the cache's key."""
 
     checked: bool = False
-    """Overflow and raw addresses are checked in softnet's own functions too, not only in a user's."""
+    """Overflow and raw addresses are checked in softnet's own functions too, not only in a user's, and what
+    lang.redundant drops."""
     run_ahead: bool = True
     """A context goes on past an interaction point that comes before everybody else's next action; else it gives way."""
     count_points: bool = False
-    """Interaction points are counted, for the benchmarks."""
+    """Interaction points are counted, for the benchmarks, also those that native code does without."""
     checks: bool = False
     """Accesses to guarded fields check their lock."""
     polls: tuple[str, ...] = ()
@@ -159,10 +160,12 @@ def native_text(
     from softnet.lang.llvm import emit_module
     from softnet.lang.lower import lower_program
     from softnet.lang.native_runtime import runtime_text
+    from softnet.lang.redundant import drop_redundant
     from softnet.lang.subset import typed_program
 
     typed = program.typed.pop() if program.typed else typed_program(program)
     module = lower_program(typed, costs, events, checks=options.checks, polls=options.polls)
+    drop_redundant(module, counted=options.count_points, checked=options.checked)
     text = emit_module(
         module, checked=options.checked, run_ahead=options.run_ahead, count_points=options.count_points
     )

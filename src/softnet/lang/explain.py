@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.diagnostic import closest
+from softnet.lang.redundant import find_redundant
 from softnet.lang.source import source_file
 
 
@@ -51,10 +52,14 @@ def explain(module: ir.Module, name: str, costs: Mapping[str, str]) -> str:
             hint="softnet explain --list shows all of them",
         )
     counts = summarise(function)
+    redundant = find_redundant(module)[name]
     arguments = ", ".join(function.params)
-    suspends = f"{counts.points} places where the CPU may be lost (marked >>)"
+    suspends = f"{counts.points - len(redundant.points)} places where the CPU may be lost (marked >>)"
     if counts.suspends:
         suspends += f", at {counts.suspends} of them it always is"
+    needless = len(redundant.points) + len(redundant.lines)
+    if needless:
+        suspends += f"; native code drops {needless} that can do nothing (marked --)"
     size = (
         f"{counts.instructions} instructions in {counts.blocks} blocks, {counts.accesses} accesses to memory"
     )
@@ -65,24 +70,27 @@ def explain(module: ir.Module, name: str, costs: Mapping[str, str]) -> str:
         "",
     ]
     observers = {f.name for f in module.functions.values() if f.kind == "observer"}
-    lines += _body(function, costs, observers)
+    lines += _body(function, costs, observers, redundant.points | redundant.lines)
     return "\n".join(lines)
 
 
 LEGEND = "under each line of the source what it becomes: %N is a value, a bare name a local, [kind] what the field is declared as"
 
 
-def _body(function: ir.Function, costs: Mapping[str, str], observers: Set[str]) -> Iterator[str]:
+def _body(
+    function: ir.Function, costs: Mapping[str, str], observers: Set[str], needless: Set[tuple[str, int]]
+) -> Iterator[str]:
     source = source_file(function.file).lines
     shown = 0
     for block in function.blocks:
         yield f"{block.label}:"
         assert block.end is not None
-        for instr in [*block.body, block.end]:
+        for index, instr in enumerate([*block.body, block.end]):
             if instr.at.line != shown:
                 shown = instr.at.line
                 yield f"{shown:>6} | {source[shown - 1].rstrip()}"
             mark = ">>" if isinstance(instr, ir.Point | ir.Suspend) else "  "
+            mark = "--" if (block.label, index) in needless else mark
             looks = "observer " if isinstance(instr, ir.Call) and instr.function in observers else ""
             yield f"       {mark} {looks}{describe(instr, costs)}"
 

@@ -292,5 +292,7 @@ class Module:
     """Functions whose address is taken: a pointer may lead to them."""
     observer_index: dict[str, int] = field(default_factory=dict)
     """Structure of the observers -> its row in their directory, which stands at engine_state.observed."""
+    in_lines: dict[str, int] = field(default_factory=dict)
+    """How the instances of a structure lie in their lines: layout.in_lines()."""
     before_switch: str = ""
     """The observer that runs before a context goes on; "" for none."""

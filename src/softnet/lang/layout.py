@@ -119,3 +119,34 @@ def lay_out(program: Program, counts: Mapping[str, int]) -> Layout:
     return Layout(
         structs, tables, table_index, table_dir, at, {name: i for i, name in enumerate(own)}, observer_dir
     )
+
+
+WITHIN_LINE = 1
+"""Of a structure: each of its instances lies within one line."""
+BEGINS_LINE = 2
+"""Of a structure: each of its instances begins on a line."""
+
+
+def in_lines(structs: Mapping[str, StructDef]) -> dict[str, int]:
+    """How the instances of each structure lie in their lines, where that is the same for all of them."""
+    # Where in a line they begin: those of a table at its beginning, the embedded ones wherever their structure puts them.
+    begins: dict[str, set[int]] = {name: set() for name in structs}
+    pending = [(name, 0) for name in structs]
+    while pending:
+        name, at = pending.pop()
+        if at in begins[name]:
+            continue
+        begins[name].add(at)
+        for field in structs[name].fields.values():
+            if field.embedded:
+                size = structs[field.type].size
+                pending += [
+                    (field.type, (at + field.offset + i * size) % LINE_WORDS) for i in range(field.count)
+                ]
+    found = {}
+    for name, places in begins.items():
+        if places == {0}:
+            found[name] = BEGINS_LINE
+        elif all(at + structs[name].size <= LINE_WORDS for at in places):
+            found[name] = WITHIN_LINE
+    return found

@@ -1,112 +1,132 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A pass over the form: a context that has just paid for a cache line and has not given way since does not ask again.
+"""How the compiler names a cache line that it cannot know: by a value that stays the same and the distance from there.
 
-The machine's line_read() and line_write() do nothing for a CPU that holds the line already. Between two interaction points nobody
-else acts, so in straight-line code the second access to a line is known to be free, and its call is dropped.
+A value is the same wherever it has the same root. A root is made where a value comes from elsewhere:
+
+| kind | its value |
+|---|---|
+| ``number`` | 0: an address that is a constant is that far away |
+| ``param`` | the argument ``what``, or one of the names below |
+| ``temp`` | what the instruction with that temp gives |
+| ``meet`` | the local ``what`` at the beginning of the block, where paths bring different values |
+| ``cpu`` | hw.cpu after the instruction number ``what`` of the block |
+| ``row`` | the instance number ``of`` of the structure ``what``'s table |
+| ``part`` | the address ``of``, where nothing says how it lies in its line |
+
+``block`` is where it is made: entered again, the block makes another, and what is known of the old one is forgotten.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-from softnet.lang import ir
-from softnet.lang.layout import LINE_SHIFT
-from softnet.lang.program import StructDef
+from softnet.lang.layout import BEGINS_LINE, LINE_SHIFT
 
-Held = dict[tuple[object, ...], bool]
-"""Line -> whether it is held for writing too."""
-
-
-def drop_repeated_lines(module: ir.Module, structs: Mapping[str, StructDef]) -> int:
-    """Remove the calls that are known to do nothing; how many there were."""
-    embedded = {f.type for s in structs.values() for f in s.fields.values() if f.embedded}
-    # An instance of a structure that nobody embeds begins on a line of its own.
-    aligned = {name for name in structs if name not in embedded}
-    return sum(_Pass(function, aligned).run() for function in module.functions.values())
+CPU: Final = ".cpu"
+"""The argument and local that stands for hw.cpu."""
+AFTERWARDS: Final = ".cpu afterwards"
+"""hw.cpu when a call returns."""
+RESULT: Final = ".result"
+"""What a call returns."""
 
 
-@dataclass(frozen=True)
-class _Address:
-    """A temp as a root and a distance from it; ``aligned``: the root begins a line."""
+class Root(NamedTuple):
+    """A value that comes from elsewhere."""
 
-    root: tuple[object, ...]
-    words: int
-    aligned: bool
-
-    def line(self) -> tuple[object, ...]:
-        """The line if it can be told, else the address alone."""
-        if self.aligned:
-            return (self.root, self.words >> LINE_SHIFT)
-        return (self.root, self.words, "exactly")
+    kind: str
+    block: str
+    what: str | int = ""
+    of: Address | None = None
 
 
-class _Pass:
-    """The pass over one function."""
+class Address(NamedTuple):
+    """A value as a distance from a root; ``lies``: how the structure that begins at the root does, 0 where that is not known."""
 
-    def __init__(self, function: ir.Function, aligned: set[str]) -> None:
-        self.function = function
-        self.aligned = aligned
-        self.versions: dict[str, int] = {}
-        self.addresses: dict[ir.Temp, _Address] = {}
-        self.held: Held = {}
-        self.serial = 0
+    root: Root
+    words: int = 0
+    lies: int = 0
 
-    def run(self) -> int:
-        """Walk the blocks; one with a single predecessor goes on with what that one knew."""
-        from softnet.lang.llvm_function import count_predecessors
+    def line(self) -> Line:
+        """The line that it lies in."""
+        if self.lies or self.words == 0:
+            return Line(self.root, self.words >> LINE_SHIFT)
+        return Line(self.root, self.words, exactly=True)
 
-        predecessors = count_predecessors(self.function)
-        after: dict[str, tuple[Held, dict[str, int]]] = {}
-        dropped = 0
-        for block in self.function.blocks:
-            before = predecessors.get(block.label, [])
-            self.serial += 1
-            known = after.get(before[0]) if len(before) == 1 else None
-            if known is not None:
-                self.held, self.versions = dict(known[0]), dict(known[1])
-            else:
-                self.held, self.versions = {}, dict.fromkeys(self.function.locals, -self.serial)
-            kept = [instr for instr in block.body if not self.repeated(instr)]
-            dropped += len(block.body) - len(kept)
-            block.body = kept
-            after[block.label] = (self.held, self.versions)
-        return dropped
+    def part(self, words: int, lies: int) -> Address:
+        """What stands ``words`` from here; ``lies``: how the structure does that begins here and that the way leads through."""
+        root, from_root, known = self
+        at = from_root + words
+        if known != BEGINS_LINE and from_root == 0:
+            known = lies
+        if words >= 0:
+            return Address(root, at, known)
+        if at > 0 and known:
+            return Address(root, at, known)
+        # The structure around begins at the root, or before it, where no line of the root's can be told.
+        if at == 0:
+            return Address(root, 0, known if known == BEGINS_LINE else 0)
+        return unknown(root, at)
 
-    def repeated(self, instr: ir.Instr) -> bool:
-        """Follow one instruction; whether it is a call that does nothing."""
-        match instr:
-            case ir.Get(_, to, local):
-                self.addresses[to] = _Address((local, self.versions[local]), 0, False)
-            case ir.Set(_, local, _):
-                self.serial += 1
-                self.versions[local] = self.serial
-            case ir.Offset(_, to, base, words, what) if isinstance(base, ir.Temp) and words >= 0:
-                self.addresses[to] = self.offset(base, words, what)
-            case ir.Call(_, None, "line_read" | "line_write" as name, (address,)):
-                return self.access(address, write=name == "line_write")
-            case ir.Call() | ir.CallPointer() | ir.Point() | ir.Suspend():
-                self.held = {}
-            case _:
-                pass
-        return False
 
-    def offset(self, base: ir.Temp, words: int, what: str) -> _Address:
-        """A part of a structure; the first step from a root says what the root is."""
-        start = self.addresses.get(base)
-        if start is None:
-            start = _Address((base,), 0, False)
-        aligned = start.aligned if start.words else what.partition(".")[0] in self.aligned
-        return _Address(start.root, start.words + words, aligned)
+class Line(NamedTuple):
+    """The ``number``-th line from a root's, or the one in which the word at that distance lies: ``exactly``."""
 
-    def access(self, address: ir.Operand, *, write: bool) -> bool:
-        """An access to a line: repeated if the line is held as it must be."""
-        if isinstance(address, int):
-            line: tuple[object, ...] = ("constant", address)
-        else:
-            line = self.addresses.get(address, _Address((address,), 0, False)).line()
-        held = self.held.get(line)
-        if held is not None and (held or not write):
-            return True
-        self.held[line] = write
-        return False
+    root: Root
+    number: int
+    exactly: bool = False
+
+
+NUMBER: Final = Root("number", "")
+
+
+def param(name: str) -> Root:
+    """What a function is given."""
+    return Root("param", "", name)
+
+
+def row(struct: str, index: Address) -> Address:
+    """An instance of a structure's table."""
+    return Address(Root("row", index.root.block, struct, index._replace(lies=0)))
+
+
+def unknown(root: Root, words: int) -> Address:
+    """An address of which nothing is known but where it is."""
+    return Address(Root("part", root.block, "", Address(root, words)))
+
+
+def told(root: Root, names: Mapping[Root, Root]) -> Root | None:
+    """A root in another function's terms, by the names that it has for roots; None if it has none."""
+    if root in names:
+        return names[root]
+    if root == NUMBER:
+        return root
+    if root.of is None:
+        return None
+    inner = told(root.of.root, names)
+    return None if inner is None else Root(root.kind, inner.block, root.what, root.of._replace(root=inner))
+
+
+def given_line(line: Line, given: Mapping[str, Address]) -> Line:
+    """A line in the terms of a function called, in the caller's terms; ``given``: its arguments."""
+    base = _given(line.root, given)
+    if line.exactly:
+        return Address(base.root, base.words + line.number, base.lies).line()
+    if base.words == 0:
+        return line._replace(root=base.root)
+    if base.lies:
+        # What begins a line here stands at a multiple of LINE_WORDS; all else is a structure within one line.
+        return Line(base.root, (base.words >> LINE_SHIFT) + line.number)
+    return Line(unknown(base.root, base.words).root, line.number)
+
+
+def _given(root: Root, given: Mapping[str, Address]) -> Address:
+    if root.kind == "param":
+        return given[str(root.what)]
+    if root.of is None:
+        return Address(root)
+    base = _given(root.of.root, given)
+    of = Address(base.root, base.words + root.of.words)
+    if root.kind == "part":
+        return unknown(of.root, of.words)
+    return row(str(root.what), of)

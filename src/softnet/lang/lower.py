@@ -11,8 +11,7 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 
 from softnet.lang import ir
-from softnet.lang.layout import ENGINE_BASE, ENGINE_STRUCT, lay_out
-from softnet.lang.lines import drop_repeated_lines
+from softnet.lang.layout import ENGINE_BASE, ENGINE_STRUCT, in_lines, lay_out
 from softnet.lang.lower_intrinsics import TRANSPARENT, Intrinsics
 from softnet.lang.lower_values import BINARY_OPERATORS, Context
 from softnet.lang.observe import Around, observers_of
@@ -48,13 +47,13 @@ def lower_program(
         table_dir=layout.table_dir,
         engine=engine,
         observer_index=layout.observer_index,
+        in_lines=in_lines(layout.structs),
         before_switch=hooks.before_switch,
         pointed=set(program.functions if program.pointed is None else program.pointed),
     )
     context = Context(typed.world, module, layout.structs, costs, checks, hooks)
     for name in sorted(typed.functions):
         module.functions[name] = Lowering(typed.functions[name], context).lower()
-    drop_repeated_lines(module, layout.structs)
     return module
 
 

@@ -163,4 +163,4 @@ def irq_next(c: cpu_hw) -> None:
         hw.ctx = c.cur.id
         hw.now = c.t
     else:
-        hw.lim = min(hw.lim, c.irq_head.at - 1)
+        hw.lim = min(hw.lim, irq_at - 1)
