@@ -4,13 +4,13 @@
 Two facts are followed through a program, along every path:
 
 *Settled*: since the last interaction point of this context nothing moved its clock (``hw.now``), lowered its bound
-(``hw.lim``), or set when anybody acts, which the machine does only where it may lower the bound too (actor_set(), cpu_update(), irq_post(),
-irq_local_restore()). At that point the clock was within the bound, or the context gave way and was chosen again, which
-leaves the clock within the new bound. So another point here would go on, and is dropped. Where every point gives way
-(Options.run_ahead off) the context would be put back and be chosen again: among those who act next it was the first then,
-equal times being decided by the actors' numbers, and nobody's time has changed; no interrupt waits that did not then, and
-switching them off only keeps them away. A context that comes back from a ``Suspend`` may be past its bound, as an interrupt
-is that begins at its own time: nothing is settled after it, nor after a call through a pointer.
+(``hw.lim``), or set when anybody acts, which the machine does only where it may lower the bound too (actor_set(),
+cpu_update(), irq_post(), irq_local_restore()). At that point the clock was within the bound, or the context gave way and was
+chosen again, which leaves the clock within the new bound. So another point here would go on, and is dropped. Where every point
+gives way (Options.run_ahead off) the context would be put back and be chosen again: among those who act next it was the first
+then, equal times being decided by the actors' numbers, and nobody's time has changed; no interrupt waits that did not then,
+and switching them off only keeps them away. A context that comes back from a ``Suspend`` may be past its bound, as an
+interrupt is that begins at its own time: nothing is settled after it, nor after a call through a pointer.
 
 *Held*: the lines for which this CPU has paid since anybody else could act. Only others take a line away, and they act only
 where a point is left that may give way, or at a ``Suspend``. line_read() and line_write() of a line that is held do nothing,
