@@ -399,7 +399,8 @@ class FunctionText:
             return
         left = self.define(f"sub i64 {self.load(str(RUN_WORDS['fuel']), 'run.fuel')}, 1")
         self.store(str(RUN_WORDS["fuel"]), left, "run.fuel")
-        self.unless(self.define(f"icmp sgt i64 {left}, 0"), "fuel", i.at)
+        # Below 0, not 0: the flags of the subtraction in memory tell, and nothing is loaded.
+        self.unless(self.define(f"icmp sge i64 {left}, 0"), "fuel", i.at)
 
 
 def count_predecessors(function: ir.Function) -> dict[str, list[str]]:

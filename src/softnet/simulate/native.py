@@ -183,7 +183,7 @@ class NativeEngine:
 
         self._trace = np.zeros((TRACE_ROOM, RECORD_WORDS), dtype=np.int64)
         values = {
-            "stack_of": int(self._stack_of.ctypes.data), "stacks": self._stacks, "fuel": FUEL, "fuel_full": FUEL,
+            "stack_of": int(self._stack_of.ctypes.data), "stacks": self._stacks, "fuel": FUEL - 1, "fuel_full": FUEL - 1,
             "trace": int(self._trace.ctypes.data), "trace_fill": 0, "trace_room": TRACE_ROOM, "slice": SLICE_SWITCHES,
             "size": len(self.memory),
         }  # fmt: skip

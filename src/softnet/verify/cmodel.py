@@ -234,7 +234,7 @@ class CText(StepText):
         self.require(self.value(i.value), i.code, i.at)
 
     def do_fuel(self, i: ir.Fuel) -> None:
-        self.require("--fuel > 0", "fuel", i.at)
+        self.require("--fuel >= 0", "fuel", i.at)
 
     # -- stops
 
