@@ -144,7 +144,7 @@ define internal void @fail(ptr %S, i64 %code, i64 %where, i64 %value) noinline c
   unreachable
 }
 
-define internal void @record(ptr %S, i64 %event, i64 %a, i64 %b, i64 %c) noinline nounwind {
+define internal preserve_mostcc void @record(ptr %S, i64 %event, i64 %a, i64 %b, i64 %c) noinline nounwind {
   %fillp = call ptr @run_trace_fill(ptr %S)
   %roomp = call ptr @run_trace_room(ptr %S)
   %fill0 = load i64, ptr %fillp
