@@ -44,7 +44,8 @@ TRACE_ROOM: Final = 1 << 15
 SLICE_SWITCHES: Final = 1 << 18
 """Changes of context between two looks at signals: some tens of milliseconds."""
 FUEL: Final = TURNS_MAX
-"""Turns of loops that a context may take before it gives way: some hundredths of a second, a few in the reference engine."""
+"""Turns of loops that a context may take before it gives way: some hundredths of a second, a few in the reference engine.
+The word that counts them down stops the run below 0."""
 
 STACK_COLOURS: Final = 1024
 """Cache lines over which the tops of stacks are spread: a quarter of a stack."""
