@@ -12,8 +12,8 @@ from softnet.lang.run_words import RUN_WORDS as RUN_WORDS
 from softnet.lang.run_words import STACK_BYTES as STACK_BYTES
 
 COLD: Final = ("line_fetch", "line_claim")
-"""Kept out of their callers, which are the most called functions of all; measured with bench/engines.py. They give no result and keep
-all registers, so that a function whose only calls they are saves none: a twentieth of all instructions on one CPU."""
+"""Kept out of their callers, which are the most called functions of all; measured with bench/engines.py. They give no result and
+keep all registers, so that a function whose only calls they are saves none: a twentieth of all instructions on one CPU."""
 HOT: Final = ("climb", "best_other", "due_key", "line_owner", "line_transfer")
 """Taken into their callers: parts of the machine's next_context(), which runs at every change of context, and of the two above,
 which then keep only registers that they use themselves."""
