@@ -94,16 +94,35 @@ class History:
         self.at = saved
 
     def forget(self, kept: Sequence[Memory]) -> None:
-        """Only ``kept``, and what is saved from here on, will be loaded again: what they have in common is let go."""
-        self.load(kept[0])
-        root = kept[0]
-        for memory in kept[1:]:
-            other = memory
-            while root is not other:
-                if root.depth >= other.depth:
-                    assert root.parent is not None
-                    root = root.parent
-                else:
-                    assert other.parent is not None
-                    other = other.parent
-        root.parent, root.undo, root.redo = None, {}, {}
+        """Only ``kept``, and what is saved from here on, will be loaded again.
+
+        Each of them becomes a difference from the first. Else two that explain the trace side by side from its beginning
+        on are as far apart as the trace is long, and going from one to the other takes longer with every event.
+        """
+        first = kept[0]
+        self.load(first)
+        others = []
+        for memory in {id(memory): memory for memory in kept[1:] if memory is not first}.values():
+            here = {at: self.words[at] for at in self._between(first, memory)}
+            self.load(memory)
+            redo = {at: self.words[at] for at, value in here.items() if self.words[at] != value}
+            others.append((memory, {at: here[at] for at in redo}, redo))
+            self.load(first)
+        first.parent, first.undo, first.redo, first.depth = None, {}, {}, 0
+        # What has been run on them stands at the depth that they had.
+        first.after.clear()
+        for memory, undo, redo in others:
+            memory.parent, memory.undo, memory.redo, memory.depth = first, undo, redo, 1
+            memory.after.clear()
+
+    @staticmethod
+    def _between(here: Memory, there: Memory) -> set[int]:
+        """Where the words of two states can differ."""
+        places: set[int] = set()
+        while here is not there:
+            if here.depth < there.depth:
+                here, there = there, here
+            places.update(here.undo)
+            assert here.parent is not None
+            here = here.parent
+        return places
