@@ -96,7 +96,7 @@ class Outcome:
         if self.exact and self.predicted != self.measured:
             return "NOT AS PREDICTED"
         if self.verdict.squeezes > self.squeezed:
-            return "TOO FEW SQUEEZES"
+            return "NOT DECIDED" if self.verdict.bounded else "TOO FEW SQUEEZES"
         if self.verdict.accepted:
             return "ok"
         if self.known:

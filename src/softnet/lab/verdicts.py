@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def verdict_lines(name: str, verdict: Verdict) -> list[str]:
     """What came of holding a trace against the model; for a refused one the first event and why."""
-    word = "a behaviour of the model" if verdict.accepted else "NOT a behaviour of the model"
+    word = "NOT DECIDED" if verdict.bounded else "NOT a behaviour of the model"
+    word = "a behaviour of the model" if verdict.accepted else word
     seen = verdict.events_checked + sum(verdict.context.values()) + sum(verdict.not_checked.values())
     lines = [
         f"{name}: {word}",
@@ -33,7 +34,10 @@ def verdict_lines(name: str, verdict: Verdict) -> list[str]:
     ]
     if not verdict.accepted:
         if verdict.bounded:
-            lines.append("  NOT PROVEN: more orders of overlapping functions were possible than were tried")
+            where = "; ".join(verdict.bounds)
+            lines.append(
+                f"  NOT PROVEN: more orders of overlapping functions were possible than were tried ({where})"
+            )
         lines.append(f"  line {verdict.line}: {verdict.record}")
         lines += [f"    {reason}" for reason in verdict.reasons]
         lines.append(f"    the model: {verdict.source}")

@@ -270,7 +270,8 @@ def refusal_page(outcome: Outcome, trace: Path) -> str:
     verdict = outcome.verdict
     title = f"{outcome.experiment} on {outcome.arm}"
     proof = "" if not verdict.bounded else (
-        '<p class="worse">Not proven: more orders of overlapping functions were possible than were tried.</p>'
+        '<p class="worse">Not proven: more orders of overlapping functions were possible than were tried'
+        f" ({escape('; '.join(verdict.bounds))}).</p>"
     )  # fmt: skip
     said = (
         f'<p class="soft">Kernel {escape(verdict.kernel)}, model {escape(verdict.model)}. {number(verdict.events_checked)} events'

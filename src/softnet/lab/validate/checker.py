@@ -19,6 +19,7 @@ from softnet.lab.probes import NET_RX_SOFTIRQ
 from softnet.lab.records import CSD_FUNCTIONS, HARDIRQ, MARK, SOFTIRQ, Record, Trace
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.exits import Exits
+from softnet.lab.validate.explore import STATES_MAX, STATES_PER_RECORD, STATES_TOTAL
 from softnet.lab.validate.follow import Follower
 from softnet.lab.validate.states import State
 from softnet.lab.validate.verdict import Verdict, flow_limit_unknown, release_of, rests
@@ -42,6 +43,7 @@ _WHY_NOT = {
     "csd_queue_cpu": "before the CPU's state was known",
 }
 _UNKNOWN = "before the CPU's state was known"
+_BOUNDS_TOLD = 6
 _KEEP_EVERY = 64
 """Records after which the states that no explanation needs any more are let go."""
 
@@ -105,6 +107,7 @@ class Checker:
             threads=[pid for pid, name in self.tasks.items() if name.startswith("backlog_napi/")],
             flow_limit_unknown=flow_limit_unknown(trace.header),
         )
+        self.states_total = max(STATES_TOTAL, STATES_PER_RECORD * len(trace.records))
         self.steers = "lo_rps_cpus" in trace.header
         self.pending: dict[int, Raises] = {}
         # CPU -> what the last poll by its thread did, which the tracepoint napi_poll says again.
@@ -268,6 +271,7 @@ class Checker:
             follower.at = at
             follower.refused.clear()
             follower.writing(at)
+            follower.trigger_over(at)
             if at in follower.knowledge.holes.cpus:
                 follower.forget(follower.knowledge.holes.cpus[at])
                 self.holes += 1
@@ -282,6 +286,8 @@ class Checker:
                 table[record.event] = table.get(record.event, 0) + 1
                 continue
             self.checked += 1
+            if follower.tried > self.states_total:
+                return self._given_up(at, before, kernel, model)
             if not states:
                 return self._rejected(at, before, kernel, model)
             self._settle(states)
@@ -312,7 +318,22 @@ class Checker:
             self.driver.branches.table(self.follower.branches),
             missed={"IPI arrivals": len(self.follower.knowledge.holes.unseen), "others": self.holes},
             squeezes=self.follower.squeezes,
+            bounded=bool(self.follower.bounded),
+            bounds=[
+                f"line {at + 2}: more than {STATES_MAX} states" for at in self.follower.bounded[:_BOUNDS_TOLD]
+            ],
+            states=self.follower.tried,
         )
+
+    def _given_up(self, at: int, before: list[State], kernel: str, model: str) -> Verdict:
+        verdict = self._rejected(at, before, kernel, model)
+        verdict.bounded = True
+        tried, events = self.follower.tried, len(self.trace.records)
+        verdict.reasons = [
+            f"inconclusive: the bound of {self.states_total} states was met at event {at + 1} of {events}, with {tried} tried"
+        ]
+        verdict.bounds.append(f"line {at + 2}: more than {self.states_total} states in all")
+        return verdict
 
     def _why_not(self, event: str) -> str:
         cards = self.follower.knowledge.card_cpus
@@ -324,7 +345,6 @@ class Checker:
         record = self.trace.records[at]
         verdict = self._verdict(False, kernel, model)
         verdict.line = at + 2
-        verdict.bounded = self.follower.bounded
         verdict.record = record.line()
         verdict.reasons = self.follower.refused[:6] or ["no order of the open functions explains it"]
         verdict.model_state = self._describe(before[0]) if before else []

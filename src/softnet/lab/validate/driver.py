@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from softnet.lab.errors import LabError
 from softnet.lab.validate.branches import Branches
 from softnet.lab.validate.memory import History, Memory, Noted
+from softnet.lab.validate.reader import CpuState, Reader
 
 if TYPE_CHECKING:
     from softnet.simulate.image import Image
@@ -36,30 +37,13 @@ class Decision:
     """What skb_attempt_defer_free() decided.
 
     ``place`` is "local" (freed at once: this CPU's own), "limit" (freed at once: the list is full) or "list";
-    ``kick`` is "" for none, "sent" or "coalesced"; ``by`` is "ipi", "thread" or "work" (an item of a workqueue).
+    ``kick`` is "" for none, "sent", "coalesced", or "due" where it is still to come; ``by`` is "ipi", "thread" or "work" (an
+    item of a workqueue).
     """
 
     place: str
     kick: str
     by: str
-
-
-@dataclass(frozen=True, slots=True)
-class CpuState:
-    """One CPU's defer list and what a kick of it tests; ``held`` are the model's skbs, the next to be freed first.
-
-    ``softirq`` is what net_rx_action() has at hand: whether it runs, whether something is on the poll list, and to
-    which CPU the last packet was queued that an IPI is to tell of (-1: none). ``input_qlen`` are the packets that no
-    poll has taken over yet, ``backlog_len`` all of the backlog.
-    """
-
-    defer_count: int
-    defer_ipi_scheduled: int
-    backlog_sched: bool
-    held: tuple[int, ...]
-    softirq: tuple[bool, bool, int]
-    input_qlen: int
-    backlog_len: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,64 +60,6 @@ def _word(value: Any) -> int:
     if isinstance(value, int):
         return int(value)
     return 0 if value is None else int(value._a)
-
-
-class _Reader:
-    """Where a CPU's figures stand among the words of an image, so that they are read without asking its structures."""
-
-    def __init__(self, image: Image) -> None:
-        structs = image.layout.structs
-        table = image.layout.tables["softnet_data"]
-        sd, skb, queue = (structs[name].fields for name in ("softnet_data", "sk_buff", "sk_buff_head"))
-        self._base, self._stride = table.base, table.stride
-        self.has_flag = "in_net_rx_action" in sd
-        self._flag = sd["in_net_rx_action"].offset if self.has_flag else 0
-        self._count, self._kick, self._list, self._ipis, self._cpu, self._polls = (
-            sd[name].offset
-            for name in (
-                "defer_count",
-                "defer_ipi_scheduled",
-                "defer_list",
-                "rps_ipi_list",
-                "cpu",
-                "poll_list",
-            )
-        )
-        self._sched = sd["backlog"].offset + structs["napi_struct"].fields["state"].offset
-        self._sched_bit = image.linked.kernel["NAPI_STATE_SCHED"]
-        qlen = queue["qlen"].offset
-        self._input, self._process = sd["input_pkt_queue"].offset + qlen, sd["process_queue"].offset + qlen
-        self._head = structs["list_head"].fields["next"].offset
-        self._next, self._id = skb["next"].offset, skb["id"].offset
-
-    def cpu(self, words: list[int], cpu: int) -> CpuState:
-        at = self._base + cpu * self._stride
-        held = []
-        skb = words[at + self._list]
-        while skb:
-            held.append(words[skb + self._id])
-            skb = words[skb + self._next]
-        polls, first, waiting = at + self._polls, words[at + self._ipis], words[at + self._input]
-        return CpuState(
-            words[at + self._count],
-            words[at + self._kick],
-            bool(words[at + self._sched] >> self._sched_bit & 1),
-            tuple(held),
-            (
-                bool(self.has_flag and words[at + self._flag]),
-                words[polls + self._head] != polls,
-                words[first + self._cpu] if first else -1,
-            ),
-            waiting,
-            waiting + words[at + self._process],
-        )
-
-    def input_qlen(self, words: list[int], cpu: int) -> int:
-        return words[self._base + cpu * self._stride + self._input]
-
-    def backlog_len(self, words: list[int], cpu: int) -> int:
-        at = self._base + cpu * self._stride
-        return words[at + self._input] + words[at + self._process]
 
 
 class Stopped(BaseException):  # noqa: N818
@@ -201,7 +127,7 @@ class Driver:
         self._in_interrupt = True
         self._silence()
         self.branches = Branches(simulation.program, self.image)
-        self._read = _Reader(self.image)
+        self._read = Reader(self.image)
         for name, value in (*wanted.items(), ("skb_defer_max", skb_defer_max)):
             self.set_sysctl(name, value)
         self._history = History(self._words)
@@ -314,22 +240,42 @@ class Driver:
             saved.told = tuple(self._read.cpu(self._words, cpu) for cpu in range(self.cpus))
         return saved.told  # type: ignore[return-value]
 
-    def attempt(self, cpu: int, alloc_cpu: int) -> tuple[int, Decision]:
-        """skb_attempt_defer_free() on ``cpu`` for an skb of ``alloc_cpu``; the model's number of it, the decision."""
+    def attempt(self, cpu: int, alloc_cpu: int, kicks: bool = True) -> tuple[int, Decision]:
+        """skb_attempt_defer_free() on ``cpu`` for an skb of ``alloc_cpu``; the model's number of it, the decision.
+
+        Without ``kicks`` it goes up to kick_defer_list_purge(), and a kick is "due".
+        """
         self.on(alloc_cpu)
         skb = self.kernel["alloc_skb"](64)
         if skb is None:
             raise LabError("the model has no skb left to follow this trace with")
         number = int(skb.id)
         self.on(cpu)
-        self.kernel["skb_attempt_defer_free"](skb)
+        due = False
+        if kicks:
+            self.kernel["skb_attempt_defer_free"](skb)
+        else:
+            with self.hooked(kick_defer_list_purge=_stop("kick")):
+                try:
+                    self.kernel["skb_attempt_defer_free"](skb)
+                except Stopped:
+                    due = True
         nodefer = self.told("skb_defer_nodefer")
         place = ("local", "limit")[nodefer[0][2]] if nodefer else "list"
+        return number, Decision(place, "due", "") if due else self._decision(place)
+
+    def kick(self, alloc_cpu: int, cpu: int) -> Decision:
+        """kick_defer_list_purge() on ``cpu`` for the list of ``alloc_cpu``."""
+        self.on(cpu)
+        self.kernel["kick_defer_list_purge"](self._sd(alloc_cpu), alloc_cpu)
+        return self._decision("list")
+
+    def _decision(self, place: str) -> Decision:
         kick = (
             "sent" if self.did("kick_defer_list_purge") else "coalesced" if self.did("kick_coalesced") else ""
         )
         by = "ipi" if self.did("csd_queue_cpu") else "work" if self.kicks_by_work else "thread"
-        return number, Decision(place, kick, by if kick else "")
+        return Decision(place, kick, by if kick else "")
 
     def prefill(self, cpu: int, count: int, *, kick_under_way: bool) -> tuple[int, ...]:
         """``count`` skbs on the CPU's list from before the trace; the model's numbers of them.
@@ -375,6 +321,21 @@ class Driver:
         self.kernel["table"](self.kernel["call_single_queue"], cpu).head.first = None
         self.kernel["trigger_rx_softirq"](sd)
         return self.did("softirq_raise")
+
+    def trigger_begins(self, cpu: int) -> tuple[bool, bool] | None:
+        """The same up to the store of defer_ipi_scheduled, its last act, and whether that store will change it."""
+        sd = self._sd(cpu)
+        before = sd.defer_ipi_scheduled
+        raises = self.trigger(cpu)
+        if raises is None:
+            return None
+        changes = sd.defer_ipi_scheduled != before
+        sd.defer_ipi_scheduled = before
+        return raises, changes
+
+    def trigger_clears(self, cpu: int) -> None:
+        """The store of defer_ipi_scheduled at the end of trigger_rx_softirq()."""
+        self._sd(cpu).defer_ipi_scheduled = 0
 
     def flush(self, cpu: int) -> tuple[int, ...]:
         """skb_defer_free_flush() on ``cpu``: the skbs that it frees, in order."""

@@ -28,14 +28,14 @@ class Exits:
         self.records = records
         self.covered: dict[str, int] = {}
         self._explained: set[int] = set()
+        self._pids: dict[int, int] = {}
         self._decided: dict[tuple[bool, bool], str] = {}
-        self._sleep = self._ksoftirqd(records)
+        self._sleep = self._ksoftirqd(records, self._pids)
 
     @staticmethod
-    def _ksoftirqd(records: Sequence[Record]) -> dict[int, list[tuple[int, str]]]:
-        """CPU -> (place, what its ksoftirqd is from there on): asleep, awake, or not known ("")."""
+    def _ksoftirqd(records: Sequence[Record], pids: dict[int, int]) -> dict[int, list[tuple[int, str]]]:
+        """CPU -> (place, what its ksoftirqd is from there on): asleep, awake, or not known (""). ``pids`` gets who they are."""
         told: dict[int, list[tuple[int, str]]] = {}
-        pids: dict[int, int] = {}
         for at, record in enumerate(records):
             if not record.text.startswith("ksoftirqd/"):
                 if record.event == "softirq_exit" and pids.get(record.pid) == record.cpu:
@@ -99,6 +99,9 @@ class Exits:
                 return ""
             return f"the interrupt's exit woke {thread}; the model {self._words(allowed)}"
         ran = following.context == SOFTIRQ and following.pid == record.pid
+        if ran and not bh_off and allowed == {""} and self._pids.get(record.pid) == record.cpu:
+            # It came into ksoftirqd on its way to __do_softirq(): what ran next, ksoftirqd ran.
+            return self._cover("interrupt exit: left to a running ksoftirqd")
         if ran and not bh_off and "runs" not in allowed and not self.driver.rt:
             return (
                 f"softirqs ran at the interrupt's exit on CPU {record.cpu}; the model {self._words(allowed)}"

@@ -73,20 +73,28 @@ class Follower(Explorer):
         raised = following is not None and following.event == "softirq_raise"
         out = []
         for state in self.reachable(self.states):
-            after, model_raises = self.did(state, "trigger", self.driver.trigger, record.cpu)
-            if model_raises is None:
+            after, done = self.did(state, "trigger begins", self.driver.trigger_begins, record.cpu)
+            if done is None:
                 self._refuse(
                     f"trigger_rx_softirq ran on CPU {record.cpu}; in the model no such call is in flight"
                 )
-            elif model_raises != raised:
+            elif done[0] != raised:
                 self._refuse(
                     f"NET_RX {'raised' if raised else 'not raised'} by the kernel; the model does the opposite"
                 )
             else:
-                out.append(after)
+                # It raises before it clears defer_ipi_scheduled: until it has returned another CPU may find that set.
+                out.append(after._replace(clearing=state.clearing | {record.cpu}) if done[1] else after)
         if out:
             self._cover("trigger_rx_softirq: NET_RX raised")
         return out
+
+    def trigger_over(self, at: int) -> None:
+        """The CPU's trigger_rx_softirq() has returned at its next event after the raise: its flag is cleared."""
+        record = self.records[at]
+        if record.event == "softirq_raise" or not any(record.cpu in s.clearing for s in self.states):
+            return
+        self.states = self.earliest([s for s in self.reachable(self.states) if record.cpu not in s.clearing])
 
     def _work_item(self, at: int) -> list[State]:
         """The same in a kworker: the item must be queued, and the list is flushed here."""
@@ -192,7 +200,8 @@ class Follower(Explorer):
         begun = []
         for state in self.earliest(out):
             after, turn = self.did(state, "begins", softirq.net_rx_begins, self.driver, cpu)
-            begun.append(after._replace(runs={**state.runs, cpu: Run(turn.where)}))
+            _, budget = self.did(after, "budget", softirq.budget_of, self.driver)
+            begun.append(after._replace(runs={**state.runs, cpu: Run(turn.where, budget=budget)}))
         return begun
 
     def run_ends(self, at: int) -> list[State]:
@@ -412,17 +421,20 @@ class Follower(Explorer):
                 self._refuse(
                     f"the kernel's poll of CPU {cpu} did {record.a} packets; the model's does {poll.work}"
                 )
-                continue
-            polls = {key: value for key, value in state.polls.items() if key != cpu}
-            runs = state.runs
-            if cpu in runs:
-                spent = runs[cpu].spent + record.a
-                runs = {**runs, cpu: runs[cpu]._replace(where="polled", work=record.a, spent=spent)}
-            out.append(state._replace(polls=polls, runs=runs))
-            full = poll.work >= poll.quota
+            else:
+                out.append(state)
+                full = poll.work >= poll.quota
         if out:
             self._cover("backlog poll ended: quota reached" if full else "backlog poll ended: queue empty")
-        return out
+        return [self._poll_left(state, cpu, record.a) for state in self.earliest(out)]
+
+    def _poll_left(self, state: State, cpu: int, work: int) -> State:
+        polls = {key: value for key, value in state.polls.items() if key != cpu}
+        runs = state.runs
+        if cpu in runs:
+            spent = runs[cpu].spent + work
+            runs = {**runs, cpu: runs[cpu]._replace(where="polled", work=work, spent=spent)}
+        return state._replace(polls=polls, runs=runs)
 
     def now_known(self, cpu: int) -> list[State]:
         """The first moment at which the CPU's backlog is known: empty and not scheduled."""

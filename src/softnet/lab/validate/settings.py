@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Settings that change under load: a mark in the trace says which file of the guest was written, and with what.
 
-The mark comes after the write. So the write is an open action for some records before its mark. Writing rps_cpus takes
+The mark comes after the write. So the write is an open action for some records before its mark, and as many more as
+interrupted the writer. Writing rps_cpus takes
 longer, it waits for readers to be done; but it decides nothing but where a packet goes, so there the old map and the new
 are both right until the mark. Taking a CPU down or bringing it back takes longest; a mark of its own says where it began.
 """
@@ -12,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from softnet.lab.records import MARK, Record
+from softnet.lab.records import MARK, TASK, Record
 from softnet.lab.validate.driver import Driver
 
 # A write and its mark are two system calls of one task at the highest priority: this many records are more than enough.
@@ -55,6 +56,26 @@ def cpus_of_mask(mask: str) -> tuple[int, ...]:
     return tuple(cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1)
 
 
+def _written_since(records: Sequence[Record], at: int, last: int) -> int:
+    """The first place at which what the mark at ``at`` tells of may have been written; ``last`` is the mark before.
+
+    Interrupts of the writer, and the softirqs at their exits, come between a write and its mark however long they take. What
+    another task did on its CPU was before the write: nobody takes the CPU from it.
+    """
+    mark = records[at]
+    since = at - WRITE_RECORDS
+    place = at - 1
+    while place > last and place >= since:
+        record = records[place]
+        if record.cpu == mark.cpu and record.pid != mark.pid:
+            since = max(since, place + 1)
+            break
+        if record.cpu == mark.cpu and record.context != TASK:
+            since = min(since, place - WRITE_RECORDS)
+        place -= 1
+    return max(last + 1, min(since, at - WRITE_RECORDS))
+
+
 def settings_of(records: Sequence[Record]) -> dict[int, Setting]:
     """Place of a mark -> the write that it tells of."""
     found: dict[int, Setting] = {}
@@ -63,7 +84,7 @@ def settings_of(records: Sequence[Record]) -> dict[int, Setting]:
     for at, record in enumerate(records):
         if record.event != MARK:
             continue
-        since = max(last + 1, at - WRITE_RECORDS)
+        since = _written_since(records, at, last)
         online = _ONLINE.match(record.text)
         if online is not None:
             cpu, how, state = int(online.group(1)), online.group(2), int(online.group(3))

@@ -71,6 +71,11 @@ def net_rx_begins(driver: Driver, cpu: int) -> Turn:
     return _run(driver, cpu, skb_defer_free_flush=_stops("head"))
 
 
+def budget_of(driver: Driver) -> int:
+    """The budget that net_rx_action() reads at its entry."""
+    return int(driver.row("net_hotdata", 0).netdev_budget)
+
+
 def net_rx_goes_on(driver: Driver, cpu: int) -> Turn:
     """From a flush: to a poll, to the end, or (since v6.4) back to the loop's head for what was scheduled meanwhile."""
     return _run(
@@ -84,14 +89,16 @@ def net_rx_goes_on(driver: Driver, cpu: int) -> Turn:
     )
 
 
-def net_rx_polled(driver: Driver, cpu: int, spent: int, work: int, quota: int, late: bool) -> Turn:
+def net_rx_polled(
+    driver: Driver, cpu: int, spent: int, work: int, quota: int, granted: int, late: bool
+) -> Turn:
     """From the end of a poll that did ``work``: squeezed by budget or, if ``late``, by time; or on to the next flush.
 
-    ``spent`` of the budget was used up before this poll.
+    ``spent`` of the budget that was ``granted`` at its entry was used up before this poll.
     """
     settings = driver.row("net_hotdata", 0)
     budget = settings.netdev_budget
-    settings.netdev_budget = budget - spent
+    settings.netdev_budget = granted - spent
     before, after = 0, _LATE if late else 0
     turn = _run(
         driver,

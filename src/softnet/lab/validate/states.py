@@ -25,20 +25,22 @@ class Seen(NamedTuple):
 class Attempt(NamedTuple):
     """An skb_attempt_defer_free() that was entered: the skb's number, its CPU, what the kernel did.
 
-    ``found`` is the defer_count that the kernel read, None once the model has had it too.
+    ``found`` is the defer_count that the kernel read, None once the model has had it too. ``kicks``: the skb is on the list, and
+    kick_defer_list_purge(), for which the list's lock is given up, is still to come.
     """
 
     skb: int
     alloc_cpu: int
     found: int | None
     seen: Seen
+    kicks: bool = False
 
 
 class Run(NamedTuple):
     """A net_rx_action() that was entered on a CPU, and how far the model is with it.
 
     ``where``: "head" (about to flush), "flushed", "polls" (about to poll), "polling", "polled", "left" (returned).
-    ``work`` and ``quota`` are of the poll before, ``spent`` is what all of them used up of the budget.
+    ``work`` and ``quota`` are of the poll before, ``spent`` is what all of them used up of the ``budget`` that was at its entry.
     ``raised`` and ``squeezed`` say how the model left.
     """
 
@@ -48,6 +50,7 @@ class Run(NamedTuple):
     quota: int = 64
     raised: bool = False
     squeezed: bool = False
+    budget: int = 0
 
 
 class State(NamedTuple):
@@ -57,7 +60,8 @@ class State(NamedTuple):
     returned; ``flushes`` says for a CPU whether a flush must or may still come; ``owed`` are skbs that a flush took
     and whose freeing has not been seen yet; ``sent`` are IPIs of RPS that the model sent and the trace has not shown;
     ``changes`` are settings that are being written; ``arriving`` are IPIs whose arrival the trace has missed, as CPU
-    and function (``CSD_FUNCTIONS``); ``names`` gives the model's numbers of skbs on lists their numbers
+    and function (``CSD_FUNCTIONS``); ``clearing`` are CPUs whose trigger_rx_softirq() has raised NET_RX and is still to clear
+    defer_ipi_scheduled; ``names`` gives the model's numbers of skbs on lists their numbers
     in the trace. ``news`` are the branches that the model's functions took since the last event.
     """
 
@@ -72,6 +76,7 @@ class State(NamedTuple):
     sent: dict[int, tuple[int, ...]]
     changes: frozenset[int]
     arriving: frozenset[tuple[int, int]]
+    clearing: frozenset[int]
     names: dict[int, int]
     news: tuple[int, ...]
 
@@ -79,7 +84,7 @@ class State(NamedTuple):
     def first(cls, memory: Memory) -> State:
         """Nothing is open."""
         nothing: frozenset[object] = frozenset()
-        return cls(memory, {}, {}, {}, {}, nothing, {}, {}, {}, nothing, nothing, {}, ())  # type: ignore[arg-type]
+        return cls(memory, {}, {}, {}, {}, nothing, {}, {}, {}, nothing, nothing, nothing, {}, ())  # type: ignore[arg-type]
 
     def told(self) -> State:
         """The same without the news."""

@@ -23,7 +23,8 @@ class Verdict:
 
     ``line`` is the line of the first event that the model cannot explain in the trace's file (2 is the first
     record), with ``reasons`` why no state of the model allows it; 0 and none for an accepted trace. ``bounded`` says
-    that more orders of overlapping functions were possible than were tried: a refusal is no proof then.
+    that more orders of overlapping functions were possible than were tried: neither a refusal nor ``squeezes`` is a proof then, and
+    ``bounds`` says where. ``states`` is how many were tried.
 
     Every event is counted once: ``events_checked`` had to be what the model does; ``context`` told what the model
     cannot know (by event); ``not_checked`` were neither (by event, with the reason in ``why_not``). ``covered`` counts
@@ -50,6 +51,8 @@ class Verdict:
     model_state: list[str] = field(default_factory=list)
     source: str = ""
     bounded: bool = False
+    bounds: list[str] = field(default_factory=list)
+    states: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """All of it as a dictionary."""
