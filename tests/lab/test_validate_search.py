@@ -152,3 +152,11 @@ def test_a_search_that_explodes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
         f"inconclusive: the bound of 500 states was met at event {verdict.line - 1} of "
     )
     assert 500 < verdict.states < 500 + explore.STATES_MAX
+
+
+def test_a_trace_may_end_before_the_raise() -> None:
+    """A trace whose last record is the arrival of an IPI does not tell whether NET_RX is raised there."""
+    trace = _fixture("flag-late-6.1")
+    end = [at for at, record in enumerate(trace.records) if record.event == "trigger_rx_softirq"][-1]
+    verdict = check(Trace(trace.header, list(trace.records[: end + 1])))
+    assert verdict.accepted, verdict.reasons

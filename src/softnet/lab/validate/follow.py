@@ -78,7 +78,7 @@ class Follower(Explorer):
                 self._refuse(
                     f"trigger_rx_softirq ran on CPU {record.cpu}; in the model no such call is in flight"
                 )
-            elif done[0] != raised:
+            elif following is not None and done[0] != raised:
                 self._refuse(
                     f"NET_RX {'raised' if raised else 'not raised'} by the kernel; the model does the opposite"
                 )
@@ -158,7 +158,7 @@ class Follower(Explorer):
             after, done = self.did(state, "rps_ipi", softirq.rps_ipi, self.driver, cpu, hard)
             if done is None:
                 self._refuse(f"rps_trigger_softirq ran on CPU {cpu}; in the model no IPI is on its way there")
-            elif done[0] != raised:
+            elif following is not None and done[0] != raised:
                 did, other = ("raised", "does not") if raised else ("did not raise", "does")
                 self._refuse(
                     f"the kernel {did} NET_RX in rps_trigger_softirq on CPU {cpu}; the model {other}"
