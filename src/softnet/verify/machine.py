@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LOAD_PERCENT: Final = 78
 """How full the table of fingerprints may be: linear probing looks at three entries then, mostly in one cache line."""
+BYTES_A_PRINT: Final = 24
+"""Twice what a place for a fingerprint costs: 8 bytes and, at that load, 4 of the trail."""
 PRINTS_BITS: Final = 16
 """It begins with so many bits of index and doubles."""
 
@@ -168,9 +170,9 @@ class Machine:
         )  # fmt: skip
 
     def _compact_tables(self) -> None:
-        """A quarter of memory for fingerprints, 5 bytes a state for its parent, the rest for two levels that wait."""
+        """At most half of memory for fingerprints and 5 bytes a state for its parent, the rest for two levels that wait."""
         share = self.limits.memory_bytes
-        self.prints_bits_max = (share // 32).bit_length() - 1
+        self.prints_bits_max = (share // BYTES_A_PRINT).bit_length() - 1
         states = min(self.limits.states, (1 << self.prints_bits_max) * LOAD_PERCENT // 100, (1 << 32) - 1)
         states += self.get("nr_actions")
         waiting = max(share - (8 << self.prints_bits_max) - 5 * states, share // 8) // 16
