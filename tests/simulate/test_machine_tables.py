@@ -8,6 +8,7 @@ import random
 import pytest
 
 from softnet.errors import SoftnetError
+from softnet.lang import native_runtime
 from softnet.machine import events, state
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.simulate.simulation import Simulation
@@ -84,6 +85,11 @@ def test_the_directory_prices_each_access(cpus: int) -> None:
         copies[address] = {cpu} if write else held | {cpu}
         if write:
             writer[address] = cpu
+
+
+def test_compiled_code_and_the_machine_agree_on_a_key() -> None:
+    assert native_runtime.ACTOR_MASK == events.ACTOR_MASK
+    assert 1 << events.ACTOR_BITS == events.ACTOR_MASK + 1
 
 
 def test_more_queues_than_actors_are_refused() -> None:

@@ -168,6 +168,7 @@ class FunctionText:
         hint = "noinline " if len(self.out) - head > INLINE_LINES else ""
         keep = ""
         if function.name in COLD:
+            assert not function.returns, f"{function.name}() keeps all registers, so it can give no result"
             keep, hint = "preserve_mostcc ", "noinline cold "
         if function.name in HOT:
             hint = "alwaysinline "
