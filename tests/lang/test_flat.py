@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from softnet.lang.compile import _binding, available, target_machine
+from softnet.lang.build import binding, target_machine
+from softnet.lang.compile import available
 from softnet.lang.flat import Loaded, flatten, loadable
 
 pytestmark = pytest.mark.skipif(bool(available()) or not loadable(), reason="no native engine here")
@@ -38,7 +39,7 @@ WRITABLE = (
 
 def compiled(text: str) -> bytes:
     machine = target_machine(1)
-    return bytes(machine.emit_object(_binding().parse_assembly(text)))
+    return bytes(machine.emit_object(binding().parse_assembly(text)))
 
 
 def test_tables_calls_and_addresses_work_where_the_image_is_put() -> None:

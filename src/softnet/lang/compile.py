@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import importlib.util
 import json
 import platform
@@ -75,7 +74,9 @@ class Native:
 
 def _load_object(code: bytes) -> Callable[[str], int]:
     """Load an object file that could not be made flat."""
-    llvm = _binding()
+    from softnet.lang.build import binding, target_machine
+
+    llvm = binding()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(2))
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
@@ -149,7 +150,9 @@ def _processor_identity() -> str:
         named = {key.strip(): value.strip() for key, value in told.items()}
         return json.dumps([named[key] for key in ("vendor_id", "cpu family", "model", "model name", "flags")])
     except (OSError, KeyError):
-        llvm = _binding()
+        from softnet.lang.build import binding
+
+        llvm = binding()
         return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
 
 
@@ -176,21 +179,22 @@ def native_text(
 def _compile(
     program: Program, costs: Mapping[str, int], events: Mapping[str, int], options: Options
 ) -> tuple[bytes, dict[str, Any]]:
-    llvm = _binding()
-    text, positions = native_text(program, costs, events, options)
-    machine = target_machine(options.optimise)
-    module = llvm.parse_assembly(text)
-    module.verify()
-    tuning = llvm.create_pipeline_tuning_options(speed_level=options.optimise)
-    # The loops are short walks of lists: vector code would only make their functions' entries longer.
-    tuning.loop_vectorization = tuning.slp_vectorization = tuning.loop_unrolling = False
-    llvm.create_pass_builder(machine, tuning).getModulePassManager().run(
-        module, llvm.create_pass_builder(machine, tuning)
-    )
+    from softnet.lang.build import Beside, binding, build
+    from softnet.lang.halves import cut
+
+    binding()
+    flat = None
+    if loadable():
+        with Beside(options.optimise) as beside:
+            text, positions = native_text(program, costs, events, options)
+            mine, other = cut(text, 2)
+            beside.begin(other)
+            flat = flatten(build(mine, options.optimise), beside.result())
+    else:
+        text, positions = native_text(program, costs, events, options)
+    code = flat.image if flat else build(text, options.optimise)
     rt = ", PREEMPT_RT" if program.constants.get("CONFIG_PREEMPT_RT") else ""
     label = f"{len(program.modules)} modules up to {program.modules[-1]}{rt}"
-    code = bytes(machine.emit_object(module))
-    flat = flatten(code) if loadable() else None
     about = {
         "flat": {"absolute": flat.absolute, "exports": flat.exports} if flat else None,
         "positions": positions,
@@ -198,31 +202,4 @@ def _compile(
         "label": label,
         "options": vars(options),
     }
-    return flat.image if flat else code, about
-
-
-def target_machine(optimise: int) -> Any:
-    """LLVM's description of this processor, ``optimise`` 0 to 3."""
-    llvm = _binding()
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    llvm.initialize_native_asmparser()
-    return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
-        opt=optimise,
-        reloc="pic",
-        codemodel="small",
-    )
-
-
-def _binding() -> Any:
-    """llvmlite, which ships no types; imported only where native code is made. Raises SoftnetError where it is broken."""
-    try:
-        return importlib.import_module("llvmlite.binding")
-    except (ImportError, OSError) as error:
-        raise SoftnetError(
-            "llvmlite is installed, and cannot be loaded",
-            found=str(error).splitlines()[0],
-            hint="install it anew, or use --engine reference, which runs the same functions",
-        ) from None
+    return code, about

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An object file made flat: its sections one after another with references between them resolved, ready to be copied.
+"""Object files made flat: their sections one after another with references between them resolved, ready to be copied.
 
 LLVM's own loader wants llvmlite imported, which takes longer than everything else about a cached kernel. What our compiler
-writes is simple (one unit, nothing undefined, three kinds of relocation), so the work of a linker is done once, when the
+writes is simple (nothing undefined, three kinds of relocation), so the work of a linker is done once, when the
 kernel is compiled; loading copies the bytes and adds the base to the words that are addresses. An object file with anything
 else in it is not flattened, and LLVM loads it.
 
@@ -27,6 +27,8 @@ SHT_RELA: Final = 4
 SHF_WRITE: Final = 1
 SHF_ALLOC: Final = 2
 STB_GLOBAL: Final = 1
+STV_MASK: Final = 3
+STV_DEFAULT: Final = 0
 EM_X86_64: Final = 62
 
 _HEADER: Final = struct.Struct("<16sHHIQQQIHHHHHH")
@@ -61,14 +63,50 @@ def _name(strings: bytes, at: int) -> str:
     return strings[at : strings.index(b"\0", at)].decode()
 
 
-def flatten(code: bytes) -> Flat | None:
-    """A relocatable object file made flat; None if it holds anything that this module does not know."""
+@dataclass
+class _Object:
+    """One object file, its sections placed in the image."""
+
+    code: bytes
+    sections: list[_Section]
+    placed: dict[int, int]
+    """Section -> its offset in the image."""
+    symbols: list[tuple[str, int | None]]
+    """Name and offset of every symbol, None for one that stands elsewhere."""
+    shared: dict[str, int]
+    """Symbols that other object files may name, and of them those to be exported."""
+    exports: dict[str, int]
+
+
+def flatten(*codes: bytes) -> Flat | None:
+    """Relocatable object files made flat together; None if they hold anything that this module does not know."""
+    image = bytearray()
+    objects = []
+    for code in codes:
+        one = _place(code, image)
+        if one is None:
+            return None
+        objects.append(one)
+    shared = {name: offset for one in objects for name, offset in one.shared.items()}
+    absolute: list[int] = []
+    for one in objects:
+        symbols = [shared.get(name) if offset is None else offset for name, offset in one.symbols]
+        for section in one.sections:
+            if section.kind == SHT_RELA and section.info in one.placed:
+                for at in range(section.offset, section.offset + section.size, _RELA.size):
+                    entry = _RELA.unpack_from(one.code, at)
+                    if not _resolve(image, entry, one.placed[section.info], symbols, absolute):
+                        return None
+    return Flat(bytes(image), absolute, {name: at for one in objects for name, at in one.exports.items()})
+
+
+def _place(code: bytes, image: bytearray) -> _Object | None:
+    """Put the sections of an object file into the image."""
     head = _HEADER.unpack_from(code)
     if head[0][:6] != b"\x7fELF\2\1" or head[2] != EM_X86_64:
         return None
     sections = [_Section(*_SECTION.unpack_from(code, head[6] + i * head[11])) for i in range(head[12])]
     names = code[sections[head[13]].offset :]
-    image = bytearray()
     placed: dict[int, int] = {}
     for index, section in enumerate(sections):
         called = _name(names, section.name)
@@ -81,31 +119,19 @@ def flatten(code: bytes) -> Flat | None:
         image += bytes(-len(image) % max(section.align, 16))
         placed[index] = len(image)
         image += code[section.offset : section.offset + section.size]
-    symbols, exports = _symbols(code, sections, placed)
-    absolute: list[int] = []
-    for section in sections:
-        if section.kind == SHT_RELA and section.info in placed:
-            for at in range(section.offset, section.offset + section.size, _RELA.size):
-                if not _resolve(image, _RELA.unpack_from(code, at), placed[section.info], symbols, absolute):
-                    return None
-    return Flat(bytes(image), absolute, exports)
-
-
-def _symbols(
-    code: bytes, sections: list[_Section], placed: dict[int, int]
-) -> tuple[list[int | None], dict[str, int]]:
-    """The offset of every symbol, None for one that stands elsewhere; and those that are exported, by name."""
+    one = _Object(code, sections, placed, [], {}, {})
     table = next(section for section in sections if section.kind == SHT_SYMTAB)
     strings = code[sections[table.link].offset :]
-    symbols: list[int | None] = []
-    exports: dict[str, int] = {}
     for at in range(table.offset, table.offset + table.size, _SYMBOL.size):
-        name, info, _, section, value, _ = _SYMBOL.unpack_from(code, at)
-        offset = placed[section] + value if section in placed else None
-        symbols.append(offset)
+        start, info, other, home, value, _ = _SYMBOL.unpack_from(code, at)
+        name = _name(strings, start)
+        offset = placed[home] + value if home in placed else None
+        one.symbols.append((name, offset))
         if offset is not None and info >> 4 == STB_GLOBAL:
-            exports[_name(strings, name)] = offset
-    return symbols, exports
+            one.shared[name] = offset
+            if other & STV_MASK == STV_DEFAULT:
+                one.exports[name] = offset
+    return one
 
 
 def _resolve(

@@ -244,7 +244,7 @@ class Machine:
 
     def _compile(self) -> None:
         llvm: Any = importlib.import_module("llvmlite.binding")
-        from softnet.lang.compile import target_machine
+        from softnet.lang.build import target_machine
 
         machine = target_machine(2)
         text = module_text(self.model)
