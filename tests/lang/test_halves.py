@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(bool(available()) or not loadable(), reason="no 
 
 PROGRAM = """
 declare i64 @llvm.smax.i64(i64, i64)
-@functions = internal constant [2 x ptr] [ptr @odd, ptr @even]
+@functions = internal constant [3 x ptr] [ptr @odd, ptr @even, ptr @pointed]
 define internal i64 @"odd"(i64 %n) noinline {
   %zero = icmp eq i64 %n, 0
   br i1 %zero, label %no, label %more
@@ -44,11 +44,14 @@ define internal i64 @"one_less"(i64 %n) {
   %r = sub i64 %m, 1
   ret i64 %r
 }
+define internal i64 @"pointed"(i64 %n) {
+  ret i64 %n
+}
 define internal i64 @"nobody"(i64 %n) noinline {
   ret i64 %n
 }
 define i64 @ask(i64 %which, i64 %n) {
-  %at = getelementptr [2 x ptr], ptr @functions, i64 0, i64 %which
+  %at = getelementptr [3 x ptr], ptr @functions, i64 0, i64 %which
   %f = load ptr, ptr %at
   %r = call i64 %f(i64 %n)
   ret i64 %r
@@ -60,8 +63,10 @@ def test_each_function_stands_in_one_part_and_small_ones_where_they_are_used() -
     first, second = cut(PROGRAM, 2)
     assert "define i64 @ask" in first
     assert "@ask" not in second
-    assert first.count("define hidden") + second.count("define hidden") == 2
-    assert first.count("declare hidden") == second.count("declare hidden") == 1
+    for name in ("odd", "even", "pointed"):
+        heads = [f'{word} hidden i64 @"{name}"(i64 %n)' for word in ("define", "declare")]
+        assert sorted(sum(text.count(head) for text in (first, second)) for head in heads) in ([0, 1], [1, 1])
+        assert sum(text.count(heads[0]) for text in (first, second)) == 1
     assert 'define internal i64 @"one_less"' in first
     assert 'define internal i64 @"one_less"' in second
     assert "@functions = hidden constant" in first
@@ -77,6 +82,7 @@ def test_the_parts_together_are_the_program(parts: int) -> None:
     assert list(flat.exports) == ["ask"]
     loaded = Loaded(flat)
     ask = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(loaded.address("ask"))
+    assert ask(2, 92) == 92
     assert [(ask(0, n), ask(1, n)) for n in range(6)] == [(n % 2, 1 - n % 2) for n in range(6)]
 
 

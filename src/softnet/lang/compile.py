@@ -16,6 +16,7 @@ from typing import Any
 
 from softnet.errors import SoftnetError
 from softnet.lang import cache
+from softnet.lang.derived import PACKAGE
 from softnet.lang.digest import program_digest
 from softnet.lang.flat import Flat, Loaded, flatten, loadable
 from softnet.lang.program import Program
@@ -50,18 +51,27 @@ class Place:
     what: str
 
 
-class Native:
-    """Loaded code: its entry points as addresses, and the places that its failures name."""
+class Code:
+    """Native code in memory; ``about`` is what the cache keeps beside it."""
 
-    def __init__(self, program: Program, code: bytes, about: dict[str, Any], from_cache: bool) -> None:
+    def __init__(self, code: bytes, about: dict[str, Any], from_cache: bool) -> None:
         self.from_cache = from_cache
-        self._program = program
-        self._places: list[list[Any]] = about["positions"]
+        self.about = about
         flat = about["flat"]
         self.address: Callable[[str], int] = (
             Loaded(Flat(code, flat["absolute"], flat["exports"])).address if flat else _load_object(code)
         )
         """The address of an exported function by its name."""
+
+
+class Native:
+    """A program's code: its entry points as addresses, and the places that its failures name."""
+
+    def __init__(self, program: Program, code: Code) -> None:
+        self.from_cache = code.from_cache
+        self.address = code.address
+        self._program = program
+        self._places: list[list[Any]] = code.about["positions"]
 
     def place(self, number: int) -> Place | None:
         """The position with that number, None for none."""
@@ -109,12 +119,29 @@ def compile_program(
             "no native engine", found=reason, hint="--engine reference runs the same functions"
         )
     key = cache_key(program, costs, events, options)
+
+    def write() -> tuple[str, dict[str, Any]]:
+        text, positions = native_text(program, costs, events, options)
+        rt = ", PREEMPT_RT" if program.constants.get("CONFIG_PREEMPT_RT") else ""
+        label = f"{len(program.modules)} modules up to {program.modules[-1]}{rt}"
+        return text, {
+            "positions": positions,
+            "functions": len(program.functions),
+            "label": label,
+            "options": vars(options),
+        }
+
+    return Native(program, native_code(key, options.optimise, write))
+
+
+def native_code(key: str, optimise: int, write: Callable[[], tuple[str, dict[str, Any]]]) -> Code:
+    """The code that the cache has under ``key``; else that of the text that ``write`` gives with what is to be kept beside it."""
     found = cache.load(key)
     if found is not None:
-        return Native(program, found[1], found[0], from_cache=True)
-    code, about = _compile(program, costs, events, options)
+        return Code(found[1], found[0], from_cache=True)
+    code, about = _build(optimise, write)
     cache.store(key, about, code)
-    return Native(program, code, about, from_cache=False)
+    return Code(code, about, from_cache=False)
 
 
 def cache_key(program: Program, costs: Mapping[str, int], events: Mapping[str, int], options: Options) -> str:
@@ -129,6 +156,11 @@ def cache_key(program: Program, costs: Mapping[str, int], events: Mapping[str, i
         "cpu": _processor_identity(),
     }
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def builder_identity() -> str:
+    """What decides the code of a text: softnet's compiler, LLVM and the processor."""
+    return json.dumps([PACKAGE.hex(), _compiler_identity(), _processor_identity()])
 
 
 @functools.cache
@@ -176,30 +208,19 @@ def native_text(
     return runtime_text(module) + "\n".join(text.lines), positions
 
 
-def _compile(
-    program: Program, costs: Mapping[str, int], events: Mapping[str, int], options: Options
-) -> tuple[bytes, dict[str, Any]]:
+def _build(optimise: int, write: Callable[[], tuple[str, dict[str, Any]]]) -> tuple[bytes, dict[str, Any]]:
     from softnet.lang.build import Beside, binding, build
     from softnet.lang.halves import cut
 
     binding()
     flat = None
     if loadable():
-        with Beside(options.optimise) as beside:
-            text, positions = native_text(program, costs, events, options)
+        with Beside(optimise) as beside:
+            text, about = write()
             mine, other = cut(text, 2)
             beside.begin(other)
-            flat = flatten(build(mine, options.optimise), beside.result())
+            flat = flatten(build(mine, optimise), beside.result())
     else:
-        text, positions = native_text(program, costs, events, options)
-    code = flat.image if flat else build(text, options.optimise)
-    rt = ", PREEMPT_RT" if program.constants.get("CONFIG_PREEMPT_RT") else ""
-    label = f"{len(program.modules)} modules up to {program.modules[-1]}{rt}"
-    about = {
-        "flat": {"absolute": flat.absolute, "exports": flat.exports} if flat else None,
-        "positions": positions,
-        "functions": len(program.functions),
-        "label": label,
-        "options": vars(options),
-    }
-    return code, about
+        text, about = write()
+    code = flat.image if flat else build(text, optimise)
+    return code, {**about, "flat": {"absolute": flat.absolute, "exports": flat.exports} if flat else None}

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """LLVM's text cut into parts that are compiled beside each other.
 
-A function that stays out of its callers (``noinline``) or is exported stands in one part and is declared in the others; one
-that may be taken into its callers stands in each part that uses it. So each part holds what LLVM could have used of the others
-anyway. Constants stand in the first part. What nobody reaches from an exported function is left out, as LLVM would leave it.
+A function that stays out of its callers (``noinline``), is exported, or is reached through a table of constants only, stands in one
+part and is declared in the others; one that may be taken into its callers stands in each part that uses it. So each part holds
+what LLVM could have used of the others anyway. Constants stand in the first part. What nobody reaches from an exported function
+is left out, as LLVM would leave it.
 
-The text is what lang.llvm writes: a definition's head is one line, and its closing brace stands alone on a line.
+The text is as lang.llvm writes it: a definition's head is one line, and its closing brace stands alone on a line.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class _Piece:
 
     text: list[str]
     internal: bool
+    constant: bool
     apart: bool
     """Whether it stands in one part only."""
     uses: tuple[str, ...]
@@ -49,6 +51,11 @@ class _Piece:
 def cut(text: str, parts: int) -> list[str]:
     """The text as ``parts`` texts, each to be compiled by itself; together they are the same program."""
     pieces, rest = _read(text)
+    called = {
+        other for name, piece in pieces.items() if not piece.constant for other in piece.uses if other != name
+    }
+    for name, piece in pieces.items():
+        piece.apart |= name not in called
     reached = _reach(pieces, [name for name, piece in pieces.items() if not piece.internal])
     apart = [name for name, piece in pieces.items() if name in reached and piece.apart]
     where = _share(pieces, apart, parts)
@@ -82,7 +89,9 @@ def _read(text: str) -> tuple[dict[str, _Piece], list[str]]:
         name = head[2] if head is not None else constant[1] if constant is not None else ""
         internal = head is None or head[1] is not None
         apart = not internal or head is None or " noinline " in line
-        pieces[name] = _Piece(own, internal, apart, tuple(dict.fromkeys(_NAME.findall("\n".join(own)))))
+        pieces[name] = _Piece(
+            own, internal, head is None, apart, tuple(dict.fromkeys(_NAME.findall("\n".join(own))))
+        )
     return pieces, rest
 
 
@@ -102,7 +111,7 @@ def _reach(pieces: dict[str, _Piece], start: list[str], stop: set[str] | None = 
 
 def _share(pieces: dict[str, _Piece], apart: list[str], parts: int) -> dict[str, int]:
     """Piece -> its part: exported functions and constants in the first, the others so that all have as many lines."""
-    where = {name: 0 for name in apart if not pieces[name].internal or len(pieces[name].text) == 1}
+    where = {name: 0 for name in apart if not pieces[name].internal or pieces[name].constant}
     lines = [0] * parts
     for name in where:
         lines[0] += len(pieces[name].text)

@@ -85,8 +85,8 @@ def runtime_text(module: ir.Module) -> str:
 
 
 LLVM_INTRINSICS = """
-attributes #0 = { nounwind }
-attributes #1 = { nounwind fn_ret_thunk_extern }
+attributes #0 = { nounwind "no-builtins" }
+attributes #1 = { nounwind "no-builtins" fn_ret_thunk_extern }
 declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.smax.i64(i64, i64)

@@ -6,14 +6,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
-import importlib
 import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from softnet.errors import SoftnetError
-from softnet.lang import cache
+from softnet.lang.compile import builder_identity, native_code
 from softnet.lang.llvm_function import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native_runtime import FRAME_ARGUMENT, FRAME_FUNCTION, FRAME_RETURN, FRAME_WORDS
 from softnet.machine import state
@@ -243,28 +242,11 @@ class Machine:
     # -- code
 
     def _compile(self) -> None:
-        llvm: Any = importlib.import_module("llvmlite.binding")
-        from softnet.lang.build import target_machine
-
-        machine = target_machine(2)
         text = module_text(self.model)
-        key = hashlib.sha256(f"verify {llvm.get_host_cpu_name()} {llvm.llvm_version_info}\n{text}".encode()).hexdigest()
-        found = cache.load(key)
-        code = found[1] if found is not None else b""
-        if not code:
-            module = llvm.parse_assembly(text)
-            module.verify()
-            tuning = llvm.create_pipeline_tuning_options(speed_level=2)
-            llvm.create_pass_builder(machine, tuning).getModulePassManager().run(
-                module, llvm.create_pass_builder(machine, tuning)
-            )
-            code = bytes(machine.emit_object(module))
-            about = {"label": f"verify {self.model.config.kernel}", "positions": [], "functions": 0, "options": {}}
-            cache.store(key, about, code)
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        self._engine.finalize_object()
-        self._run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self._engine.get_function_address("run"))
+        key = hashlib.sha256(f"verify {builder_identity()}\n{text}".encode()).hexdigest()
+        about = {"label": f"verify {self.model.config.kernel}", "positions": [], "functions": 0, "options": {}}
+        self._code = native_code(key, 2, lambda: (text, about))
+        self._run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self._code.address("run"))
 
     def _prepare(self) -> None:
         """The search's own stack, and every context at its beginning."""
@@ -277,8 +259,8 @@ class Machine:
         first = -start % STACK_BYTES
         at = (first + STACK_BYTES) // 8 - 2 - FRAME_WORDS
         region[at + FRAME_ARGUMENT] = int(self.words.ctypes.data)
-        region[at + FRAME_FUNCTION] = self._engine.get_function_address("main_body")
-        region[at + FRAME_RETURN] = self._engine.get_function_address("enter")
+        region[at + FRAME_FUNCTION] = self._code.address("main_body")
+        region[at + FRAME_RETURN] = self._code.address("enter")
         self.words[RUN_WORDS["resume"]] = start + 8 * at
         self.words[RUN_WORDS["stacks"]] = start + first
         self._log = np.zeros((LOG_ROOM, 3), dtype=np.int64)
