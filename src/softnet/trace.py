@@ -7,7 +7,6 @@ Their meaning stands in EVENTS, by the kernel's own tracepoint or function name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -23,8 +22,7 @@ class Record(NamedTuple):
     c: int
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """What an event is called, what its arguments mean, and where the kernel shows it."""
 
     name: str

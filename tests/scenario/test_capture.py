@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from scenario import captures as make
 from softnet.scenario.capture import read_frames
-from softnet.scenario.packet import TCP, UDP, Packet, read_capture
+from softnet.scenario.columns import TCP, UDP
+from softnet.scenario.packet import Packet, read_capture
 
 ROOT = Path(__file__).parent.parent.parent
 WEB = ROOT / "examples" / "captures" / "web.pcap"

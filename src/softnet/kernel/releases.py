@@ -17,7 +17,6 @@ from types import ModuleType
 from typing import Any
 
 from softnet.errors import SoftnetError
-from softnet.lang.source import refresh
 
 _KERNEL = "softnet.kernel"
 _PATCHES = "softnet.kernel.patches"
@@ -157,6 +156,9 @@ def load_patch(path: str | Path) -> ModuleType:
             "not a patch file", where=str(path), found=file.suffix or "no suffix", expected="a .py file"
         )
     module = importlib.util.module_from_spec(spec)
+    # Needed only here: a release's own files are not parsed where they are known.
+    from softnet.lang.source import refresh
+
     refresh(str(file))
     try:
         # Annotations name structures that only linking knows, so they are never evaluated, future import or not.

@@ -9,7 +9,7 @@ the guest's did, and every cost is a fitted one times how much slower this guest
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +123,7 @@ def guest_patches(scenario: Scenario) -> list[str]:
 def scaled(table: CostTable, permille: int) -> CostTable:
     """The table of a machine that takes ``permille`` thousandths of the time for everything."""
     rows = {
-        name: replace(row, ns=row.ns * permille // 1000, ps_per_byte=row.ps_per_byte * permille // 1000)
+        name: row._replace(ns=row.ns * permille // 1000, ps_per_byte=row.ps_per_byte * permille // 1000)
         for name, row in table.rows.items()
     }
     return CostTable(table.name, table.about, rows, table.file)

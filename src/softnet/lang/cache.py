@@ -14,11 +14,9 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 MAGIC: Final = b"softnet native 1\n"
 ENTRIES_MAX: Final = 128
@@ -30,8 +28,7 @@ DERIVED: Final = ".linked"
 """What lang.derived keeps of a stack of modules."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A compiled kernel on disk."""
 
     path: Path
@@ -82,6 +79,8 @@ def store(key: str, about: dict[str, Any], code: bytes) -> bool:
 
 def _write(name: str, body: bytes) -> bool:
     """Write a file beside its place, whole and with its hash, and rename it there."""
+    import tempfile  # with all that it imports, only where something new is stored
+
     folder = cache_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,9 +8,11 @@ and of Python's version, so that a start whose kernel is known parses nothing.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import linecache
 import marshal
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,6 +25,9 @@ T = TypeVar("T")
 
 KNOWN_MAX: Final = 64
 """Stacks that one process keeps; a session that edits a patch again and again makes a new one each time."""
+
+FILES_MAX: Final = 1024
+"""Files whose hash one process keeps."""
 
 
 def _package_digest() -> bytes:
@@ -42,9 +47,16 @@ def text_digest(path: str) -> bytes:
     if path in linecache.cache:
         return hashlib.sha256("".join(linecache.getlines(path)).encode()).digest()
     try:
-        return hashlib.sha256(Path(path).read_bytes()).digest()
+        status = os.stat(path)
+        return _file_digest(path, status.st_mtime_ns, status.st_size)
     except OSError:
         return b"no text"
+
+
+@functools.lru_cache(maxsize=FILES_MAX)
+def _file_digest(path: str, mtime_ns: int, size: int) -> bytes:
+    """Of a file as it was at that time: a start asks three times, a file that is edited is read again."""
+    return hashlib.sha256(Path(path).read_bytes()).digest()
 
 
 class Derived:

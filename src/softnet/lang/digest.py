@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Collection
-from pathlib import Path
 
 from softnet.lang import cache
 from softnet.lang.derived import PACKAGE, text_digest
@@ -18,7 +18,7 @@ def program_digest(program: Program) -> str:
     """The hash of a program. Paths do not enter it: the same patch in another folder is the same kernel."""
     digest = hashlib.sha256(PACKAGE)
     for path in _source_files(program):
-        digest.update(path.name.encode() + b"\0" + text_digest(str(path)))
+        digest.update(os.path.basename(path).encode() + b"\0" + text_digest(path))
     rest = [program.modules, program.constants, _structure_text(program), program.pointed]
     digest.update(json.dumps(rest, sort_keys=True).encode())
     return digest.hexdigest()
@@ -41,11 +41,11 @@ def ensure_checked(program: Program, costs: Collection[str] | None = None) -> No
     cache.mark(key)
 
 
-def _source_files(program: Program) -> list[Path]:
+def _source_files(program: Program) -> list[str]:
     """Files that declare anything: of the functions, and of modules that declare structures or constants alone."""
     files = {definition.file for definition in program.functions.values()}
     files |= {str(getattr(sys.modules.get(name), "__file__", "")) for name in program.modules}
-    return sorted(Path(file) for file in files if file)
+    return sorted(file for file in files if file)
 
 
 def _structure_text(program: Program) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from softnet.errors import SubsetError
 from softnet.lang.declare import OBSERVER_PACKAGE
@@ -33,8 +34,7 @@ class Table:
     count: int
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Structures with offsets, and for one image the tables with addresses."""
 
     structs: dict[str, StructDef]
@@ -96,9 +96,15 @@ def observers_own(struct: StructDef) -> bool:
     return struct.where.startswith(OBSERVER_PACKAGE)
 
 
-def lay_out(program: Program, counts: Mapping[str, int]) -> Layout:
-    """Place ``counts[name]`` instances of each structure that has a table, in the order of their names."""
-    structs = lay_out_structs(program)
+def lay_out(
+    program: Program, counts: Mapping[str, int], structs: dict[str, StructDef] | None = None
+) -> Layout:
+    """Place ``counts[name]`` instances of each structure that has a table, in the order of their names.
+
+    ``structs`` are the program's with their offsets, where the caller has them.
+    """
+    if structs is None:
+        structs = lay_out_structs(program)
     at = ENGINE_BASE + _round(structs[ENGINE_STRUCT].size)
     names = sorted(name for name in structs if not observers_own(program.structs[name]))
     table_index = {name: i for i, name in enumerate(names)}

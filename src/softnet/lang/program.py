@@ -8,9 +8,9 @@ import functools
 import linecache
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from softnet.errors import SubsetError
 from softnet.lang.declare import EMBED, Field, Struct
@@ -42,8 +42,7 @@ class FieldDef:
         return self.type not in ("int", "bool", "fnptr") and not self.embedded
 
 
-@dataclass(frozen=True)
-class StructDef:
+class StructDef(NamedTuple):
     """One structure; ``size`` and ``stride`` in words, set by the layout."""
 
     name: str
@@ -54,8 +53,7 @@ class StructDef:
     stride: int = 0
 
 
-@dataclass(frozen=True)
-class FunctionDef:
+class FunctionDef(NamedTuple):
     """One function of the stack: ``kind`` is "kfunc", "hwfunc" or "observer"."""
 
     name: str
@@ -210,4 +208,4 @@ def _check_types(program: Program) -> None:
 
 def with_struct(struct: StructDef, fields: dict[str, FieldDef], size: int, stride: int) -> StructDef:
     """A copy of ``struct`` with its layout filled in."""
-    return replace(struct, fields=fields, size=size, stride=stride)
+    return struct._replace(fields=fields, size=size, stride=stride)

@@ -46,7 +46,9 @@ class Hooks(Protocol):
 class HookedRuntime(Runtime):
     """The intrinsics with hooks; no time passes and nothing is counted."""
 
-    hooks: Hooks
+    def __init__(self, hooks: Hooks, *machine: Any) -> None:
+        super().__init__(*machine)
+        self.hooks = hooks
 
     def interaction(self, function: Callable[..., Any]) -> Callable[..., Any]:
         call = self.hooks.call(function.__name__, function)
@@ -54,7 +56,12 @@ class HookedRuntime(Runtime):
         call.__doc__ = function.__doc__
         return call
 
-    def hooked_array_class(self) -> type:
+    def class_space(self) -> dict[str, Any]:
+        """What the text of the structures' classes needs besides what it needs without hooks."""
+        hooks, array = self.hooks, self._array_class()
+        return {"HookedArray": array, "point": hooks.point, "note": hooks.note, "nothing": lambda: None}
+
+    def _array_class(self) -> type:
         """Arrays inside structures, bounds-checked, that know their field's name."""
         S, hooks = self.S, self.hooks
 
@@ -136,7 +143,7 @@ class HookedRuntime(Runtime):
 
 
 def accessors(struct: str, f: FieldDef, checks: bool, guarded: bool, interacts: bool) -> list[str]:
-    """The source of a scalar field's or array's property: as softnet.lang.pylink's, with the hooks."""
+    """The source of a scalar field's or array's property: as softnet.lang.pytext's, with the hooks."""
     name = f"{struct}.{f.name}"
     wait = f"point({name!r})" if interacts else "None"
     if f.count != 1:

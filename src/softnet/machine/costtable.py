@@ -8,10 +8,8 @@ table may name another as its ``base`` and override rows.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from softnet.errors import CostError
 
@@ -19,9 +17,10 @@ PROVENANCES = ("published", "measured", "derived", "fitted", "assumed")
 ROW_KEYS = ("ns", "ps_per_byte", "spread_permille", "provenance", "source")
 NS_MAX = 10**9
 
+_SHIPPED: Final = Path(__file__).parent / "costs"
 
-@dataclass(frozen=True)
-class CostRow:
+
+class CostRow(NamedTuple):
     """One cost: ``ns`` per call, or ``ps_per_byte`` for costs by length; ``spread_permille`` of it either way."""
 
     name: str
@@ -38,8 +37,7 @@ class CostRow:
         return self.ps_per_byte if self.ps_per_byte else self.ns
 
 
-@dataclass(frozen=True)
-class CostTable:
+class CostTable(NamedTuple):
     """A table by name: rows in the order of their names."""
 
     name: str
@@ -62,8 +60,7 @@ class CostTable:
 
 def shipped_tables() -> list[str]:
     """The names of the tables that come with softnet."""
-    folder = resources.files("softnet.machine") / "costs"
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+    return sorted(path.stem for path in _SHIPPED.glob("*.toml"))
 
 
 def load_cost_table(name_or_path: str) -> CostTable:
@@ -81,7 +78,7 @@ def _load(name_or_path: str, via: tuple[str, ...]) -> CostTable:
             hint="remove one base",
         )
     if name_or_path in shipped_tables():
-        path = Path(str(resources.files("softnet.machine") / "costs" / f"{name_or_path}.toml"))
+        path = _SHIPPED / f"{name_or_path}.toml"
     else:
         path = Path(name_or_path)
     try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from softnet.simulate.comparison import Comparison, Metric
 from softnet.simulate.result import Histogram, Result
+
+if TYPE_CHECKING:
+    from softnet.simulate.comparison import Comparison, Metric
 
 
 class Group(NamedTuple):
@@ -25,6 +27,8 @@ def busy_ns(result: Result) -> int:
 
 def busy_metric(comparison: Comparison) -> Metric:
     """CPU time outside idle."""
+    from softnet.simulate.comparison import Metric  # here: the page of one run compares nothing
+
     values = {arm: tuple(busy_ns(r) for r in results) for arm, results in comparison.results.items()}
     return Metric("cpu_busy_ns", "all outside idle", "ns", "lower", values)
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from softnet.report.figures import busy_metric
 from softnet.report.names import duration, number, percent, quantity
-from softnet.simulate.comparison import Comparison, Difference, Metric
 from softnet.simulate.result import Histogram, Result
+
+if TYPE_CHECKING:
+    from softnet.simulate.comparison import Comparison, Difference, Metric
 
 HEADLINE_COUNTERS = (
     "ipis", "net_rx_raises", "ksoftirqd_wakeups", "backlog_napi_wakeups", "context_switches", "time_squeeze",

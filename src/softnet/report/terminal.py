@@ -6,13 +6,15 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from softnet.report.figures import groups
 from softnet.report.names import duration, number, percent, quantity, signed
 from softnet.report.story import Sentence, comparison_story, result_story, verdict_text
-from softnet.simulate.comparison import Comparison, Metric
 from softnet.simulate.result import TIME_CLASS_NAMES, Result
+
+if TYPE_CHECKING:
+    from softnet.simulate.comparison import Comparison, Metric
 
 WIDTH_MIN = 60
 HEAD_WIDTH = 14

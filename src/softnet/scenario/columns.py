@@ -16,6 +16,10 @@ FLAG_PUSH: Final = 1
 FLAG_FRAGMENT: Final = 2
 FLAG_NO_MERGE: Final = 4
 
+#: What stands in ``proto``: IP protocol numbers.
+TCP: Final = 6
+UDP: Final = 17
+
 #: Packets of one chunk handed to an engine.
 CHUNK: Final = 8192
 

@@ -7,7 +7,7 @@ The declaration is the only place that knows a key. The JSON schema, the referen
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -27,9 +27,12 @@ NAME_ALLOWED: Final = "a letter or _, then up to 31 letters, digits, _ or -"
 
 
 class Settings(BaseModel):
-    """The base of everything in a scenario: strict types, no unknown keys, nothing changed afterwards."""
+    """The base of everything in a scenario: strict types, no unknown keys, nothing changed afterwards.
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+    A table's validator is built when it is first used: as a part of Scenario's it is not built on its own.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 def setting(default: Any, doc: str, *, unit: str = "", source: str = "softnet", **limits: Any) -> Any:
@@ -72,7 +75,7 @@ SchedText = Annotated[
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
-class Sched(Settings):
+class Sched(NamedTuple):
     """A scheduling policy taken apart: what ``"fifo:50"`` means."""
 
     policy: str

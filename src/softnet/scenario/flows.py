@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from softnet.scenario.packet import TCP, UDP, Packet
+from softnet.scenario.columns import TCP, UDP
 from softnet.scenario.rss import indirection, software_hash, toeplitz
 from softnet.units import mix, mix_array
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from softnet.scenario.models import Nic, Scenario
+    from softnet.scenario.packet import Packet
     from softnet.scenario.traffic_models import Generator
 
 PROTO_NUMBER: Final = {"tcp": TCP, "udp": UDP}

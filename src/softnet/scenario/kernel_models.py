@@ -191,14 +191,14 @@ class Kernel(Settings):
     hz: Literal[100, 250, 300, 1000] = setting(
         250, "Ticks a second.", unit="Hz", source="kernel/Kconfig.hz: HZ_250"
     )
-    config: KernelConfig = Field(default=KernelConfig(), description="Build options.")
+    config: KernelConfig = Field(default=KernelConfig.model_construct(), description="Build options.")
     boot_args: TextList = setting(
         (),
         "Boot arguments.",
         source="none",
         allowed="a list of: " + ", ".join(f'"{name}"' for name in BOOT_ARGS),
     )
-    sysctl: Sysctl = Field(default=Sysctl(), description="Settings of net.core.")
+    sysctl: Sysctl = Field(default=Sysctl.model_construct(), description="Settings of net.core.")
     threads: dict[ThreadName, ThreadValue] = setting(
         {},
         "Policy and affinity of kernel threads, by name: "

@@ -307,18 +307,20 @@ class Scenario(Settings):
     every problem at once.
     """
 
+    # Defaults are made by model_construct(): they need no check, so nobody builds a validator for each.
+
     name: str = setting("scenario", "Name, for reports.", min_length=1, max_length=80)
     description: str = setting("", "The question that the scenario answers.")
-    machine: Machine = Field(default=Machine(), description="The CPUs.")
-    kernel: Kernel = Field(default=Kernel(), description="The kernel.")
-    loopback: Loopback = Field(default=Loopback(), description="The lo device.")
+    machine: Machine = Field(default=Machine.model_construct(), description="The CPUs.")
+    kernel: Kernel = Field(default=Kernel.model_construct(), description="The kernel.")
+    loopback: Loopback = Field(default=Loopback.model_construct(), description="The lo device.")
     nic: NicList = setting((), "Network cards.")
     traffic: TrafficList = setting((), "What arrives at the NICs.")
     application: ApplicationList = setting((), "Tasks that receive.")
     sender: SenderList = setting((), "Tasks that send over loopback.")
     task: TaskList = setting((), "Background tasks.")
     event: EventList = setting((), "Settings changed during the run.")
-    measure: Measure = Field(default=Measure(), description="How long and what to keep.")
+    measure: Measure = Field(default=Measure.model_construct(), description="How long and what to keep.")
 
     # Where relative paths of the scenario start. Not part of what is compared or written out.
     _directory: Path = PrivateAttr(default=Path("."))

@@ -14,10 +14,9 @@ from typing import Final, NamedTuple
 
 from softnet.errors import CaptureError
 from softnet.scenario.capture import Frame, read_frames
+from softnet.scenario.columns import TCP, UDP
 
 ETH_HLEN: Final = 14
-TCP: Final = 6
-UDP: Final = 17
 #: IP protocols that begin with source and destination port: TCP, UDP, DCCP, SCTP, UDP-Lite.
 _WITH_PORTS: Final = frozenset((TCP, UDP, 33, 132, 136))
 _VLAN_TYPES: Final = frozenset((0x8100, 0x88A8, 0x9100))

@@ -6,10 +6,8 @@ This module words the errors that pydantic finds; ``check.py`` words those that 
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -19,8 +17,7 @@ from softnet.scenario.kernel_models import UNMODELLED_SYSCTLS
 from softnet.scenario.locate import Path
 
 
-@dataclasses.dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong. ``path`` leads to the key; ``where`` is filled in by whoever knows the file."""
 
     path: Path
@@ -61,7 +58,7 @@ class ScenarioProblems(ScenarioError):
 def raise_problems(problems: Iterable[Problem], source: str = "", raw: Any = None) -> None:
     """Raise ``ScenarioProblems`` if there are any, each labelled with its key where it has no place yet."""
     labelled = [
-        problem if problem.where else dataclasses.replace(problem, where=label(problem.path, raw))
+        problem if problem.where else problem._replace(where=label(problem.path, raw))
         for problem in problems
     ]
     if labelled:
@@ -77,12 +74,12 @@ def place(
         override = _longest(problem.path, overrides)
         line = _longest(problem.path, lines)
         if override is not None and (line is None or len(override) >= len(line)):
-            placed.append((10**9, dataclasses.replace(problem, where=f"--set {overrides[override]}")))
+            placed.append((10**9, problem._replace(where=f"--set {overrides[override]}")))
             continue
         number = lines[line] if line is not None else 0
         at = f"{source}:{number}" if number else source
         key = label(problem.path, raw)
-        placed.append((number, dataclasses.replace(problem, where=f"{at}: {key}" if key else at)))
+        placed.append((number, problem._replace(where=f"{at}: {key}" if key else at)))
     placed.sort(key=lambda pair: pair[0])
     return ScenarioProblems([problem for _, problem in placed], source)
 
@@ -114,6 +111,8 @@ def label(path: Path, raw: Any) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint naming the nearest known word, or nothing."""
+    import difflib  # only a mistake needs it
+
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else ""
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from softnet.errors import CaptureError
-from softnet.scenario.columns import CHUNK, FLAG_FRAGMENT, FLAG_NO_MERGE, FLAG_PUSH, SourceChunk
+from softnet.scenario.columns import CHUNK, FLAG_FRAGMENT, FLAG_NO_MERGE, FLAG_PUSH, TCP, SourceChunk
 from softnet.scenario.fields import ms_to_ns
 from softnet.scenario.flows import FlowKey, FlowTable, flow_key, table_of_keys
-from softnet.scenario.packet import FIN, PSH, RST, SYN, TCP, URG, CaptureSummary, Packet, read_capture
+from softnet.scenario.packet import FIN, PSH, RST, SYN, URG, CaptureSummary, Packet, read_capture
 
 if TYPE_CHECKING:
     from softnet.scenario.traffic_models import CaptureTraffic

@@ -26,7 +26,6 @@ from softnet.scenario.flows import (
     hash_and_queue,
 )
 from softnet.scenario.generate import generate
-from softnet.scenario.replay import CaptureSource
 from softnet.scenario.rss import software_hash
 from softnet.scenario.traffic_models import CaptureTraffic
 from softnet.units import mix
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from softnet.scenario.models import Scenario
+    from softnet.scenario.replay import CaptureSource
 
 _SENDER_STREAM = 0x534E_0000
 
@@ -61,6 +61,8 @@ class _Plan:
         base = 0
         for index, source in enumerate(scenario.traffic):
             if isinstance(source, CaptureTraffic):
+                from softnet.scenario.replay import CaptureSource
+
                 path = scenario.resolve(source.file)
                 self.captures[index] = CaptureSource(source, path, self.stop_ns(index))
             self.flow_base.append(base)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
-from softnet.simulate.arms import Arm, parse_arms
-from softnet.simulate.comparison import Comparison
 from softnet.simulate.result import Trace
 from softnet.simulate.simulation import Checks, Progress, Run, Simulation
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
+    from softnet.simulate.arms import Arm
+    from softnet.simulate.comparison import Comparison
 
 DEFAULT_SEEDS = 5
 
@@ -112,6 +112,10 @@ def compare(
     of ``trace_folder`` (``trace_name()``); ``progress`` is called with (runs done, runs in all, what just ended). The result
     does not depend on ``processes``. Ctrl-C ends the comparison: half of a run is no basis for one.
     """
+    # A run needs neither of them, and starts sooner without.
+    from softnet.simulate.arms import parse_arms
+    from softnet.simulate.comparison import Comparison
+
     chosen = [parse_arms([arm])[0] if isinstance(arm, str) else arm for arm in arms]
     if len({arm.label for arm in chosen}) != len(chosen):
         chosen = parse_arms([arm if isinstance(arm, str) else arm.label for arm in arms])

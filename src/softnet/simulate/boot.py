@@ -8,8 +8,7 @@ calls kernel functions and sets fields of a linked image, and says which tasks m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from softnet.scenario.flows import SocketSpec
@@ -31,8 +30,7 @@ SKB_POOL_MAX = 65536
 """skbs of the largest pool; beyond it an allocation fails, as it does without memory."""
 
 
-@dataclass(frozen=True)
-class TaskSpec:
+class TaskSpec(NamedTuple):
     """A task that the image needs.
 
     ``cpus`` are those it may use, the first is where it starts; ``policy`` is "other", "fifo" or "rr" with ``priority``

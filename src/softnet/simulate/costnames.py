@@ -7,7 +7,6 @@ import ast
 
 from softnet.errors import SoftnetError
 from softnet.lang.program import Program
-from softnet.lang.pylink import find_function
 
 
 def cost_names(program: Program) -> list[str]:
@@ -16,6 +15,8 @@ def cost_names(program: Program) -> list[str]:
 
 
 def _find(program: Program) -> list[str]:
+    from softnet.lang.pytext import find_function
+
     names: set[str] = set()
     for definition in program.functions.values():
         for node in ast.walk(find_function(definition)):

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from softnet.errors import SoftnetError
 from softnet.lang.layout import ENGINE_BASE, ENGINE_STRUCT, LINE_SHIFT, Layout, lay_out, lay_out_structs
@@ -41,8 +41,7 @@ BOOT_POINTERS = (
 """Functions whose address softnet.simulate.boot and ``add_task`` store; the kernel's own text takes the others."""
 
 
-@dataclass(frozen=True)
-class TaskInfo:
+class TaskInfo(NamedTuple):
     """A task of the image: its pid (index + 1), name, CPUs it may use, policy, priority and what its time counts as."""
 
     pid: int
@@ -106,8 +105,7 @@ class Image:
         ]
 
 
-@dataclass(frozen=True)
-class MachineSpec:
+class MachineSpec(NamedTuple):
     """What the image needs of a machine; softnet.simulate.build fills it from a scenario."""
 
     nr_cpus: int
@@ -226,7 +224,8 @@ def build(
     all_counts = {k: v for k, v in all_counts.items() if k in program.structs}
     layout = lay_out(program, all_counts)
     if layout.observer_index:
-        layout = lay_out(program, all_counts | _observers_counts(program, spec, all_counts, layout.size))
+        all_counts |= _observers_counts(program, spec, all_counts, layout.size)
+        layout = lay_out(program, all_counts, layout.structs)
     regions = _regions(layout, spec, len(names), len(hists) + state.TIME_CLASSES)
     memory: list[int] = words(regions.size) if words is not None else [0] * regions.size
     _fill_defaults(memory, layout)
@@ -379,6 +378,19 @@ def start(image: Image) -> None:
     for actor in range(image.nr_cpus, image.nr_actors):
         image.linked.machine["actor_set"](actor, state.NEVER)
     image.linked.machine["stop_set"](state.NEVER)
+
+
+def machine_error(image: Image) -> str:
+    """What the machine found wrong, in words."""
+    error = image.memory[image.engine_word("error")]
+    arg = image.memory[image.engine_word("error_arg")]
+    comm = next((t.comm for t in image.tasks if t.pid == arg), "?")
+    return {
+        state.ERROR_SPIN_RECURSION: f"spinlock recursion: the lock at {arg:#x} is taken twice by one context",
+        state.ERROR_UNLOCK_NOT_OWNER: f"the lock at {arg:#x} is released by a context that does not hold it",
+        state.ERROR_SLEEP_IN_ATOMIC: f"scheduling while atomic: {comm} (pid {arg})",
+        state.ERROR_LOCKDEP: f"lockdep_assert_held: the lock at {arg:#x} is not held",
+    }.get(error, f"error {error}, argument {arg}")
 
 
 def struct_size(program: Program, name: str) -> int:

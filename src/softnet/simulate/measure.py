@@ -7,7 +7,6 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from softnet.lang.program import warn_site
-from softnet.lang.pylink import find_function
 from softnet.machine import state, stats
 from softnet.scenario.traffic import capture_notes
 from softnet.simulate import readout
@@ -220,6 +219,8 @@ def _task_row(image: Image, index: int) -> dict[str, Any]:
 
 def warning_sites(program: Program, warned: dict[int, int]) -> list[str]:
     """Where WARN_ON_ONCE fired: how often, file and line, kernel function, condition."""
+    from softnet.lang.pytext import find_function
+
     places: dict[int, str] = {}
     for name in sorted(program.functions):
         definition = program.functions[name]

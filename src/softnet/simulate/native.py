@@ -31,8 +31,7 @@ from softnet.lang.pylink import KernelStop
 from softnet.lang.pyruntime import TURNS_MAX
 from softnet.lang.run_words import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.machine import nic, state
-from softnet.simulate.image import Image
-from softnet.simulate.reference import machine_error
+from softnet.simulate.image import Image, machine_error
 from softnet.trace import EVENT_ID
 
 if TYPE_CHECKING:

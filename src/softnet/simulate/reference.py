@@ -12,9 +12,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from softnet.lang.pylink import KernelStop, find_function
+from softnet.lang.pylink import KernelStop
+from softnet.lang.pytext import find_function
 from softnet.machine import nic, state
-from softnet.simulate.image import Image
+from softnet.simulate.image import Image, machine_error
 
 ArrivalRows = list[tuple[int, ...]]
 """Rows of ARRIVAL_WORDS columns, softnet.machine.nic, shorter ones filled with 0."""
@@ -138,16 +139,3 @@ def kernel_stop(image: Image, error: Exception) -> KernelStop | None:
     if isinstance(error, ValueError):
         return KernelStop(f"a shift: {error}", where)
     return KernelStop("a function pointer is NULL", where) if "NoneType" in str(error) else None
-
-
-def machine_error(image: Image) -> str:
-    """What the machine found wrong, in words."""
-    error = image.memory[image.engine_word("error")]
-    arg = image.memory[image.engine_word("error_arg")]
-    comm = next((t.comm for t in image.tasks if t.pid == arg), "?")
-    return {
-        state.ERROR_SPIN_RECURSION: f"spinlock recursion: the lock at {arg:#x} is taken twice by one context",
-        state.ERROR_UNLOCK_NOT_OWNER: f"the lock at {arg:#x} is released by a context that does not hold it",
-        state.ERROR_SLEEP_IN_ATOMIC: f"scheduling while atomic: {comm} (pid {arg})",
-        state.ERROR_LOCKDEP: f"lockdep_assert_held: the lock at {arg:#x} is not held",
-    }.get(error, f"error {error}, argument {arg}")

@@ -24,10 +24,7 @@ from softnet.simulate.changes import apply_change
 from softnet.simulate.image import Image, MachineSpec, TaskInfo
 from softnet.simulate.measure import Baseline, Sampler, collect_result
 from softnet.simulate.observers import CHECK_MODULES, OBSERVER_MODULES
-from softnet.simulate.observing import observe
-from softnet.simulate.reference import ArrivalRows, ReferenceEngine
 from softnet.simulate.result import Result, Trace
-from softnet.simulate.tracefile import StoredRecords, TraceWriter
 from softnet.trace import EVENT_ID, EVENTS, Record
 
 if TYPE_CHECKING:
@@ -35,6 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from softnet.simulate.invariants import Invariants
+    from softnet.simulate.reference import ArrivalRows
+    from softnet.simulate.tracefile import TraceWriter
 
 Progress = Callable[[int, int], None]
 """Called with (virtual time in ns, duration in ns)."""
@@ -294,6 +293,9 @@ class Simulation:
         if self.engine_name == "native":
             options = native.Options(checks=checks, run_ahead=run_ahead, polls=polls)
             return native.NativeEngine(self.image, self._arrival_blocks(), self.recorder.take, options)
+        from softnet.simulate.observing import observe
+        from softnet.simulate.reference import ReferenceEngine
+
         observer = observe(self.image, polls)
         return ReferenceEngine(self.image, self._arrival_rows(), observer, run_ahead=run_ahead)
 
@@ -382,6 +384,8 @@ class Simulation:
 
     def _open_trace_file(self) -> None:
         if self._trace_file is not None and self.trace_mask:
+            from softnet.simulate.tracefile import TraceWriter
+
             self.recorder.writer = TraceWriter(self._trace_file, self.image.nr_cpus, self._tasks())
 
     def recorder_note(self, change: Change) -> None:
@@ -410,6 +414,8 @@ class Simulation:
             return Trace(
                 tuple(recorder.records), self._tasks(), self.image.nr_cpus, recorder.dropped, self.partial
             )
+        from softnet.simulate.tracefile import StoredRecords
+
         if not self._trace_done:
             recorder.flush()
             recorder.writer.close(partial=self.partial)

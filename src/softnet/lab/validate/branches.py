@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from softnet.lang.layout import ENGINE_STRUCT
-from softnet.lang.pylink import compiled_with
+from softnet.lang.pytext import compiled
 
 # The functions whose decisions a trace can show; what the machine and the protocols decide is not softnet's.
 FOLLOWED = (
@@ -88,7 +88,7 @@ class Branches:
             if definition is None:
                 continue
             note = _Note(len(self.all))
-            code = compiled_with(definition, image.layout.structs[ENGINE_STRUCT], note)
+            code = compiled(definition, image.layout.structs[ENGINE_STRUCT], note)
             if not note.tests:
                 continue
             source = (definition.function.__doc__ or "").strip().splitlines()
