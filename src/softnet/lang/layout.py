@@ -8,7 +8,7 @@ shifted right; declared lines are aligned to that. Address 0 is NULL.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from softnet.errors import SubsetError
@@ -81,7 +81,7 @@ def lay_out_structs(program: Program) -> dict[str, StructDef]:
             words = size_of(field, (*path, name)) * field.count
             if words > LINE_WORDS - (at & (LINE_WORDS - 1)) and at & (LINE_WORDS - 1):
                 at = _round(at)
-            fields[field.name] = replace(field, offset=at)
+            fields[field.name] = field.placed(at)
             at += words
         done[name] = with_struct(struct, {n: fields[n] for n in struct.fields}, at, _round(max(at, 1)))
         return done[name]

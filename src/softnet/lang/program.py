@@ -41,6 +41,10 @@ class FieldDef:
         """Whether the field holds a reference to a structure."""
         return self.type not in ("int", "bool", "fnptr") and not self.embedded
 
+    def placed(self, offset: int) -> FieldDef:
+        """The field at its offset. Every start places hundreds, and dataclasses.replace() takes three times as long."""
+        return FieldDef(**{**vars(self), "offset": offset})
+
 
 class StructDef(NamedTuple):
     """One structure; ``size`` and ``stride`` in words, set by the layout."""

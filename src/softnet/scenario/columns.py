@@ -24,7 +24,7 @@ UDP: Final = 17
 CHUNK: Final = 8192
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ArrivalChunk:
     """Arrivals in time order, as numpy int64 columns of one length.
 
@@ -86,7 +86,7 @@ def concatenate(chunks: list[ArrivalChunk]) -> ArrivalChunk:
     return ArrivalChunk(*(np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in COLUMNS))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class SourceChunk:
     """What a source itself knows of its packets; the flow is counted within the source."""
 

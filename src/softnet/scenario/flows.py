@@ -29,7 +29,7 @@ _LOCAL_PORT_FIRST: Final = 32768
 _LOCAL_PORTS: Final = 28232
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class FlowTable:
     """Flows as columns. IPv4 addresses stand in the first four of their sixteen bytes."""
 

@@ -44,7 +44,9 @@ def _log_table() -> NDArray[np.int64]:
     """ln(1 + i/4096) for i from 0 to 4096 in units of 2**-32, from the series of 2 artanh, in whole numbers."""
     size = 1 << _LOG_BITS
     # ln(1 + x) = 2 artanh(x / (2 + x)), in units of 2**-64; the sum is below 0.35.
-    term = np.array([(i << 64) // (2 * size + i) for i in range(size + 1)], dtype=np.uint64)
+    i = np.arange(size + 1, dtype=np.uint64)
+    upper, rest = np.divmod(i << np.uint64(32), np.uint64(2 * size) + i)
+    term = upper << np.uint64(32) | (rest << np.uint64(32)) // (np.uint64(2 * size) + i)
     square = _high_product(term, term)
     total, k = np.zeros_like(term), 1
     while term.any():

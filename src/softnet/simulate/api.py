@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from softnet.errors import SoftnetError
 from softnet.simulate.result import Trace
@@ -61,8 +60,7 @@ def run(
     return sim.finish(progress)
 
 
-@dataclass(frozen=True)
-class _Job:
+class _Job(NamedTuple):
     scenario: Any
     arm: Arm
     seed: int
@@ -85,8 +83,7 @@ def _work(job: _Job) -> Run:
     return sim.finish()
 
 
-@dataclass(frozen=True)
-class Compared:
+class Compared(NamedTuple):
     """A comparison with, per arm, the trace of its first seed (empty when none was asked for)."""
 
     comparison: Comparison

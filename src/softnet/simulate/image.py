@@ -24,6 +24,7 @@ from softnet.simulate.result import WAKEUP_CLASSES
 from softnet.trace import EVENT_ID
 
 SHARERS_PER_WORD = 32
+ZEROS_BYTES = 1 << 16
 PREEMPT_MODELS = {
     "none": state.PREEMPT_MODEL_NONE,
     "voluntary": state.PREEMPT_MODEL_VOLUNTARY,
@@ -72,7 +73,7 @@ class Regions:
     size: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class Image:
     """A booted machine: ``memory`` is all of its state."""
 
@@ -193,9 +194,16 @@ def _put(memory: Any, at: int, values: list[int]) -> None:
     memory[at : at + len(values)] = values if isinstance(memory, list) else array("q", values)
 
 
-def _clear(memory: Any, at: int, end: int) -> None:
-    """Store zeros."""
-    memory[at:end] = [0] * (end - at) if isinstance(memory, list) else array("q", bytes(8 * (end - at)))
+def clear(memory: Any, at: int, end: int) -> None:
+    """Store zeros, in a list or in native memory."""
+    if isinstance(memory, list):
+        memory[at:end] = [0] * (end - at)
+        return
+    # Block by block: as many zeros at once would take as many pages, each a fault.
+    zeros = memoryview(bytes(ZEROS_BYTES)).cast("q")
+    for first in range(at, end, len(zeros)):
+        last = min(first + len(zeros), end)
+        memory[first:last] = zeros[: last - first]
 
 
 def build(
@@ -363,8 +371,8 @@ def nice_weight(nice: int) -> int:
 def start(image: Image) -> None:
     """Everybody's first action is at time 0; boot leaves no trace of itself in the caches."""
     memory, r = image.memory, image.regions
-    _clear(memory, r.directory, r.size)
-    _clear(memory, r.counts, r.counts + image.nr_cpus * len(EVENT_ID))
+    clear(memory, r.directory, r.size)
+    clear(memory, r.counts, r.counts + image.nr_cpus * len(EVENT_ID))
     memory[image.engine_word("now")] = 0
     memory[image.engine_word("line_transfers")] = 0
     for cpu in range(image.nr_cpus):

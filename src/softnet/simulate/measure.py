@@ -10,7 +10,7 @@ from softnet.lang.program import warn_site
 from softnet.machine import state, stats
 from softnet.scenario.traffic import capture_notes
 from softnet.simulate import readout
-from softnet.simulate.image import Image
+from softnet.simulate.image import Image, clear
 from softnet.simulate.result import TIME_CLASS_NAMES, Conservation, Histogram, Result
 from softnet.trace import EVENT_ID, EVENTS
 
@@ -77,8 +77,7 @@ class Baseline:
         self.times = cpu_times(image)
         self.per_cpu = per_cpu_counts(image)
         start = image.regions.hists
-        for i in range(len(image.hists) * stats.HIST_WORDS):
-            image.memory[start + i] = 0
+        clear(image.memory, start, start + len(image.hists) * stats.HIST_WORDS)
 
 
 class Sampler:

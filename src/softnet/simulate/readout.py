@@ -7,6 +7,7 @@ Nothing here runs inside the model: words are read as they stand.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import compress
 from typing import Any, Protocol
 
 ETH_RING = "ring"
@@ -164,11 +165,10 @@ def conservation(image: Memory) -> dict[str, Any]:
     table = image.layout.tables["sk_buff"]
     end = table.base + table.count * table.stride
     held: dict[int, int] = {}
-    for i, in_use in enumerate(image.memory[table.base + state : end : table.stride]):
-        if in_use:
-            at = table.base + i * table.stride
-            if image.memory[at + packets]:
-                held[at] = image.memory[at + packets]
+    places = range(table.base, end, table.stride)
+    for at in compress(places, image.memory[table.base + state : end : table.stride]):
+        if image.memory[at + packets]:
+            held[at] = image.memory[at + packets]
     queued = {ETH_RING: in_ring, "driver": in_driver}
     next_skb = offset(image, "sk_buff", "next")
     for name, first in queue_heads(image):

@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from softnet.errors import SoftnetError
 from softnet.kernel import releases
@@ -28,12 +28,22 @@ from softnet.simulate.result import Result, Trace
 from softnet.trace import EVENT_ID, EVENTS, Record
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     import numpy as np
     from numpy.typing import NDArray
 
     from softnet.simulate.invariants import Invariants
     from softnet.simulate.reference import ArrivalRows
     from softnet.simulate.tracefile import TraceWriter
+
+    class Engine(Protocol):
+        """What runs an image."""
+
+        def run(self, until_ns: int) -> int:
+            """Run until that virtual time; the machine's reason to stop."""
+            ...
+
 
 Progress = Callable[[int, int], None]
 """Called with (virtual time in ns, duration in ns)."""
@@ -64,16 +74,7 @@ TIME_CLASS_OF_KIND = {
 }  # fmt: skip
 
 
-class Engine(Protocol):
-    """What runs an image."""
-
-    def run(self, until_ns: int) -> int:
-        """Run until that virtual time; the machine's reason to stop."""
-        ...
-
-
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """A result with the trace that was asked for."""
 
     result: Result
