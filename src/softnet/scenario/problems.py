@@ -58,8 +58,7 @@ class ScenarioProblems(ScenarioError):
 def raise_problems(problems: Iterable[Problem], source: str = "", raw: Any = None) -> None:
     """Raise ``ScenarioProblems`` if there are any, each labelled with its key where it has no place yet."""
     labelled = [
-        problem if problem.where else problem._replace(where=label(problem.path, raw))
-        for problem in problems
+        problem if problem.where else problem._replace(where=label(problem.path, raw)) for problem in problems
     ]
     if labelled:
         raise ScenarioProblems(labelled, source)
