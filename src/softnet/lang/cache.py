@@ -57,6 +57,11 @@ def load(key: str) -> tuple[dict[str, Any], bytes] | None:
     return found
 
 
+def known(key: str) -> bool:
+    """Whether something is stored under ``key``; load() may still find it damaged."""
+    return (cache_dir() / (key + SUFFIX)).exists()
+
+
 def load_derived(key: str) -> bytes | None:
     """What ``store_derived`` kept under ``key``, or None."""
     path = cache_dir() / (key + DERIVED)

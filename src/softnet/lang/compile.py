@@ -213,14 +213,17 @@ def _build(optimise: int, write: Callable[[], tuple[str, dict[str, Any]]]) -> tu
     from softnet.lang.halves import cut
 
     binding()
-    flat = None
-    if loadable():
+    if optimise and loadable():
         with Beside(optimise) as beside:
             text, about = write()
             mine, other = cut(text, 2)
             beside.begin(other)
-            flat = flatten(build(mine, optimise), beside.result())
+            objects = [build(mine, optimise), beside.result()]
     else:
         text, about = write()
-    code = flat.image if flat else build(text, optimise)
-    return code, {**about, "flat": {"absolute": flat.absolute, "exports": flat.exports} if flat else None}
+        objects = [build(text, optimise)]
+    flat = flatten(*objects) if loadable() else None
+    about = {**about, "flat": {"absolute": flat.absolute, "exports": flat.exports} if flat else None}
+    if flat:
+        return flat.image, about
+    return objects[0] if len(objects) == 1 else build(text, optimise), about

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from softnet.errors import SoftnetError
+from softnet.lang import cache
 from softnet.lang.compile import builder_identity, native_code
 from softnet.lang.llvm_function import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native_runtime import FRAME_ARGUMENT, FRAME_FUNCTION, FRAME_RETURN, FRAME_WORDS
@@ -81,7 +82,12 @@ class Room:
 class Machine:
     """A model's memory and its native code."""
 
-    def __init__(self, config: Config, limits: Limits | None = None, *, log: bool = False) -> None:
+    def __init__(
+        self, config: Config, limits: Limits | None = None, *, log: bool = False, hasty: bool = False
+    ) -> None:
+        """``hasty``: unless optimised code is known, make do with code that is built in a tenth of the time and runs at half the
+        speed; ``self.hasty`` says which it is.
+        """
         import numpy as np
 
         self.limits = limits or Limits()
@@ -92,7 +98,7 @@ class Machine:
         self.model = boot_model
         self.owned = applies(config) and not log
         self._lay_out()
-        self._compile()
+        self._compile(hasty)
         self._prepare()
 
     # -- memory
@@ -241,11 +247,13 @@ class Machine:
 
     # -- code
 
-    def _compile(self) -> None:
+    def _compile(self, hasty: bool) -> None:
         text = module_text(self.model)
-        key = hashlib.sha256(f"verify {builder_identity()}\n{text}".encode()).hexdigest()
+        whole = f"{builder_identity()}\n{text}".encode()
+        quick, best = (hashlib.sha256(f"verify {level} ".encode() + whole).hexdigest() for level in (0, 2))
+        self.hasty = hasty and not cache.known(best)
         about = {"label": f"verify {self.model.config.kernel}", "positions": [], "functions": 0, "options": {}}
-        self._code = native_code(key, 2, lambda: (text, about))
+        self._code = native_code(quick if self.hasty else best, 0 if self.hasty else 2, lambda: (text, about))
         self._run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self._code.address("run"))
 
     def _prepare(self) -> None:

@@ -221,7 +221,7 @@ class NativeReplay(Replay):
     """In the explorer's own native code, which writes every access down; without ``log`` it is the search's very code."""
 
     def __init__(self, config: Config, *, log: bool = True) -> None:
-        self.machine = Machine(config, Limits(states=1000, memory_bytes=64 << 20), log=log)
+        self.machine = Machine(config, Limits(states=1000, memory_bytes=64 << 20), log=log, hasty=True)
         self.machine.settle()
         self.model = self.machine.model
         self.image = self.model.image

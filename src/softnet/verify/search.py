@@ -87,6 +87,9 @@ def search(
 
 PLAIN_STATES: Final = 100_000
 """A search with more states than this begins anew with owners (softnet.verify.ownership)."""
+HASTY_STATES: Final = 200_000
+"""What hasty code takes longer for about so many states is what building optimised code takes."""
+OUTGROWN: Final = "too large for hasty code"
 BY_CHANCE: Final = "a run by chance failed"
 AT_THE_LIMIT: Final = "memory or state limit"
 TIMED_OUT: Final = "stopped at the time limit"
@@ -95,10 +98,11 @@ TIMED_OUT: Final = "stopped at the time limit"
 def _search(
     config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None
 ) -> Outcome:
-    """One search, begun anew as often as what it assumes of owners turns out wrong."""
+    """One search, begun anew as often as what it assumes of owners turns out wrong, and once when it outgrows hasty code."""
     touched = ownership.Touched()
+    hasty = resume is None
     while True:
-        machine = Machine(config, limits)
+        machine = Machine(config, limits, hasty=hasty)
         if resume is not None:
             checkpoint.load(machine, resume)
             code, resume = words.VX_MORE, None
@@ -108,9 +112,12 @@ def _search(
                 return _outcome(machine, config, words.VX_FULL, BY_CHANCE)
             code = machine.start()
         code, why = _run(machine, code, progress)
-        if code != words.VX_DISOWNED:
+        if why == OUTGROWN:
+            hasty = False
+        elif code != words.VX_DISOWNED:
             break
-        ownership.note(machine, touched)
+        else:
+            ownership.note(machine, touched)
     outcome = _outcome(machine, config, code, why)
     if save is not None and code in (words.VX_MORE, words.VX_FULL):
         checkpoint.save(machine, save)
@@ -138,6 +145,8 @@ def _run(machine: Machine, code: int, progress: Progress | None) -> tuple[int, s
                 why = TIMED_OUT
             if interrupted:
                 why = "interrupted"
+            if machine.hasty and not why and code == words.VX_MORE and machine.get("states") >= HASTY_STATES:
+                why = OUTGROWN
     return code, why
 
 
