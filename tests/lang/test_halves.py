@@ -112,6 +112,15 @@ def test_where_no_process_serves_this_one_does(executable: str, monkeypatch: pyt
 
 
 @pytest.mark.usefixtures("two_processors")
+def test_a_frozen_program_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with Beside(1) as beside:
+        assert beside._process is None
+        beside.begin(PROGRAM)
+        assert beside.result() == build(PROGRAM, 1)
+
+
+@pytest.mark.usefixtures("two_processors")
 def test_a_process_that_nobody_needs_any_more_ends() -> None:
     with pytest.raises(ValueError, match="changed my mind"), Beside(1) as beside:
         raise ValueError("changed my mind")

@@ -104,6 +104,8 @@ class Beside:
 
 def _start(optimise: int) -> subprocess.Popen[bytes] | None:
     """The process, with the paths of this one, so that it finds the same softnet and llvmlite."""
+    if getattr(sys, "frozen", False):
+        return None  # sys.executable is then the program that softnet is frozen into, not Python
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
     try:
         return subprocess.Popen(
