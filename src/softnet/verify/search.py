@@ -88,7 +88,8 @@ def search(
 PLAIN_STATES: Final = 100_000
 """A search with more states than this begins anew with owners (softnet.verify.ownership)."""
 HASTY_STATES: Final = 200_000
-"""What hasty code takes longer for about so many states is what building optimised code takes."""
+"""Hasty code took 4 us longer for a state of 6.12-rt, and building optimised code 1.3 to 2 s: as much as 300,000 to 500,000 states.
+It is less than that, since what was searched until then is lost."""
 OUTGROWN: Final = "too large for hasty code"
 BY_CHANCE: Final = "a run by chance failed"
 AT_THE_LIMIT: Final = "memory or state limit"
