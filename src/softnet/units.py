@@ -29,6 +29,20 @@ _UNIT_NS: Final = {
 _DURATION: Final = re.compile(r"([0-9]+)(?:\.([0-9]+))?\s*(ns|us|µs|μs|ms|s)", re.ASCII)
 
 
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+
+
+def whole_number(text: str, *, negative: bool = False) -> int | None:
+    """The number that ASCII digits write, at most 18 of them, so that it fits 64 bits; None for any other text.
+
+    ``str.isdigit()`` takes other scripts' digits and raised ones for digits, and ``int()`` refuses some of these, and takes
+    signs, blanks and underscores; text from outside comes through here.
+    """
+    if _WHOLE.fullmatch(text) is None or (text.startswith("-") and not negative):
+        return None
+    return int(text)
+
+
 def parse_duration_ns(text: str, *, where: str = "") -> int:
     """Nanoseconds of a duration such as ``250us``, ``1.5 ms`` or ``2s``.
 

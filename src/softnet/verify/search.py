@@ -112,6 +112,7 @@ def _search(
             if machine.owned and not _assume(machine, touched):
                 return _outcome(machine, config, words.VX_FULL, BY_CHANCE)
             code = machine.start()
+        at_once = code != words.VX_MORE
         code, why = _run(machine, code, progress)
         if why == OUTGROWN:
             hasty = False
@@ -119,7 +120,7 @@ def _search(
             break
         else:
             ownership.note(machine, touched)
-    outcome = _outcome(machine, config, code, why)
+    outcome = _outcome(machine, config, code, why, at_once)
     if save is not None and code in (words.VX_MORE, words.VX_FULL):
         checkpoint.save(machine, save)
     return outcome
@@ -193,7 +194,8 @@ def upwards(probability: float) -> str:
     return f"{digit if digit < 10 else 1}e{exponent if digit < 10 else exponent + 1}"
 
 
-def _outcome(machine: Machine, config: Config, code: int, why: str) -> Outcome:
+def _outcome(machine: Machine, config: Config, code: int, why: str, at_once: bool = False) -> Outcome:
+    """``at_once``: the search ended in the first state, before any action."""
     get = machine.get
     failure = None
     actions: list[int] = []
@@ -223,7 +225,7 @@ def _outcome(machine: Machine, config: Config, code: int, why: str) -> Outcome:
     elif code in (words.VX_VIOLATION, words.VX_MACHINE, FAILED):
         verdict = "violated"
         failure = machine.failure(code)
-        actions = machine.parents()
+        actions = [] if at_once else machine.parents()
     else:
         verdict = "inconclusive"
         why = why or AT_THE_LIMIT
