@@ -53,9 +53,7 @@ def probe() -> Iterator[None]:
     ],
 )
 @pytest.mark.usefixtures("probe")
-def test_each_end_has_its_status(
-    way: str, status: int, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_end_has_its_status(way: str, status: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(["probe", way]) == status
     printed = capsys.readouterr()
     assert printed.err.lstrip("\n") == message
@@ -98,9 +96,7 @@ def test_ctrl_c_ends_a_process_with_130() -> None:
         "def wait(): print('ready', flush=True); signal.pause()\n"
         "main(['wait'])\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         os.kill(process.pid, signal.SIGINT)
@@ -156,8 +152,7 @@ def test_closed_streams_are_read_and_written_as_nothing(closed: str, tmp_path: P
     """And no file that is opened later takes their place."""
     file = tmp_path / "f"
     program = (
-        "sys.stdin.read(); print('out', sys.stdout.isatty()); click.echo('err', err=True);"
-        f"open({str(file)!r}, 'w').write('mine')"
+        f"sys.stdin.read(); print('out', sys.stdout.isatty()); click.echo('err', err=True);open({str(file)!r}, 'w').write('mine')"
     )
     whole = f"import click, sys\nfrom softnet.cli import cli, main\n@cli.command()\ndef probe(): {program}\nmain(['probe'])\n"
     close = f"import os\nfor fd in {list(map(int, closed.split()))}: os.close(fd)\n"

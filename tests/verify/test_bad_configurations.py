@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import pytest
+from softnet.lang.compile import available
 
 from softnet.cli import run_cli
 from softnet.errors import SoftnetError
-from softnet.lang.compile import available
-from softnet.verify.schedule import STEPS_MAX, decode
+from softnet.verify.replay.schedule import STEPS_MAX, decode
 from softnet.verify.standard import KERNELS, driver_of, event_of, from_text, standard
 
 REFUSED = {

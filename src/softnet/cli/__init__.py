@@ -81,9 +81,7 @@ def _first_docstring_line(cmd_name: str) -> str:
     return docstring.partition("\n")[0]
 
 
-@click.group(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "-V", "--version", package_name="softnet")
 def cli() -> None:
     """A laboratory for the Linux receive path."""
@@ -133,9 +131,7 @@ def _run(argv: list[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _say("interrupted", EXIT_INTERRUPTED)
     except MemoryError:
-        return _say(
-            "out of memory\n  hint:     a smaller scenario or search, or a machine with more", EXIT_BAD_INPUT
-        )
+        return _say("out of memory\n  hint:     a smaller scenario or search, or a machine with more", EXIT_BAD_INPUT)
     except OSError as error:
         return _no_output(error)
     return status if isinstance(status, int) else 0
