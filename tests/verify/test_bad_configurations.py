@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from softnet.lang.compile import available
+from softnet.lang.native.compile import available
 
 from softnet.cli import run_cli
 from softnet.errors import SoftnetError
