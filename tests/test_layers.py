@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "softnet"
 
-GROUND = frozenset({"errors", "units", "trace"})
+GROUND = frozenset({"errors", "units", "trace", "files", "processes"})
 MODEL = GROUND | {"lang", "machine", "linux"}
 
 # Layer -> the other layers that it may import.
@@ -22,10 +22,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "units": frozenset({"errors"}),
     "trace": frozenset({"errors", "units"}),
+    "files": frozenset({"errors"}),
+    "processes": frozenset({"errors"}),
     "lang": GROUND,
     "machine": GROUND | {"lang"},
     "linux": GROUND | {"lang", "machine"},
-    "scenario": frozenset({"errors", "units"}),
+    "scenario": frozenset({"errors", "units", "files"}),
     "simulate": MODEL | {"scenario"},
     "verify": MODEL | {"scenario", "simulate"},
     "lab": MODEL | {"scenario", "simulate"},

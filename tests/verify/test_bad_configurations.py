@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import pytest
-from softnet.lang.native.compile import available
 
 from softnet.cli import run_cli
 from softnet.errors import SoftnetError
+from softnet.lang.native.compile import available
 from softnet.verify.replay.schedule import STEPS_MAX, decode
 from softnet.verify.standard import KERNELS, driver_of, event_of, from_text, standard
 

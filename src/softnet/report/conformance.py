@@ -12,13 +12,13 @@ from importlib import resources
 from pathlib import Path
 
 from softnet import __version__
+from softnet.files import atomic
 from softnet.lab.studies.conform import Outcome, branches
 from softnet.lab.tracing import records
 from softnet.lab.tracing.records import Record
 from softnet.lab.verdicts import ARM_HEADER, arm_rows, branch_totals, decision_rows, error_percent, pair_text
 from softnet.report.html import POLICY
 from softnet.report.names import number
-from softnet.simulate.files import atomic
 
 NEAR_PERCENT, OFF_PERCENT = 5, 25
 """A prediction is near, off, or far beyond these errors."""
@@ -46,18 +46,21 @@ def refusal_name(outcome: Outcome) -> str:
     return f"refused-{outcome.folder}-{outcome.arm.replace('/', '_')}.html"
 
 
-def write_conformance(folder: Path, outcomes: Sequence[Outcome], arms: Sequence[str], command: str) -> list[Path]:
-    """``conform.html`` and a page for each refusal in ``folder``, where the suite has left its traces; the paths written.
+REFUSALS = "refused-*.html"
+"""The pages of an earlier suite, which the next one does without (simulate.output)."""
 
-    Pages of refusals that an earlier run left there are removed. Raises SoftnetError when something cannot be written.
+
+def write_conformance(
+    folder: Path, outcomes: Sequence[Outcome], arms: Sequence[str], command: str, traces: Path | None = None
+) -> list[Path]:
+    """``conform.html`` and a page for each refusal in ``folder``; the paths written.
+
+    ``traces`` is where the suite has left its traces, if not there. Raises SoftnetError when something cannot be written.
     """
     pages = {"conform.html": suite_page(outcomes, arms, command)}
     for outcome in outcomes:
         if not outcome.verdict.accepted:
-            pages[refusal_name(outcome)] = refusal_page(outcome, _trace_path(folder, outcome))
-    for old in sorted(folder.glob("refused-*.html")):
-        if old.name not in pages:
-            old.unlink()
+            pages[refusal_name(outcome)] = refusal_page(outcome, _trace_path(traces or folder, outcome))
     for name, text in pages.items():
         with atomic(folder / name) as out:
             out.write(text.encode())

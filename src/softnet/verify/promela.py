@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
+from softnet.files import atomic
 from softnet.verify.arena import Limits, Machine
 from softnet.verify.codegen import c_model as cmodel
 from softnet.verify.codegen.llvm_functions import FRAME_WORDS_MAX, Emitter
@@ -35,6 +36,19 @@ ENTRY_POINTS: Final = (
     "verify_terminal",
     "irqs_disabled",
 )
+
+
+C_BEGINS: Final = "/* Made by softnet: the steps of a configuration. */"
+"""The first line of the model's C, whose name the user does not give."""
+
+
+def _begins(path: Path, text: str) -> bool:
+    """Whether the file begins so."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(len(text)) == text.encode()
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,9 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
     code_path = path.with_suffix(".h")
     if code_path == path:
         raise SoftnetError("the model's C goes beside it", where=str(path), expected="another suffix than .h, such as .pml")
+    if code_path.exists() and not _begins(code_path, C_BEGINS):
+        raise SoftnetError("the model's C would replace a file that softnet did not write", where=str(code_path),
+                           expected="no such file", hint=f"name the model otherwise than {path}")  # fmt: skip
     if store_buffer(config):
         raise SoftnetError("a model for SPIN has no store buffers", where="--memory-model", found="tso", expected="sc")
     limits = replace(limits or Limits(), storage="exact")
@@ -84,8 +101,9 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
     verdict = "holds (exhausted)" if code == words.VX_DONE else "inconclusive" if code == words.VX_FULL else "violated"
     kinds = widths(machine, first) if code == words.VX_DONE else wide(machine, first)
     vector = Vector(kinds)
-    path.write_text(promela_text(machine, vector, code_path.name), encoding="utf-8")
-    code_path.write_text(c_text(machine, first, vector), encoding="utf-8")
+    with atomic(path) as text, atomic(code_path) as code_text:
+        text.write(promela_text(machine, vector, code_path.name).encode())
+        code_text.write(c_text(machine, first, vector).encode())
     get = machine.get
     return Export(path, code_path, vector.size(), get("states"), get("transitions"), get("terminals"), verdict)
 
@@ -214,7 +232,7 @@ def c_text(machine: Machine, first: Any, vector: Vector) -> str:
     ]
     return "\n".join(
         [
-            "/* Made by softnet: the steps of a configuration. */",
+            C_BEGINS,
             *(f"#define {name} {value}L" for name, value in numbers.items()),
             f"static const struct {{ long at, value; }} memory0[] = {{ {words_text} }};",
             f"static const struct {{ int at, slot; }} slots0[] = {{ {slots_text} }};",

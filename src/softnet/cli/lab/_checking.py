@@ -11,6 +11,7 @@ import click
 
 from softnet.cli.lab._shared import (
     arms_of,
+    claim,
     guest_options,
     json_option,
     options_of,
@@ -87,6 +88,8 @@ def conform(
         raise click.BadParameter(f"no experiment is called so; there are: {names}", param_hint="--only")
     if again and out is None:
         raise click.UsageError("--again needs --out: the folder that an earlier run wrote")
+    claim(out, [] if again else kernels or ARMS, folders=[experiment.folder for experiment in chosen],
+          others=("conform.json", "conform.md", "conform.html"))  # fmt: skip
     arms = arms_of(kernels or ARMS, (), say, boots=not again)
     options = options_of(accel, timeout_seconds)
     not_run: dict[str, str] = {}
@@ -118,12 +121,13 @@ def _told(outcomes: list[Outcome]) -> dict[str, object]:
 
 
 def _write(out: Path, outcomes: list[Outcome], arms: list[str], only: str) -> None:
+    from softnet import files
     from softnet.lab import verdicts
-    from softnet.lab.vm import cache
-    from softnet.report.conformance import write_conformance
+    from softnet.report.conformance import REFUSALS, write_conformance
+    from softnet.simulate.output import OutputFolder
 
     command = "softnet lab conform" + (f' --only "{only}"' if only else "") + " --out DIR"
-    out.mkdir(parents=True, exist_ok=True)
-    cache.write_whole(out / "conform.json", (json.dumps(_told(outcomes), indent=1) + "\n").encode())
-    cache.write_whole(out / "conform.md", verdicts.conform_document(outcomes, arms, command).encode())
-    write_conformance(out, outcomes, arms, command)
+    with OutputFolder(out, add=True, renews=REFUSALS) as folder:
+        files.write_whole(folder.path / "conform.json", (json.dumps(_told(outcomes), indent=1) + "\n").encode())
+        files.write_whole(folder.path / "conform.md", verdicts.conform_document(outcomes, arms, command).encode())
+        write_conformance(folder.path, outcomes, arms, command, traces=out)

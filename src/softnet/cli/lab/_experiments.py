@@ -59,7 +59,7 @@ def experiment(
     options = options_of(accel, timeout_seconds)
     results = [
         experiments.first_kick(arm, connections=connections, skb_defer_max=skb_defer_max, options=options, say=say)
-        for arm in arms_of(kernels or ARMS, (), say)
+        for arm in arms_of(kernels or ARMS, (), say, out=out)
     ]
     write_results(results, out, say)
     found = [experiments.first_kick_at(result.trace) for result in results]
@@ -111,13 +111,12 @@ def seed(
     from softnet.lab.studies import seed as lab_seed
 
     say = say_nothing if quiet else say_aloud
-    arms = arms_of(lab_seed.ARMS, (), say)
+    arms = arms_of(lab_seed.ARMS, (), say, out=out, below=("load", "first-kick"))
     options = options_of(accel, timeout_seconds)
     results = lab_seed.run(arms, duration_ms, options=options, say=say, costs=costs)
     loads, kicks = [result.load for result in results], [result.kick for result in results]
-    if out is not None:
-        write_results(loads, out / "load", say)
-        write_results(kicks, out / "first-kick", say)
+    write_results(loads, out, say, below="load")
+    write_results(kicks, out, say, below="first-kick")
     if as_json:
         print_json([result.as_json() for result in results])
         return 0
@@ -161,13 +160,13 @@ def reproduce(
     say = say_nothing if quiet else say_aloud
     options = options_of(accel, timeout_seconds)
     if name == "C4":
-        arms = arms_of(kernels or ("6.1", "6.12", "6.12-rt"), (), say)
+        arms = arms_of(kernels or ("6.1", "6.12", "6.12-rt"), (), say, out=out)
         results = [experiments.c4(arm, options=options, say=say) for arm in arms]
         seen = [experiments.c4_seen(result.trace) for result in results]
         text, told = experiments.C4_TEXT, [experiments.c4_report(result) for result in results]
     else:
         defect = races.DEFECTS[name]
-        arms = arms_of(kernels or defect.arms, (), say)
+        arms = arms_of(kernels or defect.arms, (), say, out=out)
         results = [races.attempt(defect, arm, options=options, say=say, tries=tries) for arm in arms]
         seen = [races.seen(defect, result) for result in results]
         text, told = defect.text, [races.report(defect, result) for result in results]

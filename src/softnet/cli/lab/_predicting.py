@@ -11,6 +11,7 @@ import click
 
 from softnet.cli.lab._shared import (
     arms_of,
+    claim,
     json_option,
     options_of,
     print_json,
@@ -53,15 +54,16 @@ def _guest(command: Callable[..., Any]) -> Callable[..., Any]:
 @json_option
 def calibrate(kernel: str, out: Path, note: str, accel: str, timeout_seconds: float, quiet: bool, as_json: bool) -> int:
     """Fit a cost table to a guest: softnet run takes it with machine.costs, softnet lab predict with --costs."""
+    from softnet.files import atomic
     from softnet.lab import show
     from softnet.lab.studies import calibrate as lab_calibrate
-    from softnet.lab.vm import cache
 
     say = say_nothing if quiet else say_aloud
     lab_calibrate.check_note(note)
     (arm,) = arms_of((kernel,), (), say)
     made = lab_calibrate.calibrate(arm, options=options_of(accel, timeout_seconds), say=say, when=note)
-    cache.write_whole(out, lab_calibrate.table_of(made, out.stem).encode())
+    with atomic(out) as table:
+        table.write(lab_calibrate.table_of(made, out.stem).encode())
     if as_json:
         print_json(made.as_json())
         return 0
@@ -204,13 +206,15 @@ def _predict_all(
 
     def keep(attempts: Sequence[heldout.Attempt]) -> None:
         if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
             told = {"predictions": [attempt.as_json() for attempt in attempts]}
-            cache.write_whole(out / "predict.json", (json.dumps(told, indent=1) + "\n").encode())
-            cache.write_whole(out / "predict.md", heldout.document(attempts, "softnet lab predict --all").encode())
+            with OutputFolder(out, add=True) as folder:
+                write_whole(folder.path / "predict.json", (json.dumps(told, indent=1) + "\n").encode())
+                write_whole(folder.path / "predict.md", heldout.document(attempts, "softnet lab predict --all").encode())
 
-    from softnet.lab.vm import cache
+    from softnet.files import write_whole
+    from softnet.simulate.output import OutputFolder
 
+    claim(out, (), others=("predict.json", "predict.md"))
     if again:
         assert out is not None
         wanted = [held.name for held in chosen]

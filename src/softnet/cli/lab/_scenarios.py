@@ -143,7 +143,7 @@ def _run_scenario(
     refuse_impossible(scenario)
     results = [
         run_scenario(arm, scenario, options=options, say=say, clock=clock, stretch=stretch)
-        for arm in arms_of(names, boot_args, say)
+        for arm in arms_of(names, boot_args, say, out=out)
     ]
     write_results(results, out, say)
     if as_json:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -69,11 +70,23 @@ def options_of(accel: str, timeout_seconds: float) -> Options:
     return Made(cast("AccelChoice", accel), Bounds(min(boot_seconds, timeout_seconds), timeout_seconds))
 
 
-def arms_of(names: tuple[str, ...], boot_args: tuple[str, ...], say: Callable[[str], None], *, boots: bool = True) -> list[Arm]:
-    """The arms of these names. Where they will be booted, a machine that cannot is told so before anything is fetched."""
+def arms_of(
+    names: tuple[str, ...],
+    boot_args: tuple[str, ...],
+    say: Callable[[str], None],
+    *,
+    boots: bool = True,
+    out: Path | None = None,
+    below: Sequence[str] = ("",),
+) -> list[Arm]:
+    """The arms of these names. Where they will be booted, a machine that cannot is told so before anything is fetched.
+
+    So is who asks for the results in ``out``, in these folders ``below`` it, where they would replace files of the user's.
+    """
     from softnet.lab.play.run import arm
     from softnet.lab.vm import kernels, qemu
 
+    claim(out, names, below)
     kernels.require_machine()
     if boots:
         qemu.qemu_version()
@@ -84,12 +97,25 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1))
 
 
-def write_results(results: list[LabResult], out: Path | None, say: Callable[[str], None]) -> None:
-    from softnet.lab.play.run import write_out
+def claim(out: Path | None, arms: Sequence[str], folders: Sequence[str] = ("",), others: Sequence[str] = ()) -> None:
+    """Refuse ``--out`` before a guest is booted if a file of the results would take the place of one that is the user's."""
+    from softnet.lab.play.run import out_names
+    from softnet.simulate.output import OutputFolder
 
     if out is not None:
-        for result in results:
-            write_out(result, out)
+        names = [os.path.join(folder, name) for folder in folders for arm in arms for name in out_names(arm)]
+        OutputFolder(out, add=True, names=[*names, *others])
+
+
+def write_results(results: list[LabResult], out: Path | None, say: Callable[[str], None], below: str = "") -> None:
+    """The results of some arms in a folder, or in one below it."""
+    from softnet.lab.play.run import write_out
+    from softnet.simulate.output import OutputFolder
+
+    if out is not None:
+        with OutputFolder(out, add=True) as folder:
+            for result in results:
+                write_out(result, folder.path / below)
         say(f"results and traces are in {out}")
 
 

@@ -23,6 +23,7 @@ from softnet.lab.tracing import records
 from softnet.lab.validate.branches import merged
 from softnet.lab.validate.verdict import Verdict, check
 from softnet.lab.vm.qemu import Ran
+from softnet.simulate.output import OutputFolder
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
@@ -326,7 +327,8 @@ def conform(
                     say(f"{experiment.name} on {arm.name}: NOT RUN: {error.message}")
                     break
                 if folder is not None:
-                    write_out(result, folder / experiment.folder)
+                    with OutputFolder(folder, add=True) as into:
+                        write_out(result, into.path / experiment.folder)
             outcome = judge(experiment, arm, result)
             say(
                 f"{experiment.name} on {arm.name}: {outcome.word}, "

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from softnet.files import write_whole
 from softnet.lab.errors import LabError
 from softnet.lab.tracing.facts import Facts
 from softnet.lab.tracing.ringbuffer import Format, events_of_pages, parse_format
-from softnet.lab.vm import cache
 
 FORMAT = "softnet-lab-trace"
 VERSION = 1
@@ -194,7 +194,7 @@ def write(trace: Trace, path: Path) -> None:
         with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as stream:
             stream.write(data)
         data = buffer.getvalue()
-    cache.write_whole(path, data)
+    write_whole(path, data)
 
 
 def read(path: Path) -> Trace:
