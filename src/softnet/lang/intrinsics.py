@@ -76,6 +76,7 @@ PLAIN: tuple[str, ...] = (
     "index_of",
     "suspend",
     "ref_at",
+    "draw",
 )
 """The other intrinsics; the last line is for softnet.machine only."""
 
@@ -231,6 +232,11 @@ def container_of(ref: Any, struct: Any, field: str) -> Any:
 def fls(value: int) -> int:
     """The number of the highest set bit, from 1; 0 for 0."""
     _unlinked("fls")
+
+
+def draw(key: int, number: int) -> int:
+    """Draw ``number`` of the stream that begins with ``key``, below 2**32 (softnet.units.draw)."""
+    _unlinked("draw")
 
 
 def smp_processor_id() -> int:

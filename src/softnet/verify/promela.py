@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
 from softnet.files import atomic
+from softnet.units import FACTORS, GAMMA
 from softnet.verify.arena import Limits, Machine
 from softnet.verify.codegen import c_model as cmodel
 from softnet.verify.codegen.llvm_functions import FRAME_WORDS_MAX, Emitter
@@ -237,7 +238,11 @@ def c_text(machine: Machine, first: Any, vector: Vector) -> str:
             f"static const struct {{ long at, value; }} memory0[] = {{ {words_text} }};",
             f"static const struct {{ int at, slot; }} slots0[] = {{ {slots_text} }};",
             f"static const char *property_names[64] = {{ {names} }};",
-            HEAD.replace("LOADS", " ".join(accesses)).replace("STORES", " ".join(stores)),
+            HEAD.replace("GAMMA", f"{GAMMA}UL")
+            .replace("FACTOR0", f"{FACTORS[0]}UL")
+            .replace("FACTOR1", f"{FACTORS[1]}UL")
+            .replace("LOADS", " ".join(accesses))
+            .replace("STORES", " ".join(stores)),
             *body,
             TAIL,
             # SPIN takes no call for an expression, as it might change something.
@@ -309,6 +314,12 @@ static inline long shift_left(long a, long b) { return (long)((unsigned long)a <
 static inline long shift_right(long a, long b) { return a >> (b > 63 ? 63 : b); }
 static inline long min_of(long a, long b) { return a < b ? a : b; }
 static inline long max_of(long a, long b) { return a > b ? a : b; }
+static inline long draw_of(long key, long number) {
+  unsigned long z = (unsigned long)key + (unsigned long)number * GAMMA;
+  z = (z ^ z >> 30) * FACTOR0;
+  z = (z ^ z >> 27) * FACTOR1;
+  return (long)((z ^ z >> 31) >> 32);
+}
 static inline long bit_length(long a) { return a == 0 ? 0 : 64 - __builtin_clzl(a < 0 ? -(unsigned long)a : (unsigned long)a); }
 extern void (*uerror)(char *);
 static long vx_run(long v, long c, long from);

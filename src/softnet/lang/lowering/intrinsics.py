@@ -252,6 +252,11 @@ class Intrinsics(Values):
         self.place_of(node)
         return self.binary("max", left, right)
 
+    def _do_draw(self, node: ast.Call) -> ir.Operand:
+        key, number = self.operands(node.args)
+        self.place_of(node)
+        return self.binary("draw", key, number)
+
     def _do_fls(self, node: ast.Call) -> ir.Operand:
         value = self.value(node.args[0])
         self.place_of(node)

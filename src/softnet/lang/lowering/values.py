@@ -16,6 +16,7 @@ from softnet.lang.program.layout import ENGINE_BASE
 from softnet.lang.program.observe import Observers
 from softnet.lang.program.program import FieldDef, StructDef
 from softnet.lang.types import BOOL, VOID
+from softnet.units import draw
 
 BINARY_OPERATORS: Final = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "//", ast.Mod: "%", ast.BitAnd: "&", ast.BitOr: "|",
@@ -29,7 +30,7 @@ _FOLD: Final[dict[str, Callable[[int, int], int]]] = {
     "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "&": lambda a, b: a & b,
     "|": lambda a, b: a | b, "^": lambda a, b: a ^ b, "==": lambda a, b: int(a == b), "!=": lambda a, b: int(a != b),
     "<": lambda a, b: int(a < b), "<=": lambda a, b: int(a <= b), ">": lambda a, b: int(a > b),
-    ">=": lambda a, b: int(a >= b), "min": min, "max": max,
+    ">=": lambda a, b: int(a >= b), "min": min, "max": max, "draw": draw,
     "<<": lambda a, b: a << b, ">>": lambda a, b: a >> b, "//": lambda a, b: a // b, "%": lambda a, b: a % b,
 }  # fmt: skip
 INT64_MAX: Final = 2**63 - 1

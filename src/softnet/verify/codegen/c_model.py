@@ -16,7 +16,10 @@ from softnet.verify.codegen.llvm_functions import BLOCKED, LEFT, STEP, Emitter
 from softnet.verify.codegen.points import DROPPED, Segment
 
 SIMPLE: Final = frozenset(("+", "-", "*", "&", "|", "^", "==", "!=", "<", "<=", ">", ">="))
-HELPERS: Final = {"//": "floor_div", "%": "floor_mod", "<<": "shift_left", ">>": "shift_right", "min": "min_of", "max": "max_of"}
+HELPERS: Final = {
+    "//": "floor_div", "%": "floor_mod", "<<": "shift_left", ">>": "shift_right", "min": "min_of", "max": "max_of",
+    "draw": "draw_of",
+}  # fmt: skip
 
 LEFT_OUT: Final = frozenset(("vx_lock_order",))
 """The order of locks is no property of a state but of a whole search: SPIN does not check it."""

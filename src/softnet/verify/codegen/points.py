@@ -20,7 +20,7 @@ LOCAL: Final = frozenset(
     ("preempt_count_add", "preempt_count_sub", "preempt_count", "softirq_count", "in_hardirq", "irqs_disabled", "current",
      "nr_cpu_ids", "cpu_online", "cpu_is_offline", "vtime_softirq_enter", "vtime_softirq_exit", "vtime_user_enter",
      "vtime_user_exit", "migrate_count", "ktime_get", "local_clock", "irq_ack", "cpu_irq_line", "preempt_enable_due",
-     "task_is_rt_policy", "spin_release", "hrtimer_active", "mix32", "rt_spin_lock_checks")
+     "task_is_rt_policy", "spin_release", "hrtimer_active", "rt_spin_lock_checks")
 )  # fmt: skip
 """Machine functions that only this context can see or that commute to the left (spin_release): no stop before them.
 
