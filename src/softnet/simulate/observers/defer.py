@@ -127,8 +127,10 @@ def ck_owed(sd: softnet_data, it: ck_cpu, cpu: int) -> bool:
 
 @observer
 def ck_check_flag(sd: softnet_data, it: ck_cpu, cpu: int, now: int) -> None:
-    """I8: between the cmpxchg and the handler's store there is a kicker, a queued call, or the handler itself."""
+    """I8: between the cmpxchg and the handler's store there is a kicker, a queued call or work item, or the handler itself."""
     under_way = sd.defer_csd.u_flags != 0 or it.deferring != 0 or it.calling != 0
+    # The worker of a CPU that is offline does not run: its item goes the way of a call (C6).
+    under_way = under_way or (it.works != 0 and table(cpu_hw, cpu).online != 0)
     if sd.defer_ipi_scheduled == 0 or under_way:
         it.flag_since = -1
         return
