@@ -3,29 +3,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import time
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from softnet.processes import Workers, asked_to_stop
 from softnet.verify.search import TIMED_OUT, Limits, Outcome, search
 
 if TYPE_CHECKING:
-    from multiprocessing.synchronize import Event
-
     from softnet.verify.model import Config
 
-_stop: Event | None = None
-
-
-def _begin(stop: Event) -> None:
-    """In each process: Ctrl-C is heard by the first process, which then stops all."""
-    global _stop
-    _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+STOP_SECONDS = 0.7
+"""How long a search that is asked to stop may take to say how far it came."""
 
 
 def _one(config: Config, limits: Limits, max_seconds: float) -> tuple[Outcome, float]:
@@ -33,7 +23,7 @@ def _one(config: Config, limits: Limits, max_seconds: float) -> tuple[Outcome, f
     begin = time.monotonic()
 
     def goes_on(*figures: int) -> bool:
-        return time.monotonic() - begin < max_seconds and not (_stop is not None and _stop.is_set())
+        return time.monotonic() - begin < max_seconds and not asked_to_stop()
 
     outcome = search(config, limits, goes_on)
     return outcome, time.monotonic() - begin
@@ -46,25 +36,21 @@ def search_all(
 
     Limits are each search's own. After Ctrl-C the outcome that is waited for is inconclusive, as interrupted, and the last.
     """
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    interrupted: list[int] = []
-
-    def hear(number: int, frame: Any) -> None:
-        interrupted.append(number)
-        stop.set()
-
-    before = signal.signal(signal.SIGINT, hear)
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(stop,))
-    try:
-        futures: list[Future[tuple[Outcome, float]]] = [pool.submit(_one, c, limits, max_seconds) for c in configs]
-        for future in futures:
-            outcome, seconds = future.result()
-            if interrupted and outcome.why == TIMED_OUT:
-                yield replace(outcome, why="interrupted"), seconds
+    with Workers(min(jobs, len(configs))) as workers:
+        results = workers.results(_one, [(config, limits, max_seconds) for config in configs])
+        for number, config in enumerate(configs):
+            begin = time.monotonic()
+            try:
+                found = next(results)
+            except KeyboardInterrupt:
+                outcome, seconds = workers.last(number, STOP_SECONDS) or (None, time.monotonic() - begin)
+                yield _interrupted(config, limits, outcome), seconds
                 return
-            yield outcome, seconds
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-        signal.signal(signal.SIGINT, before)
+            yield found
+
+
+def _interrupted(config: Config, limits: Limits, outcome: Outcome | None) -> Outcome:
+    """The outcome of a search that was asked to stop: what it says, or where it said nothing, that it was stopped."""
+    if outcome is None:
+        return Outcome(config, "inconclusive", "interrupted", 0, 0, 0, 0, 0, storage=limits.storage)
+    return replace(outcome, why="interrupted") if outcome.why == TIMED_OUT else outcome

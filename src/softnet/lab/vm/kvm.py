@@ -15,6 +15,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from softnet import processes
 from softnet.files import scratch_folder
 from softnet.lab.vm import cache
 
@@ -81,7 +82,7 @@ def _probe(qemu: str) -> Verdict:
         argv = [qemu, "-accel", "kvm", "-machine", "pc", "-m", "16M", "-display", "none", "-nodefaults"]
         argv += ["-no-user-config", "-bios", str(rom), "-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
         try:
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False)
+            done = processes.run(argv, timeout=_PROBE_SECONDS)
         except subprocess.TimeoutExpired:
             return Verdict(False, f"a five-byte program did not end under KVM within {_PROBE_SECONDS} s")
     if done.returncode == _STATUS:

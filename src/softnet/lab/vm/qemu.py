@@ -9,7 +9,7 @@ virtualisation ("kvm") or emulation ("tcg") with one host thread per CPU ("multi
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import functools
 import json
 import os
 import re
@@ -24,18 +24,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from softnet import processes
 from softnet.files import scratch_folder
 from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabMissing, LabPanic, LabTimeout
 from softnet.lab.vm import cpio, userland
 from softnet.lab.vm.channel import FrameReader, split_blob
 from softnet.lab.vm.kernels import Kernel
+from softnet.processes import end_with
 
 Accel = Literal["kvm", "tcg", "tcg-single", "icount"]
 AccelChoice = Literal["auto", "kvm", "tcg", "tcg-single", "icount"]
 # With instruction counting, an instruction of the guest takes 1 << shift ns of its time, on whatever host.
 ICOUNT_SHIFT = 0
 QEMU = "qemu-system-x86_64"
-_PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.2
 _PANIC = re.compile(r"Kernel panic - not syncing: .*")
 _KVM_REFUSES = re.compile(r"KVM internal error.*|failed to initialize kvm.*|[Cc]ould not access KVM.*|kvm run failed.*")
@@ -89,7 +90,7 @@ def qemu_version() -> str:
             f"{QEMU} is not here",
             hint="apt-get install --no-install-recommends qemu-system-x86 (as root); softnet lab doctor says what else is missing",
         )
-    done = subprocess.run([QEMU, "--version"], capture_output=True, text=True, timeout=30, check=False)
+    done = processes.run([QEMU, "--version"], timeout=30)
     match = re.search(r"version (\S+)", done.stdout)
     return match.group(1) if match else "unknown"
 
@@ -134,9 +135,9 @@ def _arguments(kernel: Kernel, machine: Machine, accel: Accel, folder: Path) -> 
     ]  # fmt: skip
 
 
-def _before_exec() -> None:
+def _before_exec(parent: int) -> None:
     """In the child: die with the parent, and leave the machine to others when they need it."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with(parent)
     os.nice(5)
 
 
@@ -149,7 +150,7 @@ def _running(argv: list[str], stderr: Path) -> Iterator[subprocess.Popen[bytes]]
             stdout=errors,
             stderr=errors,
             start_new_session=True,
-            preexec_fn=_before_exec,
+            preexec_fn=functools.partial(_before_exec, os.getpid()),
         )
     try:
         yield process

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from softnet import processes
 from softnet.files import scratch_folder
 from softnet.lab.errors import LabError
 from softnet.lab.vm import cache, cpio, packages
@@ -106,7 +106,7 @@ def _compile(root: Path) -> None:
         script.write_text(_COMPILE)
         argv = [str(loader), "--library-path", library_path, str(python), "-S", "-B", str(script), str(root)]
         environment = {"PYTHONHOME": str(root / "usr"), "LC_ALL": "C"}
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
+        done = processes.run(argv, env=environment, timeout=_COMPILE_SECONDS)
     if done.returncode != 0:
         raise LabError("the guest's Python library could not be compiled", found=done.stderr.strip()[-400:])
 
