@@ -25,18 +25,19 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "lang": GROUND,
     "machine": GROUND | {"lang"},
     "linux": GROUND | {"lang", "machine"},
+    "properties": MODEL,
     "scenario": frozenset({"errors", "units"}),
-    "simulate": MODEL | {"scenario"},
-    "verify": MODEL | {"scenario", "simulate"},
-    "lab": MODEL | {"scenario", "simulate"},
+    "simulate": MODEL | {"properties", "scenario"},
+    "verify": MODEL | {"properties", "scenario", "simulate"},
+    "lab": MODEL | {"properties", "scenario", "simulate"},
     "host": MODEL | {"scenario", "simulate"},
-    "report": MODEL | {"scenario", "simulate", "verify", "lab", "host"},
-    "cli": MODEL | {"scenario", "simulate", "verify", "lab", "host", "report"},
+    "report": MODEL | {"properties", "scenario", "simulate", "verify", "lab", "host"},
+    "cli": MODEL | {"properties", "scenario", "simulate", "verify", "lab", "host", "report"},
 }
 
 # Virtual time and one seeded hash (softnet.units.mix) are all that these layers know of clocks and chance.
 UNREPEATABLE = frozenset({"random", "secrets", "uuid", "time", "datetime"})
-REPEATABLE_LAYERS = ("trace", "units", "lang", "machine", "linux", "scenario", "simulate", "verify")
+REPEATABLE_LAYERS = ("trace", "units", "lang", "machine", "linux", "properties", "scenario", "simulate", "verify")
 
 
 def imported_modules(tree: ast.AST, module: str, is_package: bool) -> Iterator[tuple[int, str]]:

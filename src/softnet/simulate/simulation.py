@@ -23,7 +23,7 @@ from softnet.simulate import image as images
 from softnet.simulate.changes import apply_change
 from softnet.simulate.image import Image, MachineSpec, TaskInfo
 from softnet.simulate.measure import Baseline, Sampler, collect_result
-from softnet.simulate.observers import CHECK_MODULES, OBSERVER_MODULES
+from softnet.simulate.observers import CHECK_MODULES, KICK_MODULES, OBSERVER_MODULES, WHERE_MODULES
 from softnet.simulate.result import Result, Trace
 from softnet.trace import EVENT_ID, EVENTS, Record
 
@@ -223,8 +223,13 @@ def load_program(
     Raises SubsetErrors, also for a cost that its table lacks.
     """
     modules = images.load_modules(releases.modules_for(scenario.kernel.release, scenario.kernel.flavour))
+    if checks:
+        modules += images.load_modules(WHERE_MODULES)
     modules += [releases.load_patch(path) for path in patches]
-    modules += images.load_modules(OBSERVER_MODULES + (CHECK_MODULES if checks else ()))
+    modules += images.load_modules(OBSERVER_MODULES)
+    if checks:
+        work = any("worker_thread" in vars(module) for module in modules)
+        modules += images.load_modules(CHECK_MODULES + KICK_MODULES[work])
     program = images.make_program(modules, constants(scenario))
     ensure_checked(program, (costs or scenario_costs(scenario)).rows)
     return program
