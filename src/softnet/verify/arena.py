@@ -128,7 +128,7 @@ class Machine:
             "pending": room.take(words.VX_PENDING_WORDS * 256), "log": room.take(2 * UNDO_WORDS, align=UNDO_WORDS),
             "value_bits": 32 - max(slots, 1).bit_length(), "step_room": 0,
             "untouched": room.take(model.config.cpus), "machine_of": room.take(model.image.regions.size),
-            "switches": room.take(len(model.frames.stops)), "sleeping_locks": int(model.config.kernel.endswith("-rt")),
+            "switches": room.take(len(model.frames.stops)), "sleeping_locks": int(model.config.preempt_rt),
         }  # fmt: skip
         self.locks = Locks.of(model.words_of)
         locks = room.take(self.locks.words)

@@ -135,6 +135,11 @@ class Config:
     properties: tuple[str, ...] = ()
     """Names of the properties to check; all if empty. What stops a kernel function counts always."""
 
+    @property
+    def preempt_rt(self) -> bool:
+        """Whether the kernel is PREEMPT_RT."""
+        return self.kernel.endswith("-rt")
+
 
 @dataclass
 class Components:
@@ -512,12 +517,6 @@ def components(model: Model, stacks: int) -> Components:
         out.addresses.append(list(range(stacks + ctx * STACK_WORDS, stacks + (ctx + 1) * STACK_WORDS)))
         out.owners.append(ctx + 1)
     return out
-
-
-def check_room(image: Image) -> None:
-    """Addresses are stored in halves of words nowhere, but numbers of values are."""
-    if image.regions.size >= 1 << 31:
-        raise SoftnetError("the configuration is too large", found=f"{image.regions.size} words", expected="fewer than 2**31")
 
 
 __all__ = ["VX_COMP_WORDS", "Components", "Config", "Driver", "Model", "build_model", "components"]

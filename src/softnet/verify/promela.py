@@ -21,6 +21,7 @@ from softnet.verify.codegen.llvm_functions import FRAME_WORDS_MAX, Emitter
 from softnet.verify.codegen.points import reachable
 from softnet.verify.inside import words
 from softnet.verify.model import NOT_STATE, STACK_WORDS, Config, store_buffer
+from softnet.verify.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +50,7 @@ class Export:
     states: int
     transitions: int
     terminals: int
-    verdict: str
+    verdict: Verdict
     """What the explorer found, for comparison."""
 
     @property
@@ -82,7 +83,7 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
     code = machine.start()
     while code == words.VX_MORE:
         code = machine.explore(100_000)
-    verdict = "holds (exhausted)" if code == words.VX_DONE else "inconclusive" if code == words.VX_FULL else "violated"
+    verdict = {words.VX_DONE: Verdict.HOLDS, words.VX_FULL: Verdict.INCONCLUSIVE}.get(code, Verdict.VIOLATED)
     kinds = widths(machine, first) if code == words.VX_DONE else wide(machine, first)
     vector = Vector(kinds)
     path.write_text(promela_text(machine, vector, code_path.name), encoding="utf-8")
