@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "softnet"
 
-GROUND = frozenset({"errors", "units", "trace"})
+GROUND = frozenset({"errors", "units", "trace", "files"})
 MODEL = GROUND | {"lang", "machine", "linux"}
 
 # Layer -> the other layers that it may import.
@@ -22,21 +22,22 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "units": frozenset({"errors"}),
     "trace": frozenset({"errors", "units"}),
+    "files": frozenset({"errors"}),
     "lang": GROUND,
     "machine": GROUND | {"lang"},
     "linux": GROUND | {"lang", "machine"},
     "scenario": frozenset({"errors", "units"}),
-    "simulate": MODEL | {"scenario"},
-    "verify": MODEL | {"scenario", "simulate"},
-    "lab": MODEL | {"scenario", "simulate"},
-    "host": MODEL | {"scenario", "simulate"},
-    "report": MODEL | {"scenario", "simulate", "verify", "lab", "host"},
-    "cli": MODEL | {"scenario", "simulate", "verify", "lab", "host", "report"},
+    "image": MODEL | {"scenario"},
+    "simulate": MODEL | {"scenario", "image"},
+    "verify": MODEL | {"scenario", "image", "simulate"},
+    "lab": MODEL | {"scenario", "image", "simulate"},
+    "report": MODEL | {"scenario", "image", "simulate", "verify", "lab"},
+    "cli": MODEL | {"scenario", "image", "simulate", "verify", "lab", "report"},
 }
 
 # Virtual time and one seeded hash (softnet.units.mix) are all that these layers know of clocks and chance.
 UNREPEATABLE = frozenset({"random", "secrets", "uuid", "time", "datetime"})
-REPEATABLE_LAYERS = ("trace", "units", "lang", "machine", "linux", "scenario", "simulate", "verify")
+REPEATABLE_LAYERS = ("trace", "units", "lang", "machine", "linux", "scenario", "image", "simulate", "verify")
 
 
 def imported_modules(tree: ast.AST, module: str, is_package: bool) -> Iterator[tuple[int, str]]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from softnet import __version__
+from softnet.files import atomic
 from softnet.report.perfetto import event_text
-from softnet.simulate.files import atomic
 from softnet.verify.columns import lines_of, relevant, wrap
 
 if TYPE_CHECKING:
