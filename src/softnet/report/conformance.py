@@ -12,13 +12,13 @@ from importlib import resources
 from pathlib import Path
 
 from softnet import __version__
+from softnet.files import atomic
 from softnet.lab.studies.conform import Outcome, branches
 from softnet.lab.tracing import records
 from softnet.lab.tracing.records import Record
 from softnet.lab.verdicts import ARM_HEADER, arm_rows, branch_totals, decision_rows, error_percent, pair_text
 from softnet.report.html import POLICY
 from softnet.report.names import number
-from softnet.simulate.files import atomic
 
 NEAR_PERCENT, OFF_PERCENT = 5, 25
 """A prediction is near, off, or far beyond these errors."""

@@ -9,16 +9,19 @@ engine, and never change a run. Here their tables are filled in before it, and w
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from softnet.errors import InvariantError, SoftnetError
+from softnet.image import readout
+from softnet.image.image import Image, one_per_cpu
 from softnet.properties.findings import KNOWN
 from softnet.properties.statements import STATEMENTS
-from softnet.simulate import readout
-from softnet.simulate.image import Image
 from softnet.simulate.observers import locks, words
+
+if TYPE_CHECKING:
+    from softnet.image.plan import MachineSpec
 
 __all__ = ["KNOWN", "STATEMENTS", "InvariantError", "Invariants", "Violation", "table_counts"]
 
@@ -42,10 +45,11 @@ class Violation:
     count: int = 1
 
 
-def table_counts(cpus: int, queues: int, contexts: int, skbs: int, words_of_memory: int) -> dict[str, int]:
-    """How many rows each table of the checks has, for an image with ``words_of_memory`` words of other tables."""
+def table_counts(spec: MachineSpec, counts: Mapping[str, int], words_of_memory: int) -> dict[str, int]:
+    """How many rows each observers' table has, where other tables have ``counts`` rows in ``words_of_memory`` words."""
+    cpus, queues, contexts, skbs = spec.nr_cpus, len(spec.ring_sizes), counts["context"], counts["sk_buff"]
     rows = -(-contexts // words.CK_MEMBERS)
-    return {
+    return one_per_cpu(spec, counts, words_of_memory) | {
         "ck_env": 1, "ck_found": words.CK_ROWS, "ck_cpu": cpus, "ck_ctx": contexts, "ck_napi": cpus + queues, "ck_skb": skbs,
         "ck_set": cpus * rows + words_of_memory // words.CK_MEMBERS + 1, "ck_class": words.CK_CLASSES, "ck_range": 64,
     }  # fmt: skip
