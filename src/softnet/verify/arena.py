@@ -17,6 +17,7 @@ from softnet.lang.native.llvm_function import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native.switch_runtime import FRAME_ARGUMENT, FRAME_FUNCTION, FRAME_RETURN, FRAME_WORDS
 from softnet.lang.program import cache
 from softnet.machine import state
+from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.properties.statements import in_order
 from softnet.verify.codegen.frames import LOG
 from softnet.verify.codegen.llvm_functions import OWNERS_BYTES, UNDO_WORDS
@@ -120,7 +121,7 @@ class Machine:
             "stacks": self.stacks, "stack_words": STACK_WORDS, "saved": room.take(STACK_WORDS),
             "nr_actions": nr_actions(model.config),
             "nr_drivers": len(model.config.drivers), "level_end": 1,
-            "properties": properties_mask(model.config.properties, model.properties),
+            "properties": properties_mask(model.config.properties, model.properties, model.config.without),
             "part_of": room.take(self.stacks + model.nr_contexts * STACK_WORDS), "marks": room.take(slots),
             "marked": room.take(slots), "nr_comps": count, "comps": room.take(words.VX_COMP_WORDS * count),
             "frames_comp": self.comps.owners.index(1), "cur": room.take(count + 1), "want": room.take(count + 1),
@@ -363,10 +364,23 @@ class Machine:
             return (8 << self.prints_bits) + 5 * get("states") + 8 * get("peak")
         return 8 * (get("store_used") + get("states") * (get("key_words") + 2) + get("values"))
 
+    def _premises(self) -> NDArray[np.int64]:
+        """Of each property by number, how often there was what it is about."""
+        table = self.model.image.layout.tables["vx_premise"]
+        return self.words[table.base : table.base + table.stride * table.count : table.stride]
+
+    def premises(self) -> dict[str, int]:
+        """The same by name, of the properties that are about something."""
+        times = self._premises().tolist()
+        at, n = self.get("lock_order"), self.get("lock_classes")
+        times[VX_LOCK_ORDER] = int((self.words[at : at + n * n] >= 0).sum())
+        return {p.name: times[number] for number, p in self.model.properties.items() if p.premise}
+
     # -- the search
 
     def start(self) -> int:
         """Store the present memory as the first state; a code as explore()'s."""
+        self._premises()[:] = 0
         return self.call(SEARCHES.index("vx_compact_start" if self.compact else "vx_start"))
 
     def explore(self, states: int) -> int:
