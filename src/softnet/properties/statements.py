@@ -187,7 +187,7 @@ VX_NEVER_DONE | never finished | L4 | ever
     | `--liveness`: a task of the harness has been started and does not finish
     |
 VX_NO_REST | livelock | L5 | ever
-    | a fair run for ever in which nothing in particular stays owed
+    | a fair run for ever: the system never comes to rest
     | `--liveness`: the system never comes to rest
     |
 VX_WARN | no warning | | any
