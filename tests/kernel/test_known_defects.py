@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.mutation import mutate
 
-from kernel.support import drain_scenario, mutate, named, simulate
+from kernel.support import drain_scenario, named, simulate
 
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.12-rt"])

@@ -7,37 +7,17 @@ a trace of a real kernel and a model that decides otherwise.
 
 from __future__ import annotations
 
-import ast
-import importlib
 from pathlib import Path
 
 import pytest
+from tests.mutation import mutate
 
-from softnet.kernel.releases import modules_for
 from softnet.lab.records import Trace, read
 from softnet.lab.validate.verdict import Verdict, check
 
 pytestmark = pytest.mark.slow
 
 FIXTURES = Path(__file__).parent / "fixtures"
-HEAD = "# SPDX-License-Identifier: GPL-2.0-or-later\nfrom __future__ import annotations\n\nfrom softnet.lang import kfunc\n\n\n"
-
-
-def _mutated(tmp_path: Path, kernel: str, function: str, old: str, new: str) -> str:
-    """A patch file with the kernel's function, one piece of its text replaced."""
-    release, _, flavour = kernel.partition("-")
-    for name in reversed(modules_for(release, "rt" if flavour == "rt" else "plain")):
-        source = Path(str(importlib.import_module(name).__file__)).read_text()
-        for node in ast.parse(source).body:
-            if isinstance(node, ast.FunctionDef) and node.name == function:
-                lines = source.splitlines()[node.decorator_list[0].lineno - 1 : node.end_lineno]
-                text = "\n".join(lines) + "\n"
-                assert old in text, f"{function}() of {kernel} does not contain {old!r}"
-                path = tmp_path / f"{function}.py"
-                path.write_text(HEAD + text.replace(old, new))
-                return str(path)
-    raise AssertionError(f"{kernel} has no {function}()")
-
 
 MUTATIONS = [
     # fixture, kernel, function, piece, what it becomes
@@ -100,7 +80,7 @@ def test_a_wrong_model_is_refused(tmp_path: Path, number: int) -> None:
     """At the event, and for the reasons, that the golden file has: somebody read each of them and found it right."""
     fixture, kernel, function, old, new = MUTATIONS[number]
     trace = read(FIXTURES / f"{fixture}.jsonl.gz")
-    verdict = check(trace, patches=[_mutated(tmp_path, kernel, function, old, new)])
+    verdict = check(trace, patches=[mutate(tmp_path, kernel, function, old, new)])
     assert not verdict.accepted
     assert not verdict.bounded
     assert f"{fixture}: {_told(function, old, new, verdict)}" == _golden()[number].rstrip("\n")
@@ -146,7 +126,7 @@ def test_the_branches_are_those_that_the_trace_shows() -> None:
 def test_the_budget_shows_in_the_count_of_squeezes(tmp_path: Path) -> None:
     """With one NAPI on the list a budget that is up changes nothing but the counter, so the counter is what is held."""
     trace = read(FIXTURES / "budget-6.1.jsonl.gz")
-    earlier = _mutated(tmp_path, "6.1", "net_rx_action", "if budget <= 0 or", "if budget <= 1 or")
+    earlier = mutate(tmp_path, "6.1", "net_rx_action", "if budget <= 0 or", "if budget <= 1 or")
     assert check(trace).squeezes == 0
     assert check(trace, patches=[earlier]).squeezes > 40
 

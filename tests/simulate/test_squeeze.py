@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.mutation import mutate
 
-from kernel.support import mutate, scenario
+from kernel.support import scenario
 from softnet.report.terminal import render_result
 from softnet.simulate.simulation import Simulation
 from softnet.trace import EVENT_ID
