@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A mutation is an edit of today's function: this text of it becomes that one. No function is ever copied.
 
-The function is taken as the kernel in use links it (softnet.kernel.source), so a mutation follows what the function becomes;
+The function is taken as the kernel in use links it (softnet.linux.source), so a mutation follows what the function becomes;
 where the text that it changes is gone, the test that uses it fails and says so. The result is a patch file: the way by which
 a user's own change comes in.
 """
@@ -14,7 +14,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from softnet.kernel.source import Source, linked_source
+from softnet.linux.source import Source, linked_source
 from softnet.scenario import parse_kernel
 
 HEAD = "# SPDX-License-Identifier: GPL-2.0-or-later\nfrom __future__ import annotations\n\nfrom softnet.lang import {}\n\n\n"

@@ -11,11 +11,11 @@ import pytest
 from tests.verify.matrix import PATCHED, Row, rows, seen_by
 from tests.verify.mutations import EXAMPLES, MUTATIONS, NOT_SEEN, patch
 
-from softnet.lang.compile import available
-from softnet.verify.agreement import PairedReplay
+from softnet.lang.native.compile import available
 from softnet.verify.model import known_properties
 from softnet.verify.properties import PROPERTIES
-from softnet.verify.reference import watched
+from softnet.verify.replay.agreement import PairedReplay
+from softnet.verify.replay.reference import watched
 from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.standard import from_text
 

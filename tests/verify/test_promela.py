@@ -13,7 +13,7 @@ import pytest
 from tests.verify.mutations import patch
 
 from softnet.errors import SoftnetError
-from softnet.lang.compile import available
+from softnet.lang.native.compile import available
 from softnet.verify.model import Config, Driver
 from softnet.verify.promela import Export, export, vector_bytes_max
 from softnet.verify.search import Limits, search

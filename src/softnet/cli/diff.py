@@ -15,7 +15,7 @@ import click
 @click.option("--patch", "patches", multiple=True, type=click.Path(), help="A patch file of yours, on top of the second.")
 def command(old: str, new: str, patches: tuple[str, ...]) -> None:
     """Compare two kernels."""
-    from softnet.kernel.source import difference, linked_source
+    from softnet.linux.source import difference, linked_source
     from softnet.scenario import parse_kernel
 
     before, after = parse_kernel(old), parse_kernel(new)

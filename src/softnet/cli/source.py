@@ -19,7 +19,7 @@ from softnet.errors import SoftnetError
 @click.option("--list", "list_all", is_flag=True, help="The kernel's files, with the number of their definitions.")
 def command(what: str | None, kernel: str, patches: tuple[str, ...], list_all: bool) -> None:
     """Print a part of a kernel."""
-    from softnet.kernel.source import linked_source
+    from softnet.linux.source import linked_source
     from softnet.scenario import parse_kernel
 
     choice = parse_kernel(kernel)
