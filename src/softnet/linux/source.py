@@ -143,15 +143,16 @@ def linked_source(release: str, flavour: str = "plain", patches: Sequence[str | 
     """
     kernel = modules_for(release, flavour)
     found: dict[str, Definition] = {}
+    files: dict[str, list[str]] = {}
     for module in (*MACHINE_MODULES, *kernel):
         path = str(importlib.import_module(module).__file__)
-        _take(found, _pieces(path, _shown(module)))
+        _take(found, files, _pieces(path, _shown(module)))
     for patch in patches:
         load_patch(patch)
-        _take(found, _pieces(str(patch), str(patch)))
+        _take(found, files, _pieces(str(patch), str(patch)))
     names = (*kernel, *(str(patch) for patch in patches))
     label = label or release + ("-rt" if flavour == "rt" else "")
-    return Source(label, names, found, _files(found))
+    return Source(label, names, found, files)
 
 
 def difference(old: Source, new: Source) -> str:
@@ -217,30 +218,26 @@ def _declared(node: ast.stmt) -> str:
     return "" if name == "PATCH" else name
 
 
-def _take(found: dict[str, Definition], pieces: Iterator[Piece]) -> None:
-    """Link the pieces of one more module."""
+def _take(found: dict[str, Definition], files: dict[str, list[str]], pieces: Iterator[Piece]) -> None:
+    """Link the pieces of one more module; names that it brings stand where the kernel's line numbers put them."""
+    new = []
     for piece in pieces:
         before = found.get(piece.name)
         if before is None:
             found[piece.name] = Definition((piece,))
+            new.append(piece)
         elif piece.adds:
             found[piece.name] = Definition((*before.pieces, piece), before.replaced)
         else:
             # What is overridden says in which file a name stands: patches are often shorter about it.
             replaced = (*before.replaced, *(p.origin for p in before.pieces))
             found[piece.name] = Definition((piece._replace(file=before.file),), replaced)
-
-
-def _files(found: dict[str, Definition]) -> dict[str, list[str]]:
-    """Names by file. What came with a patch stands where the kernel's line numbers put it, else at the end."""
-    files: dict[str, list[str]] = {}
-    for name, definition in found.items():
-        names = files.setdefault(definition.file, [])
-        release, line = definition.pieces[0].cited
-        is_new = definition.pieces[0].origin.startswith("patches/") and not definition.replaced
-        at = _place([found[n].pieces[0] for n in names], release, line) if is_new and release else len(names)
-        names.insert(at, name)
-    return files
+    for piece in new:
+        names = files.setdefault(piece.file, [])
+        release, line = piece.cited
+        is_patch = piece.origin.startswith("patches/") and release
+        at = _place([found[name].pieces[0] for name in names], release, line) if is_patch else len(names)
+        names.insert(at, piece.name)
 
 
 def _place(pieces: Sequence[Piece], release: str, line: int) -> int:
