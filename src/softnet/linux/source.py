@@ -191,7 +191,7 @@ def _pieces(path: str, shown: str) -> Iterator[Piece]:
             doc = ast.get_docstring(node) or ""
         elif isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
             last = after.end_lineno or last
-        while first > 1 and source.lines[first - 2].startswith("#"):
+        while first > 1 and source.lines[first - 2].startswith("#") and not source.lines[first - 2].startswith("# from "):
             first -= 1
         cited = _CITED.match(doc)
         file = home_file

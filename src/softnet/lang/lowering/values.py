@@ -187,6 +187,12 @@ class Values:
         self.place_of(node)
         return self.binary(_COMPARISONS[type(node.ops[0])], left, right)
 
+    def _namedexpr(self, node: ast.NamedExpr) -> ir.Operand:
+        value = self.value(node.value)
+        self.place_of(node)
+        self.emit(ir.Set(self.at, node.target.id, value))
+        return self.get(node.target.id)
+
     def _ifexp(self, node: ast.IfExp) -> ir.Operand:
         return self.branches(node)
 

@@ -6,5 +6,5 @@ from softnet.lang.declare import Struct, hwfunc, kfunc, private
 
 @kfunc
 def my_change(sd: softnet_data, skb: sk_buff) -> None:
-    while not skb.next:
+    while (n := n + skb.len):
         sd.processed += 1

@@ -6,5 +6,6 @@ from softnet.lang.declare import Struct, hwfunc, kfunc, private
 
 @kfunc
 def my_change(sd: softnet_data, skb: sk_buff) -> None:
-    if skb:
-        sd.processed = 1
+    skb = sd.input_head
+    while (skb := skb.len):
+        sd.processed += 1
