@@ -29,7 +29,7 @@ def dev_cpu_dead(oldcpu: int) -> int:
 
     skb = oldsd.completion_queue
     oldsd.completion_queue = None
-    while skb is not None:
+    while skb:
         next = skb.next
         skb.next = sd.completion_queue
         sd.completion_queue = skb
@@ -52,14 +52,10 @@ def dev_cpu_dead(oldcpu: int) -> int:
 
     dev_cpu_dead_send_ipi(oldsd)
 
-    skb = __skb_dequeue(oldsd.process_queue)
-    while skb is not None:
+    while skb := __skb_dequeue(oldsd.process_queue):
         netif_rx(skb)
         input_queue_head_incr(oldsd)
-        skb = __skb_dequeue(oldsd.process_queue)
-    skb = skb_dequeue(oldsd.input_pkt_queue)
-    while skb is not None:
+    while skb := skb_dequeue(oldsd.input_pkt_queue):
         netif_rx(skb)
         input_queue_head_incr(oldsd)
-        skb = skb_dequeue(oldsd.input_pkt_queue)
     return 0

@@ -202,7 +202,7 @@ STATE_OBSERVER = Mutation(
             "__napi_schedule_irqoff",
             "",
             """
-            if n.dev is None:
+            if not n.dev:
                 lockdep_assert_held(container_of(n, softnet_data, "backlog").input_pkt_queue.lock)
             """,
         ),

@@ -130,7 +130,7 @@ BACKLOG = (
         Edit(
             "enqueue_to_backlog",
             """
-            if qlen == 0:
+            if not qlen:
                 # The lock is held, so the test-and-set need not be atomic.
                 if not __test_and_set_bit(NAPI_STATE_SCHED, sd.backlog.state):
                     napi_schedule_rps(sd)
@@ -144,7 +144,7 @@ BACKLOG = (
             trace("enqueue_to_backlog", skb.id, cpu, qlen + 1)
             backlog_unlock_irq_restore(sd, flags)
             flags = backlog_lock_irq_save(sd)
-            if qlen == 0:
+            if not qlen:
                 if not __test_and_set_bit(NAPI_STATE_SCHED, sd.backlog.state):
                     napi_schedule_rps(sd)
             """,
@@ -223,8 +223,8 @@ BACKLOG = (
         ),
         Edit(
             "sd_has_rps_ipi_waiting",
-            "bool(not use_backlog_threads() and sd.rps_ipi_list is not None)",
-            "sd.rps_ipi_list is not None",
+            "not use_backlog_threads() and sd.rps_ipi_list",
+            "sd.rps_ipi_list",
         ),
         Edit(
             "rps_trigger_softirq",
@@ -259,7 +259,7 @@ THREADS = (
         Edit(
             "____napi_schedule",
             "if not (use_backlog_threads() and thread == this_cpu_ptr(backlog_napi).task):",
-            "if thread is not None:",
+            "if thread:",
         ),
     ),
     mutation(

@@ -76,7 +76,7 @@ DEFER_LIST = (
             FLUSH,
             "napi_consume_skb(skb, 1)",
             """
-            if next is not None:
+            if next:
                 napi_consume_skb(skb, 1)
             """,
         ),
@@ -104,10 +104,10 @@ DEFER_LIST = (
         "Who would flush its own list flushes the other CPU's.",
         Edit(
             FLUSH,
-            "if READ_ONCE(sd.defer_list) is None:",
+            "if not READ_ONCE(sd.defer_list):",
             """
             sd = per_cpu(softnet_data, 1 - sd.cpu)
-            if READ_ONCE(sd.defer_list) is None:
+            if not READ_ONCE(sd.defer_list):
             """,
         ),
     ),
@@ -253,17 +253,17 @@ KICKS = (
     mutation(
         "kick_without_flag",
         "defer_ipi_scheduled is not looked at, and the csd's lock bit neither.",
-        Edit(KICK, "cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0", "cmpxchg(sd.defer_ipi_scheduled, 0, 1) <= 1"),
-        Edit("smp_call_function_single_async", "csd.u_flags & CSD_FLAG_LOCK != 0", "csd.u_flags < 0"),
+        Edit(KICK, "not cmpxchg(sd.defer_ipi_scheduled, 0, 1)", "cmpxchg(sd.defer_ipi_scheduled, 0, 1) <= 1"),
+        Edit("smp_call_function_single_async", "csd.u_flags & CSD_FLAG_LOCK:", "csd.u_flags < 0:"),
     ),
     mutation(
         "plain_ipi_flag",
         "defer_ipi_scheduled is tested, then set, instead of both at once: two kickers queue the same csd.",
         Edit(
             KICK,
-            "elif cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0:",
+            "elif not cmpxchg(sd.defer_ipi_scheduled, 0, 1):",
             """
-            elif READ_ONCE(sd.defer_ipi_scheduled) == 0:
+            elif not READ_ONCE(sd.defer_ipi_scheduled):
                 WRITE_ONCE(sd.defer_ipi_scheduled, 1)
             """,
         ),
@@ -310,8 +310,8 @@ KICKS = (
         ),
         Edit(
             KICK,
-            "elif cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0:",
-            "elif READ_ONCE(sd.defer_ipi_scheduled) == 0 and cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0:",
+            "elif not cmpxchg(sd.defer_ipi_scheduled, 0, 1):",
+            "elif not READ_ONCE(sd.defer_ipi_scheduled) and not cmpxchg(sd.defer_ipi_scheduled, 0, 1):",
         ),
     ),
     mutation(

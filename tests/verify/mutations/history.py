@@ -14,7 +14,7 @@ HISTORY = (
         Edit(
             ATTEMPT,
             """
-            if cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0:
+            if not cmpxchg(sd.defer_ipi_scheduled, 0, 1):
                 trace("kick_defer_list_purge", cpu)
                 smp_call_function_single_async(cpu, sd.defer_csd)
             else:

@@ -81,7 +81,7 @@ SOFTIRQS_AND_CALLS = (
         Edit(
             "irq_exit_rcu",
             """
-            if not in_interrupt() and local_softirq_pending() != 0:
+            if not in_interrupt() and local_softirq_pending():
                 invoke_softirq()
             """,
             "",
@@ -95,7 +95,7 @@ SOFTIRQS_AND_CALLS = (
     mutation(
         "ksoftirqd_sleeps",
         "ksoftirqd never finds anything to do.",
-        Edit("ksoftirqd_should_run", "local_softirq_pending() != 0", "False"),
+        Edit("ksoftirqd_should_run", "bool(local_softirq_pending())", "False"),
     ),
     mutation(
         "ksoftirqd_waits",
@@ -104,7 +104,7 @@ SOFTIRQS_AND_CALLS = (
         Edit(
             "invoke_softirq",
             """
-            if not force_irqthreads() or this_cpu_ptr(irq_cpustat_t).ksoftirqd is None:
+            if not force_irqthreads() or not this_cpu_ptr(irq_cpustat_t).ksoftirqd:
                 __do_softirq()
             else:
                 wakeup_softirqd()
@@ -184,7 +184,7 @@ HOTPLUG = (
         "dead_queue_unlocked",
         "dev_cpu_dead() takes the dead CPU's packets without the backlog's lock: safe, since stop_machine() has waited for whoever"
         " queues there.",
-        Edit("dev_cpu_dead", " skb_dequeue(", " __skb_dequeue(", count=2),
+        Edit("dev_cpu_dead", " skb_dequeue(", " __skb_dequeue("),
     ),
     mutation(
         "flush_here_when_dead",

@@ -49,7 +49,7 @@ _REFUSED: Final = {
     ast.GeneratorExp: ("a generator expression", "a for loop over range()"),
     ast.Lambda: ("a lambda", "a function marked @kfunc"),
     ast.JoinedStr: ("a formatted string", 'trace("event", a, b, c) to record values'),
-    ast.NamedExpr: ("':=' inside an expression", "an assignment on a line of its own, or: while (x := f()):"),
+    ast.NamedExpr: ("':=' inside an expression", "an assignment on a line of its own, or: while x := f():"),
     ast.Await: ("await", "a call; a kfunc may block"),
     ast.Yield: ("yield", "a call; a kfunc may block"),
     ast.YieldFrom: ("yield", "a call; a kfunc may block"),
@@ -100,7 +100,9 @@ class ExpressionRules(CallRules):
         if got == NULL:
             self.error(node, "condition", got="None", write="True or False")
         elif self.is_embedded(node.value if isinstance(node, ast.Subscript) else node):
-            self.error(node, "condition", got=f"a {got} by value, which is never NULL", write="what is asked of it: list_empty(p.f)")
+            self.error(
+                node, "condition", got=f"a {got} by value, which is never NULL", write="what is asked of it: list_empty(p.f)"
+            )
 
     def is_embedded(self, field: ast.expr) -> bool:
         """Whether an expression, already checked, names a field that is a structure by value."""

@@ -145,7 +145,8 @@ class Values:
         if isinstance(node, ast.BoolOp):
             return self.branches(node)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            return self.binary("==", self.truth(node.operand), 0)
+            joined = isinstance(node.operand, ast.BoolOp | ast.UnaryOp)
+            return self.binary("==", self.truth(node.operand) if joined else self.value(node.operand), 0)
         value = self.value(node)
         return value if self.typed.types.get(node) == BOOL else self.binary("!=", value, 0)
 
