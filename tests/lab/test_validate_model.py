@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from softnet.lab.tracing.records import Trace, read
-from softnet.lab.validate.verdict import Verdict, check
+from softnet.lab.validate.checker import check
+from softnet.lab.validate.verdict import Verdict
 from softnet.linux.releases import modules_for
 
 pytestmark = pytest.mark.slow
