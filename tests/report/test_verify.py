@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What softnet verify writes: golden texts of outcomes made by hand, and of one counterexample.
-
-``SOFTNET_UPDATE_GOLDEN=1`` writes the golden texts anew.
-"""
+"""What softnet verify writes: golden texts of outcomes made by hand, and of one counterexample."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.report.golden import GOLDEN, held_to_golden
 
 from softnet import VerifyOptions, verify_kernel
 from softnet.errors import SoftnetError
@@ -27,7 +24,6 @@ from softnet.verify.search import Outcome
 from softnet.verify.standard import from_text
 from softnet.verify.verdict import Verdict, Why
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "verify"
 NO_LOCK = Path(__file__).parents[2] / "examples" / "patches" / "no_backlog_lock.py"
 CONFIG = Config("deferred frees", drivers=(Driver("free", 1, 2),))
 HOLDS = Outcome(CONFIG, Verdict.HOLDS, None, 3_030, 5_554, 43, 2, 0, bytes_used=400_000)
@@ -54,21 +50,13 @@ CASES = {
 }
 
 
-def held_to_golden(case: str, text: str) -> None:
-    golden = GOLDEN / f"{case}.txt"
-    if os.environ.get("SOFTNET_UPDATE_GOLDEN"):
-        golden.parent.mkdir(parents=True, exist_ok=True)
-        golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_the_text_is_the_golden_one(case: str) -> None:
-    held_to_golden(case, CASES[case]())
+    held_to_golden("verify", case, CASES[case]())
 
 
 def test_no_golden_text_is_left_over() -> None:
-    assert {path.stem for path in GOLDEN.glob("*.txt")} == {*CASES, "violated"}
+    assert {path.stem for path in (GOLDEN / "verify").glob("*.txt")} == {*CASES, "violated"}
 
 
 def test_every_reason_has_its_sentence() -> None:
@@ -110,7 +98,7 @@ def test_the_counterexample_is_the_golden_one() -> None:
     failure = Failure("phantom SCHED", "SCHED is set on a backlog that nobody owns")
     actions = decode("8.4x21.9.1.0x2.4.0x5.4.0x11.4x5")
     text = written(Outcome(config, Verdict.VIOLATED, None, 616, 1109, 29, 0, 20, failure, actions))
-    held_to_golden("violated", re.sub(r":\d+\)", ":LINE)", text.replace(str(NO_LOCK), "no_backlog_lock.py")))
+    held_to_golden("verify", "violated", re.sub(r":\d+\)", ":LINE)", text.replace(str(NO_LOCK), "no_backlog_lock.py")))
 
 
 @pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")
