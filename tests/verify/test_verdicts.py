@@ -79,7 +79,8 @@ BROKEN = (
     # A broken link in front of what is asked: at the end all are looked at.
     Case("no_backlog_lock", "kernel=6.12-threads,driver=free:1:2,driver=irq:0", file="no_backlog_lock.py",
          breaks=("lost work", "lost kick")),
-    Case("never_scheduled", IRQ, (("enqueue_to_backlog", "napi_schedule_rps(sd)", _NO_WORK),), breaks=("phantom SCHED", "lost work")),
+    Case("never_scheduled", IRQ, (("enqueue_to_backlog", "napi_schedule_rps(sd)", _NO_WORK),),
+         breaks=("phantom SCHED", "lost work")),
     Case("sched_stays", IRQ, (("process_backlog", "process_backlog_retire_sched(napi)", _NO_WORK),),
          breaks=("phantom SCHED", "lost work")),
     Case("poll_list_left", "kernel=6.12,budget=1,dev_weight=1,driver=irq:0:2",
@@ -95,7 +96,7 @@ BROKEN = (
     Case("never_kicks", FREE, (("skb_attempt_defer_free", "if kick:", "if defer_max < 0:"),), breaks=("lost kick",)),
     Case("llist_never_kicks", LLIST, file="llist_a_never_kicks.py", breaks=("lost kick",)),
     Case("push_does_not_count", FREE,
-         (("skb_attempt_defer_free", "WRITE_ONCE(sd.defer_count, sd.defer_count + 1)", "WRITE_ONCE(sd.defer_count, sd.defer_count)"),),
+         (("skb_attempt_defer_free", "WRITE_ONCE(sd.defer_count, sd.defer_count + 1)", _NO_WORK),),
          breaks=("count without list", "lost kick")),
     Case("flush_keeps_the_count", BOTH, (("skb_defer_free_flush", "sd.defer_count = 0", "sd.defer_count = count"),),
          breaks=("count without list",)),
