@@ -165,6 +165,7 @@ class PropertyStanding:
 
 
 UNKNOWN_LIST: Final = "this kernel stores to softnet_data.defer_list nowhere; its patch can say where its list is"
+STUCK: Final = "a task is stuck with skbs of its own"
 ABOUT_THE_LIST: Final = ("over the limit", "count without list")
 
 
@@ -237,6 +238,8 @@ class Verification:
             o.list_unknown and any(d.kind == "free" for d in o.config.drivers) for o in self.outcomes
         ):
             return PropertyStanding(prop, Standing.NOT_DECIDED, because=UNKNOWN_LIST)
+        if prop.name == "conservation" and any(o.stuck_with_skbs for o in self.outcomes):
+            return PropertyStanding(prop, Standing.NOT_DECIDED, because=STUCK)
         if prop.premise and not times:
             because = UNKNOWN_LIST if prop.name in ABOUT_THE_LIST and any(o.list_unknown for o in self.outcomes) else ""
             return PropertyStanding(prop, Standing.NOTHING_TO_CHECK, because=because)

@@ -376,6 +376,10 @@ class Machine:
         times[VX_LOCK_ORDER] = int((self.words[at : at + n * n] >= 0).sum())
         return {p.name: times[number] for number, p in self.model.properties.items() if p.premise}
 
+    def undecided(self) -> bool:
+        """Whether a schedule came to its end with a stuck task that has skbs: whether one is lost, it does not tell."""
+        return bool(self._premises()[0])
+
     # -- the search
 
     def start(self) -> int:

@@ -58,6 +58,8 @@ class Outcome:
     """Violations that are findings on the shipped kernel; what else there is was searched for without them."""
     list_unknown: bool = False
     """Whether the harness does not know where this kernel keeps deferred skbs (softnet.properties.where)."""
+    stuck_with_skbs: bool = False
+    """Whether a schedule came to its end with a stuck task that has skbs: conservation is not decided there."""
     changes: tuple[str, ...] = ()
     """What each patch changes, in words."""
     known_violation: str = ""
@@ -216,6 +218,7 @@ def _outcome(machine: Machine, config: Config, code: int, why: Why | None) -> Ou
         config, verdict, why, get("states"), get("transitions"), get("depth"), get("terminals"), get("states") - get("head"),
         failure, actions, machine.bytes_used(), machine.limits.storage, cycle_from, machine.premises(),
         list_unknown=bool(machine.model.image.word("verify_env", 0, "list_unknown")), changes=machine.model.changes,
+        stuck_with_skbs=machine.undecided(),
     )  # fmt: skip
 
 
