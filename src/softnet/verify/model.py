@@ -262,14 +262,11 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
 
     owned = applies(config) and not log
     frames, changing = _kept(("frames", *key, *roots, config.reduce, log, owned), emitted)
-    image.ref("verify_env", 0).list_unknown = int(list_unknown(program, changing))
+    env = image.ref("verify_env", 0)
+    env.list_own = int("softnet_data.defer_list" not in changing)
+    env.list_unknown = int(env.list_own != 0 and program.functions["defer_list_first"].module == WHERE)
     return Model(config, scenario, program, module, image, frames, roots, changing,
                  2 * config.cpus + len(image.tasks), known_properties(config), changes=tuple(map(str, changes)))  # fmt: skip
-
-
-def list_unknown(program: Program, changing: frozenset[str]) -> bool:
-    """Whether the kernel keeps deferred skbs where the harness does not look, and its patch does not say where."""
-    return "softnet_data.defer_list" not in changing and program.functions["defer_list_first"].module == WHERE
 
 
 def applies(config: Config) -> bool:

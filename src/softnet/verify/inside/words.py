@@ -188,6 +188,8 @@ class verify_env(Struct):
     """How often time may jump past every limit in jiffies."""
     defer_max_most: int = hw()
     """The largest value that skb_defer_max takes."""
+    list_own: int = hw()
+    """Whether deferred skbs are kept elsewhere than in the shipped kernels."""
     list_unknown: int = hw()
     """Whether the harness does not know where this kernel keeps deferred skbs (softnet.properties.where)."""
     resched_left: int = hw()
