@@ -15,7 +15,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "softnet"
 
 GROUND = frozenset({"errors", "units", "trace", "files"})
-MODEL = GROUND | {"lang", "machine", "linux"}
+MODEL = GROUND | {"lang", "machine", "linux", "workload"}
 
 # Layer -> the other layers that it may import.
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "lang": GROUND,
     "machine": GROUND | {"lang"},
     "linux": GROUND | {"lang", "machine"},
+    "workload": GROUND | {"lang", "machine", "linux"},
     "scenario": frozenset({"errors", "units"}),
     "image": MODEL | {"scenario"},
     "simulate": MODEL | {"scenario", "image"},
@@ -37,7 +38,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 
 # Virtual time and one seeded hash (softnet.units.mix) are all that these layers know of clocks and chance.
 UNREPEATABLE = frozenset({"random", "secrets", "uuid", "time", "datetime"})
-REPEATABLE_LAYERS = ("trace", "units", "lang", "machine", "linux", "scenario", "image", "simulate", "verify")
+REPEATABLE_LAYERS = ("trace", "units", "lang", "machine", "linux", "workload", "scenario", "image", "simulate", "verify")
 
 
 def imported_modules(tree: ast.AST, module: str, is_package: bool) -> Iterator[tuple[int, str]]:
