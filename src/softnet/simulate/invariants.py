@@ -16,38 +16,14 @@ from typing import TYPE_CHECKING, Any
 from softnet.errors import InvariantError, SoftnetError
 from softnet.image import readout
 from softnet.image.image import Image, one_per_cpu
+from softnet.properties.findings import KNOWN
+from softnet.properties.statements import STATEMENTS
 from softnet.simulate.observers import locks, words
 
 if TYPE_CHECKING:
     from softnet.image.plan import MachineSpec
 
 __all__ = ["KNOWN", "STATEMENTS", "InvariantError", "Invariants", "Violation", "table_counts"]
-
-STATEMENTS: dict[str, str] = {
-    "I1": "every skb is handed out, freed and put back exactly once, and none is lost",
-    "I2": "a deferred skb is freed on the CPU that allocated it",
-    "I3": "a NAPI has SCHED set if and only if it has exactly one owner",
-    "I4": "a backlog is polled on its own CPU only",
-    "I5": "the backlog of an online CPU with packets in its input queue has SCHED set",
-    "I6": "a defer list above skb_defer_max / 2 will be flushed: a kick is under way or NET_RX is due",
-    "I7": "a defer list is never longer than skb_defer_max and one more for each other task that defers to it",
-    "I8": "defer_ipi_scheduled is set only while its function call is under way",
-    "I9": "a function call is queued at most once at a time",
-    "I10": "defer_count and defer_list agree while defer_lock is free: a list that counts but is empty stops deferral",
-    "I11": "locks are taken in one order, interrupts cannot deadlock on them, and nothing sleeps in atomic context",
-    "I12": "packets that came in are delivered, dropped, used up or queued, and a backlog holds what went in and not out",
-    "I13": "on PREEMPT_RT with backlog threads no function call from another CPU raises NET_RX",
-}
-"""What each invariant says (numbers as in the research notes of the project)."""
-
-KNOWN: dict[str, str] = {
-    "C1": "a kick that meets a backlog which the softirq polls is lost when that run of net_rx_action ends without a flush",
-    "C4": "skb_defer_max was lowered below what the list held already: the test for equality never sees the watermark",
-    "C5": "net_rps_send_ipi() skips an offline CPU, whose backlog keeps SCHED for ever",
-    "C6": "dev_cpu_dead() leaves a dead CPU's defer list, and a kick on its way there, as they are (06e3f54e8b22 flushes it)",
-    "I13": "before the backlog threads (6.10) a kick or an RPS IPI raises NET_RX from the interrupt, which wakes ksoftirqd",
-}
-"""Findings that the real kernel has as well: they are counted and named, and are no error of the model or of a patch."""
 
 ROWS: dict[int, tuple[str, str]] = {
     **{number: (f"I{number}", "") for number in range(1, words.CK_KNOWN)},

@@ -11,7 +11,7 @@ from softnet.lang.program.digest import ensure_checked
 from softnet.lang.program.program import Program
 from softnet.linux import releases
 from softnet.machine.costtable import CostTable, load_cost_table, shipped_tables
-from softnet.simulate.observers import CHECK_MODULES, OBSERVER_MODULES
+from softnet.simulate.observers import CHECK_MODULES, KICK_MODULES, OBSERVER_MODULES, WHERE_MODULES
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
@@ -25,8 +25,13 @@ def load_program(
     Raises SubsetErrors, also for a cost that its table lacks.
     """
     modules = kernel_modules(scenario)
+    if checks:
+        modules += load_modules(WHERE_MODULES)
     modules += [releases.load_patch(path) for path in patches]
-    modules += load_modules(OBSERVER_MODULES + (CHECK_MODULES if checks else ()))
+    modules += load_modules(OBSERVER_MODULES)
+    if checks:
+        work = any("worker_thread" in vars(module) for module in modules)
+        modules += load_modules(CHECK_MODULES + KICK_MODULES[work])
     program = make_program(modules, constants(scenario))
     ensure_checked(program, (costs or scenario_costs(scenario)).rows)
     return program

@@ -23,21 +23,26 @@ from softnet.lang.program.program import Program
 from softnet.linux import releases
 from softnet.machine import nic
 from softnet.machine.costtable import load_cost_table
+from softnet.properties.statements import PROPERTIES, Property
 from softnet.scenario import apply_kernel, scenario_from_dict
 from softnet.trace import EVENT_ID
 from softnet.verify.codegen import frames as back_end
 from softnet.verify.codegen.guard import check_patches, depended_on
 from softnet.verify.codegen.points import reachable, stored_fields
 from softnet.verify.inside.words import VX_COMP_WORDS, VX_PER_CPU
-from softnet.verify.properties import PROPERTIES, Property
 from softnet.verify.user_properties import Claim, claims_of, dispatcher
 
 if TYPE_CHECKING:
     from softnet.scenario.models import Scenario
 
 _INSIDE = "softnet.verify.inside"
-HARNESS = tuple(
-    f"{_INSIDE}.{name}" for name in ("words", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")
+_PROPERTIES = "softnet.properties"
+WHERE = f"{_PROPERTIES}.where"
+"""Linked below a user's patches, which may say otherwise."""
+HARNESS = (
+    f"{_PROPERTIES}.numbers",
+    f"{_PROPERTIES}.state",
+    *(f"{_INSIDE}.{name}" for name in ("words", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")),
 )
 DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6}
 WITHOUT_SKBS = ("hotplug", "call")
@@ -62,7 +67,7 @@ STATISTICS = frozenset(
 )  # fmt: skip
 """Fields that count or keep time: no function's path depends on them while the clock stands still and RFS is off."""
 
-NOT_STATE = frozenset(("engine_state", "explorer"))
+NOT_STATE = frozenset(("engine_state", "explorer", "vx_premise"))
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,11 @@ class Config:
     properties: tuple[str, ...] = ()
     """Names of the properties to check; all if empty. What stops a kernel function counts always."""
 
+    @property
+    def preempt_rt(self) -> bool:
+        """Whether the kernel is PREEMPT_RT."""
+        return self.kernel.endswith("-rt")
+
 
 @dataclass
 class Components:
@@ -199,9 +209,9 @@ def scenario_of(config: Config) -> Scenario:
 def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleType], claims: Sequence[Claim]) -> Program:
     """The release's modules, the user's patches, the harness. Raises SubsetError, PatchError."""
     modules = kernel_modules(scenario)
-    modules += [*load_modules((f"{_INSIDE}.user_task",)), *patches]
-    work = any("worker_thread" in vars(module) for module in modules)
-    modules += [dispatcher(claims), *load_modules((*HARNESS, f"{_INSIDE}.calls{'_work' if work else ''}"))]
+    modules += [*load_modules((f"{_INSIDE}.user_task", WHERE)), *patches]
+    work = "_work" if any("worker_thread" in vars(module) for module in modules) else ""
+    modules += [dispatcher(claims), *load_modules((*HARNESS, f"{_PROPERTIES}.kick{work}", f"{_INSIDE}.calls{work}"))]
     changed = {EVENTS[e.name] for e in config.events}
     values = constants(scenario) | {
         "VX_RESCHED": 2 if config.resched_max >= 0 else int(config.resched),
@@ -209,12 +219,18 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleTy
         "VX_STORE_BUFFER": store_buffer(config),
         "VX_HOTPLUG": int(any(d.kind == "hotplug" for d in config.drivers)),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
-    program = make_program(modules, values)
+    program = looked_at(make_program(modules, values))
     check_patches(program, patches, HARNESS)
     if any(d.kind == "call" for d in config.drivers) and program.functions["verify_task"].module == f"{_INSIDE}.user_task":
         raise SoftnetError("nothing to call", where="driver call", found="no verify_task() in a patch file",
                            expected="--patch FILE with a kfunc verify_task(number: int) -> None")  # fmt: skip
     return program
+
+
+def looked_at(program: Program) -> Program:
+    """The program with its predicates as functions of the machine: here nothing observes, the search itself looks."""
+    found = {n: d._replace(kind="hwfunc") for n, d in program.functions.items() if hasattr(d.function, "__softnet_predicate__")}
+    return replace(program, functions=program.functions | found)
 
 
 def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Model:
@@ -238,8 +254,14 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
 
     owned = applies(config) and not log
     frames, changing = _kept(("frames", *key, *roots, config.reduce, log, owned), emitted)
+    image.ref("verify_env", 0).list_unknown = int(list_unknown(program, changing))
     return Model(config, scenario, program, module, image, frames, roots, changing,
                  2 * config.cpus + len(image.tasks), known_properties(config))  # fmt: skip
+
+
+def list_unknown(program: Program, changing: frozenset[str]) -> bool:
+    """Whether the kernel keeps deferred skbs where the harness does not look, and its patch does not say where."""
+    return "softnet_data.defer_list" not in changing and program.functions["defer_list_first"].module == WHERE
 
 
 def applies(config: Config) -> bool:
@@ -286,6 +308,7 @@ def boot_image(config: Config, scenario: Scenario, program: Program, patches: Se
     plan = Plan.of(scenario)
     counts = dict.fromkeys(own_structs(patches), cpus) | dict(plan.counts) | {
         "sk_buff": nr_skbs, "verify_env": 1, "explorer": 1, "vx_driver": max(len(drivers), 1), "vx_skb": nr_skbs, "vx_sd": cpus,
+        "vx_premise": max(PROPERTIES) + 1,
         "vx_event": max(len(config.events), 1), "vx_buffer": cpus if store_buffer(config) else 1,
         "rps_map": plan.counts["rps_map"] + len(config.events),
     }  # fmt: skip
@@ -346,7 +369,10 @@ def add_drivers(image: Image, config: Config) -> list[TaskSpec]:
     first = nr_cards = 0
     env = image.ref("verify_env", 0)
     env.ticks_left, env.resched_left = config.ticks, max(config.resched_max, 0)
-    env.nr_producers = sum(1 for d in config.drivers if d.kind == "free")
+    env.defer_max_most = max([config.defer_max, *(e.value for e in config.events if e.name == "skb_defer_max")])
+    for driver in config.drivers:
+        if driver.kind == "free":
+            image.ref("vx_sd", driver.alloc_cpu).producers += 1
     # A card's skbs come last: napi_skb_cache_get() takes them in their order.
     for number, driver in sorted(enumerate(config.drivers), key=lambda pair: pair[1].kind == "nic"):
         row = image.ref("vx_driver", number)

@@ -45,5 +45,5 @@ def app_thread(data: int) -> None:
         if more:
             ep_send_events_requeue(sk)
         exit_to_user_mode()
-        if packets != 0:
+        if packets:
             user_work_ns(packets * a.service_ns)

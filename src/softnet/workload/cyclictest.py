@@ -39,7 +39,7 @@ def cyclictest_thread(data: int) -> None:
         trace("cyclictest", c.index, latency)
         hist_add(c.hist, latency)
         c.wakeups += 1
-        if c.work_ns != 0:
+        if c.work_ns:
             user_work_ns(c.work_ns)
         next += c.interval_ns
         while next <= ktime_get():

@@ -46,7 +46,7 @@ def sender_sendmsg(s: sender) -> None:
     """udp_sendmsg() or tcp_sendmsg() down to the loopback device: allocation and all on this CPU."""
     work("syscall")
     skb = alloc_skb(s.size)
-    if skb is None:
+    if not skb:
         s.failed += 1
         return
     headers = TCP_HEADERS_BYTES
