@@ -39,21 +39,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 
 # Virtual time and one seeded hash (softnet.units.mix) are all that these layers know of clocks and chance.
 UNREPEATABLE = frozenset({"random", "secrets", "uuid", "time", "datetime"})
-REPEATABLE_LAYERS = tuple(
-    "trace units lang machine linux workload properties scenario image simulate verify".split()
-)
-    "trace",
-    "units",
-    "lang",
-    "machine",
-    "linux",
-    "workload",
-    "properties",
-    "scenario",
-    "image",
-    "simulate",
-    "verify",
-)
+REPEATABLE_LAYERS = (
+    "trace", "units", "lang", "machine", "linux", "workload", "properties", "scenario", "image", "simulate", "verify",
+)  # fmt: skip
 READS_A_CLOCK = "softnet.verify.parallel"
 """Gives each search its seconds. What a search finds does not depend on them: without the time to finish it is inconclusive."""
 
