@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "softnet"
 
-GROUND = frozenset({"errors", "units", "trace", "files"})
+GROUND = frozenset({"errors", "units", "trace", "files", "release"})
 MODEL = GROUND | {"lang", "machine", "linux", "workload"}
 
 # Layer -> the other layers that it may import.
@@ -23,12 +23,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "units": frozenset({"errors"}),
     "trace": frozenset({"errors", "units"}),
     "files": frozenset({"errors"}),
+    "release": frozenset(),
     "lang": GROUND,
     "machine": GROUND | {"lang"},
     "linux": GROUND | {"lang", "machine"},
     "workload": GROUND | {"lang", "machine", "linux"},
     "properties": MODEL,
-    "scenario": frozenset({"errors", "units"}),
+    "scenario": frozenset({"errors", "units", "release"}),
     "image": MODEL | {"scenario"},
     "simulate": MODEL | {"properties", "scenario", "image"},
     "verify": MODEL | {"properties", "scenario", "image", "simulate"},

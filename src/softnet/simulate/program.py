@@ -30,7 +30,7 @@ def load_program(
     modules += [releases.load_patch(path) for path in patches]
     modules += load_modules(OBSERVER_MODULES)
     if checks:
-        work = any("worker_thread" in vars(module) for module in modules)
+        work = scenario.kernel.has("kick_by_work_item")
         modules += load_modules(CHECK_MODULES + KICK_MODULES[work])
     program = make_program(modules, constants(scenario))
     ensure_checked(program, (costs or scenario_costs(scenario)).rows)

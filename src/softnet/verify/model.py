@@ -24,7 +24,8 @@ from softnet.linux import releases
 from softnet.machine import nic
 from softnet.machine.costtable import load_cost_table
 from softnet.properties.statements import PROPERTIES, Property
-from softnet.scenario import apply_kernel, scenario_from_dict
+from softnet.release import DEFAULT
+from softnet.scenario import apply_kernel, parse_kernel, scenario_from_dict
 from softnet.trace import EVENT_ID
 from softnet.verify.codegen import frames as back_end
 from softnet.verify.codegen.guard import check_patches, depended_on
@@ -99,7 +100,7 @@ class Config:
     """What is explored."""
 
     name: str
-    kernel: str = "6.12"
+    kernel: str = DEFAULT
     cpus: int = 2
     rps: bool = False
     defer_max: int = 2
@@ -141,7 +142,7 @@ class Config:
     @property
     def preempt_rt(self) -> bool:
         """Whether the kernel is PREEMPT_RT."""
-        return self.kernel.endswith("-rt")
+        return parse_kernel(self.kernel).rt
 
 
 @dataclass
@@ -200,8 +201,7 @@ def scenario_of(config: Config) -> Scenario:
     raw = apply_kernel(tables, config.kernel)
     if config.threadirqs:
         raw["kernel"]["boot_args"] = [*raw["kernel"].get("boot_args", ()), "threadirqs"]
-    flavour = raw["kernel"].get("flavour", "plain")
-    if flavour != "rt":
+    if not config.preempt_rt:
         raw["kernel"]["preempt"] = config.preempt or "full"
     return scenario_from_dict(raw, [], directory=Path())
 
@@ -210,7 +210,7 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleTy
     """The release's modules, the user's patches, the harness. Raises SubsetError, PatchError."""
     modules = kernel_modules(scenario)
     modules += [*load_modules((f"{_INSIDE}.user_task", WHERE)), *patches]
-    work = "_work" if any("worker_thread" in vars(module) for module in modules) else ""
+    work = "_work" if scenario.kernel.has("kick_by_work_item") else ""
     modules += [dispatcher(claims), *load_modules((*HARNESS, f"{_PROPERTIES}.kick{work}", f"{_INSIDE}.calls{work}"))]
     changed = {EVENTS[e.name] for e in config.events}
     values = constants(scenario) | {
