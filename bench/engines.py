@@ -15,8 +15,8 @@ import time
 from typing import Any
 
 import simpy_path
+from softnet.lang.native.abi import RUN_WORDS
 from softnet.lang.native.compile import Options
-from softnet.lang.native.llvm_function import RUN_WORDS
 from softnet.machine.state import TIME_IDLE
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.scenario.traffic import arrivals

@@ -22,14 +22,17 @@ from softnet.simulate import image as images
 from softnet.simulate.image import Image, TaskInfo
 from softnet.simulate.simulation import POLICIES, TIME_CLASS_OF_KIND, constants, machine_spec
 from softnet.trace import EVENT_ID
-from softnet.verify.codegen import frames as back_end
+from softnet.verify.codegen import llvm_frames as back_end
+from softnet.verify.codegen.frames import Frames
 from softnet.verify.codegen.guard import check_patches, depended_on
+from softnet.verify.codegen.llvm_functions import Code
 from softnet.verify.codegen.points import reachable, stored_fields
 from softnet.verify.inside.words import VX_COMP_WORDS, VX_PER_CPU
 from softnet.verify.properties import PROPERTIES, Property
 from softnet.verify.user_properties import Claim, claims_of, dispatcher
 
 if TYPE_CHECKING:
+    from softnet.lang.native.llvm_function import Text
     from softnet.scenario.models import Scenario
 
 _INSIDE = "softnet.verify.inside"
@@ -149,7 +152,8 @@ class Model:
     program: Program
     module: ir.Module
     image: Image
-    frames: back_end.Frames
+    text: Text
+    frames: Frames
     roots: list[str]
     changing: frozenset[str]
     nr_contexts: int
@@ -227,15 +231,15 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     if store_buffer(config):
         roots = sorted({*roots, *STORE_BUFFER_FUNCTIONS})
 
-    def emitted() -> tuple[back_end.Frames, frozenset[str]]:
+    def emitted() -> tuple[Code, frozenset[str]]:
         ignored = STATISTICS - depended_on(module, patches, STATISTICS)
-        frames = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log,
-                                      store_buffer=store_buffer(config), owned=owned)  # fmt: skip
-        return frames, stored_fields(module, reachable(module, roots, program)) - ignored
+        code = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log,
+                                     store_buffer=store_buffer(config), owned=owned)  # fmt: skip
+        return code, stored_fields(module, reachable(module, roots, program)) - ignored
 
     owned = applies(config) and not log
-    frames, changing = _kept(("frames", *key, *roots, config.reduce, log, owned), emitted)
-    return Model(config, scenario, program, module, image, frames, roots, changing,
+    code, changing = _kept(("frames", *key, *roots, config.reduce, log, owned), emitted)
+    return Model(config, scenario, program, module, image, code.text, code.frames, roots, changing,
                  2 * config.cpus + len(image.tasks), known_properties(config))  # fmt: skip
 
 
