@@ -47,6 +47,10 @@ RAW: Final = "raw"
 """The kind of a word that mem() reaches by its address; all others are the kinds of fields."""
 
 
+CPU_FIELD: Final = "engine_state.cpu"
+"""The number of the CPU that runs: the only field that the compiler knows more about than its declaration says."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A word of memory and what is declared about it; ``field`` is "structure.field"."""

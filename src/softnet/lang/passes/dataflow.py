@@ -64,7 +64,6 @@ class Summary:
 
 UNKNOWN: Final = Summary()
 
-CPU_FIELD: Final = "engine_state.cpu"
 LINE_PRICES: Final = ("line_read", "line_write")
 """The machine's functions that take the price of a line; lowering puts a call of one before each access."""
 
@@ -220,13 +219,13 @@ class Flow(ir.Visitor[None]):
         self.temps[i.to] = row(i.struct, self.value(i.index))
 
     def on_load(self, i: ir.Load) -> None:
-        if i.place.field == CPU_FIELD:
+        if i.place.field == ir.CPU_FIELD:
             self.temps[i.to] = self.state.values[CPU]
 
     def on_store(self, i: ir.Store) -> None:
         if i.place.field in MOVING:
             self.state.settled = NO
-            if i.place.field == CPU_FIELD:
+            if i.place.field == ir.CPU_FIELD:
                 self.suspended()
 
     def on_point(self, i: ir.Point) -> None:
