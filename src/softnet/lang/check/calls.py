@@ -7,7 +7,7 @@ import ast
 from typing import Final, Protocol
 
 from softnet.lang.check.names import Header, field_type, world_hint
-from softnet.lang.check.scope import Scope
+from softnet.lang.check.scope import Scope, conversion
 from softnet.lang.declare import PERCPU, SHARED
 from softnet.lang.program.program import FieldDef
 from softnet.lang.program.source import Definition
@@ -258,20 +258,6 @@ class CallRules:
     def _result(self, signature: Signature, place: Type, struct: Type) -> Type:
         named = {"int": INT, "bool": BOOL, "void": VOID, "field": place, "struct": struct}
         return named[signature.result]
-
-
-def conversion(node: ast.expr, got: Type, target: Type) -> str:
-    """What to write so that a value of one type fits another, if there is one obvious way."""
-    text = ast.unparse(node)
-    if target == BOOL and got == INT:
-        return f"{text} != 0"
-    if target == BOOL and got.kind == "ref":
-        return f"{text} is not None"
-    if target == INT and got.kind == "ref":
-        return f"address_of({text}) if its address is meant, or a field of it"
-    if target.kind == "ref" and got == INT and text == "0":
-        return "None"
-    return ""
 
 
 def _count(number: int) -> str:

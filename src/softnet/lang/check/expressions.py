@@ -45,7 +45,7 @@ _REFUSED: Final[dict[type, tuple[str, str]]] = {
     ast.GeneratorExp: ("a generator expression", "a for loop over range()"),
     ast.Lambda: ("a lambda", "a function marked @kfunc"),
     ast.JoinedStr: ("a formatted string", 'trace("event", a, b, c) to record values'),
-    ast.NamedExpr: ("':='", "an assignment on a line of its own"),
+    ast.NamedExpr: ("':=' inside an expression", "an assignment on a line of its own, or: while x := f():"),
     ast.Await: ("await", "a call; a kfunc may block"),
     ast.Yield: ("yield", "a call; a kfunc may block"),
     ast.YieldFrom: ("yield", "a call; a kfunc may block"),
@@ -81,20 +81,40 @@ class ExpressionRules(Dispatch[Type], over=EXPRESSIONS):
     def on_call(self, node: ast.Call) -> Type:
         return self.calls.call(node)
 
-    def condition(self, node: ast.expr) -> None:
-        """An expression in a condition: and, or and not may join others."""
+    def condition(self, node: ast.expr, *, assigns: bool = False) -> None:
+        """An expression in a condition: and, or and not may join others. A reference is true unless it is NULL.
+
+        ``assigns``: ``x := value`` may stand here, since it is evaluated whenever the condition is.
+        """
         self.scope.types[node] = BOOL
         if isinstance(node, ast.BoolOp):
-            for part in node.values:
-                self.condition(part)
+            for number, part in enumerate(node.values):
+                self.condition(part, assigns=assigns and number == 0)
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            self.condition(node.operand)
+            self.condition(node.operand, assigns=assigns)
+        elif isinstance(node, ast.NamedExpr) and assigns:
+            self.true_or_false(node.value, self.value(node.value))
+            self.scope.store_local(node.target, self.scope.types[node.value], node.value)
+            self.scope.types[node] = self.scope.locals[node.target.id]
         else:
-            got = self.value(node)
-            if got not in (INT, BOOL, UNKNOWN):
-                text = ast.unparse(node)
-                write = "True or False" if got == NULL else f"{text} is not None  (or: {text} is None)"
-                self.error(node, "condition", got=_a(got), write=write)
+            self.true_or_false(node, self.value(node))
+
+    def true_or_false(self, node: ast.expr, got: Type) -> None:
+        """An int, a bool, a reference or a function pointer is a condition; what is never NULL is none."""
+        if got == NULL:
+            self.error(node, "condition", got="None", write="True or False")
+        elif self.is_embedded(node.value if isinstance(node, ast.Subscript) else node):
+            self.error(
+                node, "condition", got=f"a {got} by value, which is never NULL", write="what is asked of it: list_empty(p.f)"
+            )
+
+    def is_embedded(self, field: ast.expr) -> bool:
+        """Whether an expression, already checked, names a field that is a structure by value."""
+        owner = self.scope.types.get(field.value, UNKNOWN) if isinstance(field, ast.Attribute) else UNKNOWN
+        if not isinstance(field, ast.Attribute) or owner.kind != "ref":
+            return False
+        found = self.world.fields(owner.struct).get(field.attr)
+        return found is not None and found.embedded
 
     def on_constant(self, node: ast.Constant) -> Type:
         value = node.value

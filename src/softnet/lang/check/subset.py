@@ -11,12 +11,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from softnet.lang.check.calls import conversion
 from softnet.lang.check.diagnostic import Diagnostic, raise_all
 from softnet.lang.check.expressions import ExpressionRules
 from softnet.lang.check.flow import FlowChecker
 from softnet.lang.check.names import Header, World, build_world, field_type, read_annotation
-from softnet.lang.check.scope import Scope
+from softnet.lang.check.scope import Scope, conversion
 from softnet.lang.dispatch import Dispatch
 from softnet.lang.program.program import Program
 from softnet.lang.syntax import STATEMENTS
@@ -104,7 +103,7 @@ class StatementRules(Dispatch[None], over=STATEMENTS):
         """Check the whole function; its mistakes are noted in the scope."""
         scope, tree = self.scope, self.header.tree
         for argument in [*tree.args.posonlyargs, *tree.args.args]:
-            self._shadows(argument, argument.arg)
+            self.scope.shadows(argument, argument.arg)
         body = tree.body[1:] if _is_docstring(tree.body[0]) else tree.body
         self.block(body)
         flow = FlowChecker(tree, scope.local_names, scope.interacts, self.error)
@@ -134,12 +133,12 @@ class StatementRules(Dispatch[None], over=STATEMENTS):
                 self.error(node, "no-effect")
 
     def on_if(self, node: ast.If) -> None:
-        self.expressions.condition(node.test)
+        self.expressions.condition(node.test, assigns=True)
         self.block(node.body)
         self.block(node.orelse)
 
     def on_while(self, node: ast.While) -> None:
-        self.expressions.condition(node.test)
+        self.expressions.condition(node.test, assigns=True)
         self.block(node.body)
         if node.orelse:
             self.error(node.orelse[0], "while-else")
@@ -157,7 +156,7 @@ class StatementRules(Dispatch[None], over=STATEMENTS):
         else:
             self.error(call, "for-iter", name=target)
         if isinstance(node.target, ast.Name):
-            self.store_local(node.target, INT, node.target)
+            self.scope.store_local(node.target, INT, node.target)
         else:
             self.error(node.target, "target", what="several names at once")
         self.block(node.body)
@@ -188,7 +187,7 @@ class StatementRules(Dispatch[None], over=STATEMENTS):
             self.error(node.target, "target", what="a field with a type")
             return
         name = node.target.id
-        self._shadows(node.target, name)
+        self.scope.shadows(node.target, name)
         known = self.scope.locals.setdefault(name, declared)
         if known == NULL:
             self.scope.locals[name] = declared
@@ -207,7 +206,7 @@ class StatementRules(Dispatch[None], over=STATEMENTS):
             if current not in (INT, UNKNOWN):
                 self.error(target, "operand-type", what="op=", got=str(current), write="an integer")
             elif target.id not in self.scope.locals:
-                self.store_local(target, INT, target)
+                self.scope.store_local(target, INT, target)
         else:
             self.store(target, INT, node.value)
         self.expressions.operator(node, node.value)
@@ -215,7 +214,7 @@ class StatementRules(Dispatch[None], over=STATEMENTS):
     def store(self, target: ast.expr, got: Type, value: ast.expr) -> None:
         """An assignment of a value of type ``got``."""
         if isinstance(target, ast.Name):
-            self.store_local(target, got, value)
+            self.scope.store_local(target, got, value)
             return
         if isinstance(target, ast.Attribute):
             found = self.expressions.field_of(target)
@@ -239,24 +238,6 @@ class StatementRules(Dispatch[None], over=STATEMENTS):
             words = {"target": f"'{found.name}'", "want": str(want), "got": str(got)}
             write = conversion(value, got, want) or f"a value of type {want}"
             self.error(value, "assign-type", write=write, **words)
-
-    def store_local(self, target: ast.Name, got: Type, value: ast.expr) -> None:
-        """The first assignment decides a local's type; None leaves it open."""
-        name = target.id
-        self._shadows(target, name)
-        known = self.scope.locals.get(name)
-        if known is None or known == UNKNOWN or (known == NULL and got.kind in ("ref", "fnptr")):
-            self.scope.locals[name] = got
-        elif not assignable(got, known):
-            words = {"target": f"'{name}'", "want": str(known), "got": str(got)}
-            write = conversion(value, got, known) or "another local variable: a local keeps one type"
-            self.error(value, "assign-type", write=write, **words)
-        self.scope.types[target] = self.scope.locals[name]
-
-    def _shadows(self, node: ast.AST, name: str) -> None:
-        """A local may have the name of a function, as in C; a constant would be read where the local is meant."""
-        if name in self.scope.world.program.constants:
-            self.error(node, "assign-constant", name=name, what="a constant")
 
     def on_pass(self, node: ast.Pass) -> None:
         """Nothing to check."""

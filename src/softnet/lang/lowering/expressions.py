@@ -17,7 +17,7 @@ from softnet.lang.syntax import BINARY_OPERATORS, COMPARISONS, EXPRESSIONS
 from softnet.lang.types import BOOL, SIGNATURES, VOID
 
 
-class Expressions(Dispatch[ir.Operand], over=EXPRESSIONS):
+class Expressions(Dispatch[ir.Operand], over=(*EXPRESSIONS, ast.NamedExpr)):
     """Lowers the expressions of one function into the builder's current block."""
 
     def __init__(self, out: Builder) -> None:
@@ -93,6 +93,12 @@ class Expressions(Dispatch[ir.Operand], over=EXPRESSIONS):
     def on_bool_op(self, node: ast.BoolOp) -> ir.Operand:
         return self._branches(node)
 
+    def on_named_expr(self, node: ast.NamedExpr) -> ir.Operand:
+        value = self.value(node.value)
+        self.out.locate(node)
+        self.out.set(node.target.id, value)
+        return self.out.get(node.target.id)
+
     def on_if_exp(self, node: ast.IfExp) -> ir.Operand:
         return self._branches(node)
 
@@ -101,7 +107,8 @@ class Expressions(Dispatch[ir.Operand], over=EXPRESSIONS):
         if isinstance(node, ast.BoolOp):
             return self._branches(node)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            return self.out.binary("==", self.truth(node.operand), 0)
+            joined = isinstance(node.operand, ast.BoolOp | ast.UnaryOp)
+            return self.out.binary("==", self.truth(node.operand) if joined else self.value(node.operand), 0)
         value = self.value(node)
         return value if self.typed.types.get(node) == BOOL else self.out.binary("!=", value, 0)
 

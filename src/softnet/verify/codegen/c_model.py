@@ -19,8 +19,8 @@ from softnet.verify.codegen.points import DROPPED
 SIMPLE: Final = frozenset(("+", "-", "*", "&", "|", "^", "==", "!=", "<", "<=", ">", ">="))
 HELPERS: Final = {"//": "floor_div", "%": "floor_mod", "<<": "shift_left", ">>": "shift_right", "min": "min_of", "max": "max_of"}
 
-LEFT_OUT: Final = frozenset(("vx_lock_order",))
-"""SPIN does not check the order of locks: it is a property of a whole search, not of a state."""
+LEFT_OUT: Final = frozenset(("vx_lock_order", "vx_saw"))
+"""What SPIN leaves out: the order of locks, which is a property of a whole search and not of a state, and counting."""
 
 
 @dataclass(frozen=True)

@@ -255,7 +255,7 @@ class PlainText(FunctionText):
         self.logging = emitter.log and function.kind == "kfunc"
         self.own_store = store_order.OWN_STORES.get(function.name, "") if emitter.rules.buffered is not None else ""
         self.own_loads = emitter.rules.buffered is not None and function.name in store_order.OWN_LOADS
-        self.searching = function.kind == "hwfunc" and function.name.startswith(("vx_", "verify_"))
+        self.searching = function.kind == "hwfunc" and function.name.startswith(("vx_", "verify_", "ck_"))
 
     def tag(self, field_name: str) -> str:
         return ""
@@ -270,7 +270,7 @@ class PlainText(FunctionText):
             self.line(f'call i64 @"vx_warn"(ptr %S, i64 {i.at.line}, i64 {len(self.text.positions) - 1})')
 
     def on_fuel(self, i: ir.Fuel) -> None:
-        if not self.function.name.startswith("vx_"):
+        if not self.function.name.startswith(("vx_", "ck_")):
             super().on_fuel(i)
 
     def on_suspend(self, i: ir.Suspend) -> None:
