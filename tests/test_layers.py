@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "softnet"
 
-GROUND = frozenset({"errors", "units", "trace"})
+GROUND = frozenset({"errors", "units", "trace", "files"})
 MODEL = GROUND | {"lang", "machine", "linux"}
 
 # Layer -> the other layers that it may import.
@@ -22,21 +22,23 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "units": frozenset({"errors"}),
     "trace": frozenset({"errors", "units"}),
+    "files": frozenset({"errors"}),
     "lang": GROUND,
     "machine": GROUND | {"lang"},
     "linux": GROUND | {"lang", "machine"},
+    "properties": MODEL,
     "scenario": frozenset({"errors", "units"}),
-    "simulate": MODEL | {"scenario"},
-    "verify": MODEL | {"scenario", "simulate"},
-    "lab": MODEL | {"scenario", "simulate"},
-    "host": MODEL | {"scenario", "simulate"},
-    "report": MODEL | {"scenario", "simulate", "verify", "lab", "host"},
-    "cli": MODEL | {"scenario", "simulate", "verify", "lab", "host", "report"},
+    "image": MODEL | {"scenario"},
+    "simulate": MODEL | {"properties", "scenario", "image"},
+    "verify": MODEL | {"properties", "scenario", "image", "simulate"},
+    "lab": MODEL | {"properties", "scenario", "image", "simulate"},
+    "report": MODEL | {"properties", "scenario", "image", "simulate", "verify", "lab"},
+    "cli": MODEL | {"properties", "scenario", "image", "simulate", "verify", "lab", "report"},
 }
 
 # Virtual time and one seeded hash (softnet.units.mix) are all that these layers know of clocks and chance.
 UNREPEATABLE = frozenset({"random", "secrets", "uuid", "time", "datetime"})
-REPEATABLE_LAYERS = ("trace", "units", "lang", "machine", "linux", "scenario", "simulate", "verify")
+REPEATABLE_LAYERS = ("trace", "units", "lang", "machine", "linux", "properties", "scenario", "image", "simulate", "verify")
 READS_A_CLOCK = "softnet.verify.parallel"
 """Gives each search its seconds. What a search finds does not depend on them: without the time to finish it is inconclusive."""
 

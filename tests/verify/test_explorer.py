@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from tests.verify.mutations import EXAMPLES, patch
 
 from softnet.cli import run_cli
 from softnet.errors import SoftnetError
@@ -22,8 +22,6 @@ from softnet.verify.verdict import Verdict, Why
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 
-MUTATIONS = Path(__file__).parent / "mutations"
-EXAMPLES = Path(__file__).parents[2] / "examples" / "patches"
 NO_LOCK = EXAMPLES / "no_backlog_lock.py"
 SMALL = Limits(states=2_000_000, memory_bytes=512 << 20)
 FREE2 = (Driver("free", 1, 2),)
@@ -31,10 +29,8 @@ IRQ = Driver("irq", 0)
 
 
 def explore(kernel: str, drivers: tuple[Driver, ...], mutation: str = "", **more: object) -> Outcome:
-    """Search one configuration, with a mutation of this folder if one is named."""
-    path = MUTATIONS / f"{mutation}.py"
-    path = path if path.exists() else EXAMPLES / path.name
-    patches = (str(path),) if mutation else ()
+    """Search one configuration, with a mutation or an example patch if one is named."""
+    patches = (patch(mutation, kernel),) if mutation else ()
     config = replace(Config("test", kernel=kernel, drivers=drivers, patches=patches), **more)  # type: ignore[arg-type]
     return search(config, SMALL)
 

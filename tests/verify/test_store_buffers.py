@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.verify.matrix import Row, rows
+from tests.verify.mutations import patch
 
 from softnet.cli import run_cli
 from softnet.errors import SoftnetError
@@ -22,8 +23,6 @@ from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.standard import check, from_text, to_text
 
 native = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
-MUTATIONS = Path(__file__).parent / "mutations"
-PATCHES = Path(__file__).parents[2] / "examples" / "patches"
 SMALL = Limits(states=2_000_000, memory_bytes=512 << 20)
 LARGE = Limits(states=4_000_000, memory_bytes=1 << 30, storage="compact")
 TSO = "holds (exhausted, x86-TSO with 4-entry store buffers)"
@@ -32,9 +31,9 @@ HANDLER = "kernel={},defer_max=1,memory_model=tso,driver=free:1:2,driver=irq:0"
 ONLY_TSO = [row for row in rows() if "memory_model=tso" in row.configuration]
 
 
-def explore(text: str, patch: Path | None = None, **more: object) -> Outcome:
+def explore(text: str, changed: str = "", **more: object) -> Outcome:
     """Search a configuration."""
-    return search(replace(from_text(text, (str(patch),) if patch else ()), **more), SMALL)  # type: ignore[arg-type]
+    return search(replace(from_text(text, (changed,) if changed else ()), **more), SMALL)  # type: ignore[arg-type]
 
 
 class TestSearches:
@@ -56,14 +55,14 @@ class TestSearches:
         ],
     )
     def test_barriers_that_x86_does_not_need(self, mutation: str, text: str) -> None:
-        assert verdict_text(explore(text, MUTATIONS / f"{mutation}.py", memory_model="tso")) == TSO
+        assert verdict_text(explore(text, patch(mutation, from_text(text).kernel), memory_model="tso")) == TSO
 
     @pytest.mark.parametrize("kernel", ["6.1", "6.12"])
     def test_the_shipped_handler_lacks_a_barrier(self, kernel: str) -> None:
         outcome = explore(HANDLER.format(kernel))
         assert outcome.failure is not None
         assert outcome.failure.name == "lost kick"
-        assert verdict_text(explore(HANDLER.format(kernel), PATCHES / "flag_cleared_with_barrier.py")) == TSO
+        assert verdict_text(explore(HANDLER.format(kernel), patch("flag_cleared_with_barrier", kernel))) == TSO
 
     def test_the_counterexample_shows_where_stores_wait(self) -> None:
         outcome = explore(HANDLER.format("6.12"))

@@ -113,3 +113,13 @@ def observer(function: F) -> F:
     """
     function.__softnet_kind__ = "observer"  # type: ignore[attr-defined]
     return function
+
+
+def predicate(function: F) -> F:
+    """Mark a function that only looks at a state: an observer beside a run, a function of the machine beside the explorer.
+
+    It may call predicates only. Which of the two it is, the program says that it is linked into (softnet.verify.model).
+    """
+    function.__softnet_kind__ = "observer"  # type: ignore[attr-defined]
+    function.__softnet_predicate__ = True  # type: ignore[attr-defined]
+    return function

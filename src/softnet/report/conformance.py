@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from softnet import __version__
+from softnet.files import atomic
 from softnet.lab.studies.conform import Outcome, as_json, branches
 from softnet.lab.tracing import records
 from softnet.lab.tracing.records import Record
@@ -28,7 +29,6 @@ from softnet.report.lab_verdicts import (
     pair_text,
 )
 from softnet.report.names import number
-from softnet.simulate.files import atomic
 
 NEAR_PERCENT, OFF_PERCENT = 5, 25
 """A prediction is near, off, or far beyond these errors."""

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softnet.errors import SoftnetError
+from softnet.properties.statements import Property
 from softnet.verify.model import Config, known_properties, store_buffer
 from softnet.verify.parallel import Progress, search_all, search_in_turn
-from softnet.verify.properties import Property
 from softnet.verify.search import Limits, Outcome
 from softnet.verify.standard import KERNELS, check, driver_of, event_of, from_text, standard, to_text
 from softnet.verify.verdict import Verdict, Why, omission

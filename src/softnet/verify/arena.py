@@ -17,6 +17,7 @@ from softnet.lang.native.llvm_function import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native.switch_runtime import FRAME_ARGUMENT, FRAME_FUNCTION, FRAME_RETURN, FRAME_WORDS
 from softnet.lang.program import cache
 from softnet.machine import state
+from softnet.properties.statements import in_order
 from softnet.verify.codegen.frames import LOG
 from softnet.verify.codegen.llvm_functions import OWNERS_BYTES, UNDO_WORDS
 from softnet.verify.codegen.runtime import FAILED, LOG_ROOM, module_text
@@ -55,6 +56,8 @@ class Failure:
     name: str
     text: str
     where: str = ""
+    also: tuple[str, ...] = ()
+    """Other properties that do not hold in the same state."""
 
 
 def machine_failure(error: int) -> Failure:
@@ -317,8 +320,9 @@ class Machine:
             return machine_failure(int(self.words[self.model.image.engine_word("error")]))
         mask = self.get("violated")
         if code == words.VX_VIOLATION and mask:
-            found = self.model.properties[(mask & -mask).bit_length() - 1]
-            return Failure(found.name, found.text, self.warned() if found.name == "no warning" else "")
+            found, *also = [self.model.properties[number] for number in in_order(mask)]
+            where = self.warned() if found.name == "no warning" else ""
+            return Failure(found.name, found.text, where, tuple(p.name for p in also))
         return Failure("unknown", f"code {code}")
 
     def warned(self) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
+from softnet.properties.statements import in_order
 from softnet.verify.arena import Limits, Machine
 from softnet.verify.codegen import c_model as cmodel
 from softnet.verify.codegen.llvm_functions import FRAME_WORDS_MAX, Emitter
@@ -220,6 +221,7 @@ def c_text(machine: Machine, first: Any, vector: Vector) -> str:
             f"static const struct {{ long at, value; }} memory0[] = {{ {words_text} }};",
             f"static const struct {{ int at, slot; }} slots0[] = {{ {slots_text} }};",
             f"static const char *property_names[64] = {{ {names} }};",
+            f"static const int order[] = {{ {', '.join(map(str, in_order(sum(1 << n for n in model.properties))))} }};",
             HEAD.replace("LOADS", " ".join(accesses)).replace("STORES", " ".join(stores)),
             *body,
             TAIL,
@@ -353,7 +355,8 @@ static void found(const char *what)
 static void found_mask(long mask)
 {
   mask &= PROPERTIES;
-  if (mask) found(property_names[__builtin_ctzl(mask)]);
+  for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+    if (mask >> order[i] & 1) { found(property_names[order[i]]); return; }
 }
 void act(int action)
 {

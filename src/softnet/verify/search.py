@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.verify import checkpoint, ownership
 from softnet.verify.arena import Failure, Limits, Machine
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
-from softnet.verify.inside.harness import VX_LOCK_ORDER
 from softnet.verify.liveness import Liveness
 from softnet.verify.model import Config, applies
 from softnet.verify.verdict import Verdict, Why

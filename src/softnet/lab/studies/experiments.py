@@ -24,6 +24,7 @@ from softnet.lab.guest.plans import Step as GuestStep
 from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.run import LabResult, Options, run_script
 from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, Record, Trace
+from softnet.properties.findings import FINDINGS
 
 OWNER_CPU, READER_CPU = 0, 1
 SKB_DEFER_MAX = "/proc/sys/net/core/skb_defer_max"
@@ -239,10 +240,7 @@ def held_at_end(trace: Trace) -> int:
 
 
 C4_ARMS = ("6.1", "6.12", "6.12-rt")
-C4_TEXT = (
-    "C4: skb_defer_max is lowered from 64 to 16 while 20 skbs wait on CPU 0's list, then 90 more are freed on CPU 1.\n"
-    "The watermark of 8 is behind and the limit is reached, so no kick comes: the 20 stay until CPU 0 receives."
-)
+C4_TEXT = FINDINGS["C4"].text
 
 
 def c4_seen(trace: Trace) -> bool:

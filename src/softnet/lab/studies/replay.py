@@ -21,8 +21,8 @@ from softnet.lab.play.run import LabResult
 from softnet.machine.costtable import CostTable, load_cost_table, shipped_tables
 
 if TYPE_CHECKING:
+    from softnet.image.image import Image
     from softnet.scenario import Scenario
-    from softnet.simulate.image import Image
     from softnet.simulate.result import Result
 
 LAB_RECEIVE = "lab_receive"

@@ -18,6 +18,7 @@ from softnet.lab.studies.experiments import Step, add_step
 from softnet.lab.tracing import facts, probes
 from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, Record, Trace
 from softnet.lab.vm import qemu
+from softnet.properties.findings import FINDINGS
 
 _FIELDS = {
     "defer_count": 4,
@@ -53,14 +54,18 @@ _COMMON: RaceWork = {
     "hold_seconds": 10.0,
 }
 
+
+def _finding(number: str) -> tuple[str, str, tuple[str, ...]]:
+    """Name, text and arms of a finding."""
+    found = FINDINGS[number]
+    return found.lab, found.text, found.seen
+
+
 DEFECTS = {
     defect.name: defect
     for defect in (
         Defect(
-            "offline-kick",
-            "A CPU goes offline between skb_attempt_defer_free()'s look at cpu_online() and its kick.\n"
-            "defer_ipi_scheduled stays set: when the CPU is back, its full defer list is never kicked again.",
-            ("6.1", "6.12"),
+            *_finding("C7"),
             ("preempt=full",),
             (),
             {
@@ -70,20 +75,14 @@ DEFECTS = {
             },
         ),
         Defect(
-            "C5",
-            "A CPU goes offline while another CPU owes it an IPI of RPS (rps_ipi_list); net_rps_send_ipi() skips it.\n"
-            "SCHED stays set on its backlog: when the CPU is back, its backlog takes packets and never polls them.",
-            ("6.1", "6.12"),
+            *_finding("C5"),
             # While ksoftirqd is kept waiting, RCU must go on without it, or the CPU cannot be taken down.
             ("threadirqs", "rcutree.use_softirq=0"),
             (("/sys/class/net/lo/queues/rx-0/rps_cpus", "4"),),
             {**_COMMON, "race": "owed-ipi", "owner": 2, "freer": 0, "pacing": 3_000_000, "datagrams": 10},
         ),
         Defect(
-            "dead-queue",
-            "On PREEMPT_RT a task that steers a packet is preempted between its look at cpu_online() and its enqueue.\n"
-            "Its packet is queued on a CPU that is dead already, and stays there until the CPU is back.",
-            ("6.12-rt",),
+            *_finding("C8"),
             (),
             (("/sys/class/net/lo/queues/rx-0/rps_cpus", "4"),),
             {
@@ -94,10 +93,7 @@ DEFECTS = {
             },
         ),
         Defect(
-            "C1",
-            "A kick finds SCHED set by a softirq's poll, which is the last one of a net_rx_action() out of budget.\n"
-            "Nobody flushes: the list stays above its watermark, and no later free kicks.",
-            ("6.12-threads", "6.12-rt"),
+            *_finding("C1"),
             (),
             ((f"{_SYSCTL}/netdev_budget", "1"),),
             {
