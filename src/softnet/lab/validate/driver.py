@@ -155,17 +155,23 @@ class Driver:
 
     def _silence(self) -> None:
         for name in _SILENT:
-            if name in self.kernel:
-                self.kernel[name] = lambda *arguments: None
+            self._replace(name, lambda *arguments: None)
         for name in _ZERO:
-            self.kernel[name] = lambda *arguments: 0
-        self.kernel["trace"] = self.image.linked.machine["trace"] = self._note
-        self.kernel["in_softirq"] = lambda: True
+            self._replace(name, lambda *arguments: 0)
+        self.image.linked.machine["trace"] = self._note
+        self._replace("trace", self._note)
+        self._replace("in_softirq", lambda: True)
         # Packets are queued with bottom halves off; who calls from elsewhere says so.
-        self.kernel["in_interrupt"] = lambda: self._in_interrupt
-        self.kernel["wake_up_process"] = lambda task: 1
+        self._replace("in_interrupt", lambda: self._in_interrupt)
+        self._replace("wake_up_process", lambda task: 1)
         # What becomes of a packet above the backlog is not softnet's.
-        self.kernel["__netif_receive_skb"] = self.kernel["__kfree_skb"]
+        self._replace("__netif_receive_skb", self.kernel["__kfree_skb"])
+
+    def _replace(self, name: str, by: Callable[..., Any]) -> None:
+        """Let another function stand for one of the model's. Raises ``LabError`` for one that there is not."""
+        if name not in self.kernel:
+            raise LabError("the checker stands in for a function that the model does not have", found=name)
+        self.kernel[name] = by
 
     def _note(self, name: str, a: Any = 0, b: Any = 0, c: Any = 0) -> None:
         """An event of the model."""
@@ -435,8 +441,9 @@ class Driver:
     @contextmanager
     def hooked(self, **hooks: Any) -> Iterator[None]:
         """The kernel's functions of these names replaced for a while."""
-        before = {name: self.kernel[name] for name in hooks}
-        self.kernel.update(hooks)
+        before = {name: self.kernel.get(name) for name in hooks}
+        for name, by in hooks.items():
+            self._replace(name, by)
         try:
             yield
         finally:
