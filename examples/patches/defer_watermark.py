@@ -11,22 +11,14 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        WARN_ON_ONCE,
-        WRITE_ONCE,
-        per_cpu,
-        raw_smp_processor_id,
-        table,
-        trace,
-        work,
-    )
+    from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.netdevice import softnet_data
     from softnet.linux.include.linux.skbuff import sk_buff
-    from softnet.linux.kernel.locking.spinlock import spin_lock_bh, spin_unlock_bh
+    from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.patches.backlog_lock_rename import kick_defer_list_purge
     from softnet.linux.patches.nodefer_napi_cache import kfree_skb_napi_cache
-    from softnet.machine.interrupts import cpu_online, nr_cpu_ids
+    from softnet.machine.interrupts import *
+
 
 PATCH = {"subject": "net: add skb_defer_watermark", "since": "never"}
 

@@ -11,25 +11,21 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, kfunc, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import hist_add, table, trace, work, work_bytes
-    from softnet.linux.fs.eventpoll import ep_poll, ep_send_events_requeue, eventpoll
-    from softnet.linux.include.linux.netdevice import net_device
-    from softnet.linux.include.linux.skbuff import sk_buff
-    from softnet.linux.kernel.sched.core import (
-        exit_to_user_mode,
-        schedule,
-        schedule_hrtimeout_abs,
-        set_current_state,
-        user_work_ns,
-    )
-    from softnet.linux.net.core.dev_receive import dev_queue_xmit
-    from softnet.linux.net.core.gro import IPPROTO_UDP
-    from softnet.linux.net.core.skbuff import alloc_skb
-    from softnet.linux.net.core.sock import SOCK_STREAM, sock
-    from softnet.linux.net.ipv4.tcp import tcp_readable, tcp_recvmsg
-    from softnet.linux.net.ipv4.udp import udp_readable, udp_recvmsg
-    from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE
-    from softnet.machine.timers import ktime_get, local_clock
+    from softnet.lang.intrinsics import *
+    from softnet.linux.fs.eventpoll import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.net.core.dev_receive import *
+    from softnet.linux.net.core.gro import *
+    from softnet.linux.net.core.skbuff import *
+    from softnet.linux.net.core.sock import *
+    from softnet.linux.net.ipv4.tcp import *
+    from softnet.linux.net.ipv4.udp import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
+
+
 NEVER_NS = 1 << 60
 HOG_SLICE_NS = 1000000
 

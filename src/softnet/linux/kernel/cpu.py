@@ -13,43 +13,19 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        WRITE_ONCE,
-        smp_processor_id,
-        suspend,
-        table,
-        table_len,
-        trace,
-    )
-    from softnet.linux.kernel.locking.spinlock import local_irq_disable, local_irq_enable
-    from softnet.linux.kernel.sched.core import (
-        schedule,
-        schedule_hrtimeout_abs,
-        set_current_state,
-        wake_up_process,
-    )
+    from softnet.lang.intrinsics import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.smp import __flush_smp_call_function_queue
-    from softnet.linux.kernel.smpboot import (
-        kthread_park,
-        kthread_unpark,
-        smp_hotplug_thread,
-        smpboot_thread_data,
-    )
-    from softnet.linux.net.core.dev import dev_cpu_dead
-    from softnet.linux.user import sleep_for_ever
-    from softnet.machine.hotplug import (
-        cpu_bring_up,
-        cpu_disable,
-        cpu_is_dead,
-        cpu_play_dead,
-        migrate_dying_cpu,
-        rq_has_pinned,
-    )
-    from softnet.machine.interrupts import cpu_online, nr_cpu_ids
-    from softnet.machine.sched import task_inactive
-    from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_PARKED, task_struct
-    from softnet.machine.timers import ktime_get
+    from softnet.linux.kernel.smpboot import *
+    from softnet.linux.net.core.dev import *
+    from softnet.linux.user import *
+    from softnet.machine.hotplug import *
+    from softnet.machine.interrupts import *
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
+
 
 HOTPLUG_POLL_NS = 10000
 """How often the hotplug task looks whether what it waits for has happened."""

@@ -13,56 +13,21 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, fnptr, kfunc, percpu, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        IS_ENABLED,
-        WARN_ON_ONCE,
-        smp_processor_id,
-        table,
-        this_cpu_ptr,
-        trace,
-        work,
-    )
-    from softnet.linux.config import CONFIG_PREEMPT_RT
-    from softnet.linux.include.linux.netdevice import net_hotdata
-    from softnet.linux.include.linux.preempt import in_interrupt, preemptible
-    from softnet.linux.kernel.locking.spinlock import (
-        local_irq_disable,
-        local_irq_enable,
-        local_irq_restore,
-        local_irq_save,
-        local_lock,
-        local_unlock,
-        preempt_check_resched,
-    )
-    from softnet.linux.kernel.sched.core import (
-        cond_resched,
-        migrate_disable,
-        migrate_enable,
-        rcu_read_lock,
-        rcu_read_unlock,
-        wake_up_process,
-    )
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.smpboot import kthread_should_park
-    from softnet.linux.kernel.time.time import msecs_to_jiffies
+    from softnet.linux.kernel.time.time import *
     from softnet.linux.net.core.dev import net_rx_action, net_tx_action
-    from softnet.machine.interrupts import (
-        in_hardirq,
-        preempt_count_add,
-        preempt_count_sub,
-        vtime_softirq_enter,
-        vtime_softirq_exit,
-    )
-    from softnet.machine.sched import current, need_resched, task_state
-    from softnet.machine.state import (
-        HARDIRQ_OFFSET,
-        PREEMPT_OFFSET,
-        SOFTIRQ_DISABLE_OFFSET,
-        SOFTIRQ_OFFSET,
-        TASK_RUNNING,
-        local_lock_t,
-        task_struct,
-    )
-    from softnet.machine.timers import jiffies
+    from softnet.machine.interrupts import *
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
+
+
 HI_SOFTIRQ = 0
 TIMER_SOFTIRQ = 1
 NET_TX_SOFTIRQ = 2

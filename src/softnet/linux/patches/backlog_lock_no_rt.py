@@ -11,20 +11,13 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED
-    from softnet.linux.config import CONFIG_RPS
-    from softnet.linux.include.linux.netdevice import softnet_data
-    from softnet.linux.kernel.locking.spinlock import (
-        local_irq_disable,
-        local_irq_enable,
-        local_irq_restore,
-        local_irq_save,
-        spin_lock_irq,
-        spin_lock_irqsave,
-        spin_unlock_irq,
-        spin_unlock_irqrestore,
-    )
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.patches.backlog_napi_threads import use_backlog_threads
+
+
 PATCH = {
     "commit": "a8760d0d1497",
     "subject": "dev: Remove PREEMPT_RT ifdefs from backlog_lock.*().",

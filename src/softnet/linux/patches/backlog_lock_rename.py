@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import __test_and_set_bit, cmpxchg, trace
-    from softnet.linux.include.linux.netdevice import NAPI_STATE_SCHED, softnet_data
-    from softnet.linux.kernel.smp import smp_call_function_single_async
+    from softnet.lang.intrinsics import *
+    from softnet.lang.intrinsics import __test_and_set_bit
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.kernel.smp import *
     from softnet.linux.net.core.dev import __napi_schedule_irqoff
-    from softnet.linux.net.core.dev_backlog import (
-        rps_lock_irq_disable,
-        rps_lock_irqsave,
-        rps_unlock_irq_enable,
-        rps_unlock_irq_restore,
-    )
+    from softnet.linux.net.core.dev_backlog import *
     from softnet.linux.patches.backlog_napi_threads import use_backlog_threads
+
+
 PATCH = {
     "commit": "765b11f8f4e2",
     "subject": "net: Rename rps_lock to backlog_lock.",

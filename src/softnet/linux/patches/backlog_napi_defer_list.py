@@ -13,39 +13,19 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        IS_ENABLED,
-        READ_ONCE,
-        WARN_ON_ONCE,
-        WRITE_ONCE,
-        __test_and_set_bit,
-        cmpxchg,
-        per_cpu,
-        raw_smp_processor_id,
-        table,
-        trace,
-        work,
-    )
-    from softnet.linux.config import CONFIG_PREEMPT_RT, CONFIG_RPS
-    from softnet.linux.include.linux.netdevice import NAPI_STATE_SCHED, net_hotdata, softnet_data
-    from softnet.linux.include.linux.skbuff import sk_buff
-    from softnet.linux.kernel.locking.spinlock import (
-        local_irq_disable,
-        local_irq_enable,
-        local_irq_restore,
-        local_irq_save,
-        spin_lock_bh,
-        spin_lock_irq,
-        spin_lock_irqsave,
-        spin_unlock_bh,
-        spin_unlock_irq,
-        spin_unlock_irqrestore,
-    )
-    from softnet.linux.kernel.smp import smp_call_function_single_async
+    from softnet.lang.intrinsics import *
+    from softnet.lang.intrinsics import __test_and_set_bit
+    from softnet.linux.config import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.smp import *
     from softnet.linux.net.core.dev import __napi_schedule_irqoff
     from softnet.linux.net.core.skbuff import __kfree_skb
     from softnet.linux.patches.backlog_napi_threads import use_backlog_threads
-    from softnet.machine.interrupts import cpu_online, nr_cpu_ids
+    from softnet.machine.interrupts import *
+
+
 PATCH = {
     "commit": "80d2eefcb4c8",
     "subject": "net: Use backlog-NAPI to clean up the defer_list.",

@@ -12,42 +12,21 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        IS_ENABLED,
-        READ_ONCE,
-        barrier,
-        container_of,
-        per_cpu,
-        set_bit,
-        smp_processor_id,
-        table,
-        test_bit,
-        this_cpu_ptr,
-        trace,
-    )
-    from softnet.linux.config import CONFIG_PREEMPT_RT, CONFIG_RPS
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
     from softnet.linux.drivers.net.softnet_nic import nic_vector
-    from softnet.linux.include.linux.list import list_add_tail
-    from softnet.linux.include.linux.netdevice import (
-        NAPI_STATE_SCHED_THREADED,
-        NAPI_STATE_THREADED,
-        NAPIF_STATE_THREADED,
-        napi_struct,
-        net_hotdata,
-        softnet_data,
-    )
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.kernel.locking.spinlock import local_irq_disable
-    from softnet.linux.kernel.sched.core import cond_resched, wake_up_process
-    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff, raise_softirq_irqoff
-    from softnet.linux.net.core.dev import (
-        __napi_poll,
-        __napi_schedule_irqoff,
-        napi_thread_wait,
-        skb_defer_free_flush,
-    )
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.softirq import *
+    from softnet.linux.kernel.softirq import __raise_softirq_irqoff
+    from softnet.linux.net.core.dev import __napi_poll, __napi_schedule_irqoff, napi_thread_wait, skb_defer_free_flush
     from softnet.linux.net.core.dev_backlog import net_rps_action_and_irq_enable, net_rps_send_ipi
-    from softnet.machine.state import task_struct
+    from softnet.machine.state import *
+
+
 PATCH = {
     "commit": "dad6b9770263",
     "subject": "net: Allow to use SMP threads for backlog NAPI.",

@@ -11,23 +11,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        WARN_ON_ONCE,
-        WRITE_ONCE,
-        cmpxchg,
-        per_cpu,
-        raw_smp_processor_id,
-        table,
-        trace,
-        work,
-    )
-    from softnet.linux.include.linux.netdevice import net_hotdata, softnet_data
-    from softnet.linux.include.linux.skbuff import sk_buff
-    from softnet.linux.kernel.locking.spinlock import spin_lock, spin_lock_bh, spin_unlock, spin_unlock_bh
-    from softnet.linux.kernel.smp import smp_call_function_single_async
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.smp import *
     from softnet.linux.net.core.skbuff import __kfree_skb, napi_consume_skb
-    from softnet.machine.interrupts import cpu_online, nr_cpu_ids
+    from softnet.machine.interrupts import *
+
+
 PATCH = {
     "commit": "931e93bdf8ca",
     "subject": "net: do not provide hard irq safety for sd->defer_lock",

@@ -12,18 +12,9 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        IS_ENABLED,
-        READ_ONCE,
-        WRITE_ONCE,
-        __test_and_set_bit,
-        atomic_inc,
-        per_cpu,
-        table,
-        trace,
-        work,
-    )
-    from softnet.linux.config import CONFIG_RPS
+    from softnet.lang.intrinsics import *
+    from softnet.lang.intrinsics import __test_and_set_bit
+    from softnet.linux.config import *
     from softnet.linux.include.linux.netdevice import (
         NAPI_STATE_SCHED,
         NET_RX_DROP,
@@ -39,13 +30,11 @@ if TYPE_CHECKING:
         sk_buff,
         skb_queue_len_lockless,
     )
-    from softnet.linux.net.core.dev_backlog import (
-        dev_core_stats_rx_dropped_inc,
-        napi_schedule_rps,
-        skb_flow_limit,
-    )
+    from softnet.linux.net.core.dev_backlog import dev_core_stats_rx_dropped_inc, napi_schedule_rps, skb_flow_limit
     from softnet.linux.net.core.skbuff import kfree_skb_reason
     from softnet.linux.patches.backlog_lock_rename import backlog_lock_irq_save, backlog_unlock_irq_restore
+
+
 PATCH = {
     "commit": "a7ae7b0b2ea0",
     "subject": "net: make softnet_data.dropped an atomic_t",

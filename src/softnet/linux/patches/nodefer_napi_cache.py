@@ -11,23 +11,16 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        WARN_ON_ONCE,
-        WRITE_ONCE,
-        per_cpu,
-        raw_smp_processor_id,
-        table,
-        trace,
-        work,
-    )
-    from softnet.linux.include.linux.netdevice import net_hotdata, softnet_data
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.include.linux.skbuff import sk_buff
-    from softnet.linux.kernel.locking.spinlock import spin_lock_bh, spin_unlock_bh
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.net.core.skbuff import __kfree_skb_defer
     from softnet.linux.patches.backlog_napi_defer_list import kick_defer_list_purge
-    from softnet.machine.interrupts import cpu_online, nr_cpu_ids
+    from softnet.machine.interrupts import *
+
+
 PATCH = {
     "commit": "7cb31c46b9cc",
     "subject": "net: cache for same cpu skb_attempt_defer_free",

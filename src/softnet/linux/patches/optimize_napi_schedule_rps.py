@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED, this_cpu_ptr, trace
-    from softnet.linux.config import CONFIG_RPS
-    from softnet.linux.include.linux.netdevice import softnet_data
-    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.kernel.softirq import *
+    from softnet.linux.kernel.softirq import __raise_softirq_irqoff
     from softnet.linux.net.core.dev import __napi_schedule_irqoff
+
+
 PATCH = {
     "commit": "821eba962d95",
     "subject": "net: optimize napi_schedule_rps()",

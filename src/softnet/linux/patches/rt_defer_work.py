@@ -14,30 +14,20 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        WARN_ON_ONCE,
-        WRITE_ONCE,
-        cmpxchg,
-        container_of,
-        per_cpu,
-        raw_smp_processor_id,
-        smp_store_release,
-        table,
-        trace,
-        work,
-    )
-    from softnet.linux.include.linux.list import INIT_LIST_HEAD
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
     from softnet.linux.include.linux.netdevice import NAPI_POLL_WEIGHT, net_hotdata
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
+    from softnet.linux.include.linux.preempt import *
     from softnet.linux.include.linux.skbuff import sk_buff, skb_queue_head_init
-    from softnet.linux.include.linux.spinlock import spin_lock_init
-    from softnet.linux.kernel.locking.spinlock import spin_lock_irqsave, spin_unlock_irqrestore
-    from softnet.linux.kernel.workqueue import schedule_work_on, work_struct
+    from softnet.linux.include.linux.spinlock import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.workqueue import *
     from softnet.linux.net.core.dev import init_gro_hash, skb_defer_free_flush
     from softnet.linux.net.core.dev_backlog import process_backlog, rps_trigger_softirq
     from softnet.linux.net.core.skbuff import __kfree_skb
-    from softnet.machine.interrupts import cpu_online, nr_cpu_ids
+    from softnet.machine.interrupts import *
+
+
 PATCH = {
     "commit": "13c8fbb09c28",
     "subject": "net: Avoid the IPI to free the",

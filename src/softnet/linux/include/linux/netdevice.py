@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, array, embed, fnptr, guarded, kfunc, percpu, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED, READ_ONCE, test_bit
-    from softnet.linux.config import CONFIG_RPS
-    from softnet.linux.include.linux.list import list_head
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
+    from softnet.linux.include.linux.list import *
     from softnet.linux.include.linux.skbuff import sk_buff, sk_buff_head
     from softnet.linux.kernel.smp import call_single_data
     from softnet.linux.net.core.dev import __napi_schedule, __napi_schedule_irqoff, napi_schedule_prep
-    from softnet.machine.state import hrtimer, spinlock_t, task_struct
+    from softnet.machine.state import *
+
+
 NAPI_STATE_SCHED = 0
 NAPI_STATE_MISSED = 1
 NAPI_STATE_DISABLE = 2

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, array, embed, fnptr, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, work
-    from softnet.linux.include.linux.list import list_head
-    from softnet.linux.include.linux.netdevice import net_device, rps_dev_flow
-    from softnet.linux.include.linux.spinlock import spin_lock_init
-    from softnet.linux.kernel.locking.spinlock import spin_lock_irqsave, spin_unlock_irqrestore
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.spinlock import *
+    from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.net.core.sock import sock
-    from softnet.machine.state import spinlock_t
+    from softnet.machine.state import *
+
+
 SKB_NOT_DROPPED_YET = 0
 SKB_CONSUMED = 1
 SKB_DROP_REASON_NOT_SPECIFIED = 2

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, fnptr, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED, table, test_and_clear_bit, test_and_set_bit
-    from softnet.linux.config import CONFIG_PREEMPT_RT
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
     from softnet.linux.drivers.net.softnet_nic import nic_vector
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.kernel.locking.spinlock import local_irq_disable, local_irq_enable
-    from softnet.linux.kernel.sched.core import (
-        __set_current_state,
-        schedule,
-        set_current_state,
-        wake_up_process,
-    )
-    from softnet.linux.kernel.softirq import force_irqthreads
-    from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_RUNNING, task_struct
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.sched.core import __set_current_state
+    from softnet.linux.kernel.softirq import *
+    from softnet.machine.state import *
+
+
 IRQ_HANDLED = 1
 IRQ_WAKE_THREAD = 2
 IRQTF_RUNTHREAD = 0

@@ -13,9 +13,9 @@ from softnet.lang import kfunc
 from softnet.lang.intrinsics import table, trace
 
 if TYPE_CHECKING:
-    from softnet.linux.kernel.sched.core import wake_up_process
-    from softnet.machine.state import hrtimer, task_struct
-    from softnet.machine.timers import hrtimer_take_expired, tick_and_reprogram
+    from softnet.linux.kernel.sched.core import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
 
 
 @kfunc

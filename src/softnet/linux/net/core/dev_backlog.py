@@ -11,65 +11,22 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        IS_ENABLED,
-        READ_ONCE,
-        __test_and_set_bit,
-        atomic_inc,
-        container_of,
-        per_cpu,
-        smp_processor_id,
-        smp_store_release,
-        table,
-        this_cpu_ptr,
-        trace,
-        work,
-    )
-    from softnet.linux.config import CONFIG_NET_FLOW_LIMIT, CONFIG_PREEMPT_RT, CONFIG_RPS
-    from softnet.linux.include.linux.netdevice import (
-        FLOW_LIMIT_HISTORY,
-        NAPI_STATE_SCHED,
-        NET_RX_DROP,
-        NET_RX_SUCCESS,
-        input_queue_head_incr,
-        input_queue_tail_incr_save,
-        napi_struct,
-        net_device,
-        net_hotdata,
-        netdev_rx_queue,
-        netif_running,
-        rps_dev_flow,
-        rps_sock_flow_entry,
-        softnet_data,
-    )
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable, softirq_count
-    from softnet.linux.include.linux.skbuff import (
-        SKB_DROP_REASON_CPU_BACKLOG,
-        SKB_DROP_REASON_NOT_SPECIFIED,
-        __skb_dequeue,
-        __skb_queue_tail,
-        sk_buff,
-        skb_get_hash,
-        skb_queue_empty,
-        skb_queue_splice_tail_init,
-    )
-    from softnet.linux.kernel.locking.spinlock import (
-        local_irq_disable,
-        local_irq_enable,
-        local_irq_restore,
-        local_irq_save,
-        spin_lock_irq,
-        spin_lock_irqsave,
-        spin_unlock_irq,
-        spin_unlock_irqrestore,
-    )
-    from softnet.linux.kernel.sched.core import rcu_read_lock, rcu_read_unlock
-    from softnet.linux.kernel.smp import smp_call_function_single_async
-    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
+    from softnet.lang.intrinsics import *
+    from softnet.lang.intrinsics import __test_and_set_bit
+    from softnet.linux.config import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.skbuff import __skb_dequeue, __skb_queue_tail
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.smp import *
+    from softnet.linux.kernel.softirq import *
+    from softnet.linux.kernel.softirq import __raise_softirq_irqoff
     from softnet.linux.net.core.dev import ____napi_schedule, __napi_schedule_irqoff
     from softnet.linux.net.core.dev_receive import __netif_receive_skb
-    from softnet.linux.net.core.skbuff import kfree_skb_reason
-    from softnet.machine.interrupts import cpu_online, in_hardirq, nr_cpu_ids
+    from softnet.linux.net.core.skbuff import *
+    from softnet.machine.interrupts import *
 
 
 @kfunc

@@ -12,22 +12,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED, container_of, table, this_cpu_ptr, trace, work
-    from softnet.linux.config import CONFIG_RPS
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
     from softnet.linux.drivers.net.loopback import loopback_xmit
-    from softnet.linux.include.linux.list import (
-        INIT_LIST_HEAD,
-        list_add_tail,
-        list_del_init,
-        list_empty,
-        list_head,
-        list_splice_init,
-    )
-    from softnet.linux.include.linux.netdevice import napi_struct, net_hotdata, softnet_data
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.include.linux.skbuff import sk_buff
-    from softnet.linux.kernel.sched.core import rcu_read_lock, rcu_read_unlock
-    from softnet.linux.net.core.dev_backlog import enqueue_to_backlog, get_rps_cpu
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.net.core.dev_backlog import *
     from softnet.linux.net.ipv4.ip_input import ip_list_rcv, ip_rcv
 
 

@@ -12,19 +12,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, container_of, fls, table, trace, work
-    from softnet.linux.include.linux.list import (
-        INIT_LIST_HEAD,
-        list_add,
-        list_add_tail,
-        list_del_init,
-        list_head,
-    )
-    from softnet.linux.include.linux.netdevice import GRO_HASH_BUCKETS, napi_struct, net_hotdata
-    from softnet.linux.include.linux.skbuff import MAX_SKB_FRAGS, MAX_SKB_PACKETS, SKB_HEAD_TRUESIZE, sk_buff
-    from softnet.linux.net.core.dev_receive import netif_receive_skb_list_internal
-    from softnet.linux.net.core.skbuff import napi_skb_free_stolen_head, skb_move_packets
-    from softnet.machine.timers import jiffies
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.net.core.dev_receive import *
+    from softnet.linux.net.core.skbuff import *
+    from softnet.machine.timers import *
+
+
 MAX_GRO_SKBS = 8
 GRO_MERGED = 0
 GRO_MERGED_FREE = 1

@@ -11,35 +11,16 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, percpu, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        BUG_ON,
-        READ_ONCE,
-        WARN_ON_ONCE,
-        WRITE_ONCE,
-        cmpxchg,
-        per_cpu,
-        raw_smp_processor_id,
-        table,
-        this_cpu_ptr,
-        trace,
-        work,
-    )
-    from softnet.linux.include.linux.netdevice import net_hotdata, softnet_data
-    from softnet.linux.include.linux.preempt import in_softirq
-    from softnet.linux.include.linux.skbuff import (
-        MAX_SKB_FRAGS,
-        MAX_SKB_PACKETS,
-        SKB_HEAD_TRUESIZE,
-        SKB_STATE_FREE,
-        SKB_STATE_IN_USE,
-        SKB_TRUESIZE_OVERHEAD,
-        sk_buff,
-        skb_drop_stats,
-    )
-    from softnet.linux.kernel.locking.spinlock import spin_lock_irqsave, spin_unlock_irqrestore
-    from softnet.linux.kernel.smp import smp_call_function_single_async
-    from softnet.linux.mm.slub import kmem_cache_alloc, kmem_cache_free
-    from softnet.machine.interrupts import cpu_online, nr_cpu_ids
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.smp import *
+    from softnet.linux.mm.slub import *
+    from softnet.machine.interrupts import *
+
+
 NAPI_SKB_CACHE_SIZE = 64
 NAPI_SKB_CACHE_BULK = 16
 NAPI_SKB_CACHE_HALF = 32

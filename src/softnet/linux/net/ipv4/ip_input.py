@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import container_of, work
-    from softnet.linux.include.linux.list import list_del_init, list_empty, list_head
-    from softnet.linux.include.linux.netdevice import NET_RX_DROP, net_device
-    from softnet.linux.include.linux.skbuff import SKB_DROP_REASON_IP_NOPROTO, sk_buff
-    from softnet.linux.kernel.sched.core import rcu_read_lock, rcu_read_unlock
-    from softnet.linux.net.core.gro import IPPROTO_TCP, IPPROTO_UDP
-    from softnet.linux.net.core.skbuff import kfree_skb_reason
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.net.core.gro import *
+    from softnet.linux.net.core.skbuff import *
     from softnet.linux.net.ipv4.tcp_ipv4 import tcp_v4_rcv
     from softnet.linux.net.ipv4.udp import udp_rcv
 

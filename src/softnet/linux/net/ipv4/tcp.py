@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, work, work_bytes
-    from softnet.linux.include.linux.skbuff import __skb_unlink, sk_buff, skb_peek
-    from softnet.linux.net.core.skbuff import __kfree_skb, skb_attempt_defer_free
-    from softnet.linux.net.core.sock import lock_sock, release_sock, sock, sock_rfree, sock_rps_record_flow
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.skbuff import __skb_unlink
+    from softnet.linux.net.core.skbuff import *
+    from softnet.linux.net.core.skbuff import __kfree_skb
+    from softnet.linux.net.core.sock import *
     from softnet.linux.user import app, app_deliver
 
 

@@ -12,22 +12,12 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, atomic_add, atomic_inc, atomic_read, this_cpu_ptr, work
-    from softnet.linux.include.linux.skbuff import (
-        SKB_DROP_REASON_PROTO_MEM,
-        SKB_HEAD_TRUESIZE,
-        __skb_queue_tail,
-        sk_buff,
-        skb_drop_stats,
-        skb_peek_tail,
-    )
-    from softnet.linux.net.core.skbuff import (
-        __kfree_skb,
-        kfree_skb_partial,
-        kfree_skb_reason,
-        skb_try_coalesce,
-    )
-    from softnet.linux.net.core.sock import skb_set_owner_r, sock, sock_def_readable
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.skbuff import __skb_queue_tail
+    from softnet.linux.net.core.skbuff import *
+    from softnet.linux.net.core.skbuff import __kfree_skb
+    from softnet.linux.net.core.sock import *
 
 
 @kfunc

@@ -8,28 +8,13 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        atomic_add,
-        atomic_inc,
-        atomic_read,
-        table,
-        trace,
-        work,
-        work_bytes,
-    )
-    from softnet.linux.include.linux.skbuff import (
-        SKB_DROP_REASON_NO_SOCKET,
-        SKB_DROP_REASON_SOCKET_RCVBUFF,
-        __skb_dequeue,
-        __skb_queue_tail,
-        sk_buff,
-        skb_queue_empty,
-        skb_queue_splice_tail_init,
-    )
-    from softnet.linux.kernel.locking.spinlock import spin_lock, spin_lock_bh, spin_unlock, spin_unlock_bh
-    from softnet.linux.net.core.skbuff import __kfree_skb, kfree_skb_reason, skb_unref
-    from softnet.linux.net.core.sock import sock, sock_def_readable
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.skbuff import __skb_dequeue, __skb_queue_tail
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.net.core.skbuff import *
+    from softnet.linux.net.core.skbuff import __kfree_skb
+    from softnet.linux.net.core.sock import *
     from softnet.linux.user import app, app_deliver
 
 

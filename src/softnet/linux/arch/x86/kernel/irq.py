@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import table, trace, work
+    from softnet.lang.intrinsics import *
     from softnet.linux.drivers.net.softnet_nic import nic_vector
-    from softnet.linux.kernel.irq.manage import handle_irq_event
-    from softnet.linux.kernel.smp import generic_smp_call_function_single_interrupt
-    from softnet.linux.kernel.softirq import irq_enter_rcu, irq_exit_rcu
-    from softnet.linux.kernel.time.hrtimer import hrtimer_interrupt
-    from softnet.machine.state import (
-        VECTOR_CALL_FUNCTION_SINGLE,
-        VECTOR_DEVICE,
-        VECTOR_RESCHEDULE,
-        VECTOR_TIMER,
-    )
+    from softnet.linux.kernel.irq.manage import *
+    from softnet.linux.kernel.smp import *
+    from softnet.linux.kernel.softirq import *
+    from softnet.linux.kernel.time.hrtimer import *
+    from softnet.machine.state import *
 
 
 @kfunc
