@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.list import *
     from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.softirq import *
     from softnet.linux.kernel.softirq import __raise_softirq_irqoff
@@ -59,7 +60,7 @@ def net_rx_action() -> None:
                     local_irq_enable()
                     continue
                 if not sd_has_rps_ipi_waiting(sd):
-                    trace("net_rx_action", READ_ONCE(nh.netdev_budget) - budget)
+                    trace_net_rx_action(READ_ONCE(nh.netdev_budget) - budget)
                     return
             break
 
@@ -68,7 +69,7 @@ def net_rx_action() -> None:
 
         if budget <= 0 or jiffies() >= time_limit:
             sd.time_squeeze += 1
-            trace("time_squeeze", READ_ONCE(nh.netdev_budget) - budget)
+            trace_time_squeeze(READ_ONCE(nh.netdev_budget) - budget)
             break
 
     # A kick may have coalesced onto the SCHED that the last poll retired: it counts on a flush after that.
@@ -83,5 +84,5 @@ def net_rx_action() -> None:
     else:
         sd.in_net_rx_action = False
 
-    trace("net_rx_action", READ_ONCE(nh.netdev_budget) - budget)
+    trace_net_rx_action(READ_ONCE(nh.netdev_budget) - budget)
     net_rps_action_and_irq_enable(sd)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from softnet.linux.fs.eventpoll import *
     from softnet.linux.include.linux.netdevice import *
     from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.net.core.dev_receive import *
     from softnet.linux.net.core.gro import *
@@ -86,7 +87,7 @@ def app_deliver(a: app, sk: sock, skb: sk_buff) -> None:
     now = local_clock()
     for i in range(skb.nr_packets):
         latency = now - skb.stamp[i]
-        trace("deliver", a.index, sk.index, latency)
+        trace_deliver(a.index, sk.index, latency)
         hist_add(a.hist, latency)
     a.received += skb.nr_packets
     a.bytes += skb.payload
@@ -181,7 +182,7 @@ def cyclictest_thread(data: int) -> None:
         exit_to_user_mode()
         now = ktime_get()
         latency = now - next
-        trace("cyclictest", c.index, latency)
+        trace_cyclictest(c.index, latency)
         hist_add(c.hist, latency)
         c.wakeups += 1
         if c.work_ns:

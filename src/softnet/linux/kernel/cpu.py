@@ -14,6 +14,7 @@ from softnet.lang import Struct, kfunc, private, shared
 
 if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.smp import __flush_smp_call_function_queue
@@ -93,7 +94,7 @@ def cpu_down(cpu: int) -> None:
     """cpu.c _cpu_down() (6.1)."""
     smpboot_park_threads(cpu)
     takedown_cpu(cpu)
-    trace("cpu_offline", cpu)
+    trace_cpu_offline(cpu)
     dev_cpu_dead(cpu)
 
 
@@ -161,5 +162,5 @@ def arch_cpu_idle_dead() -> None:
 def cpu_up(cpu: int) -> None:
     """cpu.c _cpu_up() (6.1): the CPU starts, then its threads are unparked."""
     cpu_bring_up(cpu)
-    trace("cpu_online", cpu)
+    trace_cpu_online(cpu)
     smpboot_unpark_threads(cpu)

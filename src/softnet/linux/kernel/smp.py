@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.list import *
     from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.softirq import *
@@ -55,7 +56,7 @@ def send_call_function_single_ipi(cpu: int) -> None:
     if not set_nr_if_polling(cpu):
         arch_send_call_function_single_ipi(cpu)
     else:
-        trace("sched_wake_idle_without_ipi", cpu)
+        trace_sched_wake_idle_without_ipi(cpu)
 
 
 @kfunc
@@ -78,7 +79,7 @@ def generic_exec_single(cpu: int, csd: call_single_data) -> int:
     if cpu >= nr_cpu_ids() or not cpu_online(cpu):
         csd_unlock(csd)
         return -ENXIO
-    trace("csd_queue_cpu", cpu)
+    trace_csd_queue_cpu(cpu)
     __smp_call_single_queue(cpu, csd.llist)
     return 0
 
@@ -123,9 +124,9 @@ def __flush_smp_call_function_queue(warn_cpu_offline: bool) -> None:
         info = csd.info
         func = csd.func
         csd_unlock(csd)
-        trace("csd_function_entry")
+        trace_csd_function_entry()
         func(info)
-        trace("csd_function_exit")
+        trace_csd_function_exit()
 
 
 @kfunc

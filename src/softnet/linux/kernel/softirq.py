@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from softnet.linux.config import *
     from softnet.linux.include.linux.netdevice import *
     from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.smpboot import kthread_should_park
@@ -85,7 +86,7 @@ def wakeup_softirqd() -> None:
     tsk = this_cpu_ptr(irq_cpustat_t).ksoftirqd
     if tsk:
         if wake_up_process(tsk):
-            trace("wakeup_softirqd", smp_processor_id())
+            trace_wakeup_softirqd(smp_processor_id())
 
 
 @kfunc
@@ -303,10 +304,10 @@ def handle_softirqs(ksirqd: bool) -> None:
         for vec_nr in range(NR_SOFTIRQS):
             if pending & (1 << vec_nr):
                 h = table(softirq_action, vec_nr)
-                trace("softirq_entry", vec_nr)
+                trace_softirq_entry(vec_nr)
                 work("softirq_entry")
                 h.action()
-                trace("softirq_exit", vec_nr)
+                trace_softirq_exit(vec_nr)
         local_irq_disable()
 
         pending = local_softirq_pending()
@@ -360,9 +361,9 @@ def raise_softirq(nr: int) -> None:
 @kfunc
 def __raise_softirq_irqoff(nr: int) -> None:
     """softirq.c:726 (6.1), interrupts off: set the bit, no more."""
-    trace("softirq_raise", nr)
+    trace_softirq_raise(nr)
     if nr == NET_RX_SOFTIRQ:
-        trace("net_rx_raise", smp_processor_id())
+        trace_net_rx_raise(smp_processor_id())
     stat = this_cpu_ptr(irq_cpustat_t)
     stat.softirq_pending |= 1 << nr
 

@@ -15,6 +15,7 @@ from softnet.lang import Struct, embed, fnptr, kfunc, private, shared
 if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.list import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.sched.core import __set_current_state
@@ -71,7 +72,7 @@ def queue_work_on(cpu: int, item: work_struct) -> bool:
     ret = False
     flags = local_irq_save()
     if not test_and_set_bit(WORK_STRUCT_PENDING_BIT, item.data):
-        trace("queue_work_on", cpu)
+        trace_queue_work_on(cpu)
         __queue_work(cpu, item)
         ret = True
     local_irq_restore(flags)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.list import *
     from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.softirq import *
@@ -38,7 +39,7 @@ PATCH = {
 @kfunc
 def ____napi_schedule(sd: softnet_data, napi: napi_struct) -> None:
     """net/core/dev.c, interrupts off: raise NET_RX only outside net_rx_action()."""
-    trace("napi_schedule", napi.napi_id, smp_processor_id())
+    trace_napi_schedule(napi, smp_processor_id())
     if test_bit(NAPI_STATE_THREADED, napi.state):
         thread = READ_ONCE(napi.thread)
         if thread:
@@ -85,7 +86,7 @@ def net_rx_action() -> None:
                     local_irq_enable()
                     continue
                 if not sd_has_rps_ipi_waiting(sd):
-                    trace("net_rx_action", READ_ONCE(nh.netdev_budget) - budget)
+                    trace_net_rx_action(READ_ONCE(nh.netdev_budget) - budget)
                     return
             break
 
@@ -94,7 +95,7 @@ def net_rx_action() -> None:
 
         if budget <= 0 or jiffies() >= time_limit:
             sd.time_squeeze += 1
-            trace("time_squeeze", READ_ONCE(nh.netdev_budget) - budget)
+            trace_time_squeeze(READ_ONCE(nh.netdev_budget) - budget)
             break
 
     local_irq_disable()
@@ -107,5 +108,5 @@ def net_rx_action() -> None:
     else:
         sd.in_net_rx_action = False
 
-    trace("net_rx_action", READ_ONCE(nh.netdev_budget) - budget)
+    trace_net_rx_action(READ_ONCE(nh.netdev_budget) - budget)
     net_rps_action_and_irq_enable(sd)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.lang.intrinsics import __test_and_set_bit
     from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.smp import *
     from softnet.linux.net.core.dev import __napi_schedule_irqoff
     from softnet.linux.net.core.dev_backlog import *
@@ -59,13 +60,13 @@ def kick_defer_list_purge(sd: softnet_data, cpu: int) -> None:
     if use_backlog_threads():
         flags = backlog_lock_irq_save(sd)
         if not __test_and_set_bit(NAPI_STATE_SCHED, sd.backlog.state):
-            trace("kick_defer_list_purge", cpu)
+            trace_kick_defer_list_purge(cpu)
             __napi_schedule_irqoff(sd.backlog)
         else:
-            trace("kick_coalesced", cpu)
+            trace_kick_coalesced(cpu)
         backlog_unlock_irq_restore(sd, flags)
     elif not cmpxchg(sd.defer_ipi_scheduled, 0, 1):
-        trace("kick_defer_list_purge", cpu)
+        trace_kick_defer_list_purge(cpu)
         smp_call_function_single_async(cpu, sd.defer_csd)
     else:
-        trace("kick_coalesced", cpu)
+        trace_kick_coalesced(cpu)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.list import *
     from softnet.linux.include.linux.netdevice import *
     from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.softirq import *
@@ -52,7 +53,7 @@ def use_backlog_threads() -> bool:
 @kfunc
 def ____napi_schedule(sd: softnet_data, napi: napi_struct) -> None:
     """net/core/dev.c:4688 (6.12), interrupts off: this CPU's own backlog stays in this CPU's softirq."""
-    trace("napi_schedule", napi.napi_id, smp_processor_id())
+    trace_napi_schedule(napi, smp_processor_id())
     if test_bit(NAPI_STATE_THREADED, napi.state):
         thread = READ_ONCE(napi.thread)
         if thread:
@@ -60,7 +61,7 @@ def ____napi_schedule(sd: softnet_data, napi: napi_struct) -> None:
             if not (use_backlog_threads() and thread == this_cpu_ptr(backlog_napi).task):
                 set_bit(NAPI_STATE_SCHED_THREADED, napi.state)
                 if wake_up_process(thread) and use_backlog_threads() and not napi.dev:
-                    trace("backlog_napi_wake", container_of(napi, softnet_data, "backlog").cpu)
+                    trace_backlog_napi_wake(container_of(napi, softnet_data, "backlog").cpu)
                 return
 
     list_add_tail(napi.poll_list, sd.poll_list)
@@ -72,7 +73,7 @@ def ____napi_schedule(sd: softnet_data, napi: napi_struct) -> None:
 def napi_schedule_rps(sd: softnet_data) -> None:
     """net/core/dev.c:4948 (6.12): with threads another CPU's backlog is scheduled from here, no IPI list."""
     mysd = this_cpu_ptr(softnet_data)
-    trace("napi_schedule_rps", sd.cpu)
+    trace_napi_schedule_rps(sd.cpu)
     if IS_ENABLED(CONFIG_RPS):
         if sd != mysd:
             if use_backlog_threads():

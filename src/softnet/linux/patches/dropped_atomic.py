@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         sk_buff,
         skb_queue_len_lockless,
     )
+    from softnet.linux.include.trace.events import *
     from softnet.linux.net.core.dev_backlog import dev_core_stats_rx_dropped_inc, napi_schedule_rps, skb_flow_limit
     from softnet.linux.net.core.skbuff import kfree_skb_reason
     from softnet.linux.patches.backlog_lock_rename import backlog_lock_irq_save, backlog_unlock_irq_restore
@@ -87,7 +88,7 @@ def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
                         napi_schedule_rps(sd)
                 __skb_queue_tail(sd.input_pkt_queue, skb)
                 tail = rps_input_queue_tail_incr(sd)
-                trace("enqueue_to_backlog", skb.id, cpu, qlen + 1)
+                trace_enqueue_to_backlog(skb, cpu, qlen + 1)
                 backlog_unlock_irq_restore(sd, flags)
                 rps_input_queue_tail_save(rflow, tail)
                 return NET_RX_SUCCESS
@@ -96,7 +97,7 @@ def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
 
     if reason == SKB_DROP_REASON_CPU_BACKLOG:
         atomic_inc(sd.dropped)
-    trace("backlog_drop", skb.id, cpu, reason)
+    trace_backlog_drop(skb, cpu, reason)
     dev_core_stats_rx_dropped_inc(skb.dev)
     kfree_skb_reason(skb, reason)
     return NET_RX_DROP

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.netdevice import *
     from softnet.linux.include.linux.skbuff import *
     from softnet.linux.include.linux.skbuff import __skb_queue_tail
+    from softnet.linux.include.trace.events import *
     from softnet.linux.net.core.dev_backlog import dev_core_stats_rx_dropped_inc, napi_schedule_rps, skb_flow_limit
     from softnet.linux.net.core.skbuff import *
     from softnet.linux.patches.backlog_lock_rename import backlog_lock_irq_save, backlog_unlock_irq_restore
@@ -47,7 +48,7 @@ def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
                     napi_schedule_rps(sd)
             __skb_queue_tail(sd.input_pkt_queue, skb)
             input_queue_tail_incr_save(sd, rflow)
-            trace("enqueue_to_backlog", skb.id, cpu, qlen + 1)
+            trace_enqueue_to_backlog(skb, cpu, qlen + 1)
             backlog_unlock_irq_restore(sd, flags)
             return NET_RX_SUCCESS
         reason = SKB_DROP_REASON_DEV_READY
@@ -55,7 +56,7 @@ def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
         sd.dropped += 1
     backlog_unlock_irq_restore(sd, flags)
 
-    trace("backlog_drop", skb.id, cpu, reason)
+    trace_backlog_drop(skb, cpu, reason)
     dev_core_stats_rx_dropped_inc(skb.dev)
     kfree_skb_reason(skb, reason)
     return NET_RX_DROP

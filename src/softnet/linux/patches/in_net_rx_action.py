@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.list import *
     from softnet.linux.include.linux.netdevice import napi_struct, net_hotdata
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
     from softnet.linux.kernel.time.time import *
@@ -63,7 +64,7 @@ def net_rx_action() -> None:
                 sd.in_net_rx_action = False
                 barrier()
                 if not sd_has_rps_ipi_waiting(sd):
-                    trace("net_rx_action", READ_ONCE(nh.netdev_budget) - budget)
+                    trace_net_rx_action(READ_ONCE(nh.netdev_budget) - budget)
                     return
             break
 
@@ -72,7 +73,7 @@ def net_rx_action() -> None:
 
         if budget <= 0 or jiffies() >= time_limit:
             sd.time_squeeze += 1
-            trace("time_squeeze", READ_ONCE(nh.netdev_budget) - budget)
+            trace_time_squeeze(READ_ONCE(nh.netdev_budget) - budget)
             break
 
     local_irq_disable()
@@ -85,5 +86,5 @@ def net_rx_action() -> None:
     else:
         sd.in_net_rx_action = False
 
-    trace("net_rx_action", READ_ONCE(nh.netdev_budget) - budget)
+    trace_net_rx_action(READ_ONCE(nh.netdev_budget) - budget)
     net_rps_action_and_irq_enable(sd)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.list import *
     from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.sched.core import __set_current_state
     from softnet.linux.kernel.softirq import *
@@ -32,7 +33,7 @@ PATCH = {
 @kfunc
 def ____napi_schedule(sd: softnet_data, napi: napi_struct) -> None:
     """net/core/dev.c, interrupts off."""
-    trace("napi_schedule", napi.napi_id, smp_processor_id())
+    trace_napi_schedule(napi, smp_processor_id())
     if test_bit(NAPI_STATE_THREADED, napi.state):
         thread = READ_ONCE(napi.thread)
         if thread:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.config import *
     from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.softirq import *
     from softnet.linux.kernel.softirq import __raise_softirq_irqoff
     from softnet.linux.net.core.dev import __napi_schedule_irqoff
@@ -32,7 +33,7 @@ PATCH = {
 def napi_schedule_rps(sd: softnet_data) -> None:
     """net/core/dev.c: raise NET_RX for the IPI only if net_rx_action() will not send it."""
     mysd = this_cpu_ptr(softnet_data)
-    trace("napi_schedule_rps", sd.cpu)
+    trace_napi_schedule_rps(sd.cpu)
     if IS_ENABLED(CONFIG_RPS):
         if sd != mysd:
             sd.rps_ipi_next = mysd.rps_ipi_list

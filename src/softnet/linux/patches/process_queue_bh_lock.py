@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.netdevice import napi_struct, net_hotdata
     from softnet.linux.include.linux.skbuff import __skb_dequeue, skb_queue_empty, skb_queue_splice_tail_init
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.net.core.dev_backlog import (
@@ -65,7 +66,7 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
             work_done += 1
             if work_done >= quota:
                 rps_input_queue_head_add(sd, work_done)
-                trace("process_backlog", work_done, quota)
+                trace_process_backlog(work_done, quota)
                 return work_done
             local_lock_nested_bh(sd.process_queue_bh_lock)
         local_unlock_nested_bh(sd.process_queue_bh_lock)
@@ -82,5 +83,5 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
 
     if work_done:
         rps_input_queue_head_add(sd, work_done)
-    trace("process_backlog", work_done, quota)
+    trace_process_backlog(work_done, quota)
     return work_done

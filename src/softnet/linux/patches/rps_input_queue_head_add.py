@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.netdevice import *
     from softnet.linux.include.linux.skbuff import *
     from softnet.linux.include.linux.skbuff import __skb_dequeue
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.net.core.dev_backlog import (
@@ -63,7 +64,7 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
             work_done += 1
             if work_done >= quota:
                 rps_input_queue_head_add(sd, work_done)
-                trace("process_backlog", work_done, quota)
+                trace_process_backlog(work_done, quota)
                 return work_done
 
         backlog_lock_irq_disable(sd)
@@ -76,5 +77,5 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
 
     if work_done:
         rps_input_queue_head_add(sd, work_done)
-    trace("process_backlog", work_done, quota)
+    trace_process_backlog(work_done, quota)
     return work_done

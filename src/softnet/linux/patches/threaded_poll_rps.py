@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from softnet.linux.config import *
     from softnet.linux.drivers.net.softnet_nic import nic_vector
     from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
@@ -40,7 +41,7 @@ class softnet_data(Struct, extends=True):
 def napi_schedule_rps(sd: softnet_data) -> None:
     """net/core/dev.c: raise NET_RX for the IPI only if nobody on this CPU will send it."""
     mysd = this_cpu_ptr(softnet_data)
-    trace("napi_schedule_rps", sd.cpu)
+    trace_napi_schedule_rps(sd.cpu)
     if IS_ENABLED(CONFIG_RPS):
         if sd != mysd:
             sd.rps_ipi_next = mysd.rps_ipi_list

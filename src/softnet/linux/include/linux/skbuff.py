@@ -33,6 +33,11 @@ SKB_DROP_REASON_DEV_READY = 70
 SKB_DROP_REASON_NOMEM = 72
 SKB_DROP_REASON_MAX = 104
 
+SKB_NODEFER_CPU = 0
+"""skb_attempt_defer_free() freed at once: the skb is this CPU's own, or its CPU is offline."""
+SKB_NODEFER_FULL = 1
+"""Or its CPU's list was full."""
+
 SKB_STATE_FREE = 0
 SKB_STATE_IN_USE = 1
 

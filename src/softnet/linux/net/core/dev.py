@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.skbuff import *
     from softnet.linux.include.linux.skbuff import __skb_dequeue
     from softnet.linux.include.linux.spinlock import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.sched.core import __set_current_state
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 @kfunc
 def ____napi_schedule(sd: softnet_data, napi: napi_struct) -> None:
     """dev.c:4490 (6.1), interrupts off: wake the NAPI's thread, or put it on this CPU's poll list."""
-    trace("napi_schedule", napi.napi_id, smp_processor_id())
+    trace_napi_schedule(napi, smp_processor_id())
     if test_bit(NAPI_STATE_THREADED, napi.state):
         thread = READ_ONCE(napi.thread)
         if thread:
@@ -131,12 +132,12 @@ def napi_complete_done(n: napi_struct, work_done: int) -> bool:
 
     if val & NAPIF_STATE_MISSED:
         __napi_schedule(n)
-        trace("napi_complete_done", n.napi_id, work_done, 0)
+        trace_napi_complete_done(n, work_done, False)
         return False
 
     if timeout:
         hrtimer_start(n.timer, ktime_get() + timeout)
-    trace("napi_complete_done", n.napi_id, work_done, ret)
+    trace_napi_complete_done(n, work_done, ret)
     return ret
 
 
@@ -192,7 +193,7 @@ def __napi_poll(n: napi_struct) -> int:
     if test_bit(NAPI_STATE_SCHED, n.state):
         work("napi_poll")
         work_done = n.poll(n, weight)
-        trace("napi_poll", n.napi_id, work_done, weight)
+        trace_napi_poll(n, work_done, weight)
     BUG_ON(work_done > weight)
 
     if work_done < weight:
@@ -274,7 +275,7 @@ def skb_defer_free_flush(sd: softnet_data) -> None:
     sd.defer_count = 0
     spin_unlock_irqrestore(sd.defer_lock, flags)
 
-    trace("skb_defer_free_flush", count)
+    trace_skb_defer_free_flush(count)
     while skb:
         next = skb.next
         napi_consume_skb(skb, 1)
@@ -306,7 +307,7 @@ def net_rx_action() -> None:
 
         if list_empty(list):
             if not sd_has_rps_ipi_waiting(sd) and list_empty(repoll):
-                trace("net_rx_action", READ_ONCE(nh.netdev_budget) - budget)
+                trace_net_rx_action(READ_ONCE(nh.netdev_budget) - budget)
                 return
             break
 
@@ -316,7 +317,7 @@ def net_rx_action() -> None:
         # The window is two jiffies: an average of 1.5 / HZ.
         if budget <= 0 or jiffies() >= time_limit:
             sd.time_squeeze += 1
-            trace("time_squeeze", READ_ONCE(nh.netdev_budget) - budget)
+            trace_time_squeeze(READ_ONCE(nh.netdev_budget) - budget)
             break
 
     local_irq_disable()
@@ -327,7 +328,7 @@ def net_rx_action() -> None:
     if not list_empty(sd.poll_list):
         __raise_softirq_irqoff(NET_RX_SOFTIRQ)
 
-    trace("net_rx_action", READ_ONCE(nh.netdev_budget) - budget)
+    trace_net_rx_action(READ_ONCE(nh.netdev_budget) - budget)
     net_rps_action_and_irq_enable(sd)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.preempt import *
     from softnet.linux.include.linux.skbuff import *
     from softnet.linux.include.linux.skbuff import __skb_dequeue, __skb_queue_tail
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.smp import *
@@ -111,14 +112,14 @@ def get_rps_cpu(dev: net_device, skb: sk_buff) -> int:
                 rflow = set_rps_cpu(dev, skb, rflow, next_cpu)
             if tcpu < nr_cpu_ids() and cpu_online(tcpu):
                 skb.rflow = rflow
-                trace("get_rps_cpu", skb.id, tcpu)
+                trace_get_rps_cpu(skb, tcpu)
                 return tcpu
 
     if map:
         tcpu = map.cpus[reciprocal_scale(hash, map.len)]
         if cpu_online(tcpu):
             cpu = tcpu
-    trace("get_rps_cpu", skb.id, cpu)
+    trace_get_rps_cpu(skb, cpu)
     return cpu
 
 
@@ -142,7 +143,7 @@ def reciprocal_scale(val: int, ep_ro: int) -> int:
 def rps_trigger_softirq(data: softnet_data) -> None:
     """dev.c:4723 (6.1), called from hard interrupt context: the RPS IPI has arrived."""
     sd = data
-    trace("rps_trigger_softirq", sd.cpu)
+    trace_rps_trigger_softirq(sd.cpu)
     ____napi_schedule(sd, sd.backlog)
     sd.received_rps += 1
 
@@ -151,7 +152,7 @@ def rps_trigger_softirq(data: softnet_data) -> None:
 def trigger_rx_softirq(data: softnet_data) -> None:
     """dev.c:4734 (6.1), called from hard interrupt context: the defer list's IPI has arrived (68822bdf76f1, v5.19)."""
     sd = data
-    trace("trigger_rx_softirq", sd.cpu)
+    trace_trigger_rx_softirq(sd.cpu)
     __raise_softirq_irqoff(NET_RX_SOFTIRQ)
     smp_store_release(sd.defer_ipi_scheduled, 0)
 
@@ -160,7 +161,7 @@ def trigger_rx_softirq(data: softnet_data) -> None:
 def napi_schedule_rps(sd: softnet_data) -> int:
     """dev.c:4747 (6.1): another CPU's backlog goes on our IPI list (1), our own is scheduled (0)."""
     mysd = this_cpu_ptr(softnet_data)
-    trace("napi_schedule_rps", sd.cpu)
+    trace_napi_schedule_rps(sd.cpu)
     if IS_ENABLED(CONFIG_RPS):
         if sd != mysd:
             sd.rps_ipi_next = mysd.rps_ipi_list
@@ -224,7 +225,7 @@ def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
                     napi_schedule_rps(sd)
             __skb_queue_tail(sd.input_pkt_queue, skb)
             input_queue_tail_incr_save(sd, rflow)
-            trace("enqueue_to_backlog", skb.id, cpu, qlen + 1)
+            trace_enqueue_to_backlog(skb, cpu, qlen + 1)
             rps_unlock_irq_restore(sd, flags)
             return NET_RX_SUCCESS
         reason = SKB_DROP_REASON_CPU_BACKLOG
@@ -232,7 +233,7 @@ def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
     sd.dropped += 1
     rps_unlock_irq_restore(sd, flags)
 
-    trace("backlog_drop", skb.id, cpu, reason)
+    trace_backlog_drop(skb, cpu, reason)
     dev_core_stats_rx_dropped_inc(skb.dev)
     kfree_skb_reason(skb, reason)
     return NET_RX_DROP
@@ -248,7 +249,7 @@ def dev_core_stats_rx_dropped_inc(dev: net_device) -> None:
 def netif_rx_internal(skb: sk_buff) -> int:
     """dev.c:5075 (6.1)."""
     nh = table(net_hotdata, 0)
-    trace("netif_rx", skb.id, smp_processor_id())
+    trace_netif_rx(skb, smp_processor_id())
     if IS_ENABLED(CONFIG_RPS):
         if nh.rps_needed:
             rcu_read_lock()
@@ -286,7 +287,7 @@ def net_rps_send_ipi(remsd: softnet_data) -> None:
         while remsd:
             next = remsd.rps_ipi_next
             if cpu_online(remsd.cpu):
-                trace("net_rps_send_ipi", remsd.cpu)
+                trace_net_rps_send_ipi(remsd.cpu)
                 smp_call_function_single_async(remsd.cpu, remsd.csd)
             remsd = next
 
@@ -334,7 +335,7 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
             input_queue_head_incr(sd)
             work_done += 1
             if work_done >= quota:
-                trace("process_backlog", work_done, quota)
+                trace_process_backlog(work_done, quota)
                 return work_done
 
         rps_lock_irq_disable(sd)
@@ -345,7 +346,7 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
             skb_queue_splice_tail_init(sd.input_pkt_queue, sd.process_queue)
         rps_unlock_irq_enable(sd)
 
-    trace("process_backlog", work_done, quota)
+    trace_process_backlog(work_done, quota)
     return work_done
 
 

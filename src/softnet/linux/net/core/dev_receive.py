@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.netdevice import *
     from softnet.linux.include.linux.preempt import *
     from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.net.core.dev_backlog import *
     from softnet.linux.net.ipv4.ip_input import ip_list_rcv, ip_rcv
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 @kfunc
 def __netif_receive_skb(skb: sk_buff) -> int:
     """dev.c:5732 (6.1) with __netif_receive_skb_one_core() (5630): deliver one packet to its protocol."""
-    trace("netif_receive_skb", skb.id, skb.len)
+    trace_netif_receive_skb(skb, skb.len)
     sd = this_cpu_ptr(softnet_data)
     sd.processed += 1
     work("netif_receive_skb")
@@ -42,7 +43,7 @@ def __netif_receive_skb_list(head: list_head) -> None:
     while entry != head:
         skb = container_of(entry, sk_buff, "list")
         entry = entry.next
-        trace("netif_receive_skb", skb.id, skb.len)
+        trace_netif_receive_skb(skb, skb.len)
         sd.processed += 1
         work("netif_receive_skb_list")
     ip_list_rcv(head)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.list import *
     from softnet.linux.include.linux.netdevice import *
     from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.net.core.dev_receive import *
     from softnet.linux.net.core.skbuff import *
     from softnet.machine.timers import *
@@ -110,7 +111,7 @@ def __napi_gro_flush_chain(napi: napi_struct, index: int, flush_old: bool) -> No
 def napi_gro_flush(napi: napi_struct, flush_old: bool) -> None:
     """gro.c:389 (6.1)."""
     bitmask = napi.gro_bitmask
-    trace("gro_flush", napi.napi_id, bitmask)
+    trace_gro_flush(napi, bitmask)
     while bitmask:
         index = fls(bitmask) - 1
         bitmask &= ~(1 << index)
@@ -208,7 +209,7 @@ def napi_gro_receive(napi: napi_struct, skb: sk_buff) -> int:
     skb.napi_id = napi.napi_id
     work("napi_gro_receive")
     ret = dev_gro_receive(napi, skb)
-    trace("gro_receive", skb.id, ret)
+    trace_gro_receive(skb, ret)
     if ret == GRO_NORMAL:
         gro_normal_one(napi, skb, 1)
     elif ret == GRO_MERGED_FREE:

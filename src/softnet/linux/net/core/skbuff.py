@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.netdevice import *
     from softnet.linux.include.linux.preempt import *
     from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.smp import *
     from softnet.linux.mm.slub import *
@@ -96,7 +97,7 @@ def __finalize_skb_around(skb: sk_buff, len: int, truesize: int) -> None:
     skb.users = 1
     skb.dataref = 1
     skb.hdr = 0
-    trace("alloc_skb", skb.id, len)
+    trace_alloc_skb(skb, len)
 
 
 @kfunc
@@ -162,7 +163,7 @@ def kfree_skb_reason(skb: sk_buff, reason: int) -> None:
     """skbuff.c:885 (6.1): free a dropped packet and say why."""
     if not skb_unref(skb):
         return
-    trace("kfree_skb", skb.id, reason)
+    trace_kfree_skb(skb, reason)
     stats = this_cpu_ptr(skb_drop_stats)
     stats.reason[reason] += skb.nr_packets
     skb.nr_packets = 0
@@ -175,7 +176,7 @@ def consume_skb(skb: sk_buff) -> None:
     """skbuff.c:1032 (6.1): free a packet that was used."""
     if not skb_unref(skb):
         return
-    trace("consume_skb", skb.id)
+    trace_consume_skb(skb)
     __kfree_skb(skb)
 
 
@@ -214,7 +215,7 @@ def napi_consume_skb(skb: sk_buff, budget: int) -> None:
     WARN_ON_ONCE(not in_softirq())
     if not skb_unref(skb):
         return
-    trace("consume_skb", skb.id)
+    trace_consume_skb(skb)
     skb_release_all(skb)
     napi_skb_cache_put(skb)
 
@@ -257,14 +258,14 @@ def skb_attempt_defer_free(skb: sk_buff) -> None:
     """
     cpu = skb.alloc_cpu
     if WARN_ON_ONCE(cpu >= nr_cpu_ids()) or not cpu_online(cpu) or cpu == raw_smp_processor_id():
-        trace("skb_defer_nodefer", skb.id, cpu, 0)
+        trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_CPU)
         __kfree_skb(skb)
         return
 
     sd = per_cpu(softnet_data, cpu)
     defer_max = READ_ONCE(table(net_hotdata, 0).sysctl_skb_defer_max)
     if READ_ONCE(sd.defer_count) >= defer_max:
-        trace("skb_defer_nodefer", skb.id, cpu, 1)
+        trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_FULL)
         __kfree_skb(skb)
         return
 
@@ -275,13 +276,13 @@ def skb_attempt_defer_free(skb: sk_buff) -> None:
     WRITE_ONCE(sd.defer_count, sd.defer_count + 1)
     skb.next = sd.defer_list
     WRITE_ONCE(sd.defer_list, skb)
-    trace("skb_attempt_defer_free", skb.id, cpu, sd.defer_count)
+    trace_skb_attempt_defer_free(skb, cpu, sd.defer_count)
     spin_unlock_irqrestore(sd.defer_lock, flags)
 
     # Nothing else makes the other CPU look at its list if it receives no packets.
     if kick:
         if not cmpxchg(sd.defer_ipi_scheduled, 0, 1):
-            trace("kick_defer_list_purge", cpu)
+            trace_kick_defer_list_purge(cpu)
             smp_call_function_single_async(cpu, sd.defer_csd)
         else:
-            trace("kick_coalesced", cpu)
+            trace_kick_coalesced(cpu)

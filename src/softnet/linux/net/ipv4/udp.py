@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.skbuff import *
     from softnet.linux.include.linux.skbuff import __skb_dequeue, __skb_queue_tail
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.net.core.skbuff import *
     from softnet.linux.net.core.skbuff import __kfree_skb
@@ -108,7 +109,7 @@ def skb_consume_udp(sk: sock, skb: sk_buff) -> None:
     """udp.c:1693 (6.1): freed here, on the reader's CPU, wherever it was allocated."""
     if not skb_unref(skb):
         return
-    trace("consume_skb", skb.id)
+    trace_consume_skb(skb)
     __kfree_skb(skb)
 
 

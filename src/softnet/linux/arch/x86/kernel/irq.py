@@ -10,6 +10,7 @@ from softnet.lang import kfunc
 if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.drivers.net.softnet_nic import nic_vector
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.irq.manage import *
     from softnet.linux.kernel.smp import *
     from softnet.linux.kernel.softirq import *
@@ -24,9 +25,9 @@ def do_interrupt(vector: int, data: int) -> None:
     The reschedule interrupt is a DEFINE_IDTENTRY_SYSVEC_SIMPLE: no irq_enter_rcu(), hence no softirqs at its exit; the
     return from interrupt does the switching.
     """
-    trace("irq_handler_entry", vector, data)
+    trace_irq_handler_entry(vector, data)
     if vector == VECTOR_RESCHEDULE:
-        trace("irq_handler_exit", vector, data)
+        trace_irq_handler_exit(vector, data)
         return
     irq_enter_rcu()
     if vector == VECTOR_TIMER:
@@ -35,7 +36,7 @@ def do_interrupt(vector: int, data: int) -> None:
         generic_smp_call_function_single_interrupt()
     elif vector == VECTOR_DEVICE:
         common_interrupt(data)
-    trace("irq_handler_exit", vector, data)
+    trace_irq_handler_exit(vector, data)
     irq_exit_rcu()
 
 
