@@ -152,7 +152,7 @@ def take_cpu_down() -> None:
 
 @kfunc
 def arch_cpu_idle_dead() -> None:
-    """sched/idle.c do_idle(): a CPU that is offline stops in its idle task, and goes on here when it is brought up."""
+    """kernel/sched/idle.c do_idle(): a CPU that is offline stops in its idle task, and goes on here when it is brought up."""
     while not cpu_online(smp_processor_id()):
         cpu_play_dead()
         suspend()

@@ -105,7 +105,9 @@ def ksoftirqd_running(pending: int) -> bool:
 
 @kfunc
 def __local_bh_disable_ip(cnt: int) -> None:
-    """softirq.c:167 (6.1, RT): take this CPU's BH lock on the task's first entry, and stay preemptible.
+    """softirq.c:167 (6.1, RT), void __local_bh_disable_ip(unsigned long ip, unsigned int cnt).
+
+    Take this CPU's BH lock on the task's first entry, and stay preemptible.
 
     Elsewhere include/linux/bottom_half.h: count. The caller's address, C's first argument, is not needed.
     """
@@ -153,7 +155,10 @@ def _local_bh_enable() -> None:
 
 @kfunc
 def __local_bh_enable_ip(cnt: int) -> None:
-    """softirq.c:229 (6.1, RT) and 384: the outermost enable runs pending softirqs, in this task and at its priority."""
+    """softirq.c:229 (6.1, RT), void __local_bh_enable_ip(unsigned long ip, unsigned int cnt).
+
+    And softirq.c:384 (else). The outermost enable runs pending softirqs, in this task and at its priority.
+    """
     WARN_ON_ONCE(in_hardirq())
     if IS_ENABLED(CONFIG_PREEMPT_RT):
         __local_bh_enable_ip_rt(cnt)

@@ -28,7 +28,7 @@ PATCH = {
 
 @kfunc
 def backlog_lock_irq_save(sd: softnet_data) -> int:
-    """net/core/dev.c:229 (6.12)."""
+    """net/core/dev.c:229 (6.12), void backlog_lock_irq_save(struct softnet_data *sd, unsigned long *flags)."""
     if IS_ENABLED(CONFIG_RPS) or use_backlog_threads():
         return spin_lock_irqsave(sd.input_pkt_queue.lock)
     return local_irq_save()
@@ -45,7 +45,7 @@ def backlog_lock_irq_disable(sd: softnet_data) -> None:
 
 @kfunc
 def backlog_unlock_irq_restore(sd: softnet_data, flags: int) -> None:
-    """net/core/dev.c:246 (6.12)."""
+    """net/core/dev.c:246 (6.12), void backlog_unlock_irq_restore(struct softnet_data *sd, unsigned long *flags)."""
     if IS_ENABLED(CONFIG_RPS) or use_backlog_threads():
         spin_unlock_irqrestore(sd.input_pkt_queue.lock, flags)
     else:

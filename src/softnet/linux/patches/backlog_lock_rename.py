@@ -32,7 +32,7 @@ PATCH = {
 
 @kfunc
 def backlog_lock_irq_save(sd: softnet_data) -> int:
-    """net/core/dev.c:229 (6.12)."""
+    """net/core/dev.c:229 (6.12), void backlog_lock_irq_save(struct softnet_data *sd, unsigned long *flags)."""
     return rps_lock_irqsave(sd)
 
 
@@ -44,7 +44,7 @@ def backlog_lock_irq_disable(sd: softnet_data) -> None:
 
 @kfunc
 def backlog_unlock_irq_restore(sd: softnet_data, flags: int) -> None:
-    """net/core/dev.c:246 (6.12)."""
+    """net/core/dev.c:246 (6.12), void backlog_unlock_irq_restore(struct softnet_data *sd, unsigned long *flags)."""
     rps_unlock_irq_restore(sd, flags)
 
 

@@ -37,7 +37,7 @@ PATCH = {
 
 @kfunc
 def rps_lock_irqsave(sd: softnet_data) -> int:
-    """net/core/dev.c."""
+    """net/core/dev.c, void rps_lock_irqsave(struct softnet_data *sd, unsigned long *flags)."""
     if IS_ENABLED(CONFIG_RPS) or use_backlog_threads():
         return spin_lock_irqsave(sd.input_pkt_queue.lock)
     elif not IS_ENABLED(CONFIG_PREEMPT_RT):
@@ -56,7 +56,7 @@ def rps_lock_irq_disable(sd: softnet_data) -> None:
 
 @kfunc
 def rps_unlock_irq_restore(sd: softnet_data, flags: int) -> None:
-    """net/core/dev.c."""
+    """net/core/dev.c, void rps_unlock_irq_restore(struct softnet_data *sd, unsigned long *flags)."""
     if IS_ENABLED(CONFIG_RPS) or use_backlog_threads():
         spin_unlock_irqrestore(sd.input_pkt_queue.lock, flags)
     elif not IS_ENABLED(CONFIG_PREEMPT_RT):

@@ -61,7 +61,7 @@ def rps_input_queue_tail_incr(sd: softnet_data) -> int:
 
 @kfunc
 def rps_input_queue_tail_save(rflow: rps_dev_flow, tail: int) -> None:
-    """include/net/rps.h:134 (6.12)."""
+    """include/net/rps.h:134 (6.12), void rps_input_queue_tail_save(u32 *dest, u32 tail)."""
     if IS_ENABLED(CONFIG_RPS):
         if rflow:
             WRITE_ONCE(rflow.last_qtail, tail)
@@ -69,7 +69,7 @@ def rps_input_queue_tail_save(rflow: rps_dev_flow, tail: int) -> None:
 
 @kfunc
 def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
-    """net/core/dev.c:5034 (6.12.117)."""
+    """net/core/dev.c:5034 (6.12.117), int enqueue_to_backlog(struct sk_buff *skb, int cpu, unsigned int *qtail)."""
     nh = table(net_hotdata, 0)
     reason = SKB_DROP_REASON_CPU_BACKLOG
     sd = per_cpu(softnet_data, cpu)

@@ -33,7 +33,7 @@ PATCH = {
 
 @kfunc
 def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
-    """net/core/dev.c."""
+    """net/core/dev.c, int enqueue_to_backlog(struct sk_buff *skb, int cpu, unsigned int *qtail)."""
     nh = table(net_hotdata, 0)
     reason = SKB_DROP_REASON_CPU_BACKLOG
     sd = per_cpu(softnet_data, cpu)

@@ -252,7 +252,9 @@ def input_queue_head_incr(sd: softnet_data) -> None:
 
 @kfunc
 def input_queue_tail_incr_save(sd: softnet_data, rflow: rps_dev_flow) -> None:
-    """include/linux/netdevice.h (6.1): note for RFS how long the queue must drain before the flow may move.
+    """include/linux/netdevice.h (6.1), void input_queue_tail_incr_save(struct softnet_data *sd, unsigned int *qtail).
+
+    Note for RFS how long the queue must drain before the flow may move.
 
     ``unsigned int *qtail`` is the flow entry whose last_qtail it points at; None for the caller's throw-away word.
     """

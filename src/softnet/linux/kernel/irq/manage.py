@@ -43,7 +43,10 @@ def irq_default_primary_handler(irq: int, dev_id: nic_vector) -> int:
 
 @kfunc
 def handle_irq_event(action: irqaction) -> None:
-    """handle.c:205 (6.1) with __handle_irq_event_percpu(), under handle_edge_irq() as for MSI-X."""
+    """handle.c:205 (6.1), irqreturn_t handle_irq_event(struct irq_desc *desc).
+
+    With __handle_irq_event_percpu(), under handle_edge_irq() as for MSI-X.
+    """
     res = action.handler(action.irq, action.dev_id)
     if res == IRQ_WAKE_THREAD:
         __irq_wake_thread(action)
@@ -51,7 +54,10 @@ def handle_irq_event(action: irqaction) -> None:
 
 @kfunc
 def __irq_wake_thread(action: irqaction) -> None:
-    """handle.c:60 (6.1): once until the thread has taken note."""
+    """handle.c:60 (6.1), void __irq_wake_thread(struct irq_desc *desc, struct irqaction *action).
+
+    Once until the thread has taken note.
+    """
     if test_and_set_bit(IRQTF_RUNTHREAD, action.thread_flags):
         return
     wake_up_process(action.thread)
@@ -70,7 +76,10 @@ def irq_wait_for_interrupt(action: irqaction) -> int:
 
 @kfunc
 def irq_forced_thread_fn(action: irqaction) -> int:
-    """manage.c:1196 (6.1): the handler with bottom halves off; what it raised runs at their enabling, in this thread."""
+    """manage.c:1196 (6.1), irqreturn_t irq_forced_thread_fn(struct irq_desc *desc, struct irqaction *action).
+
+    The handler with bottom halves off; what it raised runs at their enabling, in this thread.
+    """
     local_bh_disable()
     if not IS_ENABLED(CONFIG_PREEMPT_RT):
         local_irq_disable()

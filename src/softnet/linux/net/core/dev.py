@@ -184,7 +184,7 @@ def netif_napi_add_weight(dev: net_device, napi: napi_struct, poll: fnptr, weigh
 
 @kfunc
 def __napi_poll(n: napi_struct) -> int:
-    """dev.c:6633 (6.1); ``*repoll`` is n.do_repoll."""
+    """dev.c:6633 (6.1), int __napi_poll(struct napi_struct *n, bool *repoll); ``*repoll`` is n.do_repoll."""
     weight = n.weight
     n.do_repoll = False
 

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 @kfunc
 def rps_lock_irqsave(sd: softnet_data) -> int:
-    """dev.c:221 (6.1): the backlog's lock. Without RPS only this CPU queues, so interrupts off were enough."""
+    """dev.c:221 (6.1), void rps_lock_irqsave(struct softnet_data *sd, unsigned long *flags).
+
+    The backlog's lock. Without RPS only this CPU queues, so interrupts off were enough.
+    """
     if IS_ENABLED(CONFIG_RPS):
         return spin_lock_irqsave(sd.input_pkt_queue.lock)
     elif not IS_ENABLED(CONFIG_PREEMPT_RT):
@@ -51,7 +54,7 @@ def rps_lock_irq_disable(sd: softnet_data) -> None:
 
 @kfunc
 def rps_unlock_irq_restore(sd: softnet_data, flags: int) -> None:
-    """dev.c:238 (6.1)."""
+    """dev.c:238 (6.1), void rps_unlock_irq_restore(struct softnet_data *sd, unsigned long *flags)."""
     if IS_ENABLED(CONFIG_RPS):
         spin_unlock_irqrestore(sd.input_pkt_queue.lock, flags)
     elif not IS_ENABLED(CONFIG_PREEMPT_RT):
@@ -69,7 +72,10 @@ def rps_unlock_irq_enable(sd: softnet_data) -> None:
 
 @kfunc
 def set_rps_cpu(dev: net_device, skb: sk_buff, rflow: rps_dev_flow, next_cpu: int) -> rps_dev_flow:
-    """dev.c:4536 (6.1), without CONFIG_RFS_ACCEL: move a flow to the CPU that reads its socket."""
+    """dev.c:4536 (6.1), struct rps_dev_flow *set_rps_cpu(dev, skb, struct rps_dev_flow *rflow, u16 next_cpu).
+
+    Without CONFIG_RFS_ACCEL: move a flow to the CPU that reads its socket.
+    """
     if next_cpu < nr_cpu_ids():
         rflow.last_qtail = READ_ONCE(per_cpu(softnet_data, next_cpu).input_queue_head)
     rflow.cpu = next_cpu
@@ -78,7 +84,9 @@ def set_rps_cpu(dev: net_device, skb: sk_buff, rflow: rps_dev_flow, next_cpu: in
 
 @kfunc
 def get_rps_cpu(dev: net_device, skb: sk_buff) -> int:
-    """dev.c:4585 (6.1): the CPU for a packet, -1 for here.
+    """dev.c:4585 (6.1), int get_rps_cpu(struct net_device *dev, struct sk_buff *skb, struct rps_dev_flow **rflowp).
+
+    The CPU for a packet, -1 for here.
 
     ``struct rps_dev_flow **rflowp`` is skb.rflow: the subset has no pointer to a local.
     """
@@ -206,7 +214,9 @@ def skb_flow_limit(skb: sk_buff, qlen: int) -> bool:
 
 @kfunc
 def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
-    """dev.c:4808 (6.1): queue a packet on a CPU's backlog, possibly a remote one.
+    """dev.c:4808 (6.1), int enqueue_to_backlog(struct sk_buff *skb, int cpu, unsigned int *qtail).
+
+    Queue a packet on a CPU's backlog, possibly a remote one.
 
     SCHED is only looked at when the queue is empty, and set before the packet is there: the lock spans both.
     """

@@ -68,7 +68,10 @@ def netif_receive_skb_internal(skb: sk_buff) -> int:
 
 @kfunc
 def netif_receive_skb_list_internal(head: list_head, napi: napi_struct) -> None:
-    """dev.c:5843 (6.1): steer by RPS or deliver. ``napi`` lends the sublist that C keeps on the stack."""
+    """dev.c:5843 (6.1), void netif_receive_skb_list_internal(struct list_head *head).
+
+    Steer by RPS or deliver. ``napi`` lends the sublist that C keeps on the stack.
+    """
     nh = table(net_hotdata, 0)
     rcu_read_lock()
     if IS_ENABLED(CONFIG_RPS):

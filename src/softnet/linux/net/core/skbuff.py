@@ -102,7 +102,10 @@ def __finalize_skb_around(skb: sk_buff, len: int, truesize: int) -> None:
 
 @kfunc
 def napi_build_skb(len: int, frag_size: int) -> sk_buff:
-    """skbuff.c:456 (6.1): an skb around a driver's receive buffer of ``frag_size`` bytes; None without memory."""
+    """skbuff.c:456 (6.1), struct sk_buff *napi_build_skb(void *data, unsigned int frag_size).
+
+    An skb around a driver's receive buffer of ``frag_size`` bytes; None without memory.
+    """
     skb = napi_skb_cache_get()
     if skb:
         work("napi_build_skb")
@@ -112,7 +115,10 @@ def napi_build_skb(len: int, frag_size: int) -> sk_buff:
 
 @kfunc
 def alloc_skb(size: int) -> sk_buff:
-    """include/linux/skbuff.h, __alloc_skb() of skbuff.c:486 (6.1): an skb and its data, from any context."""
+    """include/linux/skbuff.h, struct sk_buff *alloc_skb(unsigned int size, gfp_t priority).
+
+    __alloc_skb() of skbuff.c:486 (6.1): an skb and its data, from any context.
+    """
     skb = kmem_cache_alloc()
     if skb:
         work("alloc_skb")
@@ -222,7 +228,9 @@ def napi_consume_skb(skb: sk_buff, budget: int) -> None:
 
 @kfunc
 def skb_try_coalesce(to: sk_buff, from_: sk_buff) -> bool:
-    """skbuff.c:5468 (6.1): make ``from_``'s data a fragment of ``to``; its head is stolen then.
+    """skbuff.c:5468 (6.1), bool skb_try_coalesce(struct sk_buff *to, struct sk_buff *from, bool *fragstolen, int *delta_truesize).
+
+    Make ``from_``'s data a fragment of ``to``; its head is stolen then.
 
     The delta of truesize that C returns through a pointer is from_.truesize - SKB_HEAD_TRUESIZE.
     """

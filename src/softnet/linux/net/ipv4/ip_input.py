@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 @kfunc
 def ip_rcv(skb: sk_buff, dev: net_device) -> int:
-    """ip_input.c:560 (6.1), with ip_rcv_finish() (435)."""
+    """ip_input.c:560 (6.1), int ip_rcv(skb, dev, struct packet_type *pt, struct net_device *orig_dev).
+
+    With ip_rcv_finish() (435).
+    """
     work("ip_rcv")
     skb.hdr = 1
     return ip_local_deliver(skb)
@@ -32,7 +35,10 @@ def ip_rcv(skb: sk_buff, dev: net_device) -> int:
 
 @kfunc
 def ip_list_rcv(head: list_head) -> None:
-    """ip_input.c:643 (6.1): the same for a list, whose route lookups are shared."""
+    """ip_input.c:643 (6.1), void ip_list_rcv(struct list_head *head, struct packet_type *pt, struct net_device *orig_dev).
+
+    The same for a list, whose route lookups are shared.
+    """
     while not list_empty(head):
         entry = head.next
         list_del_init(entry)
@@ -53,7 +59,10 @@ def ip_local_deliver(skb: sk_buff) -> int:
 
 @kfunc
 def ip_protocol_deliver_rcu(skb: sk_buff, protocol: int) -> int:
-    """ip_input.c:187 (6.1): to TCP, to UDP, or nowhere."""
+    """ip_input.c:187 (6.1), void ip_protocol_deliver_rcu(struct net *net, struct sk_buff *skb, int protocol).
+
+    To TCP, to UDP, or nowhere.
+    """
     if protocol == IPPROTO_TCP:
         return tcp_v4_rcv(skb)
     if protocol == IPPROTO_UDP:

@@ -32,7 +32,9 @@ def tcp_eat_recv_skb(sk: sock, skb: sk_buff) -> None:
 
 @kfunc
 def tcp_recvmsg(sk: sock, len: int, a: app) -> int:
-    """tcp.c:2709 (6.1) with tcp_recvmsg_locked() (2464), nonblocking: up to ``len`` bytes; how many packets they were.
+    """tcp.c:2709 (6.1), int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len).
+
+    With tcp_recvmsg_locked() (2464), nonblocking: up to ``len`` bytes; how many packets they were.
 
     An skb is read whole: the application's buffer ends at an skb's end.
     """

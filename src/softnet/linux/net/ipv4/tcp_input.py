@@ -41,7 +41,10 @@ def tcp_rcv_established(sk: sock, skb: sk_buff) -> None:
 
 @kfunc
 def tcp_try_rmem_schedule(sk: sock, skb: sk_buff) -> int:
-    """tcp_input.c:4908 (6.1): -1 when the receive buffer is full. Pruning the queue is not modelled."""
+    """tcp_input.c:4908 (6.1), int tcp_try_rmem_schedule(struct sock *sk, struct sk_buff *skb, unsigned int size).
+
+    -1 when the receive buffer is full. Pruning the queue is not modelled.
+    """
     if atomic_read(sk.sk_rmem_alloc) > READ_ONCE(sk.sk_rcvbuf):
         return -1
     return 0
@@ -49,7 +52,10 @@ def tcp_try_rmem_schedule(sk: sock, skb: sk_buff) -> int:
 
 @kfunc
 def tcp_try_coalesce(sk: sock, to: sk_buff, from_: sk_buff) -> bool:
-    """tcp_input.c:4790 (6.1): only the next bytes; the delta is charged to the socket."""
+    """tcp_input.c:4790 (6.1), bool tcp_try_coalesce(struct sock *sk, struct sk_buff *to, struct sk_buff *from, bool *fragstolen).
+
+    Only the next bytes; the delta is charged to the socket.
+    """
     if not from_.seq_ok:
         return False
     delta = from_.truesize - SKB_HEAD_TRUESIZE
@@ -61,7 +67,10 @@ def tcp_try_coalesce(sk: sock, to: sk_buff, from_: sk_buff) -> bool:
 
 @kfunc
 def tcp_queue_rcv(sk: sock, skb: sk_buff) -> int:
-    """tcp_input.c:5071 (6.1): whether the segment was eaten by the queue's last skb; it is freed here then."""
+    """tcp_input.c:5071 (6.1), int tcp_queue_rcv(struct sock *sk, struct sk_buff *skb, bool *fragstolen).
+
+    Whether the segment was eaten by the queue's last skb; it is freed here then.
+    """
     tail = skb_peek_tail(sk.sk_receive_queue)
     if tail:
         if tcp_try_coalesce(sk, tail, skb):

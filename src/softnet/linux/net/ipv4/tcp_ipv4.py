@@ -44,7 +44,10 @@ def tcp_v4_do_rcv(sk: sock, skb: sk_buff) -> int:
 
 @kfunc
 def tcp_add_backlog(sk: sock, skb: sk_buff) -> bool:
-    """tcp_ipv4.c:1778 (6.1): merge with the backlog's last skb, or append; true when it is full (socket unlocked)."""
+    """tcp_ipv4.c:1778 (6.1), bool tcp_add_backlog(struct sock *sk, struct sk_buff *skb, enum skb_drop_reason *reason).
+
+    Merge with the backlog's last skb, or append; true when it is full (socket unlocked).
+    """
     work("tcp_add_backlog")
     tail = sk.backlog_tail
     if tail and skb.seq_ok:
