@@ -13,7 +13,8 @@ import pytest
 from tests.mutation import mutate
 
 from softnet.lab.tracing.records import Trace, read
-from softnet.lab.validate.verdict import Verdict, check
+from softnet.lab.validate.checker import check
+from softnet.lab.validate.verdict import Verdict
 
 pytestmark = pytest.mark.slow
 

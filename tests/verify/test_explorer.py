@@ -12,11 +12,13 @@ from tests.verify.mutations import EXAMPLES, patch
 from softnet.cli import run_cli
 from softnet.errors import SoftnetError
 from softnet.lang.native.compile import available
-from softnet.verify.columns import render
+from softnet.report.columns import render
+from softnet.report.verify import verdict_text
 from softnet.verify.model import Config, Driver, Event
 from softnet.verify.replay.schedule import decode, encode, replay
 from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.standard import driver_of, from_text, to_text
+from softnet.verify.verdict import Verdict, Why
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 
@@ -35,7 +37,7 @@ def explore(kernel: str, drivers: tuple[Driver, ...], mutation: str = "", **more
 
 def found(outcome: Outcome) -> str:
     """The violated property, or the verdict."""
-    return outcome.failure.name if outcome.failure is not None else outcome.verdict
+    return outcome.failure.name if outcome.failure is not None else verdict_text(outcome)
 
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.10", "6.10-threads", "6.12", "6.12-threads", "6.12-rt"])
@@ -150,9 +152,9 @@ def test_an_unfinished_search_is_inconclusive() -> None:
     config = Config("test", kernel="6.12", drivers=(*FREE2, IRQ))
     outcome = search(config, Limits(states=1000, memory_bytes=256 << 20))
     assert outcome.verdict == "inconclusive"
-    assert outcome.why == "memory or state limit"
+    assert outcome.why is Why.SPACE_LIMIT
     stopped = search(replace(config, drivers=(*FREE2, Driver("irq", 0, 3))), SMALL, lambda *figures: False)
-    assert (stopped.verdict, stopped.why) == ("inconclusive", "stopped at the time limit")
+    assert (stopped.verdict, stopped.why) == (Verdict.INCONCLUSIVE, Why.TIME_LIMIT)
 
 
 def test_exit_statuses_and_replay(capsys: pytest.CaptureFixture[str]) -> None:

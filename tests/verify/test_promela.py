@@ -18,6 +18,7 @@ from softnet.verify.model import Config, Driver
 from softnet.verify.promela import Export, export, vector_bytes_max
 from softnet.verify.search import Limits, search
 from softnet.verify.standard import standard
+from softnet.verify.verdict import Verdict
 
 MISSING = [tool for tool in ("spin", "gcc") if shutil.which(tool) is None]
 pytestmark = [
@@ -62,7 +63,7 @@ def spin(config: Config, folder: Path, *options: str) -> tuple[Export, Pan]:
 )
 def test_spin_counts_the_same_states(kernel: str, number: int, tmp_path: Path) -> None:
     written, pan = spin(standard(kernel)[number], tmp_path)
-    assert written.verdict == "holds (exhausted)"
+    assert written.verdict is Verdict.HOLDS
     assert pan.violated == ""
     assert (pan.states, pan.transitions) == (written.spin_states, written.spin_transitions)
 
@@ -87,7 +88,7 @@ def test_spin_finds_the_same_violation_at_the_same_depth(
     config = Config("t", kernel=kernel, drivers=drivers, patches=(patch(mutation, kernel),), properties=(property_,))
     written, pan = spin(config, tmp_path, "-DBFS")
     ours = search(config, LIMITS)
-    assert written.verdict == ours.verdict == "violated"
+    assert written.verdict == ours.verdict is Verdict.VIOLATED
     assert pan.violated.startswith(found)
     # SPIN numbers a failing step by the state it begins in; a property that is tested at rest is one step of its own there.
     assert abs(pan.depth - len(ours.actions)) <= 1

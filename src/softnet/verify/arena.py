@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from softnet.errors import SoftnetError
+from softnet.lang.native.abi import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native.compile import builder_identity, native_code
-from softnet.lang.native.llvm_function import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native.switch_runtime import FRAME_ARGUMENT, FRAME_FUNCTION, FRAME_RETURN, FRAME_WORDS
 from softnet.lang.program import cache
 from softnet.machine import state
-from softnet.verify.codegen.frames import LOG
-from softnet.verify.codegen.llvm_functions import OWNERS_BYTES, UNDO_WORDS
+from softnet.properties.statements import in_order
+from softnet.verify.codegen.llvm_functions import LOG, OWNERS_BYTES, UNDO_WORDS
 from softnet.verify.codegen.runtime import FAILED, LOG_ROOM, module_text
 from softnet.verify.inside import words
 from softnet.verify.lock_order import Locks
@@ -55,6 +55,8 @@ class Failure:
     name: str
     text: str
     where: str = ""
+    also: tuple[str, ...] = ()
+    """Other properties that do not hold in the same state."""
 
 
 def machine_failure(error: int) -> Failure:
@@ -125,7 +127,7 @@ class Machine:
             "pending": room.take(words.VX_PENDING_WORDS * 256), "log": room.take(2 * UNDO_WORDS, align=UNDO_WORDS),
             "value_bits": 32 - max(slots, 1).bit_length(), "step_room": 0,
             "untouched": room.take(model.config.cpus), "machine_of": room.take(model.image.regions.size),
-            "switches": room.take(len(model.frames.stops)), "sleeping_locks": int(model.config.kernel.endswith("-rt")),
+            "switches": room.take(len(model.frames.stops)), "sleeping_locks": int(model.config.preempt_rt),
         }  # fmt: skip
         self.locks = Locks.of(model.words_of)
         locks = room.take(self.locks.words)
@@ -302,7 +304,7 @@ class Machine:
         if code == FAILED:
             kind = FAILURES[int(self.words[RUN_WORDS["fuel"]])]
             number = int(self.words[RUN_WORDS["where"]])
-            position = self.model.frames.text.positions[number]
+            position = self.model.text.positions[number]
             file = self.model.module.functions[position.function].file
             text = {
                 "bug-on": "BUG_ON",
@@ -317,13 +319,14 @@ class Machine:
             return machine_failure(int(self.words[self.model.image.engine_word("error")]))
         mask = self.get("violated")
         if code == words.VX_VIOLATION and mask:
-            found = self.model.properties[(mask & -mask).bit_length() - 1]
-            return Failure(found.name, found.text, self.warned() if found.name == "no warning" else "")
+            found, *also = [self.model.properties[number] for number in in_order(mask)]
+            where = self.warned() if found.name == "no warning" else ""
+            return Failure(found.name, found.text, where, tuple(p.name for p in also))
         return Failure("unknown", f"code {code}")
 
     def warned(self) -> str:
         """Where the WARN_ON_ONCE stands that fired last."""
-        position = self.model.frames.text.positions[self.get("warned")]
+        position = self.model.text.positions[self.get("warned")]
         return f"{position.function}() {self.model.module.functions[position.function].file}:{position.line}"
 
     def lock_cycle(self) -> tuple[str, int] | None:

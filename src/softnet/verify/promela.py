@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
+from softnet.properties.statements import in_order
 from softnet.verify.arena import Limits, Machine
 from softnet.verify.codegen import c_model as cmodel
-from softnet.verify.codegen.llvm_functions import FRAME_WORDS_MAX, Emitter
+from softnet.verify.codegen.frames import FRAME_WORDS_MAX, Rules, state_fields
 from softnet.verify.codegen.points import reachable
 from softnet.verify.inside import words
 from softnet.verify.model import NOT_STATE, STACK_WORDS, Config, store_buffer
+from softnet.verify.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +50,7 @@ class Export:
     states: int
     transitions: int
     terminals: int
-    verdict: str
+    verdict: Verdict
     """What the explorer found, for comparison."""
 
     @property
@@ -81,7 +83,7 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
     code = machine.start()
     while code == words.VX_MORE:
         code = machine.explore(100_000)
-    verdict = "holds (exhausted)" if code == words.VX_DONE else "inconclusive" if code == words.VX_FULL else "violated"
+    verdict = {words.VX_DONE: Verdict.HOLDS, words.VX_FULL: Verdict.INCONCLUSIVE}.get(code, Verdict.VIOLATED)
     kinds = widths(machine, first) if code == words.VX_DONE else wide(machine, first)
     vector = Vector(kinds)
     path.write_text(promela_text(machine, vector, code_path.name), encoding="utf-8")
@@ -191,10 +193,11 @@ def c_text(machine: Machine, first: Any, vector: Vector) -> str:
     roots = [*ENTRY_POINTS, *sorted(n for n in everything if module.functions[n].kind == "kfunc")]
     used = reachable(whole, roots, model.program)
     fields = {f"{s.name}.{f.name}": f.kind for s in model.program.structs.values() for f in s.fields.values()}
-    emitter = Emitter(whole, fields, model.changing, NOT_STATE, reduce=model.config.reduce, log=False)
+    rules = Rules(whole, fields, model.changing, model.config.reduce)
     tables = model.image.layout.tables
-    body = cmodel.translate(whole, used, emitter, {n: (t.base, t.count) for n, t in tables.items()})
-    if any(model.frames.entries[n] != pc for n, pc in emitter.out.entries.items()):
+    shared = cmodel.Shared(rules, state_fields(model.changing, NOT_STATE), {n: (t.base, t.count) for n, t in tables.items()})
+    body = cmodel.translate(used, shared)
+    if any(model.frames.entries[n] != pc for n, pc in shared.frames.entries.items()):
         raise AssertionError("places are numbered otherwise than in the first state")
     size = machine.stacks + model.nr_contexts * STACK_WORDS
     words_text = ", ".join(f"{{{a}, {constant(v)}}}" for a, v in enumerate(first[:size].tolist()) if v)
@@ -219,6 +222,7 @@ def c_text(machine: Machine, first: Any, vector: Vector) -> str:
             f"static const struct {{ long at, value; }} memory0[] = {{ {words_text} }};",
             f"static const struct {{ int at, slot; }} slots0[] = {{ {slots_text} }};",
             f"static const char *property_names[64] = {{ {names} }};",
+            f"static const int order[] = {{ {', '.join(map(str, in_order(sum(1 << n for n in model.properties))))} }};",
             HEAD.replace("LOADS", " ".join(accesses)).replace("STORES", " ".join(stores)),
             *body,
             TAIL,
@@ -352,7 +356,8 @@ static void found(const char *what)
 static void found_mask(long mask)
 {
   mask &= PROPERTIES;
-  if (mask) found(property_names[__builtin_ctzl(mask)]);
+  for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+    if (mask >> order[i] & 1) { found(property_names[order[i]]); return; }
 }
 void act(int action)
 {

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from softnet.linux.kernel.smp import __flush_smp_call_function_queue
     from softnet.linux.kernel.smpboot import *
     from softnet.linux.net.core.dev import *
-    from softnet.linux.user import *
     from softnet.machine.hotplug import *
     from softnet.machine.interrupts import *
     from softnet.machine.sched import *

@@ -37,7 +37,7 @@ OWN_LOADS: Final = frozenset(("spin_release", "lock_is_held", "task_state", "vx_
 
 def is_unordered(function: ir.Function) -> bool:
     """Whether a call of the machine's function leaves the store buffer as it is."""
-    return function.kind != "hwfunc" or function.name in UNORDERED or function.name.startswith("vx_")
+    return function.kind != "hwfunc" or function.name in UNORDERED or function.name.startswith(("vx_", "ck_"))
 
 
 def buffered_fields(

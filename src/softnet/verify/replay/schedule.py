@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
-from softnet.verify.codegen.frames import LOG_FILL
+from softnet.verify.codegen.llvm_functions import LOG_FILL
 from softnet.verify.inside import words
 from softnet.verify.model import SEARCHES, STACK_WORDS, Config, Leaf, nr_actions
 from softnet.verify.search import FAILED, Failure, Limits, Machine
 
 if TYPE_CHECKING:
-    from softnet.simulate.image import Image
+    from softnet.image.image import Image
     from softnet.verify.model import Model
 
 SHOWN_CALLS = ("try_to_wake_up", "arch_send_call_function_single_ipi", "smp_send_reschedule")
@@ -247,7 +247,7 @@ class NativeReplay(Replay):
     def accesses(self) -> list[Access]:
         out = []
         for number, address, value in self.machine._log[: int(self.words[LOG_FILL])].tolist():
-            at = self.model.frames.text.positions[number]
+            at = self.model.text.positions[number]
             out.append(self.access(at.what, at.function, self.model.module.functions[at.function].file, at.line, address, value))
         return out
 

@@ -193,3 +193,11 @@ def schedule_hrtimeout_abs(expires: int) -> None:
     schedule()
     hrtimer_cancel(p.sleep_timer)
     set_task_state(0)
+
+
+@kfunc
+def sleep_for_ever() -> None:
+    """A task that is done."""
+    while True:
+        set_current_state(TASK_UNINTERRUPTIBLE)
+        schedule()

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.net.ipv4.tcp_ipv4 import tcp_v4_do_rcv
-    from softnet.linux.user import app
     from softnet.machine.state import *
 
 
@@ -31,7 +30,8 @@ class sock(Struct):
 
     index: int = private()
     type: int = private()
-    app: app = private()
+    ep: eventpoll = private()
+    """The epoll instance that watches it: epitem's ep in C."""
     sk_lock: spinlock_t = embed(line=1)
     """sk_lock.slock."""
     owned: int = shared(line=1)

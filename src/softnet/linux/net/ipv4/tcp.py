@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from softnet.linux.net.core.skbuff import *
     from softnet.linux.net.core.skbuff import __kfree_skb
     from softnet.linux.net.core.sock import *
-    from softnet.linux.user import app, app_deliver
+    from softnet.linux.net.socket import msghdr, sock_recv_timestamp
 
 
 @kfunc
@@ -31,7 +31,7 @@ def tcp_eat_recv_skb(sk: sock, skb: sk_buff) -> None:
 
 
 @kfunc
-def tcp_recvmsg(sk: sock, len: int, a: app) -> int:
+def tcp_recvmsg(sk: sock, msg: msghdr, len: int) -> int:
     """tcp.c:2709 (6.1), int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len).
 
     With tcp_recvmsg_locked() (2464), nonblocking: up to ``len`` bytes; how many packets they were.
@@ -57,7 +57,7 @@ def tcp_recvmsg(sk: sock, len: int, a: app) -> int:
         work_bytes("copy_to_user", skb.payload)
         copied += skb.payload
         packets += skb.nr_packets
-        app_deliver(a, sk, skb)
+        sock_recv_timestamp(msg, sk, skb)
         tcp_eat_recv_skb(sk, skb)
     work("tcp_cleanup_rbuf")
     release_sock(sk)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from softnet.linux.net.core.skbuff import *
     from softnet.linux.net.core.skbuff import __kfree_skb
     from softnet.linux.net.core.sock import *
-    from softnet.linux.user import app, app_deliver
+    from softnet.linux.net.socket import msghdr, sock_recv_timestamp
 
 
 @kfunc
@@ -123,7 +123,7 @@ def skb_consume_udp(sk: sock, skb: sk_buff) -> None:
 
 
 @kfunc
-def udp_recvmsg(sk: sock, a: app) -> int:
+def udp_recvmsg(sk: sock, msg: msghdr) -> int:
     """udp.c:1907 (6.1), int udp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len).
 
     Nonblocking: one datagram; how many packets that was.
@@ -134,7 +134,7 @@ def udp_recvmsg(sk: sock, a: app) -> int:
         return 0
     work_bytes("copy_to_user", skb.payload)
     packets = skb.nr_packets
-    app_deliver(a, sk, skb)
+    sock_recv_timestamp(msg, sk, skb)
     skb_consume_udp(sk, skb)
     return packets
 

@@ -2,156 +2,68 @@
 """Boot: what start_kernel(), the drivers' probe and the user's set-up do, from a scenario, in plain Python.
 
 Not in the restricted subset, and not in softnet.linux, which knows no scenarios. ``boot()`` runs before time starts: it
-calls kernel functions and sets fields of a linked image, and says which tasks must be created.
+builds the image, calls kernel functions, sets fields and creates the tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from softnet.image.image import Image, Wiring, build, clear
+from softnet.image.settings import Namespace, roundup_pow_of_two, set_rps_cpus, set_sysctl, update_static_keys
+from softnet.image.tasks import TaskSpec, create_task, idle_task
+from softnet.machine import state
+from softnet.trace import EVENT_ID
 
 if TYPE_CHECKING:
-    from softnet.scenario.flows import SocketSpec
-    from softnet.scenario.models import Nic, Scenario
-
-Namespace = Mapping[str, Any]
-"""The linked kernel: functions, structures and intrinsics by name."""
-
-SYSCTL_FIELDS: dict[str, str] = {
-    "netdev_max_backlog": "max_backlog",
-    "netdev_budget": "netdev_budget",
-    "netdev_budget_usecs": "netdev_budget_usecs",
-    "skb_defer_max": "sysctl_skb_defer_max",
-    "gro_normal_batch": "gro_normal_batch",
-}
-"""Sysctl of net.core -> field of net_hotdata; dev_weight and the tables are set by set_sysctl()."""
-
-SKB_POOL_MAX = 65536
-"""skbs of the largest pool; beyond it an allocation fails, as it does without memory."""
+    from softnet.image.plan import Plan
+    from softnet.lang.program.program import Program
+    from softnet.scenario.models import Nic
 
 
-class TaskSpec(NamedTuple):
-    """A task that the image needs.
+def boot(
+    program: Program, plan: Plan, wiring: Wiring, extra_tasks: Callable[[Image], Sequence[TaskSpec]] = lambda image: ()
+) -> Image:
+    """A machine that runs the program, booted as the plan's scenario says; its time has not begun.
 
-    ``cpus`` are those it may use, the first is where it starts; ``policy`` is "other", "fifo" or "rr" with ``priority``
-    1..99 and ``nice``; ``thread_fn`` is the kernel function that is its body, called with ``data``, a row number.
-    ``kind`` is what its time counts as: ksoftirqd, backlog_napi, kworker, irq, napi, idle, app, sender, cyclictest or hog.
-    ``store`` gives the created task to whom the kernel keeps a pointer for.
+    ``extra_tasks`` may change the image after the kernel's own boot and says which tasks come after the scenario's.
     """
-
-    comm: str
-    cpus: tuple[int, ...]
-    policy: str
-    priority: int
-    nice: int
-    thread_fn: str
-    data: int
-    kind: str
-    store: Callable[[Any], None] | None = None
+    image = build(program, plan, wiring)
+    specs = [*_Booter(image.linked.kernel, plan).run(), *extra_tasks(image)]
+    for spec in [*map(idle_task, range(image.nr_cpus)), *specs]:
+        create_task(image, spec)
+    _start(image)
+    return image
 
 
-def roundup_pow_of_two(n: int) -> int:
-    """include/linux/log2.h."""
-    return 1 << max(n - 1, 0).bit_length()
-
-
-def _nr_queues(scenario: Scenario) -> int:
-    return sum(nic.queues for nic in scenario.nic)
-
-
-def _sockets(scenario: Scenario) -> list[SocketSpec]:
-    from softnet.scenario.traffic import socket_table
-
-    return socket_table(scenario)
-
-
-def _worker_base(scenario: Scenario) -> list[int]:
-    """The row in table(app, ...) of each application's first task."""
-    bases, total = [], 0
-    for application in scenario.application:
-        bases.append(total)
-        total += len(application.task_cpus)
-    return bases
-
-
-def skb_pool(scenario: Scenario) -> int:
-    """How many skbs can be in use at once, bounded by SKB_POOL_MAX: queues, lists, caches and sockets full."""
-    cpus = scenario.machine.cpus
-    sysctl = scenario.kernel.sysctl
-    per_cpu = 2 * (min(sysctl.netdev_max_backlog, 16384) + 1) + min(sysctl.skb_defer_max, 4096) + 64 + 64 + 512
-    sockets = sum(min(s.rcvbuf // 2304 * 3 + 64, 1024) for s in _sockets(scenario))
-    return min(cpus * per_cpu + sockets + 64 * _nr_queues(scenario) + 256, SKB_POOL_MAX)
-
-
-def STRUCT_COUNTS(scenario: Scenario) -> dict[str, int]:
-    """How many instances of each kernel structure the image must hold; one per CPU for the per-CPU ones."""
-    cpus = scenario.machine.cpus
-    queues = _nr_queues(scenario)
-    flows = sum(roundup_pow_of_two(nic.rps_flow_cnt) * nic.queues for nic in scenario.nic if nic.rps_flow_cnt)
-    if scenario.loopback.rps_flow_cnt:
-        flows += roundup_pow_of_two(scenario.loopback.rps_flow_cnt)
-    entries = scenario.kernel.sysctl.rps_sock_flow_entries
-    cyclics = sum(1 for task in scenario.task if task.kind == "cyclictest")
-    counts = dict.fromkeys(
-        ("softnet_data", "irq_cpustat_t", "softirq_ctrl", "kmem_cache_cpu", "napi_alloc_cache", "skb_drop_stats"), cpus
-    )
-    counts |= {
-        "call_single_queue": cpus,
-        "backlog_napi": cpus,
-        "worker_pool": cpus,
-        "sd_flow_limit": cpus if scenario.kernel.sysctl.flow_limit_cpu_bitmap else 1,
-        "net_hotdata": 1,
-        "cpuidle_device": 1,
-        "kmem_cache_node": 1,
-        "softirq_action": 10,
-        "smp_hotplug_thread": 2,
-        "smpboot_thread_data": 2 * cpus,
-        "net_device": 1 + len(scenario.nic),
-        "netdev_rx_queue": 1 + queues,
-        "rps_map": 1 + queues,
-        "rps_dev_flow_table": 1 + queues,
-        "rps_dev_flow": max(flows, 1),
-        "rps_sock_flow_entry": roundup_pow_of_two(entries) if entries else 1,
-        "nic_vector": max(queues, 1),
-        "sk_buff": skb_pool(scenario),
-        "sock": max(len(_sockets(scenario)), 1),
-        "app": max(sum(len(a.task_cpus) for a in scenario.application), 1),
-        "sender": max(len(scenario.sender), 1),
-        "cyclic": max(cyclics, 1),
-        "hog": max(len(scenario.task) - cyclics, 1),
-        "cpuhp_event": max(len(hotplug_events(scenario)), 1),
-        "cpu_stopper": cpus,
-    }
-    return counts
-
-
-def nr_tasks_max(scenario: Scenario) -> int:
-    """The most tasks that boot() can ask for: the image keeps room for them."""
-    workers = sum(len(a.task_cpus) for a in scenario.application)
-    changed = hotplug_events(scenario)
-    hotplug = len({cpu for _, cpu, _ in changed}) + 1 if changed else 0
-    families = 3 if (scenario.kernel.release, scenario.kernel.flavour) == ("6.1", "rt") else 2
-    threads = families * scenario.machine.cpus + 2 * _nr_queues(scenario) + hotplug
-    return threads + workers + len(scenario.sender) + len(scenario.task)
-
-
-def histograms(scenario: Scenario) -> list[str]:
-    """The histograms that boot() numbers: packet latency of each application, then wakeup latency of each cyclictest."""
-    names = [f"deliver.{application.name}" for application in scenario.application]
-    n = 0
-    for task in scenario.task:
-        if task.kind == "cyclictest":
-            names.append(f"cyclictest.{task.name}.{n}")
-            n += 1
-    return names
+def _start(image: Image) -> None:
+    """Everybody's first action is at time 0; boot leaves no trace of itself in the caches."""
+    memory, r = image.memory, image.regions
+    clear(memory, r.directory, r.size)
+    clear(memory, r.counts, r.counts + image.nr_cpus * len(EVENT_ID))
+    memory[image.engine_word("now")] = 0
+    memory[image.engine_word("line_transfers")] = 0
+    for cpu in range(image.nr_cpus):
+        c = image.ref("cpu_hw", cpu)
+        c.line_transfers = 0
+        image.linked.machine["rnd_seed"](c)
+        c.t = 0
+        c.time_since = 0
+        c.time_class = state.TIME_IDLE
+        image.linked.machine["cpu_update"](c)
+    for actor in range(image.nr_cpus, image.nr_actors):
+        image.linked.machine["actor_set"](actor, state.NEVER)
+    image.linked.machine["stop_set"](state.NEVER)
 
 
 class _Booter:
-    """One boot: the linked kernel ``ns``, the scenario, and the tasks that come up."""
+    """One boot: the linked kernel ``ns``, the plan, and the tasks that come up."""
 
-    def __init__(self, ns: Namespace, scenario: Scenario) -> None:
+    def __init__(self, ns: Namespace, plan: Plan) -> None:
         self.ns = ns
-        self.scenario = scenario
+        self.plan = plan
+        self.scenario = plan.scenario
         self.tasks: list[TaskSpec] = []
 
     def row(self, struct: str, index: int) -> Any:
@@ -169,7 +81,7 @@ class _Booter:
 
     def hotplug(self) -> None:
         """The task that writes to the online files, and the stoppers of the CPUs that it takes down."""
-        events = hotplug_events(self.scenario)
+        events = self.plan.hotplug
         if not events:
             return
         for i, (at_ns, cpu, online) in enumerate(events):
@@ -322,23 +234,23 @@ class _Booter:
         from softnet.scenario.traffic import sender_flows
 
         ns = self.ns
-        bases = _worker_base(self.scenario)
+        bases = self.plan.first_workers
         for number, application in enumerate(self.scenario.application):
             for worker, cpu in enumerate(application.task_cpus):
                 at = bases[number] + worker
                 a = self.row("app", at)
-                a.index, a.hist, a.service_ns = number, number, application.service_ns
+                a.msg.reader, a.msg.hist, a.service_ns = number, number, application.service_ns
                 a.kind = ns["SOCK_STREAM"] if application.kind == "tcp" else ns["SOCK_DGRAM"]
                 ns["ep_init"](a.ep)
                 p = application.policy
                 name = application.name if len(application.task_cpus) == 1 else f"{application.name}/{worker}"
                 self.tasks.append(TaskSpec(name, (cpu,), p.policy, p.rt_priority, p.nice, "app_thread", at, "app"))
-        for spec in _sockets(self.scenario):
+        for spec in self.plan.sockets:
             sk = self.row("sock", spec.sock - 1)
             sk.index = spec.sock
             sk.type = ns["SOCK_STREAM"] if spec.kind == "tcp" else ns["SOCK_DGRAM"]
             sk.sk_rcvbuf = spec.rcvbuf
-            sk.app = self.row("app", bases[spec.application] + spec.worker)
+            sk.ep = self.row("app", bases[spec.application] + spec.worker).ep
             ns["sock_init"](sk)
         for flow in sender_flows(self.scenario) if self.scenario.sender else ():
             self._sender(flow.sender, flow)
@@ -384,54 +296,3 @@ def _setters(*places: tuple[Any, str]) -> Callable[[Any], None]:
             setattr(owner, name, task)
 
     return store
-
-
-def hotplug_events(scenario: Scenario) -> list[tuple[int, int, int]]:
-    """The scenario's changes of CPUs, in the order of their time: (at_ns, cpu, online)."""
-    from softnet.scenario import changes
-
-    return [(c.at_ns, int(c.key), int(c.value != 0)) for c in changes(scenario) if c.table == "cpu"]
-
-
-def set_sysctl(ns: Namespace, name: str, value: int, values: Mapping[str, int]) -> None:
-    """Write one sysctl as its handler in net/core/sysctl_net_core.c would; ``values`` are those in force.
-
-    Names that the model does not read are left alone: the scenario warns about them.
-    """
-    nh = ns["table"](ns["net_hotdata"], 0)
-    if name in SYSCTL_FIELDS:
-        setattr(nh, SYSCTL_FIELDS[name], value)
-    elif name in ("dev_weight", "dev_weight_rx_bias"):
-        merged = {**values, name: value}
-        nh.dev_rx_weight = merged["dev_weight"] * merged.get("dev_weight_rx_bias", 1)
-    elif name == "rps_sock_flow_entries":
-        room = ns["table_len"](ns["rps_sock_flow_entry"])
-        nh.rps_sock_flow_entries = min(roundup_pow_of_two(value), room) if value else 0
-        nh.rfs_needed = int(value != 0)
-        update_static_keys(ns)
-
-
-def set_rps_cpus(ns: Namespace, queue: int, cpus: tuple[int, ...], isolated: tuple[int, ...] = ()) -> None:
-    """store_rps_map() of net/core/net-sysfs.c: the CPUs of a queue, without the isolated ones; queue 0 is loopback's."""
-    rxq = ns["table"](ns["netdev_rx_queue"], queue)
-    usable = [cpu for cpu in sorted(set(cpus)) if cpu not in set(isolated)]
-    if not usable:
-        rxq.map = None
-        return
-    rps_map = ns["table"](ns["rps_map"], queue)
-    rps_map.len = len(usable)
-    for at, cpu in enumerate(usable):
-        rps_map.cpus[at] = cpu
-    rxq.map = rps_map
-
-
-def update_static_keys(ns: Namespace) -> None:
-    """rps_needed: on while some queue has a map, or RFS has a table."""
-    nh = ns["table"](ns["net_hotdata"], 0)
-    queues = [ns["table"](ns["netdev_rx_queue"], i) for i in range(ns["table_len"](ns["netdev_rx_queue"]))]
-    nh.rps_needed = int(nh.rfs_needed != 0 or any(queue.map is not None for queue in queues))
-
-
-def boot(ns: Namespace, scenario: Scenario) -> list[TaskSpec]:
-    """Initialise the kernel of a linked image for a scenario. Returns the tasks to create, kernel threads first."""
-    return _Booter(ns, scenario).run()

@@ -6,40 +6,31 @@ Every engine starts from the same words; the functions are the same text. Boot r
 
 from __future__ import annotations
 
-import importlib
 from array import array
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from types import ModuleType
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from softnet.errors import SoftnetError
-from softnet.lang.program.layout import ENGINE_BASE, ENGINE_STRUCT, LINE_SHIFT, Layout, lay_out, lay_out_structs
-from softnet.lang.program.program import Program, StructDef, collect
+from softnet.image.costnames import cost_names
+from softnet.image.program import PREEMPT_MODELS
+from softnet.image.time_classes import WAKEUP_CLASSES
+from softnet.lang.program.layout import ENGINE_BASE, ENGINE_STRUCT, LINE_SHIFT, Layout, lay_out
+from softnet.lang.program.program import Program, StructDef
 from softnet.lang.python.link import Linked, link
-from softnet.machine import MACHINE_MODULES, events, nic, state, stats
+from softnet.machine import events, nic, state, stats
 from softnet.machine.costtable import CostTable
-from softnet.simulate.costnames import cost_names
-from softnet.simulate.result import WAKEUP_CLASSES
 from softnet.trace import EVENT_ID
 
+if TYPE_CHECKING:
+    from softnet.image.plan import MachineSpec, Plan
+
 SHARERS_PER_WORD = 32
+SLICE_NS = 3_000_000
+"""How long a fair task runs before another of its CPU has its turn."""
+WAKEUP_GRANULARITY_NS = 1_000_000
+"""By how much virtual time a woken fair task must be behind the running one to preempt it."""
 ZEROS_BYTES = 1 << 16
-PREEMPT_MODELS = {
-    "none": state.PREEMPT_MODEL_NONE,
-    "voluntary": state.PREEMPT_MODEL_VOLUNTARY,
-    "full": state.PREEMPT_MODEL_FULL,
-    "lazy": state.PREEMPT_MODEL_LAZY,
-    "rt": state.PREEMPT_MODEL_RT,
-}
-
-
-BOOT_POINTERS = (
-    "app_thread", "backlog_napi_setup", "backlog_napi_should_run", "cpu_startup_entry", "cpu_stopper_thread", "cpuhp_thread",
-    "cyclictest_thread", "hog_thread", "irq_thread", "ksoftirqd_should_run", "napi_threaded_poll", "run_backlog_napi",
-    "run_ksoftirqd", "sender_thread", "smpboot_thread_fn", "softnet_msix_clean_rings", "softnet_poll", "worker_thread",
-)  # fmt: skip
-"""Functions whose address softnet.simulate.boot and ``add_task`` store; the kernel's own text takes the others."""
 
 
 class TaskInfo(NamedTuple):
@@ -53,6 +44,36 @@ class TaskInfo(NamedTuple):
     thread_fn: str
     data: int
     time_class: int
+
+
+def list_of_words(count: int) -> list[int]:
+    """Memory that only Python reaches; the native engine has its own kind."""
+    return [0] * count
+
+
+def one_per_cpu(spec: MachineSpec, counts: Mapping[str, int], size: int) -> dict[str, int]:
+    """Rows of the tables of the observers that every run has."""
+    return {"squeeze_stat": spec.nr_cpus}
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """How an image is linked: what things cost, who takes its events, what its memory is."""
+
+    costs: CostTable | None
+    """None: nothing takes time."""
+    record: Callable[[int, int, int, int], None]
+    """Takes the events that are traced: event, a, b, c."""
+    words: Callable[[int], Any] = list_of_words
+    """Makes the memory."""
+    checks: bool = False
+    """Whether the lock of a guarded field is checked at each access."""
+    priced: bool = True
+    """Without it no access takes time and nobody gives way: for who runs one function at a time."""
+    observed: bool = True
+    """Whether the observers can be called from outside. Native code calls them by itself."""
+    observer_counts: Callable[[MachineSpec, Mapping[str, int], int], dict[str, int]] = one_per_cpu
+    """Rows of the observers' tables, from the machine, the other tables' rows and the words that these take."""
 
 
 @dataclass
@@ -102,36 +123,6 @@ class Image:
         """The value of one field, read from memory as it stands."""
         table = self.layout.tables[struct]
         return self.memory[table.base + index * table.stride + self.layout.structs[struct].fields[name].offset]
-
-
-class MachineSpec(NamedTuple):
-    """What the image needs of a machine; softnet.simulate.build fills it from a scenario."""
-
-    nr_cpus: int
-    nodes: tuple[int, ...]
-    isolated: tuple[int, ...]
-    ring_sizes: tuple[int, ...]
-    irq_cpus: tuple[int, ...]
-    rx_usecs: tuple[int, ...]
-    rx_frames: tuple[int, ...]
-    preempt: str
-    hz: int
-    seed: int
-
-
-def load_modules(names: Iterable[str]) -> list[ModuleType]:
-    """Import a stack of modules by name."""
-    return [importlib.import_module(name) for name in names]
-
-
-def machine_modules() -> list[ModuleType]:
-    """The modules of the machine."""
-    return load_modules(MACHINE_MODULES)
-
-
-def make_program(modules: Iterable[ModuleType], constants: Mapping[str, int]) -> Program:
-    """Collect machine and kernel into one program."""
-    return replace(collect([*machine_modules(), *modules], constants), pointed=BOOT_POINTERS)
 
 
 def _regions(layout: Layout, spec: MachineSpec, nr_costs: int, nr_hists: int) -> Regions:
@@ -206,37 +197,42 @@ def clear(memory: Any, at: int, end: int) -> None:
         memory[first:last] = zeros[: last - first]
 
 
-def build(
-    program: Program,
-    spec: MachineSpec,
-    counts: Mapping[str, int],
-    nr_tasks: int,
-    hists: list[str],
-    costs: CostTable,
-    record: Callable[[int, int, int, int], None],
-    *,
-    checks: bool = False,
-    words: Callable[[int], Any] | None = None,
-) -> Image:
-    """Lay out, link and initialise an image; tasks are added by ``add_task``, the kernel is booted by the caller.
-
-    ``words`` makes the memory, a list of zeros if it is not given: the native engine needs one that it can address.
-    """
+def build(program: Program, plan: Plan, wiring: Wiring) -> Image:
+    """Lay out, link and initialise an image. The kernel is not booted yet, and there are no tasks: softnet.image.boot."""
+    spec = plan.machine
     nr_queues = len(spec.ring_sizes)
     names = cost_names(program)
     cost_index = {name: i for i, name in enumerate(names)}
-    all_counts = {
-        **counts, "cpu_hw": spec.nr_cpus, "context": 2 * spec.nr_cpus + nr_tasks, "task_struct": nr_tasks,
+    counts = {
+        **plan.counts, "cpu_hw": spec.nr_cpus, "context": 2 * spec.nr_cpus + plan.tasks_max, "task_struct": plan.tasks_max,
         "irq_line": 4 * spec.nr_cpus + nr_queues, "nic_queue": nr_queues,
     }  # fmt: skip
-    all_counts = {k: v for k, v in all_counts.items() if k in program.structs}
-    layout = lay_out(program, all_counts)
+    counts = {k: v for k, v in counts.items() if k in program.structs}
+    layout = lay_out(program, counts)
     if layout.observer_index:
-        all_counts |= _observers_counts(program, spec, all_counts, layout.size)
-        layout = lay_out(program, all_counts, layout.structs)
-    regions = _regions(layout, spec, len(names), len(hists) + state.TIME_CLASSES)
-    memory: list[int] = words(regions.size) if words is not None else [0] * regions.size
+        beside = wiring.observer_counts(spec, counts, layout.size)
+        counts |= {name: count for name, count in beside.items() if name in program.structs}
+        layout = lay_out(program, counts, layout.structs)
+    hists = [*plan.histograms, *(f"sched:{name}" for name in WAKEUP_CLASSES)]
+    regions = _regions(layout, spec, len(names), len(hists))
+    memory = wiring.words(regions.size)
     _fill_defaults(memory, layout)
+    _fill_directories(memory, layout)
+    linked = link(
+        program, layout, memory, cost_index, EVENT_ID, wiring.record,
+        checks=wiring.checks, priced=wiring.priced, observed=wiring.observed,
+    )  # fmt: skip
+    image = Image(
+        program, layout, memory, linked, regions, [], hists, cost_index, spec.nr_cpus, nr_queues, 2 * spec.nr_cpus + nr_queues + 1
+    )
+    _init_engine(image, spec)
+    _init_costs(image, wiring.costs)
+    _init_devices(image, spec)
+    return image
+
+
+def _fill_directories(memory: Any, layout: Layout) -> None:
+    """Where each table stands and how many rows it has, as table() asks; the observers' tables have a directory of their own."""
     for name, i in layout.table_index.items():
         table = layout.tables.get(name)
         memory[layout.table_dir + 2 * i] = table.base if table else 0
@@ -246,41 +242,33 @@ def build(
         row = [table.base, table.count] if table else [0, 0]
         _put(memory, layout.observer_dir + 2 * i, row)
         memory[ENGINE_BASE + layout.structs[ENGINE_STRUCT].fields["observed"].offset] = layout.observer_dir
-    hists = [*hists, *(f"sched:{name}" for name in WAKEUP_CLASSES)]
-    # Native code calls the observers by itself; what asks them from outside are the checks.
-    observed = checks or words is None
-    linked = link(program, layout, memory, cost_index, EVENT_ID, record, checks=checks, observed=observed)
-    image = Image(
-        program, layout, memory, linked, regions, [], hists, cost_index, spec.nr_cpus, nr_queues, 2 * spec.nr_cpus + nr_queues + 1
-    )
-    _init_engine(image, spec, costs, names)
-    _init_devices(image, spec)
-    return image
 
 
-def _observers_counts(program: Program, spec: MachineSpec, counts: Mapping[str, int], size: int) -> dict[str, int]:
-    """How many rows each table of the observers has, in an image whose other tables take ``size`` words."""
-    found = {"squeeze_stat": spec.nr_cpus}
-    if "ck_env" in program.structs:
-        from softnet.simulate.invariants import table_counts
+MACHINE_COSTS = {
+    "cost_line_local": "line_transfer_local", "cost_line_remote": "line_transfer_remote", "cost_atomic": "atomic",
+    "cost_ipi": "ipi", "cost_handoff": "lock_handoff", "cost_context_switch": "context_switch",
+    "cost_irq_entry": "irq_entry", "cost_irq_exit": "irq_exit", "cost_idle_exit": "idle_exit",
+    "cost_wakeup": "wakeup", "cost_poll_wake": "poll_wake",
+}  # fmt: skip
+"""Field of the machine's singleton -> the row of the cost table that it holds."""
 
-        found |= table_counts(spec.nr_cpus, len(spec.ring_sizes), counts["context"], counts["sk_buff"], size)
-    return {name: count for name, count in found.items() if name in program.structs}
 
-
-def _init_engine(image: Image, spec: MachineSpec, costs: CostTable, names: list[str]) -> None:
-    r, memory = image.regions, image.memory
-    rows = {name: costs.row(name) for name in names}
+def _init_costs(image: Image, costs: CostTable | None) -> None:
+    """The prices, or none: then nothing takes time."""
+    if costs is None:
+        return
+    memory, at = image.memory, image.regions.costs
     for name, i in image.cost_index.items():
-        half = rows[name].base * rows[name].spread_permille // 1000
-        memory[r.costs + 2 * i] = rows[name].base - half
-        memory[r.costs + 2 * i + 1] = 2 * half + 1 if rows[name].spread_permille else 0
-    machine_costs = {
-        "cost_line_local": "line_transfer_local", "cost_line_remote": "line_transfer_remote", "cost_atomic": "atomic",
-        "cost_ipi": "ipi", "cost_handoff": "lock_handoff", "cost_context_switch": "context_switch",
-        "cost_irq_entry": "irq_entry", "cost_irq_exit": "irq_exit", "cost_idle_exit": "idle_exit",
-        "cost_wakeup": "wakeup", "cost_poll_wake": "poll_wake",
-    }  # fmt: skip
+        row = costs.row(name)
+        half = row.base * row.spread_permille // 1000
+        memory[at + 2 * i] = row.base - half
+        memory[at + 2 * i + 1] = 2 * half + 1 if row.spread_permille else 0
+    for word, name in MACHINE_COSTS.items():
+        memory[image.engine_word(word)] = costs.row(name).ns
+
+
+def _init_engine(image: Image, spec: MachineSpec) -> None:
+    r, memory = image.regions, image.memory
     words = {
         "now": 0, "lim": state.NEVER, "cpu": 0, "ctx": 0, "seed": spec.seed & 0x7FFFFFFF, "nr_cpus": spec.nr_cpus,
         "nr_actors": image.nr_actors,
@@ -289,8 +277,7 @@ def _init_engine(image: Image, spec: MachineSpec, costs: CostTable, names: list[
         "dir_base": r.directory, "dir_lines": r.directory_lines, "cost_base": r.costs, "count_base": r.counts, "hist_base": r.hists,
         "wake_hists": len(image.hists) - state.TIME_CLASSES,
         "stop_at": events.KEY_NEVER, "preempt_model": PREEMPT_MODELS[spec.preempt], "tick_ns": 10**9 // spec.hz,
-        "arrivals": r.arrivals, "slice_ns": 3_000_000, "wakeup_gran_ns": 1_000_000,
-        **{word: costs.row(row).ns for word, row in machine_costs.items()},
+        "arrivals": r.arrivals, "slice_ns": SLICE_NS, "wakeup_gran_ns": WAKEUP_GRANULARITY_NS,
     }  # fmt: skip
     for name, value in words.items():
         memory[image.engine_word(name)] = value
@@ -328,65 +315,6 @@ def _init_devices(image: Image, spec: MachineSpec) -> None:
         line.vector, line.data = state.VECTOR_DEVICE, index
 
 
-def add_task(image: Image, info: TaskInfo, nice: int = 0) -> Any:
-    """Create a task: runnable at time 0 on the first CPU it may use, or the CPU's idle task."""
-    p = image.ref("task_struct", info.pid - 1)
-    ctx = image.ref("context", 2 * image.nr_cpus + info.pid - 1)
-    if not info.cpus:
-        raise SoftnetError(
-            "a task may run on no CPU",
-            where=info.comm,
-            found="an empty CPU mask",
-            expected="at least one CPU",
-        )
-    ctx.id, ctx.kind, ctx.cpu, ctx.task = 2 * image.nr_cpus + info.pid - 1, state.CTX_TASK, info.cpus[0], p
-    ctx.time_class = info.time_class
-    p.pid, p.ctx, p.cpu, p.policy, p.data = info.pid, ctx, info.cpus[0], info.policy, info.data
-    p.prio = p.normal_prio = info.prio
-    p.weight = nice_weight(nice)
-    p.time_class = info.time_class
-    p.thread_fn = image.linked.kernel[info.thread_fn]
-    for cpu in info.cpus:
-        image.linked.machine["set_allowed"](p, cpu)
-    c = image.ref("cpu_hw", info.cpus[0])
-    if info.policy == state.SCHED_IDLE_TASK:
-        c.idle = c.task = p
-        c.cur, p.on_cpu = ctx, 1
-    else:
-        image.linked.machine["enqueue_task"](c, p, 0)
-        c.need_resched = 1
-    image.tasks.append(info)
-    return p
-
-
-def nice_weight(nice: int) -> int:
-    """sched_prio_to_weight[] of kernel/sched/core.c follows 1024 / 1.25 ** nice; here exactly that, rounded."""
-    weight = 1024 * 10**12
-    for _ in range(abs(nice)):
-        weight = weight * 4 // 5 if nice > 0 else weight * 5 // 4
-    return max((weight + 5 * 10**11) // 10**12, 3)
-
-
-def start(image: Image) -> None:
-    """Everybody's first action is at time 0; boot leaves no trace of itself in the caches."""
-    memory, r = image.memory, image.regions
-    clear(memory, r.directory, r.size)
-    clear(memory, r.counts, r.counts + image.nr_cpus * len(EVENT_ID))
-    memory[image.engine_word("now")] = 0
-    memory[image.engine_word("line_transfers")] = 0
-    for cpu in range(image.nr_cpus):
-        c = image.ref("cpu_hw", cpu)
-        c.line_transfers = 0
-        image.linked.machine["rnd_seed"](c)
-        c.t = 0
-        c.time_since = 0
-        c.time_class = state.TIME_IDLE
-        image.linked.machine["cpu_update"](c)
-    for actor in range(image.nr_cpus, image.nr_actors):
-        image.linked.machine["actor_set"](actor, state.NEVER)
-    image.linked.machine["stop_set"](state.NEVER)
-
-
 def machine_error(image: Image) -> str:
     """What the machine found wrong, in words."""
     error = image.memory[image.engine_word("error")]
@@ -398,8 +326,3 @@ def machine_error(image: Image) -> str:
         state.ERROR_SLEEP_IN_ATOMIC: f"scheduling while atomic: {comm} (pid {arg})",
         state.ERROR_LOCKDEP: f"lockdep_assert_held: the lock at {arg:#x} is not held",
     }.get(error, f"error {error}, argument {arg}")
-
-
-def struct_size(program: Program, name: str) -> int:
-    """Words of one instance of a structure."""
-    return lay_out_structs(program)[name].size

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from softnet.errors import SoftnetError
+from softnet.image import readout
+from softnet.image.image import Image
+from softnet.image.settings import set_rps_cpus, set_sysctl, update_static_keys
 from softnet.machine import state
 from softnet.scenario import Change, Scenario
-from softnet.simulate import boot, readout
-from softnet.simulate.image import Image
 
 WRITER = 0
 """The CPU that settings are written on: its cache takes the lines, and who reads them next fetches them from there."""
@@ -43,12 +44,12 @@ def apply_change(image: Image, scenario: Scenario, change: Change) -> None:
         return  # the hotplug task of the image does it, in the model's own time: linux/kernel/cpu.py
     with frozen(image):
         if change.table == "sysctl" and isinstance(change.value, int):
-            boot.set_sysctl(image.linked.kernel, change.key, change.value, scenario.kernel.sysctl_values())
+            set_sysctl(image.linked.kernel, change.key, change.value, scenario.kernel.sysctl_values())
         elif change.table == "nic":
             _nic_change(image, scenario, change)
         elif change.table == "loopback" and change.key == "rps_cpus" and isinstance(change.value, tuple):
-            boot.set_rps_cpus(image.linked.kernel, 0, change.value, scenario.machine.isolated_cpus)
-            boot.update_static_keys(image.linked.kernel)
+            set_rps_cpus(image.linked.kernel, 0, change.value, scenario.machine.isolated_cpus)
+            update_static_keys(image.linked.kernel)
         else:
             raise unsupported(change)
 
@@ -60,8 +61,8 @@ def _nic_change(image: Image, scenario: Scenario, change: Change) -> None:
     device = kernel["table"](kernel["net_device"], 1 + change.nic)
     if change.key == "rps_cpus" and isinstance(value, tuple):
         for queue in queues:
-            boot.set_rps_cpus(kernel, 1 + queue, value, scenario.machine.isolated_cpus)
-        boot.update_static_keys(kernel)
+            set_rps_cpus(kernel, 1 + queue, value, scenario.machine.isolated_cpus)
+        update_static_keys(kernel)
     elif change.key in ("rx_usecs", "rx_frames") and isinstance(value, int):
         for queue in queues:
             setattr(image.ref("nic_queue", queue), change.key, value)

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softnet.lab.show import table
+from softnet.report.lab_tables import table
 
 if TYPE_CHECKING:
     from softnet.lab.studies.conform import Outcome
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 def verdict_lines(name: str, verdict: Verdict) -> list[str]:
     """What came of holding a trace against the model; for a refused one the first event and why."""
+    if not verdict.events:
+        return [f"{name}: nothing to check: the trace has not one event", f"  kernel {verdict.kernel}, model {verdict.model}"]
     word = "NOT DECIDED" if verdict.bounded else "NOT a behaviour of the model"
     word = "a behaviour of the model" if verdict.accepted else word
     seen = verdict.events_checked + sum(verdict.context.values()) + sum(verdict.not_checked.values())
@@ -38,6 +41,14 @@ def verdict_lines(name: str, verdict: Verdict) -> list[str]:
         lines.append(f"    the model: {verdict.source}")
         lines += [f"      {line}" for line in verdict.model_state]
     return lines
+
+
+def check_row(path: Path, verdict: Verdict, *, coverage: bool) -> dict[str, Any]:
+    """The verdict on a file for another program; the branches with ``coverage`` only."""
+    row = {"trace": str(path), **verdict.as_json()}
+    if not coverage:
+        del row["branches"]
+    return row if verdict.events else {**row, "nothing_to_check": True}
 
 
 def branch_totals(rows: Sequence[dict[str, Any]]) -> tuple[int, int]:

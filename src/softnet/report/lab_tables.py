@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Lab results as text for a terminal of 100 columns."""
+"""Results of the lab as text for a terminal of 100 columns."""
 
 from __future__ import annotations
 
@@ -44,8 +44,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _kicks_cell(result: LabResult) -> str:
-    major, minor = (int(part) for part in result.release.split(".")[:2])
-    return _INLINED if (major, minor) < (6, 10) else str(result.counts["kicks"]["total"])
+    return str(result.counts["kicks"]["total"]) if result.trace.kick_is_function else _INLINED
 
 
 def _cell(result: LabResult, counter: str) -> str:
@@ -99,3 +98,15 @@ def remarks(results: Sequence[LabResult]) -> list[str]:
         lines += [f"LOST on {result.arm}: {count} events ({what})" for what, count in result.lost.items()]
         lines += [f"{result.arm}'s kernel says: {line}" for line in result.complaints]
     return lines
+
+
+def closing_lines(results: Sequence[LabResult]) -> list[str]:
+    """What follows every result: what ran the guests, and what else must be said."""
+    return [*ran_lines(results), *remarks(results)]
+
+
+def results_text(results: Sequence[LabResult]) -> str:
+    """Counts, latencies if there are any, and what follows every result."""
+    latencies = latency_table(results)
+    parts = [counts_table(results), *(["\n" + latencies] if latencies else []), "", *closing_lines(results)]
+    return "\n".join(parts)
