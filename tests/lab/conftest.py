@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from softnet.lab.play.arm import ARMS
-from softnet.lab.tracing.records import Trace, read
+from softnet.lab.tracing.records import LabTrace, read
 from softnet.lab.vm import cache, kernels, qemu
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -33,6 +33,6 @@ def guest() -> Iterator[None]:
 
 
 @pytest.fixture(params=ARMS)
-def first_kick_trace(request: pytest.FixtureRequest) -> Trace:
+def first_kick_trace(request: pytest.FixtureRequest) -> LabTrace:
     """The committed first-kick trace of each arm in turn."""
     return read(FIXTURES / f"first-kick-{request.param}.jsonl.gz")

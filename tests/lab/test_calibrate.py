@@ -12,7 +12,7 @@ import pytest
 
 from softnet.lab.errors import LabError
 from softnet.lab.play.arm import GuestArm, guest_arm
-from softnet.lab.play.run import Options
+from softnet.lab.play.run import GuestOptions
 from softnet.lab.studies import calibrate
 from softnet.lab.studies.calibrate import Fitted, Overhead
 from softnet.lab.tracing import graph
@@ -139,7 +139,7 @@ def test_counts_of_a_quiet_scenario_are_predicted_to_the_last_one() -> None:
         guest_arm("6.12", say=lambda text: None),
         scenario,
         "default",
-        options=Options("icount"),
+        options=GuestOptions("icount"),
         say=lambda text: None,
     )
     rows = {row.name: (row.predicted, row.measured) for row in told.rows if row.unit == ""}
