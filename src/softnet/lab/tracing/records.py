@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """From a guest's ring buffers to records: one list in one order, integers throughout.
 
-A record has the seven integers of ``softnet.trace`` and its event names and argument orders; ``skb`` arguments
+A record has the seven integers of ``softnet.trace`` and its event names and argument orders, and besides the task and a text, by
+which the checker tells whose function returns (softnet.lab.tracing.export makes the one of the other); ``skb`` arguments
 are small numbers that stand for addresses in order of first appearance (an address may be used again after a
 free). With the clock "counter", the first integer is the event's place in the total order and no time at all;
 ``LabTrace.clock`` says which it is.
