@@ -6,16 +6,26 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from softnet.lab.errors import LabHostBusy
 from softnet.lab.play.arm import ARMS
 from softnet.lab.tracing.records import LabTrace, read
 from softnet.lab.vm import cache, kernels, qemu
 
 FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """A guest that the host did not let run is no answer, wrong or right: say so, apart from what fails."""
+    try:
+        return (yield)
+    except LabHostBusy as error:
+        pytest.skip(f"the host was too busy: {error.message}")
 
 
 @pytest.fixture

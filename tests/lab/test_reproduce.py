@@ -85,8 +85,11 @@ def test_what_is_not_shown_by_trace_and_memory_is_not_called_seen() -> None:
 def test_a_defect_of_the_models_is_reproduced(capsys: pytest.CaptureFixture[str]) -> None:
     """The race with the widest window. Each run tries often, and is chance all the same: three may."""
     for _ in range(3):
-        status = run_cli(["lab", "reproduce", "offline-kick", "--kernel", "6.12", "--json", "--quiet"])
-        (row,) = json.loads(capsys.readouterr().out)
+        status = run_cli(["lab", "reproduce", "offline-kick", "--kernel", "6.12", "--json", "--quiet", "--timeout", "900"])
+        told = capsys.readouterr()
+        if status == 2 and "the host was too busy" in told.err:
+            pytest.skip(told.err)
+        (row,) = json.loads(told.out)
         assert status == (0 if row["seen"] else 1)
         if row["seen"]:
             break
