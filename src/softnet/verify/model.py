@@ -26,13 +26,16 @@ from softnet.machine.costtable import load_cost_table
 from softnet.properties.statements import PROPERTIES, Property
 from softnet.scenario import apply_kernel, scenario_from_dict
 from softnet.trace import EVENT_ID
-from softnet.verify.codegen import frames as back_end
+from softnet.verify.codegen import llvm_frames as back_end
+from softnet.verify.codegen.frames import Frames
 from softnet.verify.codegen.guard import check_patches, depended_on
+from softnet.verify.codegen.llvm_functions import Code
 from softnet.verify.codegen.points import reachable, stored_fields
 from softnet.verify.inside.words import VX_COMP_WORDS, VX_PER_CPU
 from softnet.verify.user_properties import Claim, claims_of, dispatcher
 
 if TYPE_CHECKING:
+    from softnet.lang.native.llvm_function import Text
     from softnet.scenario.models import Scenario
 
 _INSIDE = "softnet.verify.inside"
@@ -162,7 +165,8 @@ class Model:
     program: Program
     module: ir.Module
     image: Image
-    frames: back_end.Frames
+    text: Text
+    frames: Frames
     roots: list[str]
     changing: frozenset[str]
     nr_contexts: int
@@ -246,16 +250,16 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     if store_buffer(config):
         roots = sorted({*roots, *STORE_BUFFER_FUNCTIONS})
 
-    def emitted() -> tuple[back_end.Frames, frozenset[str]]:
+    def emitted() -> tuple[Code, frozenset[str]]:
         ignored = STATISTICS - depended_on(module, patches, STATISTICS)
-        frames = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log,
-                                      store_buffer=store_buffer(config), owned=owned)  # fmt: skip
-        return frames, stored_fields(module, reachable(module, roots, program)) - ignored
+        code = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log,
+                                     store_buffer=store_buffer(config), owned=owned)  # fmt: skip
+        return code, stored_fields(module, reachable(module, roots, program)) - ignored
 
     owned = applies(config) and not log
-    frames, changing = _kept(("frames", *key, *roots, config.reduce, log, owned), emitted)
+    code, changing = _kept(("frames", *key, *roots, config.reduce, log, owned), emitted)
     image.ref("verify_env", 0).list_unknown = int(list_unknown(program, changing))
-    return Model(config, scenario, program, module, image, frames, roots, changing,
+    return Model(config, scenario, program, module, image, code.text, code.frames, roots, changing,
                  2 * config.cpus + len(image.tasks), known_properties(config))  # fmt: skip
 
 
