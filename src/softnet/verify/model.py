@@ -211,7 +211,7 @@ def scenario_of(config: Config) -> Scenario:
 
 
 def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleType], claims: Sequence[Claim]) -> Program:
-    """The release's modules, the user's patches, the harness. Raises SubsetError, PatchError."""
+    """The release's modules, the user's patches, the harness. Raises SubsetError."""
     modules = kernel_modules(scenario)
     modules += [*load_modules((f"{_INSIDE}.user_task", WHERE)), *patches]
     work = "_work" if scenario.kernel.has("kick_by_work_item") else ""

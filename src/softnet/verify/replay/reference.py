@@ -21,6 +21,7 @@ from softnet.lang.python.link import KernelStop, link
 from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.simulate.reference import MISTAKES, kernel_stop
 from softnet.trace import EVENT_ID
+from softnet.verify.actions import decode_action
 from softnet.verify.arena import Failure, machine_failure
 from softnet.verify.codegen.python_loop import LOOP, Stops
 from softnet.verify.codegen.runtime import FAILED
@@ -120,7 +121,7 @@ class ReferenceReplay(Replay):
 
     def step(self, number: int, action: int) -> tuple[Step, int]:
         self.number = number
-        self.cpu = action // words.VX_PER_CPU
+        self.cpu = decode_action(self.model.config, action).cpu
         return super().step(number, action)
 
     def perform(self, action: int) -> int:
