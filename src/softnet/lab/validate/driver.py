@@ -142,7 +142,7 @@ class Driver:
         words[image.engine_word("cost_atomic")] = 0
         linked = link(image.program, image.layout, words, image.cost_index, EVENT_ID, lambda *event: None, priced=False)
         # Nothing gives way here: there is nobody to give way to.
-        linked.suspend[0] = lambda: None
+        linked.switch.value = lambda: None
         return replace(image, memory=words, linked=linked), words
 
     def _silence(self) -> None:
