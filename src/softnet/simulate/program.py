@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from softnet.image.program import constants, kernel_modules, load_modules, make_program
-from softnet.lang.program.digest import ensure_checked
+from softnet.lang.check.once import ensure_checked
 from softnet.lang.program.program import Program
 from softnet.linux import releases
 from softnet.machine.costtable import CostTable, load_cost_table, shipped_tables

@@ -17,7 +17,8 @@ from typing import Any
 from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.native.abi import FAILURES
-from softnet.lang.python.link import KernelStop, link
+from softnet.lang.python.link import link
+from softnet.lang.python.stop import KernelStop
 from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.simulate.reference import MISTAKES, kernel_stop
 from softnet.trace import EVENT_ID
@@ -79,7 +80,7 @@ class ReferenceReplay(Replay):
             checks=True,
             hooks=stops,
         )
-        linked.suspend[0] = stops.leave
+        linked.switch.value = stops.leave
         linked.machine["verify_step"] = self._step
         stops.machine = linked.machine
         self.image = replace(image, linked=linked)
@@ -112,7 +113,7 @@ class ReferenceReplay(Replay):
         if body is None:
             entry = "irq_context" if ctx < 2 * self.model.config.cpus else "task_context"
             body = self._contexts[ctx] = self._greenlet(self.image.linked.kernel[entry])
-        self.image.linked.turns[0] = 0
+        self.image.linked.turns.value = 0
         # No frame is in memory: the context's part of it begins and ends where it is.
         self.words[words.VX_FRAME_WORD] = self.words[words.VX_END_WORD] = frame
         return self.stops.run(body, self.words[PHASE_WORD])
