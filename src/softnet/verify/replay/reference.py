@@ -96,10 +96,11 @@ class ReferenceReplay(Replay):
         table = len(self.words)
         self.words.extend(locks.table())
         self.lock_order = table + 2 * len(locks.addresses)
+        config = model.config
         values = {
             "stacks": stacks, "stack_words": STACK_WORDS, "saved": stacks + model.nr_contexts * STACK_WORDS,
             "log": stacks + (model.nr_contexts + 1) * STACK_WORDS, "nr_drivers": len(model.config.drivers),
-            "nr_actions": self.nr_actions(), "properties": properties_mask(model.config.properties, model.properties),
+            "nr_actions": self.nr_actions(), "properties": properties_mask(config.properties, model.properties, config.without),
             "locks": table, "nr_locks": len(locks.addresses), "lock_classes": len(locks.classes), "lock_order": self.lock_order,
         }  # fmt: skip
         for name, value in values.items():
