@@ -11,7 +11,7 @@ from tests.simulate.engines import Outcome, outcome
 
 from softnet.lang import ir
 from softnet.lang.native.compile import Options, available
-from softnet.lang.passes import dataflow as known
+from softnet.lang.passes import dataflow
 from softnet.lang.passes.dataflow import Flow, Summary
 from softnet.lang.passes.redundant import drop_redundant
 from softnet.scenario import Scenario, load_scenario
@@ -62,11 +62,11 @@ def test_counted_points_are_all_points() -> None:
 
 
 def bounds_stay(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(known, "MOVING", known.MOVING - {"engine_state.lim"})
+    patch.setattr(dataflow, "MOVING", dataflow.MOVING - {"engine_state.lim"})
 
 
 def lines_are_kept_for_ever(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Flow, "suspended", lambda self, state, index: None)
+    patch.setattr(Flow, "suspended", lambda self: None)
 
 
 def calls_do_not_suspend(patch: pytest.MonkeyPatch) -> None:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-SHARED = "shared"
-GUARDED = "guarded"
-PERCPU = "percpu"
-PRIVATE = "private"
-HW = "hw"
-EMBED = "embed"
+Kind = Literal["shared", "guarded", "percpu", "private", "hw", "embed"]
+"""Who may touch a field; the functions below say what each means."""
+SHARED: Final = "shared"
+GUARDED: Final = "guarded"
+PERCPU: Final = "percpu"
+PRIVATE: Final = "private"
+HW: Final = "hw"
+EMBED: Final = "embed"
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Field:
     ``line`` is the index of the cache line inside the structure; ``count`` is 1 for a scalar.
     """
 
-    kind: str
+    kind: Kind
     line: int = 0
     guard: str = ""
     count: int = 1

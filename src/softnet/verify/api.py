@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from softnet.errors import SoftnetError
 from softnet.properties.statements import Property
+from softnet.release import DEFAULT
 from softnet.verify.model import Config, known_properties, store_buffer
 from softnet.verify.parallel import Progress, search_all, search_in_turn
 from softnet.verify.properties import named
@@ -269,7 +270,7 @@ class Verification:
 
 
 def verify_kernel(
-    kernel: str = "6.12",
+    kernel: str = DEFAULT,
     options: VerifyOptions | None = None,
     *,
     limits: Limits | None = None,

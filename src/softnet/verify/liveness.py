@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from softnet.verify.arena import Machine
+    from softnet.verify.arena import Arena
 
     Words = NDArray[np.int64]
 
@@ -58,7 +58,7 @@ class Graph:
 class Liveness:
     """The second pass over a finished search."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Arena) -> None:
         self.machine = machine
 
     def collect(self) -> bool:

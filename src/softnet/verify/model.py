@@ -24,16 +24,20 @@ from softnet.linux import releases
 from softnet.machine import MACHINE_MODULES, nic
 from softnet.machine.costtable import load_cost_table
 from softnet.properties.statements import PROPERTIES, Property
-from softnet.scenario import apply_kernel, scenario_from_dict
+from softnet.release import DEFAULT
+from softnet.scenario import apply_kernel, parse_kernel, scenario_from_dict
 from softnet.trace import EVENT_ID
-from softnet.verify.codegen import frames as back_end
+from softnet.verify.codegen import llvm_frames as back_end
+from softnet.verify.codegen.frames import Frames
 from softnet.verify.codegen.guard import check_patches, depended_on
+from softnet.verify.codegen.llvm_functions import Code
 from softnet.verify.codegen.points import reachable, stored_fields
 from softnet.verify.inside.words import VX_COMP_WORDS, VX_PER_CPU
 from softnet.verify.patches import changes_of, refuse_anew
 from softnet.verify.user_properties import Claim, claims_of, dispatcher
 
 if TYPE_CHECKING:
+    from softnet.lang.native.llvm_function import Text
     from softnet.scenario.models import Scenario
 
 _INSIDE = "softnet.verify.inside"
@@ -100,7 +104,7 @@ class Config:
     """What is explored."""
 
     name: str
-    kernel: str = "6.12"
+    kernel: str = DEFAULT
     cpus: int = 2
     rps: bool = False
     defer_max: int = 2
@@ -144,7 +148,7 @@ class Config:
     @property
     def preempt_rt(self) -> bool:
         """Whether the kernel is PREEMPT_RT."""
-        return self.kernel.endswith("-rt")
+        return parse_kernel(self.kernel).rt
 
 
 @dataclass
@@ -165,7 +169,8 @@ class Model:
     program: Program
     module: ir.Module
     image: Image
-    frames: back_end.Frames
+    text: Text
+    frames: Frames
     roots: list[str]
     changing: frozenset[str]
     nr_contexts: int
@@ -205,8 +210,7 @@ def scenario_of(config: Config) -> Scenario:
     raw = apply_kernel(tables, config.kernel)
     if config.threadirqs:
         raw["kernel"]["boot_args"] = [*raw["kernel"].get("boot_args", ()), "threadirqs"]
-    flavour = raw["kernel"].get("flavour", "plain")
-    if flavour != "rt":
+    if not config.preempt_rt:
         raw["kernel"]["preempt"] = config.preempt or "full"
     return scenario_from_dict(raw, [], directory=Path())
 
@@ -216,7 +220,7 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleTy
     modules = [*kernel_modules(scenario), *load_modules((f"{_INSIDE}.user_task", WHERE))]
     refuse_anew(patches, (*config.patches, *config.property_files), [*load_modules(MACHINE_MODULES), *modules])
     modules += patches
-    work = "_work" if any("worker_thread" in vars(module) for module in modules) else ""
+    work = "_work" if scenario.kernel.has("kick_by_work_item") else ""
     modules += [dispatcher(claims), *load_modules((*HARNESS, f"{_PROPERTIES}.kick{work}", f"{_INSIDE}.calls{work}"))]
     changed = {EVENTS[e.name] for e in config.events}
     values = constants(scenario) | {
@@ -254,18 +258,18 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     if store_buffer(config):
         roots = sorted({*roots, *STORE_BUFFER_FUNCTIONS})
 
-    def emitted() -> tuple[back_end.Frames, frozenset[str]]:
+    def emitted() -> tuple[Code, frozenset[str]]:
         ignored = STATISTICS - depended_on(module, patches, STATISTICS)
-        frames = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log,
-                                      store_buffer=store_buffer(config), owned=owned)  # fmt: skip
-        return frames, stored_fields(module, reachable(module, roots, program)) - ignored
+        code = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log,
+                                     store_buffer=store_buffer(config), owned=owned)  # fmt: skip
+        return code, stored_fields(module, reachable(module, roots, program)) - ignored
 
     owned = applies(config) and not log
-    frames, changing = _kept(("frames", *key, *roots, config.reduce, log, owned), emitted)
+    code, changing = _kept(("frames", *key, *roots, config.reduce, log, owned), emitted)
     env = image.ref("verify_env", 0)
     env.list_own = int("softnet_data.defer_list" not in changing)
     env.list_unknown = int(env.list_own != 0 and program.functions["defer_list_first"].module == WHERE)
-    return Model(config, scenario, program, module, image, frames, roots, changing,
+    return Model(config, scenario, program, module, image, code.text, code.frames, roots, changing,
                  2 * config.cpus + len(image.tasks), known_properties(config), changes=tuple(map(str, changes)))  # fmt: skip
 
 

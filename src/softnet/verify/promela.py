@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
 from softnet.properties.statements import in_order
-from softnet.verify.arena import Limits, Machine
+from softnet.verify.arena import Arena, Limits
 from softnet.verify.codegen import c_model as cmodel
-from softnet.verify.codegen.llvm_functions import FRAME_WORDS_MAX, Emitter
+from softnet.verify.codegen.frames import FRAME_WORDS_MAX, Rules, state_fields
 from softnet.verify.codegen.points import reachable
 from softnet.verify.inside import words
 from softnet.verify.model import NOT_STATE, STACK_WORDS, Config, store_buffer
@@ -77,7 +77,7 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
         raise SoftnetError("a model for SPIN has no store buffers", where="--memory-model", found="tso", expected="sc")
     limits = replace(limits or Limits(), storage="exact")
     # SPIN knows no owners.
-    machine = Machine(replace(config, owned=False), limits)
+    machine = Arena(replace(config, owned=False), limits)
     machine.settle()
     first = machine.words.copy()
     code = machine.start()
@@ -95,7 +95,7 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
 # -- the state vector
 
 
-def widths(machine: Machine, first: Any) -> dict[int, int]:
+def widths(machine: Arena, first: Any) -> dict[int, int]:
     """Address -> which of TYPES holds its difference from the first state, of the words that ever differ."""
     import numpy as np
 
@@ -121,7 +121,7 @@ def widths(machine: Machine, first: Any) -> dict[int, int]:
     return found
 
 
-def wide(machine: Machine, first: Any) -> dict[int, int]:
+def wide(machine: Arena, first: Any) -> dict[int, int]:
     """32 bits for every word of the state, 64 where the first state's value needs them."""
     return {a: max(2, kind_of((int(first[a]), -int(first[a])))) for addresses in machine.comps.addresses for a in addresses}
 
@@ -149,7 +149,7 @@ class Vector:
 # -- the model
 
 
-def promela_text(machine: Machine, vector: Vector, code: str) -> str:
+def promela_text(machine: Arena, vector: Vector, code: str) -> str:
     """The processes and their options."""
     from softnet.verify.standard import to_text
 
@@ -182,7 +182,7 @@ def vector_bytes_max(size: int) -> int:
     return (size + 1024 + 255) // 256 * 256
 
 
-def c_text(machine: Machine, first: Any, vector: Vector) -> str:
+def c_text(machine: Arena, first: Any, vector: Vector) -> str:
     """The steps, the memory they work on, and what SPIN's options call."""
     model = machine.model
     module = model.module
@@ -193,10 +193,11 @@ def c_text(machine: Machine, first: Any, vector: Vector) -> str:
     roots = [*ENTRY_POINTS, *sorted(n for n in everything if module.functions[n].kind == "kfunc")]
     used = reachable(whole, roots, model.program)
     fields = {f"{s.name}.{f.name}": f.kind for s in model.program.structs.values() for f in s.fields.values()}
-    emitter = Emitter(whole, fields, model.changing, NOT_STATE, reduce=model.config.reduce, log=False)
+    rules = Rules(whole, fields, model.changing, model.config.reduce)
     tables = model.image.layout.tables
-    body = cmodel.translate(whole, used, emitter, {n: (t.base, t.count) for n, t in tables.items()})
-    if any(model.frames.entries[n] != pc for n, pc in emitter.out.entries.items()):
+    shared = cmodel.Shared(rules, state_fields(model.changing, NOT_STATE), {n: (t.base, t.count) for n, t in tables.items()})
+    body = cmodel.translate(used, shared)
+    if any(model.frames.entries[n] != pc for n, pc in shared.frames.entries.items()):
         raise AssertionError("places are numbered otherwise than in the first state")
     size = machine.stacks + model.nr_contexts * STACK_WORDS
     words_text = ", ".join(f"{{{a}, {constant(v)}}}" for a, v in enumerate(first[:size].tolist()) if v)

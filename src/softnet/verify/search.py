@@ -13,7 +13,7 @@ from typing import Final
 
 from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.verify import checkpoint, ownership
-from softnet.verify.arena import Failure, Limits, Machine
+from softnet.verify.arena import Arena, Failure, Limits
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
 from softnet.verify.liveness import Liveness
@@ -117,7 +117,7 @@ def _search(config: Config, limits: Limits | None, progress: Progress | None, sa
     touched = ownership.Touched()
     hasty = resume is None
     while True:
-        machine = Machine(config, limits, hasty=hasty)
+        machine = Arena(config, limits, hasty=hasty)
         if resume is not None:
             checkpoint.load(machine, resume)
             code, resume = words.VX_MORE, None
@@ -139,7 +139,7 @@ def _search(config: Config, limits: Limits | None, progress: Progress | None, sa
     return outcome
 
 
-def _assume(machine: Machine, touched: ownership.Touched) -> bool:
+def _assume(machine: Arena, touched: ownership.Touched) -> bool:
     """Give a machine its owners; false if a run by chance failed."""
     if not touched.attempts:
         ownership.learn(machine, touched)
@@ -149,7 +149,7 @@ def _assume(machine: Machine, touched: ownership.Touched) -> bool:
     return not touched.failed
 
 
-def _run(machine: Machine, code: int, progress: Progress | None) -> tuple[int, Why | None]:
+def _run(machine: Arena, code: int, progress: Progress | None) -> tuple[int, Why | None]:
     """Explore in slices until the search ends or is stopped: its code, and why it was stopped."""
     why: Why | None = None
     with _interrupts() as interrupted:
@@ -180,7 +180,7 @@ def _interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _outcome(machine: Machine, config: Config, code: int, why: Why | None) -> Outcome:
+def _outcome(machine: Arena, config: Config, code: int, why: Why | None) -> Outcome:
     get = machine.get
     failure = None
     actions: list[int] = []
@@ -222,9 +222,9 @@ def _outcome(machine: Machine, config: Config, code: int, why: Why | None) -> Ou
     )  # fmt: skip
 
 
-def _named(machine: Machine, number: int) -> tuple[str, str]:
+def _named(machine: Arena, number: int) -> tuple[str, str]:
     found = machine.model.properties[number]
     return found.name, found.text
 
 
-__all__ = ["FAILED", "Failure", "Limits", "Machine", "Outcome", "search"]
+__all__ = ["FAILED", "Arena", "Failure", "Limits", "Outcome", "search"]

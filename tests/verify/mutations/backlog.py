@@ -138,12 +138,12 @@ BACKLOG = (
                     napi_schedule_rps(sd)
             __skb_queue_tail(sd.input_pkt_queue, skb)
             tail = rps_input_queue_tail_incr(sd)
-            trace("enqueue_to_backlog", skb.id, cpu, qlen + 1)
+            trace_enqueue_to_backlog(skb, cpu, qlen + 1)
             """,
             """
             __skb_queue_tail(sd.input_pkt_queue, skb)
             tail = rps_input_queue_tail_incr(sd)
-            trace("enqueue_to_backlog", skb.id, cpu, qlen + 1)
+            trace_enqueue_to_backlog(skb, cpu, qlen + 1)
             backlog_unlock_irq_restore(sd, flags)
             flags = backlog_lock_irq_save(sd)
             if not qlen:

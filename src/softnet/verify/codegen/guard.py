@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the explorer would not run as a patch wrote it is refused or explored, never passed over in silence."""
+"""What of a patch the explorer would not run as written is refused, or becomes state; nothing is left out silently."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import ModuleType
 from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.program.program import Program
-from softnet.verify.codegen.points import DROPPED, LOCAL, uses
+from softnet.verify.codegen.points import DROPPED, LOCAL
 
 
 def check_patches(program: Program, patches: Iterable[ModuleType], harness: Iterable[str]) -> None:
@@ -56,7 +56,7 @@ def _read_for_more(block: ir.Block, ignored: frozenset[str]) -> set[str]:
         if isinstance(i, ir.Load) and i.place.field in ignored:
             holds[i.to] = i.place.field
             continue
-        used = [holds[t] for t in uses(i) if t in holds]
+        used = [holds[temp] for temp in i.uses() if temp in holds]
         if not used:
             continue
         if isinstance(i, ir.Trace):
@@ -65,7 +65,6 @@ def _read_for_more(block: ir.Block, ignored: frozenset[str]) -> set[str]:
             holds[i.to] = used[0]
         elif not (isinstance(i, ir.Store) and i.place.field == used[0]):
             found |= set(used)
-    end = block.end
-    if isinstance(end, ir.Branch | ir.Return) and isinstance(end.value, ir.Temp) and end.value in holds:
-        found.add(holds[end.value])
+    if block.end is not None:
+        found.update(holds[temp] for temp in block.end.uses() if temp in holds)
     return found
