@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from softnet.image.program import constants, kernel_modules, load_modules, make_program
-from softnet.lang.program.digest import ensure_checked
+from softnet.lang.check.once import ensure_checked
 from softnet.lang.program.program import Program
 from softnet.linux import releases
 from softnet.machine.costtable import CostTable, load_cost_table, shipped_tables
-from softnet.simulate.observers import CHECK_MODULES, KICK_MODULES, OBSERVER_MODULES, WHERE_MODULES
+from softnet.properties.history import CHECK_MODULES, KICK_MODULES, WHERE_MODULES
+from softnet.simulate.observers import OBSERVER_MODULES
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario

@@ -13,7 +13,7 @@ from softnet.image.boot import boot
 from softnet.image.changes import apply_change
 from softnet.image.image import Image, Wiring, list_of_words
 from softnet.image.plan import Plan
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 from softnet.machine.costtable import CostTable
 from softnet.scenario import Change, Scenario, changes
 from softnet.simulate import native

@@ -12,7 +12,7 @@ from softnet.verify.model import DRIVER_KINDS, EVENTS, Config, Driver, Event
 
 AIMED = ("rps", "hotplug")
 """Kinds of driver whose last number is the CPU that they act upon."""
-NOT_TEXT = ("name", "drivers", "events", "patches", "property_files", "properties")
+NOT_TEXT = ("name", "drivers", "events", "patches", "property_files", "properties", "without")
 """What a configuration's line of text does not say, or says in another way."""
 
 KERNELS = releases()[DEFAULT].kernels

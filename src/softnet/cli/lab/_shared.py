@@ -17,7 +17,7 @@ from softnet.release import DEFAULT
 
 if TYPE_CHECKING:
     from softnet.lab.play.arm import GuestArm
-    from softnet.lab.play.run import LabResult, Options
+    from softnet.lab.play.run import GuestOptions, LabResult
     from softnet.scenario import Scenario
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -67,7 +67,7 @@ def out_option(what: str) -> Callable[[Command], Command]:
 class Guests:
     """How guests are run and what is said of it, as the command line asks."""
 
-    options: Options
+    options: GuestOptions
     say: Callable[[str], None]
     out: Path | None = None
 
@@ -144,10 +144,10 @@ def calibrated_guest_options(command: Command) -> Command:
     )(_takes_guests(command))  # fmt: skip
 
 
-def options_of(accel: str, timeout_seconds: float) -> Options:
+def options_of(accel: str, timeout_seconds: float) -> GuestOptions:
     from typing import cast
 
-    from softnet.lab.play.run import Options as Made
+    from softnet.lab.play.run import GuestOptions as Made
     from softnet.lab.vm.qemu import AccelChoice, Bounds
 
     # Counting instructions, one host CPU runs all of the guest's. Who gives the whole more time gives its boot more.

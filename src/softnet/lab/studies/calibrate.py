@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from softnet.lab.errors import LabError
 from softnet.lab.play.arm import GuestArm
-from softnet.lab.play.run import LabResult, Options, run_scenario
+from softnet.lab.play.run import GuestOptions, LabResult, run_scenario
 from softnet.lab.tracing import facts, graph, probes
 from softnet.lab.vm import qemu
 
@@ -195,7 +195,7 @@ def experiments() -> Scenario:
 
 
 def _graph(
-    arm: GuestArm, functions: Sequence[str], options: Options, say: Callable[[str], None]
+    arm: GuestArm, functions: Sequence[str], options: GuestOptions, say: Callable[[str], None]
 ) -> tuple[list[graph.Call], qemu.Session]:
     """Every call of ``functions`` while the traced scenario runs."""
     from softnet.lab.play.scenario import guest_plan
@@ -415,7 +415,7 @@ def machine_rows(rows: list[Fitted], result: LabResult, arm: GuestArm, made: str
     return base, {name: {"guest": guest[name], "model": model[name]} for name in guest}
 
 
-def calibrate(arm: GuestArm, *, options: Options, say: Callable[[str], None], when: str = "") -> Calibration:
+def calibrate(arm: GuestArm, *, options: GuestOptions, say: Callable[[str], None], when: str = "") -> Calibration:
     """Fit a table to ``arm``: three boots. ``when`` is a date or note of the user's, for the provenance."""
     say(f"{arm.label}: tracing {len(_functions())} functions")
     many, session = _graph(arm, _functions(), options, say)
