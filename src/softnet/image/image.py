@@ -315,6 +315,26 @@ def _init_devices(image: Image, spec: MachineSpec) -> None:
         line.vector, line.data = state.VECTOR_DEVICE, index
 
 
+def start(image: Image) -> None:
+    """Everybody's first action is at time 0; boot leaves no trace of itself in the caches."""
+    memory, r = image.memory, image.regions
+    clear(memory, r.directory, r.size)
+    clear(memory, r.counts, r.counts + image.nr_cpus * len(EVENT_ID))
+    memory[image.engine_word("now")] = 0
+    memory[image.engine_word("line_transfers")] = 0
+    for cpu in range(image.nr_cpus):
+        c = image.ref("cpu_hw", cpu)
+        c.line_transfers = 0
+        image.linked.machine["rnd_seed"](c)
+        c.t = 0
+        c.time_since = 0
+        c.time_class = state.TIME_IDLE
+        image.linked.machine["cpu_update"](c)
+    for actor in range(image.nr_cpus, image.nr_actors):
+        image.linked.machine["actor_set"](actor, state.NEVER)
+    image.linked.machine["stop_set"](state.NEVER)
+
+
 def machine_error(image: Image) -> str:
     """What the machine found wrong, in words."""
     error = image.memory[image.engine_word("error")]

@@ -31,7 +31,7 @@ BOOT_POINTERS = (
     "cyclictest_thread", "hog_thread", "irq_thread", "ksoftirqd_should_run", "napi_threaded_poll", "run_backlog_napi",
     "run_ksoftirqd", "sender_thread", "smpboot_thread_fn", "softnet_msix_clean_rings", "softnet_poll", "worker_thread",
 )  # fmt: skip
-"""Functions whose address softnet.image.boot and ``add_task`` store; the kernel's own text takes the others."""
+"""Functions whose address softnet.image.boot and ``create_task`` store; the kernel's own text takes the others."""
 
 
 def load_modules(names: Iterable[str]) -> list[ModuleType]:
