@@ -17,6 +17,7 @@ from softnet.lang.native.compile import builder_identity, native_code
 from softnet.lang.native.switch_runtime import FRAME_ARGUMENT, FRAME_FUNCTION, FRAME_RETURN, FRAME_WORDS
 from softnet.lang.program import cache
 from softnet.machine import state
+from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.properties.statements import in_order
 from softnet.verify.codegen.llvm_functions import LOG, OWNERS_BYTES, UNDO_WORDS
 from softnet.verify.codegen.runtime import FAILED, LOG_ROOM, module_text
@@ -139,7 +140,7 @@ class Arena:
             "nr_actions": nr_actions(config),
             "nr_drivers": len(config.drivers),
             "level_end": 1,
-            "properties": properties_mask(config.properties, self.model.properties),
+            "properties": properties_mask(config.properties, self.model.properties, config.without),
             "sleeping_locks": int(config.preempt_rt),
         }
 
@@ -403,10 +404,27 @@ class Arena:
             return (8 << self.prints_bits) + 5 * get("states") + 8 * get("peak")
         return 8 * (get("store_used") + get("states") * (get("key_words") + 2) + get("values"))
 
+    def _premises(self) -> NDArray[np.int64]:
+        """Of each property by number, how often there was what it is about."""
+        table = self.model.image.layout.tables["vx_premise"]
+        return self.words[table.base : table.base + table.stride * table.count : table.stride]
+
+    def premises(self) -> dict[str, int]:
+        """The same by name, of the properties that are about something."""
+        times = self._premises().tolist()
+        at, n = self.get("lock_order"), self.get("lock_classes")
+        times[VX_LOCK_ORDER] = int((self.words[at : at + n * n] >= 0).sum())
+        return {p.name: times[number] for number, p in self.model.properties.items() if p.premise}
+
+    def undecided(self) -> bool:
+        """Whether a schedule came to its end with a stuck task that has skbs: whether one is lost, it does not tell."""
+        return bool(self._premises()[0])
+
     # -- the search
 
     def start(self) -> int:
         """Store the present memory as the first state; a code as explore()'s."""
+        self._premises()[:] = 0
         return self.call(SEARCHES.index("vx_compact_start" if self.compact else "vx_start"))
 
     def explore(self, states: int) -> int:

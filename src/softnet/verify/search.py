@@ -23,6 +23,16 @@ from softnet.verify.verdict import Verdict, Why
 SLICE_STATES = 20_000
 
 
+@dataclass(frozen=True)
+class Known:
+    """A violation that is a finding on the shipped kernel: its number, the property, and the schedule."""
+
+    finding: str
+    property: str
+    actions: tuple[int, ...]
+    repeats: int = 0
+
+
 @dataclass
 class Outcome:
     """The verdict on one configuration, with the figures of the search."""
@@ -42,6 +52,16 @@ class Outcome:
     storage: str = "exact"
     repeats: int = 0
     """How many of the last actions repeat for ever; 0 for a violation of safety."""
+    premises: dict[str, int] = field(default_factory=dict)
+    """Property -> how often there was what it is about, of those that are about something."""
+    known: tuple[Known, ...] = ()
+    """Violations that are findings on the shipped kernel; what else there is was searched for without them."""
+    list_unknown: bool = False
+    """Whether the harness does not know where this kernel keeps deferred skbs (softnet.properties.where)."""
+    stuck_with_skbs: bool = False
+    """Whether a schedule came to its end with a stuck task that has skbs: conservation is not decided there."""
+    changes: tuple[str, ...] = ()
+    """What each patch changes, in words."""
     known_violation: str = ""
     """The property that a schedule violates which an inconclusive search knows of, but has not found the shortest of."""
 
@@ -196,7 +216,9 @@ def _outcome(machine: Arena, config: Config, code: int, why: Why | None) -> Outc
         why = why or Why.SPACE_LIMIT
     return Outcome(
         config, verdict, why, get("states"), get("transitions"), get("depth"), get("terminals"), get("states") - get("head"),
-        failure, actions, machine.bytes_used(), machine.limits.storage, cycle_from,
+        failure, actions, machine.bytes_used(), machine.limits.storage, cycle_from, machine.premises(),
+        list_unknown=bool(machine.model.image.word("verify_env", 0, "list_unknown")), changes=machine.model.changes,
+        stuck_with_skbs=machine.undecided(),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from softnet.cli._common import options
+from softnet.release import DEFAULT
 
 if TYPE_CHECKING:
     from softnet.lab.play.arm import GuestArm
@@ -36,7 +37,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print machin
 set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the scenario.")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress on stderr.")
 one_kernel_option = click.option(
-    "--kernel", "kernel", default="6.12", show_default=True, help="6.12, 6.12-rt, 6.12-threads or a vmlinuz."
+    "--kernel", "kernel", default=DEFAULT, show_default=True, help="6.12, 6.12-rt, 6.12-threads or a vmlinuz."
 )
 
 

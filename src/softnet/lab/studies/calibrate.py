@@ -340,14 +340,15 @@ def _ack_row(calls: Sequence[graph.Call], cost: Overhead, made: str) -> list[Fit
 
 def model_scenario(scenario: Scenario, arm: GuestArm, costs: str) -> Scenario:
     """The scenario as the model must run it to be held against ``arm``: its kernel, hlt when idle, these costs."""
+    from softnet.release import RT_SUFFIX, THREADS_SUFFIX
     from softnet.scenario import RELEASES, apply_kernel, scenario_from_dict
 
     release = arm.release
     if release not in RELEASES:
         raise LabError("the model has no such release", found=arm.image.release, expected=", ".join(RELEASES))
-    name = f"{release}{'-rt' if arm.image.rt else ''}"
+    name = f"{release}{RT_SUFFIX if arm.image.rt else ''}"
     if arm.threads and not arm.image.rt:
-        name += "-threads"
+        name += THREADS_SUFFIX
     raw = apply_kernel(scenario.to_dict(), name)
     boot_args = raw["kernel"].get("boot_args", [])
     raw["kernel"]["boot_args"] = [*boot_args, *(["idle=halt"] if "idle=halt" not in boot_args else [])]

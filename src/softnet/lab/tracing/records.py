@@ -13,7 +13,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from softnet.lab.errors import LabError
 from softnet.lab.tracing.facts import Facts
 from softnet.lab.tracing.ringbuffer import Format, events_of_pages, parse_format
 from softnet.lab.vm import cache
+from softnet.release import nearest
 
 FORMAT = "softnet-lab-trace"
 VERSION = 1
@@ -71,13 +71,12 @@ class LabTrace:
     def kick_is_function(self) -> bool:
         """Whether the kick is a function of its own that was probed; where it is not, only what it does shows.
 
-        A trace of an older softnet does not say what was probed: there it is the kernel's release that tells (v6.10 or later).
+        A trace of an older softnet does not say what was probed: there it is the kernel's release that tells.
         """
         probed = self.header.get("probed")
         if probed is not None:
             return "kick_defer_list_purge" in probed
-        match = re.match(r"(\d+)\.(\d+)", str(self.header.get("release", "")))
-        return match is not None and (int(match[1]), int(match[2])) >= (6, 10)
+        return nearest(str(self.header.get("release", ""))).has("kick_function")
 
     def of(self, *events: str) -> Iterator[LabRecord]:
         """The records of these events, in order."""
