@@ -531,4 +531,25 @@ def components(model: Model, stacks: int) -> Components:
     return out
 
 
+def machine_words(model: Model) -> dict[int, int]:
+    """Address -> the CPU of whose machine it is: cpu_hw, contexts, interrupt lines, tasks that stay on it."""
+    image, cpus = model.image, model.config.cpus
+    found = {}
+    for address, leaf in model.words_of.items():
+        home = -1
+        if leaf.table == "cpu_hw":
+            home = leaf.index
+        elif leaf.table == "irq_line" and leaf.index < 4 * cpus:
+            home = leaf.index // 4
+        elif leaf.table == "context" and leaf.index < 2 * cpus:
+            home = leaf.index // 2
+        elif leaf.table in ("task_struct", "context"):
+            number = leaf.index - (2 * cpus if leaf.table == "context" else 0)
+            allowed = image.tasks[number].cpus if number < len(image.tasks) else ()
+            home = allowed[0] if len(allowed) == 1 else -1
+        if home >= 0 and leaf.what in model.changing:
+            found[address] = home
+    return found
+
+
 __all__ = ["VX_COMP_WORDS", "Components", "Config", "Driver", "Model", "build_model", "components"]

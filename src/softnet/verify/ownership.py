@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from softnet.lang import ir
 from softnet.verify.codegen.points import reachable
 from softnet.verify.inside import words
-from softnet.verify.model import NOT_STATE, SEARCHES
+from softnet.verify.model import NOT_STATE, SEARCHES, machine_words
 
 if TYPE_CHECKING:
     from softnet.verify.arena import Arena
@@ -48,27 +48,6 @@ class Touched:
     attempts: int = 0
     failed: bool = False
     """Whether a run by chance ended in a failure: then the plain search will, too."""
-
-
-def machine_words(model: Model) -> dict[int, int]:
-    """Address -> the CPU of whose machine it is: cpu_hw, contexts, interrupt lines, tasks that stay on it."""
-    image, cpus = model.image, model.config.cpus
-    found = {}
-    for address, leaf in model.words_of.items():
-        home = -1
-        if leaf.table == "cpu_hw":
-            home = leaf.index
-        elif leaf.table == "irq_line" and leaf.index < 4 * cpus:
-            home = leaf.index // 4
-        elif leaf.table == "context" and leaf.index < 2 * cpus:
-            home = leaf.index // 2
-        elif leaf.table in ("task_struct", "context"):
-            number = leaf.index - (2 * cpus if leaf.table == "context" else 0)
-            allowed = image.tasks[number].cpus if number < len(image.tasks) else ()
-            home = allowed[0] if len(allowed) == 1 else -1
-        if home >= 0 and leaf.what in model.changing:
-            found[address] = home
-    return found
 
 
 def looked_at(model: Model) -> frozenset[str]:
