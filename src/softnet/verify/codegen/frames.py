@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames: where a kernel function may stop, what is live there, and how its frame lies in memory. Data, in no language.
+"""Frames: where a kernel function may stop, what is live there, and the layout of its frame. This is data that writers read.
 
 The native engine keeps a context on a stack of the processor, which cannot be copied. In the explorer a kernel function that may
 stop has its frame in S: the number of the place where it stopped (its *pc*), the size of its caller's frame, and the locals that
@@ -51,7 +51,7 @@ class Rules:
 
 @dataclass
 class Stop:
-    """A place where a context may stand between two steps."""
+    """A place where a context may be between two steps."""
 
     function: str
     line: int
@@ -143,7 +143,7 @@ class Frame:
         return call
 
     def saved(self, segment: Segment) -> list[str]:
-        """What the frame holds while the context stands at a segment's stop, in the order of the words."""
+        """What the frame holds while the context is at a segment's stop, in the order of the words."""
         return self.ordered(self.live[segment.after])
 
     def ordered(self, names: Iterable[str]) -> list[str]:
