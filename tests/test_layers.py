@@ -14,8 +14,8 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "softnet"
 
-GROUND = frozenset({"errors", "units", "trace", "files"})
-MODEL = GROUND | {"lang", "machine", "linux"}
+GROUND = frozenset({"errors", "units", "trace", "files", "release"})
+MODEL = GROUND | {"lang", "machine", "linux", "workload"}
 
 # Layer -> the other layers that it may import.
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -23,11 +23,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "units": frozenset({"errors"}),
     "trace": frozenset({"errors", "units"}),
     "files": frozenset({"errors"}),
+    "release": frozenset(),
     "lang": GROUND,
     "machine": GROUND | {"lang"},
     "linux": GROUND | {"lang", "machine"},
+    "workload": GROUND | {"lang", "machine", "linux"},
     "properties": MODEL,
-    "scenario": frozenset({"errors", "units"}),
+    "scenario": frozenset({"errors", "units", "release"}),
     "image": MODEL | {"scenario"},
     "simulate": MODEL | {"properties", "scenario", "image"},
     "verify": MODEL | {"properties", "scenario", "image", "simulate"},
@@ -38,7 +40,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 
 # Virtual time and one seeded hash (softnet.units.mix) are all that these layers know of clocks and chance.
 UNREPEATABLE = frozenset({"random", "secrets", "uuid", "time", "datetime"})
-REPEATABLE_LAYERS = ("trace", "units", "lang", "machine", "linux", "properties", "scenario", "image", "simulate", "verify")
+REPEATABLE_LAYERS = (
+    "trace", "units", "lang", "machine", "linux", "workload", "properties", "scenario", "image", "simulate", "verify",
+)  # fmt: skip
 READS_A_CLOCK = "softnet.verify.parallel"
 """Gives each search its seconds. What a search finds does not depend on them: without the time to finish it is inconclusive."""
 

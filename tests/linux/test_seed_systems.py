@@ -245,7 +245,7 @@ LOCK_OBSERVER = Mutation(
             "",
             """
             lock = container_of(napi, softnet_data, "backlog").input_pkt_queue.lock
-            trace("lock_acquired", lock_is_held(lock), irqs_disabled())
+            trace_lock_acquired(lock_is_held(lock), irqs_disabled())
             """,
         ),
     ),

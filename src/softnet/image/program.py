@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from softnet.lang.program.program import Program, collect
 from softnet.linux import releases
 from softnet.machine import MACHINE_MODULES, state
+from softnet.workload import WORKLOAD_MODULES
 
 if TYPE_CHECKING:
     from softnet.scenario.models import Scenario
@@ -40,7 +41,7 @@ def load_modules(names: Iterable[str]) -> list[ModuleType]:
 
 def kernel_modules(scenario: Scenario) -> list[ModuleType]:
     """The modules of the scenario's kernel and of what runs beside it."""
-    return load_modules(releases.modules_for(scenario.kernel.release, scenario.kernel.flavour))
+    return load_modules((*releases.modules_for(scenario.kernel.release, scenario.kernel.flavour), *WORKLOAD_MODULES))
 
 
 def make_program(modules: Iterable[ModuleType], constants: Mapping[str, int]) -> Program:
@@ -52,7 +53,7 @@ def constants(scenario: Scenario) -> dict[str, int]:
     """The configuration that the kernel is linked with."""
     kernel = scenario.kernel
     return {
-        "CONFIG_PREEMPT_RT": int(kernel.flavour == "rt"),
+        "CONFIG_PREEMPT_RT": int(kernel.rt),
         "CONFIG_PREEMPT_MODEL": PREEMPT_MODELS[kernel.preempt],
         "CONFIG_RPS": int(kernel.config.RPS),
         "CONFIG_NET_FLOW_LIMIT": int(kernel.config.NET_FLOW_LIMIT),

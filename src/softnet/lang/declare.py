@@ -104,7 +104,7 @@ def hwfunc(function: F) -> F:
     return function
 
 
-OBSERVER_PACKAGE = "softnet.simulate.observers"
+OBSERVER_PACKAGE = ("softnet.properties", "softnet.simulate.observers")
 """Structures declared there come last in memory, so that all others have the same addresses with and without observers."""
 
 

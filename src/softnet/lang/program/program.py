@@ -16,6 +16,7 @@ from softnet.errors import SubsetError
 from softnet.lang.cell import Cell
 from softnet.lang.declare import EMBED, Field, Kind, Struct
 from softnet.lang.program.memo import Derived, derived, nothing_known
+from softnet.lang.program.tracepoints import PREFIX, expanded
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ def warn_site(function: str, line: int) -> int:
 @functools.cache
 def parse_file(file: str) -> ast.Module:
     """The whole file's tree, parsed once: positions are the file's own."""
-    return ast.parse("".join(linecache.getlines(file)), filename=file)
+    text = "".join(linecache.getlines(file))
+    tree = ast.parse(text, filename=file)
+    return expanded(tree) if PREFIX in text else tree
 
 
 def constant_names(file: str) -> list[str]:

@@ -10,35 +10,11 @@ from softnet.lang.intrinsics import smp_mb, suspend, work_ns
 
 if TYPE_CHECKING:
     from softnet.linux.kernel.time.hrtimer import hrtimer_wakeup
-    from softnet.machine.interrupts import (
-        preempt_count,
-        preempt_count_add,
-        preempt_count_sub,
-        softirq_count,
-        vtime_user_enter,
-        vtime_user_exit,
-    )
-    from softnet.machine.sched import (
-        current,
-        migrate_count,
-        need_resched,
-        preempt_enable_due,
-        schedule_now,
-        schedule_preempt,
-        set_task_state,
-        try_to_wake_up,
-        user_return_due,
-    )
-    from softnet.machine.state import (
-        HARDIRQ_MASK,
-        PREEMPT_MODEL_NONE,
-        PREEMPT_MODEL_VOLUNTARY,
-        PREEMPT_OFFSET,
-        SOFTIRQ_MASK,
-        SOFTIRQ_OFFSET,
-        task_struct,
-    )
-    from softnet.machine.timers import hrtimer_cancel, hrtimer_start
+    from softnet.machine.interrupts import *
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
+
 
 CONFIG_PREEMPT_RT = 0
 CONFIG_PREEMPT_MODEL = 1
@@ -217,3 +193,11 @@ def schedule_hrtimeout_abs(expires: int) -> None:
     schedule()
     hrtimer_cancel(p.sleep_timer)
     set_task_state(0)
+
+
+@kfunc
+def sleep_for_ever() -> None:
+    """A task that is done."""
+    while True:
+        set_current_state(TASK_UNINTERRUPTIBLE)
+        schedule()
