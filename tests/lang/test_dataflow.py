@@ -154,6 +154,15 @@ def test_a_local_that_moves_in_a_loop_is_another_each_turn() -> None:
     assert found(*loop).lines == set()
 
 
+def test_what_a_loop_loads_is_another_each_turn() -> None:
+    loop = [
+        block("entry", get(1, "p"), jump("loop")),
+        block("loop", get(2, "p"), ir.Load(AT, t(3), place(t(2))), read(t(3)), branch(t(3), "loop", "end")),
+        block("end", give()),
+    ]
+    assert found(*loop).lines == set()
+
+
 # -- calls
 
 
@@ -183,6 +192,13 @@ def test_a_call_gives_what_its_summary_holds() -> None:
     assert after.found == Redundant(points=set(), lines={("entry", 4)})
     settled = flow(body(point(), call("other", t(2)), point()), summaries=known, others=[other])
     assert settled.found.points == {("entry", 4)}
+
+
+def test_a_call_that_moves_the_clock_unsettles() -> None:
+    other = function("other", ["a"], block("entry", give()))
+    for settled, points in ((NO, set()), (AS_ENTERED, {("entry", 4)}), (YES, {("entry", 4)})):
+        after = flow(body(point(), call("other", 0), point()), summaries={"other": Summary(settled, False)}, others=[other])
+        assert after.found.points == points
 
 
 def test_another_cpu_after_a_suspend() -> None:

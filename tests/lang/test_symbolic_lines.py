@@ -45,6 +45,7 @@ def test_a_part_keeps_the_alignment_of_the_whole() -> None:
     """The structure inside may lie anywhere: what counts is the one that begins at the root."""
     inner = BEGINNING.plus(3, BEGINS_LINE)
     assert inner.plus(2, UNALIGNED) == Address(P, 5, BEGINS_LINE)
+    assert BEGINNING.plus(1, WITHIN_LINE) == Address(P, 1, BEGINS_LINE)
     assert ANYWHERE.plus(3, WITHIN_LINE).plus(2, UNALIGNED) == Address(P, 5, WITHIN_LINE)
 
 

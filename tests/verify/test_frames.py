@@ -83,11 +83,11 @@ def test_what_is_live_follows_every_path() -> None:
         block("entry", ir.Suspend(AT), jump("head")),
         block("head", get(1, "p"), branch(t(1), "body", "end")),
         block("body", get(2, "x"), ir.Set(AT, "p", t(2)), jump("head")),
-        block("end", give()),
-        more=("x", "y"),
+        block("end", get(3, "y"), give(t(3))),
+        more=("x", "y", "z"),
     )  # fmt: skip
-    assert frame.saved(frame.segments[0]) == ["p", "x"]
-    assert frame.live["end"] == set()
+    assert frame.saved(frame.segments[0]) == ["p", "x", "y"]
+    assert frame.live["end"] == {"y"}
 
 
 def test_a_local_that_is_written_first_is_not_kept() -> None:

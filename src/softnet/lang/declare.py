@@ -82,7 +82,7 @@ def array(count: int, field: Any = None) -> Any:
 
 
 class Struct:
-    """Base of every declared structure. Instances exist only inside an image (see lang.layout)."""
+    """Base of every declared structure. Instances exist only inside an image (see lang.program.layout)."""
 
     def __init_subclass__(cls, *, extends: bool = False, **kwargs: Any) -> None:
         """``extends=True``: add to, or redeclare in, the structure of the same name further down the stack."""
@@ -105,13 +105,13 @@ def hwfunc(function: F) -> F:
 
 
 OBSERVER_PACKAGE = ("softnet.properties", "softnet.simulate.observers")
-"""Structures declared there stand behind all others in memory, so that a run that is observed has the same addresses."""
+"""Structures declared there come last in memory, so that all others have the same addresses with and without observers."""
 
 
 def observer(function: F) -> F:
     """Mark a function that looks on: its accesses cost nothing and are no interaction points, whatever the fields' kinds.
 
-    It may call observers only and must not store to the kernel's or the machine's fields. lang.observe says when it runs.
+    It may call observers only and must not store to the kernel's or the machine's fields. lang.program.observe says when it runs.
     """
     function.__softnet_kind__ = "observer"  # type: ignore[attr-defined]
     return function

@@ -428,10 +428,10 @@ class Module:
     engine: dict[str, int]
     """Field of the singleton engine_state -> its address."""
     pointed: set[str]
-    """Functions whose address is taken: a pointer may lead to them."""
+    """Functions whose address is taken: they may be called through a pointer."""
     observer_index: dict[str, int] = field(default_factory=dict)
-    """Structure of the observers -> its row in their directory, which stands at engine_state.observed."""
+    """Structure of the observers -> its row in their directory, whose address is in engine_state.observed."""
     in_lines: dict[str, int] = field(default_factory=dict)
-    """How the instances of a structure lie in their lines: layout.in_lines()."""
+    """Structure -> the alignment of its instances: layout.in_lines()."""
     before_switch: str = ""
     """The observer that runs before a context goes on; "" for none."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Observers in the reference engine: around functions, behind stores, at events (lang.observe says when each runs).
+"""Observers in the reference engine: around functions, behind stores, at events (lang.program.observe says when each runs).
 
 In native code the calls are part of the functions. Here the linked functions are wrapped, so an unobserved run pays nothing.
 """

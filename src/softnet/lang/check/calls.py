@@ -155,7 +155,7 @@ class CallRules:
             return self._result(signature, UNKNOWN, UNKNOWN)
         place = struct = UNKNOWN
         words = [signature.args[min(i, len(signature.args) - 1)].rstrip("*") for i in range(given)]
-        # The place decides the type of the values beside it, wherever it stands.
+        # The place decides the type of the values, and may come after them.
         for number, (word, argument) in enumerate(zip(words, node.args, strict=True), 1):
             if word == "place":
                 place = self._place(argument, number, name)

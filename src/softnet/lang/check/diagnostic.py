@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The only place where errors in kernel functions are worded and drawn.
 
-A check names a row of MESSAGES and its words; everything that a user reads about a mistake stands in this table: what
-is wrong, and what to write instead. All mistakes of a program are shown at once, in the order of the text.
+A check names a row of MESSAGES and its words. The table holds all that a user reads about a mistake: what is wrong, and what to
+write instead. All mistakes of a program are shown at once, in the order of the text.
 """
 
 from __future__ import annotations

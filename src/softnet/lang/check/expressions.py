@@ -7,10 +7,11 @@ import ast
 from typing import Any, Final
 
 from softnet.lang.check.calls import CallRules
-from softnet.lang.check.names import ENGINE_NAME, ENGINE_STRUCT, field_type, world_hint
+from softnet.lang.check.names import ENGINE_NAME, field_type, world_hint
 from softnet.lang.check.scope import Scope
 from softnet.lang.declare import PERCPU, SHARED
 from softnet.lang.dispatch import Dispatch
+from softnet.lang.program.layout import ENGINE_STRUCT
 from softnet.lang.program.program import FieldDef
 from softnet.lang.syntax import BINARY_OPERATORS, COMPARISONS, EXPRESSIONS
 from softnet.lang.types import (
@@ -84,7 +85,7 @@ class ExpressionRules(Dispatch[Type], over=EXPRESSIONS):
     def condition(self, node: ast.expr, *, assigns: bool = False) -> None:
         """An expression in a condition: and, or and not may join others. A reference is true unless it is NULL.
 
-        ``assigns``: ``x := value`` may stand here, since it is evaluated whenever the condition is.
+        ``assigns``: ``x := value`` is allowed here, because it is evaluated whenever the condition is.
         """
         self.scope.types[node] = BOOL
         if isinstance(node, ast.BoolOp):

@@ -115,7 +115,7 @@ class FlowChecker:
         """Report the locals that a node reads and that some path here leaves unassigned."""
         for inner in ast.walk(node):
             if isinstance(inner, ast.NamedExpr):
-                # Where ':=' may stand it is evaluated first, and what it assigns is there from then on.
+                # ':=' is allowed only where it is evaluated first, so its local is assigned from then on.
                 self.uses(inner.value, state)
                 state.add(inner.target.id)
         for inner in ast.walk(node):

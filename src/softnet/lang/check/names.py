@@ -21,12 +21,11 @@ SHIPPED_PACKAGE = "softnet."
 """The kernel's own modules use the machine's intrinsics and fields where a kernel uses assembler; a user's patch may not."""
 ENGINE_NAME = "hw"
 """In softnet.machine this name is the singleton ``engine_state``."""
-ENGINE_STRUCT = "engine_state"
 
 
 @dataclass
 class Header:
-    """A linked function: where it stands, its parameters and its result."""
+    """A linked function: its source, its parameters and its result."""
 
     name: str
     kind: str
@@ -120,7 +119,7 @@ def _read_header(header: Header, definition: FunctionDef, world: World, report: 
 
 
 def read_annotation(node: ast.expr, world: World, error: Callable[..., None], *, result: bool = False) -> Type:
-    """The type that an annotation names; ``error`` is told about one that names none."""
+    """The type that an annotation names; ``error`` reports one that names none."""
     name = ""
     if isinstance(node, ast.Name):
         name = node.id

@@ -6,7 +6,7 @@ of its own: an interaction point compares the clock with the bound and, rarely, 
 that locals stay in registers. A wrong access jumps to ``fail`` with the number of its position, and the run ends there.
 
 Loads and stores are tagged with their field: two different fields never overlap, so LLVM keeps the clock and the tables'
-addresses in registers. What ``mem()`` reaches lies outside all structures and counts as one more field.
+addresses in registers. What ``mem()`` reaches is outside all structures and counts as one more field.
 """
 
 from __future__ import annotations

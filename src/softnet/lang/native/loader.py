@@ -39,7 +39,7 @@ _RELA: Final = struct.Struct("<QQq")
 
 @dataclass(frozen=True)
 class Flat:
-    """``image`` may stand at any page; to the words at ``absolute`` its address is added; ``exports`` are offsets."""
+    """``image`` can be loaded at any page; its address is added to the words at ``absolute``; ``exports`` are offsets."""
 
     image: bytes
     absolute: list[int]

@@ -5,7 +5,7 @@ A function that is never inlined (``noinline``), is exported, or is used in a ta
 declared in the others; one that may be inlined is defined in each part that uses it. So no part lacks a definition that LLVM could
 have inlined. Constants are in the first part. What no exported function reaches is left out; LLVM would drop it as well.
 
-The text is as lang.llvm writes it: a definition's head is one line, and its closing brace stands alone on a line.
+The text is as native.llvm writes it: the head of a definition is one line, and its closing brace is a line of its own.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class SourceFile:
     _definitions: dict[tuple[str, int], Definition] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # Functions stand at the top level of a module or below an ``if`` of it; one inside a function is not linked.
+        # Functions are defined at the top level of a module or in an ``if`` there; one inside a function is not linked.
         pending: list[ast.stmt] = list(self.tree.body)
         while pending:
             node = pending.pop()

@@ -57,7 +57,7 @@ class HookedRuntime(Runtime):
         return call
 
     def class_space(self) -> dict[str, Any]:
-        """What the text of the structures' classes needs besides what it needs without hooks."""
+        """Names that the text of the structures' classes uses only with hooks."""
         hooks, array = self.hooks, self._array_class()
         return {"HookedArray": array, "point": hooks.point, "note": hooks.note, "nothing": lambda: None}
 

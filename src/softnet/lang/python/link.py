@@ -70,7 +70,7 @@ class Linked:
 
 
 def _function_code(program: Program, engine: StructDef) -> dict[str, Any]:
-    """The code of every function; addresses of the machine's singleton are part of it."""
+    """The code of every function. It contains addresses of the machine's singleton."""
 
     def make() -> dict[str, Any]:
         from softnet.lang.python.text import compiled
@@ -168,7 +168,7 @@ def _class_space(runtime: Runtime, layout: Layout) -> dict[str, Any]:
 
 
 def _classes(runtime: Runtime, layout: Layout, space: dict[str, Any]) -> dict[str, type[Ref]]:
-    """The reference classes by structure, told where their tables stand."""
+    """The reference classes by structure, with the addresses of their tables."""
     structs: dict[str, type[Ref]] = {}
     for name, struct in layout.structs.items():
         cls = space[name]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is observed: the functions around, behind stores and at events, as lang.observe finds them by name."""
+"""What is observed: the functions around, behind stores and at events, as lang.program.observe finds them by name."""
 
 from __future__ import annotations
 

@@ -284,7 +284,7 @@ class CText(ir.Visitor[None]):
         self.put(f"goto {label(segment.after)};")
 
     def calling(self, frame: Frame, segment: Segment, i: ir.Call | ir.CallPointer) -> None:
-        """Call a function that may stop: its frame stands above this one."""
+        """Call a function that may stop: its frame begins where this one ends."""
         number = str(self.module.function_ids[i.function]) if isinstance(i, ir.Call) else self.value(i.pointer)
         live = frame.ordered(frame.live[segment.after] - {str(i.to)})
         self.put(f"{{ long to = {number}, up = fp + {frame.words};")

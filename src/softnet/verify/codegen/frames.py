@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames: where a kernel function may stop, what is live there, and how its frame lies in memory. Data, in no language.
+"""Frames: where a kernel function may stop, what is live there, and the layout of its frame. This is data that writers read.
 
 The native engine keeps a context on a stack of the processor, which cannot be copied. In the explorer a kernel function that may
 stop has its frame in S: the number of the place where it stopped (its *pc*), the size of its caller's frame, and the locals that
@@ -51,7 +51,7 @@ class Rules:
 
 @dataclass
 class Stop:
-    """A place where a context may stand between two steps."""
+    """A place where a context may be between two steps."""
 
     function: str
     line: int
@@ -143,14 +143,8 @@ class Frame:
         return call
 
     def saved(self, segment: Segment) -> list[str]:
-        """What the frame holds while the context stands at a segment's stop, in the order of the words.
-
-        Before a lock that also is the lock, which is looked at again when the context goes on.
-        """
-        names = set(self.live[segment.after])
-        if segment.acquires:
-            names |= {str(temp) for temp in self.lock_call(segment).uses()}
-        return self.ordered(names)
+        """What the frame holds while the context is at a segment's stop, in the order of the words."""
+        return self.ordered(self.live[segment.after])
 
     def ordered(self, names: Iterable[str]) -> list[str]:
         """Names in the order of their words."""
@@ -252,10 +246,11 @@ def _crossing_temps(segments: list[Segment]) -> set[ir.Temp]:
             if to is not None:
                 home[to] = number
         if segment.acquires:
-            # The lock is looked at before its call, and again each time the context goes on. The result has a word, too.
-            call = segments[number + 1].body[0]
-            to = call.defines()
-            crossing.update(call.uses(), () if to is None else (to,))
+            # The result of the call that takes the lock has a word, though nothing needs it across the stop: the layout of
+            # frames, and with it what a state's words are, stays as it is.
+            to = segments[number + 1].body[0].defines()
+            if to is not None:
+                crossing.add(to)
         for end in (segment.stop, segment.end):
             if end is not None:
                 crossing.update(temp for temp in end.uses() if home.get(temp, number) != number)

@@ -162,7 +162,7 @@ class StepText(PlainText):
             self.point(segment)
 
     def call_frame(self, segment: Segment, i: ir.Call | ir.CallPointer) -> None:
-        """Call a function that may stop: its frame stands above this one."""
+        """Call a function that may stop: its frame begins where this one ends."""
         if isinstance(i, ir.Call):
             entry = str(self.emitter.module.function_ids[i.function])
         else:
@@ -253,10 +253,10 @@ class StepText(PlainText):
         return self.define(f"or i1 {flushes}, {open_}")
 
     def owned(self, segment: Segment) -> tuple[str, str]:
-        """At a non-mover, by who else touches what it touches: whether the context stops (an i1), the phase after it.
+        """At a non-mover, by the owner of what it touches: whether the context stops (an i1), and the phase after it.
 
-        What only this CPU touches counts while an interrupt may strike; what nobody writes, and what this CPU does to its own
-        machine while nothing can strike it, does not count.
+        An access to what only this CPU touches is a non-mover while an interrupt may come, else none. One to what no CPU writes
+        is none; nor is a change of this CPU's own machine while nothing can interrupt it (vx_calm).
         """
         assert isinstance(segment.stop, ir.Point)
         why = segment.stop.why
@@ -302,7 +302,7 @@ class StepText(PlainText):
         return self.define(f"icmp eq i64 {owner}, {me}")
 
     def irqs_on(self) -> str:
-        """Whether an interrupt may strike the running context, as an i1: with interrupts on, unless nothing can come."""
+        """Whether an interrupt may come, as an i1: interrupts are on and, where owners are known, some interrupt can come."""
         if self.emitter.owned:
             return self.define(f"icmp ne i64 {self.define('call i64 @vx_exposed(ptr %S)')}, 0")
         off = self.define('call i64 @"irqs_disabled"(ptr %S)')

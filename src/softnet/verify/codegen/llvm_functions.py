@@ -19,7 +19,7 @@ STEP: Final = "verify_step"
 """The machine function by which the search runs a context to its next stop; its text is given here."""
 
 PHASE, RESULT, FRAME = RUN_WORDS["stack_of"], RUN_WORDS["fuel_full"], RUN_WORDS["slice"]
-"""Words of S beside NULL: the phase of the step (0 fresh, 1 right movers done, 2 committed), a call's result, the frame."""
+"""Words of S in the line of NULL: the phase of the step (0 fresh, 1 right movers done, 2 committed), a call's result, the frame."""
 STACK_LIMIT = RUN_WORDS["points"]
 """The last address at which a frame may begin in the running context's part of memory."""
 LOG, LOG_FILL = RUN_WORDS["trace"], RUN_WORDS["trace_fill"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The explorer's event loop for plain Python: where a context stops, as softnet.verify.codegen.frames decides it in native code.
+"""The explorer's event loop for plain Python: where a context stops, as codegen.frames decides for native code.
 
 Each context is a greenlet. A step begins fresh (or, of an interrupt, among right movers), and ends before the first point at
 which softnet.verify.codegen.points has it stop.
@@ -16,7 +16,7 @@ from softnet.lang.python.runtime import STRUCTURES, encode
 from softnet.verify.codegen.points import DROPPED, point_kind
 
 LOOP: Final = ("lang/python/hooks.py", "lang/python/runtime.py", "verify/codegen/python_loop.py", "verify/replay/debugger.py")
-"""The files of what runs between a kernel function and a stop."""
+"""The files whose functions run between a kernel function and a stop."""
 FRESH, RIGHT, COMMITTED = 0, 1, 2
 LEFT, BLOCKED = -1, -2
 
@@ -43,15 +43,15 @@ class Stops:
     changing: frozenset[str]
     reduce: bool
     ctx_word: int
-    """Where the number of the running context stands."""
+    """The address of the number of the running context."""
     dropped: frozenset[str] = DROPPED
     phase: int = FRESH
     active: bool = False
-    """Whether a kernel function runs; machine functions and the search do not stop, and are not told of."""
+    """Whether a kernel function runs; machine functions and the search do not stop, and their accesses are not noted."""
     blocked: bool = False
     notes: list[Note] = field(default_factory=list)
     warned: str = ""
-    """Where the WARN_ON_ONCE stands that fired last."""
+    """The place of the WARN_ON_ONCE that fired last."""
     machine: dict[str, Any] = field(default_factory=dict)
     """The machine's functions, known once the program is linked."""
     resumed: Callable[[], None] | None = None
@@ -66,7 +66,7 @@ class Stops:
         return {"": None, "hard": self._hard, "non": self._non, "own": self._own}[kind]
 
     def call(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A machine function, with its stop; its own accesses are neither stops nor told of."""
+        """A machine function with its stop; its own accesses are neither stops nor noted."""
         kind = point_kind(name, self.fields, self.changing, self.reduce)
         stop: dict[str, Callable[[], None]] = {
             "hard": self._hard,
@@ -159,7 +159,7 @@ class Stops:
     def leave(self) -> None:
         """The context stops here; it goes on when it is run again."""
         self.active = False
-        # A debugger that steps through this context has no business in the loop.
+        # A debugger that steps through this context must not step into the loop.
         trace = sys.gettrace()
         sys.settrace(None)
         self._hub.switch()
