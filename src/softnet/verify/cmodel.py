@@ -13,7 +13,7 @@ from typing import Final
 from softnet.lang import ir
 from softnet.verify.emitter import BLOCKED, LEFT, STEP, Emitter
 from softnet.verify.frames import StepText, stopping_functions
-from softnet.verify.points import DROPPED, Segment
+from softnet.verify.points import DROPPED, PREEMPT_MASK, Segment
 
 SIMPLE: Final = frozenset(("+", "-", "*", "&", "|", "^", "==", "!=", "<", "<=", ">", ">="))
 HELPERS: Final = {"//": "floor_div", "%": "floor_mod", "<<": "shift_left", ">>": "shift_right", "min": "min_of", "max": "max_of"}
@@ -300,8 +300,11 @@ class CText(StepText):
         irqs_on = "(irqs_disabled() == 0)"
         leaves = {
             "hard": "phase != 0", "hard-acquire": "phase != 0", "own": f"phase != 0 && {irqs_on}",
-            "disable": f"phase != 0 && {irqs_on}", "non": f"phase == 2 || (phase == 1 && {irqs_on})",
+            "disable": f"phase != 0 && {irqs_on}", "enable": f"phase != 0 && {irqs_on}",
+            "release": f"{'phase != 0' if self.emitter.facts.tries else 'phase == 1'} && {irqs_on}",
+            "non": f"phase == 2 || (phase == 1 && {irqs_on})",
             "acquire": f"phase == 2 || (phase == 1 && {irqs_on})",
+            "count": f"phase != 0 && {self.count_changes(segment)}",
         }.get(kind, "0")  # fmt: skip
         self.put(f"if ({leaves}) {self.away(segment)}")
         self.put(f"goto G{segment.pc};")
@@ -316,12 +319,22 @@ class CText(StepText):
             self.put(f"if (owner != 0 && owner != mem[{self.module.engine['ctx']}] + 1) {{")
             self.put(f"if (phase == 0) {{ frame_end = fp + {self.words}; return {BLOCKED}; }}")
             self.put(self.away(segment) + " } }")
-        if kind == "own":
-            self.put(f"if ({irqs_on}) phase = 2;")
+        if kind in ("own", "count"):
+            self.put(f"if ({irqs_on if kind == 'own' else self.count_changes(segment)}) phase = 2;")
         elif kind in ("disable", "acquire"):
             self.put("if (phase < 1) phase = 1;")
         else:
             self.put("phase = 2;")
+
+    def count_changes(self, segment: Segment) -> str:
+        """Whether preempt_count_add() or _sub() changes anything for an interrupt that may strike."""
+        if segment.kind != "count" or not self.emitter.facts.classes:
+            return "(irqs_disabled() == 0)"
+        call = self._call_after(self.segments.index(segment))
+        assert isinstance(call, ir.Call)
+        new = f"(preempt_count() {'+' if call.function == 'preempt_count_add' else '-'} {self.value(call.args[0])})"
+        some = f"(preempt_count() != 0) != ({new} != 0)"
+        return f"(irqs_disabled() == 0 && ((preempt_count() ^ {new}) > {PREEMPT_MASK} || {some}))"
 
 
 def label(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 from softnet.lang import ir
 from softnet.lang.llvm_function import RUN_WORDS, FunctionText, Position, Text
 from softnet.verify import store_order
-from softnet.verify.points import DROPPED, point_kind
+from softnet.verify.points import CAUTIOUS, DROPPED, Facts, point_kind
 
 STEP: Final = "verify_step"
 """The machine function that stands for this back end's loop; its text is given here."""
@@ -171,6 +171,7 @@ class Emitter:
     def __init__(
         self, module: ir.Module, fields: Mapping[str, str], changing: frozenset[str], outside: frozenset[str], *,
         reduce: bool, log: bool, buffered: frozenset[str] | None = None, store_buffer: int = 0, owned: bool = False,
+        facts: Facts = CAUTIOUS,
     ) -> None:  # fmt: skip
         self.module = module
         self.fields = fields
@@ -184,6 +185,7 @@ class Emitter:
         self.store_buffer = store_buffer
         """How many stores it holds."""
         self.owned = owned
+        self.facts = facts
         self.stopping: set[str] = set()
         self.text = Text()
         self.out = Frames(self.text)
@@ -193,7 +195,7 @@ class Emitter:
     def kind(self, why: str) -> str:
         """What an interaction point is here."""
         found = store_order.point_kind(why, self.reduce) if self.buffered is not None else None
-        return point_kind(why, self.fields, self.changing, self.reduce) if found is None else found
+        return point_kind(why, self.fields, self.changing, self.reduce, self.facts) if found is None else found
 
     def new_pc(self, function: str, at: ir.At, what: str) -> int:
         """A number for a place where a context may have stopped."""

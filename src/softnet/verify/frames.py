@@ -40,8 +40,11 @@ from softnet.verify.emitter import (
     PlainText,
 )
 from softnet.verify.points import (
+    CAUTIOUS,
     OWN_LOCK,
     OWN_MACHINE,
+    PREEMPT_MASK,
+    Facts,
     Segment,
     describe,
     following,
@@ -58,7 +61,7 @@ __all__ = ["LOG", "LOG_FILL", "Frames", "emit_frames"]
 
 def emit_frames(
     module: ir.Module, program: Program, roots: Iterable[str], ignored: frozenset[str], outside: frozenset[str], *,
-    reduce: bool = True, log: bool = False, store_buffer: int = 0, owned: bool = False,
+    reduce: bool = True, log: bool = False, store_buffer: int = 0, owned: bool = False, facts: Facts = CAUTIOUS,
 ) -> Frames:  # fmt: skip
     """The text of all reachable functions, those that may stop as steps over frames.
 
@@ -75,7 +78,7 @@ def emit_frames(
         buffered = buffered_fields(module, used, fields, state, reduce=reduce)
         module = with_points(module, used, buffered)
     emitter = Emitter(module, fields, changing, outside, reduce=reduce, log=log, buffered=buffered,
-                      store_buffer=store_buffer, owned=owned)  # fmt: skip
+                      store_buffer=store_buffer, owned=owned, facts=facts)  # fmt: skip
     emitter.stopping = stopping_functions(module, used, emitter)
     for name in used:
         function = module.functions[name]
@@ -364,9 +367,14 @@ class StepText(PlainText):
             right = self.define(f"icmp eq i64 {phase}, 1")
             open_ = self.define(f"and i1 {right}, {self.irqs_on()}")
             leaves = self.define(f"or i1 {committed}, {open_}")
-        elif kind in ("own", "disable"):
+        elif kind in ("own", "disable", "enable"):
             leaves = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {self.irqs_on()}")
-        elif kind in ("store", "full", "fence"):
+        elif kind == "count":
+            seen = self.count_changes(segment)
+            leaves = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {seen}")
+        elif kind == "release":
+            leaves = self.taken_here(phase)
+        elif kind in ("store", "full", "full release", "fence"):
             leaves = self.buffer_leaves(kind, phase)
         else:
             leaves = "false"
@@ -386,6 +394,9 @@ class StepText(PlainText):
         if own:
             self.names = {}
             _, new = self.owned(segment)
+        elif kind == "count":
+            self.names = {}
+            new = self.define(f"select i1 {self.count_changes(segment)}, i64 2, i64 {old}")
         elif kind == "own":
             new = self.define(f"select i1 {self.irqs_on()}, i64 2, i64 {old}")
         elif kind in ("disable", "acquire"):
@@ -396,6 +407,24 @@ class StepText(PlainText):
             new = "2"
         self.store(str(PHASE), new, "")
         self.line(f'br label %"{segment.after}"')
+
+    def count_changes(self, segment: Segment) -> str:
+        """Whether preempt_count_add() or _sub() changes anything for an interrupt that may strike, as an i1."""
+        if not self.emitter.facts.classes:
+            return self.irqs_on()
+        call = self._call_after(self.segments.index(segment))
+        assert isinstance(call, ir.Call)
+        old = self.define('call i64 @"preempt_count"(ptr %S)')
+        new = self.define(f"{'add' if call.function == 'preempt_count_add' else 'sub'} i64 {old}, {self.operand(call.args[0])}")
+        bits = self.define(f"icmp ugt i64 {self.define(f'xor i64 {old}, {new}')}, {PREEMPT_MASK}")
+        some = [self.define(f"icmp ne i64 {count}, 0") for count in (old, new)]
+        changes = self.define(f"or i1 {bits}, {self.define(f'xor i1 {some[0]}, {some[1]}')}")
+        return self.define(f"and i1 {changes}, {self.irqs_on()}")
+
+    def taken_here(self, phase: str) -> str:
+        """Whether a lock that is released now may have been taken in this step, where an interrupt could want it, too."""
+        taken = self.define(f"icmp ne i64 {phase}, 0" if self.emitter.facts.tries else f"icmp eq i64 {phase}, 1")
+        return self.define(f"and i1 {taken}, {self.irqs_on()}")
 
     def buffer_fill(self) -> str:
         """How many stores the CPU's buffer holds."""
@@ -410,6 +439,8 @@ class StepText(PlainText):
         flushes = self.define(f"and i1 {committed}, {full}")
         if kind == "full":
             return flushes
+        if kind == "full release":
+            return self.define(f"or i1 {flushes}, {self.taken_here(phase)}")
         open_ = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {self.irqs_on()}")
         return self.define(f"or i1 {flushes}, {open_}")
 

@@ -25,7 +25,7 @@ from softnet.trace import EVENT_ID
 from softnet.verify import frames as back_end
 from softnet.verify.claims import Claim, claims_of, dispatcher
 from softnet.verify.guard import check_patches, depended_on
-from softnet.verify.points import reachable, stored_fields
+from softnet.verify.points import CAUTIOUS, Facts, facts_of, reachable, stored_fields
 from softnet.verify.properties import PROPERTIES, Property
 from softnet.verify.words import VX_COMP_WORDS, VX_PER_CPU
 
@@ -153,6 +153,7 @@ class Model:
     roots: list[str]
     changing: frozenset[str]
     nr_contexts: int
+    facts: Facts = CAUTIOUS
     properties: dict[int, Property] = field(default_factory=dict)
     words_of: dict[int, Leaf] = field(default_factory=dict)
     """Address -> what every word of a table is."""
@@ -204,7 +205,7 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleTy
         "VX_RESCHED": 2 if config.resched_max >= 0 else int(config.resched),
         "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
         "VX_STORE_BUFFER": store_buffer(config),
-        "VX_HOTPLUG": int(any(d.kind == "hotplug" for d in config.drivers)),
+        "VX_HOTPLUG": int(plugged(config)),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
     program = images.make_program(modules, values)
     check_patches(program, patches, HARNESS)
@@ -227,22 +228,30 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     if store_buffer(config):
         roots = sorted({*roots, *STORE_BUFFER_FUNCTIONS})
 
-    def emitted() -> tuple[back_end.Frames, frozenset[str]]:
+    movable = plugged(config) or any(len(task.cpus) > 1 for task in image.tasks)
+
+    def emitted() -> tuple[back_end.Frames, frozenset[str], Facts]:
         ignored = STATISTICS - depended_on(module, patches, STATISTICS)
+        used = reachable(module, roots, program)
+        facts = facts_of(module, used, movable=movable)
         frames = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log,
-                                      store_buffer=store_buffer(config), owned=owned)  # fmt: skip
-        return frames, stored_fields(module, reachable(module, roots, program)) - ignored
+                                      store_buffer=store_buffer(config), owned=owned, facts=facts)  # fmt: skip
+        return frames, stored_fields(module, used) - ignored, facts
 
     owned = applies(config) and not log
-    frames, changing = _kept(("frames", *key, *roots, config.reduce, log, owned), emitted)
+    frames, changing, facts = _kept(("frames", *key, *roots, config.reduce, log, owned, movable), emitted)
     return Model(config, scenario, program, module, image, frames, roots, changing,
-                 2 * config.cpus + len(image.tasks), known_properties(config))  # fmt: skip
+                 2 * config.cpus + len(image.tasks), facts, known_properties(config))  # fmt: skip
+
+
+def plugged(config: Config) -> bool:
+    """Whether a CPU goes."""
+    return any(d.kind == "hotplug" for d in config.drivers)
 
 
 def applies(config: Config) -> bool:
     """Whether ownership may be assumed: the search looks into other CPUs nowhere but in their steps."""
-    plugged = any(d.kind == "hotplug" for d in config.drivers)
-    return config.owned and config.reduce and config.memory_model == "sc" and not config.liveness and not plugged
+    return config.owned and config.reduce and config.memory_model == "sc" and not config.liveness and not plugged(config)
 
 
 def lowered(program: Program, image: Image) -> ir.Module:
@@ -285,14 +294,14 @@ def boot_image(config: Config, scenario: Scenario, program: Program, patches: Se
         "rps_map": counts["rps_map"] + len(config.events),
     }  # fmt: skip
     counts = dict.fromkeys(own_structs(patches), cpus) | counts
-    plugged = sorted({d.target for d in drivers if d.kind == "hotplug"})
-    nr_tasks = cpus + boot.nr_tasks_max(scenario) + len(drivers) + len(plugged)
+    going = sorted({d.target for d in drivers if d.kind == "hotplug"})
+    nr_tasks = cpus + boot.nr_tasks_max(scenario) + len(drivers) + len(going)
     image = images.build(program, machine_spec(scenario, 1), counts, nr_tasks, [], load_cost_table("default"),
                          lambda *args: None, words=memory)  # fmt: skip
     free_of_charge(image)
     kernel = image.linked.kernel
     specs = boot.boot(kernel, scenario)
-    specs += [stopper(image, cpu) for cpu in plugged]
+    specs += [stopper(image, cpu) for cpu in going]
     for cpu in range(cpus):
         idle = (state.SCHED_IDLE_TASK, 120, "cpu_startup_entry", cpu, state.TIME_IDLE)
         images.add_task(image, TaskInfo(cpu + 1, f"swapper/{cpu}", (cpu,), *idle))

@@ -186,7 +186,8 @@ def c_text(machine: Machine, first: Any, vector: Vector) -> str:
     roots = [*ENTRY_POINTS, *sorted(n for n in everything if module.functions[n].kind == "kfunc")]
     used = reachable(whole, roots, model.program)
     fields = {f"{s.name}.{f.name}": f.kind for s in model.program.structs.values() for f in s.fields.values()}
-    emitter = Emitter(whole, fields, model.changing, NOT_STATE, reduce=model.config.reduce, log=False)
+    emitter = Emitter(whole, fields, model.changing, NOT_STATE, reduce=model.config.reduce, log=False,
+                      facts=model.facts)  # fmt: skip
     tables = model.image.layout.tables
     body = cmodel.translate(whole, used, emitter, {n: (t.base, t.count) for n, t in tables.items()})
     if any(model.frames.entries[n] != pc for n, pc in emitter.out.entries.items()):

@@ -65,8 +65,9 @@ class ReferenceReplay(Replay):
         image, program = self.model.image, self.model.program
         fields = {f"{s.name}.{f.name}": f.kind for s in program.structs.values() for f in s.fields.values()}
         stops = Stops(
-            self.words, fields, self.model.changing, self.model.config.reduce, image.engine_word("ctx")
-        )
+            self.words, fields, self.model.changing, self.model.config.reduce, self.model.facts,
+            image.engine_word("ctx"),
+        )  # fmt: skip
         linked = link(
             program,
             image.layout,

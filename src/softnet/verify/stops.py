@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from softnet.lang.pyruntime import STRUCTURES, encode
-from softnet.verify.points import DROPPED, point_kind
+from softnet.verify.points import DROPPED, PREEMPT_MASK, Facts, point_kind
 
 LOOP: Final = ("lang/pyhooks.py", "lang/pyruntime.py", "verify/stops.py", "verify/debugger.py")
 """The files of what runs between a kernel function and a stop."""
@@ -42,6 +42,7 @@ class Stops:
     """Kind of "structure.field"."""
     changing: frozenset[str]
     reduce: bool
+    facts: Facts
     ctx_word: int
     """Where the number of the running context stands."""
     dropped: frozenset[str] = DROPPED
@@ -62,15 +63,15 @@ class Stops:
 
     def point(self, why: str) -> Callable[[], None] | None:
         """The stop before an access."""
-        kind = point_kind(why, self.fields, self.changing, self.reduce)
+        kind = point_kind(why, self.fields, self.changing, self.reduce, self.facts)
         return {"": None, "hard": self._hard, "non": self._non, "own": self._own}[kind]
 
     def call(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """A machine function, with its stop; its own accesses are neither stops nor told of."""
-        kind = point_kind(name, self.fields, self.changing, self.reduce)
+        kind = point_kind(name, self.fields, self.changing, self.reduce, self.facts)
         stop: dict[str, Callable[[], None]] = {
-            "hard": self._hard, "non": self._non, "disable": self._disable, "enable": self._commit,
-            "commit": self._commit,
+            "hard": self._hard, "non": self._non, "own": self._own, "disable": self._disable, "enable": self._enable,
+            "release": self._release, "commit": self._commit,
         }  # fmt: skip
         before = stop.get(kind)
         acquire = kind in ("acquire", "hard-acquire")
@@ -81,6 +82,8 @@ class Stops:
                 return function(*args)
             if before is not None:
                 before()
+            elif kind == "count":
+                self._count(args[0] if name == "preempt_count_add" else -args[0])
             elif acquire:
                 self._acquire(args[0], hard=kind == "hard-acquire")
             self.active = False
@@ -133,10 +136,28 @@ class Stops:
             if self._irqs_on():
                 self.phase = COMMITTED
 
+    def _count(self, change: int) -> None:
+        active, self.active = self.active, False
+        old = self.machine["preempt_count"]()
+        self.active = active
+        same = self.facts.classes and old ^ (old + change) <= PREEMPT_MASK and bool(old) == bool(old + change)
+        if not same:
+            self._own()
+
     def _disable(self) -> None:
         if self.phase != FRESH and self._irqs_on():
             self.leave()
         self.phase = max(self.phase, RIGHT)
+
+    def _enable(self) -> None:
+        if self.phase != FRESH and self._irqs_on():
+            self.leave()
+        self.phase = COMMITTED
+
+    def _release(self) -> None:
+        if (self.phase == RIGHT or (self.phase == COMMITTED and self.facts.tries)) and self._irqs_on():
+            self.leave()
+        self.phase = COMMITTED
 
     def _commit(self) -> None:
         self.phase = COMMITTED
