@@ -30,6 +30,7 @@ test: .venv/.installed-dev
 
 lint: .venv/.installed-dev
 	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check --quiet
 	@.venv/bin/mypy
 
 format:

@@ -33,9 +33,7 @@ POISSON = PoissonTraffic(rate_pps=1_000_000, flows=1000, proto="tcp", sizes=((66
 CASES: dict[str, tuple[Traffic, ...]] = {
     "constant, 100 flows": (ConstantTraffic(rate_pps=1_000_000, flows=100),),
     "poisson, 1000 flows, 2 sizes": (POISSON,),
-    "on/off, exponential": (
-        OnOffTraffic(rate_pps=2_000_000, on_us=100, off_us=100, exponential=True, flows=16),
-    ),
+    "on/off, exponential": (OnOffTraffic(rate_pps=2_000_000, on_us=100, off_us=100, exponential=True, flows=16),),
     "two merged": (POISSON, ConstantTraffic(rate_pps=1_000_000, flows=1000)),
     "capture, looped": (CaptureTraffic(file=str(CAPTURE), loop=True, speed=8.0),),
 }

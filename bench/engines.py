@@ -15,8 +15,8 @@ import time
 from typing import Any
 
 import simpy_path
-from softnet.lang.compile import Options
-from softnet.lang.llvm_function import RUN_WORDS
+from softnet.lang.native.compile import Options
+from softnet.lang.native.llvm_function import RUN_WORDS
 from softnet.machine.state import TIME_IDLE
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.scenario.traffic import arrivals
@@ -52,10 +52,7 @@ def scenario(cpus: int, duration_ms: int, rate: int = BUSY) -> Scenario:
 def received(simulation: Simulation) -> int:
     """Frames that reached the card."""
     image = simulation.image
-    return sum(
-        image.word("nic_queue", q, "received") + image.word("nic_queue", q, "dropped")
-        for q in range(image.nr_queues)
-    )
+    return sum(image.word("nic_queue", q, "received") + image.word("nic_queue", q, "dropped") for q in range(image.nr_queues))
 
 
 def engine_seconds(cpus: int, engine: str, duration_ms: int, rate: int = BUSY) -> tuple[float, int]:
@@ -83,9 +80,7 @@ def simpy_seconds(cpus: int, duration_ms: int, parts: int = 1) -> tuple[float, i
 def interactions_per_packet(cpus: int, rate: int = BUSY) -> tuple[float, float]:
     """Interaction points that a packet passes, counted in a build of its own, and changes of context."""
     simulation = Simulation(scenario(cpus, SLOW_MS, rate), engine="native")
-    engine = NativeEngine(
-        simulation.image, simulation._arrival_blocks(), simulation.recorder.take, Options(count_points=True)
-    )
+    engine = NativeEngine(simulation.image, simulation._arrival_blocks(), simulation.recorder.take, Options(count_points=True))
     simulation.engine = engine
     simulation.finish()
     packets = received(simulation)
@@ -128,14 +123,10 @@ def measure(cpus: int) -> dict[str, tuple[float, float]]:
 
 
 def main() -> None:
-    print(
-        f"Python {platform.python_version()}, {platform.machine()}; 6.12, the full model, best of {ROUNDS} rounds, CPU time"
-    )
+    print(f"Python {platform.python_version()}, {platform.machine()}; 6.12, the full model, best of {ROUNDS} rounds, CPU time")
     for cpus in CPUS:
         found = measure(cpus)
-        print(
-            f"{'engine':<15} {'packets/s':>10} {'events/packet':>14} {'ns/event':>9} {'to SimPy':>9} {'as fine':>8}"
-        )
+        print(f"{'engine':<15} {'packets/s':>10} {'events/packet':>14} {'ns/event':>9} {'to SimPy':>9} {'as fine':>8}")
         coarse, fine = found["SimPy"][0], found["SimPy, as fine"][0]
         for name, (speed, events) in found.items():
             ratios = f"{speed / coarse:>8.2f}x {speed / fine:>7.2f}x"

@@ -30,9 +30,7 @@ def scenario(minutes: float) -> Scenario:
         "name": "hour",
         "machine": {"cpus": CPUS},
         "nic": [{"name": "eth0", "queues": CPUS, "irq_cpus": every, "rps_cpus": every}],
-        "traffic": [
-            {"kind": "poisson", "rate_pps": RATE_PPS, "flows": 64, "proto": "tcp", "dst_ports": [80]}
-        ],
+        "traffic": [{"kind": "poisson", "rate_pps": RATE_PPS, "flows": 64, "proto": "tcp", "dst_ports": [80]}],
         "application": [{"name": "web", "kind": "tcp", "cpus": every, "dst_ports": [80]}],
         "measure": {"duration_ms": int(minutes * 60_000), "warmup_ms": 0, "series_interval_us": 10_000},
     }
@@ -75,12 +73,8 @@ def main() -> None:
     parser.add_argument("--trace", metavar="FILE", help="record every event into this file (.gz)")
     args = parser.parse_args()
     made = scenario(args.minutes)
-    simulation = Simulation(
-        made, engine="native", trace="full" if args.trace else "off", trace_file=args.trace
-    )
-    print(
-        f"Python {platform.python_version()}, {platform.machine()}; 6.12, {CPUS} CPUs, {RATE_PPS:,} packets a second"
-    )
+    simulation = Simulation(made, engine="native", trace="full" if args.trace else "off", trace_file=args.trace)
+    print(f"Python {platform.python_version()}, {platform.machine()}; 6.12, {CPUS} CPUs, {RATE_PPS:,} packets a second")
     print(f"{'start':>12}{'':>12}{resident_mib():>10.1f} MiB", flush=True)
     watch = Watch(simulation)
     done = simulation.finish(watch)

@@ -17,8 +17,8 @@ import time
 from typing import Any
 
 from engines import received
-from softnet.lang.compile import Options
-from softnet.lang.llvm_function import RUN_WORDS
+from softnet.lang.native.compile import Options
+from softnet.lang.native.llvm_function import RUN_WORDS
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.simulate.native import NativeEngine
 from softnet.simulate.simulation import Simulation
@@ -40,7 +40,7 @@ def scenario(cpus: int, *, spread: bool) -> Scenario:
         "traffic": [{"kind": "poisson", "rate_pps": RATE_PER_CPU * cpus, "flows": 16 * cpus, "proto": "udp", "dst_ports": [53]}],
         "application": [{"name": "dns", "kind": "udp", "cpus": every, "dst_ports": [53]}],
         "measure": {"duration_ms": PACKETS / (RATE_PER_CPU * cpus / 1000), "warmup_ms": 0, "series_interval_us": 100_000},
-    }  # fmt: skip
+    }
     return scenario_from_dict(apply_kernel(raw, "6.12"))
 
 
@@ -69,23 +69,20 @@ def growths(cpus: int, rounds: list[dict[int, float]]) -> str:
 
 
 def main() -> None:
-    print(
-        f"{'CPUs':>4} {'RPS':>4} {'packets/s':>10} {'events/packet':>14} {'switches/packet':>15} {'ns/event':>9}  to log2"
-    )
+    print(f"{'CPUs':>4} {'RPS':>4} {'packets/s':>10} {'events/packet':>14} {'switches/packet':>15} {'ns/event':>9}  to log2")
     for spread in (False, True):
         about = {cpus: once(cpus, spread=spread, counting=True)[1:] for cpus in CPUS}
         # CPUs -> ns per event, of every round.
-        rounds = [
-            {cpus: once(cpus, spread=spread)[0] / about[cpus][2] * 1e9 for cpus in CPUS}
-            for _ in range(ROUNDS)
-        ]
+        rounds = [{cpus: once(cpus, spread=spread)[0] / about[cpus][2] * 1e9 for cpus in CPUS} for _ in range(ROUNDS)]
         for cpus in CPUS:
             packets, switches, events = about[cpus]
             cost = min(found[cpus] for found in rounds)
             # One CPU alone changes contexts seldom; the rule is held against two.
             growth = growths(cpus, rounds) if cpus > 2 else ""
-            print(f"{cpus:>4} {'all' if spread else '-':>4} {1e9 * packets / events / cost:>10,.0f} {events / packets:>14.0f} "
-                  f"{switches / packets:>15.1f} {cost:>9.1f}  {growth}".rstrip())  # fmt: skip
+            print(
+                f"{cpus:>4} {'all' if spread else '-':>4} {1e9 * packets / events / cost:>10,.0f} {events / packets:>14.0f} "
+                f"{switches / packets:>15.1f} {cost:>9.1f}  {growth}".rstrip()
+            )
     print(
         "to log2: the cost of an event over that with 2 CPUs in the same round, over the same of the logarithm of twice the CPUs:"
     )

@@ -76,17 +76,13 @@ def environment(cache: str) -> dict[str, str]:
 
 def elapsed_ms(arguments: list[str], cache: str) -> float:
     start = time.perf_counter()
-    subprocess.run(
-        [sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True, cwd=ROOT, env=environment(cache)
-    )
+    subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True, cwd=ROOT, env=environment(cache))
     return (time.perf_counter() - start) * 1e3
 
 
 def row(name: str, samples: list[float], base: float) -> str:
     low, middle, high = (
-        statistics.quantiles(samples, n=4)
-        if len(samples) > 3
-        else (min(samples), statistics.median(samples), max(samples))
+        statistics.quantiles(samples, n=4) if len(samples) > 3 else (min(samples), statistics.median(samples), max(samples))
     )
     spread = f"{low:.0f} to {high:.0f}"
     return f"{name:<26}{min(samples):>9.0f} ms{middle:>9.0f} ms{spread:>16} ms{middle / base:>9.1f}"
@@ -117,9 +113,7 @@ def parts(cache: str) -> dict[str, float]:
 
 
 def main() -> None:
-    print(
-        f"Python {platform.python_version()}, {platform.machine()}; examples/rps.toml, 5 ms of traffic; {ROUNDS} rounds"
-    )
+    print(f"Python {platform.python_version()}, {platform.machine()}; examples/rps.toml, 5 ms of traffic; {ROUNDS} rounds")
     with tempfile.TemporaryDirectory() as cache:
         elapsed_ms(RUN, cache)
         cold = [cold_start(cache) for _ in range(COLD_ROUNDS)]

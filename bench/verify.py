@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from softnet.cli._searches import search_all
-from softnet.verify import words
-from softnet.verify.machine import Limits, Machine
+from softnet.verify.arena import Limits, Machine
+from softnet.verify.inside import words
 from softnet.verify.model import Config
 from softnet.verify.promela import Export, export, vector_bytes_max
 from softnet.verify.search import search

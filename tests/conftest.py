@@ -24,9 +24,7 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile(
-    "explore", parent=settings.get_profile("repeatable"), derandomize=False, max_examples=1000
-)
+settings.register_profile("explore", parent=settings.get_profile("repeatable"), derandomize=False, max_examples=1000)
 settings.load_profile("explore" if os.environ.get("SOFTNET_EXPLORE") else "repeatable")
 
 

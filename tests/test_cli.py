@@ -51,9 +51,7 @@ def probe() -> Iterator[None]:
     ],
 )
 @pytest.mark.usefixtures("probe")
-def test_each_end_has_its_status(
-    way: str, status: int, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_end_has_its_status(way: str, status: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(["probe", way]) == status
     printed = capsys.readouterr()
     assert printed.err.lstrip("\n") == message
@@ -96,9 +94,7 @@ def test_ctrl_c_ends_a_process_with_130() -> None:
         "def wait(): print('ready', flush=True); signal.pause()\n"
         "main(['wait'])\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         os.kill(process.pid, signal.SIGINT)

@@ -68,9 +68,7 @@ def console_blocks(document: str, text: str) -> list[Block]:
                 block = None
             elif program is not None:
                 command = shlex.join(["python", "-c", "\n".join(program)])
-                blocks.append(
-                    Block(document, number - len(program) - 1, [(number - len(program), command)], None)
-                )
+                blocks.append(Block(document, number - len(program) - 1, [(number - len(program), command)], None))
                 program = None
             elif inside_other:
                 inside_other = False
@@ -158,10 +156,7 @@ def test_no_block_is_without_a_command() -> None:
 
 def test_only_listed_blocks_are_not_run() -> None:
     marked = {
-        (block.document, block.commands[0][1])
-        for path in DOCUMENTS
-        for block in _blocks(path)
-        if block.no_run_reason is not None
+        (block.document, block.commands[0][1]) for path in DOCUMENTS for block in _blocks(path) if block.no_run_reason is not None
     }
     assert marked == NO_RUN
 

@@ -15,7 +15,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "softnet"
 
 GROUND = frozenset({"errors", "units", "trace"})
-MODEL = GROUND | {"lang", "machine", "kernel"}
+MODEL = GROUND | {"lang", "machine", "linux"}
 
 # Layer -> the other layers that it may import.
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "trace": frozenset({"errors", "units"}),
     "lang": GROUND,
     "machine": GROUND | {"lang"},
-    "kernel": GROUND | {"lang", "machine"},
+    "linux": GROUND | {"lang", "machine"},
     "scenario": frozenset({"errors", "units"}),
     "simulate": MODEL | {"scenario"},
     "verify": MODEL | {"scenario", "simulate"},
@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 
 # Virtual time and one seeded hash (softnet.units.mix) are all that these layers know of clocks and chance.
 UNREPEATABLE = frozenset({"random", "secrets", "uuid", "time", "datetime"})
-REPEATABLE_LAYERS = ("trace", "units", "lang", "machine", "kernel", "scenario", "simulate", "verify")
+REPEATABLE_LAYERS = ("trace", "units", "lang", "machine", "linux", "scenario", "simulate", "verify")
 
 
 def imported_modules(tree: ast.AST, module: str, is_package: bool) -> Iterator[tuple[int, str]]:
@@ -78,9 +78,7 @@ def violations(source: str, module: str, is_package: bool) -> list[str]:
         if target in ("", "__version__") or target == layer:
             continue
         if target not in MAY_IMPORT:
-            found.append(
-                f"{module}:{line}: from the package's root only __version__ is imported, not {target!r}"
-            )
+            found.append(f"{module}:{line}: from the package's root only __version__ is imported, not {target!r}")
         elif target not in MAY_IMPORT[layer]:
             found.append(f"{module}:{line}: {layer} must not import {target}")
     return found
@@ -116,11 +114,11 @@ def test_the_table_has_no_circle() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("softnet.kernel.net.core.dev", "from softnet.simulate import image"),
-        ("softnet.kernel.net.core.dev", "from softnet import simulate"),
-        ("softnet.kernel.net.core.dev", "def f():\n    import softnet.scenario.parse"),
-        ("softnet.kernel.net.core.dev", "from ....simulate import image"),
-        ("softnet.kernel.net.core.dev", "from softnet import run"),
+        ("softnet.linux.net.core.dev", "from softnet.simulate import image"),
+        ("softnet.linux.net.core.dev", "from softnet import simulate"),
+        ("softnet.linux.net.core.dev", "def f():\n    import softnet.scenario.parse"),
+        ("softnet.linux.net.core.dev", "from ....simulate import image"),
+        ("softnet.linux.net.core.dev", "from softnet import run"),
         ("softnet.machine.cpu", "import random"),
         ("softnet.machine.cpu", "from time import monotonic"),
         ("softnet.scenario.parse", "if TYPE_CHECKING:\n    from softnet.trace import Record"),
@@ -134,7 +132,7 @@ def test_what_breaks_the_table_is_found(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("softnet.kernel.net.core.dev", "from softnet.machine import cpu\nfrom . import skbuff\nimport ast"),
+        ("softnet.linux.net.core.dev", "from softnet.machine import cpu\nfrom . import skbuff\nimport ast"),
         ("softnet.cli.run", "from softnet import __version__\nimport time\nfrom softnet.simulate import run"),
     ],
 )

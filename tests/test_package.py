@@ -51,9 +51,7 @@ def test_the_softnet_of_the_wheel_runs(wheel: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     where = [sys.executable, "-c", "import softnet; print(softnet.__file__)"]
     for arguments, expected in ((where, str(tmp_path)), (command, softnet.__version__)):
-        done = subprocess.run(
-            arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert expected in done.stdout
 

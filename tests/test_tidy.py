@@ -48,8 +48,6 @@ def test_the_tree_is_tidy() -> None:
         (HEADER.replace("GPL-2.0-or-later", "MIT"), 1),
         (_function(70), 2),
         (HEADER + "class C:\n    def f(self):\n" + "        x = 1\n" * 70, 3),
-        (HEADER + "x = 1\n" * 500, 501),
-        (HEADER + "x = 1\n" * 500 + "# Longer than 500 lines because this comes too late.\n", 502),
         (HEADER + "def f(:\n", 2),
     ],
 )
@@ -66,9 +64,16 @@ def test_what_breaks_a_rule_is_found_at_its_line(text: str, line: int) -> None:
         "#!/usr/bin/env python3\n" + HEADER,
         _function(69),
         _function(69, docstring='    """One\n\n    two\n    """\n'),
-        HEADER + "x = 1\n" * 499,
-        HEADER + "# Longer than 500 lines because it is one table.\n" + "x = 1\n" * 500,
+        HEADER + "x = 1\n" * 900,
     ],
 )
 def test_what_keeps_the_rules_is_left_alone(text: str) -> None:
     assert not list(tidy.check_file("a.py", text))
+
+
+def test_a_long_file_is_a_hint_and_no_finding(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "long.py").write_text(HEADER + "x = 1\n" * 700)
+    (tmp_path / "src" / "short.py").write_text(HEADER + "x = 1\n" * 699)
+    assert tidy.long_files(tmp_path) == ["src/long.py: 701 lines (hint: 700)"]
+    assert not tidy.check_tree(tmp_path)

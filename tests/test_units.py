@@ -29,9 +29,7 @@ def test_a_duration_is_read_exactly(text: str, duration_ns: int) -> None:
     assert parse_duration_ns(text) == duration_ns
 
 
-@pytest.mark.parametrize(
-    "text", ["", "5", "ms", "-1ms", "1e3us", ".5us", "1.us", "1 minute", "٣ms", "1.5ns", "0.0001us"]
-)
+@pytest.mark.parametrize("text", ["", "5", "ms", "-1ms", "1e3us", ".5us", "1.us", "1 minute", "٣ms", "1.5ns", "0.0001us"])
 def test_what_is_no_duration_is_refused_with_its_place(text: str) -> None:
     with pytest.raises(SoftnetError) as caught:
         parse_duration_ns(text, where="a.toml: measure.duration")
@@ -102,13 +100,7 @@ def test_an_error_is_one_message_and_survives_a_pickle() -> None:
         expected="0 to 3",
         hint="raise\nmachine.cpus",
     )
-    text = (
-        "a.toml:4: nic.irq_cpus[0]: no such CPU\n"
-        "  found:    9\n"
-        "  expected: 0 to 3\n"
-        "  hint:     raise\n"
-        "            machine.cpus"
-    )
+    text = "a.toml:4: nic.irq_cpus[0]: no such CPU\n  found:    9\n  expected: 0 to 3\n  hint:     raise\n            machine.cpus"
     assert str(error) == text
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is ScenarioError

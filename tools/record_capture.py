@@ -197,9 +197,7 @@ async def resolve(number: int, stop: float) -> None:
             sock.setblocking(False)
             await loop.sock_connect(sock, (SERVER_V4, DNS_PORT))
             for kind in (1, 28):
-                question = (
-                    bytes([len(name)]) + name.encode() + b"\x07example\x00" + struct.pack("!HH", kind, 1)
-                )
+                question = bytes([len(name)]) + name.encode() + b"\x07example\x00" + struct.pack("!HH", kind, 1)
                 query = struct.pack("!HHHHHH", (number << 8 | turn) & 0xFFFF, 0x0100, 1, 0, 0, 0) + question
                 await loop.sock_sendall(sock, query)
             with contextlib.suppress(TimeoutError):
@@ -227,9 +225,7 @@ def record(path: Path, seconds: float, packets: int, rate: str) -> None:
     with two_hosts(rate), contextlib.ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory())
         configuration = Path(directory, "nginx.conf")
-        configuration.write_text(
-            NGINX_CONFIGURATION.format(directory=directory, port=API_PORT), encoding="utf-8"
-        )
+        configuration.write_text(NGINX_CONFIGURATION.format(directory=directory, port=API_PORT), encoding="utf-8")
         nginx = subprocess.Popen((*in_server, "nginx", "-p", directory, "-c", str(configuration)))
         stack.callback(nginx.wait)
         stack.callback(nginx.terminate)

@@ -44,9 +44,7 @@ def main() -> int:
         text = f"list emptied {duration(flushed_after(trace, at_ns))} after the kick"
         scenes.append(Scene(f"Linux {arm}", text, trace, at_ns))
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(
-        draw("One kick of CPU 0's defer list (simulated)", scenes, BEFORE_NS, AFTER_NS), encoding="utf-8"
-    )
+    out.write_text(draw("One kick of CPU 0's defer list (simulated)", scenes, BEFORE_NS, AFTER_NS), encoding="utf-8")
     print(out)
     return 0
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import softnet_data
-    from softnet.kernel.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
     from softnet.lang.intrinsics import smp_mb, smp_store_release, trace
+    from softnet.linux.include.linux.netdevice import softnet_data
+    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
 
 
 @kfunc

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.config import CONFIG_RPS
-    from softnet.kernel.kernel.locking.spinlock import (
+    from softnet.lang.intrinsics import IS_ENABLED
+    from softnet.linux.config import CONFIG_RPS
+    from softnet.linux.kernel.locking.spinlock import (
         local_irq_disable,
         local_irq_enable,
         local_irq_restore,
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
         spin_unlock_irq,
         spin_unlock_irqrestore,
     )
-    from softnet.kernel.kernel.sched.core import CONFIG_PREEMPT_RT
-    from softnet.kernel.patches.process_queue_bh_lock import softnet_data
-    from softnet.lang.intrinsics import IS_ENABLED
+    from softnet.linux.kernel.sched.core import CONFIG_PREEMPT_RT
+    from softnet.linux.patches.process_queue_bh_lock import softnet_data
 
 
 @kfunc

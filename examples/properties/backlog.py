@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from softnet.verify import always, in_the_end
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import softnet_data
     from softnet.lang.intrinsics import table
+    from softnet.linux.include.linux.netdevice import softnet_data
 
 
 @always("more than two packets are queued on a backlog")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from softnet.lang.intrinsics import READ_ONCE, WRITE_ONCE, table
 
 
-class message(Struct):  # noqa: N801
+class message(Struct):
     """Two variables, each on a cache line of its own, and what was read."""
 
     x: int = shared(line=0)

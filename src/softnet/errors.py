@@ -33,9 +33,7 @@ class SoftnetError(Exception):
     expected: str
     hint: str
 
-    def __init__(
-        self, message: str, *, where: str = "", found: str = "", expected: str = "", hint: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, where: str = "", found: str = "", expected: str = "", hint: str = "") -> None:
         # All five go to Exception so that a copy, or a pickle sent back by a worker process, keeps them.
         super().__init__(message, where, found, expected, hint)
         self.message = message

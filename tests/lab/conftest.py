@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from softnet.lab import cache, kernels, qemu
-from softnet.lab.records import Trace, read
-from softnet.lab.run import ARMS
+from softnet.lab.play.run import ARMS
+from softnet.lab.tracing.records import Trace, read
+from softnet.lab.vm import cache, kernels, qemu
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

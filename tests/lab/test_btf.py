@@ -7,8 +7,8 @@ import struct
 
 import pytest
 
-from softnet.lab.btf import Btf
 from softnet.lab.errors import LabError
+from softnet.lab.tracing.btf import Btf
 
 _INT, _STRUCT, _UNION, _TYPEDEF = 1, 4, 5, 8
 
@@ -34,17 +34,12 @@ def _btf() -> bytes:
         # 4: an unnamed union { int x; int y; }
         struct.pack("<3I", 0, _UNION << 24 | 2, 4) + members(("x", 1, 0), ("y", 1, 0)),
         # 5: struct outer { int a; <4>; inner_t queue; }
-        struct.pack("<3I", name("outer"), _STRUCT << 24 | 3, 16)
-        + members(("a", 1, 0), ("", 4, 32), ("queue", 3, 64)),
+        struct.pack("<3I", name("outer"), _STRUCT << 24 | 3, 16) + members(("a", 1, 0), ("", 4, 32), ("queue", 3, 64)),
         # 6: struct bits, with bit-field encoding in the offsets
         struct.pack("<3I", name("bits"), 1 << 31 | _STRUCT << 24 | 1, 8) + members(("late", 1, 3 << 24 | 40)),
     ]
     body = b"".join(types)
-    return (
-        struct.pack("<HBBI4I", 0xEB9F, 1, 0, 24, 0, len(body), len(body), len(strings))
-        + body
-        + bytes(strings)
-    )
+    return struct.pack("<HBBI4I", 0xEB9F, 1, 0, 24, 0, len(body), len(body), len(strings)) + body + bytes(strings)
 
 
 def test_offsets_follow_typedefs_and_unnamed_members() -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from softnet.lab import calibrate, graph
-from softnet.lab.calibrate import Fitted, Overhead
 from softnet.lab.errors import LabError
-from softnet.lab.graph import Call
-from softnet.lab.kernels import Kernel
-from softnet.lab.run import Arm, Options, arm
+from softnet.lab.play.run import Arm, Options, arm
+from softnet.lab.studies import calibrate
+from softnet.lab.studies.calibrate import Fitted, Overhead
+from softnet.lab.tracing import graph
+from softnet.lab.tracing.graph import Call
+from softnet.lab.vm.kernels import Kernel
 from softnet.machine.costtable import load_cost_table
 from softnet.scenario import scenario_from_dict
 
@@ -40,9 +41,7 @@ def test_a_real_trace_gives_calls_inside_their_callers() -> None:
         assert 0 < call.own_ns <= call.whole_ns
     sends = [call for call in calls if call.name == "udp_sendmsg"]
     assert sends
-    assert all(
-        {"__alloc_skb", "__dev_queue_xmit"} <= {child.name for child in call.children} for call in sends
-    )
+    assert all({"__alloc_skb", "__dev_queue_xmit"} <= {child.name for child in call.children} for call in sends)
     # Instructions are counted: the same call takes the same time.
     leaves = [call.whole_ns for call in calls if call.name == "smp_call_function_single_async"]
     assert len(leaves) >= 5
@@ -85,9 +84,7 @@ def test_rows_say_where_they_are_from_and_the_rest_keeps_its_source(tmp_path: Pa
     path = tmp_path / "table.toml"
     more = Fitted("ipi", 1234, "fitted", "Linux 9")
     path.write_text(
-        calibrate.table_text(
-            [*rows, more, Fitted("copy_to_user", 1000, "fitted", "x", per_byte=True)], "mine", "a test"
-        )
+        calibrate.table_text([*rows, more, Fitted("copy_to_user", 1000, "fitted", "x", per_byte=True)], "mine", "a test")
     )
     table, base = load_cost_table(str(path)), load_cost_table("default")
     assert table.rows["dev_queue_xmit"].ns == 300
@@ -110,9 +107,7 @@ def test_the_model_runs_the_kernel_of_the_arm(tmp_path: Path) -> None:
     def kernel_of(release: str, config: str, boot_args: tuple[str, ...] = ()) -> tuple[str, str, bool]:
         (tmp_path / "config").write_text(config)
         kernel = Kernel("k", release, tmp_path / "vmlinuz", None, {})
-        made = calibrate.model_scenario(
-            calibrate.experiments(), Arm("k", kernel, boot_args), "default"
-        ).kernel
+        made = calibrate.model_scenario(calibrate.experiments(), Arm("k", kernel, boot_args), "default").kernel
         assert "idle=halt" in made.boot_args
         return made.release, made.flavour, made.backlog_threads
 
@@ -126,7 +121,7 @@ def test_the_model_runs_the_kernel_of_the_arm(tmp_path: Path) -> None:
 @pytest.mark.kernel
 @pytest.mark.usefixtures("guest")
 def test_counts_of_a_quiet_scenario_are_predicted_to_the_last_one() -> None:
-    from softnet.lab.prediction import predict
+    from softnet.lab.studies.scenario_prediction import predict
 
     scenario = scenario_from_dict(
         {

@@ -10,17 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softnet.lab.channel import FRAME_BYTES_MAX, FrameReader, split_blob
 from softnet.lab.errors import LabError
 from softnet.lab.guest.channel import Channel
+from softnet.lab.vm.channel import FRAME_BYTES_MAX, FrameReader, split_blob
 
 _FRAMES = st.lists(st.tuples(st.sampled_from("HPDREB"), st.binary(max_size=40)), max_size=8)
 
 
 @given(_FRAMES, st.lists(st.integers(1, 30), min_size=1))
-def test_frames_come_out_whole_however_the_stream_is_cut(
-    frames: list[tuple[str, bytes]], cuts: list[int]
-) -> None:
+def test_frames_come_out_whole_however_the_stream_is_cut(frames: list[tuple[str, bytes]], cuts: list[int]) -> None:
     stream = b"".join(kind.encode() + struct.pack(">I", len(data)) + data for kind, data in frames)
     reader, out, at, turn = FrameReader(), [], 0, 0
     while at < len(stream):

@@ -9,25 +9,24 @@ from pathlib import Path
 import pytest
 
 from softnet.cli import run_cli
-from softnet.lab import conform, experiments, verdicts
-from softnet.lab.counts import count
+from softnet.lab import verdicts
 from softnet.lab.errors import LabError, LabTimeout
-from softnet.lab.kernels import Kernel
-from softnet.lab.predict import expected_drops, expected_kick
-from softnet.lab.qemu import Ran
-from softnet.lab.records import Trace, read
-from softnet.lab.replay import Achieved, replayed
-from softnet.lab.run import Arm, LabResult, write_out
+from softnet.lab.play.run import Arm, LabResult, write_out
+from softnet.lab.studies import conform, experiments
+from softnet.lab.studies.experiment_prediction import expected_drops, expected_kick
+from softnet.lab.studies.replay import Achieved, replayed
+from softnet.lab.tracing.counts import count
+from softnet.lab.tracing.records import Trace, read
 from softnet.lab.validate.verdict import check
+from softnet.lab.vm.kernels import Kernel
+from softnet.lab.vm.qemu import Ran
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def _arm(name: str) -> Arm:
     release = {"6.1": "6.1.0-56", "6.12": "6.12.117+deb12"}[name.split("-")[0]]
-    kernel = Kernel(
-        name, f"{release}{'-rt' if name.endswith('-rt') else ''}-amd64", Path("vmlinuz"), None, {}
-    )
+    kernel = Kernel(name, f"{release}{'-rt' if name.endswith('-rt') else ''}-amd64", Path("vmlinuz"), None, {})
     return Arm(name, kernel, ("thread_backlog_napi",) if name.endswith("-threads") else ())
 
 
@@ -112,9 +111,12 @@ def test_a_lost_guest_is_tried_once_more_and_an_experiment_that_stays_lost_is_le
         lost.clear()
         not_run: dict[str, str] = {}
         outcomes = conform.conform(
-            [_arm(name) for name in arms], [conform.Experiment("mine", run, exact)],
-            options=conform.Options(), say=lambda text: None, not_run=not_run,
-        )  # fmt: skip
+            [_arm(name) for name in arms],
+            [conform.Experiment("mine", run, exact)],
+            options=conform.Options(),
+            say=lambda text: None,
+            not_run=not_run,
+        )
         assert [outcome.word for outcome in outcomes] == words
         assert lost == [name for name in arms for _ in range(2)]
         assert not_run == ({} if words else {"mine": "6.1: the guest was not done"})

@@ -11,11 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softnet.lab import cpio
+from softnet.lab.vm import cpio
 
-_NAMES = st.lists(
-    st.text("abc.-", min_size=1, max_size=5).filter(lambda s: s.strip(".")), min_size=1, max_size=3
-)
+_NAMES = st.lists(st.text("abc.-", min_size=1, max_size=5).filter(lambda s: s.strip(".")), min_size=1, max_size=3)
 
 
 def _read(blob: bytes) -> list[tuple[str, int, bytes]]:
@@ -59,9 +57,7 @@ def test_cpio_itself_lists_what_was_written() -> None:
         cpio.symlink("bin/sh", "busybox"),
         cpio.regular("init", b"#!/bin/sh\n", executable=True),
     ]
-    done = subprocess.run(
-        ["cpio", "-itv", "--quiet"], input=cpio.archive(entries), capture_output=True, check=True
-    )
+    done = subprocess.run(["cpio", "-itv", "--quiet"], input=cpio.archive(entries), capture_output=True, check=True)
     lines = done.stdout.decode().splitlines()
     assert [line.split()[0] for line in lines] == [
         "drwxr-xr-x",

@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import pytest
 
-from softnet.lab import conform, experiments, kernels, qemu
 from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabPanic, LabTimeout
-from softnet.lab.run import LabResult, Options, arm, run_scenario
-from softnet.lab.stretch import stretched
+from softnet.lab.play.run import LabResult, Options, arm, run_scenario
+from softnet.lab.play.stretch import stretched
+from softnet.lab.studies import conform, experiments
 from softnet.lab.validate.verdict import check
+from softnet.lab.vm import kernels, qemu
 from softnet.scenario import scenario_from_dict
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("guest")]
@@ -90,9 +91,7 @@ def test_a_guest_whose_emulator_is_killed_has_lost_its_channel() -> None:
 
 
 @pytest.mark.parametrize(("accel", "boots"), [("tcg", 2), ("tcg-single", 1)])
-def test_a_panic_in_the_boot_is_a_panic_at_the_second_boot(
-    accel: Literal["tcg", "tcg-single"], boots: int
-) -> None:
+def test_a_panic_in_the_boot_is_a_panic_at_the_second_boot(accel: Literal["tcg", "tcg-single"], boots: int) -> None:
     before, said = _qemu_processes(), []
     kernel = kernels.resolve("6.12", say=_quiet)
     # There is no such first process, and no root file system to look for another.
@@ -121,9 +120,7 @@ def test_the_first_kick_is_at_the_33rd(name: str) -> None:
 
 
 def test_a_lower_limit_kicks_earlier() -> None:
-    result = experiments.first_kick(
-        arm("6.12-threads", say=_quiet), skb_defer_max=16, options=Options(), say=_quiet
-    )
+    result = experiments.first_kick(arm("6.12-threads", say=_quiet), skb_defer_max=16, options=Options(), say=_quiet)
     assert experiments.first_kick_at(result.trace) == 9
     assert result.counts["backlog_napi_wakeups"]["total"] > 0
     assert result.counts["net_rx_raises"]["total"] == 0
@@ -166,16 +163,8 @@ def test_a_scenario_is_made_real() -> None:
 
     def done(result: LabResult, rows: dict[str, dict[str, Any]]) -> bool:
         senders = rows["a"]["packets"] > 1 and rows["b"]["packets"] > 1
-        readers = (
-            rows["tcp@1"]["packets"] == rows["a"]["packets"]
-            and rows["udp@3"]["packets"] == rows["b"]["packets"]
-        )
-        return (
-            senders
-            and readers
-            and rows["cyclictest"]["latency"]["count"] > 0
-            and result.counts["defer_attempts"]["total"] > 2
-        )
+        readers = rows["tcp@1"]["packets"] == rows["a"]["packets"] and rows["udp@3"]["packets"] == rows["b"]["packets"]
+        return senders and readers and rows["cyclictest"]["latency"]["count"] > 0 and result.counts["defer_attempts"]["total"] > 2
 
     result, rows = _run_until(document, "6.12", done)
     assert rows["a"]["packets"] > 0
@@ -250,9 +239,7 @@ def test_a_part_of_the_suite_on_real_kernels(name: str, experiment: str, tmp_pat
     chosen = [entry for entry in conform.suite() if entry.name == experiment]
     # A guest whose CPUs wait for the host's all the time may never show a quiet poll, from which on a backlog is known.
     for _ in range(3):
-        (outcome,) = conform.conform(
-            [arm(name, say=_quiet)], chosen, options=Options(), say=_quiet, folder=tmp_path
-        )
+        (outcome,) = conform.conform([arm(name, say=_quiet)], chosen, options=Options(), say=_quiet, folder=tmp_path)
         assert outcome.word == "ok", outcome.verdict.reasons
         if outcome.verdict.events_checked > 0.5 * outcome.verdict.events:
             break

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from softnet.errors import SoftnetError
-from softnet.lab import kernels, modules, packages
 from softnet.lab.errors import LabError, LabMissing
+from softnet.lab.vm import kernels, modules, packages
 
 
 def test_the_newest_package_of_each_series_is_offered_and_nothing_else() -> None:
@@ -100,9 +100,7 @@ def test_a_missing_tool_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "vmlinuz" in caught.value.hint
 
 
-def test_a_download_that_is_not_what_was_promised_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_download_that_is_not_what_was_promised_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # A program of the same name that delivers something else: what a broken mirror does.
     fake = tmp_path / "bin"
     fake.mkdir()

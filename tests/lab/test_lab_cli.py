@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from softnet.cli import run_cli
-from softnet.lab.records import read, write
+from softnet.lab.tracing.records import read, write
 
 FIXTURES = Path(__file__).parent / "fixtures"
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -28,14 +28,10 @@ def packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_kernels_lists_what_can_be_had_and_what_is_here(
-    packages: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_kernels_lists_what_can_be_had_and_what_is_here(packages: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(["lab", "kernels", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [(row["name"], row["package"], row["fetched"]) for row in rows] == [
-        ("6.12", "linux-image-6.12.9+deb12-amd64", "")
-    ]
+    assert [(row["name"], row["package"], row["fetched"]) for row in rows] == [("6.12", "linux-image-6.12.9+deb12-amd64", "")]
     assert run_cli(["lab", "kernels"]) == 0
     assert "linux-image-6.12.9+deb12-amd64" in capsys.readouterr().out
 
@@ -100,9 +96,7 @@ def test_check_says_yes_with_0_and_no_with_1(capsys: pytest.CaptureFixture[str],
     trace = read(Path(good))
     # The first kick, and the IPI that is it, one attempt late.
     at = next(n for n, record in enumerate(trace.records) if record.event == "kick_defer_list_purge")
-    attempt = next(
-        n for n in range(at, len(trace.records)) if trace.records[n].event == "skb_attempt_defer_free"
-    )
+    attempt = next(n for n in range(at, len(trace.records)) if trace.records[n].event == "skb_attempt_defer_free")
     trace.records.insert(at, trace.records.pop(attempt))
     write(trace, Path(bad))
     assert run_cli(["lab", "check", good]) == 0

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from softnet.lab.errors import LabError
-from softnet.lab.facts import Facts
-from softnet.lab.kernels import Kernel
-from softnet.lab.measured import late_senders, quantiles, summarise
-from softnet.lab.run import Arm
-from softnet.lab.scenario import GuestPlan, guest_plan
+from softnet.lab.play.measured import late_senders, quantiles, summarise
+from softnet.lab.play.run import Arm
+from softnet.lab.play.scenario import GuestPlan, guest_plan
+from softnet.lab.tracing.facts import Facts
+from softnet.lab.vm.kernels import Kernel
 from softnet.scenario import scenario_from_dict
 
 RAW = Path(__file__).parent / "fixtures" / "raw-6.12.json.gz"
@@ -46,9 +46,7 @@ def _plan(arm: Arm, **tables: Any) -> GuestPlan:
 def test_settings_reach_the_files_of_the_kernel(arm: Arm) -> None:
     guest = _plan(
         arm,
-        kernel={
-            "sysctl": {"skb_defer_max": 16, "flow_limit_cpu_bitmap": [0, 2], "flow_limit_table_len": 1024}
-        },
+        kernel={"sysctl": {"skb_defer_max": 16, "flow_limit_cpu_bitmap": [0, 2], "flow_limit_table_len": 1024}},
         loopback={"rps_cpus": [1, 3]},
         event=[{"at_ms": 10, "set": "loopback.rps_cpus", "value": [2]}],
     )
@@ -59,9 +57,7 @@ def test_settings_reach_the_files_of_the_kernel(arm: Arm) -> None:
     order = list(settings)
     assert order.index("flow_limit_table_len") < order.index("flow_limit_cpu_bitmap")
     assert "netdev_budget_usecs" not in settings
-    assert guest.plan["work"]["events"] == [
-        [10_000_000, "/sys/class/net/lo/queues/rx-0/rps_cpus", "00000004"]
-    ]
+    assert guest.plan["work"]["events"] == [[10_000_000, "/sys/class/net/lo/queues/rx-0/rps_cpus", "00000004"]]
     assert "preempt=voluntary" in guest.boot_args
 
 

@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 
 from softnet.cli import run_cli
-from softnet.lab import conform, heldout
-from softnet.lab.counts import count
 from softnet.lab.errors import LabError
-from softnet.lab.kernels import Kernel
-from softnet.lab.predict import predict
-from softnet.lab.prediction import model_run
-from softnet.lab.qemu import Ran
-from softnet.lab.records import read
-from softnet.lab.replay import achieved, guest_costs, replayed
-from softnet.lab.run import Arm, LabResult
-from softnet.lab.stretch import stretched
+from softnet.lab.play.run import Arm, LabResult
+from softnet.lab.play.stretch import stretched
+from softnet.lab.studies import conform
+from softnet.lab.studies import predict_all as heldout
+from softnet.lab.studies.experiment_prediction import predict
+from softnet.lab.studies.replay import achieved, guest_costs, replayed
+from softnet.lab.studies.scenario_prediction import model_run
+from softnet.lab.tracing.counts import count
+from softnet.lab.tracing.records import read
+from softnet.lab.vm.kernels import Kernel
+from softnet.lab.vm.qemu import Ran
 from softnet.machine.costtable import load_cost_table
 from softnet.scenario import Scenario, load_scenario
 
@@ -74,9 +75,7 @@ def test_the_table_is_the_one_of_the_arm() -> None:
 
 def test_times_speed_and_rate_are_read_from_the_result() -> None:
     times = [30 * MS, 31 * MS, 200 * MS]
-    told = achieved(
-        _scenario(), PLAIN, _result({"packets": 3, "asked": 400, "sent_ns": times}, _received(100, 7))
-    )
+    told = achieved(_scenario(), PLAIN, _result({"packets": 3, "asked": 400, "sent_ns": times}, _received(100, 7)))
     assert told.sends == (tuple(times),)
     assert told.permille == 7000
     assert told.sentence() == "3 of 400 sent, replayed as sent; guest-6.12 × 7.0"
@@ -125,9 +124,7 @@ def test_a_slower_guest_takes_as_much_longer() -> None:
 @pytest.mark.parametrize("release", ["6.12", "6.1"])
 def test_tcp_over_loopback_is_acknowledged(release: str) -> None:
     """A thousand segments, each read by itself: a real 6.12 was counted to poll 1997 times and to send as many IPIs."""
-    scenario = stretched(
-        load_scenario(EXAMPLES / "loopback.toml", ("measure.duration_ms=6", "measure.warmup_ms=1")), 100
-    )
+    scenario = stretched(load_scenario(EXAMPLES / "loopback.toml", ("measure.duration_ms=6", "measure.warmup_ms=1")), 100)
     arm = _arm(release, f"{release}.0")
     made, _ = model_run(scenario, arm, guest_costs(arm))
     assert abs(made.counters["process_backlog_polls"] - 1997) <= 3
@@ -178,7 +175,7 @@ def test_held_out_predictions_are_summed_up_by_quantity(tmp_path: Path) -> None:
 
 
 def test_held_out_scenarios_are_there_and_are_not_those_of_a_calibration() -> None:
-    from softnet.lab.calibrate import experiments
+    from softnet.lab.studies.calibrate import experiments
 
     for held in heldout.HELD_OUT:
         assert (Path(__file__).parents[2] / "examples" / held.file).exists()
@@ -194,8 +191,6 @@ def test_held_out_scenarios_are_there_and_are_not_those_of_a_calibration() -> No
         (["--all", "--only", "nothing"], "no held-out scenario is called so"),
     ],
 )
-def test_arguments_that_do_not_go_together(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_arguments_that_do_not_go_together(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(["lab", "predict", *arguments]) == 2
     assert words in capsys.readouterr().err

@@ -10,11 +10,11 @@ import pytest
 
 from softnet.cli import run_cli
 from softnet.lab.errors import LabError
-from softnet.lab.qemu import Ran
-from softnet.lab.records import Trace, read
-from softnet.lab.reproduce import DEFECTS, report, seen, story
-from softnet.lab.run import LabResult
+from softnet.lab.play.run import LabResult
+from softnet.lab.studies.reproduce import DEFECTS, report, seen, story
+from softnet.lab.tracing.records import Trace, read
 from softnet.lab.validate.verdict import check
+from softnet.lab.vm.qemu import Ran
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -35,9 +35,7 @@ def test_no_ipi_follows_once_a_kick_met_an_offline_cpu() -> None:
 
 def test_a_lost_kick_of_a_real_kernel_is_a_behaviour_of_the_model() -> None:
     trace = read(FIXTURES / "lost-kick-6.12-threads.jsonl.gz")
-    assert story(trace, 0) == [
-        ("race", "packet queued, net_rx_action begins, backlog polled, 2 frees, kick, net_rx_action ends")
-    ]
+    assert story(trace, 0) == [("race", "packet queued, net_rx_action begins, backlog polled, 2 frees, kick, net_rx_action ends")]
     verdict = check(trace)
     assert verdict.accepted, verdict.reasons
     assert verdict.covered["net_rx_action ended: squeezed"] == 1
@@ -53,9 +51,7 @@ def test_a_trace_with_pauses_is_not_checked() -> None:
 
 
 def _result(trace: Trace, work: dict[str, object]) -> LabResult:
-    return LabResult(
-        "6.12", "6.12.1-amd64", Ran("tcg", "single", "7"), (), trace, {}, {}, work, {}, {}, [], [], 0.0
-    )  # fmt: skip
+    return LabResult("6.12", "6.12.1-amd64", Ran("tcg", "single", "7"), (), trace, {}, {}, work, {}, {}, [], [], 0.0)
 
 
 def test_what_is_not_shown_by_trace_and_memory_is_not_called_seen() -> None:
@@ -73,9 +69,7 @@ def test_what_is_not_shown_by_trace_and_memory_is_not_called_seen() -> None:
     assert lines[-2].endswith("before: all zero")
     assert lines[-1].endswith("defer_count 64, defer_ipi_scheduled 1, backlog.state SCHED|THREADED")
     assert not seen(defect, _result(trace, {**work, "found": False}))
-    assert not seen(
-        defect, _result(trace, {**work, "watched": [states[0], {**states[1], "defer_count": 63}]})
-    )
+    assert not seen(defect, _result(trace, {**work, "watched": [states[0], {**states[1], "defer_count": 63}]}))
     # A kernel whose kick is sent has not lost it, whatever its memory holds.
     kicked = [at for at, record in enumerate(trace.records) if record.event == "mark"][-2]
     ipi = next(record for record in trace.records if record.event == "csd_queue_cpu")

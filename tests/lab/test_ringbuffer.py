@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from softnet.lab.errors import LabError
-from softnet.lab.experiments import first_kick_at
-from softnet.lab.facts import Facts
-from softnet.lab.records import Record, Trace, decode
-from softnet.lab.ringbuffer import events_of_pages, parse_format
+from softnet.lab.studies.experiments import first_kick_at
+from softnet.lab.tracing.facts import Facts
+from softnet.lab.tracing.records import Record, Trace, decode
+from softnet.lab.tracing.ringbuffer import events_of_pages, parse_format
 
 FIXTURES = Path(__file__).parent / "fixtures"
 PAGE = 256
@@ -117,11 +117,7 @@ def test_the_pages_of_a_real_kernel_are_one_total_order_with_the_kick_at_the_33r
 
 def test_a_lost_format_is_not_guessed() -> None:
     document, _ = _raw()
-    blobs = {
-        name: base64.b64decode(text)
-        for name, text in document["blobs"].items()
-        if name != "format/skb/consume_skb"
-    }
+    blobs = {name: base64.b64decode(text) for name, text in document["blobs"].items() if name != "format/skb/consume_skb"}
     facts = Facts("", document["facts"]["offsets"], document["facts"]["symbols"], ())
     with pytest.raises(LabError, match="format the guest did not send"):
         decode(blobs, document["page_bytes"], facts)

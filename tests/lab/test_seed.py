@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from softnet.lab import seed
-from softnet.lab.counts import COUNTERS
-from softnet.lab.kernels import Kernel
-from softnet.lab.qemu import Ran
-from softnet.lab.records import Trace
-from softnet.lab.run import THREADS_ARG, Arm, LabResult
+from softnet.lab.play.run import THREADS_ARG, Arm, LabResult
+from softnet.lab.studies import seed
+from softnet.lab.tracing.counts import COUNTERS
+from softnet.lab.tracing.records import Trace
+from softnet.lab.vm.kernels import Kernel
+from softnet.lab.vm.qemu import Ran
 
 
 def _arm(folder: Path, name: str) -> Arm:
@@ -26,9 +26,7 @@ def _arm(folder: Path, name: str) -> Arm:
 
 @pytest.mark.slow
 def test_every_burst_is_kicked_for_by_the_way_that_the_kernel_has(tmp_path: Path) -> None:
-    told = {
-        name: seed.model_counters(_arm(tmp_path, name), seed.scenario(500), "default") for name in seed.ARMS
-    }
+    told = {name: seed.model_counters(_arm(tmp_path, name), seed.scenario(500), "default") for name in seed.ARMS}
     for counters in told.values():
         assert counters["delivered"] > 250
         # One kick for each of the five bursts: the list passes half its limit once the card is silent.
@@ -56,10 +54,7 @@ def test_model_and_kernel_stand_side_by_side() -> None:
     old = _load("6.1-rt", "6.1.0-56-rt-amd64", works_defer_free=4, net_rx_raises=40, kicks=0)
     new = _load("6.12-rt", "6.12.9-rt-amd64", kicks=6)
     results = [seed.SeedResult(load, load, dict(model)) for load in (old, new)]
-    rows = {
-        line.rsplit(maxsplit=6)[0].strip(): line.split()[-6:]
-        for line in seed.beside_table(results).splitlines()
-    }
+    rows = {line.rsplit(maxsplit=6)[0].strip(): line.split()[-6:] for line in seed.beside_table(results).splitlines()}
     # Before v6.10 the kick is inlined: what it sent is counted, on Debian's 6.1-rt work items.
     assert rows["kicks"] == ["4", "6", "1.50", "6", "6", "1.00"]
     assert rows["NET_RX raised"] == ["40", "30", "0.75", "0", "30", "-"]

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from softnet.lab import experiments, records
-from softnet.lab.counts import COUNTERS, count, parse_softnet_stat, softnet_stat_delta
 from softnet.lab.errors import LabError
-from softnet.lab.records import Record, Trace
+from softnet.lab.studies import experiments
+from softnet.lab.tracing import records
+from softnet.lab.tracing.counts import COUNTERS, count, parse_softnet_stat, softnet_stat_delta
+from softnet.lab.tracing.records import Record, Trace
 
 IPI_ARMS = ("6.1", "6.12")
 THREAD_ARMS = ("6.12-threads", "6.12-rt")
@@ -75,9 +76,7 @@ def test_a_trace_is_the_same_after_writing_and_reading(first_kick_trace: Trace, 
         (gzip.compress(b"x" * 100, mtime=0)[:20], "", "cannot be read"),
     ],
 )
-def test_a_broken_trace_is_refused_with_its_place(
-    data: bytes, place: str, message: str, tmp_path: Path
-) -> None:
+def test_a_broken_trace_is_refused_with_its_place(data: bytes, place: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "broken"
     path.write_bytes(data)
     with pytest.raises(LabError, match=message) as caught:
@@ -106,9 +105,7 @@ def test_the_story_counts_equal_neighbours_together() -> None:
     assert experiments.held_at_end(quiet) == 2
 
 
-@pytest.mark.parametrize(
-    ("limit", "connections", "at"), [(64, 110, 33), (16, 110, 9), (1, 5, 1), (0, 5, None), (64, 32, None)]
-)
+@pytest.mark.parametrize(("limit", "connections", "at"), [(64, 110, 33), (16, 110, 9), (1, 5, 1), (0, 5, None), (64, 32, None)])
 def test_where_the_first_kick_must_be(limit: int, connections: int, at: int | None) -> None:
     assert experiments.expected_first_kick(limit, connections) == at
 
@@ -150,10 +147,8 @@ def test_softnet_stat_is_read_as_the_kernel_prints_it() -> None:
         parse_softnet_stat("00000001 00000002")
 
 
-def test_a_lab_trace_in_the_one_format_is_read_by_the_reports(
-    first_kick_trace: Trace, tmp_path: Path
-) -> None:
-    from softnet.lab import export
+def test_a_lab_trace_in_the_one_format_is_read_by_the_reports(first_kick_trace: Trace, tmp_path: Path) -> None:
+    from softnet.lab.tracing import export
     from softnet.report.tracefile import read_trace
     from softnet.trace import EVENTS
 

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from softnet.lab import traffic
 from softnet.lab.errors import LabError
-from softnet.lab.facts import Facts
 from softnet.lab.guest import cards as guest_cards
 from softnet.lab.guest.load import _Stream
-from softnet.lab.kernels import Kernel
-from softnet.lab.run import Arm
-from softnet.lab.scenario import guest_plan, refuse_impossible
-from softnet.lab.stretch import stretched
+from softnet.lab.play import traffic
+from softnet.lab.play.run import Arm
+from softnet.lab.play.scenario import guest_plan, refuse_impossible
+from softnet.lab.play.stretch import stretched
+from softnet.lab.tracing.facts import Facts
+from softnet.lab.vm.kernels import Kernel
 from softnet.scenario import Scenario, load_scenario, scenario_from_dict
 from softnet.scenario.traffic import arrivals
 
@@ -44,8 +44,7 @@ def _scenario(**tables: Any) -> Scenario:
         "name": "cards",
         "nic": [{"name": "eth0", "queues": 2, "irq_cpus": [0, 2], "rps_cpus": [1, 3]}],
         "traffic": [
-            {"kind": "constant", "rate_pps": 1000, "flows": 6, "proto": "tcp", "dst_ports": [80],
-             "sizes": [[66, 1], [590, 1]]},
+            {"kind": "constant", "rate_pps": 1000, "flows": 6, "proto": "tcp", "dst_ports": [80], "sizes": [[66, 1], [590, 1]]},
             {"kind": "constant", "rate_pps": 500, "flows": 2, "dst_ports": [53, 99], "sizes": [[100, 1]]},
         ],
         "application": [
@@ -54,7 +53,7 @@ def _scenario(**tables: Any) -> Scenario:
         ],
         "measure": {"duration_ms": 40},
         **tables,
-    }  # fmt: skip
+    }
     return scenario_from_dict(document)
 
 
@@ -75,9 +74,7 @@ def test_every_arrival_is_written_when_and_as_long_as_it_is_due(tmp_path: Path) 
     made, _ = traffic.cards(scenario, _arm(tmp_path), [])
     asked: list[list[tuple[int, int]]] = [[], []]
     for chunk in arrivals(scenario):
-        for time_ns, queue, size in zip(
-            chunk.time_ns.tolist(), chunk.nic_queue.tolist(), chunk.len_bytes.tolist(), strict=True
-        ):
+        for time_ns, queue, size in zip(chunk.time_ns.tolist(), chunk.nic_queue.tolist(), chunk.len_bytes.tolist(), strict=True):
             asked[queue].append((time_ns, size))
     for queue, wanted in zip(made[0]["queues"], asked, strict=True):
         packets = _packets(queue)
@@ -175,8 +172,7 @@ def test_more_packets_than_a_guest_takes_are_an_error(tmp_path: Path) -> None:
 
 def test_messages_are_cut_out_of_a_stream_wherever_it_was_split() -> None:
     sizes = [20, 5, 8, 30]
-    data = b"".join(struct.pack("<q", 100 + at) + b"x" * (size - 8) if size >= 8 else b"x" * size
-                    for at, size in enumerate(sizes))  # fmt: skip
+    data = b"".join(struct.pack("<q", 100 + at) + b"x" * (size - 8) if size >= 8 else b"x" * size for at, size in enumerate(sizes))
     for cut in range(1, len(data)):
         stream = _Stream(sizes)
         latencies: array.array[int] = array.array("q")
@@ -197,5 +193,6 @@ def test_a_stretched_scenario_has_the_same_packets_later(name: str) -> None:
         count = min(len(first), len(second), 50)
         assert second.len_bytes[:count].tolist() == first.len_bytes[:count].tolist()
         assert second.flow[:count].tolist() == first.flow[:count].tolist()
-        assert all(abs(a - 10 * b) <= 20 for a, b in zip(
-            second.time_ns[:count].tolist(), first.time_ns[:count].tolist(), strict=True))  # fmt: skip
+        assert all(
+            abs(a - 10 * b) <= 20 for a, b in zip(second.time_ns[:count].tolist(), first.time_ns[:count].tolist(), strict=True)
+        )

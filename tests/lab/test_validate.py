@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from softnet.lab.errors import LabError
-from softnet.lab.records import HARDIRQ, SOFTIRQ, TASK, Record, Trace, read
+from softnet.lab.tracing.records import HARDIRQ, SOFTIRQ, TASK, Record, Trace, read
 from softnet.lab.validate.checker import Raises
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.knowledge import Knowledge, cards_of
@@ -46,10 +46,7 @@ def test_what_the_kernel_did_is_a_behaviour_of_the_model(arm: str) -> None:
     kicks = sum(count for name, count in verdict.covered.items() if name.startswith("deferred and kicked"))
     assert kicks >= 1
     assert verdict.covered["flushed and freed on the CPU that allocated it"] >= 33
-    assert (
-        verdict.events_checked + sum(verdict.context.values()) + sum(verdict.not_checked.values())
-        == verdict.events
-    )
+    assert verdict.events_checked + sum(verdict.context.values()) + sum(verdict.not_checked.values()) == verdict.events
 
 
 def test_a_kernel_that_is_not_the_models_is_refused_at_its_first_difference() -> None:
@@ -124,9 +121,7 @@ def _load(arm: str) -> Trace:
 def _at(event: str, nth: int, **fields: int) -> Change:
     def change(records: list[Record]) -> list[Record]:
         at = _where(records, event, nth)
-        records[at] = replace(
-            records[at], **{key: getattr(records[at], key) + by for key, by in fields.items()}
-        )
+        records[at] = replace(records[at], **{key: getattr(records[at], key) + by for key, by in fields.items()})
         return records
 
     return change
@@ -192,11 +187,7 @@ def test_net_rx_runs_as_often_as_it_was_asked_for(told: str, asked_for: bool) ->
 def test_a_run_of_net_rx_that_nobody_asked_for_is_refused() -> None:
     trace = _load("6.12")
     at = _where(trace.records, "softirq_exit", 30)
-    entry = max(
-        n
-        for n in range(at)
-        if trace.records[n].event == "softirq_entry" and trace.records[n].cpu == trace.records[at].cpu
-    )
+    entry = max(n for n in range(at) if trace.records[n].event == "softirq_entry" and trace.records[n].cpu == trace.records[at].cpu)
     records = [*trace.records[: at + 1], trace.records[entry], *trace.records[at + 1 :]]
     verdict = check(Trace(trace.header, records))
     assert not verdict.accepted
@@ -381,9 +372,7 @@ def _with_marks(trace: Trace, marks: dict[int, str]) -> Trace:
     records = []
     for at, record in enumerate(trace.records):
         if at in marks:
-            records.append(
-                replace(record, cpu=1, context=0, event="mark", a=0, b=0, c=0, pid=1, text=marks[at])
-            )
+            records.append(replace(record, cpu=1, context=0, event="mark", a=0, b=0, c=0, pid=1, text=marks[at]))
         records.append(record)
     return Trace(trace.header, records)
 
@@ -391,11 +380,7 @@ def _with_marks(trace: Trace, marks: dict[int, str]) -> Trace:
 def test_a_cpu_that_is_offline_is_steered_no_packet() -> None:
     """From the write on, it may be steered to or not; once the write is over, a packet for it is refused."""
     trace = read(FIXTURES / "steering-6.1.jsonl.gz")
-    places = [
-        at
-        for at, record in enumerate(trace.records)
-        if record.event == "enqueue_to_backlog" and record.b == 2
-    ]
+    places = [at for at, record in enumerate(trace.records) if record.event == "enqueue_to_backlog" and record.b == 2]
     begun, over = places[len(places) // 2], places[-1] + 1
     down = "/sys/devices/system/cpu/cpu2/online"
     going = check(_with_marks(trace, {begun: f"{down} < 0", over: f"{down} = 0"}))
@@ -405,9 +390,7 @@ def test_a_cpu_that_is_offline_is_steered_no_packet() -> None:
     assert not gone.accepted
     assert gone.record[3] == "enqueue_to_backlog"
     assert any("to CPU 2; the model's get_rps_cpu() says" in reason for reason in gone.reasons)
-    back = check(
-        _with_marks(trace, {places[2]: f"{down} < 0", begun - 1: f"{down} = 0", begun: f"{down} = 1"})
-    )
+    back = check(_with_marks(trace, {places[2]: f"{down} < 0", begun - 1: f"{down} = 0", begun: f"{down} = 1"}))
     assert back.accepted, back.reasons
 
 

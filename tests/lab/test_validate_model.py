@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from softnet.kernel.releases import modules_for
-from softnet.lab.records import Trace, read
+from softnet.lab.tracing.records import Trace, read
 from softnet.lab.validate.verdict import Verdict, check
+from softnet.linux.releases import modules_for
 
 pytestmark = pytest.mark.slow
 
@@ -93,9 +93,7 @@ def test_the_golden_file_has_a_refusal_for_each_wrong_model() -> None:
     assert [block.splitlines()[0].partition(": ")[2] for block in _golden()] == changes
 
 
-@pytest.mark.parametrize(
-    "number", range(len(MUTATIONS)), ids=[f"{m[0]}:{m[2]}:{n}" for n, m in enumerate(MUTATIONS)]
-)
+@pytest.mark.parametrize("number", range(len(MUTATIONS)), ids=[f"{m[0]}:{m[2]}:{n}" for n, m in enumerate(MUTATIONS)])
 def test_a_wrong_model_is_refused(tmp_path: Path, number: int) -> None:
     """At the event, and for the reasons, that the golden file has: somebody read each of them and found it right."""
     fixture, kernel, function, old, new = MUTATIONS[number]
@@ -132,11 +130,7 @@ def test_the_branches_are_those_that_the_trace_shows() -> None:
     verdict = check(read(FIXTURES / "first-kick-6.1.jsonl.gz"))
     rows = {(row["function"], row["test"]): (row["true"], row["false"]) for row in verdict.branches}
     assert rows["skb_attempt_defer_free", "kick"] == (1, 63)
-    full = next(
-        ways
-        for (name, test), ways in rows.items()
-        if name == "skb_attempt_defer_free" and ">= defer_max" in test
-    )
+    full = next(ways for (name, test), ways in rows.items() if name == "skb_attempt_defer_free" and ">= defer_max" in test)
     assert full[0] >= 45
     assert full[1] == 64
     assert rows["skb_defer_free_flush", "skb is not None"][0] == 64

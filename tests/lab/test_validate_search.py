@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from softnet.lab.records import MARK, SOFTIRQ, TASK, Record, Trace, read
+from softnet.lab.tracing.records import MARK, SOFTIRQ, TASK, Record, Trace, read
 from softnet.lab.validate import checker, explore
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.memory import History, Memory, Noted
@@ -76,9 +76,7 @@ def test_two_explanations_side_by_side_do_not_drift_apart(monkeypatch: pytest.Mo
     assert max(depth for states in kept for depth, _ in states) < 200
 
 
-@pytest.mark.parametrize(
-    "name", ["kick-late-6.12-threads", "flag-late-6.1", "ksoftirqd-interrupted-6.1", "mark-late-6.12"]
-)
+@pytest.mark.parametrize("name", ["kick-late-6.12-threads", "flag-late-6.1", "ksoftirqd-interrupted-6.1", "mark-late-6.12"])
 def test_a_cpu_may_stand_still_anywhere(name: str) -> None:
     verdict = check(_fixture(name))
     assert verdict.accepted, verdict.reasons
@@ -98,11 +96,7 @@ def test_a_flag_that_must_have_been_cleared_is() -> None:
         and records[at + 1].a == 16
     )
     attempt = records.pop(trigger + 1)
-    entry = next(
-        at
-        for at in range(trigger, len(records))
-        if records[at].event == "net_rx_action_entry" and not records[at].cpu
-    )
+    entry = next(at for at in range(trigger, len(records)) if records[at].event == "net_rx_action_entry" and not records[at].cpu)
     # The CPU's raise, entry and net_rx_action() first, in their order; then the other CPU's attempts in theirs.
     first = [record for record in records[trigger + 1 : entry + 1] if record.cpu == 0]
     rest = [attempt, *(record for record in records[trigger + 1 : entry + 1] if record.cpu != 0)]
@@ -148,9 +142,7 @@ def test_a_search_that_explodes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     verdict = check(trace)
     assert not verdict.accepted
     assert verdict.bounded
-    assert verdict.reasons[0].startswith(
-        f"inconclusive: the bound of 500 states was met at event {verdict.line - 1} of "
-    )
+    assert verdict.reasons[0].startswith(f"inconclusive: the bound of 500 states was met at event {verdict.line - 1} of ")
     assert 500 < verdict.states < 500 + explore.STATES_MAX
 
 

@@ -13,7 +13,7 @@ from softnet.lang import Struct, array, embed, fnptr, kfunc, private, shared
 from softnet.lang.intrinsics import READ_ONCE, atomic_inc, container_of, this_cpu_ptr, work
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import softnet_data
+    from softnet.linux.include.linux.netdevice import softnet_data
     from softnet.machine.interrupts import in_hardirq, irq_local_disable, irq_local_restore, preempt_count
     from softnet.machine.locks import spin_acquire
     from softnet.machine.state import spinlock_t

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from softnet.cli.cache import command
-from softnet.lang import cache
+from softnet.lang.program import cache
 
 KEY = "a" * 64
 
@@ -65,7 +65,7 @@ def test_a_cut_or_changed_file_is_no_entry(folder: Path, keep: int) -> None:
 def test_a_killed_writer_leaves_no_entry_and_clear_takes_its_rest(folder: Path) -> None:
     script = (
         "import os, tempfile\n"
-        "from softnet.lang import cache\n"
+        "from softnet.lang.program import cache\n"
         "real = tempfile.mkstemp\n"
         "def mkstemp(**k):\n"
         "    handle, name = real(**k)\n"
@@ -115,10 +115,11 @@ def test_the_command_shows_and_clears() -> None:
 
 
 def test_a_program_is_checked_once_for_each_text(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lang.world import program_with
-    from softnet.lang import subset
-    from softnet.lang.diagnostic import SubsetErrors
-    from softnet.lang.digest import ensure_checked
+    from tests.lang.world import program_with
+
+    from softnet.lang.check import subset
+    from softnet.lang.check.diagnostic import SubsetErrors
+    from softnet.lang.program.digest import ensure_checked
 
     golden = Path(__file__).parent.parent / "golden" / "subset"
     checks = []

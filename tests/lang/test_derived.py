@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from softnet.kernel.releases import load_modules
-from softnet.lang import cache
-from softnet.lang.derived import Derived, derived
+from softnet.lang.program import cache
+from softnet.lang.program.memo import Derived, derived
+from softnet.linux.releases import load_modules
 
 PATCH = """# SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
@@ -73,7 +73,7 @@ def test_a_damaged_file_is_computed_anew(folder: Path, keep: int) -> None:
 
 START = """
 import sys
-from softnet.lang.program import parse_file
+from softnet.lang.program.program import parse_file
 from softnet.simulate.simulation import Simulation
 from softnet.simulate.api import resolve
 
@@ -87,9 +87,7 @@ def test_a_second_start_parses_nothing() -> None:
     root = Path(__file__).parent.parent.parent
     seen = []
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", START], capture_output=True, text=True, check=True, cwd=root
-        )
+        done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, check=True, cwd=root)
         seen.append([int(n) for n in done.stdout.split()])
     (parsed, counted), (parsed_again, counted_again) = seen
     assert parsed > 50

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from softnet.lang.build import binding, target_machine
-from softnet.lang.compile import available
-from softnet.lang.flat import Loaded, flatten, loadable
+from softnet.lang.native.build import binding, target_machine
+from softnet.lang.native.compile import available
+from softnet.lang.native.loader import Loaded, flatten, loadable
 
 pytestmark = pytest.mark.skipif(bool(available()) or not loadable(), reason="no native engine here")
 
@@ -32,9 +32,7 @@ define i64 @chosen(i64 %which, i64 %a) {
 define i64 @direct(i64 %a) noinline { %r = call i64 @subtract(i64 %a, i64 1) ret i64 %r }
 """
 OUTSIDE = "declare i64 @labs(i64)\ndefine i64 @f(i64 %a) { %r = call i64 @labs(i64 %a) ret i64 %r }"
-WRITABLE = (
-    "@count = global i64 1\ndefine i64 @f() { %r = load i64, ptr @count store i64 2, ptr @count ret i64 %r }"
-)
+WRITABLE = "@count = global i64 1\ndefine i64 @f() { %r = load i64, ptr @count store i64 2, ptr @count ret i64 %r }"
 
 
 def compiled(text: str) -> bytes:
@@ -79,9 +77,7 @@ def test_a_start_from_the_cache_imports_no_compiler(tmp_path: Path, monkeypatch:
     root = Path(__file__).parent.parent.parent
     seen = []
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", START], capture_output=True, text=True, check=True, cwd=root
-        )
+        done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, check=True, cwd=root)
         seen.append([int(n) for n in done.stdout.split()])
     assert seen[0][:2] == [1, 1]
     assert seen[1][:2] == [0, 0]

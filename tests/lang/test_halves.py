@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from softnet.lang.build import Beside, build
-from softnet.lang.compile import available
-from softnet.lang.flat import Loaded, flatten, loadable
-from softnet.lang.halves import cut
+from softnet.lang.native.build import Beside, build
+from softnet.lang.native.compile import available
+from softnet.lang.native.loader import Loaded, flatten, loadable
+from softnet.lang.native.partition import cut
 
 pytestmark = pytest.mark.skipif(bool(available()) or not loadable(), reason="no native engine here")
 

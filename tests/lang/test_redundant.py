@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from softnet.lang import ir
-from softnet.lang.redundant import find_redundant
+from softnet.lang.passes.redundant import find_redundant
 from softnet.simulate.explain import lowered
 
 PATCH = Path(__file__).parent / "redundant_patch.py"

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.lang.world import COSTS, EVENTS, program_with
 
-from lang.world import COSTS, EVENTS, program_with
 from softnet.lang import ir
-from softnet.lang.lower import lower_program
-from softnet.lang.sound import mark_sound, mark_sound_alone
-from softnet.lang.subset import typed_program
+from softnet.lang.check.subset import typed_program
+from softnet.lang.lowering.lower import lower_program
+from softnet.lang.passes.null_checks import mark_sound, mark_sound_alone
 
 HEAD = """from __future__ import annotations
 
@@ -50,9 +50,7 @@ def left(tmp_path: Path, body: str, function: str = "entry", *, alone: bool = Fa
     path = tmp_path / f"patch{len(list(tmp_path.iterdir()))}.py"
     path.write_text(HEAD + body)
     typed = typed_program(program_with(path))
-    module = lower_program(
-        typed, {name: i for i, name in enumerate(COSTS)}, {name: i for i, name in enumerate(EVENTS)}
-    )
+    module = lower_program(typed, {name: i for i, name in enumerate(COSTS)}, {name: i for i, name in enumerate(EVENTS)})
     module.pointed = {"pointed"}
     if alone:
         mark_sound_alone(module)
@@ -78,8 +76,10 @@ def left(tmp_path: Path, body: str, function: str = "entry", *, alone: bool = Fa
         ("    if skb is None or skb.len > 1:  # a\n        return 0\n    return skb.cpu  # b\n", []),
         ("    if q > 1:\n        q = skb.len  # a\n    return skb.cpu  # b\n", ["a", "b"]),
         ("    if q > 1:\n        q = skb.len  # a\n    else:\n        q = skb.cpu  # b\n    return skb.cpu  # c\n", ["a", "b"]),
-        ("    if q > 1:\n        skb = skb.next  # a\n    else:\n        q = skb.len  # b\n    return skb.cpu  # c\n",
-         ["a", "b", "c"]),
+        (
+            "    if q > 1:\n        skb = skb.next  # a\n    else:\n        q = skb.len  # b\n    return skb.cpu  # c\n",
+            ["a", "b", "c"],
+        ),
         ("    n = 0\n    while skb is not None:\n        n += skb.len  # a\n        skb = skb.next  # b\n    return n\n", []),
         ("    n = 0\n    while n < 3:\n        n += skb.len  # a\n        skb = skb.next  # b\n    return n\n", ["a"]),
         ("    n = 0\n    while n < 3:\n        n += skb.len  # a\n    return skb.cpu  # b\n", ["a", "b"]),
@@ -90,7 +90,7 @@ def left(tmp_path: Path, body: str, function: str = "entry", *, alone: bool = Fa
         ("    return container_of(sd.backlog, softnet_data, 'backlog').processed  # a\n", []),
     ],
     ids=range(16),
-)  # fmt: skip
+)
 def test_what_a_path_has_tested_is_not_tested_again(tmp_path: Path, body: str, wanted: list[str]) -> None:
     assert left(tmp_path, body) == wanted
 
@@ -131,15 +131,8 @@ def test_a_recursive_function_keeps_what_its_first_call_brought(tmp_path: Path) 
 def test_a_result_is_sound_if_every_return_gives_a_sound_one(tmp_path: Path) -> None:
     body = "    found = find(q)\n    return found.processed  # a\n\n\n@kfunc\ndef find(q: int) -> softnet_data:\n"
     assert left(tmp_path, body + "    return table(softnet_data, q)\n") == []
-    assert left(
-        tmp_path, body + "    if q > 1:\n        return None\n    return table(softnet_data, q)\n"
-    ) == ["a"]
-    assert (
-        left(
-            tmp_path, body + "    if q > 1:\n        return find(q - 1)\n    return table(softnet_data, q)\n"
-        )
-        == []
-    )
+    assert left(tmp_path, body + "    if q > 1:\n        return None\n    return table(softnet_data, q)\n") == ["a"]
+    assert left(tmp_path, body + "    if q > 1:\n        return find(q - 1)\n    return table(softnet_data, q)\n") == []
 
 
 # -- whatever is marked never is NULL
@@ -156,9 +149,7 @@ class Writer:
 
     def module(self) -> ir.Module:
         functions = {name: self.function(name) for name in self.names}
-        return ir.Module(
-            functions, {}, {}, {}, {}, {}, 0, {}, {n for n in self.names if self.random.random() < 0.2}
-        )
+        return ir.Module(functions, {}, {}, {}, {}, {}, 0, {}, {n for n in self.names if self.random.random() < 0.2})
 
     def function(self, name: str) -> ir.Function:
         labels = [f"b{i}" for i in range(self.random.randint(1, 6))]
@@ -199,9 +190,7 @@ class Writer:
         elif choice < 0.7:
             made = ir.Load(AT, to, ir.Place(operand, "s.f", "private"))
         elif choice < 0.85:
-            made = ir.Binary(
-                AT, to, self.random.choice(["==", "!="]), operand, self.random.choice([0, self.operand()])
-            )
+            made = ir.Binary(AT, to, self.random.choice(["==", "!="]), operand, self.random.choice([0, self.operand()]))
         elif choice < 0.9:
             return ir.Check(AT, operand, "bug-on")
         else:
@@ -223,9 +212,7 @@ class Machine:
     def run(self, name: str, args: tuple[int, ...], depth: int = 0) -> int:
         function = self.module.functions[name]
         blocks = {block.label: block for block in function.blocks}
-        values: dict[object, int] = dict.fromkeys(function.locals, 0) | dict(
-            zip(function.params, args, strict=True)
-        )
+        values: dict[object, int] = dict.fromkeys(function.locals, 0) | dict(zip(function.params, args, strict=True))
         block = function.blocks[0]
         while True:
             self.left -= 1

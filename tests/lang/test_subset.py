@@ -11,11 +11,11 @@ import pickle
 from pathlib import Path
 
 import pytest
+from tests.lang.world import BASE, COSTS, EVENTS, program_with
 
-from lang.world import BASE, COSTS, EVENTS, program_with
 from softnet.errors import SoftnetError
-from softnet.lang.diagnostic import MESSAGES, SubsetErrors, raise_all, render
-from softnet.lang.subset import check_program, typed_program
+from softnet.lang.check.diagnostic import MESSAGES, SubsetErrors, raise_all, render
+from softnet.lang.check.subset import check_program, typed_program
 from softnet.lang.types import BOOL, INT, ref
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "subset"

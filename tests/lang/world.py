@@ -8,7 +8,7 @@ import itertools
 from pathlib import Path
 from types import ModuleType
 
-from softnet.lang.program import Program, collect
+from softnet.lang.program.program import Program, collect
 
 BASE = Path(__file__).parent / "base_kernel.py"
 COSTS = ("ip_rcv", "tcp_v4_rcv", "copy_to_user")

@@ -43,9 +43,7 @@ class Browser:
 
     def view(self) -> tuple[int, int]:
         """The stretch of virtual time that the timeline shows, in ns."""
-        start, end = self.js(
-            "const d = document.getElementById('timeline-canvas').dataset; return [+d.start, +d.end]"
-        )
+        start, end = self.js("const d = document.getElementById('timeline-canvas').dataset; return [+d.start, +d.end]")
         return int(start), int(end)
 
     def shown(self) -> set[str]:
@@ -59,18 +57,14 @@ class Browser:
     def requests(self) -> list[str]:
         """Every address that the browser asked for."""
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        asked = [
-            m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"
-        ]
+        asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
         return [url for url in asked if not url.startswith("chrome://")]
 
     def screenshot(self, path: Path) -> None:
         """The whole page as a PNG."""
         size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        shot = self.driver.execute_cdp_cmd(
-            "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip}
-        )
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
         path.write_bytes(base64.b64decode(shot["data"]))
 
 

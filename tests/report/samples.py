@@ -30,9 +30,7 @@ def histogram(name: str, kind: str, samples: Mapping[int, int]) -> Histogram:
     )
 
 
-def result(
-    label: str = "6.10-rt", seed: int = 1, counters: Mapping[str, int] | None = None, **changes: Any
-) -> Result:
+def result(label: str = "6.10-rt", seed: int = 1, counters: Mapping[str, int] | None = None, **changes: Any) -> Result:
     """A run on two CPUs that delivered 5,000 packets; ``counters`` and fields may be changed."""
     known = {name: 0 for name, _, _ in COUNTER_METRICS} | {"delivered": 5000, "context_switches": 4000 + seed}
     known |= dict(counters or {})
@@ -44,7 +42,7 @@ def result(
         scenario="sample",
         description="Two CPUs, made by hand.",
         kernel={"label": label, "release": label.split("-")[0], "flavour": "rt", "preempt": "rt", "hz": 250,
-                "boot_args": [], "sysctl": {"skb_defer_max": 64}, "patches": ["softnet.kernel.patches.one"]},
+                "boot_args": [], "sysctl": {"skb_defer_max": 64}, "patches": ["softnet.linux.patches.one"]},
         engine="reference",
         seed=seed,
         cpus=2,
@@ -85,13 +83,12 @@ def comparison(seeds: tuple[int, ...] = (1, 2, 3)) -> Comparison:
         }
         latency = {"web": histogram("web", "packet", {10 * US: 4000, 15 * US: 950, (20 + seed % 3) * US: 50})}
         after.append(result("6.10-rt", seed, counters, latency=latency))
-    return Comparison("sample", "Two CPUs, made by hand.", ("6.9-rt", "6.10-rt"), seeds,
-                      {"6.9-rt": tuple(before), "6.10-rt": tuple(after)})  # fmt: skip
+    return Comparison(
+        "sample", "Two CPUs, made by hand.", ("6.9-rt", "6.10-rt"), seeds, {"6.9-rt": tuple(before), "6.10-rt": tuple(after)}
+    )
 
 
-def record(
-    time_ns: int, cpu: int, event: str, a: int = 0, b: int = 0, c: int = 0, context: int = 0
-) -> Record:
+def record(time_ns: int, cpu: int, event: str, a: int = 0, b: int = 0, c: int = 0, context: int = 0) -> Record:
     """A record by the event's name."""
     return Record(time_ns, cpu, context, EVENT_ID[event], a, b, c)
 

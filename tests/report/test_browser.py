@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.report.browser import CHROMEDRIVER, CHROMIUM, Browser, browser
 
-from report.browser import CHROMEDRIVER, CHROMIUM, Browser, browser
-from softnet.lab import export, records
+from softnet.lab.tracing import export, records
 from softnet.report.html import write_html
 from softnet.report.tracefile import read_trace
 from softnet.simulate.api import Compared
@@ -23,18 +23,14 @@ KERNELS = Path(__file__).parents[1] / "lab" / "fixtures"
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(
-        not CHROMIUM or not CHROMEDRIVER, reason="needs Debian's chromium and chromium-driver"
-    ),
+    pytest.mark.skipif(not CHROMIUM or not CHROMEDRIVER, reason="needs Debian's chromium and chromium-driver"),
 ]
 
 
 @pytest.fixture(scope="module")
 def report(kicked: Compared, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_html(
-        path, kicked.comparison, kicked.traces, command="softnet compare kick.toml --arm 6.9-rt --arm 6.10-rt"
-    )
+    write_html(path, kicked.comparison, kicked.traces, command="softnet compare kick.toml --arm 6.9-rt --arm 6.10-rt")
     return path
 
 
@@ -65,9 +61,7 @@ def test_the_console_is_empty_and_nothing_is_requested(opened: Browser, report: 
 
 
 def test_a_script_from_outside_would_be_refused(opened: Browser) -> None:
-    opened.js(
-        "const s = document.createElement('img'); s.src = 'https://example.invalid/x.png'; document.body.append(s)"
-    )
+    opened.js("const s = document.createElement('img'); s.src = 'https://example.invalid/x.png'; document.body.append(s)")
     opened.until("return performance.now() > 0")
     assert any("Content Security Policy" in message for message in opened.errors())
 
@@ -98,12 +92,7 @@ def test_the_timeline_opens_at_the_first_kick(opened: Browser, kicked: Compared)
     from softnet.trace import EVENT_ID
 
     kick = EVENT_ID["kick_defer_list_purge"]
-    first = min(
-        r.time_ns
-        for t in kicked.traces.values()
-        for r in t.records
-        if r.event == kick and r.time_ns >= warmup
-    )
+    first = min(r.time_ns for t in kicked.traces.values() for r in t.records if r.event == kick and r.time_ns >= warmup)
     assert start < first < end
     assert {"task", "backlog_napi", "ksoftirqd", "wakeup"} <= opened.shown()
 
@@ -136,9 +125,7 @@ def test_the_wheel_zooms_only_with_the_focus_and_a_drag_pans(opened: Browser) ->
     before = opened.view()
     ActionChains(opened.driver).scroll_from_origin(ScrollOrigin.from_element(canvas), 0, -50).perform()
     assert opened.view() == before
-    opened.js(
-        "arguments[0].scrollIntoView({block: 'center'}); arguments[0].focus({preventScroll: true})", canvas
-    )
+    opened.js("arguments[0].scrollIntoView({block: 'center'}); arguments[0].focus({preventScroll: true})", canvas)
     ActionChains(opened.driver).scroll_from_origin(ScrollOrigin.from_element(canvas), 0, -50).perform()
     opened.until(f"return +document.getElementById('timeline-canvas').dataset.end !== {before[1]}")
     zoomed = opened.view()
@@ -189,19 +176,13 @@ def test_pointing_at_a_slice_says_what_it_is(opened: Browser) -> None:
     # Across every lane at the middle of the picture: something runs somewhere.
     for y in range(30, box["height"], 12):
         for x in (0, 150, 300):
-            ActionChains(opened.driver).move_to_element_with_offset(
-                canvas, x - box["width"] // 8, y - box["height"] // 2
-            ).perform()
-            tip = opened.js(
-                "const t = document.getElementById('tip'); return t.style.display === 'block' ? t.innerText : ''"
-            )
+            ActionChains(opened.driver).move_to_element_with_offset(canvas, x - box["width"] // 8, y - box["height"] // 2).perform()
+            tip = opened.js("const t = document.getElementById('tip'); return t.style.display === 'block' ? t.innerText : ''")
             found.add(tip.split(" ")[0])
     assert {"reader/0", "reader/1"} & found
 
 
-@pytest.mark.parametrize(
-    ("name", "width", "dark"), [("light", 1280, False), ("dark", 1280, True), ("narrow", 390, False)]
-)
+@pytest.mark.parametrize(("name", "width", "dark"), [("light", 1280, False), ("dark", 1280, True), ("narrow", 390, False)])
 def test_every_size_and_scheme_fits(name: str, width: int, dark: bool, report: Path, tmp_path: Path) -> None:
     with browser(tmp_path / "profile", width, 900, dark) as page:
         page.open(report)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from softnet.errors import SoftnetError
-from softnet.lab import records
-from softnet.lab.export import write
+from softnet.lab.tracing import records
+from softnet.lab.tracing.export import write
 from softnet.report import window
 from softnet.report.html import page
 from softnet.report.perfetto import NO_TIMES, write_perfetto

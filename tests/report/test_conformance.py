@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.report.browser import CHROMEDRIVER, CHROMIUM, Browser, browser
 
-from report.browser import CHROMEDRIVER, CHROMIUM, Browser, browser
-from softnet.lab.conform import Outcome
-from softnet.lab.records import read
+from softnet.lab.studies.conform import Outcome
+from softnet.lab.tracing.records import read
 from softnet.lab.validate.verdict import check
 from softnet.report.conformance import closeness, refusal_name, write_conformance
 
@@ -27,9 +27,7 @@ KICK, DROPS = "skb_defer_max 64", "flow <limit>"
 ARMS = ["6.12"]
 
 
-def _outcome(
-    experiment: str, fixture: str, figures: dict[str, tuple[int, int]], patch: Path | None = None
-) -> Outcome:
+def _outcome(experiment: str, fixture: str, figures: dict[str, tuple[int, int]], patch: Path | None = None) -> Outcome:
     trace = read(FIXTURES / f"{fixture}.jsonl.gz")
     verdict = check(trace, patches=[str(patch)] if patch is not None else [])
     return Outcome(
@@ -43,9 +41,7 @@ def _outcome(
 def outcomes() -> list[Outcome]:
     return [
         _outcome(KICK, "first-kick-6.12", {"kicks": (0, 1)}, WRONG),
-        _outcome(
-            DROPS, "flow-limit-6.12", {"dropped": (136, 136), "polls": (371, 391), "rps_ipis": (380, 309)}
-        ),
+        _outcome(DROPS, "flow-limit-6.12", {"dropped": (136, 136), "polls": (371, 391), "rps_ipis": (380, 309)}),
     ]
 
 
@@ -112,12 +108,9 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def test_the_pages_in_a_browser(window: Browser, pages: Path, outcomes: list[Outcome]) -> None:
     window.open(pages / "conform.html")
     assert window.errors() == []
-    assert {url for url in window.requests() if not url.startswith("data:")} == {
-        (pages / "conform.html").as_uri()
-    }
+    assert {url for url in window.requests() if not url.startswith("data:")} == {(pages / "conform.html").as_uri()}
     far, near = (
-        window.js(f"return getComputedStyle(document.querySelector('td.{kind}')).backgroundColor")
-        for kind in ("far", "near")
+        window.js(f"return getComputedStyle(document.querySelector('td.{kind}')).backgroundColor") for kind in ("far", "near")
     )
     assert far != near
     # Nothing is wider than the window but what scrolls by itself.

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.report.samples import comparison, kick_trace, record, result
 
-from report.samples import comparison, kick_trace, record, result
 from softnet.errors import SoftnetError
 from softnet.report import charts, window
 from softnet.report.html import page, write_html
@@ -67,19 +67,13 @@ PAGES = {
 @pytest.mark.parametrize("case", PAGES)
 def test_the_page_is_well_formed_and_asks_for_nothing(case: str) -> None:
     checker = checked(PAGES[case]())
-    links = [
-        v for tag, name, v in checker.attributes if name in ("src", "href", "action", "data", "xlink:href")
-    ]
+    links = [v for tag, name, v in checker.attributes if name in ("src", "href", "action", "data", "xlink:href")]
     assert all(link.startswith(("#", "data:,")) for link in links)
     assert len(set(checker.ids)) == len(checker.ids)
     for link in links:
         assert not link.startswith("#") or link[1:] in checker.ids
-    policy = [
-        v for tag, name, v in checker.attributes if tag == "meta" and name == "content" and "default-src" in v
-    ]
-    assert policy == [
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
-    ]
+    policy = [v for tag, name, v in checker.attributes if tag == "meta" and name == "content" and "default-src" in v]
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"]
 
 
 def test_the_same_comparison_gives_the_same_page() -> None:
@@ -89,9 +83,7 @@ def test_the_same_comparison_gives_the_same_page() -> None:
 def test_names_from_outside_cannot_become_markup() -> None:
     evil = '</script><b onclick="x">&amp;'
     made = replace(comparison(), scenario=evil, description=evil)
-    warned = {
-        arm: tuple(replace(r, warnings=[evil], notes=[evil]) for r in rs) for arm, rs in made.results.items()
-    }
+    warned = {arm: tuple(replace(r, warnings=[evil], notes=[evil]) for r in rs) for arm, rs in made.results.items()}
     text = page(replace(made, results=warned), command=evil)
     checker = checked(text)
     assert not [name for _, name, _ in checker.attributes if name == "onclick"]
@@ -136,12 +128,7 @@ def test_the_window_keeps_its_bound_and_holds_the_first_kick(kicked: Compared) -
     assert all(0 < len(arm["records"][0]) <= 250 for arm in data["arms"])
     assert data["focusEvent"] == "kick_defer_list_purge"
     assert data["start"] <= data["focus"] <= data["end"]
-    kicks = [
-        r.time_ns
-        for t in kicked.traces.values()
-        for r in t.records
-        if window.EVENTS[r.event].name == data["focusEvent"]
-    ]
+    kicks = [r.time_ns for t in kicked.traces.values() for r in t.records if window.EVENTS[r.event].name == data["focusEvent"]]
     warmup = kicked.comparison.results["6.9-rt"][0].warmup_ns
     assert data["focus"] == min(t for t in kicks if t >= warmup)
 

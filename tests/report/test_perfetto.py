@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hypothesis import given
+from tests.report.samples import kick_trace
+from tests.report.test_timeline import any_trace
 
-from report.samples import kick_trace
-from report.test_timeline import any_trace
 from softnet.report.perfetto import trace_events, write_perfetto
 from softnet.report.timeline import HARDIRQ, SOFTIRQ, TASK, build
 from softnet.simulate.result import Trace
@@ -30,9 +30,7 @@ def ns(event: dict[str, Any], key: str = "ts") -> int:
 
 def test_processes_are_cpus_and_threads_are_contexts() -> None:
     names = {
-        (e["pid"], e["tid"], e["name"]): e["args"]["name"]
-        for e in events(kick_trace())
-        if e["ph"] == "M" and "name" in e["args"]
+        (e["pid"], e["tid"], e["name"]): e["args"]["name"] for e in events(kick_trace()) if e["ph"] == "M" and "name" in e["args"]
     }
     assert names[1, 0, "process_name"] == "CPU 0"
     assert names[2, 0, "process_name"] == "CPU 1"
@@ -71,9 +69,7 @@ def test_every_flow_has_two_ends_in_order(trace: Trace) -> None:
 
 @given(any_trace)
 def test_slices_are_those_of_the_timeline_without_idle(trace: Trace) -> None:
-    made = sorted(
-        (e["pid"] - 1, e["tid"] - 1, ns(e), ns(e) + ns(e, "dur")) for e in events(trace) if e["ph"] == "X"
-    )
+    made = sorted((e["pid"] - 1, e["tid"] - 1, ns(e), ns(e) + ns(e, "dur")) for e in events(trace) if e["ph"] == "X")
     idle = {0, 1, 2}
     wanted = [s for s in build(trace).slices if not (s.track == TASK and s.number in idle)]
     assert made == sorted((s.cpu, s.track, s.start_ns, s.end_ns) for s in wanted)
@@ -92,7 +88,7 @@ def test_a_file_holds_all_arms_and_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_nanosecond_late_in_a_long_run_is_kept() -> None:
-    from report.samples import TASKS, record
+    from tests.report.samples import TASKS, record
 
     trace = Trace((record(10**15 + 1, 0, "nic_rx"),), TASKS, 1)
     [event] = [e for e in events(trace) if e["ph"] == "i"]

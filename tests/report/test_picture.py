@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.report.samples import kick_trace, record
 
-from report.samples import kick_trace, record
 from softnet.report.picture import EVENT_ROWS, Scene, _clusters, draw
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -45,11 +45,7 @@ def test_a_cpu_that_takes_no_part_is_left_out() -> None:
     assert "CPU 1" in text
 
 
-@given(
-    st.lists(st.tuples(st.floats(0, 900), st.sampled_from(["a", "bbbbbbbb", "c" * 25])), max_size=30).map(
-        sorted
-    )
-)
+@given(st.lists(st.tuples(st.floats(0, 900), st.sampled_from(["a", "bbbbbbbb", "c" * 25])), max_size=30).map(sorted))
 def test_names_that_touch_stand_in_different_rows(named: list[tuple[float, str]]) -> None:
     clusters = _clusters(named)
     assert all(1 <= len(c) <= EVENT_ROWS for c in clusters)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.report.samples import US, comparison, histogram, result
 
-from report.samples import US, comparison, histogram, result
 from softnet.report import story
 from softnet.report.names import number, percent
 from softnet.report.terminal import (
@@ -138,16 +138,10 @@ def sentences(c: Comparison) -> str:
 
 
 def test_the_way_of_the_kick_is_told_from_the_counters() -> None:
-    assert (
-        "In 6.10-rt defer lists are kicked by waking a backlog_napi thread; in 6.9-rt by IPI."
-        in sentences(comparison())
-    )
+    assert "In 6.10-rt defer lists are kicked by waking a backlog_napi thread; in 6.9-rt by IPI." in sentences(comparison())
     swapped = comparison()
     swapped = replace(swapped, arms=("6.10-rt", "6.9-rt"))
-    assert (
-        "In 6.9-rt defer lists are kicked by IPI; in 6.10-rt by waking a backlog_napi thread."
-        in sentences(swapped)
-    )
+    assert "In 6.9-rt defer lists are kicked by IPI; in 6.10-rt by waking a backlog_napi thread." in sentences(swapped)
 
 
 def test_a_tail_that_shortens_is_told_with_its_change() -> None:
@@ -189,9 +183,7 @@ def test_opposite_defects_do_not_cancel() -> None:
 
 def test_a_warning_of_several_seeds_is_told_once() -> None:
     c = comparison()
-    warned = tuple(
-        replace(r, warnings=[f"WARN_ON_ONCE fired {50 + r.seed} times"]) for r in c.results["6.9-rt"]
-    )
+    warned = tuple(replace(r, warnings=[f"WARN_ON_ONCE fired {50 + r.seed} times"]) for r in c.results["6.9-rt"])
     text = sentences(replace(c, results={**c.results, "6.9-rt": warned}))
     assert "6.9-rt: in every seed: WARN_ON_ONCE fired 51 to 53 times" in text
 

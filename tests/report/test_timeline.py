@@ -9,8 +9,8 @@ from collections import defaultdict
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.report.samples import CALL_FUNCTION, DEVICE, NET_RX, TASKS, kick_trace, record
 
-from report.samples import CALL_FUNCTION, DEVICE, NET_RX, TASKS, kick_trace, record
 from softnet.report.timeline import GOES_BACK, GOES_ON, HARDIRQ, SOFTIRQ, TASK, Arrow, Sample, Slice, build
 from softnet.simulate.result import Trace
 from softnet.trace import EVENT_ID, EVENTS, Record
@@ -84,9 +84,12 @@ def test_queue_lengths_where_events_say_them() -> None:
         record(6, 0, "skb_defer_free_flush", 1),
     )
     assert build(Trace(records, TASKS, 2)).samples == (
-        Sample(1, 1, "backlog", 1), Sample(2, 1, "backlog", 2), Sample(4, 1, "backlog", 0),
-        Sample(5, 0, "defer_list", 1), Sample(6, 0, "defer_list", 0),
-    )  # fmt: skip
+        Sample(1, 1, "backlog", 1),
+        Sample(2, 1, "backlog", 2),
+        Sample(4, 1, "backlog", 0),
+        Sample(5, 0, "defer_list", 1),
+        Sample(6, 0, "defer_list", 0),
+    )
 
 
 def test_an_empty_trace_is_an_empty_timeline() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.report.samples import kick_trace
 
-from report.samples import kick_trace
 from softnet.errors import SoftnetError
 from softnet.report.tracefile import StoredRecords, open_trace, read_trace, write_trace
 from softnet.simulate.result import Trace
@@ -38,9 +38,7 @@ traces = st.integers(1, 8).flatmap(
 
 @pytest.mark.parametrize("name", ["t.softnet", "t.softnet.gz"])
 @given(trace=traces)
-def test_what_is_read_is_what_was_written(
-    name: str, trace: Trace, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_what_is_read_is_what_was_written(name: str, trace: Trace, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / name
     write_trace(path, trace)
     assert read_trace(path) == trace

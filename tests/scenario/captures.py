@@ -50,9 +50,7 @@ def ipv6(
     return head + ipaddress.ip_address(src).packed + ipaddress.ip_address(dst).packed + body
 
 
-def tcp(
-    payload: bytes = b"", *, sport: int = 40000, dport: int = 80, seq: int = 0, flags: int = 0x10
-) -> bytes:
+def tcp(payload: bytes = b"", *, sport: int = 40000, dport: int = 80, seq: int = 0, flags: int = 0x10) -> bytes:
     return struct.pack("!HHIIBBHHH", sport, dport, seq, 0, 0x50, flags, 1024, 0, 0) + payload
 
 
@@ -79,9 +77,7 @@ def pcap(
     out = struct.pack(order + "IHHiIII", 0xA1B23C4D if nano else 0xA1B2C3D4, 2, 4, 0, 0, snaplen, link)
     for time_ns, data in frames:
         seconds, rest = divmod(time_ns, 10**9)
-        out += (
-            struct.pack(order + "IIII", seconds, rest if nano else rest // 1000, len(data), len(data)) + data
-        )
+        out += struct.pack(order + "IIII", seconds, rest if nano else rest // 1000, len(data), len(data)) + data
     return out
 
 
@@ -112,9 +108,7 @@ def interface(
     return block(1, body + struct.pack(order + "HH", 0, 0), order=order)
 
 
-def enhanced(
-    data: bytes, stamp: int, *, index: int = 0, original_len: int | None = None, order: str = "<"
-) -> bytes:
+def enhanced(data: bytes, stamp: int, *, index: int = 0, original_len: int | None = None, order: str = "<") -> bytes:
     head = struct.pack(
         order + "IIIII",
         index,
@@ -127,6 +121,4 @@ def enhanced(
 
 
 def simple(data: bytes, *, original_len: int | None = None, order: str = "<") -> bytes:
-    return block(
-        3, struct.pack(order + "I", len(data) if original_len is None else original_len) + data, order=order
-    )
+    return block(3, struct.pack(order + "I", len(data) if original_len is None else original_len) + data, order=order)

@@ -51,9 +51,7 @@ def kernels(draw: st.DrawFn, cpus: int) -> dict[str, Any]:
             "rps_sock_flow_entries": st.sampled_from([0, 1024, 1000]),
         },
     )
-    kernel["threads"] = some(
-        draw, {"ksoftirqd": SCHEDS, "backlog_napi/0": SCHEDS, "irq": SCHEDS, "napi": SCHEDS}
-    )
+    kernel["threads"] = some(draw, {"ksoftirqd": SCHEDS, "backlog_napi/0": SCHEDS, "irq": SCHEDS, "napi": SCHEDS})
     return kernel
 
 
@@ -142,9 +140,7 @@ def live_events(
 
 
 @st.composite
-def scenario_dicts(
-    draw: st.DrawFn, duration_ms: int = 5, cpus_max: int = 6, *, live: bool = False
-) -> dict[str, Any]:
+def scenario_dicts(draw: st.DrawFn, duration_ms: int = 5, cpus_max: int = 6, *, live: bool = False) -> dict[str, Any]:
     """A valid scenario with up to two NICs, two sources, two applications, a sender and two tasks.
 
     ``live`` adds hotplug and changes of cards' settings to the events.
@@ -203,9 +199,7 @@ def scenario_dicts(
         "machine": {"cpus": cpus, "isolated_cpus": isolated, "numa_nodes": draw(st.integers(1, cpus))},
         "kernel": draw(kernels(cpus)),
         "nic": cards,
-        "traffic": [
-            draw(sources(draw(st.sampled_from(names)), duration_ms)) for _ in range(draw(st.integers(0, 2)))
-        ],
+        "traffic": [draw(sources(draw(st.sampled_from(names)), duration_ms)) for _ in range(draw(st.integers(0, 2)))],
         "application": applications,
         "sender": senders,
         "task": tasks,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.scenario import captures as make
 
-from scenario import captures as make
 from softnet.scenario.capture import read_frames
 from softnet.scenario.columns import TCP, UDP
 from softnet.scenario.packet import Packet, read_capture
@@ -55,9 +55,7 @@ def test_pcap_in_both_byte_orders_and_precisions(order: str, nano: bool, tmp_pat
     ("tsresol", "units_per_second"),
     [(None, 10**6), (6, 10**6), (9, 10**9), (3, 10**3), (0x80 | 20, 2**20), (0x80 | 30, 2**30), (0, 1)],
 )
-def test_pcapng_time_stamps_are_exact(
-    order: str, tsresol: int | None, units_per_second: int, tmp_path: Path
-) -> None:
+def test_pcapng_time_stamps_are_exact(order: str, tsresol: int | None, units_per_second: int, tmp_path: Path) -> None:
     stamp = 1_700_000_000 * units_per_second + units_per_second // 3
     content = make.section(order=order) + make.interface(tsresol=tsresol, tsoffset=3600, order=order)
     content += make.enhanced(make.ethernet(make.ipv4(SEGMENT, TCP)), stamp, order=order)
@@ -69,9 +67,7 @@ def test_pcapng_interfaces_sections_and_unknown_blocks(tmp_path: Path) -> None:
     ip = make.ipv4(SEGMENT, TCP)
     content = make.section() + make.block(0x0BAD, b"what is this")
     content += make.interface(tsresol=9) + make.interface(link=101, tsresol=6)
-    content += (
-        make.enhanced(make.ethernet(ip), 1000) + make.block(5, bytes(16)) + make.enhanced(ip, 2, index=1)
-    )
+    content += make.enhanced(make.ethernet(ip), 1000) + make.block(5, bytes(16)) + make.enhanced(ip, 2, index=1)
     content += make.section(order=">") + make.interface(link=12, order=">") + make.enhanced(ip, 3, order=">")
     # The obsolete packet block: a 16-bit interface number and a count of drops.
     content += make.block(2, struct.pack(">HHIIII", 0, 0, 0, 4, len(ip), len(ip)) + ip, order=">")
@@ -84,9 +80,7 @@ def test_simple_packets_have_no_time_and_are_counted(tmp_path: Path) -> None:
     frame = make.ethernet(make.ipv4(SEGMENT, TCP))
     path = tmp_path / "simple.pcapng"
     content = make.section() + make.interface(tsresol=9, snaplen=80)
-    content += make.enhanced(frame[:80], 500, original_len=len(frame)) + make.simple(
-        frame[:80], original_len=len(frame)
-    )
+    content += make.enhanced(frame[:80], 500, original_len=len(frame)) + make.simple(frame[:80], original_len=len(frame))
     path.write_bytes(content)
     reader = read_capture(path)
     assert [(packet.time_ns, packet.len_bytes) for packet in reader] == [(500, len(frame)), (500, len(frame))]
@@ -116,9 +110,7 @@ LINKS = {
 def test_every_link_type_leads_to_the_same_packet(name: str, version: int, tmp_path: Path) -> None:
     link, wrap = LINKS[name]
     ip = make.ipv4(DATAGRAM, UDP) if version == 4 else make.ipv6(DATAGRAM, UDP)
-    packet = read_one(
-        make.pcap([(TIME_NS, wrap(ip, 0x0800 if version == 4 else 0x86DD))], link=link), tmp_path
-    )
+    packet = read_one(make.pcap([(TIME_NS, wrap(ip, 0x0800 if version == 4 else 0x86DD))], link=link), tmp_path)
     tags = {"one VLAN tag": 4, "QinQ": 8, "Linux cooked, VLAN": 4}.get(name, 0)
     expected = 14 + len(ip) + (tags if link in (1, 113) else 0)
     assert (packet.proto, packet.sport, packet.dport, packet.payload_bytes) == (17, 5353, 53, 30)
@@ -228,9 +220,7 @@ def test_linux_cooked_marks_what_this_host_sent(tmp_path: Path) -> None:
 
 @given(
     frames=st.lists(
-        st.tuples(
-            st.integers(0, 10**9), st.integers(0, 65535), st.integers(0, 2**32 - 1), st.binary(max_size=40)
-        ),
+        st.tuples(st.integers(0, 10**9), st.integers(0, 65535), st.integers(0, 2**32 - 1), st.binary(max_size=40)),
         min_size=1,
         max_size=20,
     ),
@@ -245,8 +235,7 @@ def test_what_is_written_is_read(
 ) -> None:
     frames = sorted(frames)
     raw = [
-        (time_ns, make.ethernet(make.ipv4(make.tcp(payload, sport=port, seq=seq), TCP)))
-        for time_ns, port, seq, payload in frames
+        (time_ns, make.ethernet(make.ipv4(make.tcp(payload, sport=port, seq=seq), TCP))) for time_ns, port, seq, payload in frames
     ]
     if pcapng:
         content = make.section(order=order) + make.interface(tsresol=9, order=order)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.scenario import captures as make
 
-from scenario import captures as make
 from softnet.errors import CaptureError
 from softnet.scenario.capture import read_frames
 from softnet.scenario.packet import LINK_TYPES, Packet, read_capture
@@ -60,15 +60,12 @@ BROKEN = {
     "pcapng_block_cut": PCAPNG[:-20],
     "pcapng_block_header_cut": PCAPNG + b"\x06\x00\x00",
     "pcapng_claims_4_gb": SECTION + struct.pack("<II", 6, 0xFFFF_FFFC) + bytes(64),
-    "pcapng_claims_a_large_packet": SECTION
-    + make.block(6, struct.pack("<IIIII", 0, 1, 1, 0x7FFF_FFFF, 0x7FFF_FFFF)),
-    "pcapng_packet_longer_than_block": SECTION
-    + make.block(6, struct.pack("<IIIII", 0, 1, 1, 100, 100) + bytes(40)),
+    "pcapng_claims_a_large_packet": SECTION + make.block(6, struct.pack("<IIIII", 0, 1, 1, 0x7FFF_FFFF, 0x7FFF_FFFF)),
+    "pcapng_packet_longer_than_block": SECTION + make.block(6, struct.pack("<IIIII", 0, 1, 1, 100, 100) + bytes(40)),
     "pcapng_packet_block_too_short": SECTION + make.block(6, bytes(8)),
     "pcapng_unknown_interface": SECTION + make.enhanced(PACKET, 10**15, index=3),
     "pcapng_packet_before_interface": make.section() + make.enhanced(PACKET, 10**15),
-    "pcapng_option_too_long": make.section()
-    + make.block(1, struct.pack("<HHIHH", 1, 0, 0, 2, 500) + b"eth0"),
+    "pcapng_option_too_long": make.section() + make.block(1, struct.pack("<HHIHH", 1, 0, 0, 2, 500) + b"eth0"),
     "pcapng_time_out_of_range": make.section() + make.interface(tsresol=0) + make.enhanced(PACKET, 2**63),
     "pcapng_no_packet": SECTION,
 }
@@ -161,21 +158,15 @@ def packets_or_error(content: bytes, path: Path) -> list[Packet] | CaptureError:
 
 
 @settings(max_examples=3 * settings.default.max_examples)
-@given(
-    content=st.binary(max_size=200), start=st.sampled_from([b"", PCAP[:4], PCAP[:24], PCAPNG[:28], SECTION])
-)
-def test_any_bytes_give_packets_or_a_capture_error(
-    content: bytes, start: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+@given(content=st.binary(max_size=200), start=st.sampled_from([b"", PCAP[:4], PCAP[:24], PCAPNG[:28], SECTION]))
+def test_any_bytes_give_packets_or_a_capture_error(content: bytes, start: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     packets_or_error(start + content, tmp_path_factory.getbasetemp() / "fuzz.pcap")
 
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
     """A good capture with some bytes changed, cut out or put in."""
-    content = bytearray(
-        draw(st.sampled_from([PCAP, PCAPNG, PCAPNG + PCAPNG[28:], SECTION + make.simple(PACKET)]))
-    )
+    content = bytearray(draw(st.sampled_from([PCAP, PCAPNG, PCAPNG + PCAPNG[28:], SECTION + make.simple(PACKET)])))
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, max(len(content) - 1, 0)))
         match draw(st.integers(0, 2)):
@@ -190,17 +181,13 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 @settings(max_examples=5 * settings.default.max_examples)
 @given(content=damaged())
-def test_a_damaged_capture_gives_packets_or_a_capture_error(
-    content: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_damaged_capture_gives_packets_or_a_capture_error(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     packets_or_error(content, tmp_path_factory.getbasetemp() / "damaged.pcap")
 
 
 @settings(max_examples=4 * settings.default.max_examples)
 @given(link=st.sampled_from(sorted(LINK_TYPES)), data=st.binary(max_size=120))
-def test_any_frame_gives_a_packet_or_a_counted_skip(
-    link: int, data: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_any_frame_gives_a_packet_or_a_counted_skip(link: int, data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     # A good packet after it, so that the capture as a whole can be read.
     frames = make.section() + make.interface(link=link) + make.interface()
     frames += make.enhanced(data, 10**15) + make.enhanced(PACKET, 10**15, index=1)

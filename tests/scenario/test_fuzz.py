@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.scenario.strategies import scenario_dicts
 
-from scenario.strategies import scenario_dicts
 from softnet.errors import ScenarioError
 from softnet.scenario import Scenario, load_scenario, scenario_from_dict
 
@@ -30,10 +30,7 @@ SCALARS = st.one_of(
 )
 ANYTHING = st.recursive(
     SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["kind", "name", "cpu", "x", ""]), inner)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["kind", "name", "cpu", "x", ""]), inner),
     max_leaves=6,
 )
 
@@ -82,11 +79,7 @@ def test_a_file_with_damage(data: st.DataObject, tmp_path_factory: pytest.TempPa
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(text)))
         cut = data.draw(st.integers(0, 12))
-        put = data.draw(
-            st.sampled_from(
-                ["", "[", "]", "=", '"', "'", "\n", "#", "0", "-", ".", "[[nic]]\n", "x = 1\n", "é"]
-            )
-        )
+        put = data.draw(st.sampled_from(["", "[", "]", "=", '"', "'", "\n", "#", "0", "-", ".", "[[nic]]\n", "x = 1\n", "é"]))
         text = text[:at] + put + text[at + cut :]
     path = tmp_path_factory.getbasetemp() / "damaged.toml"
     path.write_text(text, encoding="utf-8")
@@ -111,18 +104,14 @@ STEPS = [
     "napi",
 ]
 KEYS = st.lists(st.sampled_from(STEPS), min_size=1, max_size=4).map(".".join)
-VALUES = st.sampled_from(
-    ["1", "-1", "[1]", "true", "fifo:1", "6.9-rt", "", "[", "{a=1}", "nan", "1979-05-27", '"x"', "é"]
-)
+VALUES = st.sampled_from(["1", "-1", "[1]", "true", "fifo:1", "6.9-rt", "", "[", "{a=1}", "nan", "1979-05-27", '"x"', "é"])
 
 
 @pytest.mark.slow
 @settings(max_examples=2 * settings.default.max_examples)
 @given(
     raw=scenario_dicts(),
-    overrides=st.lists(
-        st.builds("{}{}{}".format, KEYS, st.sampled_from(["=", " = ", ""]), VALUES), max_size=3
-    ),
+    overrides=st.lists(st.builds("{}{}{}".format, KEYS, st.sampled_from(["=", " = ", ""]), VALUES), max_size=3),
 )
 def test_any_override(raw: dict[str, Any], overrides: list[str]) -> None:
     before = copy.deepcopy(raw)

@@ -122,18 +122,12 @@ def inline(value: Any, break_lines: bool) -> str:
         start = "[ # x\n" if break_lines else "["
         return start + between.join(inline(item, break_lines) for item in value) + "]"
     if isinstance(value, dict):
-        return (
-            "{"
-            + ", ".join(f"{quoted(key)} = {inline(item, break_lines)}" for key, item in value.items())
-            + "}"
-        )
+        return "{" + ", ".join(f"{quoted(key)} = {inline(item, break_lines)}" for key, item in value.items()) + "}"
     return repr(value)
 
 
 def write(data: dict[str, Any], break_lines: bool) -> str:
-    out = [
-        f"{quoted(key)} = {inline(value, break_lines)}" for key, value in data.items() if not tables(value)
-    ]
+    out = [f"{quoted(key)} = {inline(value, break_lines)}" for key, value in data.items() if not tables(value)]
     for key, value in data.items():
         for table in tables(value):
             head = f"[[{quoted(key)}]]" if isinstance(value, list) else f"[ {quoted(key)} ]"

@@ -40,9 +40,7 @@ def card(flow: FlowKey, nic: Nic | None = None) -> int:
 
 
 @pytest.mark.parametrize(("dst", "dport", "src", "sport", "addresses", "with_ports"), MICROSOFT)
-def test_microsofts_verification_suite(
-    dst: str, dport: int, src: str, sport: int, addresses: int, with_ports: int
-) -> None:
+def test_microsofts_verification_suite(dst: str, dport: int, src: str, sport: int, addresses: int, with_ports: int) -> None:
     assert card(key(src, dst, sport, dport)) == with_ports
     assert card(key(src, dst, 0, 0, fragment=True)) == addresses
     assert card(key(src, dst, 0, 0, proto=1)) == addresses
@@ -100,9 +98,7 @@ def test_the_kernels_hash_is_symmetric_and_never_zero(
 def test_the_kernels_hash_depends_on_the_seed_and_the_cards_does_not() -> None:
     flows = table_of_keys([key("10.0.0.1", "10.0.0.2", 1, 2)])
     assert boot_key(1) != boot_key(2)
-    assert int(hash_and_queue(flows, Nic(rss=False), 1)[0][0]) != int(
-        hash_and_queue(flows, Nic(rss=False), 2)[0][0]
-    )
+    assert int(hash_and_queue(flows, Nic(rss=False), 1)[0][0]) != int(hash_and_queue(flows, Nic(rss=False), 2)[0][0])
     assert int(hash_and_queue(flows, Nic(), 1)[0][0]) == int(hash_and_queue(flows, Nic(), 2)[0][0])
 
 

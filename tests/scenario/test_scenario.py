@@ -14,8 +14,8 @@ from typing import Any
 import jsonschema
 import pytest
 from hypothesis import given
+from tests.scenario.strategies import scenario_dicts
 
-from scenario.strategies import scenario_dicts
 from softnet.errors import ScenarioError
 from softnet.scenario import (
     RELEASES,
@@ -93,11 +93,7 @@ def test_an_example_loads_answers_a_question_and_fits_the_schema(path: Path) -> 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_commands_that_an_example_names_are_good(path: Path) -> None:
-    lines = [
-        line.lstrip("# ")
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if line.startswith("#   softnet")
-    ]
+    lines = [line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#   softnet")]
     assert lines
     for line in lines:
         program, verb, name, *options = shlex.split(line)
@@ -184,9 +180,7 @@ def test_the_toml_of_the_document_is_good() -> None:
     both = tomllib.loads(blocks[0]) | tomllib.loads(blocks[1])
     both["machine"]["cpus"] = 4
     assert scenario_from_dict(both).event[0].value == 16
-    (python, *_) = re.findall(
-        r"```python\n(.*?)```", (ROOT / DOCUMENT).read_text(encoding="utf-8"), re.DOTALL
-    )
+    (python, *_) = re.findall(r"```python\n(.*?)```", (ROOT / DOCUMENT).read_text(encoding="utf-8"), re.DOTALL)
     names: dict[str, Any] = {}
     exec(python, names)
     assert names["scenario"] == first
@@ -209,9 +203,7 @@ def test_kernel_shorthands(text: str, release: str, flavour: str, boot_args: tup
     assert parse_kernel(text) == (release, flavour, boot_args)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "6", "6.12-", "6.12-rt-threads", "6.12-RT", "rt", "6.9-threads", "6.1.0"]
-)
+@pytest.mark.parametrize("text", ["", "6", "6.12-", "6.12-rt-threads", "6.12-RT", "rt", "6.9-threads", "6.1.0"])
 def test_other_kernels_are_refused(text: str) -> None:
     with pytest.raises(ScenarioError):
         parse_kernel(text)
@@ -329,9 +321,7 @@ def test_the_last_override_wins() -> None:
     assert scenario_from_dict(BASE, ["machine.cpus=2", "machine.cpus=3"]).machine.cpus == 3
 
 
-@pytest.mark.parametrize(
-    "override", ["nic.eth0.ring=5", "task.hog.duty=0.5", "task.1.duty=0.5", "sender.sender.size=99"]
-)
+@pytest.mark.parametrize("override", ["nic.eth0.ring=5", "task.hog.duty=0.5", "task.1.duty=0.5", "sender.sender.size=99"])
 def test_a_nameless_member_has_its_default_name(override: str) -> None:
     raw = {
         "nic": [{}],

@@ -96,9 +96,9 @@ def test_a_file_that_cannot_be_read_is_told(name: str, tmp_path: Path) -> None:
 def test_python_objects_give_the_same_errors() -> None:
     with pytest.raises(ScenarioProblems) as caught:
         Scenario(machine=Machine(cpus=2), application=[{"name": "web", "cpu": 2}])  # type: ignore[arg-type]
-    assert str(caught.value) == (
-        "application.web.cpu: no such CPU\n  found:    2\n  expected: 0 to 1 (machine.cpus is 2)"
-    ).replace("application.web.cpu", "application[0].cpu")
+    assert str(caught.value) == ("application.web.cpu: no such CPU\n  found:    2\n  expected: 0 to 1 (machine.cpus is 2)").replace(
+        "application.web.cpu", "application[0].cpu"
+    )
 
 
 def test_an_error_survives_pickling() -> None:

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.scenario import captures as make
 
-from scenario import captures as make
 from softnet.errors import CaptureError
 from softnet.scenario import (
     Application,
@@ -116,9 +116,7 @@ def test_onoff_traffic_is_silent_between_bursts() -> None:
 
 
 def test_exponential_bursts_keep_the_mean_rate() -> None:
-    got = everything(
-        scenario(OnOffTraffic(rate_pps=1_000_000, on_us=100, off_us=300, exponential=True), duration_ms=4000)
-    )
+    got = everything(scenario(OnOffTraffic(rate_pps=1_000_000, on_us=100, off_us=300, exponential=True), duration_ms=4000))
     assert abs(len(got) / 1_000_000 - 1) < 0.05
     gaps = np.diff(got.time_ns)
     silences = gaps[gaps > 1000] - 1000
@@ -158,9 +156,7 @@ def test_udp_is_never_a_continuation() -> None:
 
 GENERATORS = st.one_of(
     st.builds(ConstantTraffic, rate_pps=st.integers(1, 3_000_000), flows=st.integers(1, 40)),
-    st.builds(
-        PoissonTraffic, rate_pps=st.integers(1, 3_000_000), flows=st.integers(1, 40), train=st.integers(1, 9)
-    ),
+    st.builds(PoissonTraffic, rate_pps=st.integers(1, 3_000_000), flows=st.integers(1, 40), train=st.integers(1, 9)),
     st.builds(
         OnOffTraffic,
         rate_pps=st.integers(1_000_000, 5_000_000),
@@ -180,9 +176,7 @@ GENERATORS = st.one_of(
     seed=st.integers(0, 2**63 - 1),
 )
 def test_merging_keeps_every_packet_in_order(sources: list[Any], queues: int, seed: int) -> None:
-    described = scenario(
-        *sources, nic=(Nic(queues=queues),), duration_ms=5, application=(Application(name="a"),)
-    )
+    described = scenario(*sources, nic=(Nic(queues=queues),), duration_ms=5, application=(Application(name="a"),))
     chunks = list(arrivals(described, seed))
     assert [len(chunk) for chunk in chunks[:-1]] == [CHUNK] * max(len(chunks) - 1, 0)
     if not chunks:
@@ -200,10 +194,7 @@ def test_merging_keeps_every_packet_in_order(sources: list[Any], queues: int, se
     for index, source in enumerate(sources):
         mine = got[np.flatnonzero(got.source == index)]
         # Alone, in the same place among the sources, it gives the same packets.
-        silent = [
-            source if other == index else ConstantTraffic(rate_pps=1, start_ms=4.999999)
-            for other in range(len(sources))
-        ]
+        silent = [source if other == index else ConstantTraffic(rate_pps=1, start_ms=4.999999) for other in range(len(sources))]
         alone = everything(scenario(*silent, nic=(Nic(queues=queues),), duration_ms=5), seed)
         alone = alone[np.flatnonzero(alone.source == index)]
         assert mine.time_ns.tolist() == alone.time_ns.tolist()
@@ -228,11 +219,7 @@ def test_seeds_differ_and_repeat() -> None:
 def test_arrivals_do_not_depend_on_the_kernel_or_its_settings() -> None:
     path = ROOT / "examples" / "seed.toml"
     overrides = ["sysctl.skb_defer_max=16", "nic.eth0.rps_cpus=[1,2]", "kernel.hz=1000"]
-    same = {
-        digest(load_scenario(path, [f"kernel={kernel}", *more]))
-        for kernel in ("6.1", "6.12-rt")
-        for more in ([], overrides)
-    }
+    same = {digest(load_scenario(path, [f"kernel={kernel}", *more])) for kernel in ("6.1", "6.12-rt") for more in ([], overrides)}
     assert len(same) == 1
 
 
@@ -360,12 +347,8 @@ def test_only_packets_to_this_host_arrive(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_capture_longer_than_what_is_kept_is_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    packets = [
-        (i * 100, make.ipv4(make.tcp(b"x" * (i % 7), sport=1 + i % 50, seq=i), 6)) for i in range(20_000)
-    ]
+def test_a_capture_longer_than_what_is_kept_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packets = [(i * 100, make.ipv4(make.tcp(b"x" * (i % 7), sport=1 + i % 50, seq=i), 6)) for i in range(20_000)]
     path = str(write(tmp_path / "long.pcap", packets))
     kept = digest(scenario(CaptureTraffic(file=path, loop=True)))
     monkeypatch.setattr("softnet.scenario.replay.PACKETS_KEPT_MAX", 5000)

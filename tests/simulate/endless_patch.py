@@ -9,12 +9,12 @@ from softnet.lang import hwfunc, kfunc
 from softnet.lang.intrinsics import READ_ONCE, table, work
 
 if TYPE_CHECKING:
-    from softnet.kernel.drivers.net.softnet_nic import IRQ_HANDLED, nic_vector
-    from softnet.kernel.include.linux.netdevice import net_hotdata, softnet_data
-    from softnet.kernel.include.linux.skbuff import sk_buff
-    from softnet.kernel.kernel.locking.spinlock import local_irq_disable, spin_lock
-    from softnet.kernel.kernel.sched.core import preempt_disable
-    from softnet.kernel.net.core.dev import napi_schedule_irqoff
+    from softnet.linux.drivers.net.softnet_nic import IRQ_HANDLED, nic_vector
+    from softnet.linux.include.linux.netdevice import net_hotdata, softnet_data
+    from softnet.linux.include.linux.skbuff import sk_buff
+    from softnet.linux.kernel.locking.spinlock import local_irq_disable, spin_lock
+    from softnet.linux.kernel.sched.core import preempt_disable
+    from softnet.linux.net.core.dev import napi_schedule_irqoff
     from softnet.machine.nic import nic_irq_disable
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from softnet.lang.compile import Options
-from softnet.lang.pylink import KernelStop
+from softnet.lang.native.compile import Options
+from softnet.lang.python.link import KernelStop
 from softnet.scenario import Scenario
 from softnet.simulate.native import NativeEngine
 from softnet.simulate.simulation import Simulation
@@ -54,9 +54,7 @@ def outcome(
 
 
 def _with_options(simulation: Simulation, options: Options) -> Simulation:
-    simulation.engine = NativeEngine(
-        simulation.image, simulation._arrival_blocks(), simulation.recorder.take, options
-    )
+    simulation.engine = NativeEngine(simulation.image, simulation._arrival_blocks(), simulation.recorder.take, options)
     return simulation
 
 

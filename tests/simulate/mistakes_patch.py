@@ -9,8 +9,8 @@ from softnet.lang import Struct, array, embed, fnptr, kfunc, private
 from softnet.lang.intrinsics import BUG_ON, READ_ONCE, atomic_inc, cmpxchg, set_bit, table
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import softnet_data
-    from softnet.kernel.net.core.skbuff import skb_unref
+    from softnet.linux.include.linux.netdevice import softnet_data
+    from softnet.linux.net.core.skbuff import skb_unref
     from softnet.machine.state import cpu_hw
 
 

@@ -89,9 +89,7 @@ class Writer:
 
     def condition(self, depth: int) -> str:
         """An expression for an ``if``."""
-        compare = (
-            f"{self.word(depth)} {self.random.choice(('<', '<=', '>', '>=', '==', '!='))} {self.word(depth)}"
-        )
+        compare = f"{self.word(depth)} {self.random.choice(('<', '<=', '>', '>=', '==', '!='))} {self.word(depth)}"
         if depth == 0 or self.random.random() < 0.7:
             return compare
         return f"{self.random.choice(('', 'not '))}({compare}) {self.random.choice(('and', 'or'))} ({self.condition(depth - 1)})"
@@ -121,7 +119,7 @@ class Writer:
             lambda: f'trace("sysctl_set", {self.word(1)}, {self.word(1)})',
             lambda: f"v = fuzz_leaf({self.word(1)} & 4095, {self.word(1)} & 4095)",
             lambda: f"WARN_ON_ONCE({self.condition(1)})",
-        )  # fmt: skip
+        )
         if depth == 0 or r.random() < 0.7:
             self.lines.append(indent + r.choice(simple)())
             return

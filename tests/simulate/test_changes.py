@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
+from tests.linux.support import drain_scenario
 
-from kernel.support import drain_scenario
 from softnet.machine.cache import LINE_WRITER_SHIFT
 from softnet.scenario import Change
 from softnet.simulate import readout

@@ -10,14 +10,14 @@ import pytest
 
 from softnet.errors import SoftnetError
 from softnet.lang import ir
-from softnet.lang.compile import Options, cache_key
-from softnet.lang.digest import program_digest
-from softnet.lang.layout import Layout
-from softnet.lang.llvm import suspending_functions
-from softnet.lang.lower import lower_program, reachable
-from softnet.lang.program import Program, StructDef
-from softnet.lang.pylink import KernelStop
-from softnet.lang.subset import typed_program
+from softnet.lang.check.subset import typed_program
+from softnet.lang.lowering.lower import lower_program, reachable
+from softnet.lang.native.compile import Options, cache_key
+from softnet.lang.native.llvm import suspending_functions
+from softnet.lang.program.digest import program_digest
+from softnet.lang.program.layout import Layout
+from softnet.lang.program.program import Program, StructDef
+from softnet.lang.python.link import KernelStop
 from softnet.scenario import apply_kernel, load_scenario, scenario_from_dict
 from softnet.simulate.costnames import cost_names
 from softnet.simulate.explain import explain_function, list_functions, lowered
@@ -174,21 +174,15 @@ def test_explain_shows_lines_interactions_and_costs() -> None:
 
 def test_explain_shows_fields_calls_and_definitions() -> None:
     text = explain_function("6.10", (), "kick_defer_list_purge")
-    rows = {
-        line.split()[0]: line.split()[1:]
-        for line in text.partition("\n\nFields")[2].splitlines()
-        if line.startswith("  ")
-    }
+    rows = {line.split()[0]: line.split()[1:] for line in text.partition("\n\nFields")[2].splitlines() if line.startswith("  ")}
     fields, calls = rows["softnet_data.defer_ipi_scheduled"], rows["rps_lock_irqsave"]
     assert fields[0] == "shared"
     assert fields[3] == "atomic"
     assert calls[:4] == ["kfunc", "may", "lose", "the"]
     assert "enqueue_to_backlog" not in rows
-    overridden = (
-        explain_function("6.12", (), "skb_attempt_defer_free").partition("in force:\n")[2].splitlines()
-    )
-    assert overridden[0].strip() == "softnet.kernel.net.core.skbuff"
-    assert overridden[1].strip().startswith("softnet.kernel.patches.")
+    overridden = explain_function("6.12", (), "skb_attempt_defer_free").partition("in force:\n")[2].splitlines()
+    assert overridden[0].strip() == "softnet.linux.net.core.skbuff"
+    assert overridden[1].strip().startswith("softnet.linux.patches.")
 
 
 def test_explain_of_what_is_not_there() -> None:

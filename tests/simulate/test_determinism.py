@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.linux.support import scenario
 
-from kernel.support import scenario
 from softnet.simulate.api import compare, run
 from softnet.simulate.simulation import Simulation
 
@@ -45,7 +45,7 @@ def busy(kernel, seed=3):
         ],
         event=[{"at_ms": 0.7, "set": "sysctl.skb_defer_max", "value": 5}],
         measure={"duration_ms": 1, "warmup_ms": 0.2, "series_interval_us": 100, "seed": seed},
-    )  # fmt: skip
+    )
 
 
 def digest(done) -> str:
@@ -68,9 +68,7 @@ def test_two_processes_and_two_hash_seeds(engine):
     for hash_seed in ("1", "2"):
         path = os.pathsep.join([str(here.parents[1]), *sys.path])
         env = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": path}
-        done = subprocess.run(
-            [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
         seen.append(done.stdout.split())
     assert all(len(line) == 64 for line in seen[0])
     assert seen[0] == seen[1]
@@ -93,10 +91,7 @@ def test_running_ahead_changes_nothing(kernel):
 
 def test_the_number_of_processes_changes_nothing():
     arms = ["6.9-rt", "6.10-rt"]
-    one, two = (
-        compare(busy("6.12"), arms, seeds=[1, 2], trace="decisions", engine="reference", processes=n)
-        for n in (1, 2)
-    )
+    one, two = (compare(busy("6.12"), arms, seeds=[1, 2], trace="decisions", engine="reference", processes=n) for n in (1, 2))
     for label in one.comparison.results:
         pairs = zip(one.comparison.results[label], two.comparison.results[label], strict=True)
         assert all(json.dumps(a.to_dict()) == json.dumps(b.to_dict()) for a, b in pairs)

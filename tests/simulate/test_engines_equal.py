@@ -6,9 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.simulate.engines import assert_equal, outcome
 
-from simulate.engines import assert_equal, outcome
-from softnet.lang.compile import Options, available
+from softnet.lang.native.compile import Options, available
 from softnet.scenario import Scenario, load_scenario
 
 pytestmark = pytest.mark.skipif(bool(available()), reason="no native engine here")
@@ -26,9 +26,7 @@ def shortened(name: str) -> Scenario:
     return load_scenario(EXAMPLES / name, ["measure.warmup_ms=2", "measure.duration_ms=8"])
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in NAMES]
-)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in NAMES])
 def test_examples(name: str) -> None:
     """Held to the invariants, but for the quick ones: what they find is part of the result, what they remember of memory."""
     scenario, checks = shortened(name), name not in QUICK

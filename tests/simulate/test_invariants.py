@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.linux.support import drain_scenario, loopback_scenario, mutate, patch_file, scenario
 
-from kernel.support import drain_scenario, loopback_scenario, mutate, patch_file, scenario
 from softnet.simulate.invariants import KNOWN, STATEMENTS, InvariantError
 from softnet.simulate.simulation import Simulation
 from softnet.trace import EVENT_ID
@@ -109,9 +109,7 @@ def test_i1_an_skb_put_back_twice(tmp_path):
 
 
 def test_i1_an_skb_that_nobody_frees(tmp_path):
-    patch = mutate(
-        tmp_path, "6.12", "napi_consume_skb", "    skb_release_all(skb)\n    napi_skb_cache_put(skb)\n", ""
-    )
+    patch = mutate(tmp_path, "6.12", "napi_consume_skb", "    skb_release_all(skb)\n    napi_skb_cache_put(skb)\n", "")
     assert broken(drain_scenario("6.12", packets=60), patch) == "I1"
 
 
@@ -132,9 +130,7 @@ def test_i3_sched_that_nobody_owns(tmp_path):
 
 
 def test_i3_sched_that_is_never_given_back(tmp_path):
-    patch = mutate(
-        tmp_path, "6.12", "process_backlog_retire_sched", "napi.state &= NAPIF_STATE_THREADED", "barrier()"
-    )
+    patch = mutate(tmp_path, "6.12", "process_backlog_retire_sched", "napi.state &= NAPIF_STATE_THREADED", "barrier()")
     assert broken(loopback_scenario("6.12"), patch) == "I3"
 
 
@@ -143,9 +139,7 @@ def test_i3_two_owners(tmp_path):
     old = "if not __test_and_set_bit(NAPI_STATE_SCHED, sd.backlog.state):"
     new = "if __test_and_set_bit(NAPI_STATE_SCHED, sd.backlog.state) or nr_cpu_ids() > 0:"
     at_once = mutate(tmp_path, "6.12", "kick_defer_list_purge", old, new)
-    storm = mutate(
-        tmp_path, "6.12", "skb_attempt_defer_free", "sd.defer_count == defer_max >> 1", "sd.defer_count >= 0"
-    )
+    storm = mutate(tmp_path, "6.12", "skb_attempt_defer_free", "sd.defer_count == defer_max >> 1", "sd.defer_count >= 0")
     assert broken(drain_scenario("6.12-threads"), at_once, storm) == "I3"
 
 
@@ -188,9 +182,7 @@ def test_i7_a_list_without_a_limit(tmp_path):
 
 
 def test_i8_a_flag_that_stays(tmp_path):
-    patch = mutate(
-        tmp_path, "6.12", "trigger_rx_softirq", "smp_store_release(sd.defer_ipi_scheduled, 0)", "barrier()"
-    )
+    patch = mutate(tmp_path, "6.12", "trigger_rx_softirq", "smp_store_release(sd.defer_ipi_scheduled, 0)", "barrier()")
     assert broken(drain_scenario("6.12"), patch) == "I8"
 
 
@@ -276,9 +268,7 @@ def test_i12_a_packet_lost_on_the_way(tmp_path):
 
 
 def test_i13_a_kick_by_ipi_on_rt(tmp_path):
-    patch = mutate(
-        tmp_path, "6.12", "kick_defer_list_purge", "if use_backlog_threads():", "if nr_cpu_ids() == 0:"
-    )
+    patch = mutate(tmp_path, "6.12", "kick_defer_list_purge", "if use_backlog_threads():", "if nr_cpu_ids() == 0:")
     assert broken(drain_scenario("6.12-rt"), patch) == "I13"
 
 
@@ -308,11 +298,7 @@ def test_c4_is_a_known_finding(kernel):
 def test_a_violation_is_a_warning_when_not_strict(tmp_path):
     patch = mutate(tmp_path, "6.12", "skb_attempt_defer_free", "== defer_max >> 1", "== defer_max")
     run = Simulation(drain_scenario("6.12"), patches=[patch], checks=True).finish()
-    assert [
-        w
-        for w in run.result.warnings
-        if w.startswith(f"invariant I6 does not hold ({STATEMENTS['I6']}); once at ")
-    ]
+    assert [w for w in run.result.warnings if w.startswith(f"invariant I6 does not hold ({STATEMENTS['I6']}); once at ")]
 
 
 def coalescing_scenario(kernel, budget):

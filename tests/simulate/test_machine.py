@@ -8,8 +8,8 @@ what it did, and when, by the event ``cyclictest``.
 from __future__ import annotations
 
 import pytest
+from tests.linux.support import named, patch_file, scenario
 
-from kernel.support import named, patch_file, scenario
 from softnet.machine import state
 from softnet.simulate.simulation import Simulation
 
@@ -34,12 +34,13 @@ def note(what: int) -> None:
 def play(tmp_path, text, tasks, kernel="6.12-rt", cpus=1, duration_ms=12, **kernel_table):
     """Run a program as the body of these tasks; what it noted, (number, time) in order, and the run."""
     what = scenario(
-        kernel, machine={"cpus": cpus}, kernel={"hz": 250, **kernel_table}, measure={"duration_ms": duration_ms},
+        kernel,
+        machine={"cpus": cpus},
+        kernel={"hz": 250, **kernel_table},
+        measure={"duration_ms": duration_ms},
         task=[{"kind": "hog", "cpu": cpu, "sched": sched, "name": f"t{n}"} for n, (cpu, sched) in enumerate(tasks)],
-    )  # fmt: skip
-    sim = Simulation(
-        what, patches=[patch_file(tmp_path, "program", PROGRAM + text)], trace="full", checks="strict"
     )
+    sim = Simulation(what, patches=[patch_file(tmp_path, "program", PROGRAM + text)], trace="full", checks="strict")
     run = sim.finish()
     return [(r.a, r.b) for r in named(run, "cyclictest")], run, sim
 
@@ -52,12 +53,14 @@ def engine_word(sim, name):
 def test_an_interrupt_strikes_in_the_middle_of_work(kernel):
     """The frame comes at some nanosecond of a hog's millisecond of computing: so does the interrupt."""
     what = scenario(
-        kernel, machine={"cpus": 1}, kernel={"hz": 100},
+        kernel,
+        machine={"cpus": 1},
+        kernel={"hz": 100},
         nic=[{"name": "eth0", "irq_cpus": [0]}],
         traffic=[{"kind": "constant", "rate_pps": 2003, "flows": 1, "proto": "udp", "start_ms": 0.123457}],
         task=[{"kind": "hog", "cpu": 0, "sched": "other"}],
         measure={"duration_ms": 5},
-    )  # fmt: skip
+    )
     sim = Simulation(what, trace="full", engine="reference")
     run = sim.finish()
     entry = engine_word(sim, "cost_irq_entry")

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from softnet.errors import SoftnetError
-from softnet.lang import native_runtime
+from softnet.lang.native import switch_runtime as native_runtime
 from softnet.machine import events, state
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.simulate.simulation import Simulation

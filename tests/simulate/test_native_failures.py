@@ -10,8 +10,8 @@ import pytest
 
 from softnet.errors import SoftnetError
 from softnet.lang import ir
-from softnet.lang.compile import available
-from softnet.lang.pylink import KernelStop
+from softnet.lang.native.compile import available
+from softnet.lang.python.link import KernelStop
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.simulate import native
 from softnet.simulate.explain import lowered
@@ -112,9 +112,7 @@ def test_the_reference_engine_says_the_same(budget: int) -> None:
 @pytest.mark.slow
 def test_a_loop_without_end_stops_in_the_reference_engine_too() -> None:
     simulation = Simulation(scenario(1004), engine="reference", patches=[str(PATCH)])
-    with pytest.raises(
-        KernelStop, match=rf"{PATCH}:{line_of('while n >= 0')}: in count_up\(\): a loop turned 4194304 times"
-    ):
+    with pytest.raises(KernelStop, match=rf"{PATCH}:{line_of('while n >= 0')}: in count_up\(\): a loop turned 4194304 times"):
         simulation.finish()
 
 
@@ -149,11 +147,7 @@ def test_two_machines_run_at_once_in_threads() -> None:
     alone = Simulation(scenario(300), engine="native").finish().result.to_dict()
     results: list[dict[str, object]] = []
     threads = [
-        threading.Thread(
-            target=lambda: results.append(
-                Simulation(scenario(300), engine="native").finish().result.to_dict()
-            )
-        )
+        threading.Thread(target=lambda: results.append(Simulation(scenario(300), engine="native").finish().result.to_dict()))
         for _ in range(2)
     ]
     for thread in threads:

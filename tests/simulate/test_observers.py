@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import pytest
+from tests.linux.support import loopback_scenario, patch_file
 
-from kernel.support import loopback_scenario, patch_file
 from softnet.errors import SoftnetError
 from softnet.lang import ir
-from softnet.lang.layout import observers_own
-from softnet.lang.lower import lower_program
-from softnet.lang.observe import observers_of
-from softnet.lang.program import function_numbers
-from softnet.lang.subset import typed_program
+from softnet.lang.check.subset import typed_program
+from softnet.lang.lowering.lower import lower_program
+from softnet.lang.program.layout import observers_own
+from softnet.lang.program.observe import observers_of
+from softnet.lang.program.program import function_numbers
 from softnet.simulate.costnames import cost_names
 from softnet.simulate.invariants import ROWS
 from softnet.simulate.observers import words
@@ -27,9 +27,7 @@ def checked():
 
 @pytest.mark.slow
 def test_an_observer_changes_nothing_of_the_model(checked):
-    module = lower_program(
-        typed_program(checked), {n: i for i, n in enumerate(cost_names(checked))}, EVENT_ID
-    )
+    module = lower_program(typed_program(checked), {n: i for i, n in enumerate(cost_names(checked))}, EVENT_ID)
     observers = {name for name, d in checked.functions.items() if d.kind == "observer"}
     assert len(observers) > 100
     for name in observers:
@@ -58,9 +56,7 @@ def test_every_observer_finds_what_it_looks_at(kernel):
     hooks = observers_of(program, ["process_backlog"])
     asked = {a.enter for a in hooks.around.values()} | {a.leave for a in hooks.around.values()}
     asked |= set(hooks.event.values()) | set(hooks.stored.values()) | {hooks.before_switch}
-    named = {
-        n for n in program.functions if n.startswith(("enter_", "leave_", "event_", "stored_", "before_"))
-    }
+    named = {n for n in program.functions if n.startswith(("enter_", "leave_", "event_", "stored_", "before_"))}
     only_later = {"kick_defer_list_purge", "napi_threaded_poll_loop"}
     missing = {n.removeprefix("enter_").removeprefix("leave_") for n in named - asked}
     assert missing <= only_later - set(program.functions)
@@ -83,9 +79,7 @@ def generic_exec_single(cpu: int, csd: call_single_data) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("parameters", "arguments"), [("cpu: int", "cpu"), ("node: llist_node, cpu: int", "csd.llist, cpu")]
-)
+@pytest.mark.parametrize(("parameters", "arguments"), [("cpu: int", "cpu"), ("node: llist_node, cpu: int", "csd.llist, cpu")])
 def test_a_patch_with_other_parameters_is_refused(tmp_path, parameters, arguments):
     text = OTHER_PARAMETERS.replace("PARAMETERS", parameters).replace("ARGUMENTS", arguments)
     patch = patch_file(tmp_path, "other", text)

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, seed, settings
 from hypothesis import strategies as st
+from tests.scenario.strategies import scenario_dicts
+from tests.simulate.engines import assert_equal, outcome
+from tests.simulate.random_patches import patch_text
 
-from scenario.strategies import scenario_dicts
-from simulate.engines import assert_equal, outcome
-from simulate.random_patches import patch_text
-from softnet.lang.compile import available
+from softnet.lang.native.compile import available
 from softnet.scenario import scenario_from_dict
 
 pytestmark = [
@@ -72,9 +72,7 @@ def cases(draw: st.DrawFn, shard: int) -> tuple[int, dict[str, Any]]:
     raw = draw(scenario_dicts(duration_ms=1, live=True))
     wanted = raw["kernel"]
     wanted["boot_args"] = [
-        arg
-        for arg in wanted["boot_args"]
-        if arg != "thread_backlog_napi" or kernel["release"] in ("6.10", "6.12")
+        arg for arg in wanted["boot_args"] if arg != "thread_backlog_napi" or kernel["release"] in ("6.10", "6.12")
     ]
     wanted["sysctl"]["netdev_max_backlog"] = draw(st.sampled_from([0, 4, 64, 300]))
     wanted["sysctl"].pop("netdev_budget_usecs", None)
@@ -144,9 +142,7 @@ def test_a_thousand_random_scenarios(shard: int, tmp_path: Path) -> None:
                 file.write_text(patch_text(made.fuzz))
             patches.append(str(file))
         scenario = scenario_from_dict(raw, directory=Path())
-        native, reference = (
-            outcome(scenario, engine, patches, checks=made.checks) for engine in ("native", "reference")
-        )
+        native, reference = (outcome(scenario, engine, patches, checks=made.checks) for engine in ("native", "reference"))
         assert_equal(native, reference)
 
     equal()

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.linux.support import drain_scenario, named, simulate
+from tests.scenario.strategies import scenario_dicts
 
-from kernel.support import drain_scenario, named, simulate
-from scenario.strategies import scenario_dicts
 from softnet.scenario import scenario_from_dict
 from softnet.simulate.simulation import Run, Simulation
 
@@ -86,9 +86,7 @@ def test_random_scenarios_that_defer(raw):
 def test_the_kick_comes_at_half_and_one_more(kernel, defer_max, service_ns):
     """The (skb_defer_max // 2 + 1)-th skb kicks, for 64 the 33rd; none before does, and none after it until a flush."""
     application = [{"name": "reader", "kind": "tcp", "cpu": 1, "service_ns": 10_000 + service_ns}]
-    run, _ = simulate(
-        drain_scenario(kernel, packets=2 * defer_max + 10, defer_max=defer_max, application=application)
-    )
+    run, _ = simulate(drain_scenario(kernel, packets=2 * defer_max + 10, defer_max=defer_max, application=application))
     lengths: list[int] = []
     kicked = []
     for record in named(run, "skb_attempt_defer_free", "kick_defer_list_purge", "kick_coalesced"):

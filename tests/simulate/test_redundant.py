@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.simulate.engines import Outcome, outcome
 
-from simulate.engines import Outcome, outcome
-from softnet.lang import ir, known
-from softnet.lang.compile import Options, available
-from softnet.lang.known import Flow, Summary
-from softnet.lang.redundant import drop_redundant
+from softnet.lang import ir
+from softnet.lang.native.compile import Options, available
+from softnet.lang.passes import dataflow as known
+from softnet.lang.passes.dataflow import Flow, Summary
+from softnet.lang.passes.redundant import drop_redundant
 from softnet.scenario import Scenario, load_scenario
 from softnet.simulate.explain import lowered
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.linux.support import drain_scenario, loopback_scenario, patch_file
+from tests.simulate.engines import assert_equal, outcome
 
-from kernel.support import drain_scenario, loopback_scenario, patch_file
-from simulate.engines import assert_equal, outcome
-from softnet.lang.compile import available
-from softnet.lang.pylink import KernelStop
+from softnet.lang.native.compile import available
+from softnet.lang.python.link import KernelStop
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.simulate.simulation import Simulation
 
@@ -125,13 +125,9 @@ def test_a_guarded_field_without_its_lock_is_named_in_both_engines(tmp_path):
     stops = []
     for engine in ENGINES:
         with pytest.raises(KernelStop) as caught:
-            Simulation(
-                drain_scenario("6.12", packets=20), engine=engine, patches=[patch], checks=True
-            ).finish()
+            Simulation(drain_scenario("6.12", packets=20), engine=engine, patches=[patch], checks=True).finish()
         stops.append(str(caught.value))
-    line = next(
-        n for n, text in enumerate(Path(patch).read_text().splitlines(), 1) if "defer_count += 1" in text
-    )
+    line = next(n for n, text in enumerate(Path(patch).read_text().splitlines(), 1) if "defer_count += 1" in text)
     told = "softnet_data.defer_count touched without defer_lock"
     assert stops == [f"{patch}:{line}: in skb_attempt_defer_free(): {told}"] * 2
 
@@ -173,9 +169,7 @@ def ip_local_deliver(skb: sk_buff) -> int:
 def test_a_field_may_be_called_as_the_engine_calls_its_own(tmp_path):
     """``a``: the reference engine kept an object's address under that name, and took the field for it."""
     patch = patch_file(tmp_path, "names", NAMES)
-    Path(patch).write_text(
-        Path(patch).read_text().replace("import kfunc", "import Struct, array, embed, kfunc, private, shared")
-    )
+    Path(patch).write_text(Path(patch).read_text().replace("import kfunc", "import Struct, array, embed, kfunc, private, shared"))
     native, reference = (outcome(scenario(300), engine, patches=[patch]) for engine in ENGINES)
     assert native.stop == ""
     assert_equal(native, reference)
@@ -186,7 +180,7 @@ def command(*args: str, program: str = "", cwd: Path | None = None) -> subproces
     start = f"{program}\nfrom softnet.cli import main\nmain({list(args)!r})"
     return subprocess.run(
         [sys.executable, "-c", start], capture_output=True, text=True, cwd=cwd or HERE.parents[1], timeout=300, check=False
-    )  # fmt: skip
+    )
 
 
 SHORT = ("--set", "measure.duration_ms=2", "--set", "measure.warmup_ms=0", "--quiet", "--json")
@@ -212,9 +206,9 @@ sys.setprofile(interrupt)
 @pytest.mark.parametrize(
     ("file", "name"),
     [
-        ("lang/subset.py", "typed_program"),
-        ("lang/lower.py", "lower_program"),
-        ("lang/cache.py", "store"),
+        ("lang/check/subset.py", "typed_program"),
+        ("lang/lowering/lower.py", "lower_program"),
+        ("lang/program/cache.py", "store"),
         ("simulate/boot.py", "boot"),
         ("report/html.py", "write_html"),
     ],
@@ -234,9 +228,7 @@ def test_ctrl_c_leaves_nothing_half_done(file, name, tmp_path, monkeypatch):
         assert (out / "result.json").read_text(encoding="utf-8") == again.stdout
 
 
-@pytest.mark.parametrize(
-    ("file", "name", "nth"), [("output.py", "_take_the_place", 1), ("pathlib.py", "rename", 2)]
-)
+@pytest.mark.parametrize(("file", "name", "nth"), [("output.py", "_take_the_place", 1), ("pathlib.py", "rename", 2)])
 def test_ctrl_c_between_an_old_result_and_the_new_keeps_one(file, name, nth, tmp_path):
     """An earlier folder steps aside for the new one, and comes back."""
     out = tmp_path / "out"

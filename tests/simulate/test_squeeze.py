@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
+from tests.linux.support import mutate, scenario
 
-from kernel.support import mutate, scenario
 from softnet.report.terminal import render_result
 from softnet.simulate.simulation import Simulation
 from softnet.trace import EVENT_ID
@@ -29,8 +29,7 @@ def busy(kernel="6.12", warmup_ms=0, **sysctl):
 
 def run_both(what, patches=()):
     native, reference = (
-        Simulation(what, engine=engine, trace="full", patches=patches).finish()
-        for engine in ("native", "reference")
+        Simulation(what, engine=engine, trace="full", patches=patches).finish() for engine in ("native", "reference")
     )
     assert native.result.counters == reference.result.counters
     assert native.result.squeezes == reference.result.squeezes

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from softnet.errors import SoftnetError
-from softnet.lang.compile import available
-from softnet.lang.pylink import KernelStop
+from softnet.lang.native.compile import available
+from softnet.lang.python.link import KernelStop
 from softnet.simulate.api import resolve
 from softnet.simulate.simulation import WRITE_BLOCK, Simulation
 from softnet.simulate.tracefile import StoredRecords, open_trace
@@ -27,9 +27,7 @@ ENGINES = [
 
 def simulation(engine: str, file: Path | None, duration_ms: int = 3, **more: object) -> Simulation:
     settings = [f"measure.duration_ms={duration_ms}", "measure.warmup_ms=0", "measure.series_interval_us=500"]
-    return Simulation(
-        resolve(EXAMPLES / "rps.toml", "", settings), engine=engine, trace="full", trace_file=file, **more
-    )  # type: ignore[arg-type]
+    return Simulation(resolve(EXAMPLES / "rps.toml", "", settings), engine=engine, trace="full", trace_file=file, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -73,9 +71,7 @@ def test_an_interrupted_run_leaves_a_file_that_says_so(engine: str, tmp_path: Pa
 
 def test_a_stopped_kernel_leaves_no_file(tmp_path: Path) -> None:
     scenario = resolve(EXAMPLES / "rps.toml", "", ["kernel.sysctl.netdev_budget=1001"])
-    sim = Simulation(
-        scenario, engine="reference", trace="full", trace_file=tmp_path / "t.gz", patches=[str(MISTAKES)]
-    )
+    sim = Simulation(scenario, engine="reference", trace="full", trace_file=tmp_path / "t.gz", patches=[str(MISTAKES)])
     with pytest.raises(KernelStop):
         sim.finish()
     assert list(tmp_path.iterdir()) == []

@@ -25,9 +25,7 @@ def traced(simulation: Simulation, records) -> dict[str, list[int]]:
     """Class -> latencies: from each sched_waking to the sched_switch that brings the task on."""
     classes = {}
     for task in simulation.image.tasks:
-        applications = {"web", "resolver", "server", "reader"} | {
-            a.name for a in simulation.scenario.application
-        }
+        applications = {"web", "resolver", "server", "reader"} | {a.name for a in simulation.scenario.application}
         kind = task.comm.partition("/")[0]
         classes[task.pid] = "applications" if kind in applications else CLASSES.get(kind, "task")
     woken: dict[int, int] = {}

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from softnet.verify import words
-from softnet.verify.machine import Limits, Machine
+from softnet.verify.arena import Limits, Machine
+from softnet.verify.inside import words
 from softnet.verify.model import Config, Driver
 
 if TYPE_CHECKING:

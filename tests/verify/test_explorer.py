@@ -11,10 +11,10 @@ import pytest
 
 from softnet.cli import run_cli
 from softnet.errors import SoftnetError
-from softnet.lang.compile import available
+from softnet.lang.native.compile import available
 from softnet.verify.columns import render
 from softnet.verify.model import Config, Driver, Event
-from softnet.verify.schedule import decode, encode, replay
+from softnet.verify.replay.schedule import decode, encode, replay
 from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.standard import driver_of, from_text, to_text
 
@@ -69,21 +69,25 @@ def test_three_cpus_hold(kernel: str) -> None:
         ("6.12", (Driver("free", 1), Driver("free", 2), IRQ), "plain_ipi_flag", {"cpus": 3, "defer_max": 1}, "csd queued twice"),
         ("6.12", (Driver("free", 1, 4), IRQ), "flag_cleared_after_flush", {}, "flag without a call"),
         (
-            "6.12-rt", (*FREE2, Driver("netif_rx", 0, 2)), "should_run_tests_sched", {"budget": 1, "dev_weight": 1},
+            "6.12-rt",
+            (*FREE2, Driver("netif_rx", 0, 2)),
+            "should_run_tests_sched",
+            {"budget": 1, "dev_weight": 1},
             "linked without SCHED",
         ),
         ("6.12-threads", (*FREE2, Driver("netif_rx", 0)), "no_local_shortcut", {}, "holds (exhausted)"),
         ("6.12-threads", (*FREE2, IRQ), "sched_cleared_unlocked", {}, "queued without SCHED"),
         ("6.12", FREE2, "flush_unlocked", {}, "guard"),
     ],
-)  # fmt: skip
+)
 def test_mutations(kernel: str, drivers: tuple[Driver, ...], mutation: str, more: dict[str, object], expected: str) -> None:
     assert found(explore(kernel, drivers, mutation, **more)) == expected
 
 
 def test_without_the_lock_the_backlog_is_linked_twice() -> None:
-    outcome = explore("6.12-threads", (*FREE2, Driver("irq", 0, 2)), "no_backlog_lock", budget=1, dev_weight=1,
-                      properties=("conservation",))  # fmt: skip
+    outcome = explore(
+        "6.12-threads", (*FREE2, Driver("irq", 0, 2)), "no_backlog_lock", budget=1, dev_weight=1, properties=("conservation",)
+    )
     assert outcome.failure is not None
     assert outcome.failure.text == "BUG_ON in __list_add()"
     schedule = replay(outcome.config, outcome.actions)
@@ -134,11 +138,10 @@ def test_reduction_loses_no_counterexample() -> None:
     drivers = (Driver("free", 1, 1), IRQ)
     for properties in ((), ("phantom SCHED",), ("lost kick",)):
         verdicts = {
-            found(explore("6.12-threads", drivers, "no_backlog_lock", defer_max=1, properties=properties, reduce=reduce)) != (
-                "holds (exhausted)"
-            )
+            found(explore("6.12-threads", drivers, "no_backlog_lock", defer_max=1, properties=properties, reduce=reduce))
+            != ("holds (exhausted)")
             for reduce in (True, False)
-        }  # fmt: skip
+        }
         assert len(verdicts) == 1
 
 

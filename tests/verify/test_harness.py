@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from softnet.errors import SoftnetError
-from softnet.lang.compile import available
+from softnet.lang.native.compile import available
 from softnet.verify.lock_order import Locks
 from softnet.verify.model import Config, Driver, Event, build_model, known_properties
 from softnet.verify.search import Limits, Outcome, search

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from softnet.lang.compile import available
+from softnet.lang.native.compile import available
 from softnet.verify import search as searching
-from softnet.verify.machine import Limits, Machine
+from softnet.verify.arena import Limits, Machine
 from softnet.verify.model import Config, Driver
 from softnet.verify.search import search
 from softnet.verify.standard import standard
@@ -24,9 +24,7 @@ LIMITS = Limits(memory_bytes=1 << 29)
 NO_LOCK = str(Path(__file__).parents[2] / "examples" / "patches" / "no_backlog_lock.py")
 
 
-def test_a_search_that_outgrows_hasty_code_begins_anew_and_says_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_that_outgrows_hasty_code_begins_anew_and_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOFTNET_CACHE", str(tmp_path))
     config = replace(standard("6.12")[3], owned=False)
     seen: list[int] = []
@@ -45,9 +43,7 @@ def test_a_search_that_outgrows_hasty_code_begins_anew_and_says_the_same(
     outgrown = search(config, LIMITS, progress)
     assert seen != sorted(seen), "it began anew"
     assert outgrown == hasty
-    assert not Machine(config, LIMITS, hasty=True).hasty, (
-        "optimised code is known now, and used from the start"
-    )
+    assert not Machine(config, LIMITS, hasty=True).hasty, "optimised code is known now, and used from the start"
     seen.clear()
     assert search(config, LIMITS, progress) == hasty
     assert seen == sorted(seen)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.verify.litmus import TESTS, Litmus, allows, explored, patch_text, reachable
 
-from softnet.lang.compile import available
+from softnet.lang.native.compile import available
 
 native = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 SMALL = [test for test in TESTS if len(test.threads) < 4]

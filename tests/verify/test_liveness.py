@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from softnet.lang.compile import available
+from softnet.lang.native.compile import available
 from softnet.verify.columns import render
 from softnet.verify.model import Config, Driver
-from softnet.verify.schedule import decode, encode, repeats_of, replay
+from softnet.verify.replay.schedule import decode, encode, repeats_of, replay
 from softnet.verify.search import Limits, Outcome, search
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from tests.verify.matrix import FOLDERS, PATCHED, Row, rows, seen_by
 
-from softnet.lang.compile import available
-from softnet.verify.agreement import PairedReplay
+from softnet.lang.native.compile import available
 from softnet.verify.model import known_properties
 from softnet.verify.properties import PROPERTIES
-from softnet.verify.reference import watched
+from softnet.verify.replay.agreement import PairedReplay
+from softnet.verify.replay.reference import watched
 from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.standard import from_text
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from tests.verify.matrix import Row, rows
 
-from softnet.lang.compile import available
-from softnet.verify import ownership, words
-from softnet.verify.machine import Limits, Machine
+from softnet.lang.native.compile import available
+from softnet.verify import ownership
+from softnet.verify.arena import Limits, Machine
+from softnet.verify.codegen.runtime import FAILED
+from softnet.verify.inside import words
 from softnet.verify.model import Config, Driver, applies
-from softnet.verify.runtime import FAILED
 from softnet.verify.search import search
 from softnet.verify.standard import standard, to_text
 
@@ -148,7 +149,9 @@ def test_where_the_search_looks_into_other_cpus_nothing_is_assumed() -> None:
     plain = Config("t", drivers=(Driver("free", 1),))
     assert applies(plain)
     for other in (
-        replace(plain, owned=False), replace(plain, reduce=False), replace(plain, liveness=True),
+        replace(plain, owned=False),
+        replace(plain, reduce=False),
+        replace(plain, liveness=True),
         replace(plain, drivers=(Driver("hotplug", 0, 1, 0, 1),)),
-    ):  # fmt: skip
+    ):
         assert not applies(other)

@@ -11,9 +11,9 @@ import pytest
 from tests.report.browser import CHROMEDRIVER, CHROMIUM, browser
 
 from softnet.cli import run_cli
-from softnet.lang.compile import available
+from softnet.lang.native.compile import available
 from softnet.report.counterexample import diagram, page, perfetto_events
-from softnet.verify.schedule import Schedule, decode, replay
+from softnet.verify.replay.schedule import Schedule, decode, replay
 from softnet.verify.standard import from_text
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]

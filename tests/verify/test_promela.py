@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from softnet.errors import SoftnetError
-from softnet.lang.compile import available
+from softnet.lang.native.compile import available
 from softnet.verify.model import Config, Driver
 from softnet.verify.promela import Export, export, vector_bytes_max
 from softnet.verify.search import Limits, search

@@ -13,11 +13,11 @@ import pytest
 
 from softnet.cli import run_cli
 from softnet.errors import SoftnetError
-from softnet.lang.compile import available
-from softnet.verify import words
-from softnet.verify.agreement import PairedReplay
-from softnet.verify.reference import ReferenceReplay, watched
-from softnet.verify.schedule import decode, repeats_of
+from softnet.lang.native.compile import available
+from softnet.verify.inside import words
+from softnet.verify.replay.agreement import PairedReplay
+from softnet.verify.replay.reference import ReferenceReplay, watched
+from softnet.verify.replay.schedule import decode, repeats_of
 from softnet.verify.standard import from_text
 
 native = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
@@ -92,9 +92,7 @@ def test_the_reference_engine_needs_no_native_code(capsys: pytest.CaptureFixture
     assert run_cli(["replay-schedule", C4, "--engine", "reference"]) == 0
     text = capsys.readouterr().out
     assert "38 * skb_defer_max = 4" in text
-    assert (
-        "violated where nothing can happen any more: lost kick: the defer list is above its watermark" in text
-    )
+    assert "violated where nothing can happen any more: lost kick: the defer list is above its watermark" in text
 
 
 @pytest.mark.slow
@@ -125,6 +123,4 @@ def test_the_debugger_stops_in_a_step_and_looks_without_touching() -> None:
 def debugged(typed: str, *options: str) -> str:
     """What a session with the debugger shows."""
     command = [sys.executable, "-m", "softnet", "replay-schedule", C4, "--engine", "reference", *options]
-    return subprocess.run(
-        command, input=typed, capture_output=True, text=True, timeout=120, check=False
-    ).stdout
+    return subprocess.run(command, input=typed, capture_output=True, text=True, timeout=120, check=False).stdout

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from softnet.cli._searches import search_all
-from softnet.lang.compile import available
+from softnet.lang.native.compile import available
 from softnet.verify.model import Config, Driver
 from softnet.verify.search import Limits, search
 from softnet.verify.standard import standard

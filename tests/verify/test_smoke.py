@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from softnet.lang.compile import available
+from softnet.lang.native.compile import available
 from softnet.verify.model import Config, Driver
 from softnet.verify.search import search
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from softnet.errors import SoftnetError
-from softnet.lang.compile import available
-from softnet.verify import words
-from softnet.verify.machine import Limits, Machine
+from softnet.lang.native.compile import available
+from softnet.verify.arena import Limits, Machine
+from softnet.verify.inside import words
 from softnet.verify.model import Config, Driver
-from softnet.verify.schedule import replay
+from softnet.verify.replay.schedule import replay
 from softnet.verify.search import Outcome, exhausted, omission, search
 from softnet.verify.standard import standard
 
@@ -148,9 +148,11 @@ def test_a_saved_search_is_of_one_kernel_and_configuration(tmp_path: Path) -> No
     file = tmp_path / "search"
     search(config, replace(COMPACT, states=1_000), save=file)
     for other, limits in (
-        (replace(config, kernel="6.12-threads"), COMPACT), (replace(config, drivers=FREE2), COMPACT),
-        (replace(config, properties=("lost kick",)), COMPACT), (config, EXACT),
-    ):  # fmt: skip
+        (replace(config, kernel="6.12-threads"), COMPACT),
+        (replace(config, drivers=FREE2), COMPACT),
+        (replace(config, properties=("lost kick",)), COMPACT),
+        (config, EXACT),
+    ):
         with pytest.raises(SoftnetError, match="another kernel"):
             search(other, limits, resume=file)
     file.write_bytes(file.read_bytes()[:1000])

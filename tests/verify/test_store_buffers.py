@@ -11,12 +11,12 @@ from tests.verify.matrix import Row, rows
 
 from softnet.cli import run_cli
 from softnet.errors import SoftnetError
-from softnet.lang.compile import available
+from softnet.lang.native.compile import available
 from softnet.report import counterexample
 from softnet.verify.columns import render
 from softnet.verify.model import Config
 from softnet.verify.promela import export
-from softnet.verify.schedule import replay
+from softnet.verify.replay.schedule import replay
 from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.standard import check, from_text, to_text
 

@@ -74,9 +74,7 @@ def _first_docstring_line(cmd_name: str) -> str:
     return docstring.partition("\n")[0]
 
 
-@click.group(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "-V", "--version", package_name="softnet")
 def cli() -> None:
     """A laboratory for the Linux receive path."""

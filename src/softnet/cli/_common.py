@@ -83,7 +83,7 @@ def imports() -> Iterator[None]:
 @contextmanager
 def stopped_kernel() -> Iterator[None]:
     """A run that a kernel function stopped ends with the place in that function and exit status 3, not with a traceback."""
-    from softnet.lang.pylink import KernelStop
+    from softnet.lang.python.link import KernelStop
 
     try:
         yield
@@ -107,9 +107,7 @@ def progress_bar(quiet: bool, total: int, what: str) -> Iterator[Callable[[int, 
 
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(what, total=total)
-            yield lambda done, text: bar.update(
-                task, completed=done, description=f"{what}: {text}" if text else what
-            )
+            yield lambda done, text: bar.update(task, completed=done, description=f"{what}: {text}" if text else what)
         return
     shown = -1
 
@@ -118,8 +116,6 @@ def progress_bar(quiet: bool, total: int, what: str) -> Iterator[Callable[[int, 
         tenth = done * 10 // max(total, 1)
         if tenth != shown:
             shown = tenth
-            click.echo(
-                f"{what}: {done * 100 // max(total, 1)} %{' (' + text + ')' if text else ''}", err=True
-            )
+            click.echo(f"{what}: {done * 100 // max(total, 1)} %{' (' + text + ')' if text else ''}", err=True)
 
     yield line

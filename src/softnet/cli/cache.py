@@ -13,16 +13,14 @@ import click
 @click.option("--clear", "clear_all", is_flag=True, help="Remove all of them.")
 def command(clear_all: bool) -> None:
     """List the entries or remove them."""
-    from softnet.lang import cache
+    from softnet.lang.program import cache
 
     if clear_all:
         click.echo(f"{cache.clear()} files removed from {cache.cache_dir()}")
         return
     found = list(cache.entries())
     for entry in found:
-        options = sorted(
-            k for k, v in entry.about.get("options", {}).items() if v is True and k != "run_ahead"
-        )
+        options = sorted(k for k, v in entry.about.get("options", {}).items() if v is True and k != "run_ahead")
         label = ", ".join([str(entry.about.get("label", "?")), *options])
         click.echo(f"{entry.path.name[:12]}  {entry.size // 1024:>6} KiB  {label}")
     total = sum(entry.size for entry in found)

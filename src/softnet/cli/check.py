@@ -15,14 +15,10 @@ import click
 @click.command("check", help=__doc__)
 @click.argument("scenario", type=click.Path(path_type=Path))
 @click.option("--kernel", default="", metavar="RELEASE[-rt|-threads]", help="Another kernel: 6.1, 6.9-rt, …")
-@click.option(
-    "--patch", "patches", multiple=True, type=click.Path(), help="A patch file of yours, on top of it."
-)
+@click.option("--patch", "patches", multiple=True, type=click.Path(), help="A patch file of yours, on top of it.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a setting.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-def command(
-    scenario: Path, kernel: str, patches: tuple[str, ...], settings: tuple[str, ...], as_json: bool
-) -> None:
+def command(scenario: Path, kernel: str, patches: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -> None:
     """Check one scenario."""
     from softnet.scenario.traffic import capture_notes
     from softnet.simulate.api import resolve

@@ -14,9 +14,7 @@ from softnet.errors import SoftnetError
 
 @click.command("explain", help=__doc__)
 @click.argument("function", required=False)
-@click.option(
-    "--kernel", default="6.12", show_default=True, metavar="RELEASE[-rt|-threads]", help="Of which kernel."
-)
+@click.option("--kernel", default="6.12", show_default=True, metavar="RELEASE[-rt|-threads]", help="Of which kernel.")
 @click.option(
     "--patch",
     "patches",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from softnet.verify.schedule import Replay, Step
+    from softnet.verify.replay.schedule import Replay, Step
 
 
 @click.command("replay-schedule", help=__doc__)
@@ -34,12 +34,22 @@ if TYPE_CHECKING:
 @click.option("--html", "html", type=click.Path(dir_okay=False), help="Write it as a page with a sequence diagram.")
 @click.option("--perfetto", "perfetto", type=click.Path(dir_okay=False), help="Write it for ui.perfetto.dev.")
 @click.option("--width", type=click.IntRange(80, 400), default=110, show_default=True, help="Columns.")
-def command(text: str, patches: tuple[str, ...], property_files: tuple[str, ...], engine: str, all_accesses: bool,
-            function: str | None, at: int | None, html: str | None, perfetto: str | None, width: int) -> None:
+def command(
+    text: str,
+    patches: tuple[str, ...],
+    property_files: tuple[str, ...],
+    engine: str,
+    all_accesses: bool,
+    function: str | None,
+    at: int | None,
+    html: str | None,
+    perfetto: str | None,
+    width: int,
+) -> None:
     """Replay."""
     from softnet.errors import SoftnetError
     from softnet.verify.columns import render
-    from softnet.verify.schedule import NativeReplay, decode, repeats_of, replay
+    from softnet.verify.replay.schedule import NativeReplay, decode, repeats_of, replay
     from softnet.verify.standard import from_text
 
     what, slash, encoded = text.rpartition("/")
@@ -48,15 +58,15 @@ def command(text: str, patches: tuple[str, ...], property_files: tuple[str, ...]
     actions, repeats = decode(encoded), repeats_of(encoded)
     config = replace(from_text(what, patches), property_files=property_files)
     if engine == "reference" and (function is not None or at is not None):
-        from softnet.verify.debugger import debug
+        from softnet.verify.replay.debugger import debug
 
         debug(config, actions, function, at)
         return
     said: list[str] = []
     runs: Replay = NativeReplay(config)
     if engine != "native":
-        from softnet.verify.agreement import PairedReplay
-        from softnet.verify.reference import ReferenceReplay, watched
+        from softnet.verify.replay.agreement import PairedReplay
+        from softnet.verify.replay.reference import ReferenceReplay, watched
 
         runs = ReferenceReplay(config) if engine == "reference" else PairedReplay(config)
         reference = runs.reference if isinstance(runs, PairedReplay) else runs
@@ -76,8 +86,7 @@ def command(text: str, patches: tuple[str, ...], property_files: tuple[str, ...]
         files_of = "".join(f" --patch {p}" for p in patches) + "".join(f" --property-file {p}" for p in property_files)
         if html is not None:
             command_text = f"softnet replay-schedule{files_of} '{text}'"
-            files.write_page(html, files.page(schedule, "a schedule", what, command_text, every=all_accesses,
-                                              repeats=repeats))  # fmt: skip
+            files.write_page(html, files.page(schedule, "a schedule", what, command_text, every=all_accesses, repeats=repeats))
         if perfetto is not None:
             files.write_perfetto(perfetto, schedule, repeats=repeats)
     if schedule.failure is not None:

@@ -50,9 +50,7 @@ if TYPE_CHECKING:
     type=click.Choice(["off", "decisions", "full"]),
     help="Events to record; default: the scenario's.",
 )
-@click.option(
-    "--break", "break_at", metavar="FUNCTION", help="Stop in pdb at every call of this kernel function."
-)
+@click.option("--break", "break_at", metavar="FUNCTION", help="Stop in pdb at every call of this kernel function.")
 @simulation_options
 def command(
     scenario: Path,

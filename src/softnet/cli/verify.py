@@ -20,7 +20,7 @@ import click
 from softnet.errors import SoftnetError
 
 if TYPE_CHECKING:
-    from softnet.verify.machine import Limits
+    from softnet.verify.arena import Limits
     from softnet.verify.model import Config
     from softnet.verify.search import Outcome
 
@@ -33,32 +33,73 @@ EXIT_INCONCLUSIVE = 4
 @click.option("--patch", "patches", multiple=True, type=click.Path(), help="A patch file of yours, on top of the release.")
 @click.option("--cpus", type=click.IntRange(2, 8), default=2, show_default=True, help="CPUs of the standard configurations.")
 @click.option("--skbs", type=click.IntRange(1, 16), default=2, show_default=True, help="skbs that each CPU frees there.")
-@click.option("--driver", "drivers", multiple=True, metavar="KIND:CPU[:COUNT[:CPU]]",
-              help="One configuration of your own instead: free, netif_rx, rps (to the last CPU), irq, nic, hotplug, call.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
-              help="Of every configuration: defer_max, budget, dev_weight, rps, preempt, resched, any_order, ticks, …")
-@click.option("--event", "events", multiple=True, metavar="NAME=VALUE",
-              help="A setting that changes while it runs: skb_defer_max, netdev_max_backlog, netdev_budget, dev_weight, rps_cpus.")
+@click.option(
+    "--driver",
+    "drivers",
+    multiple=True,
+    metavar="KIND:CPU[:COUNT[:CPU]]",
+    help="One configuration of your own instead: free, netif_rx, rps (to the last CPU), irq, nic, hotplug, call.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Of every configuration: defer_max, budget, dev_weight, rps, preempt, resched, any_order, ticks, …",
+)
+@click.option(
+    "--event",
+    "events",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting that changes while it runs: skb_defer_max, netdev_max_backlog, netdev_budget, dev_weight, rps_cpus.",
+)
 @click.option("--property-file", "property_files", multiple=True, type=click.Path(), help="A file with properties of yours.")
 @click.option("--property", "properties", multiple=True, help="Check only this property, deadlock, and what stops a function.")
 @click.option("--liveness", is_flag=True, help="Ask the graph of the finished search, too: does anything stay owed for ever?")
-@click.option("--memory-model", type=click.Choice(["sc", "tso"]), help="tso: x86's, where stores wait in each CPU's store buffer "
-              "and loads pass them. Default: sc, sequentially consistent.")
+@click.option(
+    "--memory-model",
+    type=click.Choice(["sc", "tso"]),
+    help="tso: x86's, where stores wait in each CPU's store buffer and loads pass them. Default: sc, sequentially consistent.",
+)
 @click.option("--store-buffer", type=click.IntRange(1, 8), metavar="N", help="Stores that a buffer holds, with tso.  [default: 4]")
 @click.option("--no-reduce", is_flag=True, help="Stop at every interaction point.")
 @click.option("--max-states", type=click.IntRange(min=1), default=20_000_000, show_default=True, help="Of one search.")
 @click.option("--memory", "memory_mb", type=click.IntRange(min=64), default=2048, show_default=True, help="Of one search, in MB.")
 @click.option("--max-seconds", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Of one search.")
-@click.option("--storage", type=click.Choice(["exact", "compact"]), default="exact", show_default=True,
-              help="exact keeps states whole; compact keeps 64 bits of each, for large searches.")
-@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True,
-              help="So many configurations at once, each in a process of its own with --memory of its own.")
-@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Where the one search goes if a limit or Ctrl-C stops it.")
-@click.option("--resume", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
-              help="Go on with a search that was saved.")
-@click.option("--export-promela", "promela", type=click.Path(dir_okay=False), metavar="FILE",
-              help="Write the one configuration as a model for SPIN, and FILE with the suffix .h beside it.")
+@click.option(
+    "--storage",
+    type=click.Choice(["exact", "compact"]),
+    default="exact",
+    show_default=True,
+    help="exact keeps states whole; compact keeps 64 bits of each, for large searches.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="So many configurations at once, each in a process of its own with --memory of its own.",
+)
+@click.option(
+    "--save",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where the one search goes if a limit or Ctrl-C stops it.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Go on with a search that was saved.",
+)
+@click.option(
+    "--export-promela",
+    "promela",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write the one configuration as a model for SPIN, and FILE with the suffix .h beside it.",
+)
 @click.option("--all-accesses", is_flag=True, help="Show every access of a counterexample, not those that conflict.")
 @click.option("--html", "html", type=click.Path(dir_okay=False), help="Write a counterexample as a page with a sequence diagram.")
 @click.option("--perfetto", "perfetto", type=click.Path(dir_okay=False), help="Write a counterexample for ui.perfetto.dev.")
@@ -85,8 +126,9 @@ def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs:
         for config in found:
             if settings:
                 config = replace(from_text(",".join([to_text(config), *settings]), patches), name=config.name)
-            config = replace(config, memory_model=memory_model or config.memory_model,
-                             store_buffer=store_buffer or config.store_buffer)  # fmt: skip
+            config = replace(
+                config, memory_model=memory_model or config.memory_model, store_buffer=store_buffer or config.store_buffer
+            )
             config = replace(config, reduce=not no_reduce, liveness=liveness, events=(*config.events, *map(event_of, events)))
             configs.append(check(replace(config, property_files=property_files, properties=_asked(properties))))
     limits = Limits(max_states, memory_mb << 20, storage)
@@ -117,8 +159,9 @@ def command(kernels: tuple[str, ...], patches: tuple[str, ...], cpus: int, skbs:
     _finish(outcomes, as_json, all_accesses, width)
 
 
-def _in_turn(configs: list[Config], limits: Limits, max_seconds: float, quiet: bool, save: Path | None,
-             resume: Path | None) -> Generator[tuple[Outcome, float], None, None]:  # fmt: skip
+def _in_turn(
+    configs: list[Config], limits: Limits, max_seconds: float, quiet: bool, save: Path | None, resume: Path | None
+) -> Generator[tuple[Outcome, float], None, None]:
     """One search after the other, with progress."""
     from softnet.verify.search import search
 
@@ -144,7 +187,7 @@ def _export(configs: list[Config], path: str, limits: Limits) -> None:
 def _write(outcome: Outcome, html: str | None, perfetto: str | None, every: bool) -> None:
     """The counterexample in files, if there is one and they are wanted."""
     from softnet.report import counterexample as files
-    from softnet.verify.schedule import replay
+    from softnet.verify.replay.schedule import replay
 
     if outcome.failure is None or (html is None and perfetto is None):
         return
@@ -159,7 +202,7 @@ def _write(outcome: Outcome, html: str | None, perfetto: str | None, every: bool
 
 def replay_command(outcome: Outcome) -> str:
     """The command that shows the counterexample once more."""
-    from softnet.verify.schedule import encode
+    from softnet.verify.replay.schedule import encode
     from softnet.verify.standard import to_text
 
     config = outcome.config
@@ -261,9 +304,11 @@ def _bounds(outcomes: list[tuple[Outcome, float]]) -> str:
 
     configs = [o.config for o, _ in outcomes]
     entries = store_buffer(configs[0])
-    memory = f"a CPU's store buffer holds {entries} stores (--store-buffer)" if entries else (
-        "memory is sequentially consistent (--memory-model tso: stores wait in x86's store buffers)"
-    )  # fmt: skip
+    memory = (
+        f"a CPU's store buffer holds {entries} stores (--store-buffer)"
+        if entries
+        else ("memory is sequentially consistent (--memory-model tso: stores wait in x86's store buffers)")
+    )
     left_out = [memory]
     if not all(any(d.kind == "hotplug" for d in c.drivers) for c in configs):
         left_out.append("no CPU goes offline (--driver hotplug:0:2:1: CPU 1 does, and comes back)")
@@ -277,7 +322,7 @@ def _bounds(outcomes: list[tuple[Outcome, float]]) -> str:
 def counterexample(outcome: Outcome, every: bool, width: int) -> str:
     """The shortest schedule to the violation, in columns, and the text that replays it."""
     from softnet.verify.columns import render
-    from softnet.verify.schedule import replay
+    from softnet.verify.replay.schedule import replay
 
     assert outcome.failure is not None
     schedule = replay(outcome.config, outcome.actions)
@@ -288,13 +333,14 @@ def counterexample(outcome: Outcome, every: bool, width: int) -> str:
         + (f", of which the last {outcome.repeats} repeat for ever" if outcome.repeats else "")
         + "; steps that touch nothing shared are left out\n\n"
         + render(schedule, width, every=every, repeats=outcome.repeats)
-        + "\n" + "\n".join(schedule.ends)
+        + "\n"
+        + "\n".join(schedule.ends)
         + f"\n\n{replay_command(outcome)}"
-    )  # fmt: skip
+    )
 
 
 def _to_dict(outcome: Outcome, seconds: float) -> dict[str, Any]:
-    from softnet.verify.schedule import encode
+    from softnet.verify.replay.schedule import encode
     from softnet.verify.standard import to_text
 
     failure = outcome.failure

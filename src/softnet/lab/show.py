@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from softnet.lab.run import LabResult
+from softnet.lab.play.run import LabResult
 from softnet.units import format_ns
 
 # Counter -> how the table calls it.
@@ -36,8 +36,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = []
     for row in [header, *rows]:
         cells = [
-            cell.ljust(width) if at == 0 else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
     lines.insert(1, "  ".join("-" * width for width in widths))

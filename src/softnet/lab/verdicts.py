@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from softnet.lab.show import table
 
 if TYPE_CHECKING:
-    from softnet.lab.conform import Outcome
+    from softnet.lab.studies.conform import Outcome
     from softnet.lab.validate.verdict import Verdict
 
 
@@ -28,16 +28,11 @@ def verdict_lines(name: str, verdict: Verdict) -> list[str]:
     lines += [f"  {count:6d}  {branch}" for branch, count in verdict.covered.items()]
     if verdict.context:
         lines.append("  context: " + ", ".join(f"{event} {n}" for event, n in verdict.context.items()))
-    lines += [
-        f"  not followed: {event} {count}: {verdict.why_not[event]}"
-        for event, count in verdict.not_checked.items()
-    ]
+    lines += [f"  not followed: {event} {count}: {verdict.why_not[event]}" for event, count in verdict.not_checked.items()]
     if not verdict.accepted:
         if verdict.bounded:
             where = "; ".join(verdict.bounds)
-            lines.append(
-                f"  NOT PROVEN: more orders of overlapping functions were possible than were tried ({where})"
-            )
+            lines.append(f"  NOT PROVEN: more orders of overlapping functions were possible than were tried ({where})")
         lines.append(f"  line {verdict.line}: {verdict.record}")
         lines += [f"    {reason}" for reason in verdict.reasons]
         lines.append(f"    the model: {verdict.source}")
@@ -75,14 +70,12 @@ def _by_place(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], Outcome]:
 
 def arm_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[list[str]]:
     """One row an arm: traces accepted, events, decisions and ways covered, exact predictions met."""
-    from softnet.lab.conform import branches
+    from softnet.lab.studies.conform import branches
 
     rows = []
     for arm in arms:
         mine = [outcome for outcome in outcomes if outcome.arm == arm]
-        followed, events = (
-            sum(n) for n in zip(*((o.verdict.events_checked, o.verdict.events) for o in mine), strict=True)
-        )
+        followed, events = (sum(n) for n in zip(*((o.verdict.events_checked, o.verdict.events) for o in mine), strict=True))
         context = sum(sum(o.verdict.context.values()) for o in mine)
         exact = [o for o in mine if o.exact]
         taken, ways = branch_totals(branches(mine))
@@ -113,10 +106,7 @@ def outcome_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[list[
 def decision_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[list[str]]:
     """One row a kind of decision: how often each arm's traces exercised it."""
     names = sorted({name for outcome in outcomes for name in outcome.verdict.covered})
-    return [
-        [name, *(str(sum(o.verdict.covered.get(name, 0) for o in outcomes if o.arm == arm)) for arm in arms)]
-        for name in names
-    ]
+    return [[name, *(str(sum(o.verdict.covered.get(name, 0) for o in outcomes if o.arm == arm)) for arm in arms)] for name in names]
 
 
 def error_percent(predicted: int, measured: int) -> int:
@@ -187,7 +177,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def conform_document(outcomes: Sequence[Outcome], arms: Sequence[str], command: str) -> str:
     """The same as a Markdown document, with the kernels' packages, the ways never taken, and the command."""
-    from softnet.lab.conform import branches
+    from softnet.lab.studies.conform import branches
 
     packages = {outcome.arm: outcome.package or outcome.release for outcome in outcomes}
     rows = branches(outcomes)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from softnet.errors import SoftnetError
 from softnet.lang import ir
-from softnet.lang.diagnostic import closest
-from softnet.lang.redundant import find_redundant
-from softnet.lang.source import source_file
+from softnet.lang.check.diagnostic import closest
+from softnet.lang.passes.redundant import find_redundant
+from softnet.lang.program.source import source_file
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,7 @@ def explain(module: ir.Module, name: str, costs: Mapping[str, str]) -> str:
     needless = len(redundant.points) + len(redundant.lines)
     if needless:
         suspends += f"; native code drops {needless} that can do nothing (marked --)"
-    size = (
-        f"{counts.instructions} instructions in {counts.blocks} blocks, {counts.accesses} accesses to memory"
-    )
+    size = f"{counts.instructions} instructions in {counts.blocks} blocks, {counts.accesses} accesses to memory"
     lines = [
         f"{function.kind} {name}({arguments}), {function.file}:{function.line}",
         f"{size}, {suspends}",
@@ -77,9 +75,7 @@ def explain(module: ir.Module, name: str, costs: Mapping[str, str]) -> str:
 LEGEND = "under each line of the source what it becomes: %N is a value, a bare name a local, [kind] what the field is declared as"
 
 
-def _body(
-    function: ir.Function, costs: Mapping[str, str], observers: Set[str], needless: Set[tuple[str, int]]
-) -> Iterator[str]:
+def _body(function: ir.Function, costs: Mapping[str, str], observers: Set[str], needless: Set[tuple[str, int]]) -> Iterator[str]:
     source = source_file(function.file).lines
     shown = 0
     for block in function.blocks:

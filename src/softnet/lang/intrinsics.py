@@ -83,7 +83,7 @@ INTRINSICS: frozenset[str] = frozenset((*PLACE_INTRINSICS, *PLACE_SECOND, *BARRI
 
 
 def _unlinked(name: str) -> NoReturn:
-    raise TypeError(f"{name}() has a meaning only inside linked kernel functions (softnet.lang.pylink)")
+    raise TypeError(f"{name}() has a meaning only inside linked kernel functions (softnet.lang.python.link)")
 
 
 def READ_ONCE(place: Any) -> Any:

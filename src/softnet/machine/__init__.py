@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The machine: CPUs and their contexts, interrupts, locks, scheduler, timers, cache lines, NIC queues, costs.
 
-What a CPU or a lock *is* stands here; what softnet *does* with them stands in softnet.kernel. Every function is in the
+What a CPU or a lock *is* stands here; what softnet *does* with them stands in softnet.linux. Every function is in the
 restricted Python of docs/language.md, its state flat and explicit, so that each engine runs the same text.
 """
 

@@ -91,16 +91,12 @@ def _load(name_or_path: str, via: tuple[str, ...]) -> CostTable:
             expected=f"one of {', '.join(shipped_tables())}, or a path",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise CostError(
-            "the cost table is not TOML", where=str(path), found=str(error), expected="a TOML file"
-        ) from None
+        raise CostError("the cost table is not TOML", where=str(path), found=str(error), expected="a TOML file") from None
     rows: dict[str, CostRow] = {}
     base = data.get("base")
     if base is not None:
         if not isinstance(base, str):
-            raise CostError(
-                "base must be a name or a path", where=f"{path}: base", found=repr(base), expected="a string"
-            )
+            raise CostError("base must be a name or a path", where=f"{path}: base", found=repr(base), expected="a string")
         rows.update(_load(base, (*via, name_or_path)).rows)
     for section in ("machine", "kernel"):
         table = data.get(section, {})
@@ -121,9 +117,7 @@ def _load(name_or_path: str, via: tuple[str, ...]) -> CostTable:
             found=unknown[0],
             expected="name, about, base, [machine.NAME], [kernel.NAME]",
         )
-    return CostTable(
-        str(data.get("name", path.stem)), str(data.get("about", "")), dict(sorted(rows.items())), str(path)
-    )
+    return CostTable(str(data.get("name", path.stem)), str(data.get("about", "")), dict(sorted(rows.items())), str(path))
 
 
 def _row(path: Path, section: str, name: str, row: Any) -> CostRow:
@@ -172,6 +166,4 @@ def _row(path: Path, section: str, name: str, row: Any) -> CostRow:
             found=repr(source),
             expected="text: what, where, how",
         )
-    return CostRow(
-        name, section, numbers["ns"], numbers["ps_per_byte"], numbers["spread_permille"], provenance, source
-    )
+    return CostRow(name, section, numbers["ns"], numbers["ps_per_byte"], numbers["spread_permille"], provenance, source)

@@ -11,5 +11,5 @@ hw: engine_state = cast(Any, None)
 
 
 def do_interrupt(vector: int, data: int) -> None:
-    """The kernel's entry for an interrupt; linking puts kernel/arch/x86/kernel/irq.py in its place."""
+    """The kernel's entry for an interrupt; linking puts linux/arch/x86/kernel/irq.py in its place."""
     raise TypeError("do_interrupt() has a meaning only when linked")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""CPUs that go offline and come back: what the hardware and the scheduler do; the kernel's steps are kernel/kernel/cpu.py's."""
+"""CPUs that go offline and come back: what the hardware and the scheduler do; the kernel's steps are linux/kernel/cpu.py's."""
 
 from __future__ import annotations
 

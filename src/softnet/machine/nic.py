@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The network card: receive rings, interrupt moderation, and the stream of arrivals from outside.
 
-The driver's side stands in softnet.kernel.drivers; here is what the hardware does by itself. An arrival is a row of
+The driver's side stands in softnet.linux.drivers; here is what the hardware does by itself. An arrival is a row of
 ARRIVAL_WORDS words; the engine's driver loop fills the arrival buffer, the card copies a row into the ring's next free slot.
 """
 

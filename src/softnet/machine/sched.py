@@ -84,9 +84,7 @@ def resched_on_return(c: cpu_hw, below: context) -> bool:
     if c.need_resched == 0 or c.preempt_count != 0:
         return False
     return bool(
-        hw.preempt_model == PREEMPT_MODEL_FULL
-        or hw.preempt_model == PREEMPT_MODEL_LAZY
-        or hw.preempt_model == PREEMPT_MODEL_RT
+        hw.preempt_model == PREEMPT_MODEL_FULL or hw.preempt_model == PREEMPT_MODEL_LAZY or hw.preempt_model == PREEMPT_MODEL_RT
     )
 
 
@@ -99,9 +97,7 @@ def preempt_enable_due() -> bool:
     if c.task == c.idle:
         return False
     return bool(
-        hw.preempt_model == PREEMPT_MODEL_FULL
-        or hw.preempt_model == PREEMPT_MODEL_LAZY
-        or hw.preempt_model == PREEMPT_MODEL_RT
+        hw.preempt_model == PREEMPT_MODEL_FULL or hw.preempt_model == PREEMPT_MODEL_LAZY or hw.preempt_model == PREEMPT_MODEL_RT
     )
 
 
@@ -273,12 +269,7 @@ def scheduler_tick() -> None:
     if c.need_resched_lazy:
         c.need_resched = 1
     if is_rt(p):
-        if (
-            p.policy == SCHED_RR
-            and p.slice_used >= hw.slice_ns
-            and c.rt_head is not None
-            and c.rt_head.prio == p.prio
-        ):
+        if p.policy == SCHED_RR and p.slice_used >= hw.slice_ns and c.rt_head is not None and c.rt_head.prio == p.prio:
             c.need_resched = 1
         return
     first = c.fair_head

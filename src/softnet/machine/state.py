@@ -77,7 +77,7 @@ ERROR_GUARD = 5
 ERROR_LOCKDEP = 6
 
 
-class engine_state(Struct):  # noqa: N801
+class engine_state(Struct):
     """The singleton ``hw``: clock and bounds of the running context, and where the tables stand."""
 
     now: int = hw()
@@ -139,7 +139,7 @@ class engine_state(Struct):  # noqa: N801
     """The key (machine/events.py) of who acts next after the CPU that runs."""
 
 
-class context(Struct):  # noqa: N801
+class context(Struct):
     """One flow of control: a task's, or one of a CPU's two interrupt levels."""
 
     id: int = hw()
@@ -156,7 +156,7 @@ class context(Struct):  # noqa: N801
     time_class: int = hw()
 
 
-class task_struct(Struct):  # noqa: N801
+class task_struct(Struct):
     """A task as the scheduler sees it; ``thread_fn(data)`` is its body."""
 
     pid: int = hw()
@@ -194,7 +194,7 @@ class task_struct(Struct):  # noqa: N801
     kthread_flags: int = shared(line=4)
 
 
-class cpu_hw(Struct):  # noqa: N801
+class cpu_hw(Struct):
     """One CPU: what it runs, when it acts next, what interrupts wait, its run queue and its timers."""
 
     id: int = hw()
@@ -234,7 +234,7 @@ class cpu_hw(Struct):  # noqa: N801
     context_switches: int = hw()
 
 
-class irq_line(Struct):  # noqa: N801
+class irq_line(Struct):
     """A source of interrupts: pending or not, for which CPU, since when."""
 
     pending: int = hw()
@@ -245,7 +245,7 @@ class irq_line(Struct):  # noqa: N801
     next: irq_line = hw()
 
 
-class hrtimer(Struct):  # noqa: N801
+class hrtimer(Struct):
     """A high resolution timer on one CPU: ``function(timer)`` runs in hard interrupt context."""
 
     expires: int = hw()
@@ -256,7 +256,7 @@ class hrtimer(Struct):  # noqa: N801
     next: hrtimer = hw()
 
 
-class spinlock_t(Struct):  # noqa: N801
+class spinlock_t(Struct):
     """A spinlock; on PREEMPT_RT it sleeps. ``owner`` is 1 + the holder's context id."""
 
     owner: int = hw()
@@ -268,19 +268,19 @@ class spinlock_t(Struct):  # noqa: N801
     contended: int = hw()
 
 
-class raw_spinlock_t(Struct):  # noqa: N801
+class raw_spinlock_t(Struct):
     """A spinlock that spins on every flavour."""
 
     lock: spinlock_t = embed()
 
 
-class local_lock_t(Struct):  # noqa: N801
+class local_lock_t(Struct):
     """A per-CPU lock: on PREEMPT_RT a sleeping spinlock, elsewhere disabled preemption."""
 
     lock: spinlock_t = embed()
 
 
-class nic_queue(Struct):  # noqa: N801
+class nic_queue(Struct):
     """The device's side of a receive queue: ring, interrupt, coalescing."""
 
     ring: int = hw()

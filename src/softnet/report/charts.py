@@ -79,9 +79,7 @@ def _x_ticks(axis: Axis, ticks: Iterable[tuple[float, str]], height: int = HEIGH
     for value, text in ticks:
         x = _f(axis.at(value))
         out.append(f'<path class="grid" d="M{x} {TOP}V{height - BOTTOM}"/>')
-        out.append(
-            f'<text class="tick" x="{x}" y="{height - BOTTOM + 16}" text-anchor="middle">{escape(text)}</text>'
-        )
+        out.append(f'<text class="tick" x="{x}" y="{height - BOTTOM + 16}" text-anchor="middle">{escape(text)}</text>')
     return out
 
 
@@ -90,9 +88,7 @@ def _y_ticks(axis: Axis, ticks: Iterable[tuple[float, str]]) -> list[str]:
     for value, text in ticks:
         y = axis.at(value)
         out.append(f'<path class="grid" d="M{LEFT} {_f(y)}H{WIDTH - RIGHT}"/>')
-        out.append(
-            f'<text class="tick" x="{LEFT - 6}" y="{_f(y + 4)}" text-anchor="end">{escape(text)}</text>'
-        )
+        out.append(f'<text class="tick" x="{LEFT - 6}" y="{_f(y + 4)}" text-anchor="end">{escape(text)}</text>')
     return out
 
 
@@ -153,18 +149,12 @@ def _percentile_curve(index: int, h: Histogram, x: Axis, y: Axis) -> str:
     parts = [f"M{_f(x.start)} {_f(y.at(h.min_ns))}"]
     for low, high, count in h.buckets:
         seen += count
-        parts.append(
-            f"L{_f(x.at(_nine(h.count - seen, h.count)))} {_f(y.at(min(max(high - 1, low), h.max_ns)))}"
-        )
+        parts.append(f"L{_f(x.at(_nine(h.count - seen, h.count)))} {_f(y.at(min(max(high - 1, low), h.max_ns)))}")
     return f'<path class="curve a{index % 6}" d="{"".join(parts)}"/>'
 
 
 def _quantile_marks(index: int, arm: str, h: Histogram, x: Axis, y: Axis) -> list[str]:
-    marks = [
-        (name, math.log10(d / (d - n)), h.quantile_ns(n, d))
-        for name, n, d in MARKED
-        if h.count * (d - n) >= d
-    ]
+    marks = [(name, math.log10(d / (d - n)), h.quantile_ns(n, d)) for name, n, d in MARKED if h.count * (d - n) >= d]
     marks.append(("max", math.log10(h.count) if h.count > 1 else 0, h.max_ns))
     return [
         f'<circle class="mark a{index % 6}" cx="{_f(x.at(at))}" cy="{_f(y.at(value))}" r="4">'
@@ -280,6 +270,8 @@ def cpu_bars(rows: Sequence[tuple[str, dict[str, float]]], classes: Sequence[str
                 )
                 at += part
         texts.append(f"{name} {100 * at:.1f} % busy")
-    body.append(f'<text class="label" x="{_f((left + WIDTH - RIGHT) / 2)}" y="{height - 6}" text-anchor="middle">share of the'
-                " measured time</text>")  # fmt: skip
+    body.append(
+        f'<text class="label" x="{_f((left + WIDTH - RIGHT) / 2)}" y="{height - 6}" text-anchor="middle">share of the'
+        " measured time</text>"
+    )
     return frame("CPU time by class", "; ".join(texts), body, height, "chart bars")

@@ -12,9 +12,9 @@ from importlib import resources
 from pathlib import Path
 
 from softnet import __version__
-from softnet.lab import records
-from softnet.lab.conform import Outcome, branches
-from softnet.lab.records import Record
+from softnet.lab.studies.conform import Outcome, branches
+from softnet.lab.tracing import records
+from softnet.lab.tracing.records import Record
 from softnet.lab.verdicts import ARM_HEADER, arm_rows, branch_totals, decision_rows, error_percent, pair_text
 from softnet.report.html import POLICY
 from softnet.report.names import number
@@ -46,9 +46,7 @@ def refusal_name(outcome: Outcome) -> str:
     return f"refused-{outcome.folder}-{outcome.arm.replace('/', '_')}.html"
 
 
-def write_conformance(
-    folder: Path, outcomes: Sequence[Outcome], arms: Sequence[str], command: str
-) -> list[Path]:
+def write_conformance(folder: Path, outcomes: Sequence[Outcome], arms: Sequence[str], command: str) -> list[Path]:
     """``conform.html`` and a page for each refusal in ``folder``, where the suite has left its traces; the paths written.
 
     Pages of refusals that an earlier run left there are removed. Raises SoftnetError when something cannot be written.
@@ -105,9 +103,7 @@ def _document(title: str, parts: Sequence[str]) -> str:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> str:
     """Rows of cells, each either text or a whole ``<td>``; the first ``words`` columns are text and flush left."""
-    head = "".join(
-        f'<th scope="col"{" class=word" if n < words else ""}>{escape(h)}</th>' for n, h in enumerate(header)
-    )
+    head = "".join(f'<th scope="col"{" class=word" if n < words else ""}>{escape(h)}</th>' for n, h in enumerate(header))
     body = []
     for row in rows:
         cells = [f'<th scope="row">{escape(row[0])}</th>']
@@ -147,11 +143,7 @@ def _summary(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
         yield '<section class="mind"><ul>'
         for outcome in wrong:
             what = f"{outcome.experiment} on {outcome.arm}"
-            where = (
-                f'<a href="{refusal_name(outcome)}">{escape(what)}</a>'
-                if not outcome.verdict.accepted
-                else escape(what)
-            )
+            where = f'<a href="{refusal_name(outcome)}">{escape(what)}</a>' if not outcome.verdict.accepted else escape(what)
             reason = f": {escape(outcome.verdict.reasons[0])}" if outcome.verdict.reasons else ""
             yield f'<li><span class="defect">{escape(outcome.word)}</span> {where}{reason}</li>'
         yield "</ul></section>"
@@ -289,10 +281,7 @@ def refusal_page(outcome: Outcome, trace: Path) -> str:
         '<h2 id="state">The model’s state</h2>',
         _table(
             ("", "before the event, in the first state that explains the trace so far"),
-            [
-                [line.partition(": ")[0], _cell(line.partition(": ")[2], "text")]
-                for line in verdict.model_state
-            ],
+            [[line.partition(": ")[0], _cell(line.partition(": ")[2], "text")] for line in verdict.model_state],
             words=2,
         ),
         '<h2 id="around">Around it</h2>',

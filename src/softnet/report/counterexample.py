@@ -19,7 +19,7 @@ from softnet.simulate.files import atomic
 from softnet.verify.columns import lines_of, relevant, wrap
 
 if TYPE_CHECKING:
-    from softnet.verify.schedule import Schedule, Step
+    from softnet.verify.replay.schedule import Schedule, Step
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 COLUMN: Final = 420
@@ -193,8 +193,10 @@ def svg(schedule: Schedule, d: Diagram) -> str:
         out.append(f'<text class="head" x="{x}" y="20">CPU {cpu}</text>')
         out.append(f'<line class="life" x1="{x + 12}" y1="28" x2="{x + 12}" y2="{d.height}"/>')
     if d.again_from:
-        out.append(f'<path class="again" d="M{MARGIN - 46} {d.again_from - 4}V{d.height - 4}H{MARGIN - 38}M{MARGIN - 46} '
-                   f'{d.again_from - 4}H{MARGIN - 38}"/>')  # fmt: skip
+        out.append(
+            f'<path class="again" d="M{MARGIN - 46} {d.again_from - 4}V{d.height - 4}H{MARGIN - 38}M{MARGIN - 46} '
+            f'{d.again_from - 4}H{MARGIN - 38}"/>'
+        )
         out.append(f'<text class="again" x="{MARGIN - 52}" y="{d.again_from - 8}">from here on for ever</text>')
     for box in d.boxes:
         out += _box(box, width)
@@ -205,8 +207,10 @@ def svg(schedule: Schedule, d: Diagram) -> str:
 def _box(box: Box, width: int) -> list[str]:
     x = MARGIN + COLUMN * max(box.cpu, 0)
     w = COLUMN - GUTTER if box.cpu >= 0 else width - MARGIN - GUTTER
-    out = [f'<text class="number" x="{MARGIN - 8}" y="{box.y + LINE}" text-anchor="end">{box.step.number}</text>',
-           f'<rect class="{box.kind}" x="{x}" y="{box.y}" width="{w}" height="{box.height}" rx="3"/>']  # fmt: skip
+    out = [
+        f'<text class="number" x="{MARGIN - 8}" y="{box.y + LINE}" text-anchor="end">{box.step.number}</text>',
+        f'<rect class="{box.kind}" x="{x}" y="{box.y}" width="{w}" height="{box.height}" rx="3"/>',
+    ]
     for n, line in enumerate(box.lines):
         indent = len(line) - len(line.lstrip())
         css = ' class="head"' if line.startswith("[") else ""
@@ -221,8 +225,9 @@ def _arrow(arrow: Arrow) -> str:
     x2 = MARGIN + COLUMN * arrow.end.cpu + (0 if right else COLUMN - GUTTER)
     y1, y2 = arrow.start.y + arrow.start.height / 2, arrow.end.y + min(LINE, arrow.end.height / 2)
     path = f"M{x1} {y1:.0f}C{(x1 + x2) / 2:.0f} {y1:.0f} {(x1 + x2) / 2:.0f} {y2:.0f} {x2} {y2:.0f}"
-    return (f'<path class="arrow {arrow.kind}" d="{path}" marker-end="url(#m-{arrow.kind})">'
-            f"<title>{escape(arrow.label)}</title></path>")  # fmt: skip
+    return (
+        f'<path class="arrow {arrow.kind}" d="{path}" marker-end="url(#m-{arrow.kind})"><title>{escape(arrow.label)}</title></path>'
+    )
 
 
 def write_page(path: str | Path, text: str) -> None:

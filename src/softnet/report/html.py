@@ -109,9 +109,7 @@ def _document(title: str, body: str, comparison: Comparison, script: bool) -> st
 
 def _header(comparison: Comparison, title: str, timeline: bool) -> Iterator[str]:
     first = comparison.results[comparison.arms[0]][0]
-    seeds = (
-        f"{len(comparison.seeds)} seeds" if len(comparison.seeds) > 1 else f"one seed ({comparison.seeds[0]})"
-    )
+    seeds = f"{len(comparison.seeds)} seeds" if len(comparison.seeds) > 1 else f"one seed ({comparison.seeds[0]})"
     yield f"<header><h1>{escape(title)}</h1>"
     if comparison.description:
         yield f"<p>{escape(comparison.description)}</p>"
@@ -166,10 +164,13 @@ def _latency(comparison: Comparison) -> Iterator[str]:
     yield '<h2 id="latency">Latency</h2>'
     names = list(comparison.results[comparison.arms[0]][0].latency)
     all_arms = {
-        name: [(arm, merged([r.latency[name] for r in comparison.results[arm] if name in r.latency]))
-               for arm in comparison.arms if any(name in r.latency for r in comparison.results[arm])]
+        name: [
+            (arm, merged([r.latency[name] for r in comparison.results[arm] if name in r.latency]))
+            for arm in comparison.arms
+            if any(name in r.latency for r in comparison.results[arm])
+        ]
         for name in names
-    }  # fmt: skip
+    }
     filled = {name: arms for name, arms in all_arms.items() if any(h.count for _, h in arms)}
     yield _key(comparison)
     for name, arms in filled.items():
@@ -197,8 +198,7 @@ def _quantile_table(arms: list[tuple[str, Histogram]]) -> str:
         s = h.summary()
         cells = [number(s["count"])]
         cells += [
-            duration(s[c]) if s["count"] else "–"
-            for c in ("min_ns", "mean_ns", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns")
+            duration(s[c]) if s["count"] else "–" for c in ("min_ns", "mean_ns", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns")
         ]
         rows.append(f"<tr><th>{escape(arm)}</th>{''.join(f'<td>{c}</td>' for c in cells)}</tr>")
     return f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
@@ -212,9 +212,10 @@ def _timeline(comparison: Comparison, traces: Mapping[str, Trace], records_max: 
     yield '<h2 id="time">Timeline</h2>'
     ordered = clock_of(traces.values()) == COUNTER
     shown = (
-        f"{stretch(part.end_ns - part.start_ns, COUNTER)} from the {number(part.start_ns)}th on" if ordered
+        f"{stretch(part.end_ns - part.start_ns, COUNTER)} from the {number(part.start_ns)}th on"
+        if ordered
         else f"{duration(part.end_ns - part.start_ns)} from {duration(part.start_ns)} on, of {duration(first.duration_ns)}"
-    )  # fmt: skip
+    )
     what = "all that was recorded" if part.whole else f"{shown}; the whole is in the Perfetto file"
     axis = "one axis, on which records have places and no times" if ordered else "one time axis"
     yield (
@@ -228,9 +229,7 @@ def _timeline(comparison: Comparison, traces: Mapping[str, Trace], records_max: 
         yield f'<p class="soft">Beyond the bound of what is shown here and in the Perfetto file: {escape("; ".join(lost))}.</p>'
     buttons = (("tl-left", "◀", "pan left"), ("tl-right", "▶", "pan right"), ("tl-in", "+", "zoom in"), ("tl-out", "−", "zoom out"),
                ("tl-home", "start", "back to the first event of interest"), ("tl-all", "all", "the whole window"))  # fmt: skip
-    yield '<div class="tools">' + "".join(
-        f'<button id="{i}" title="{t}" aria-label="{t}">{n}</button>' for i, n, t in buttons
-    )
+    yield '<div class="tools">' + "".join(f'<button id="{i}" title="{t}" aria-label="{t}">{n}</button>' for i, n, t in buttons)
     yield (
         '<label>event <select id="event-kind"></select></label>'
         '<button id="tl-previous">previous</button><button id="tl-next">next</button></div>'
@@ -279,9 +278,7 @@ def _figure_row(comparison: Comparison, m: Metric) -> str:
     base = comparison.arms[0]
     cells = [f"<th>{escape(m.title)}</th>"]
     for i, arm in enumerate(comparison.arms):
-        cells.append(
-            f'<td data-metric="{escape(m.name)}" data-arm="{escape(arm)}">{quantity(m.mean(arm), m.unit)}</td>'
-        )
+        cells.append(f'<td data-metric="{escape(m.name)}" data-arm="{escape(arm)}">{quantity(m.mean(arm), m.unit)}</td>')
         if len(comparison.seeds) > 1:
             cells.append(f'<td class="word spread">{spread_text(*m.spread(arm), m.unit)}</td>')
         if i:
@@ -289,9 +286,7 @@ def _figure_row(comparison: Comparison, m: Metric) -> str:
             change = "" if d.verdict == "same" else percent(d.ratio) or signed(d.mean, m.unit)
             mark = {"lower": "▼ ", "higher": "▲ "}.get(d.verdict, "")
             kind = d.judgement or ("calm" if d.verdict in ("same", "noise") else "")
-            cells.append(
-                f'<td>{change}</td><td class="word {kind}">{mark}{verdict_text(d, len(comparison.seeds))}</td>'
-            )
+            cells.append(f'<td>{change}</td><td class="word {kind}">{mark}{verdict_text(d, len(comparison.seeds))}</td>')
     return f"<tr>{''.join(cells)}</tr>"
 
 
@@ -301,10 +296,7 @@ def _queues(comparison: Comparison) -> Iterator[str]:
     drawn = []
     for key, what, unit in SERIES:
         for cpu in range(max(r.cpus for r in first.values())):
-            arms = [
-                (arm, r.series.get("time_ns", []), r.series.get(f"{key}/{cpu}", []))
-                for arm, r in first.items()
-            ]
+            arms = [(arm, r.series.get("time_ns", []), r.series.get(f"{key}/{cpu}", [])) for arm, r in first.items()]
             arms = [(arm, times, values) for arm, times, values in arms if len(times) == len(values)]
             chart = charts.series(f"CPU {cpu}, {what}", unit, arms)
             if chart:
@@ -326,17 +318,10 @@ def _cpu_time(comparison: Comparison) -> Iterator[str]:
         for arm in comparison.arms:
             results = [r for r in comparison.results[arm] if cpu < len(r.cpu_time_ns)]
             if results:
-                row = {
-                    c: sum(r.cpu_time_ns[cpu].get(c, 0) for r in results) / len(results)
-                    for c in TIME_CLASS_NAMES
-                }
+                row = {c: sum(r.cpu_time_ns[cpu].get(c, 0) for r in results) / len(results) for c in TIME_CLASS_NAMES}
                 rows.append((f"CPU {cpu}, {arm}" if len(comparison.arms) > 1 else f"CPU {cpu}", row))
     used = [c for c in classes if any(row[c] for _, row in rows)]
-    yield (
-        "<p>"
-        + "".join(f'<span class="key"><span class="swatch c-{c}"></span>{c}</span>' for c in used)
-        + "</p>"
-    )
+    yield ("<p>" + "".join(f'<span class="key"><span class="swatch c-{c}"></span>{c}</span>' for c in used) + "</p>")
     yield f"<figure>{charts.cpu_bars(rows, used)}</figure>"
 
 

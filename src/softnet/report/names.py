@@ -41,7 +41,7 @@ PID_ARGUMENTS = frozenset({"pid", "prev", "next"})
 @functools.cache
 def drop_reasons() -> dict[int, str]:
     """The kernel's drop reasons by number, without their prefix (include/net/dropreason-core.h, 6.12)."""
-    from softnet.kernel.include.linux import skbuff
+    from softnet.linux.include.linux import skbuff
 
     prefix = "SKB_DROP_REASON_"
     return {
@@ -111,8 +111,11 @@ def task_class(comm: str) -> str:
     if is_idle(comm):
         return "idle"
     for prefix, name in (
-        ("ksoftirqd/", "ksoftirqd"), ("backlog_napi/", "backlog_napi"), ("irq/", "irq_thread"), ("napi/", "napi_thread"),
-    ):  # fmt: skip
+        ("ksoftirqd/", "ksoftirqd"),
+        ("backlog_napi/", "backlog_napi"),
+        ("irq/", "irq_thread"),
+        ("napi/", "napi_thread"),
+    ):
         if comm.startswith(prefix):
             return name
     return "task"
@@ -132,9 +135,10 @@ def clock_of(traces: Iterable[Trace]) -> str:
     clocks = sorted({trace.clock for trace in traces})
     if len(clocks) > 1:
         raise SoftnetError(
-            "traces with times and traces without cannot share an axis", found=f"clocks {' and '.join(clocks)}",
+            "traces with times and traces without cannot share an axis",
+            found=f"clocks {' and '.join(clocks)}",
             hint="record the kernel's with softnet lab run --clock mono, or show them one by one",
-        )  # fmt: skip
+        )
     return clocks[0] if clocks else "mono"
 
 

@@ -87,9 +87,7 @@ def _spread(trace: Trace) -> Trace:
 
 def event_text(phase: str, pid: int, tid: int, time_ns: int, name: str, **more: Any) -> str:
     """One event; ``ts`` is written by hand, since a float would not hold every nanosecond of a long run."""
-    rest = json.dumps(
-        {"ph": phase, "pid": pid, "tid": tid, "name": name, **more}, ensure_ascii=False, separators=(",", ":")
-    )
+    rest = json.dumps({"ph": phase, "pid": pid, "tid": tid, "name": name, **more}, ensure_ascii=False, separators=(",", ":"))
     return f'{{"ts":{_us(time_ns)},{rest[1:]}'
 
 
@@ -129,9 +127,7 @@ def _instant(record: Record, track: int, tasks: dict[int, str], first: int) -> s
     for name, value, text in arguments(record, tasks):
         args[name] = f"{value} ({text})" if text else value
     args["source"] = event.source
-    return event_text(
-        "i", first + record.cpu, track + 1, record.time_ns, event.name, cat="event", s="t", args=args
-    )
+    return event_text("i", first + record.cpu, track + 1, record.time_ns, event.name, cat="event", s="t", args=args)
 
 
 def _flows(timeline: Timeline, tasks: dict[int, str], first: int, index: int) -> Iterator[str]:

@@ -65,9 +65,7 @@ def draw(title: str, scenes: Sequence[Scene], before_ns: int, after_ns: int) -> 
         timeline = build(scene.trace)
         cpus = _busy(timeline, scene, before_ns, after_ns)
         block = sum(LANE.values()) + EVENT_ROW * EVENT_ROWS + GAP
-        place = _Place(
-            scene.origin_ns, before_ns, after_ns, {cpu: y + HEAD + i * block for i, cpu in enumerate(cpus)}
-        )
+        place = _Place(scene.origin_ns, before_ns, after_ns, {cpu: y + HEAD + i * block for i, cpu in enumerate(cpus)})
         body += _head(scene, y)
         y += HEAD + len(cpus) * block
         body += _axis_lines(place, y)
@@ -96,9 +94,7 @@ _STYLE = (
 def _busy(timeline: Timeline, scene: Scene, before_ns: int, after_ns: int) -> list[int]:
     """The CPUs that take part: a named event or an end of an arrow between CPUs is on them."""
     start, end = scene.origin_ns - before_ns, scene.origin_ns + after_ns
-    seen = [
-        r.cpu for r, _ in timeline.records if start <= r.time_ns <= end and EVENTS[r.event].name in LABELLED
-    ]
+    seen = [r.cpu for r, _ in timeline.records if start <= r.time_ns <= end and EVENTS[r.event].name in LABELLED]
     for a in timeline.arrows:
         if start <= a.from_ns and a.to_ns <= end and a.from_cpu != a.to_cpu:
             seen += [a.from_cpu, a.to_cpu]
@@ -115,10 +111,7 @@ def _head(scene: Scene, y: int) -> list[str]:
 
 def _axis_lines(place: _Place, bottom: int) -> list[str]:
     top = min(place.top.values(), default=bottom)
-    out = [
-        f'<path class="line" d="M{_f(place.x(place.origin_ns + t))} {top - 4}V{bottom - 6}"/>'
-        for t in _ticks(place)
-    ]
+    out = [f'<path class="line" d="M{_f(place.x(place.origin_ns + t))} {top - 4}V{bottom - 6}"/>' for t in _ticks(place)]
     zero = _f(place.x(place.origin_ns))
     return [*out, f'<path class="zero" d="M{zero} {top - 4}V{bottom - 6}"/>']
 
@@ -142,9 +135,7 @@ def _cpu(cpu: int, timeline: Timeline, place: _Place, tasks: dict[int, str], clo
     out = [f'<text x="16" y="{place.y(cpu, TASK) + 5}">CPU {cpu}</text>']
     for track, height in LANE.items():
         y = place.y(cpu, track)
-        out.append(
-            f'<text x="{LEFT - 8}" y="{y + height - 5}" text-anchor="end" class="small soft">{TRACKS[track]}</text>'
-        )
+        out.append(f'<text x="{LEFT - 8}" y="{y + height - 5}" text-anchor="end" class="small soft">{TRACKS[track]}</text>')
         out.append(f'<path class="line" d="M{LEFT} {y + height}H{WIDTH - RIGHT}"/>')
         for s in timeline.track(cpu, track):
             if place.inside(s.start_ns) or place.inside(s.end_ns) or s.start_ns < place.origin_ns < s.end_ns:

@@ -124,9 +124,7 @@ def rps_way(results: tuple[Result, ...]) -> str:
         return ""
     if sum(r.counters["rps_ipis"] for r in results):
         return "by IPI"
-    return (
-        "by waking a backlog_napi thread" if sum(r.counters["backlog_napi_wakeups"] for r in results) else ""
-    )
+    return "by waking a backlog_napi thread" if sum(r.counters["backlog_napi_wakeups"] for r in results) else ""
 
 
 def _sure(difference: Difference, seeds: int) -> bool:
@@ -212,9 +210,7 @@ def _packet_sentence(comparison: Comparison, metrics: dict[str, Metric], arm: st
         text = f"Delivered packets: {change_text(delivered, base, arm)}, {verdict}"
     if both:
         verdict = verdict_text(dropped.difference(base, arm), len(comparison.seeds))
-        text += (
-            f"; dropped: {quantity(dropped.mean(base), '')} → {quantity(dropped.mean(arm), '')}, {verdict}"
-        )
+        text += f"; dropped: {quantity(dropped.mean(base), '')} → {quantity(dropped.mean(arm), '')}, {verdict}"
     else:
         text += "; no packet is dropped"
     yield f"{text}."
@@ -223,13 +219,9 @@ def _packet_sentence(comparison: Comparison, metrics: dict[str, Metric], arm: st
 def _cautions(comparison: Comparison) -> Iterator[Sentence]:
     seeds = len(comparison.seeds)
     if seeds == 1:
-        yield Sentence(
-            "caution", f"One seed ({comparison.seeds[0]}): no difference can be told from noise. Run several."
-        )
+        yield Sentence("caution", f"One seed ({comparison.seeds[0]}): no difference can be told from noise. Run several.")
     elif seeds == 2:
-        yield Sentence(
-            "caution", "Two seeds: the intervals are so wide that only very regular differences show."
-        )
+        yield Sentence("caution", "Two seeds: the intervals are so wide that only very regular differences show.")
     for arm in comparison.arms:
         yield from _run_cautions(comparison.results[arm], f"{arm}: ")
     yield from _thin_quantiles(tuple(r for arm in comparison.arms for r in comparison.results[arm]))
@@ -310,10 +302,7 @@ def _fate_sentence(result: Result) -> str:
         text += f", {number(c.acks)} were pure TCP acknowledgements"
     dropped = {reason: n for reason, n in c.dropped.items() if n}
     if dropped:
-        reasons = "; ".join(
-            f"{reason} {number(n)}{_meaning(reason)}"
-            for reason, n in sorted(dropped.items(), key=lambda i: -i[1])
-        )
+        reasons = "; ".join(f"{reason} {number(n)}{_meaning(reason)}" for reason, n in sorted(dropped.items(), key=lambda i: -i[1]))
         total = sum(dropped.values())
         text += f", {number(total)} ({100 * total / came:.1f} %) were dropped: {reasons}"
     else:
@@ -365,9 +354,7 @@ def _wakeup_sentences(result: Result) -> Iterator[str]:
 def _woken(result: Result, counter: str, thread: str) -> str:
     """How often a per-CPU thread was woken, and which of its kind most."""
     text = f"{thread} {number(result.counters[counter])} times"
-    kind = [
-        (t["wakeups"], t["comm"]) for t in result.tasks if t["comm"].startswith(f"{thread}/") and t["wakeups"]
-    ]
+    kind = [(t["wakeups"], t["comm"]) for t in result.tasks if t["comm"].startswith(f"{thread}/") and t["wakeups"]]
     if kind:
         most = max(kind, key=lambda row: row[0])[1]
         text += f", most often {most}" if len(kind) > 1 else f", always {most}"

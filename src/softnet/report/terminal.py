@@ -44,12 +44,9 @@ def render_result(result: Result, width: int = 100, color: bool = False) -> str:
     ]
     lines += table("Latency", ["", "samples", *LATENCY_TITLES], latency, width, color)
     woken = [
-        [name, number(h.count), *(duration(h.summary()[c]) for c in LATENCY_COLUMNS)]
-        for name, h in result.wakeup_latency.items()
+        [name, number(h.count), *(duration(h.summary()[c]) for c in LATENCY_COLUMNS)] for name, h in result.wakeup_latency.items()
     ]
-    lines += table(
-        "From being woken to running, by class", ["", "wakeups", *LATENCY_TITLES], woken, width, color
-    )
+    lines += table("From being woken to running, by class", ["", "wakeups", *LATENCY_TITLES], woken, width, color)
     figures = [[name, number(value)] for name, value in result.counters.items() if value]
     lines += table("Counters of the measured part", ["", ""], figures, width, color)
     lines += _cpu_time_by_cpu(result, width, color)
@@ -83,11 +80,7 @@ def render_comparison(comparison: Comparison, width: int = 100, color: bool = Fa
 def title(comparison: Comparison) -> str:
     """``seed: 6.10-rt against 6.9-rt``; several arms are listed before the base."""
     base, *others = comparison.arms
-    return (
-        f"{comparison.scenario}: {', '.join(others)} against {base}"
-        if others
-        else f"{comparison.scenario}: {base}"
-    )
+    return f"{comparison.scenario}: {', '.join(others)} against {base}" if others else f"{comparison.scenario}: {base}"
 
 
 def _heading(title: str, description: str, width: int) -> list[str]:
@@ -117,9 +110,7 @@ def _comparison_line(comparison: Comparison) -> str:
 def wrap(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
     """Lines of at most ``width`` columns; figures keep their units beside them."""
     glued = _glue_units(text)
-    wrapped = textwrap.wrap(
-        glued, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
-    )
+    wrapped = textwrap.wrap(glued, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
     return [line.replace("\u00a0", " ") for line in wrapped] or [first.rstrip()]
 
 
@@ -138,9 +129,7 @@ def _sentences(sentences: Iterable[Sentence], width: int) -> Iterator[str]:
         yield from wrap(sentence.text, width, f"{MARKS[sentence.kind]} ", "  ")
 
 
-def table(
-    title: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, color: bool
-) -> list[str]:
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, color: bool) -> list[str]:
     """A titled table: first column to the left, the others to the right, the last word column to the left; [] without rows."""
     if not rows:
         return []
@@ -156,9 +145,7 @@ def _is_words(name: str, column: int) -> bool:
     return column == 0 or name in ("verdict", "reason")
 
 
-def _grid_that_fits(
-    head: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, color: bool
-) -> list[str] | None:
+def _grid_that_fits(head: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, color: bool) -> list[str] | None:
     """The lines of a table whose columns all have room; None where something must give way, which rich decides.
 
     Importing rich takes longer than simulating the few milliseconds that most first runs are.
@@ -170,9 +157,7 @@ def _grid_that_fits(
         for line, text in zip(reversed(styled), reversed(lines), strict=False):
             line[column] = (text, "bold")
     styled += [[(c, "") if isinstance(c, str) else c for c in row] for row in rows]
-    if not all(
-        ONE_COLUMN_WIDE.fullmatch(text) and style in ESCAPES for line in styled for text, style in line
-    ):
+    if not all(ONE_COLUMN_WIDE.fullmatch(text) and style in ESCAPES for line in styled for text, style in line):
         return None
     widths = [max(len(line[column][0]) for line in styled) for column in range(len(head))]
     if sum(widths) + 2 * len(widths) > width:
@@ -299,11 +284,7 @@ def conservation_rows(arms: Sequence[tuple[str, tuple[Result, ...]]]) -> list[tu
             for name, value in parts.items():
                 by_arm = fates.setdefault(name, {})
                 by_arm[arm] = by_arm.get(arm, 0) + value / len(results)
-    rows = [
-        (name, [values.get(arm, 0) for arm, _ in arms])
-        for name, values in fates.items()
-        if any(values.values())
-    ]
+    rows = [(name, [values.get(arm, 0) for arm, _ in arms]) for name, values in fates.items() if any(values.values())]
     # The balance of every run, not of their mean: two defects must not cancel.
     balance = [float(sum(abs(r.conservation.balance) for r in results)) for _, results in arms]
     return [*rows, (UNACCOUNTED, balance)]
@@ -326,14 +307,8 @@ def _conservation_lines(arms: list[tuple[str, tuple[Result, ...]]], width: int, 
 
 def _softnet_stat(result: Result, width: int, color: bool, arm: str = "") -> list[str]:
     columns = result.softnet_columns
-    used = [
-        name
-        for name in (columns[0] if columns else {})
-        if name != "cpu" and any(row[name] for row in columns)
-    ]
-    rows = [
-        [f"CPU {row.get('cpu', i)}", *(number(row[name]) for name in used)] for i, row in enumerate(columns)
-    ]
+    used = [name for name in (columns[0] if columns else {}) if name != "cpu" and any(row[name] for row in columns)]
+    rows = [[f"CPU {row.get('cpu', i)}", *(number(row[name]) for name in used)] for i, row in enumerate(columns)]
     who = f" of {arm}, seed {result.seed}" if arm else ""
     return table(
         f"/proc/net/softnet_stat{who}, columns that are not all zero",

@@ -128,9 +128,7 @@ class _Cpu:
         self.softirq_since, self.softirq_cut = at, 0
 
     def softirq_exit(self, at: int, vec: int) -> None:
-        while (
-            self.softirqs and self.softirqs[-1].number != vec and any(o.number == vec for o in self.softirqs)
-        ):
+        while self.softirqs and self.softirqs[-1].number != vec and any(o.number == vec for o in self.softirqs):
             self.softirqs.pop()  # its exit was lost
         if self.softirqs and self.softirqs[-1].number == vec:
             self.add(SOFTIRQ, self.softirq_since, at, self.softirqs.pop(), self.softirq_cut)

@@ -62,10 +62,7 @@ def choose(traces: Sequence[Trace], after_ns: int, records_max: int = RECORDS_MA
 
     def fits(length_ns: int) -> bool:
         first = focus_ns - length_ns // 5
-        return all(
-            bisect.bisect_right(t, first + length_ns) - bisect.bisect_left(t, first) <= records_max
-            for t in times
-        )
+        return all(bisect.bisect_right(t, first + length_ns) - bisect.bisect_left(t, first) <= records_max for t in times)
 
     low, high = 1, max(end_ns - start_ns, 1) * 5
     while low < high:

@@ -51,9 +51,7 @@ def schema_at(path: Path, raw: Any) -> dict[str, Any]:
             const = candidate.get("properties", {}).get("kind", {}).get("const")
             if const is not None and const == wanted:
                 candidates = [candidate]
-        found = [
-            child for child in (_child(candidate, step) for candidate in candidates) if child is not None
-        ]
+        found = [child for child in (_child(candidate, step) for candidate in candidates) if child is not None]
         if not found:
             return {}
         node = found[0]

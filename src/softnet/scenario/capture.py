@@ -77,9 +77,7 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
         size = os.stat(path).st_size
         file = open(path, "rb")  # noqa: SIM115 (closed by the with below; opening alone may fail)
     except OSError as error:
-        raise CaptureError(
-            "the capture cannot be read", where=name, found=error.strerror or str(error)
-        ) from None
+        raise CaptureError("the capture cannot be read", where=name, found=error.strerror or str(error)) from None
     with file:
         yield from _Reader(file, name, size).frames()
 
@@ -114,9 +112,7 @@ class _Reader:
                 at=0,
             )
 
-    def fail(
-        self, message: str, *, found: str = "", expected: str = "", hint: str = "", at: int | None = None
-    ) -> NoReturn:
+    def fail(self, message: str, *, found: str = "", expected: str = "", hint: str = "", at: int | None = None) -> NoReturn:
         packet = f"{'' if self.in_packet else 'after '}packet {self.number}, " if self.number else ""
         offset = self.pos if at is None else at
         where = f"{self.name}: {packet}byte {offset}"
@@ -313,9 +309,7 @@ class _Reader:
             self.fail(
                 "a packet of an interface that was not described",
                 found=f"interface {index}",
-                expected=f"one of {len(interfaces)} interfaces"
-                if interfaces
-                else "an interface description block first",
+                expected=f"one of {len(interfaces)} interfaces" if interfaces else "an interface description block first",
                 at=at,
             )
         interface = interfaces[index]

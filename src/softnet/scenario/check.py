@@ -39,16 +39,12 @@ def cross_check(scenario: Scenario) -> list[Problem]:
     ]
 
 
-def cpu_problems(
-    cpus: tuple[int, ...], path: Path, scenario: Scenario, *, twice: bool = False
-) -> Iterator[Problem]:
+def cpu_problems(cpus: tuple[int, ...], path: Path, scenario: Scenario, *, twice: bool = False) -> Iterator[Problem]:
     """CPU numbers that the machine does not have, or, unless ``twice``, that are listed twice."""
     last = scenario.machine.cpus - 1
     for index, cpu in enumerate(cpus):
         if cpu > last:
-            yield Problem(
-                (*path, index), "no such CPU", str(cpu), f"0 to {last} (machine.cpus is {last + 1})"
-            )
+            yield Problem((*path, index), "no such CPU", str(cpu), f"0 to {last} (machine.cpus is {last + 1})")
         elif not twice and cpu in cpus[:index]:
             yield Problem((*path, index), "the same CPU twice", show(cpus), "each CPU once")
 
@@ -92,9 +88,7 @@ def _kernel(scenario: Scenario) -> Iterator[Problem]:
         path: Path = ("kernel", "boot_args", index)
         if arg not in BOOT_ARGS:
             known = ", ".join(show(name) for name in BOOT_ARGS)
-            yield Problem(
-                path, "unknown boot argument", show(arg), f"one of {known}", did_you_mean(arg, BOOT_ARGS)
-            )
+            yield Problem(path, "unknown boot argument", show(arg), f"one of {known}", did_you_mean(arg, BOOT_ARGS))
         elif arg == "thread_backlog_napi" and kernel.release in ("6.1", "6.9"):
             yield Problem(
                 path,
@@ -119,9 +113,7 @@ def _kernel(scenario: Scenario) -> Iterator[Problem]:
             str(sysctl.flow_limit_table_len),
             "a power of two",
         )
-    yield from cpu_problems(
-        sysctl.flow_limit_cpu_bitmap, ("kernel", "sysctl", "flow_limit_cpu_bitmap"), scenario
-    )
+    yield from cpu_problems(sysctl.flow_limit_cpu_bitmap, ("kernel", "sysctl", "flow_limit_cpu_bitmap"), scenario)
 
 
 def _kernel_config(scenario: Scenario) -> Iterator[Problem]:
@@ -191,13 +183,9 @@ def _nics(scenario: Scenario) -> Iterator[Problem]:
     for index, nic in enumerate(scenario.nic):
         path: Path = ("nic", index)
         if nic.name == "lo":
-            yield Problem(
-                (*path, "name"), "lo is not a NIC", '"lo"', "another name", "set up lo in [loopback]"
-            )
+            yield Problem((*path, "name"), "lo is not a NIC", '"lo"', "another name", "set up lo in [loopback]")
         if nic.name in seen:
-            yield Problem(
-                (*path, "name"), "two NICs of one name", show(nic.name), "a name of its own for each"
-            )
+            yield Problem((*path, "name"), "two NICs of one name", show(nic.name), "a name of its own for each")
         seen[nic.name] = index
         if nic.irq_cpus is not None:
             yield from cpu_problems(nic.irq_cpus, (*path, "irq_cpus"), scenario, twice=True)
@@ -284,9 +272,7 @@ def _applications(scenario: Scenario) -> Iterator[Problem]:
     for index, app in enumerate(scenario.application):
         path: Path = ("application", index)
         if app.name in names:
-            yield Problem(
-                (*path, "name"), "two applications of one name", show(app.name), "a name of its own for each"
-            )
+            yield Problem((*path, "name"), "two applications of one name", show(app.name), "a name of its own for each")
         names.add(app.name)
         if app.cpu is not None and app.cpus:
             yield Problem((*path, "cpus"), "both cpu and cpus", show(app.cpus), "one of them")
@@ -314,9 +300,7 @@ def _applications(scenario: Scenario) -> Iterator[Problem]:
 
 def _nice(path: Path, sched: str, nice: int) -> Iterator[Problem]:
     if nice and sched != "other":
-        yield Problem(
-            (*path, "nice"), f"nice does not go with sched = {show(sched)}", str(nice), 'sched = "other"'
-        )
+        yield Problem((*path, "nice"), f"nice does not go with sched = {show(sched)}", str(nice), 'sched = "other"')
 
 
 def _senders(scenario: Scenario) -> Iterator[Problem]:
@@ -328,11 +312,7 @@ def _senders(scenario: Scenario) -> Iterator[Problem]:
         yield from _nice(path, sender.sched, sender.nice)
         yield from _window(path, sender.start_ms, sender.stop_ms, scenario)
         if (sender.rate_pps is None) == (sender.interval_ns is None):
-            both = (
-                "both rate_pps and interval_ns"
-                if sender.rate_pps is not None
-                else "neither rate_pps nor interval_ns"
-            )
+            both = "both rate_pps and interval_ns" if sender.rate_pps is not None else "neither rate_pps nor interval_ns"
             yield Problem(path, both, expected="one of rate_pps and interval_ns")
         if sender.to in apps:
             kind = apps[sender.to].kind
@@ -356,9 +336,7 @@ def _senders(scenario: Scenario) -> Iterator[Problem]:
             )
         else:
             known = "one of " + ", ".join(map(show, apps)) if apps else "an [[application]] of that name"
-            yield Problem(
-                (*path, "to"), "no such application", show(sender.to), known, did_you_mean(sender.to, apps)
-            )
+            yield Problem((*path, "to"), "no such application", show(sender.to), known, did_you_mean(sender.to, apps))
 
 
 def _tasks(scenario: Scenario) -> Iterator[Problem]:

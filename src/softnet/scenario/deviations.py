@@ -16,9 +16,7 @@ def deviations(scenario: Scenario) -> Iterator[str]:
     """One sentence for each setting that is valid and yet does not act as it reads."""
     isolated = set(scenario.machine.isolated_cpus)
     kernel = scenario.kernel
-    steered = [(f"nic.{nic.name}", nic.rps_cpus) for nic in scenario.nic] + [
-        ("loopback", scenario.loopback.rps_cpus)
-    ]
+    steered = [(f"nic.{nic.name}", nic.rps_cpus) for nic in scenario.nic] + [("loopback", scenario.loopback.rps_cpus)]
     for owner, cpus in steered:
         masked = [cpu for cpu in cpus if cpu in isolated]
         if masked:

@@ -100,9 +100,7 @@ def _check_target(scenario: Scenario, path: Path, target: str) -> Iterator[Probl
             did_you_mean(nic_name, nics),
         )
     elif table not in known:
-        yield Problem(
-            (*path, "set"), "not a setting", show(target), "sysctl.NAME, nic.NAME.KEY, loopback.KEY or cpu.N.online"
-        )
+        yield Problem((*path, "set"), "not a setting", show(target), "sysctl.NAME, nic.NAME.KEY, loopback.KEY or cpu.N.online")
     elif key not in known[table]:
         yield Problem(
             (*path, "set"),
@@ -128,11 +126,7 @@ def _check_value(scenario: Scenario, path: Path, target: str, value: Any) -> Ite
     try:
         models[table].model_validate({key: value})
     except ValidationError:
-        where: Path = (
-            ("kernel", "sysctl", key)
-            if table == "sysctl"
-            else (table, *((0,) if table == "nic" else ()), key)
-        )
+        where: Path = ("kernel", "sysctl", key) if table == "sysctl" else (table, *((0,) if table == "nic" else ()), key)
         yield Problem(at, f"not a value for {target}", show(value), allowed_text(schema_at(where, {})))
         return
     if isinstance(value, tuple):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-#: Releases that softnet models. ``softnet.kernel.releases`` holds their stack of patches.
+#: Releases that softnet models. ``softnet.linux.releases`` holds their stack of patches.
 RELEASES: Final = ("6.1", "6.9", "6.10", "6.12")
 
 CPUS_MAX: Final = 256
@@ -66,12 +66,8 @@ SizeWeight = Annotated[
     tuple[Annotated[int, Field(ge=60, le=65535)], Annotated[float, Field(gt=0, le=1e9)]],
     BeforeValidator(list_to_tuple),
 ]
-SizeMix = Annotated[
-    tuple[SizeWeight, ...], BeforeValidator(list_to_tuple), Field(min_length=1, max_length=64)
-]
-SchedText = Annotated[
-    str, StringConstraints(pattern=SCHED_PATTERN), Field(json_schema_extra={"x-allowed": SCHED_ALLOWED})
-]
+SizeMix = Annotated[tuple[SizeWeight, ...], BeforeValidator(list_to_tuple), Field(min_length=1, max_length=64)]
+SchedText = Annotated[str, StringConstraints(pattern=SCHED_PATTERN), Field(json_schema_extra={"x-allowed": SCHED_ALLOWED})]
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 

@@ -123,9 +123,7 @@ def hash_and_queue(flows: FlowTable, nic: Nic, seed: int) -> tuple[NDArray[np.in
     queue = indirection(nic.queues)[hardware & np.uint32(127)]
     if nic.rss:
         return hardware.astype(np.int64), queue
-    software = software_hash(
-        seed, flows.proto, flows.src, flows.dst, flows.sport, flows.dport, flows.flow_label
-    )
+    software = software_hash(seed, flows.proto, flows.src, flows.dst, flows.sport, flows.dport, flows.flow_label)
     return software.astype(np.int64), queue
 
 

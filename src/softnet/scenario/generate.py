@@ -137,9 +137,7 @@ def _spaced(rate_pps: int, number: int) -> NDArray[np.int64]:
     return seconds * NS_PER_SEC + within * NS_PER_SEC // rate_pps
 
 
-def _poisson_times(
-    source: Generator, index: int, seed: int, start_ns: int
-) -> Iterator[tuple[int, NDArray[np.int64]]]:
+def _poisson_times(source: Generator, index: int, seed: int, start_ns: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
     now = start_ns << _FRACTION_BITS  # a Python integer: it never overflows
     for number in _block_starts():
         counters = np.arange(number, number + BLOCK, dtype=np.int64)
@@ -149,9 +147,7 @@ def _poisson_times(
         now += int(np.sum(gaps))
 
 
-def _onoff_times(
-    source: OnOffTraffic, index: int, seed: int, start_ns: int
-) -> Iterator[tuple[int, NDArray[np.int64]]]:
+def _onoff_times(source: OnOffTraffic, index: int, seed: int, start_ns: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Packets are evenly spaced in the time that bursts last; silences are put in between.
 
     ``ends`` are the moments, on a clock that stands still in silences, at which bursts end; ``pauses`` how much

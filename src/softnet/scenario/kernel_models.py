@@ -53,9 +53,7 @@ THREAD_NAMES: Final = (
     "napi",
     "napi/NIC-QUEUE",
 )
-_THREAD_PATTERN: Final = (
-    r"^((ksoftirqd|backlog_napi)(/[0-9]+)?|(irq|napi)(/[A-Za-z_][A-Za-z0-9_-]*-[0-9]+)?)$"
-)
+_THREAD_PATTERN: Final = r"^((ksoftirqd|backlog_napi)(/[0-9]+)?|(irq|napi)(/[A-Za-z_][A-Za-z0-9_-]*-[0-9]+)?)$"
 #: What a thread of each kind runs as when the user says nothing.
 THREAD_DEFAULTS: Final = {
     "ksoftirqd": "other:0",  # kernel/softirq.c: an smpboot thread keeps kthreadd's policy
@@ -149,9 +147,7 @@ class KernelConfig(Settings):
     """``[kernel.config]``: build options that change the receive path, without their CONFIG_ prefix."""
 
     RPS: bool = setting(True, "Receive packet steering.", source="net/Kconfig: default y with SMP and SYSFS")
-    NET_FLOW_LIMIT: bool = setting(
-        True, "The backlog's flow limit.", source="net/Kconfig: default y, needs RPS"
-    )
+    NET_FLOW_LIMIT: bool = setting(True, "The backlog's flow limit.", source="net/Kconfig: default y, needs RPS")
 
 
 class ThreadSetting(Settings):
@@ -172,9 +168,7 @@ def _text_to_thread(value: Any) -> Any:
     return {"sched": value} if isinstance(value, str) else value
 
 
-ThreadValue = Annotated[
-    ThreadSetting, BeforeValidator(_text_to_thread, json_schema_input_type=SchedText | ThreadSetting)
-]
+ThreadValue = Annotated[ThreadSetting, BeforeValidator(_text_to_thread, json_schema_input_type=SchedText | ThreadSetting)]
 ThreadName = Annotated[str, StringConstraints(pattern=_THREAD_PATTERN)]
 
 
@@ -188,9 +182,7 @@ class Kernel(Settings):
         'Preemption model. Not given: "rt" with flavour rt, else "voluntary".',
         source="the usual choice of distributions; kernel/Kconfig.preempt itself defaults to none",
     )
-    hz: Literal[100, 250, 300, 1000] = setting(
-        250, "Ticks a second.", unit="Hz", source="kernel/Kconfig.hz: HZ_250"
-    )
+    hz: Literal[100, 250, 300, 1000] = setting(250, "Ticks a second.", unit="Hz", source="kernel/Kconfig.hz: HZ_250")
     config: KernelConfig = Field(default=KernelConfig.model_construct(), description="Build options.")
     boot_args: TextList = setting(
         (),

@@ -57,9 +57,7 @@ def load_scenario(path: str | FilePath, overrides: Sequence[str] = ()) -> Scenar
         raise _toml_error(error, source, text) from None
     except RecursionError:
         raise ScenarioError("tables or lists nested too deeply", where=source) from None
-    return scenario_from_dict(
-        raw, overrides, source=source, directory=FilePath(path).parent, lines=key_lines(text)
-    )
+    return scenario_from_dict(raw, overrides, source=source, directory=FilePath(path).parent, lines=key_lines(text))
 
 
 def scenario_from_dict(
@@ -90,9 +88,7 @@ def _validate_all(raw: dict[str, Any]) -> Scenario:
         return Scenario.model_validate(raw)
     except ScenarioProblems as error:
         unknown = [
-            problem.path
-            for problem in error.problems
-            if problem.message in ("unknown key", "a sysctl that softnet does not model")
+            problem.path for problem in error.problems if problem.message in ("unknown key", "a sysctl that softnet does not model")
         ]
         if len(unknown) != len(error.problems):
             raise
@@ -149,9 +145,7 @@ def _read(path: FilePath, source: str) -> str:
             "not text in UTF-8", where=source, found=f"byte {error.start} is {error.object[error.start]:#04x}"
         ) from None
     except OSError as error:
-        raise ScenarioError(
-            "the scenario cannot be read", where=source, found=error.strerror or str(error)
-        ) from None
+        raise ScenarioError("the scenario cannot be read", where=source, found=error.strerror or str(error)) from None
 
 
 def _toml_error(error: tomllib.TOMLDecodeError, source: str, text: str) -> ScenarioError:
@@ -160,9 +154,7 @@ def _toml_error(error: tomllib.TOMLDecodeError, source: str, text: str) -> Scena
     match = re.search(r" \(at line (\d+), column (\d+)\)$", message)
     if match is None:
         last = text.count("\n") + 1
-        return ScenarioError(
-            f"not TOML: {message.removesuffix(' (at end of document)')}", where=f"{source}:{last}"
-        )
+        return ScenarioError(f"not TOML: {message.removesuffix(' (at end of document)')}", where=f"{source}:{last}")
     line = int(match.group(1))
     shown = (text.splitlines() or [""])[min(line, len(text.splitlines())) - 1]
     return ScenarioError(
@@ -274,9 +266,7 @@ def _targets(raw: dict[str, Any], key: str, text: str) -> list[Path]:
             f"no such {head[0]}",
             where=f"--set {text}",
             found=key,
-            expected=f"{head[0]}.NAME.KEY with NAME one of " + ", ".join(names)
-            if names
-            else f"a scenario with a [[{head[0]}]]",
+            expected=f"{head[0]}.NAME.KEY with NAME one of " + ", ".join(names) if names else f"a scenario with a [[{head[0]}]]",
         )
     return [(*head, index, *rest) for index in chosen]
 
@@ -308,13 +298,9 @@ def _assign(raw: dict[str, Any], path: Path, value: Any, text: str) -> None:
         )
     table: Any = raw
     for step in path[:-1]:
-        table = (
-            table[step] if isinstance(table, list) and isinstance(step, int) else table.setdefault(step, {})
-        )
+        table = table[step] if isinstance(table, list) and isinstance(step, int) else table.setdefault(step, {})
         if not isinstance(table, (dict, list)):
-            raise ScenarioError(
-                "not a table", where=f"--set {text}", found=str(step), expected="a key below a table"
-            )
+            raise ScenarioError("not a table", where=f"--set {text}", found=str(step), expected="a key below a table")
     table[path[-1]] = value
 
 

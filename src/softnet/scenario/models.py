@@ -40,9 +40,7 @@ class Machine(Settings):
 
     cpus: int = setting(4, "CPUs, numbered from 0.", unit="CPUs", ge=1, le=CPUS_MAX)
     numa_nodes: int = setting(1, "NUMA nodes; the CPUs are dealt to them in equal runs.", ge=1, le=64)
-    isolated_cpus: CpuList = setting(
-        (), "CPUs that the scheduler keeps free of unpinned work (isolcpus=).", source="none"
-    )
+    isolated_cpus: CpuList = setting((), "CPUs that the scheduler keeps free of unpinned work (isolcpus=).", source="none")
     costs: str = setting(
         "default",
         "Cost table: the name of a shipped one, or the path of a TOML file beside the scenario.",
@@ -57,12 +55,8 @@ class Machine(Settings):
 class Loopback(Settings):
     """``[loopback]``: steering of the lo device, which senders use."""
 
-    rps_cpus: CpuList = setting(
-        (), "CPUs that RPS may steer to; empty is off.", source="net/core/net-sysfs.c: none"
-    )
-    rps_flow_cnt: int = setting(
-        0, "Entries of the queue's RFS table.", source="net/core/net-sysfs.c: none", ge=0, le=2**20
-    )
+    rps_cpus: CpuList = setting((), "CPUs that RPS may steer to; empty is off.", source="net/core/net-sysfs.c: none")
+    rps_flow_cnt: int = setting(0, "Entries of the queue's RFS table.", source="net/core/net-sysfs.c: none", ge=0, le=2**20)
 
 
 class Nic(Settings):
@@ -74,9 +68,7 @@ class Nic(Settings):
     irq_cpus: CpuList | None = setting(
         None, "CPU that takes each queue's interrupt, one per queue. Not given: queue number modulo CPUs."
     )
-    rx_usecs: int = setting(
-        0, "Interrupt coalescing: the longest wait (ethtool -C rx-usecs).", unit="us", ge=0, le=10**6
-    )
+    rx_usecs: int = setting(0, "Interrupt coalescing: the longest wait (ethtool -C rx-usecs).", unit="us", ge=0, le=10**6)
     rx_frames: int = setting(
         0,
         "Interrupt coalescing: packets that end the wait early; 0 is no such bound (ethtool -C rx-frames).",
@@ -97,12 +89,8 @@ class Nic(Settings):
         ge=0,
         le=2**20,
     )
-    threaded: bool = setting(
-        False, "Poll in a kernel thread napi/NIC-QUEUE instead of the softirq.", source="net/core/dev.c: off"
-    )
-    gro: bool = setting(
-        True, "Generic receive offload.", source="include/linux/netdev_features.h: NETIF_F_SOFT_FEATURES"
-    )
+    threaded: bool = setting(False, "Poll in a kernel thread napi/NIC-QUEUE instead of the softirq.", source="net/core/dev.c: off")
+    gro: bool = setting(True, "Generic receive offload.", source="include/linux/netdev_features.h: NETIF_F_SOFT_FEATURES")
     napi_defer_hard_irqs: int = setting(
         0,
         "Empty polls after which the interrupt is enabled again.",
@@ -150,9 +138,7 @@ class Application(Settings):
     cpu: Cpu | None = setting(None, "CPU of its one task. Not given: cpus, else CPU 0.")
     cpus: CpuList = setting((), "One task on each of these CPUs; its sockets are dealt to them.")
     sched: SchedText = setting("other", "Policy and priority of its tasks.", allowed=SCHED_ALLOWED)
-    nice: int = setting(
-        0, "Nice value, with policy other.", source="include/linux/sched/prio.h", ge=-20, le=19
-    )
+    nice: int = setting(0, "Nice value, with policy other.", source="include/linux/sched/prio.h", ge=-20, le=19)
     service_ns: int = setting(1500, "User time for each packet received.", unit="ns", ge=0, le=10**9)
     rcvbuf: int = setting(
         212992,
@@ -185,19 +171,11 @@ class Sender(Settings):
     nice: int = setting(0, "Nice value, with policy other.", ge=-20, le=19)
     to: Annotated[str, required("Name of the application that receives.")]
     proto: Literal["tcp", "udp"] | None = setting(None, "Protocol. Not given: the application's kind.")
-    rate_pps: int | None = setting(
-        None, "Packets a second. Give this or interval_ns.", unit="packets/s", ge=1, le=10**8
-    )
-    interval_ns: int | None = setting(
-        None, "Time between packets. Give this or rate_pps.", unit="ns", ge=10, le=10**12
-    )
-    size: int = setting(
-        1514, "Bytes of each packet, with its Ethernet header.", unit="bytes", ge=60, le=65535
-    )
+    rate_pps: int | None = setting(None, "Packets a second. Give this or interval_ns.", unit="packets/s", ge=1, le=10**8)
+    interval_ns: int | None = setting(None, "Time between packets. Give this or rate_pps.", unit="ns", ge=10, le=10**12)
+    size: int = setting(1514, "Bytes of each packet, with its Ethernet header.", unit="bytes", ge=60, le=65535)
     start_ms: float = setting(0, "When it starts.", unit="ms", ge=0, le=10**9)
-    stop_ms: float | None = setting(
-        None, "When it stops. Not given: the end of the run.", unit="ms", gt=0, le=10**9
-    )
+    stop_ms: float | None = setting(None, "When it stops. Not given: the end of the run.", unit="ms", gt=0, le=10**9)
 
     @property
     def policy(self) -> Sched:
@@ -217,9 +195,7 @@ class Cyclictest(Settings):
     kind: Literal["cyclictest"] = "cyclictest"
     name: Name = setting("cyclictest", "Name, for reports.", allowed=NAME_ALLOWED)
     cpu: Annotated[Cpu, required("CPU that it is pinned to.")]
-    interval_us: float = setting(
-        1000, "Time between wakeups.", unit="us", source="cyclictest -i 1000", ge=1, le=10**9
-    )
+    interval_us: float = setting(1000, "Time between wakeups.", unit="us", source="cyclictest -i 1000", ge=1, le=10**9)
     sched: SchedText = setting("fifo:80", "Policy and priority.", allowed=SCHED_ALLOWED)
     work_ns: int = setting(500, "What it does after each wakeup.", unit="ns", ge=0, le=10**9)
 
@@ -255,9 +231,7 @@ class Measure(Settings):
     """``[measure]``: how long, and what to keep."""
 
     duration_ms: float = setting(100, "Length of the run, warm-up included.", unit="ms", gt=0, le=10**8)
-    warmup_ms: float = setting(
-        0, "Start of the run that the statistics leave out.", unit="ms", ge=0, le=10**8
-    )
+    warmup_ms: float = setting(0, "Start of the run that the statistics leave out.", unit="ms", ge=0, le=10**8)
     seed: int = setting(1, "Seed of every choice.", ge=0, le=2**63 - 1)
     trace: Literal["off", "decisions", "full"] = setting("off", "Events to record.")
     series_interval_us: int = setting(1000, "Interval of the sampled series.", unit="us", ge=1, le=10**9)

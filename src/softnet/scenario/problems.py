@@ -39,9 +39,7 @@ class ScenarioProblems(ScenarioError):
         self.source = source
         first = self.problems[0]
         if len(self.problems) == 1:
-            super().__init__(
-                first.message, where=first.where, found=first.found, expected=first.expected, hint=first.hint
-            )
+            super().__init__(first.message, where=first.where, found=first.found, expected=first.expected, hint=first.hint)
         else:
             super().__init__(f"{len(self.problems)} problems", where=source or "the scenario")
 
@@ -57,9 +55,7 @@ class ScenarioProblems(ScenarioError):
 
 def raise_problems(problems: Iterable[Problem], source: str = "", raw: Any = None) -> None:
     """Raise ``ScenarioProblems`` if there are any, each labelled with its key where it has no place yet."""
-    labelled = [
-        problem if problem.where else problem._replace(where=label(problem.path, raw)) for problem in problems
-    ]
+    labelled = [problem if problem.where else problem._replace(where=label(problem.path, raw)) for problem in problems]
     if labelled:
         raise ScenarioProblems(labelled, source)
 

@@ -53,9 +53,7 @@ def reference() -> str:
     shown: dict[str, Any] = {}
     for title, model in TABLES:
         node = json_schema() if model == "Scenario" else json_schema()["$defs"][model]
-        properties = {
-            key: value for key, value in node["properties"].items() if key != "kind" or "enum" in value
-        }
+        properties = {key: value for key, value in node["properties"].items() if key != "kind" or "enum" in value}
         same = _SAME_KEYS.get(model)
         if same is None:
             shown = properties

@@ -135,6 +135,4 @@ def _to_chunk(rows: list[_Row]) -> SourceChunk:
 
 
 def _shifted(chunk: SourceChunk, shift_ns: int) -> SourceChunk:
-    return SourceChunk(
-        chunk.time_ns + shift_ns, chunk.flow, chunk.len_bytes, chunk.flags, chunk.seq_ok, chunk.payload_bytes
-    )
+    return SourceChunk(chunk.time_ns + shift_ns, chunk.flow, chunk.len_bytes, chunk.flags, chunk.seq_ok, chunk.payload_bytes)

@@ -18,9 +18,7 @@ from softnet.units import mix
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TOEPLITZ_KEY: Final = bytes.fromhex(
-    "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"
-)
+TOEPLITZ_KEY: Final = bytes.fromhex("6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa")
 #: Entries of the indirection table; 82599 and many others have 128.
 INDIRECTION_ENTRIES: Final = 128
 
@@ -33,10 +31,7 @@ def _toeplitz_table() -> NDArray[np.uint32]:
     key = int.from_bytes(TOEPLITZ_KEY, "big")
     bits = len(TOEPLITZ_KEY) * 8
     positions = range(len(TOEPLITZ_KEY) - 4)
-    windows = [
-        [(key >> (bits - 32 - position * 8 - bit)) & 0xFFFF_FFFF for bit in range(8)]
-        for position in positions
-    ]
+    windows = [[(key >> (bits - 32 - position * 8 - bit)) & 0xFFFF_FFFF for bit in range(8)] for position in positions]
     is_set = np.arange(256)[:, None] & (0x80 >> np.arange(8)) != 0
     chosen = np.where(is_set, np.array(windows, dtype=np.uint32)[:, None, :], np.uint32(0))
     table: NDArray[np.uint32] = np.bitwise_xor.reduce(chosen, axis=2)

@@ -152,9 +152,7 @@ def sender_flows(scenario: Scenario, seed: int | None = None) -> list[SenderFlow
         sport = 32768 + (mix(chosen, _SENDER_STREAM, index) * 28232 >> 32)
         ports = (np.array([sport]), np.array([_sender_port(scenario, sender.to)]))
         hashed = software_hash(chosen, np.array([proto]), address, address, *ports, np.array([0]))
-        out.append(
-            SenderFlow(index, plan.sender_base + index, int(hashed[0]), plan.sender_socks[index], proto)
-        )
+        out.append(SenderFlow(index, plan.sender_base + index, int(hashed[0]), plan.sender_socks[index], proto))
     return out
 
 
@@ -187,9 +185,7 @@ def _plan(scenario: Scenario) -> _Plan:
             try:
                 status = os.stat(path)
             except OSError as error:
-                raise CaptureError(
-                    "the capture cannot be read", where=str(path), found=error.strerror or str(error)
-                ) from None
+                raise CaptureError("the capture cannot be read", where=str(path), found=error.strerror or str(error)) from None
             stamps.append((str(path), status.st_size, status.st_mtime_ns))
     return _cached_plan(scenario, tuple(stamps))
 

@@ -15,9 +15,7 @@ _NIC_DOC = "Name of the NIC that it arrives at. Not given: the only NIC."
 class _Source(Settings):
     nic: str | None = setting(None, _NIC_DOC)
     start_ms: float = setting(0, "When it starts.", unit="ms", ge=0, le=10**8)
-    stop_ms: float | None = setting(
-        None, "When it stops. Not given: the end of the run.", unit="ms", gt=0, le=10**8
-    )
+    stop_ms: float | None = setting(None, "When it stops. Not given: the end of the run.", unit="ms", gt=0, le=10**8)
 
 
 class CaptureTraffic(_Source):
@@ -44,9 +42,7 @@ class _Generator(_Source):
         allowed="a list of [bytes, weight] pairs: bytes from 60 to 65535, weight above 0",
     )
     proto: Literal["tcp", "udp"] = setting("udp", "Protocol.")
-    dst_ports: PortList = setting(
-        (9,), "Destination ports; flow i goes to the port at i modulo their number.", min_length=1
-    )
+    dst_ports: PortList = setting((9,), "Destination ports; flow i goes to the port at i modulo their number.", min_length=1)
     train: int = setting(
         1,
         "Packets of one flow that follow each other before the flow changes; the last carries PSH.",
@@ -78,9 +74,7 @@ class OnOffTraffic(_Generator):
 
 
 Generator = ConstantTraffic | PoissonTraffic | OnOffTraffic
-Traffic = Annotated[
-    CaptureTraffic | ConstantTraffic | PoissonTraffic | OnOffTraffic, Field(discriminator="kind")
-]
+Traffic = Annotated[CaptureTraffic | ConstantTraffic | PoissonTraffic | OnOffTraffic, Field(discriminator="kind")]
 
 __all__ = [
     "CaptureTraffic",

@@ -55,8 +55,7 @@ def run(
     SoftnetError for bad input, KernelStop when a kernel function stops the run.
     """
     resolved = resolve(scenario, kernel, settings)
-    sim = Simulation(resolved, patches=patches, seed=seed, engine=engine, trace=trace, checks=checks,
-                     trace_file=trace_file)  # fmt: skip
+    sim = Simulation(resolved, patches=patches, seed=seed, engine=engine, trace=trace, checks=checks, trace_file=trace_file)
     return sim.finish(progress)
 
 
@@ -124,13 +123,9 @@ def compare(
             expected="at least 2",
             hint="softnet compare SCENARIO --arm 6.9-rt --arm 6.10-rt",
         )
-    scenarios = {
-        arm.label: resolve(resolve(scenario, "", settings), arm.kernel, arm.settings) for arm in chosen
-    }
+    scenarios = {arm.label: resolve(resolve(scenario, "", settings), arm.kernel, arm.settings) for arm in chosen}
     first = scenarios[chosen[0].label]
-    seed_list = (
-        tuple(seeds) if seeds else tuple(range(first.measure.seed, first.measure.seed + DEFAULT_SEEDS))
-    )
+    seed_list = tuple(seeds) if seeds else tuple(range(first.measure.seed, first.measure.seed + DEFAULT_SEEDS))
     first_seed = seed_list[0]
     folder = Path(trace_folder) if trace_folder is not None else None
     jobs = []
@@ -140,16 +135,9 @@ def compare(
             told = (trace, checks, file) if seed == first_seed else ("off", checks, "")
             jobs.append(_Job(scenarios[arm.label], arm, seed, engine, *told))
     runs = _run_all(jobs, processes, progress)
-    results = {
-        arm.label: tuple(r.result for job, r in zip(jobs, runs, strict=True) if job.arm is arm)
-        for arm in chosen
-    }
-    traces = {
-        arm.label: next(r.trace for job, r in zip(jobs, runs, strict=True) if job.arm is arm) for arm in chosen
-    }  # fmt: skip
-    comparison = Comparison(
-        first.name, first.description, tuple(arm.label for arm in chosen), seed_list, results
-    )
+    results = {arm.label: tuple(r.result for job, r in zip(jobs, runs, strict=True) if job.arm is arm) for arm in chosen}
+    traces = {arm.label: next(r.trace for job, r in zip(jobs, runs, strict=True) if job.arm is arm) for arm in chosen}
+    comparison = Comparison(first.name, first.description, tuple(arm.label for arm in chosen), seed_list, results)
     return Compared(comparison, traces if trace != "off" else {})
 
 
@@ -158,9 +146,7 @@ def trace_name(label: str) -> str:
     return "trace-" + "".join(c if c.isalnum() or c in "-._" else "_" for c in label) + ".softnet.gz"
 
 
-def _run_all(
-    jobs: list[_Job], processes: int | None, progress: Callable[[int, int, str], None] | None
-) -> list[Run]:
+def _run_all(jobs: list[_Job], processes: int | None, progress: Callable[[int, int, str], None] | None) -> list[Run]:
     count = processes if processes is not None else min(len(jobs), len(os.sched_getaffinity(0)))
 
     def done(n: int, job: _Job) -> None:

@@ -89,7 +89,5 @@ def parse_arms(texts: Sequence[str]) -> list[Arm]:
     for arm in arms:
         for patch in arm.patches:
             if not Path(patch).is_file():
-                raise SoftnetError(
-                    "no such patch file", where=f"--arm {arm.label}", found=patch, expected="a Python file"
-                )
+                raise SoftnetError("no such patch file", where=f"--arm {arm.label}", found=patch, expected="a Python file")
     return arms

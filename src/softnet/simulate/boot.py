@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Boot: what start_kernel(), the drivers' probe and the user's set-up do, from a scenario, in plain Python.
 
-Not in the restricted subset, and not in softnet.kernel, which knows no scenarios. ``boot()`` runs before time starts: it
+Not in the restricted subset, and not in softnet.linux, which knows no scenarios. ``boot()`` runs before time starts: it
 calls kernel functions and sets fields of a linked image, and says which tasks must be created.
 """
 
@@ -279,8 +279,9 @@ class _Booter:
         for cpu in range(cpus):
             td = self.row("smpboot_thread_data", cpus + cpu)
             td.cpu, td.ht = cpu, ht
-            self._thread("backlog_napi", str(cpu), (cpu,), "smpboot_thread_fn", cpus + cpu,
-                         self._backlog_thread(cpu, td), pinned=True)  # fmt: skip
+            self._thread(
+                "backlog_napi", str(cpu), (cpu,), "smpboot_thread_fn", cpus + cpu, self._backlog_thread(cpu, td), pinned=True
+            )
 
     def kworkers(self) -> None:
         """A worker for each CPU, on the kernels whose receive path queues work; a kworker keeps kthreadd's policy."""
@@ -351,9 +352,7 @@ class _Booter:
         if sender.stop_ms is not None:
             s.stop_ns = int(sender.stop_ms * 1_000_000)
         p = sender.policy
-        self.tasks.append(
-            TaskSpec(sender.name, (sender.cpu,), p.policy, p.rt_priority, p.nice, "sender_thread", number, "sender")
-        )
+        self.tasks.append(TaskSpec(sender.name, (sender.cpu,), p.policy, p.rt_priority, p.nice, "sender_thread", number, "sender"))
 
     def background(self) -> None:
         """cyclictest and hogs."""

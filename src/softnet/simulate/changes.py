@@ -40,7 +40,7 @@ def frozen(image: Image) -> Iterator[None]:
 def apply_change(image: Image, scenario: Scenario, change: Change) -> None:
     """Apply one change. Raises SoftnetError for what cannot be changed in the model while it runs."""
     if change.table == "cpu":
-        return  # the hotplug task of the image does it, in the model's own time: kernel/kernel/cpu.py
+        return  # the hotplug task of the image does it, in the model's own time: linux/kernel/cpu.py
     with frozen(image):
         if change.table == "sysctl" and isinstance(change.value, int):
             boot.set_sysctl(image.linked.kernel, change.key, change.value, scenario.kernel.sysctl_values())
@@ -79,8 +79,10 @@ def _nic_change(image: Image, scenario: Scenario, change: Change) -> None:
 def unsupported(change: Change) -> SoftnetError:
     """A change that the scenario allows and the model does not make while it runs."""
     return SoftnetError(
-        "the model cannot change this setting while it runs", where=f"event at {change.at_ns} ns: {change.table}.{change.key}",
-        found=repr(change.value), expected="a sysctl; a NIC's rps_cpus, rx_usecs, rx_frames, irq_cpus, napi_defer_hard_irqs, "
+        "the model cannot change this setting while it runs",
+        where=f"event at {change.at_ns} ns: {change.table}.{change.key}",
+        found=repr(change.value),
+        expected="a sysctl; a NIC's rps_cpus, rx_usecs, rx_frames, irq_cpus, napi_defer_hard_irqs, "
         "gro_flush_timeout, gro; loopback.rps_cpus",
         hint="run two scenarios, before and after, and compare them",
-    )  # fmt: skip
+    )

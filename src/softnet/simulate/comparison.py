@@ -123,17 +123,38 @@ class Comparison:
         first = self.results[self.arms[0]][0]
         for time_class in first.cpu_time_ns[0] if first.cpu_time_ns else {}:
             if time_class != "idle":
-                out.append(self._metric(f"cpu_{time_class}_ns", f"CPU time: {time_class}", "ns", "lower",
-                                        lambda r, c=time_class: sum(row[c] for row in r.cpu_time_ns)))
+                out.append(
+                    self._metric(
+                        f"cpu_{time_class}_ns",
+                        f"CPU time: {time_class}",
+                        "ns",
+                        "lower",
+                        lambda r, c=time_class: sum(row[c] for row in r.cpu_time_ns),
+                    )
+                )
         for name in first.latency:
             for column, title in (("p50_ns", "p50"), ("p99_ns", "p99"), ("p999_ns", "p99.9"), ("max_ns", "max")):
-                out.append(self._metric(f"latency_{name}_{column}", f"{name} {title}", "ns", "lower",
-                                        lambda r, n=name, c=column: r.latency[n].summary()[c] if n in r.latency else 0))
+                out.append(
+                    self._metric(
+                        f"latency_{name}_{column}",
+                        f"{name} {title}",
+                        "ns",
+                        "lower",
+                        lambda r, n=name, c=column: r.latency[n].summary()[c] if n in r.latency else 0,
+                    )
+                )
         woken = {name for arm in self.arms for r in self.results[arm] for name in r.wakeup_latency}
         for name in (name for name in WAKEUP_CLASSES if name in woken):
             for column, title in (("p50_ns", "p50"), ("p99_ns", "p99"), ("max_ns", "max")):
-                out.append(self._metric(f"wakeup_{name}_{column}", f"{name}: woken to running, {title}", "ns", "lower",
-                                        lambda r, n=name, c=column: _summary(r.wakeup_latency, n, c)))
+                out.append(
+                    self._metric(
+                        f"wakeup_{name}_{column}",
+                        f"{name}: woken to running, {title}",
+                        "ns",
+                        "lower",
+                        lambda r, n=name, c=column: _summary(r.wakeup_latency, n, c),
+                    )
+                )
         return out
 
     def _metric(self, name: str, title: str, unit: str, better: str, value: Any) -> Metric:

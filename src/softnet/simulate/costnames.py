@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 
 from softnet.errors import SoftnetError
-from softnet.lang.program import Program
+from softnet.lang.program.program import Program
 
 
 def cost_names(program: Program) -> list[str]:
@@ -15,16 +15,12 @@ def cost_names(program: Program) -> list[str]:
 
 
 def _find(program: Program) -> list[str]:
-    from softnet.lang.pytext import find_function
+    from softnet.lang.python.text import find_function
 
     names: set[str] = set()
     for definition in program.functions.values():
         for node in ast.walk(find_function(definition)):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id in ("work", "work_bytes")
-            ):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("work", "work_bytes"):
                 name = node.args[0] if node.args else None
                 if not isinstance(name, ast.Constant) or not isinstance(name.value, str):
                     raise SoftnetError(

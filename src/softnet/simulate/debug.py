@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from softnet.errors import SoftnetError
 
 if TYPE_CHECKING:
-    from softnet.lang.program import Program
-    from softnet.lang.pylink import Linked
+    from softnet.lang.program.program import Program
+    from softnet.lang.python.link import Linked
     from softnet.simulate.simulation import Simulation
 
 
@@ -69,9 +69,7 @@ def break_in(sim: Simulation, name: str) -> None:
     stop_in(sim.program, sim.image.linked, name, heading)
 
 
-def stop_in(
-    program: Program, linked: Linked, name: str, heading: Callable[[], str], looking: Looking = nullcontext
-) -> None:
+def stop_in(program: Program, linked: Linked, name: str, heading: Callable[[], str], looking: Looking = nullcontext) -> None:
     """The same in any linked program; ``heading`` says what is stopped in, ``looking`` is Debugger's.
 
     Raises SoftnetError for an unknown name.

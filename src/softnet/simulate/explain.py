@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from softnet.lang import ir
+from softnet.lang.check.subset import typed_program
 from softnet.lang.explain import explain, summarise
-from softnet.lang.layout import ENGINE_STRUCT, LINE_SHIFT, lay_out_structs
-from softnet.lang.lower import lower_program
-from softnet.lang.program import Program
-from softnet.lang.sound import mark_sound
-from softnet.lang.subset import typed_program
+from softnet.lang.lowering.lower import lower_program
+from softnet.lang.passes.null_checks import mark_sound
+from softnet.lang.program.layout import ENGINE_STRUCT, LINE_SHIFT, lay_out_structs
+from softnet.lang.program.program import Program
 from softnet.machine.costtable import load_cost_table
 from softnet.scenario import apply_kernel, scenario_from_dict
 from softnet.simulate.costnames import cost_names

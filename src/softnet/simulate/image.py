@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from softnet.errors import SoftnetError
-from softnet.lang.layout import ENGINE_BASE, ENGINE_STRUCT, LINE_SHIFT, Layout, lay_out, lay_out_structs
-from softnet.lang.program import Program, StructDef, collect
-from softnet.lang.pylink import Linked, link
+from softnet.lang.program.layout import ENGINE_BASE, ENGINE_STRUCT, LINE_SHIFT, Layout, lay_out, lay_out_structs
+from softnet.lang.program.program import Program, StructDef, collect
+from softnet.lang.python.link import Linked, link
 from softnet.machine import MACHINE_MODULES, events, nic, state, stats
 from softnet.machine.costtable import CostTable
 from softnet.simulate.costnames import cost_names
@@ -101,9 +101,7 @@ class Image:
     def word(self, struct: str, index: int, name: str) -> int:
         """The value of one field, read from memory as it stands."""
         table = self.layout.tables[struct]
-        return self.memory[
-            table.base + index * table.stride + self.layout.structs[struct].fields[name].offset
-        ]
+        return self.memory[table.base + index * table.stride + self.layout.structs[struct].fields[name].offset]
 
 
 class MachineSpec(NamedTuple):
@@ -149,9 +147,11 @@ def _regions(layout: Layout, spec: MachineSpec, nr_costs: int, nr_hists: int) ->
     actors = 2 * spec.nr_cpus + len(spec.ring_sizes) + 1
     if actors > events.ACTOR_MASK:
         raise SoftnetError(
-            "too many receive queues", where="nic", found=f"{len(spec.ring_sizes)} of all cards together",
+            "too many receive queues",
+            where="nic",
+            found=f"{len(spec.ring_sizes)} of all cards together",
             expected=f"at most {events.ACTOR_MASK - 2 * spec.nr_cpus - 1} with {spec.nr_cpus} CPUs",
-        )  # fmt: skip
+        )
     r.cpu_leaves, r.device_leaves = _power_of_two(spec.nr_cpus), _power_of_two(actors + 1 - spec.nr_cpus)
     r.cpus, r.devices = take(2 * r.cpu_leaves), take(2 * r.device_leaves)
     r.costs = take(2 * nr_costs)
@@ -250,16 +250,15 @@ def build(
     # Native code calls the observers by itself; what asks them from outside are the checks.
     observed = checks or words is None
     linked = link(program, layout, memory, cost_index, EVENT_ID, record, checks=checks, observed=observed)
-    image = Image(program, layout, memory, linked, regions, [], hists, cost_index, spec.nr_cpus, nr_queues,
-                  2 * spec.nr_cpus + nr_queues + 1)  # fmt: skip
+    image = Image(
+        program, layout, memory, linked, regions, [], hists, cost_index, spec.nr_cpus, nr_queues, 2 * spec.nr_cpus + nr_queues + 1
+    )
     _init_engine(image, spec, costs, names)
     _init_devices(image, spec)
     return image
 
 
-def _observers_counts(
-    program: Program, spec: MachineSpec, counts: Mapping[str, int], size: int
-) -> dict[str, int]:
+def _observers_counts(program: Program, spec: MachineSpec, counts: Mapping[str, int], size: int) -> dict[str, int]:
     """How many rows each table of the observers has, in an image whose other tables take ``size`` words."""
     found = {"squeeze_stat": spec.nr_cpus}
     if "ck_env" in program.structs:

@@ -121,8 +121,11 @@ class Invariants:
         plain = image.linked.plain["napi_struct"]
         for index in range(len(self.napis)):
             row, cpu = self._row("ck_napi", index), index if index < image.nr_cpus else -1
-            at = readout.address(image, "softnet_data", cpu, "backlog") if cpu >= 0 else readout.address(
-                image, "nic_vector", index - image.nr_cpus, "napi")  # fmt: skip
+            at = (
+                readout.address(image, "softnet_data", cpu, "backlog")
+                if cpu >= 0
+                else readout.address(image, "nic_vector", index - image.nr_cpus, "napi")
+            )
             row.napi, row.cpu = plain(at), cpu
             row.was = row.napi.state
 
@@ -155,8 +158,11 @@ class Invariants:
     def _class(self, name: str, raw: bool) -> int:
         if name not in self.classes:
             if len(self.classes) == words.CK_CLASSES:
-                raise SoftnetError("too many kinds of locks for --checks", found=name,
-                                   expected=f"at most {words.CK_CLASSES - 1} fields that are locks")  # fmt: skip
+                raise SoftnetError(
+                    "too many kinds of locks for --checks",
+                    found=name,
+                    expected=f"at most {words.CK_CLASSES - 1} fields that are locks",
+                )
             self.classes.append(name)
             self._row("ck_class", len(self.classes) - 1).raw = int(raw)
         return self.classes.index(name)
@@ -197,12 +203,7 @@ class Invariants:
         image = self.image
         where = readout.conservation(image)
         came = where["arrived"] + where["sent"]
-        gone = (
-            where["delivered"]
-            + where["acks"]
-            + sum(where["dropped"].values())
-            + sum(where["queued"].values())
-        )
+        gone = where["delivered"] + where["acks"] + sum(where["dropped"].values()) + sum(where["queued"].values())
         if came != gone:
             self._say(12, words.CK_PACKETS, 0, now, came, gone)
         if not self._idle():
@@ -210,12 +211,7 @@ class Invariants:
         step = readout.offset(image, "sk_buff", "next")
         for number, queue in enumerate(words.CK_QUEUES):
             for cpu in range(image.nr_cpus):
-                length = sum(
-                    1
-                    for _ in readout.chain(
-                        image, readout.word(image, "softnet_data", cpu, f"{queue}.next"), step
-                    )
-                )
+                length = sum(1 for _ in readout.chain(image, readout.word(image, "softnet_data", cpu, f"{queue}.next"), step))
                 counted = readout.word(image, "softnet_data", cpu, f"{queue}.qlen")
                 if length != counted:
                     self._say(12, words.CK_LENGTH, cpu, now, number, length, counted)
@@ -225,9 +221,7 @@ class Invariants:
         reachable = self._reachable() if in_use else set()
         lost = [i for _, i in in_use if skbs.base + i * skbs.stride not in reachable]
         if lost:
-            self._say(
-                1, words.CK_LOST, 0, now, len(lost), image.word("sk_buff", lost[0], "id"), rows[lost[0]].since
-            )
+            self._say(1, words.CK_LOST, 0, now, len(lost), image.word("sk_buff", lost[0], "id"), rows[lost[0]].since)
 
     def _say(self, row: int, text: int, cpu: int, now: int, *args: int) -> None:
         self.image.linked.observers["ck_say_at"](row, text, cpu, now, *(*args, 0, 0, 0, 0)[:4])
@@ -236,15 +230,10 @@ class Invariants:
         """Whether no context has anything in hand: every CPU idles and every task sleeps."""
         image = self.image
         for c in range(image.nr_cpus):
-            if image.word("cpu_hw", c, "task") != image.word("cpu_hw", c, "idle") or image.word(
-                "cpu_hw", c, "depth"
-            ):
+            if image.word("cpu_hw", c, "task") != image.word("cpu_hw", c, "idle") or image.word("cpu_hw", c, "depth"):
                 return False
         tasks = range(image.nr_cpus, len(image.tasks))
-        return not any(
-            image.word("task_struct", t, "on_rq") or image.word("task_struct", t, "state") & 0x1000
-            for t in tasks
-        )
+        return not any(image.word("task_struct", t, "on_rq") or image.word("task_struct", t, "state") & 0x1000 for t in tasks)
 
     def _reachable(self) -> set[int]:
         """Addresses of the skbs on any queue or list; membership only."""
@@ -253,9 +242,7 @@ class Invariants:
         out: set[int] = set()
         firsts = [first for _, first in readout.queue_heads(image)]
         for cpu in range(image.nr_cpus):
-            firsts += [
-                readout.word(image, "softnet_data", cpu, path) for path in ("defer_list", "completion_queue")
-            ]
+            firsts += [readout.word(image, "softnet_data", cpu, path) for path in ("defer_list", "completion_queue")]
         for first in firsts:
             out.update(readout.chain(image, first, step))
         hash_at, bucket = (
@@ -289,10 +276,12 @@ class Invariants:
         for v in self.violations() if self._row("ck_env", 0).strict else ():
             if not v.known:
                 return InvariantError(
-                    f"invariant {v.invariant} does not hold", where=f"at {v.time_ns} ns on CPU {v.cpu}", found=v.what,
+                    f"invariant {v.invariant} does not hold",
+                    where=f"at {v.time_ns} ns on CPU {v.cpu}",
+                    found=v.what,
                     expected=STATEMENTS[v.invariant],
                     hint="a patch that breaks it is wrong; without a patch this is a defect of the model: please report it",
-                )  # fmt: skip
+                )
         return None
 
     def _describe(self, ctx: int) -> str:
@@ -311,19 +300,13 @@ class Invariants:
         if text == words.CK_LOCK_ORDER:
             chain = [lock[c] for c in reversed(a[4 : 4 + a[3]])]
             other = f"{' then '.join(chain)} (first by {who(a[15] - 1)})"
-            return (
-                f"{who(a[0])} takes {lock[a[1]]} while it holds {lock[a[2]]}; elsewhere the order is {other}"
-            )
+            return f"{who(a[0])} takes {lock[a[1]]} while it holds {lock[a[2]]}; elsewhere the order is {other}"
         if text == words.CK_LOCK_SLEEPS:
             why = {locks.CK_UNDER_RAW: f"it holds the raw lock {lock[a[3]]}", locks.CK_HARDIRQ: "it is a hard interrupt",
                    locks.CK_IRQS_OFF: "interrupts are off", locks.CK_PREEMPT_OFF: "preemption is off"}[a[2]]  # fmt: skip
             return f"{who(a[0])} takes the sleeping lock {lock[a[1]]}, but {why}"
         if text in (words.CK_LOCK_IRQ, words.CK_LOCK_BH):
-            where, on = (
-                ("hard interrupts", "interrupts")
-                if text == words.CK_LOCK_IRQ
-                else ("softirqs", "bottom halves")
-            )
+            where, on = ("hard interrupts", "interrupts") if text == words.CK_LOCK_IRQ else ("softirqs", "bottom halves")
             return f"{lock[a[0]]} is taken in {where} and, by {who(a[1])} or another, with {on} on"
         told: dict[int, Callable[[], str]] = {
             words.CK_SKB_OUT_TWICE: lambda: f"skb {a[0]} is handed out while it is in use",

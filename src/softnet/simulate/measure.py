@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from softnet.lang.program import warn_site
+from softnet.lang.program.program import warn_site
 from softnet.machine import state, stats
 from softnet.scenario.traffic import capture_notes
 from softnet.simulate import readout
@@ -15,7 +15,7 @@ from softnet.simulate.result import TIME_CLASS_NAMES, Conservation, Histogram, R
 from softnet.trace import EVENT_ID, EVENTS
 
 if TYPE_CHECKING:
-    from softnet.lang.program import Program
+    from softnet.lang.program.program import Program
     from softnet.simulate.simulation import Simulation
 
 SERIES_MAX = 20_000
@@ -50,9 +50,12 @@ def event_counts(image: Image) -> list[list[int]]:
 
 
 PER_CPU = {
-    "spin_ns": "cpu_hw", "line_transfers": "cpu_hw", "context_switches": "cpu_hw", "by_budget": "squeeze_stat",
+    "spin_ns": "cpu_hw",
+    "line_transfers": "cpu_hw",
+    "context_switches": "cpu_hw",
+    "by_budget": "squeeze_stat",
     "by_time": "squeeze_stat",
-}  # fmt: skip
+}
 """Counters of a CPU that are no events -> the structure that holds them."""
 
 
@@ -122,11 +125,7 @@ def histograms(image: Image, *, sched: bool = False) -> dict[str, Histogram]:
         at = image.regions.hists + i * stats.HIST_WORDS
         count, total, high, low = image.memory[at : at + stats.HIST_HEAD]
         start = at + stats.HIST_HEAD
-        buckets = tuple(
-            (*bucket_bounds(b), n)
-            for b, n in enumerate(image.memory[start : start + stats.HIST_BUCKETS])
-            if n
-        )
+        buckets = tuple((*bucket_bounds(b), n) for b, n in enumerate(image.memory[start : start + stats.HIST_BUCKETS]) if n)
         out[name] = Histogram(name, kind, count, total, max(low - 1, 0), high, buckets)
     return out
 
@@ -176,9 +175,7 @@ def collect_result(sim: Simulation) -> Result:
     )
 
 
-def counters(
-    events: dict[str, list[int]], per_cpu: dict[str, list[int]], where: Conservation
-) -> dict[str, int]:
+def counters(events: dict[str, list[int]], per_cpu: dict[str, list[int]], where: Conservation) -> dict[str, int]:
     """The figures that people ask for, of the measured part."""
     total = {name: sum(values) for name, values in events.items()}
     return {
@@ -218,14 +215,14 @@ def _task_row(image: Image, index: int) -> dict[str, Any]:
 
 def warning_sites(program: Program, warned: dict[int, int]) -> list[str]:
     """Where WARN_ON_ONCE fired: how often, file and line, kernel function, condition."""
-    from softnet.lang.pytext import find_function
+    from softnet.lang.python.text import find_function
 
     places: dict[int, str] = {}
     for name in sorted(program.functions):
         definition = program.functions[name]
         for node in ast.walk(find_function(definition)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "WARN_ON_ONCE":
-                module = definition.module.removeprefix("softnet.kernel.")
+                module = definition.module.removeprefix("softnet.linux.")
                 places[warn_site(name, node.lineno)] = f"{module}:{node.lineno} in {name}(): {ast.unparse(node.args[0])}"
     return [f"WARN_ON_ONCE fired {n} times at {places[site]}" for site, n in sorted(warned.items())]
 
@@ -233,7 +230,5 @@ def warning_sites(program: Program, warned: dict[int, int]) -> list[str]:
 def _warnings(sim: Simulation, where: Conservation) -> list[str]:
     out = warning_sites(sim.program, sim.recorder.warned) if sim.recorder.warned else []
     if where.balance:
-        out.append(
-            f"conservation broken: {where.balance} packets neither delivered, dropped nor queued; this is a defect"
-        )
+        out.append(f"conservation broken: {where.balance} packets neither delivered, dropped nor queued; this is a defect")
     return out

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
-from softnet.lang.compile import Options as Options
-from softnet.lang.compile import Place, available, compile_program
-from softnet.lang.native_runtime import (
+from softnet.lang.native.abi import FAILURES, RUN_WORDS, STACK_BYTES
+from softnet.lang.native.compile import Options as Options
+from softnet.lang.native.compile import Place, available, compile_program
+from softnet.lang.native.switch_runtime import (
     FRAME_ARGUMENT,
     FRAME_FUNCTION,
     FRAME_RETURN,
@@ -27,9 +28,8 @@ from softnet.lang.native_runtime import (
     PAUSE_TRACE,
     RECORD_WORDS,
 )
-from softnet.lang.pylink import KernelStop
-from softnet.lang.pyruntime import TURNS_MAX
-from softnet.lang.run_words import FAILURES, RUN_WORDS, STACK_BYTES
+from softnet.lang.python.link import KernelStop
+from softnet.lang.python.runtime import TURNS_MAX
 from softnet.machine import nic, state
 from softnet.simulate.image import Image, machine_error
 from softnet.trace import EVENT_ID
@@ -73,9 +73,7 @@ def choose_engine(wanted: str) -> tuple[str, str]:
     if not reason:
         return "native", ""
     if wanted == "native":
-        raise SoftnetError(
-            "no native engine", found=reason, hint="--engine reference runs the same functions"
-        )
+        raise SoftnetError("no native engine", found=reason, hint="--engine reference runs the same functions")
     return "reference", f"the reference engine serves: {reason}"
 
 
@@ -108,9 +106,7 @@ class NativeEngine:
 
         memory: Any = image.memory
         if not isinstance(memory, memoryview):
-            raise SoftnetError(
-                "the native engine needs an image in native memory", where="softnet.simulate.native"
-            )
+            raise SoftnetError("the native engine needs an image in native memory", where="softnet.simulate.native")
         self.image = image
         self.arrivals = arrivals
         self.sink = sink
@@ -204,9 +200,7 @@ class NativeEngine:
             self.memory[more] = self.memory[tail] = 0
             return
         at = self.image.regions.arrivals
-        room = self.memory[at : at + nic.ARRIVAL_ROWS * nic.ARRIVAL_WORDS].reshape(
-            nic.ARRIVAL_ROWS, nic.ARRIVAL_WORDS
-        )
+        room = self.memory[at : at + nic.ARRIVAL_ROWS * nic.ARRIVAL_WORDS].reshape(nic.ARRIVAL_ROWS, nic.ARRIVAL_WORDS)
         room[: len(block), : block.shape[1]] = block
         self.memory[tail] = len(block)
         self.memory[more] = 1

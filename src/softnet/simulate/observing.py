@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from softnet.lang.intrinsics import PLACE_INTRINSICS, PLACE_SECOND
-from softnet.lang.observe import Around, Observers, observers_of
+from softnet.lang.program.observe import Around, Observers, observers_of
 from softnet.simulate.image import Image
 
 LOADS = ("READ_ONCE", "data_race", "smp_load_acquire", "atomic_read", "test_bit")

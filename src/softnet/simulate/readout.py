@@ -153,11 +153,7 @@ def conservation(image: Memory) -> dict[str, Any]:
     """Arguments of simulate.result.Conservation: where every packet of the run is now."""
     in_ring = in_driver = 0
     for q in range(image.nr_queues):
-        waiting = (
-            word(image, "nic_queue", q, "size")
-            - word(image, "nic_queue", q, "free")
-            - word(image, "nic_queue", q, "popped")
-        )
+        waiting = word(image, "nic_queue", q, "size") - word(image, "nic_queue", q, "free") - word(image, "nic_queue", q, "popped")
         in_ring += waiting
         built = word(image, "nic_vector", q, "received") + word(image, "nic_vector", q, "alloc_failed")
         in_driver += word(image, "nic_queue", q, "received") - waiting - built
@@ -176,10 +172,7 @@ def conservation(image: Memory) -> dict[str, Any]:
             if skb in held:
                 queued[name] = queued.get(name, 0) + held.pop(skb)
     queued["in flight"] = sum(held.values())
-    received = sum(
-        word(image, "nic_queue", q, "received") + word(image, "nic_queue", q, "dropped")
-        for q in range(image.nr_queues)
-    )
+    received = sum(word(image, "nic_queue", q, "received") + word(image, "nic_queue", q, "dropped") for q in range(image.nr_queues))
     return {
         "arrived": received,
         "sent": sum(word(image, "sender", i, "sent") for i in range(count(image, "sender"))),

@@ -12,8 +12,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from softnet.lang.pylink import KernelStop
-from softnet.lang.pytext import find_function
+from softnet.lang.python.link import KernelStop
+from softnet.lang.python.text import find_function
 from softnet.machine import nic, state
 from softnet.simulate.image import Image, machine_error
 
@@ -127,8 +127,10 @@ def kernel_stop(image: Image, error: Exception) -> KernelStop | None:
     where = f"{code.co_filename}:{line}: in {code.co_name}()"
     if isinstance(error, RecursionError):
         definition = image.program.functions[code.co_name]
-        return KernelStop("recursion too deep: the context's stack is full",
-                          f"{definition.file}:{find_function(definition).lineno}: in {code.co_name}()")  # fmt: skip
+        return KernelStop(
+            "recursion too deep: the context's stack is full",
+            f"{definition.file}:{find_function(definition).lineno}: in {code.co_name}()",
+        )
     if frames[-1] is not frame:
         return None
     missing = re.search(r"'NoneType' object has no attribute '(\w+)'", str(error))

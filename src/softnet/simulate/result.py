@@ -21,7 +21,16 @@ SCHEMA = "softnet-result/1"
 QUANTILES = {"p50_ns": (50, 100), "p90_ns": (90, 100), "p99_ns": (99, 100), "p999_ns": (999, 1000)}
 
 TIME_CLASS_NAMES = (
-    "idle", "user", "system", "hardirq", "softirq", "ksoftirqd", "backlog_napi", "irq_thread", "napi_thread", "task",
+    "idle",
+    "user",
+    "system",
+    "hardirq",
+    "softirq",
+    "ksoftirqd",
+    "backlog_napi",
+    "irq_thread",
+    "napi_thread",
+    "task",
 )
 
 WAKEUP_CLASSES = tuple("applications" if name == "system" else name for name in TIME_CLASS_NAMES)
@@ -203,6 +212,7 @@ def _pandas() -> Any:
     try:
         import pandas as pd
     except ImportError:
-        raise SoftnetError("data frames need pandas", found="no module pandas", expected="the extra 'frames'",
-                           hint="pip install 'softnet[frames]'") from None
+        raise SoftnetError(
+            "data frames need pandas", found="no module pandas", expected="the extra 'frames'", hint="pip install 'softnet[frames]'"
+        ) from None
     return pd

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from softnet.errors import SoftnetError
-from softnet.kernel import releases
-from softnet.lang.digest import ensure_checked
-from softnet.lang.program import Program
-from softnet.lang.pylink import KernelStop
+from softnet.lang.program.digest import ensure_checked
+from softnet.lang.program.program import Program
+from softnet.lang.python.link import KernelStop
+from softnet.linux import releases
 from softnet.machine import state
 from softnet.machine.costtable import CostTable, load_cost_table, shipped_tables
 from softnet.scenario import Change, Scenario, changes
@@ -240,9 +240,19 @@ class Simulation:
     the file appears when the run ends.
     """
 
-    def __init__(self, scenario: Scenario, *, patches: Sequence[str] = (), seed: int | None = None, engine: str = "auto",
-                 trace: str | None = None, checks: Checks = False, costs: CostTable | None = None,
-                 run_ahead: bool = True, trace_file: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        patches: Sequence[str] = (),
+        seed: int | None = None,
+        engine: str = "auto",
+        trace: str | None = None,
+        checks: Checks = False,
+        costs: CostTable | None = None,
+        run_ahead: bool = True,
+        trace_file: str | Path | None = None,
+    ) -> None:
         self.scenario = with_seed(scenario, seed)
         self.seed = self.scenario.measure.seed
         self.patches = tuple(patches)
@@ -306,8 +316,18 @@ class Simulation:
 
         number = 1
         for chunk in arrivals(self.scenario, self.seed):
-            columns = [chunk.time_ns, chunk.nic_queue, chunk.hash, chunk.len_bytes, chunk.sock, chunk.proto, chunk.flow,
-                       chunk.flags, chunk.seq_ok, chunk.payload_bytes]
+            columns = [
+                chunk.time_ns,
+                chunk.nic_queue,
+                chunk.hash,
+                chunk.len_bytes,
+                chunk.sock,
+                chunk.proto,
+                chunk.flow,
+                chunk.flags,
+                chunk.seq_ok,
+                chunk.payload_bytes,
+            ]
             columns.append(np.arange(number, number + len(chunk.time_ns)))
             number += len(chunk.time_ns)
             # Rows of the transposed block: the engine's own copy turns it, and this one does not.
@@ -412,9 +432,7 @@ class Simulation:
         """The events recorded so far. Those that went to a file stay there, and the file is complete from now on."""
         recorder = self.recorder
         if recorder.writer is None:
-            return Trace(
-                tuple(recorder.records), self._tasks(), self.image.nr_cpus, recorder.dropped, self.partial
-            )
+            return Trace(tuple(recorder.records), self._tasks(), self.image.nr_cpus, recorder.dropped, self.partial)
         from softnet.simulate.tracefile import StoredRecords
 
         if not self._trace_done:

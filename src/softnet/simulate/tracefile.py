@@ -45,8 +45,9 @@ class TraceWriter:
         self.records = 0
         self._open = contextlib.ExitStack()
         self._out: IO[bytes] = self._open.enter_context(atomic(path))
-        self._line({"schema": SCHEMA, "cpus": cpus, "tasks": [list(t) for t in tasks],
-                    "events": [[e.name, list(e.args)] for e in EVENTS]})  # fmt: skip
+        self._line(
+            {"schema": SCHEMA, "cpus": cpus, "tasks": [list(t) for t in tasks], "events": [[e.name, list(e.args)] for e in EVENTS]}
+        )
 
     def write(self, records: Iterable[Sequence[int]]) -> None:
         """Append records: rows of seven integers."""
@@ -165,10 +166,7 @@ def _end(path: str | Path, number: int, line: str) -> dict[str, Any]:
         said: dict[str, Any] = json.loads(line)
     except ValueError:
         said = {}
-    if (
-        not all(type(said.get(key)) is int for key in ("records", "dropped"))
-        or type(said.get("partial")) is not bool
-    ):
+    if not all(type(said.get(key)) is int for key in ("records", "dropped")) or type(said.get("partial")) is not bool:
         raise _bad(path, number, line[:60].strip(), 'the last line, {"records":…,"dropped":…,"partial":…}')
     return said
 
@@ -181,13 +179,15 @@ def _lines(path: Path) -> Generator[str, None, None]:
         with gzip.open(path, "rt", encoding="utf-8") if packed else open(path, encoding="utf-8") as lines:
             yield from lines
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise SoftnetError("the trace file is damaged", where=str(path), found=str(error), expected="a complete gzip file",
-                           hint="record it again") from None  # fmt: skip
+        raise SoftnetError(
+            "the trace file is damaged", where=str(path), found=str(error), expected="a complete gzip file", hint="record it again"
+        ) from None
     except UnicodeDecodeError:
         raise _bad(path, 1, "bytes that are no text", f"a file of schema {SCHEMA}") from None
     except OSError as error:
-        raise SoftnetError("the trace file cannot be read", where=str(path), found=error.strerror or str(error),
-                           expected="a trace file") from None  # fmt: skip
+        raise SoftnetError(
+            "the trace file cannot be read", where=str(path), found=error.strerror or str(error), expected="a trace file"
+        ) from None
 
 
 def _header(path: str | Path, line: str) -> tuple[dict[str, Any], list[int]]:
@@ -249,6 +249,4 @@ def _record(path: str | Path, number: int, line: str, event_ids: list[int], cpus
 
 
 def _bad(path: str | Path, line: int, found: str, expected: str, hint: str = "") -> SoftnetError:
-    return SoftnetError(
-        "not a softnet trace", where=f"{path}:{line}", found=found, expected=expected, hint=hint
-    )
+    return SoftnetError("not a softnet trace", where=f"{path}:{line}", found=found, expected=expected, hint=hint)

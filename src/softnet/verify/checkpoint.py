@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
-from softnet.lang.llvm_function import RUN_WORDS
-from softnet.verify.machine import Machine
+from softnet.lang.native.llvm_function import RUN_WORDS
+from softnet.verify.arena import Machine
+from softnet.verify.codegen.runtime import module_text
 from softnet.verify.model import SEARCHES
-from softnet.verify.runtime import module_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,10 +112,12 @@ def load(machine: Machine, path: Path) -> None:
         raise SoftnetError("not a saved search", where=str(path), expected="a file that softnet verify --save wrote") from error
     if not known or about["digest"] != digest(machine):
         raise SoftnetError(
-            "the saved search is of another kernel, patch, configuration, set of properties or storage", where=str(path),
+            "the saved search is of another kernel, patch, configuration, set of properties or storage",
+            where=str(path),
             found=f"storage {about['storage']}, digest {about['digest'][:12]}",
-            expected=f"storage {machine.limits.storage}, digest {digest(machine)[:12]}", hint="begin anew, without --resume",
-        )  # fmt: skip
+            expected=f"storage {machine.limits.storage}, digest {digest(machine)[:12]}",
+            hint="begin anew, without --resume",
+        )
     _words(machine, arrays["words"])
     machine.owners[:] = arrays["owners"]
     (_load_compact if machine.compact else _load_exact)(machine, arrays, path)

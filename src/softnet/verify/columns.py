@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from softnet.verify.schedule import LOCK_CALLS, SHOWN_CALLS, Access, Schedule, Step, flags
+from softnet.verify.replay.schedule import LOCK_CALLS, SHOWN_CALLS, Access, Schedule, Step, flags
 
 NUMBER_WIDTH = 5
 DELAYED = {"buffer": "(in the store buffer)", "flush": "reaches memory"}

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from softnet.verify import cycles, words
+from softnet.verify.inside import cycles, words
 from softnet.verify.model import SEARCHES
 from softnet.verify.properties import LIVENESS
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from softnet.verify.machine import Machine
+    from softnet.verify.arena import Machine
 
     Words = NDArray[np.int64]
 

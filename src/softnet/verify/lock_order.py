@@ -23,8 +23,11 @@ class Locks:
     @classmethod
     def of(cls, leaves: Mapping[int, Leaf]) -> Locks:
         """The locks among a machine's words."""
-        found = [(a, f"{leaf.table}.{leaf.path.removesuffix('.owner')}") for a, leaf in sorted(leaves.items())
-                 if leaf.what == "spinlock_t.owner"]  # fmt: skip
+        found = [
+            (a, f"{leaf.table}.{leaf.path.removesuffix('.owner')}")
+            for a, leaf in sorted(leaves.items())
+            if leaf.what == "spinlock_t.owner"
+        ]
         classes = tuple(sorted({name for _, name in found}))
         return cls(tuple(a for a, _ in found), tuple(classes.index(name) for _, name in found), classes)
 

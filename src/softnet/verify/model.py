@@ -10,10 +10,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
-from softnet.kernel import releases
 from softnet.lang import Struct, ir
-from softnet.lang.digest import program_digest
-from softnet.lang.program import Program
+from softnet.lang.program.digest import program_digest
+from softnet.lang.program.program import Program
+from softnet.linux import releases
 from softnet.machine import nic, state
 from softnet.machine.costtable import load_cost_table
 from softnet.scenario import apply_kernel, scenario_from_dict
@@ -22,20 +22,20 @@ from softnet.simulate import image as images
 from softnet.simulate.image import Image, TaskInfo
 from softnet.simulate.simulation import POLICIES, TIME_CLASS_OF_KIND, constants, machine_spec
 from softnet.trace import EVENT_ID
-from softnet.verify import frames as back_end
-from softnet.verify.claims import Claim, claims_of, dispatcher
-from softnet.verify.guard import check_patches, depended_on
-from softnet.verify.points import CAUTIOUS, Facts, facts_of, reachable, stored_fields
+from softnet.verify.codegen import frames as back_end
+from softnet.verify.codegen.guard import check_patches, depended_on
+from softnet.verify.codegen.points import CAUTIOUS, Facts, facts_of, reachable, stored_fields
+from softnet.verify.inside.words import VX_COMP_WORDS, VX_PER_CPU
 from softnet.verify.properties import PROPERTIES, Property
-from softnet.verify.words import VX_COMP_WORDS, VX_PER_CPU
+from softnet.verify.user_properties import Claim, claims_of, dispatcher
 
 if TYPE_CHECKING:
     from softnet.scenario.models import Scenario
 
-HARNESS = (
-    "softnet.verify.words", "softnet.verify.harness", "softnet.verify.watch", "softnet.verify.explorer", "softnet.verify.exact",
-    "softnet.verify.compact", "softnet.verify.cycles", "softnet.verify.buffers",
-)  # fmt: skip
+_INSIDE = "softnet.verify.inside"
+HARNESS = tuple(
+    f"{_INSIDE}.{name}" for name in ("words", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")
+)
 DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6}
 WITHOUT_SKBS = ("hotplug", "call")
 """Kinds of driver whose count is of something else."""
@@ -117,7 +117,7 @@ class Config:
     events: tuple[Event, ...] = ()
     """Settings that change at any time, each once; those of one name in their order."""
     memory_model: str = "sc"
-    """``sc``: sequentially consistent; ``tso``: x86's, each CPU with a store buffer (softnet.verify.store_order)."""
+    """``sc``: sequentially consistent; ``tso``: x86's, each CPU with a store buffer (softnet.verify.codegen.store_order)."""
     store_buffer: int = 4
     """How many stores a CPU's buffer holds at most, with ``tso``."""
     reduce: bool = True
@@ -126,7 +126,7 @@ class Config:
     liveness: bool = False
     """Whether the graph of the finished search is asked for what stays owed for ever."""
     property_files: tuple[str, ...] = ()
-    """Files with properties of the user's own (softnet.verify.claims)."""
+    """Files with properties of the user's own (softnet.verify.user_properties)."""
     properties: tuple[str, ...] = ()
     """Names of the properties to check; all if empty. What stops a kernel function counts always."""
 
@@ -197,9 +197,9 @@ def scenario_of(config: Config) -> Scenario:
 def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleType], claims: Sequence[Claim]) -> Program:
     """The release's modules, the user's patches, the harness. Raises SubsetError, PatchError."""
     modules = images.load_modules(releases.modules_for(scenario.kernel.release, scenario.kernel.flavour))
-    modules += [*images.load_modules(("softnet.verify.user_task",)), *patches]
+    modules += [*images.load_modules((f"{_INSIDE}.user_task",)), *patches]
     work = any("worker_thread" in vars(module) for module in modules)
-    modules += [dispatcher(claims), *images.load_modules((*HARNESS, f"softnet.verify.calls{'_work' if work else ''}"))]
+    modules += [dispatcher(claims), *images.load_modules((*HARNESS, f"{_INSIDE}.calls{'_work' if work else ''}"))]
     changed = {EVENTS[e.name] for e in config.events}
     values = constants(scenario) | {
         "VX_RESCHED": 2 if config.resched_max >= 0 else int(config.resched),
@@ -209,7 +209,7 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleTy
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
     program = images.make_program(modules, values)
     check_patches(program, patches, HARNESS)
-    if any(d.kind == "call" for d in config.drivers) and program.functions["verify_task"].module == "softnet.verify.user_task":
+    if any(d.kind == "call" for d in config.drivers) and program.functions["verify_task"].module == f"{_INSIDE}.user_task":
         raise SoftnetError("nothing to call", where="driver call", found="no verify_task() in a patch file",
                            expected="--patch FILE with a kfunc verify_task(number: int) -> None")  # fmt: skip
     return program
@@ -256,8 +256,8 @@ def applies(config: Config) -> bool:
 
 def lowered(program: Program, image: Image) -> ir.Module:
     """The program in the intermediate form, with checks of guarded fields."""
-    from softnet.lang.lower import lower_program
-    from softnet.lang.subset import typed_program
+    from softnet.lang.check.subset import typed_program
+    from softnet.lang.lowering.lower import lower_program
 
     return lower_program(typed_program(program), image.cost_index, EVENT_ID, checks=True)
 
@@ -278,9 +278,11 @@ def _kept(key: tuple[object, ...], make: Callable[[], Any]) -> Any:
 def own_structs(patches: Sequence[ModuleType]) -> list[str]:
     """The structures that a user's files declare anew."""
     return [
-        name for patch in patches for name, value in vars(patch).items()
+        name
+        for patch in patches
+        for name, value in vars(patch).items()
         if isinstance(value, type) and issubclass(value, Struct) and value.__module__ == patch.__name__ and not value._extends
-    ]  # fmt: skip
+    ]
 
 
 def boot_image(config: Config, scenario: Scenario, program: Program, patches: Sequence[ModuleType], memory: Any) -> Image:
@@ -296,8 +298,9 @@ def boot_image(config: Config, scenario: Scenario, program: Program, patches: Se
     counts = dict.fromkeys(own_structs(patches), cpus) | counts
     going = sorted({d.target for d in drivers if d.kind == "hotplug"})
     nr_tasks = cpus + boot.nr_tasks_max(scenario) + len(drivers) + len(going)
-    image = images.build(program, machine_spec(scenario, 1), counts, nr_tasks, [], load_cost_table("default"),
-                         lambda *args: None, words=memory)  # fmt: skip
+    image = images.build(
+        program, machine_spec(scenario, 1), counts, nr_tasks, [], load_cost_table("default"), lambda *args: None, words=memory
+    )
     free_of_charge(image)
     kernel = image.linked.kernel
     specs = boot.boot(kernel, scenario)

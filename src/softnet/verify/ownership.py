@@ -24,12 +24,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.lang import ir
-from softnet.verify import words
+from softnet.verify.codegen.points import reachable
+from softnet.verify.inside import words
 from softnet.verify.model import NOT_STATE, SEARCHES
-from softnet.verify.points import reachable
 
 if TYPE_CHECKING:
-    from softnet.verify.machine import Machine
+    from softnet.verify.arena import Machine
     from softnet.verify.model import Model
 
 WALKS: Final = 400

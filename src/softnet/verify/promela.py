@@ -2,7 +2,7 @@
 """A configuration as a Promela model, so that SPIN explores it: other code, another search, other storage.
 
 Each CPU is a process of SPIN's whose options are its actions; what comes from outside is a process, too. A step is C, made
-from the same intermediate form as the native code (softnet.verify.cmodel). SPIN's state vector holds for each word that
+from the same intermediate form as the native code (softnet.verify.codegen.c_model). SPIN's state vector holds for each word that
 changes its difference from the first state, in the smallest type that the explorer's own search found enough; a value that
 does not fit, or a change of another word, stops SPIN with an error.
 """
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
-from softnet.verify import cmodel, words
-from softnet.verify.emitter import FRAME_WORDS_MAX, Emitter
-from softnet.verify.machine import Limits, Machine
+from softnet.verify.arena import Limits, Machine
+from softnet.verify.codegen import c_model as cmodel
+from softnet.verify.codegen.llvm_functions import FRAME_WORDS_MAX, Emitter
+from softnet.verify.codegen.points import reachable
+from softnet.verify.inside import words
 from softnet.verify.model import NOT_STATE, STACK_WORDS, Config, store_buffer
-from softnet.verify.points import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
 TYPES: Final = ("signed char", "short", "int", "long")
 BITS: Final = (8, 16, 32, 64)
 ENTRY_POINTS: Final = (
-    "vx_enabled", "vx_perform", "vx_warn", "verify_after", "verify_state", "verify_terminal", "irqs_disabled",
+    "vx_enabled",
+    "vx_perform",
+    "vx_warn",
+    "verify_after",
+    "verify_state",
+    "verify_terminal",
+    "irqs_disabled",
 )
 
 
@@ -153,9 +160,7 @@ def promela_text(machine: Machine, vector: Vector, code: str) -> str:
         "   ./pan -m1000000 -w24",
         f"   The steps are in {code}. A state is what changed since the first one. */",
     ]
-    lines += [
-        f'c_state "{TYPES[k]} P{k}[{n}]" "Global"' for k, n in enumerate(vector.counts) if n
-    ]
+    lines += [f'c_state "{TYPES[k]} P{k}[{n}]" "Global"' for k, n in enumerate(vector.counts) if n]
     lines += [f'c_code {{ \\#include "{code}" }}', ""]
     groups = [(f"cpu{n}", range(n * per_cpu, (n + 1) * per_cpu)) for n in range(config.cpus)]
     groups.append(("outside", range(config.cpus * per_cpu, actions)))
@@ -205,8 +210,9 @@ def c_text(machine: Machine, first: Any, vector: Vector) -> str:
     }  # fmt: skip
     names = ", ".join(f'[{n}] = "{p.name}"' for n, p in model.properties.items())
     accesses = [f"case {k}: return mem[a] + now.P{k}[s >> 2];" for k, n in enumerate(vector.counts) if n]
-    stores = [f"case {k}: now.P{k}[s >> 2] = d; if (now.P{k}[s >> 2] != d) outside(a); return;"
-              for k, n in enumerate(vector.counts) if n]  # fmt: skip
+    stores = [
+        f"case {k}: now.P{k}[s >> 2] = d; if (now.P{k}[s >> 2] != d) outside(a); return;" for k, n in enumerate(vector.counts) if n
+    ]
     return "\n".join(
         [
             "/* Made by softnet: the steps of a configuration. */",
@@ -367,4 +373,3 @@ void at_rest(void)
   found_mask(verify_terminal(blocked));
 }
 """
-

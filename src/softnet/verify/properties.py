@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The properties by number, as softnet.verify.harness finds them violated."""
+"""The properties by number, as softnet.verify.inside.harness finds them violated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from softnet.errors import SoftnetError
-from softnet.verify import cycles, harness
+from softnet.verify.inside import cycles, harness
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,12 @@ def _table() -> dict[int, Property]:
 PROPERTIES: dict[int, Property] = _table()
 
 LIVENESS: dict[int, int] = {
-    cycles.VX_OWED_FLUSH: harness.VX_NEVER_FLUSHED, cycles.VX_OWED_POLL: harness.VX_NEVER_POLLED,
-    cycles.VX_OWED_SOFTIRQ: harness.VX_NEVER_RUN, cycles.VX_OWED_DRIVER: harness.VX_NEVER_DONE,
+    cycles.VX_OWED_FLUSH: harness.VX_NEVER_FLUSHED,
+    cycles.VX_OWED_POLL: harness.VX_NEVER_POLLED,
+    cycles.VX_OWED_SOFTIRQ: harness.VX_NEVER_RUN,
+    cycles.VX_OWED_DRIVER: harness.VX_NEVER_DONE,
     cycles.VX_OWED_REST: harness.VX_NO_REST,
-}  # fmt: skip
+}
 """First bit of what vx_owed() finds -> the property."""
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from softnet.verify import checkpoint, ownership, words
-from softnet.verify.harness import VX_LOCK_ORDER
+from softnet.verify import checkpoint, ownership
+from softnet.verify.arena import Failure, Limits, Machine
+from softnet.verify.codegen.runtime import FAILED
+from softnet.verify.inside import words
+from softnet.verify.inside.harness import VX_LOCK_ORDER
 from softnet.verify.liveness import Liveness
-from softnet.verify.machine import Failure, Limits, Machine
 from softnet.verify.model import Config, applies, store_buffer
-from softnet.verify.runtime import FAILED
 
 SLICE_STATES = 20_000
 
@@ -48,7 +49,6 @@ class Outcome:
     def holds(self) -> bool:
         """Whether the search was exhausted and found nothing."""
         return self.verdict.startswith("holds")
-
 
 
 Progress = Callable[[int, int, int], bool]
@@ -96,9 +96,7 @@ AT_THE_LIMIT: Final = "memory or state limit"
 TIMED_OUT: Final = "stopped at the time limit"
 
 
-def _search(
-    config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None
-) -> Outcome:
+def _search(config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None) -> Outcome:
     """One search, begun anew as often as what it assumes of owners turns out wrong, and once when it outgrows hasty code."""
     touched = ownership.Touched()
     hasty = resume is None

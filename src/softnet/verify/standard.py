@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from softnet.errors import SoftnetError
+from softnet.verify.inside.words import VX_STORE_BUFFER_MAX
 from softnet.verify.model import DRIVER_KINDS, EVENTS, Config, Driver, Event
-from softnet.verify.words import VX_STORE_BUFFER_MAX
 
 AIMED = ("rps", "hotplug")
 """Kinds of driver whose last number is the CPU that they act upon."""
@@ -115,8 +115,9 @@ def check(config: Config) -> Config:
     for d in config.drivers:
         if d.kind == "hotplug":
             if d.cpu == d.target:
-                raise SoftnetError("the task that takes a CPU down runs on another one", where="driver hotplug",
-                                   found=f"CPU {d.cpu}")  # fmt: skip
+                raise SoftnetError(
+                    "the task that takes a CPU down runs on another one", where="driver hotplug", found=f"CPU {d.cpu}"
+                )
             if d.count > 2:
                 raise SoftnetError("hotplug is down (1), or down and up again (2)", where="driver hotplug", found=str(d.count))
         for cpu in (d.cpu, d.alloc_cpu, d.target):

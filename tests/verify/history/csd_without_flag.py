@@ -8,11 +8,6 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import net_hotdata, softnet_data
-    from softnet.kernel.include.linux.skbuff import sk_buff
-    from softnet.kernel.kernel.locking.spinlock import spin_lock_irqsave, spin_unlock_irqrestore
-    from softnet.kernel.kernel.smp import smp_call_function_single_async
-    from softnet.kernel.net.core.skbuff import __kfree_skb
     from softnet.lang.intrinsics import (
         READ_ONCE,
         WARN_ON_ONCE,
@@ -23,6 +18,11 @@ if TYPE_CHECKING:
         trace,
         work,
     )
+    from softnet.linux.include.linux.netdevice import net_hotdata, softnet_data
+    from softnet.linux.include.linux.skbuff import sk_buff
+    from softnet.linux.kernel.locking.spinlock import spin_lock_irqsave, spin_unlock_irqrestore
+    from softnet.linux.kernel.smp import smp_call_function_single_async
+    from softnet.linux.net.core.skbuff import __kfree_skb
     from softnet.machine.interrupts import cpu_online, nr_cpu_ids
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.list import llist_add, llist_node
-    from softnet.kernel.kernel.smp import call_single_queue, send_call_function_single_ipi
     from softnet.lang.intrinsics import per_cpu
+    from softnet.linux.include.linux.list import llist_add, llist_node
+    from softnet.linux.kernel.smp import call_single_queue, send_call_function_single_ipi
 
 
 @kfunc

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.skbuff import sk_buff
-    from softnet.kernel.net.core.skbuff import napi_consume_skb
+    from softnet.linux.include.linux.skbuff import sk_buff
+    from softnet.linux.net.core.skbuff import napi_consume_skb
 
 
 @kfunc

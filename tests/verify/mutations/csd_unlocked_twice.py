@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.list import llist_del_all, llist_reverse_order
-    from softnet.kernel.kernel.smp import call_single_data, call_single_queue, csd_unlock
     from softnet.lang.intrinsics import WARN_ON_ONCE, container_of, smp_processor_id, this_cpu_ptr, trace
+    from softnet.linux.include.linux.list import llist_del_all, llist_reverse_order
+    from softnet.linux.kernel.smp import call_single_data, call_single_queue, csd_unlock
     from softnet.machine.interrupts import cpu_online
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.kernel.locking.spinlock import preempt_disable, preempt_enable
-    from softnet.kernel.kernel.smp import CSD_FLAG_LOCK, EBUSY, call_single_data, generic_exec_single
     from softnet.lang.intrinsics import work
+    from softnet.linux.kernel.locking.spinlock import preempt_disable, preempt_enable
+    from softnet.linux.kernel.smp import CSD_FLAG_LOCK, EBUSY, call_single_data, generic_exec_single
 
 
 @kfunc

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.list import list_del_init, list_empty
-    from softnet.kernel.include.linux.netdevice import input_queue_head_incr, napi_struct, softnet_data
-    from softnet.kernel.include.linux.skbuff import __skb_dequeue, skb_dequeue
-    from softnet.kernel.kernel.locking.spinlock import local_irq_disable, local_irq_enable
-    from softnet.kernel.kernel.softirq import NET_TX_SOFTIRQ, raise_softirq_irqoff
-    from softnet.kernel.net.core.dev import ____napi_schedule, dev_cpu_dead_send_ipi
-    from softnet.kernel.net.core.dev_backlog import netif_rx
     from softnet.lang.intrinsics import container_of, per_cpu, this_cpu_ptr
+    from softnet.linux.include.linux.list import list_del_init, list_empty
+    from softnet.linux.include.linux.netdevice import input_queue_head_incr, napi_struct, softnet_data
+    from softnet.linux.include.linux.skbuff import __skb_dequeue, skb_dequeue
+    from softnet.linux.kernel.locking.spinlock import local_irq_disable, local_irq_enable
+    from softnet.linux.kernel.softirq import NET_TX_SOFTIRQ, raise_softirq_irqoff
+    from softnet.linux.net.core.dev import ____napi_schedule, dev_cpu_dead_send_ipi
+    from softnet.linux.net.core.dev_backlog import netif_rx
 
 
 @kfunc

@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import napi_struct, net_hotdata, softnet_data
-    from softnet.kernel.include.linux.skbuff import __skb_dequeue, skb_queue_empty, skb_queue_splice_tail_init
-    from softnet.kernel.kernel.locking.spinlock import (
+    from softnet.lang.intrinsics import READ_ONCE, container_of, table, trace, work
+    from softnet.linux.include.linux.netdevice import napi_struct, net_hotdata, softnet_data
+    from softnet.linux.include.linux.skbuff import __skb_dequeue, skb_queue_empty, skb_queue_splice_tail_init
+    from softnet.linux.kernel.locking.spinlock import (
         local_irq_disable,
         local_lock_nested_bh,
         local_unlock_nested_bh,
         spin_lock,
         spin_unlock,
     )
-    from softnet.kernel.kernel.sched.core import rcu_read_lock, rcu_read_unlock
-    from softnet.kernel.net.core.dev_backlog import (
+    from softnet.linux.kernel.sched.core import rcu_read_lock, rcu_read_unlock
+    from softnet.linux.net.core.dev_backlog import (
         net_rps_action_and_irq_enable,
         process_backlog_retire_sched,
         sd_has_rps_ipi_waiting,
     )
-    from softnet.kernel.net.core.dev_receive import __netif_receive_skb
-    from softnet.kernel.net.core.skbuff import napi_consume_skb
-    from softnet.kernel.patches.backlog_lock_rename import backlog_lock_irq_disable, backlog_unlock_irq_enable
-    from softnet.kernel.patches.process_queue_bh_lock import softnet_data
-    from softnet.kernel.patches.rps_input_queue_head_add import rps_input_queue_head_add
-    from softnet.lang.intrinsics import READ_ONCE, container_of, table, trace, work
+    from softnet.linux.net.core.dev_receive import __netif_receive_skb
+    from softnet.linux.net.core.skbuff import napi_consume_skb
+    from softnet.linux.patches.backlog_lock_rename import backlog_lock_irq_disable, backlog_unlock_irq_enable
+    from softnet.linux.patches.process_queue_bh_lock import softnet_data
+    from softnet.linux.patches.rps_input_queue_head_add import rps_input_queue_head_add
 
 
 @kfunc

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import softnet_data
-    from softnet.kernel.include.linux.skbuff import sk_buff
     from softnet.lang.intrinsics import this_cpu_ptr, trace, work
+    from softnet.linux.include.linux.netdevice import softnet_data
+    from softnet.linux.include.linux.skbuff import sk_buff
 
 
 @kfunc

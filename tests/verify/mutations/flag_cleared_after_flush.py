@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.kernel.locking.spinlock import spin_lock, spin_unlock
-    from softnet.kernel.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
-    from softnet.kernel.net.core.skbuff import napi_consume_skb
-    from softnet.kernel.patches.process_queue_bh_lock import softnet_data
     from softnet.lang.intrinsics import READ_ONCE, smp_store_release, trace
+    from softnet.linux.kernel.locking.spinlock import spin_lock, spin_unlock
+    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
+    from softnet.linux.net.core.skbuff import napi_consume_skb
+    from softnet.linux.patches.process_queue_bh_lock import softnet_data
 
 
 @kfunc

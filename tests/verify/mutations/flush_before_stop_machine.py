@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import softnet_data
-    from softnet.kernel.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.kernel.kernel.cpu import (
+    from softnet.lang.intrinsics import READ_ONCE, WRITE_ONCE, table, this_cpu_ptr
+    from softnet.linux.include.linux.netdevice import softnet_data
+    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
+    from softnet.linux.kernel.cpu import (
         cpu_stopper,
         hotplug_wait,
         stop_machine_begin,
         stop_machine_end,
         take_cpu_down,
     )
-    from softnet.kernel.kernel.sched.core import schedule, set_current_state
-    from softnet.kernel.patches.defer_lock_bh import skb_defer_free_flush
-    from softnet.lang.intrinsics import READ_ONCE, WRITE_ONCE, table, this_cpu_ptr
+    from softnet.linux.kernel.sched.core import schedule, set_current_state
+    from softnet.linux.patches.defer_lock_bh import skb_defer_free_flush
     from softnet.machine.hotplug import rq_has_pinned
     from softnet.machine.state import TASK_INTERRUPTIBLE
 

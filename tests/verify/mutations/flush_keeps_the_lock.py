@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import softnet_data
-    from softnet.kernel.kernel.locking.spinlock import spin_lock, spin_unlock
-    from softnet.kernel.net.core.skbuff import napi_consume_skb
     from softnet.lang.intrinsics import READ_ONCE, trace
+    from softnet.linux.include.linux.netdevice import softnet_data
+    from softnet.linux.kernel.locking.spinlock import spin_lock, spin_unlock
+    from softnet.linux.net.core.skbuff import napi_consume_skb
 
 
 @kfunc

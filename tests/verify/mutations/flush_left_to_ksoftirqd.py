@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import net_hotdata, softnet_data
-    from softnet.kernel.kernel.locking.spinlock import spin_lock, spin_unlock
-    from softnet.kernel.kernel.softirq import NET_RX_SOFTIRQ, raise_softirq_irqoff
-    from softnet.kernel.net.core.skbuff import napi_consume_skb
     from softnet.lang.intrinsics import READ_ONCE, table, trace
+    from softnet.linux.include.linux.netdevice import net_hotdata, softnet_data
+    from softnet.linux.kernel.locking.spinlock import spin_lock, spin_unlock
+    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, raise_softirq_irqoff
+    from softnet.linux.net.core.skbuff import napi_consume_skb
 
 
 @kfunc

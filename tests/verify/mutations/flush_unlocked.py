@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.net.core.skbuff import napi_consume_skb
-    from softnet.kernel.patches.process_queue_bh_lock import softnet_data
     from softnet.lang.intrinsics import READ_ONCE, trace
+    from softnet.linux.net.core.skbuff import napi_consume_skb
+    from softnet.linux.patches.process_queue_bh_lock import softnet_data
 
 
 @kfunc

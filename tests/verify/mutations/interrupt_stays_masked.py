@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.drivers.net.softnet_nic import RX_REFILL_BATCH, nic_vector, softnet_receive_skb
-    from softnet.kernel.include.linux.netdevice import napi_struct
-    from softnet.kernel.net.core.dev import napi_complete_done
     from softnet.lang.intrinsics import container_of, work
+    from softnet.linux.drivers.net.softnet_nic import RX_REFILL_BATCH, nic_vector, softnet_receive_skb
+    from softnet.linux.include.linux.netdevice import napi_struct
+    from softnet.linux.net.core.dev import napi_complete_done
     from softnet.machine.nic import nic_irq_enable, nic_refill, nic_rx_pop
 
 

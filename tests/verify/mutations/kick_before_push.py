@@ -8,12 +8,6 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import net_hotdata
-    from softnet.kernel.include.linux.skbuff import sk_buff
-    from softnet.kernel.kernel.locking.spinlock import spin_lock_bh, spin_unlock_bh
-    from softnet.kernel.patches.backlog_lock_rename import kick_defer_list_purge
-    from softnet.kernel.patches.nodefer_napi_cache import kfree_skb_napi_cache
-    from softnet.kernel.patches.process_queue_bh_lock import softnet_data
     from softnet.lang.intrinsics import (
         READ_ONCE,
         WARN_ON_ONCE,
@@ -24,6 +18,12 @@ if TYPE_CHECKING:
         trace,
         work,
     )
+    from softnet.linux.include.linux.netdevice import net_hotdata
+    from softnet.linux.include.linux.skbuff import sk_buff
+    from softnet.linux.kernel.locking.spinlock import spin_lock_bh, spin_unlock_bh
+    from softnet.linux.patches.backlog_lock_rename import kick_defer_list_purge
+    from softnet.linux.patches.nodefer_napi_cache import kfree_skb_napi_cache
+    from softnet.linux.patches.process_queue_bh_lock import softnet_data
     from softnet.machine.interrupts import cpu_online, nr_cpu_ids
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import NAPI_STATE_SCHED
-    from softnet.kernel.net.core.dev import __napi_schedule_irqoff
-    from softnet.kernel.patches.backlog_lock_no_rt import backlog_lock_irq_save, backlog_unlock_irq_restore
-    from softnet.kernel.patches.process_queue_bh_lock import softnet_data
     from softnet.lang.intrinsics import __test_and_set_bit, test_bit, trace
+    from softnet.linux.include.linux.netdevice import NAPI_STATE_SCHED
+    from softnet.linux.net.core.dev import __napi_schedule_irqoff
+    from softnet.linux.patches.backlog_lock_no_rt import backlog_lock_irq_save, backlog_unlock_irq_restore
+    from softnet.linux.patches.process_queue_bh_lock import softnet_data
 
 
 @kfunc

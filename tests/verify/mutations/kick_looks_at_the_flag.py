@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.kernel.smp import smp_call_function_single_async
-    from softnet.kernel.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
-    from softnet.kernel.patches.process_queue_bh_lock import softnet_data
     from softnet.lang.intrinsics import READ_ONCE, cmpxchg, smp_mb, smp_store_release, trace
+    from softnet.linux.kernel.smp import smp_call_function_single_async
+    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
+    from softnet.linux.patches.process_queue_bh_lock import softnet_data
 
 
 @kfunc

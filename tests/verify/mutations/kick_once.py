@@ -8,11 +8,6 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import net_hotdata, softnet_data
-    from softnet.kernel.include.linux.skbuff import sk_buff
-    from softnet.kernel.kernel.locking.spinlock import spin_lock_bh, spin_unlock_bh
-    from softnet.kernel.patches.backlog_napi_defer_list import kick_defer_list_purge
-    from softnet.kernel.patches.nodefer_napi_cache import kfree_skb_napi_cache
     from softnet.lang.intrinsics import (
         READ_ONCE,
         WARN_ON_ONCE,
@@ -23,6 +18,11 @@ if TYPE_CHECKING:
         trace,
         work,
     )
+    from softnet.linux.include.linux.netdevice import net_hotdata, softnet_data
+    from softnet.linux.include.linux.skbuff import sk_buff
+    from softnet.linux.kernel.locking.spinlock import spin_lock_bh, spin_unlock_bh
+    from softnet.linux.patches.backlog_napi_defer_list import kick_defer_list_purge
+    from softnet.linux.patches.nodefer_napi_cache import kfree_skb_napi_cache
     from softnet.machine.interrupts import cpu_online, nr_cpu_ids
 
 

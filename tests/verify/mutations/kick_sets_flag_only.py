@@ -8,13 +8,6 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import NAPI_STATE_SCHED, net_hotdata, softnet_data
-    from softnet.kernel.include.linux.skbuff import sk_buff
-    from softnet.kernel.kernel.locking.spinlock import spin_lock_bh, spin_unlock_bh
-    from softnet.kernel.net.core.dev import __napi_schedule_irqoff
-    from softnet.kernel.patches.backlog_lock_rename import backlog_lock_irq_save, backlog_unlock_irq_restore
-    from softnet.kernel.patches.backlog_napi_threads import use_backlog_threads
-    from softnet.kernel.patches.nodefer_napi_cache import kfree_skb_napi_cache
     from softnet.lang.intrinsics import (
         READ_ONCE,
         WARN_ON_ONCE,
@@ -27,6 +20,13 @@ if TYPE_CHECKING:
         trace,
         work,
     )
+    from softnet.linux.include.linux.netdevice import NAPI_STATE_SCHED, net_hotdata, softnet_data
+    from softnet.linux.include.linux.skbuff import sk_buff
+    from softnet.linux.kernel.locking.spinlock import spin_lock_bh, spin_unlock_bh
+    from softnet.linux.net.core.dev import __napi_schedule_irqoff
+    from softnet.linux.patches.backlog_lock_rename import backlog_lock_irq_save, backlog_unlock_irq_restore
+    from softnet.linux.patches.backlog_napi_threads import use_backlog_threads
+    from softnet.linux.patches.nodefer_napi_cache import kfree_skb_napi_cache
     from softnet.machine.interrupts import cpu_online, nr_cpu_ids
 
 

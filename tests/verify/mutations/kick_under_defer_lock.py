@@ -8,34 +8,6 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import napi_struct, net_hotdata, softnet_data
-    from softnet.kernel.include.linux.skbuff import (
-        __skb_dequeue,
-        sk_buff,
-        skb_queue_empty,
-        skb_queue_splice_tail_init,
-    )
-    from softnet.kernel.kernel.locking.spinlock import (
-        local_irq_disable,
-        local_lock_nested_bh,
-        local_unlock_nested_bh,
-        spin_lock,
-        spin_lock_bh,
-        spin_unlock,
-        spin_unlock_bh,
-    )
-    from softnet.kernel.kernel.sched.core import rcu_read_lock, rcu_read_unlock
-    from softnet.kernel.net.core.dev_backlog import (
-        net_rps_action_and_irq_enable,
-        process_backlog_retire_sched,
-        sd_has_rps_ipi_waiting,
-    )
-    from softnet.kernel.net.core.dev_receive import __netif_receive_skb
-    from softnet.kernel.patches.backlog_lock_rename import backlog_lock_irq_disable, backlog_unlock_irq_enable
-    from softnet.kernel.patches.backlog_napi_defer_list import kick_defer_list_purge
-    from softnet.kernel.patches.nodefer_napi_cache import kfree_skb_napi_cache
-    from softnet.kernel.patches.process_queue_bh_lock import softnet_data
-    from softnet.kernel.patches.rps_input_queue_head_add import rps_input_queue_head_add
     from softnet.lang.intrinsics import (
         READ_ONCE,
         WARN_ON_ONCE,
@@ -47,6 +19,34 @@ if TYPE_CHECKING:
         trace,
         work,
     )
+    from softnet.linux.include.linux.netdevice import napi_struct, net_hotdata, softnet_data
+    from softnet.linux.include.linux.skbuff import (
+        __skb_dequeue,
+        sk_buff,
+        skb_queue_empty,
+        skb_queue_splice_tail_init,
+    )
+    from softnet.linux.kernel.locking.spinlock import (
+        local_irq_disable,
+        local_lock_nested_bh,
+        local_unlock_nested_bh,
+        spin_lock,
+        spin_lock_bh,
+        spin_unlock,
+        spin_unlock_bh,
+    )
+    from softnet.linux.kernel.sched.core import rcu_read_lock, rcu_read_unlock
+    from softnet.linux.net.core.dev_backlog import (
+        net_rps_action_and_irq_enable,
+        process_backlog_retire_sched,
+        sd_has_rps_ipi_waiting,
+    )
+    from softnet.linux.net.core.dev_receive import __netif_receive_skb
+    from softnet.linux.patches.backlog_lock_rename import backlog_lock_irq_disable, backlog_unlock_irq_enable
+    from softnet.linux.patches.backlog_napi_defer_list import kick_defer_list_purge
+    from softnet.linux.patches.nodefer_napi_cache import kfree_skb_napi_cache
+    from softnet.linux.patches.process_queue_bh_lock import softnet_data
+    from softnet.linux.patches.rps_input_queue_head_add import rps_input_queue_head_add
     from softnet.machine.interrupts import cpu_online, nr_cpu_ids
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import NAPI_STATE_SCHED, softnet_data
-    from softnet.kernel.kernel.sched.core import preempt_disable, preempt_enable
-    from softnet.kernel.kernel.smp import CSD_FLAG_LOCK, EBUSY, call_single_data, generic_exec_single
-    from softnet.kernel.net.core.dev import __napi_schedule_irqoff
-    from softnet.kernel.patches.backlog_lock_rename import backlog_lock_irq_save, backlog_unlock_irq_restore
-    from softnet.kernel.patches.backlog_napi_threads import use_backlog_threads
     from softnet.lang.intrinsics import __test_and_set_bit, cmpxchg, smp_wmb, trace, work
+    from softnet.linux.include.linux.netdevice import NAPI_STATE_SCHED, softnet_data
+    from softnet.linux.kernel.sched.core import preempt_disable, preempt_enable
+    from softnet.linux.kernel.smp import CSD_FLAG_LOCK, EBUSY, call_single_data, generic_exec_single
+    from softnet.linux.net.core.dev import __napi_schedule_irqoff
+    from softnet.linux.patches.backlog_lock_rename import backlog_lock_irq_save, backlog_unlock_irq_restore
+    from softnet.linux.patches.backlog_napi_threads import use_backlog_threads
 
 
 @kfunc

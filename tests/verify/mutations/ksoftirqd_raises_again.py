@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.kernel.sched.core import cond_resched
-    from softnet.kernel.kernel.softirq import (
+    from softnet.linux.kernel.sched.core import cond_resched
+    from softnet.linux.kernel.softirq import (
         NET_RX_SOFTIRQ,
         __raise_softirq_irqoff,
         handle_softirqs,

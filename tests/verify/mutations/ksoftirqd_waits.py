@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.config import CONFIG_PREEMPT_RT
-    from softnet.kernel.kernel.sched.core import cond_resched
-    from softnet.kernel.kernel.softirq import (
+    from softnet.lang.intrinsics import IS_ENABLED
+    from softnet.linux.config import CONFIG_PREEMPT_RT
+    from softnet.linux.kernel.sched.core import cond_resched
+    from softnet.linux.kernel.softirq import (
         ksoftirqd_run_begin,
         ksoftirqd_run_end,
         local_softirq_pending,
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
         softirq_left_to_ksoftirqd,
         wakeup_softirqd,
     )
-    from softnet.lang.intrinsics import IS_ENABLED
 
 
 @kfunc

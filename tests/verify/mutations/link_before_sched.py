@@ -8,34 +8,34 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.list import list_empty
-    from softnet.kernel.include.linux.netdevice import (
+    from softnet.lang.intrinsics import READ_ONCE, atomic_inc, per_cpu, table, trace, work
+    from softnet.linux.include.linux.list import list_empty
+    from softnet.linux.include.linux.netdevice import (
         NET_RX_DROP,
         NET_RX_SUCCESS,
         net_hotdata,
         netif_running,
         rps_dev_flow,
     )
-    from softnet.kernel.include.linux.skbuff import (
+    from softnet.linux.include.linux.skbuff import (
         SKB_DROP_REASON_CPU_BACKLOG,
         SKB_DROP_REASON_DEV_READY,
         __skb_queue_tail,
         sk_buff,
         skb_queue_len_lockless,
     )
-    from softnet.kernel.net.core.dev_backlog import (
+    from softnet.linux.net.core.dev_backlog import (
         dev_core_stats_rx_dropped_inc,
         napi_schedule_rps,
         skb_flow_limit,
     )
-    from softnet.kernel.net.core.skbuff import kfree_skb_reason
-    from softnet.kernel.patches.backlog_lock_rename import backlog_lock_irq_save, backlog_unlock_irq_restore
-    from softnet.kernel.patches.dropped_atomic import (
+    from softnet.linux.net.core.skbuff import kfree_skb_reason
+    from softnet.linux.patches.backlog_lock_rename import backlog_lock_irq_save, backlog_unlock_irq_restore
+    from softnet.linux.patches.dropped_atomic import (
         rps_input_queue_tail_incr,
         rps_input_queue_tail_save,
         softnet_data,
     )
-    from softnet.lang.intrinsics import READ_ONCE, atomic_inc, per_cpu, table, trace, work
 
 
 @kfunc

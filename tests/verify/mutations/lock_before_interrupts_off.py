@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import softnet_data
-    from softnet.kernel.kernel.locking.spinlock import (
+    from softnet.linux.include.linux.netdevice import softnet_data
+    from softnet.linux.kernel.locking.spinlock import (
         local_irq_restore,
         local_irq_save,
         spin_lock,

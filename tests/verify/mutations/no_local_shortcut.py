@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.list import list_add_tail
-    from softnet.kernel.include.linux.netdevice import (
+    from softnet.lang.intrinsics import READ_ONCE, container_of, set_bit, smp_processor_id, test_bit, trace
+    from softnet.linux.include.linux.list import list_add_tail
+    from softnet.linux.include.linux.netdevice import (
         NAPI_STATE_SCHED_THREADED,
         NAPI_STATE_THREADED,
         napi_struct,
     )
-    from softnet.kernel.kernel.sched.core import wake_up_process
-    from softnet.kernel.kernel.softirq import NET_RX_SOFTIRQ, raise_softirq_irqoff
-    from softnet.kernel.patches.backlog_napi_threads import use_backlog_threads
-    from softnet.kernel.patches.process_queue_bh_lock import softnet_data
-    from softnet.lang.intrinsics import READ_ONCE, container_of, set_bit, smp_processor_id, test_bit, trace
+    from softnet.linux.kernel.sched.core import wake_up_process
+    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, raise_softirq_irqoff
+    from softnet.linux.patches.backlog_napi_threads import use_backlog_threads
+    from softnet.linux.patches.process_queue_bh_lock import softnet_data
 
 
 @kfunc

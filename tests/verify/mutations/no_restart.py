@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.list import (
+    from softnet.lang.intrinsics import READ_ONCE, barrier, container_of, table, this_cpu_ptr, trace, work
+    from softnet.linux.include.linux.list import (
         INIT_LIST_HEAD,
         list_empty,
         list_splice,
@@ -16,13 +17,12 @@ if TYPE_CHECKING:
         list_splice_tail,
         list_splice_tail_init,
     )
-    from softnet.kernel.include.linux.netdevice import napi_struct, net_hotdata, softnet_data
-    from softnet.kernel.kernel.locking.spinlock import local_irq_disable, local_irq_enable
-    from softnet.kernel.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
-    from softnet.kernel.kernel.time.time import usecs_to_jiffies
-    from softnet.kernel.net.core.dev import napi_poll, skb_defer_free_flush
-    from softnet.kernel.net.core.dev_backlog import net_rps_action_and_irq_enable, sd_has_rps_ipi_waiting
-    from softnet.lang.intrinsics import READ_ONCE, barrier, container_of, table, this_cpu_ptr, trace, work
+    from softnet.linux.include.linux.netdevice import napi_struct, net_hotdata, softnet_data
+    from softnet.linux.kernel.locking.spinlock import local_irq_disable, local_irq_enable
+    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
+    from softnet.linux.kernel.time.time import usecs_to_jiffies
+    from softnet.linux.net.core.dev import napi_poll, skb_defer_free_flush
+    from softnet.linux.net.core.dev_backlog import net_rps_action_and_irq_enable, sd_has_rps_ipi_waiting
     from softnet.machine.timers import jiffies
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.kernel.locking.spinlock import local_irq_disable, local_irq_enable
-    from softnet.kernel.kernel.softirq import (
+    from softnet.lang.intrinsics import table, trace, work
+    from softnet.linux.kernel.locking.spinlock import local_irq_disable, local_irq_enable
+    from softnet.linux.kernel.softirq import (
         MAX_SOFTIRQ_RESTART,
         MAX_SOFTIRQ_TIME_MS,
         NR_SOFTIRQS,
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
         softirq_handle_end,
         wakeup_softirqd,
     )
-    from softnet.kernel.kernel.time.time import msecs_to_jiffies
-    from softnet.lang.intrinsics import table, trace, work
+    from softnet.linux.kernel.time.time import msecs_to_jiffies
     from softnet.machine.interrupts import vtime_softirq_enter, vtime_softirq_exit
     from softnet.machine.sched import need_resched
     from softnet.machine.timers import jiffies

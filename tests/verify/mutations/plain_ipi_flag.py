@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import NAPI_STATE_SCHED
-    from softnet.kernel.kernel.smp import smp_call_function_single_async
-    from softnet.kernel.net.core.dev import __napi_schedule_irqoff
-    from softnet.kernel.patches.backlog_lock_no_rt import backlog_lock_irq_save, backlog_unlock_irq_restore
-    from softnet.kernel.patches.backlog_napi_threads import use_backlog_threads
-    from softnet.kernel.patches.process_queue_bh_lock import softnet_data
     from softnet.lang.intrinsics import READ_ONCE, WRITE_ONCE, __test_and_set_bit, trace
+    from softnet.linux.include.linux.netdevice import NAPI_STATE_SCHED
+    from softnet.linux.kernel.smp import smp_call_function_single_async
+    from softnet.linux.net.core.dev import __napi_schedule_irqoff
+    from softnet.linux.patches.backlog_lock_no_rt import backlog_lock_irq_save, backlog_unlock_irq_restore
+    from softnet.linux.patches.backlog_napi_threads import use_backlog_threads
+    from softnet.linux.patches.process_queue_bh_lock import softnet_data
 
 
 @kfunc

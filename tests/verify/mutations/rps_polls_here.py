@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.config import CONFIG_RPS
-    from softnet.kernel.include.linux.netdevice import softnet_data
-    from softnet.kernel.net.core.dev import __napi_schedule_irqoff
-    from softnet.kernel.patches.backlog_napi_threads import use_backlog_threads
     from softnet.lang.intrinsics import IS_ENABLED, this_cpu_ptr, trace
+    from softnet.linux.config import CONFIG_RPS
+    from softnet.linux.include.linux.netdevice import softnet_data
+    from softnet.linux.net.core.dev import __napi_schedule_irqoff
+    from softnet.linux.patches.backlog_napi_threads import use_backlog_threads
 
 
 @kfunc

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.config import CONFIG_RPS
-    from softnet.kernel.include.linux.list import list_add_tail
-    from softnet.kernel.include.linux.netdevice import softnet_data
-    from softnet.kernel.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
-    from softnet.kernel.net.core.dev import __napi_schedule_irqoff
     from softnet.lang.intrinsics import IS_ENABLED, this_cpu_ptr, trace
+    from softnet.linux.config import CONFIG_RPS
+    from softnet.linux.include.linux.list import list_add_tail
+    from softnet.linux.include.linux.netdevice import softnet_data
+    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
+    from softnet.linux.net.core.dev import __napi_schedule_irqoff
 
 
 @kfunc

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import napi_struct
+    from softnet.linux.include.linux.netdevice import napi_struct
 
 
 @kfunc

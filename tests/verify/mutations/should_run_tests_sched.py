@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import NAPI_STATE_SCHED
-    from softnet.kernel.patches.process_queue_bh_lock import softnet_data
     from softnet.lang.intrinsics import per_cpu, test_bit
+    from softnet.linux.include.linux.netdevice import NAPI_STATE_SCHED
+    from softnet.linux.patches.process_queue_bh_lock import softnet_data
 
 
 @kfunc

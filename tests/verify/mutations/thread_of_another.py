@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import softnet_data
-    from softnet.kernel.patches.backlog_napi_threads import napi_threaded_poll_loop
     from softnet.lang.intrinsics import per_cpu
+    from softnet.linux.include.linux.netdevice import softnet_data
+    from softnet.linux.patches.backlog_napi_threads import napi_threaded_poll_loop
 
 
 @kfunc

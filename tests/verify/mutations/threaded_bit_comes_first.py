@@ -8,16 +8,6 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.list import list_add_tail
-    from softnet.kernel.include.linux.netdevice import (
-        NAPI_STATE_SCHED_THREADED,
-        NAPI_STATE_THREADED,
-        napi_struct,
-        softnet_data,
-    )
-    from softnet.kernel.kernel.sched.core import wake_up_process
-    from softnet.kernel.kernel.softirq import NET_RX_SOFTIRQ, raise_softirq_irqoff
-    from softnet.kernel.patches.backlog_napi_threads import backlog_napi, use_backlog_threads
     from softnet.lang.intrinsics import (
         READ_ONCE,
         container_of,
@@ -27,6 +17,16 @@ if TYPE_CHECKING:
         this_cpu_ptr,
         trace,
     )
+    from softnet.linux.include.linux.list import list_add_tail
+    from softnet.linux.include.linux.netdevice import (
+        NAPI_STATE_SCHED_THREADED,
+        NAPI_STATE_THREADED,
+        napi_struct,
+        softnet_data,
+    )
+    from softnet.linux.kernel.sched.core import wake_up_process
+    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, raise_softirq_irqoff
+    from softnet.linux.patches.backlog_napi_threads import backlog_napi, use_backlog_threads
 
 
 @kfunc

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.kernel.kernel.workqueue import work_struct
     from softnet.lang.intrinsics import atomic_set
+    from softnet.linux.kernel.workqueue import work_struct
 
 
 @kfunc

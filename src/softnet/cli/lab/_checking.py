@@ -20,7 +20,7 @@ from softnet.cli.lab._shared import (
 )
 
 if TYPE_CHECKING:
-    from softnet.lab.conform import Outcome
+    from softnet.lab.studies.conform import Outcome
 
 
 @click.command()
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 @json_option
 def check(paths: tuple[Path, ...], patches: tuple[str, ...], coverage: bool, as_json: bool) -> int:
     """Say whether a real kernel's trace (ARM.lab.jsonl.gz) is a behaviour of the model. Status 1: one is not."""
-    from softnet.lab import records, verdicts
+    from softnet.lab import verdicts
+    from softnet.lab.tracing import records
     from softnet.lab.validate.branches import merged
     from softnet.lab.validate.verdict import check as check_trace
 
@@ -75,9 +76,9 @@ def conform(
     as_json: bool,
 ) -> int:
     """Run every experiment on every arm and hold each trace against the model. Status 1: an unknown disagreement."""
-    from softnet.lab import conform as suite
     from softnet.lab import verdicts
-    from softnet.lab.run import ARMS
+    from softnet.lab.play.run import ARMS
+    from softnet.lab.studies import conform as suite
 
     say = say_nothing if quiet else say_aloud
     chosen = [experiment for experiment in suite.suite() if only in experiment.name]
@@ -107,7 +108,7 @@ def conform(
 
 
 def _told(outcomes: list[Outcome]) -> dict[str, object]:
-    from softnet.lab import conform as suite
+    from softnet.lab.studies import conform as suite
 
     return {
         "outcomes": [outcome.as_json() for outcome in outcomes],
@@ -117,7 +118,8 @@ def _told(outcomes: list[Outcome]) -> dict[str, object]:
 
 
 def _write(out: Path, outcomes: list[Outcome], arms: list[str], only: str) -> None:
-    from softnet.lab import cache, verdicts
+    from softnet.lab import verdicts
+    from softnet.lab.vm import cache
     from softnet.report.conformance import write_conformance
 
     command = "softnet lab conform" + (f' --only "{only}"' if only else "") + " --out DIR"

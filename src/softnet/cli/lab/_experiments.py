@@ -28,9 +28,7 @@ from softnet.cli.lab._shared import (
     multiple=True,
     help="A kernel to run it on; may be repeated. Default: the five arms.",
 )
-@click.option(
-    "--connections", type=click.IntRange(2, 1000), default=110, show_default=True, help="skbs to free."
-)
+@click.option("--connections", type=click.IntRange(2, 1000), default=110, show_default=True, help="skbs to free.")
 @click.option(
     "--skb-defer-max",
     type=click.IntRange(0, 100_000),
@@ -52,16 +50,15 @@ def experiment(
     as_json: bool,
 ) -> int:
     """Run an experiment whose answer is exact. Status 1: a kernel answered otherwise."""
-    from softnet.lab import experiments, show
-    from softnet.lab.run import ARMS
+    from softnet.lab import show
+    from softnet.lab.play.run import ARMS
+    from softnet.lab.studies import experiments
 
     say = say_nothing if quiet else say_aloud
     expected = experiments.expected_first_kick(skb_defer_max, connections)
     options = options_of(accel, timeout_seconds)
     results = [
-        experiments.first_kick(
-            arm, connections=connections, skb_defer_max=skb_defer_max, options=options, say=say
-        )
+        experiments.first_kick(arm, connections=connections, skb_defer_max=skb_defer_max, options=options, say=say)
         for arm in arms_of(kernels or ARMS, (), say)
     ]
     write_results(results, out, say)
@@ -78,9 +75,7 @@ def experiment(
         ]
         print_json(rows)
     else:
-        click.echo(
-            f"{connections} skbs of CPU 0 freed on CPU 1, skb_defer_max {skb_defer_max}; events in their order:\n"
-        )
+        click.echo(f"{connections} skbs of CPU 0 freed on CPU 1, skb_defer_max {skb_defer_max}; events in their order:\n")
         for result, at in zip(results, found, strict=True):
             verdict = "as expected" if at == expected else f"EXPECTED {expected}"
             click.echo(f"{result.arm}: first kick at {at or 'no skb'}, {verdict}")
@@ -99,9 +94,7 @@ def experiment(
     show_default=True,
     help="Length of each run.",
 )
-@click.option(
-    "--costs", default="default", show_default=True, help="The model's cost table, by name or path."
-)
+@click.option("--costs", default="default", show_default=True, help="The model's cost table, by name or path.")
 @guest_options
 @json_option
 def seed(
@@ -114,8 +107,8 @@ def seed(
     as_json: bool,
 ) -> int:
     """Show the seed patch, model beside kernel: 6.1-rt and 6.12-rt, 6.12 without and with its threads."""
-    from softnet.lab import seed as lab_seed
     from softnet.lab import show
+    from softnet.lab.studies import seed as lab_seed
 
     say = say_nothing if quiet else say_aloud
     arms = arms_of(lab_seed.ARMS, (), say)
@@ -147,9 +140,7 @@ def seed(
     multiple=True,
     help="A kernel to run it on; may be repeated. Default: those in which the model has it.",
 )
-@click.option(
-    "--tries", type=click.IntRange(1), help="Give up after so many tries. Not of C4, which needs no luck."
-)
+@click.option("--tries", type=click.IntRange(1), help="Give up after so many tries. Not of C4, which needs no luck.")
 @guest_options
 @json_option
 def reproduce(
@@ -163,8 +154,9 @@ def reproduce(
     as_json: bool,
 ) -> int:
     """Try a predicted defect on real kernels, unchanged ones. Status 0: seen on all; 1: not seen on one."""
-    from softnet.lab import experiments, show
-    from softnet.lab import reproduce as races
+    from softnet.lab import show
+    from softnet.lab.studies import experiments
+    from softnet.lab.studies import reproduce as races
 
     say = say_nothing if quiet else say_aloud
     options = options_of(accel, timeout_seconds)

@@ -12,7 +12,7 @@ from softnet.cli.lab._shared import json_option, print_json, say_aloud
 @json_option
 def doctor(as_json: bool) -> int:
     """Say what the lab needs here, what is missing, and the command that gets it. Status 1: something is."""
-    from softnet.lab.doctor import examine
+    from softnet.lab.vm.doctor import examine
 
     checks = examine()
     if as_json:
@@ -25,11 +25,7 @@ def doctor(as_json: bool) -> int:
                 click.echo(f"         {check.fix}")
     missing = [check.name for check in checks if check.needed and not check.ok]
     if not as_json:
-        said = (
-            f"missing: {', '.join(missing)}; the commands stand above"
-            if missing
-            else "ready: softnet lab run SCENARIO"
-        )
+        said = f"missing: {', '.join(missing)}; the commands stand above" if missing else "ready: softnet lab run SCENARIO"
         click.echo(f"\n{said}")
     return 1 if missing else 0
 
@@ -38,9 +34,9 @@ def doctor(as_json: bool) -> int:
 @json_option
 def kernels(as_json: bool) -> int:
     """List the kernels that can be had and those that are here."""
-    from softnet.lab import kernels as lab_kernels
     from softnet.lab import show
     from softnet.lab.errors import LabMissing
+    from softnet.lab.vm import kernels as lab_kernels
 
     here = {kernel.name: kernel for kernel in lab_kernels.all_cached()}
     try:
@@ -75,8 +71,8 @@ def kernels(as_json: bool) -> int:
 @json_option
 def fetch(names: tuple[str, ...], as_json: bool) -> int:
     """Download kernels, such as 6.12-rt, into the cache, and the guest's programs with them."""
-    from softnet.lab import kernels as lab_kernels
-    from softnet.lab import userland
+    from softnet.lab.vm import kernels as lab_kernels
+    from softnet.lab.vm import userland
 
     lab_kernels.require_machine()
     got = [lab_kernels.fetch(name, say=say_aloud) for name in names]

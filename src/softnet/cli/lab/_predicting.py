@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from softnet.lab.prediction import Prediction
-    from softnet.lab.run import Options
+    from softnet.lab.play.run import Options
+    from softnet.lab.studies.scenario_prediction import Prediction
 
 _ACCEL = click.option(
     "--accel",
@@ -46,21 +46,16 @@ def _guest(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.option(
-    "--kernel", "kernel", default="6.12", show_default=True, help="6.12, 6.12-rt, 6.12-threads or a vmlinuz."
-)
-@click.option(
-    "--out", "out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The table to write."
-)
+@click.option("--kernel", "kernel", default="6.12", show_default=True, help="6.12, 6.12-rt, 6.12-threads or a vmlinuz.")
+@click.option("--out", "out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The table to write.")
 @click.option("--note", default="", help="A date or what else the table shall say of its making.")
 @_guest
 @json_option
-def calibrate(
-    kernel: str, out: Path, note: str, accel: str, timeout_seconds: float, quiet: bool, as_json: bool
-) -> int:
+def calibrate(kernel: str, out: Path, note: str, accel: str, timeout_seconds: float, quiet: bool, as_json: bool) -> int:
     """Fit a cost table to a guest: softnet run takes it with machine.costs, softnet lab predict with --costs."""
-    from softnet.lab import cache, show
-    from softnet.lab import calibrate as lab_calibrate
+    from softnet.lab import show
+    from softnet.lab.studies import calibrate as lab_calibrate
+    from softnet.lab.vm import cache
 
     say = say_nothing if quiet else say_aloud
     lab_calibrate.check_note(note)
@@ -70,9 +65,7 @@ def calibrate(
     if as_json:
         print_json(made.as_json())
         return 0
-    rows = [
-        [row.name, f"{row.value} {'ps/byte' if row.per_byte else 'ns'}", row.provenance] for row in made.rows
-    ]
+    rows = [[row.name, f"{row.value} {'ps/byte' if row.per_byte else 'ns'}", row.provenance] for row in made.rows]
     click.echo(show.table(["row", "value", "provenance"], rows))
     fitted = [[name, str(pair["guest"]), str(pair["model"])] for name, pair in made.medians.items()]
     click.echo("\n" + show.table(["experiment, median", "guest ns", "model ns"], fitted))
@@ -83,17 +76,17 @@ def calibrate(
 @click.command()
 @click.argument("scenario_path", metavar="[SCENARIO]", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--kernel", "kernels", multiple=True,
+    "--kernel",
+    "kernels",
+    multiple=True,
     help="6.12, 6.12-rt, 6.12-threads or a vmlinuz; may be repeated. Default: 6.12, with --all the five arms.",
-)  # fmt: skip
+)
 @click.option(
     "--costs",
     default="",
     help="A table of softnet lab calibrate, or any other, by name or path. Default: the one fitted to the arm.",
 )
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the scenario."
-)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the scenario.")
 @click.option(
     "--stretch",
     type=click.IntRange(1, 10_000),
@@ -101,16 +94,15 @@ def calibrate(
     show_default=True,
     help="Play it so many times slower.",
 )
+@click.option("--all", "everything", is_flag=True, help="Every held-out scenario on every arm, with the errors.")
+@click.option("--only", default="", metavar="TEXT", help="With --all: only scenarios whose name contains TEXT.")
 @click.option(
-    "--all", "everything", is_flag=True, help="Every held-out scenario on every arm, with the errors."
-)
-@click.option(
-    "--only", default="", metavar="TEXT", help="With --all: only scenarios whose name contains TEXT."
-)
-@click.option(
-    "--examples", type=click.Path(file_okay=False, path_type=Path), default=Path("examples"), show_default=True,
+    "--examples",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("examples"),
+    show_default=True,
     help="With --all: where the scenarios are.",
-)  # fmt: skip
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -159,9 +151,9 @@ def _predict_one(
     path: Path, kernels: tuple[str, ...], costs: str, overrides: tuple[str, ...], stretch: int, options: Options,
     say: Callable[[str], None], as_json: bool,
 ) -> int:  # fmt: skip
-    from softnet.lab import prediction as lab_predict
-    from softnet.lab.replay import guest_costs
-    from softnet.lab.scenario import refuse_impossible
+    from softnet.lab.play.scenario import refuse_impossible
+    from softnet.lab.studies import scenario_prediction as lab_predict
+    from softnet.lab.studies.replay import guest_costs
     from softnet.machine.costtable import load_cost_table
     from softnet.scenario import load_scenario
 
@@ -171,9 +163,7 @@ def _predict_one(
         load_cost_table(costs)
     table = costs if not costs or not Path(costs).exists() else str(Path(costs).resolve())
     found = [
-        lab_predict.predict(
-            arm, scenario, table or guest_costs(arm), options=options, say=say, stretch=stretch
-        )
+        lab_predict.predict(arm, scenario, table or guest_costs(arm), options=options, say=say, stretch=stretch)
         for arm in arms_of(kernels, (), say)
     ]
     if as_json:
@@ -203,26 +193,23 @@ def _predict_all(
     kernels: tuple[str, ...], only: str, examples: Path, out: Path | None, options: Options, say: Callable[[str], None],
     as_json: bool, again: bool,
 ) -> int:  # fmt: skip
-    from softnet.lab import heldout, show
-    from softnet.lab.run import ARMS
+    from softnet.lab import show
+    from softnet.lab.play.run import ARMS
+    from softnet.lab.studies import predict_all as heldout
 
     chosen = [held for held in heldout.HELD_OUT if only in held.name]
     if not chosen:
         names = ", ".join(held.name for held in heldout.HELD_OUT)
-        raise click.BadParameter(
-            f"no held-out scenario is called so; there are: {names}", param_hint="--only"
-        )
+        raise click.BadParameter(f"no held-out scenario is called so; there are: {names}", param_hint="--only")
 
     def keep(attempts: Sequence[heldout.Attempt]) -> None:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             told = {"predictions": [attempt.as_json() for attempt in attempts]}
             cache.write_whole(out / "predict.json", (json.dumps(told, indent=1) + "\n").encode())
-            cache.write_whole(
-                out / "predict.md", heldout.document(attempts, "softnet lab predict --all").encode()
-            )
+            cache.write_whole(out / "predict.md", heldout.document(attempts, "softnet lab predict --all").encode())
 
-    from softnet.lab import cache
+    from softnet.lab.vm import cache
 
     if again:
         assert out is not None

@@ -21,20 +21,14 @@ from softnet.cli.lab._shared import (
 )
 
 if TYPE_CHECKING:
-    from softnet.lab.run import Options
+    from softnet.lab.play.run import Options
 
 
 @click.command()
 @click.argument("scenario_path", metavar="SCENARIO", type=click.Path(path_type=Path))
-@click.option(
-    "--kernel", "kernel", default="6.12", show_default=True, help="6.12, 6.12-rt, 6.12-threads or a vmlinuz."
-)
-@click.option(
-    "--boot-arg", "boot_args", multiple=True, help="A word for the kernel's command line; may be repeated."
-)
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the scenario."
-)
+@click.option("--kernel", "kernel", default="6.12", show_default=True, help="6.12, 6.12-rt, 6.12-threads or a vmlinuz.")
+@click.option("--boot-arg", "boot_args", multiple=True, help="A word for the kernel's command line; may be repeated.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the scenario.")
 @click.option(
     "--clock",
     type=click.Choice(["counter", "mono"]),
@@ -87,12 +81,8 @@ def run(
     multiple=True,
     help="A kernel to run it on; may be repeated. Default: the five arms.",
 )
-@click.option(
-    "--boot-arg", "boot_args", multiple=True, help="A word for every command line; may be repeated."
-)
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the scenario."
-)
+@click.option("--boot-arg", "boot_args", multiple=True, help="A word for every command line; may be repeated.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the scenario.")
 @click.option(
     "--stretch",
     type=click.IntRange(1, 10_000),
@@ -115,7 +105,7 @@ def compare(
     as_json: bool,
 ) -> int:
     """Run SCENARIO on several real kernels and show them side by side."""
-    from softnet.lab.run import ARMS
+    from softnet.lab.play.run import ARMS
 
     names = kernels or ARMS
     return _run_scenario(
@@ -144,8 +134,8 @@ def _run_scenario(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    from softnet.lab.run import run_scenario
-    from softnet.lab.scenario import refuse_impossible
+    from softnet.lab.play.run import run_scenario
+    from softnet.lab.play.scenario import refuse_impossible
     from softnet.scenario import load_scenario
 
     say = say_nothing if quiet else say_aloud

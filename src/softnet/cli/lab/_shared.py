@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from softnet.lab.run import Arm, LabResult, Options
+    from softnet.lab.play.run import Arm, LabResult, Options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -50,9 +50,7 @@ def guest_options(command: Command) -> Command:
             show_default=True,
             help="Seconds after which a guest is killed; one that does not speak is killed earlier, in proportion.",
         ),
-        click.option(
-            "--out", type=click.Path(file_okay=False, path_type=Path), help="Write results and traces here."
-        ),
+        click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write results and traces here."),
         click.option("--quiet", is_flag=True, help="No progress on stderr."),
     ):
         command = option(command)
@@ -62,8 +60,8 @@ def guest_options(command: Command) -> Command:
 def options_of(accel: str, timeout_seconds: float) -> Options:
     from typing import cast
 
-    from softnet.lab.qemu import AccelChoice, Bounds
-    from softnet.lab.run import Options as Made
+    from softnet.lab.play.run import Options as Made
+    from softnet.lab.vm.qemu import AccelChoice, Bounds
 
     # Counting instructions, one host CPU runs all of the guest's. Who gives the whole more time gives its boot more.
     boot_seconds = DEFAULT_TIMEOUT_SECONDS if accel == "icount" else 90.0
@@ -71,12 +69,10 @@ def options_of(accel: str, timeout_seconds: float) -> Options:
     return Made(cast("AccelChoice", accel), Bounds(min(boot_seconds, timeout_seconds), timeout_seconds))
 
 
-def arms_of(
-    names: tuple[str, ...], boot_args: tuple[str, ...], say: Callable[[str], None], *, boots: bool = True
-) -> list[Arm]:
+def arms_of(names: tuple[str, ...], boot_args: tuple[str, ...], say: Callable[[str], None], *, boots: bool = True) -> list[Arm]:
     """The arms of these names. Where they will be booted, a machine that cannot is told so before anything is fetched."""
-    from softnet.lab import kernels, qemu
-    from softnet.lab.run import arm
+    from softnet.lab.play.run import arm
+    from softnet.lab.vm import kernels, qemu
 
     kernels.require_machine()
     if boots:
@@ -89,7 +85,7 @@ def print_json(value: Any) -> None:
 
 
 def write_results(results: list[LabResult], out: Path | None, say: Callable[[str], None]) -> None:
-    from softnet.lab.run import write_out
+    from softnet.lab.play.run import write_out
 
     if out is not None:
         for result in results:

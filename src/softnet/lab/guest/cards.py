@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Network cards of the guest: TUN devices with NAPI, the tasks that write to them, and sockets that receive.
 
-What the host prepared (softnet/lab/traffic.py) arrives as records; see there for their form.
+What the host prepared (softnet/lab/play/traffic.py) arrives as records; see there for their form.
 """
 
 from __future__ import annotations

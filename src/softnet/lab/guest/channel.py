@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's end of the channel: the frames of softnet/lab/channel.py over the port named softnet.lab."""
+"""The guest's end of the channel: the frames of softnet/lab/vm/channel.py over the port named softnet.lab."""
 
 from __future__ import annotations
 

@@ -211,9 +211,7 @@ def _hog(task: dict[str, Any], start_ns: int) -> None:
         threads.sleep_until(due)
 
 
-def _child(
-    task: dict[str, Any], ready_fd: int, start_fd: int, body: Callable[[int, dict[str, Any]], None], path: str
-) -> None:
+def _child(task: dict[str, Any], ready_fd: int, start_fd: int, body: Callable[[int, dict[str, Any]], None], path: str) -> None:
     """One task's process: become what it must be, wait for the start, work, write down what was found."""
     found: dict[str, Any] = {}
     try:

@@ -76,8 +76,7 @@ def going_down(cpu: int) -> Callable[[], bool]:
     """Whether the CPU's way down is past sched_cpu_deactivate(), which waits for whoever reads under RCU."""
     states = [line.split(": ", 1) for line in read_text(f"{_CPUS}/hotplug/states").splitlines()]
     active, teardown = (
-        next(int(number) for number, name in states if name == wanted)
-        for wanted in ("sched:active", "cpu:teardown")
+        next(int(number) for number, name in states if name == wanted) for wanted in ("sched:active", "cpu:teardown")
     )
     path = f"{_CPUS}/cpu{cpu}/hotplug/state"
 
@@ -110,9 +109,7 @@ class Race:
             try:
                 threads.become(name, cpu, sched, 0)
                 body()
-            except (
-                Exception
-            ) as error:  # What becomes of it shows in the shared words; say why on the console.
+            except Exception as error:  # What becomes of it shows in the shared words; say why on the console.
                 print(f"{name}: {type(error).__name__}: {error}", flush=True)
             os._exit(0)
         self.pids.append(pid)

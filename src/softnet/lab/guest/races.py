@@ -251,9 +251,7 @@ class DeadQueue(Race):
         # A kworker of the first CPU takes the CPU down: what keeps it waiting makes the way down long enough.
         self.fork("busy", work["freer"], "fifo:90", self._keep_busy)
         look, going = self.stack_has(self.sender), going_down(self.owner)
-        self.fork(
-            "holder", work["steers"], "fifo:98", lambda: self.hold(lambda: going() and look(), work["hold_seconds"])
-        )  # fmt: skip
+        self.fork("holder", work["steers"], "fifo:98", lambda: self.hold(lambda: going() and look(), work["hold_seconds"]))
 
     def _send(self) -> None:
         shared = self.shared
@@ -278,9 +276,7 @@ class DeadQueue(Race):
 
     def _state(self, name: str) -> dict[str, Any]:
         shared = self.shared
-        return {
-            "name": name, "sent": shared[SENT], "received": shared[RECEIVED], **self.data.all(self.owner)
-        }  # fmt: skip
+        return {"name": name, "sent": shared[SENT], "received": shared[RECEIVED], **self.data.all(self.owner)}
 
     def run(self) -> dict[str, Any]:
         """Take the owner down while the sender sends, until a packet lies in its queue when it is dead."""
@@ -361,10 +357,7 @@ class LostKick(OfflineKick):
 
     def _stuck(self) -> bool:
         data, owner = self.data, self.owner
-        return (
-            data.read(owner, "defer_count") > self.work["race_limit"] >> 1
-            and not data.read(owner, "backlog.state") & _SCHED
-        )
+        return data.read(owner, "defer_count") > self.work["race_limit"] >> 1 and not data.read(owner, "backlog.state") & _SCHED
 
     def run(self) -> dict[str, Any]:
         """Let a packet and frees meet on the owner, a little later or earlier each time, until a kick is lost."""

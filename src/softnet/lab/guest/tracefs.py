@@ -2,7 +2,7 @@
 """The guest's side of tracing: kprobes, tracepoints, and the ring buffers' raw pages.
 
 The pages are sent as they are, because formatting them as text in an emulated guest takes longer than the
-experiment; softnet/lab/ringbuffer.py decodes them on the host.
+experiment; softnet/lab/tracing/ringbuffer.py decodes them on the host.
 """
 
 from __future__ import annotations
@@ -134,9 +134,7 @@ def _page_bytes() -> int:
     """The size of a sub-buffer: what follows the header fields, and the header's 16 bytes."""
     for line in get("events/header_page").decode().splitlines():
         if "data;" in line:
-            words = dict(
-                part.strip().split(":") for part in line.split(";") if ":" in part and "field" not in part
-            )
+            words = dict(part.strip().split(":") for part in line.split(";") if ":" in part and "field" not in part)
             return int(words["offset"]) + int(words["size"])
     raise OSError("events/header_page has no data field")
 
@@ -163,9 +161,7 @@ def _pages(path: str, page_bytes: int) -> bytes:
 def symbols(names: list[str]) -> bytes:
     """The lines of /proc/kallsyms for these names, a module's among them."""
     pattern = f" ({'|'.join(names)})([[:space:]]|$)"
-    found = subprocess.run(
-        ["/bin/busybox", "grep", "-E", pattern, "/proc/kallsyms"], capture_output=True, check=False
-    )
+    found = subprocess.run(["/bin/busybox", "grep", "-E", pattern, "/proc/kallsyms"], capture_output=True, check=False)
     return found.stdout
 
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from softnet.lab.probes import NET_RX_SOFTIRQ
-from softnet.lab.records import Record
+from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
+from softnet.lab.tracing.records import Record
 from softnet.lab.validate.driver import Driver, Queued
 from softnet.lab.validate.knowledge import task_of
 

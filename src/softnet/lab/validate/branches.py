@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softnet.lang.layout import ENGINE_STRUCT
-from softnet.lang.pytext import compiled
+from softnet.lang.program.layout import ENGINE_STRUCT
+from softnet.lang.python.text import compiled
 
 # The functions whose decisions a trace can show; what the machine and the protocols decide is not softnet's.
 FOLLOWED = (
@@ -38,7 +38,7 @@ class Branch:
 
     @property
     def place(self) -> str:
-        """``dev_backlog.py:244``, from ``softnet/kernel`` on."""
+        """``dev_backlog.py:244``, from ``softnet/linux`` on."""
         return f"{self.file}:{self.line}"
 
 
@@ -121,9 +121,7 @@ class Branches:
 
 def _short(file: str) -> str:
     parts = Path(file).parts
-    at = max(
-        (i for i, part in enumerate(parts) if part == "kernel" and parts[i - 1] == "softnet"), default=-1
-    )
+    at = max((i for i, part in enumerate(parts) if part == "kernel" and parts[i - 1] == "softnet"), default=-1)
     return "/".join(parts[at + 1 :]) if at >= 0 else file
 
 

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from softnet.lab.probes import NET_RX_SOFTIRQ
-from softnet.lab.records import CSD_FUNCTIONS, HARDIRQ, MARK, SOFTIRQ, Record, Trace
+from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
+from softnet.lab.tracing.records import CSD_FUNCTIONS, HARDIRQ, MARK, SOFTIRQ, Record, Trace
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.exits import Exits
 from softnet.lab.validate.explore import STATES_MAX, STATES_PER_RECORD, STATES_TOTAL
@@ -319,9 +319,7 @@ class Checker:
             missed={"IPI arrivals": len(self.follower.knowledge.holes.unseen), "others": self.holes},
             squeezes=self.follower.squeezes,
             bounded=bool(self.follower.bounded),
-            bounds=[
-                f"line {at + 2}: more than {STATES_MAX} states" for at in self.follower.bounded[:_BOUNDS_TOLD]
-            ],
+            bounds=[f"line {at + 2}: more than {STATES_MAX} states" for at in self.follower.bounded[:_BOUNDS_TOLD]],
             states=self.follower.tried,
         )
 

@@ -62,7 +62,7 @@ def _word(value: Any) -> int:
     return 0 if value is None else int(value._a)
 
 
-class Stopped(BaseException):  # noqa: N818
+class Stopped(BaseException):
     """A kernel function has come to the place up to which it was to run; ``where`` says to which."""
 
     def __init__(self, where: str) -> None:
@@ -135,14 +135,12 @@ class Driver:
     @staticmethod
     def _standing_still(image: Image) -> tuple[Image, Noted]:
         """The booted image once more, linked so that nothing takes time, over words that can be put aside."""
-        from softnet.lang.pylink import link
+        from softnet.lang.python.link import link
         from softnet.trace import EVENT_ID
 
         words = Noted(image.memory[: image.regions.directory])
         words[image.engine_word("cost_atomic")] = 0
-        linked = link(
-            image.program, image.layout, words, image.cost_index, EVENT_ID, lambda *event: None, priced=False
-        )
+        linked = link(image.program, image.layout, words, image.cost_index, EVENT_ID, lambda *event: None, priced=False)
         # Nothing gives way here: there is nobody to give way to.
         linked.suspend[0] = lambda: None
         return replace(image, memory=words, linked=linked), words
@@ -271,9 +269,7 @@ class Driver:
         return self._decision("list")
 
     def _decision(self, place: str) -> Decision:
-        kick = (
-            "sent" if self.did("kick_defer_list_purge") else "coalesced" if self.did("kick_coalesced") else ""
-        )
+        kick = "sent" if self.did("kick_defer_list_purge") else "coalesced" if self.did("kick_coalesced") else ""
         by = "ipi" if self.did("csd_queue_cpu") else "work" if self.kicks_by_work else "thread"
         return Decision(place, kick, by if kick else "")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from softnet.lab.records import HARDIRQ, SOFTIRQ, TASK, Record
+from softnet.lab.tracing.records import HARDIRQ, SOFTIRQ, TASK, Record
 from softnet.lab.validate import softirq
 from softnet.lab.validate.driver import Driver
 
@@ -103,9 +103,7 @@ class Exits:
             # It came into ksoftirqd on its way to __do_softirq(): what ran next, ksoftirqd ran.
             return self._cover("interrupt exit: left to a running ksoftirqd")
         if ran and not bh_off and "runs" not in allowed and not self.driver.rt:
-            return (
-                f"softirqs ran at the interrupt's exit on CPU {record.cpu}; the model {self._words(allowed)}"
-            )
+            return f"softirqs ran at the interrupt's exit on CPU {record.cpu}; the model {self._words(allowed)}"
         if allowed == {"runs"} and following.context == TASK and following.pid == record.pid:
             return f"CPU {record.cpu} went on with its task after the interrupt; the model {self._words(allowed)}"
         if bh_off:

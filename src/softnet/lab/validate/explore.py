@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from softnet.lab.records import CSD_FUNCTIONS, MARK, Record
+from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, Record
 from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import disagreement, poll_step
 from softnet.lab.validate.driver import Driver
@@ -119,9 +119,7 @@ class Explorer:
         self.driver.load(state.memory)
         self.driver.branches.taken.clear()
 
-    def did(
-        self, state: State, name: str, function: Callable[..., Any], *arguments: Any
-    ) -> tuple[State, Any]:
+    def did(self, state: State, name: str, function: Callable[..., Any], *arguments: Any) -> tuple[State, Any]:
         """The state with the memory that ``function(*arguments)`` leaves, and what it returns; it runs once for a memory.
 
         What it does must follow from the memory and the arguments alone.
@@ -172,9 +170,7 @@ class Explorer:
     def _prefilled(self, state: State, cpu: int, count: int, under_way: bool) -> State:
         self.load(state)
         numbers = self.driver.prefill(cpu, count, kick_under_way=under_way)
-        return state._replace(
-            memory=self.driver.save(), names={**state.names, **dict.fromkeys(numbers, UNKNOWN)}
-        )
+        return state._replace(memory=self.driver.save(), names={**state.names, **dict.fromkeys(numbers, UNKNOWN)})
 
     def _refuse(self, reason: str) -> None:
         if reason not in self.refused:
@@ -224,9 +220,7 @@ class Explorer:
             if count == attempt.found:
                 yield state._replace(attempts={**state.attempts, task: attempt._replace(found=None)})
             else:
-                self._refuse(
-                    f"the kernel read defer_count {attempt.found} of CPU {attempt.alloc_cpu}; the model has {count}"
-                )
+                self._refuse(f"the kernel read defer_count {attempt.found} of CPU {attempt.alloc_cpu}; the model has {count}")
             return
         if attempt.kicks:
             number = 0
@@ -241,9 +235,7 @@ class Explorer:
             after, (number, decision) = self.did(state, "attempt", driver.attempt, cpu, attempt.alloc_cpu)
         reason = self._disagreement(attempt, decision.place, decision.kick, decision.by)
         if reason:
-            self._refuse(
-                f"{reason} (CPU {attempt.alloc_cpu}'s list: {self._told_state(state, attempt.alloc_cpu)})"
-            )
+            self._refuse(f"{reason} (CPU {attempt.alloc_cpu}'s list: {self._told_state(state, attempt.alloc_cpu)})")
             return
         rest = {key: value for key, value in state.attempts.items() if key != task}
         names = {**state.names, number: attempt.skb} if number and decision.place == "list" else state.names
@@ -261,9 +253,7 @@ class Explorer:
         if seen.work and by != "work" and not kick:
             return "the kernel queued a work item; the model does not kick"
         if seen.work and by != "work":
-            return (
-                f"the kernel queued a work item; the model kicks by {'an IPI' if by == 'ipi' else 'a thread'}"
-            )
+            return f"the kernel queued a work item; the model kicks by {'an IPI' if by == 'ipi' else 'a thread'}"
         if kicked and not kick:
             return f"the kernel kicked; the model does not ({place})"
         if kick == "sent" and not kicked:
@@ -272,20 +262,13 @@ class Explorer:
             return "the model comes to the kick and finds one under way; the kernel did not come to it"
         if seen.ipi != (kick == "sent" and by == "ipi") and attempt.alloc_cpu not in self._sched_doubt():
             return f"the kernel {'sent an' if seen.ipi else 'sent no'} IPI; the model: kick {kick or 'none'}, by {by or 'nothing'}"
-        if (
-            seen.wake
-            and kick != "sent"
-            and not self.driver.rt
-            and attempt.alloc_cpu not in self._sched_doubt()
-        ):
+        if seen.wake and kick != "sent" and not self.driver.rt and attempt.alloc_cpu not in self._sched_doubt():
             return "the kernel woke the backlog thread; in the model its NAPI is scheduled already"
         return ""
 
     def _sched_doubt(self) -> set[int]:
         """CPUs whose SCHED bit a kick tests and nobody knows."""
-        return (
-            {cpu for cpu in range(self.driver.cpus) if not self.knows(cpu)} if self.driver.threads else set()
-        )
+        return {cpu for cpu in range(self.driver.cpus) if not self.knows(cpu)} if self.driver.threads else set()
 
     def _act_flush(self, state: State, cpu: int, **changes: Any) -> State:
         """The CPU's list is flushed: its skbs are to be freed in the order in which the model frees them."""
@@ -307,9 +290,7 @@ class Explorer:
             if qlen - behind <= enqueue.qlen <= qlen:
                 yield state._replace(enqueues={**state.enqueues, task: enqueue._replace(qlen=None)})
             else:
-                self._refuse(
-                    f"the kernel read length {enqueue.qlen} of CPU {enqueue.cpu}'s input queue; the model has {qlen}"
-                )
+                self._refuse(f"the kernel read length {enqueue.qlen} of CPU {enqueue.cpu}'s input queue; the model has {qlen}")
             return
         after, done = self.did(state, "enqueue", self.driver.enqueue, task[0], enqueue.cpu, enqueue.flow)
         tells = self.knows_softirq(task[0])
@@ -379,10 +360,12 @@ class Explorer:
     def _key(self, state: State) -> int:
         """A number of the state's own: another state has the same if nothing that follows can tell the two apart."""
         told = self.driver.states(state.memory)
-        shown = tuple([
-            (t.defer_count, t.defer_ipi_scheduled, t.backlog_sched, t.softirq, state.held(t.held), t.input_qlen, t.backlog_len)
-            for t in told
-        ])  # fmt: skip
+        shown = tuple(
+            [
+                (t.defer_count, t.defer_ipi_scheduled, t.backlog_sched, t.softirq, state.held(t.held), t.input_qlen, t.backlog_len)
+                for t in told
+            ]
+        )
         tables = (
             state.attempts,
             state.enqueues,
@@ -392,10 +375,9 @@ class Explorer:
             state.flushes,
             state.owed,
         )
-        open_now = tuple([
-            frozenset([(key, value) for key, value in table.items() if value != ()]) if table else _NOTHING
-            for table in tables
-        ])  # fmt: skip
+        open_now = tuple(
+            [frozenset([(key, value) for key, value in table.items() if value != ()]) if table else _NOTHING for table in tables]
+        )
         key = (shown, open_now, state.leaving, state.changes, state.arriving, state.clearing)
         return self._numbers.setdefault(key, len(self._numbers))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from softnet.lab.records import HARDIRQ, Record
+from softnet.lab.tracing.records import HARDIRQ, Record
 from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import Poll, enqueue_seen, flow_of
 from softnet.lab.validate.explore import Explorer
@@ -28,9 +28,7 @@ class Follower(Explorer):
         if not any(task in state.attempts or task in state.enqueues for state in states):
             return list(states)
         reached = self.reachable(states)
-        return self.earliest(
-            [state for state in reached if task not in state.attempts and task not in state.enqueues]
-        )
+        return self.earliest([state for state in reached if task not in state.attempts and task not in state.enqueues])
 
     def attempt(self, at: int) -> list[State]:
         """An skb_attempt_defer_free() is entered: the count that the kernel read must be one of the model's."""
@@ -43,11 +41,7 @@ class Follower(Explorer):
             return states
         # The count is read when the event is recorded or later, when the kernel tests it at the latest.
         opened = Attempt(record.a, record.b, record.c if record.c >= 0 else None, seen)
-        out = [
-            state._replace(attempts={**state.attempts, task: opened})
-            for state in states
-            if task not in state.attempts
-        ]
+        out = [state._replace(attempts={**state.attempts, task: opened}) for state in states if task not in state.attempts]
         if out:
             self._cover_attempt(seen, record)
         return out
@@ -75,13 +69,9 @@ class Follower(Explorer):
         for state in self.reachable(self.states):
             after, done = self.did(state, "trigger begins", self.driver.trigger_begins, record.cpu)
             if done is None:
-                self._refuse(
-                    f"trigger_rx_softirq ran on CPU {record.cpu}; in the model no such call is in flight"
-                )
+                self._refuse(f"trigger_rx_softirq ran on CPU {record.cpu}; in the model no such call is in flight")
             elif following is not None and done[0] != raised:
-                self._refuse(
-                    f"NET_RX {'raised' if raised else 'not raised'} by the kernel; the model does the opposite"
-                )
+                self._refuse(f"NET_RX {'raised' if raised else 'not raised'} by the kernel; the model does the opposite")
             else:
                 # It raises before it clears defer_ipi_scheduled: until it has returned another CPU may find that set.
                 out.append(after._replace(clearing=state.clearing | {record.cpu}) if done[1] else after)
@@ -131,18 +121,11 @@ class Follower(Explorer):
             if waiting[:1] == (target,):
                 out.append(state)
             else:
-                what = (
-                    f"the next that the model sends goes to CPU {waiting[0]}"
-                    if waiting
-                    else "the model sends none"
-                )
+                what = f"the next that the model sends goes to CPU {waiting[0]}" if waiting else "the model sends none"
                 self._refuse(f"CPU {cpu} sent CPU {target} an IPI of RPS; {what}")
         if out:
             self._cover("RPS: IPI sent")
-        return [
-            state._replace(sent={**state.sent, cpu: state.sent[cpu][1:]})
-            for state in self.earliest(out)
-        ]  # fmt: skip
+        return [state._replace(sent={**state.sent, cpu: state.sent[cpu][1:]}) for state in self.earliest(out)]
 
     def rps_ipi(self, at: int) -> list[State] | None:
         """rps_trigger_softirq() runs: an IPI must be in flight; whether NET_RX is raised, and ksoftirqd woken."""
@@ -160,9 +143,7 @@ class Follower(Explorer):
                 self._refuse(f"rps_trigger_softirq ran on CPU {cpu}; in the model no IPI is on its way there")
             elif following is not None and done[0] != raised:
                 did, other = ("raised", "does not") if raised else ("did not raise", "does")
-                self._refuse(
-                    f"the kernel {did} NET_RX in rps_trigger_softirq on CPU {cpu}; the model {other}"
-                )
+                self._refuse(f"the kernel {did} NET_RX in rps_trigger_softirq on CPU {cpu}; the model {other}")
             else:
                 out.append(after)
         if out:
@@ -213,18 +194,12 @@ class Follower(Explorer):
         for state in self.reachable(self.states):
             run = state.runs.get(cpu)
             if run is None or run.where != "left":
-                where = {"polls": "polls its backlog", "head": "flushes first"}.get(
-                    run.where if run else "", "goes on"
-                )
+                where = {"polls": "polls its backlog", "head": "flushes first"}.get(run.where if run else "", "goes on")
                 self._refuse(f"net_rx_action returned on CPU {cpu}; the model {where}")
             elif state.owed.get(cpu):
-                self._refuse(
-                    f"CPU {cpu}'s flush took skbs {state.owed[cpu][:4]} that the kernel did not free"
-                )
+                self._refuse(f"CPU {cpu}'s flush took skbs {state.owed[cpu][:4]} that the kernel did not free")
             elif state.sent.get(cpu):
-                self._refuse(
-                    f"net_rx_action returned on CPU {cpu}; the model also sends CPU {state.sent[cpu][0]} an IPI of RPS"
-                )
+                self._refuse(f"net_rx_action returned on CPU {cpu}; the model also sends CPU {state.sent[cpu][0]} an IPI of RPS")
             elif run.raised != raised:
                 did, other = ("raised", "does not") if raised else ("did not raise", "does")
                 self._refuse(f"net_rx_action on CPU {cpu} {did} NET_RX again at its end; the model {other}")
@@ -237,10 +212,7 @@ class Follower(Explorer):
             self.squeezes += run.squeezed
             end = "squeezed" if run.squeezed else "not squeezed"
             self._cover(f"net_rx_action ended: {end}" + (", NET_RX raised again" if run.raised else ""))
-        over = [
-            state._replace(runs={key: value for key, value in state.runs.items() if key != cpu})
-            for state in out
-        ]
+        over = [state._replace(runs={key: value for key, value in state.runs.items() if key != cpu}) for state in out]
         return list({self._key(state): state for state in reversed(over)}.values())[::-1]
 
     def softirq_now_known(self, cpu: int) -> None:
@@ -258,9 +230,7 @@ class Follower(Explorer):
             return None
         if any((run.work, run.quota) == (record.b, record.c) for run in runs):
             return self.states
-        self._refuse(
-            f"napi_poll says {record.b} of {record.c}; the model's poll did {runs[0].work} of {runs[0].quota}"
-        )
+        self._refuse(f"napi_poll says {record.b} of {record.c}; the model's poll did {runs[0].work} of {runs[0].quota}")
         return []
 
     def flush_due(self, cpu: int, how: str) -> list[State]:
@@ -279,9 +249,7 @@ class Follower(Explorer):
             if state.flushes.get(cpu) == _MUST:
                 self._refuse(f"the model must flush CPU {cpu}'s list here; the kernel went on without")
             elif state.owed.get(cpu):
-                self._refuse(
-                    f"CPU {cpu}'s flush took skbs {state.owed[cpu][:4]} that the kernel did not free"
-                )
+                self._refuse(f"CPU {cpu}'s flush took skbs {state.owed[cpu][:4]} that the kernel did not free")
             else:
                 out.append(state)
         return [
@@ -305,18 +273,11 @@ class Follower(Explorer):
             else:
                 self._refuse(
                     f"skb {record.a} was freed on CPU {record.cpu}; "
-                    + (
-                        f"the model's flush frees skb {owed[0]} next"
-                        if owed
-                        else "the model has flushed nothing there"
-                    )
+                    + (f"the model's flush frees skb {owed[0]} next" if owed else "the model has flushed nothing there")
                 )
         if out:
             self._cover("flushed and freed on the CPU that allocated it")
-        return [
-            state._replace(owed={**state.owed, record.cpu: state.owed[record.cpu][1:]})
-            for state in self.earliest(out)
-        ]
+        return [state._replace(owed={**state.owed, record.cpu: state.owed[record.cpu][1:]}) for state in self.earliest(out)]
 
     def _consume_unknown(self, record: Record) -> list[State] | None:
         """An skb that is on no list: one that a flush took and whose name is not known, or none of those deferred.
@@ -327,9 +288,7 @@ class Follower(Explorer):
         if not any(state.owed.get(cpu, ())[:1] == (UNKNOWN,) for state in self.states):
             return None
         return [
-            state._replace(owed={**state.owed, cpu: state.owed[cpu][1:]})
-            if state.owed.get(cpu, ())[:1] == (UNKNOWN,)
-            else state
+            state._replace(owed={**state.owed, cpu: state.owed[cpu][1:]}) if state.owed.get(cpu, ())[:1] == (UNKNOWN,) else state
             for state in self.states
         ]
 
@@ -362,9 +321,7 @@ class Follower(Explorer):
     def enqueue_returns(self, at: int) -> list[State] | None:
         """enqueue_to_backlog() has returned: it has acted."""
         task = task_of(self.records[at])
-        if not any(
-            task in state.enqueues or any(task == t for t, _ in state.leaving) for state in self.states
-        ):
+        if not any(task in state.enqueues or any(task == t for t, _ in state.leaving) for state in self.states):
             return None
         out = [state for state in self.reachable(self.states) if task not in state.enqueues]
         # Whether another enqueue has read its length yet makes a difference: it could be the one from before this.
@@ -372,10 +329,7 @@ class Follower(Explorer):
         for state in out:
             groups.setdefault(frozenset(state.enqueues.items()), []).append(state)
         out = [state for group in groups.values() for state in self.earliest(group)]
-        return [
-            state._replace(leaving=frozenset(entry for entry in state.leaving if entry[0] != task))
-            for state in out
-        ]
+        return [state._replace(leaving=frozenset(entry for entry in state.leaving if entry[0] != task)) for state in out]
 
     def poll_begins(self, at: int, *, thread: bool) -> list[State] | None:
         """The backlog is polled, by the ``thread`` or the softirq: in the model it must be scheduled, and for whom."""
@@ -418,9 +372,7 @@ class Follower(Explorer):
         for state in self.reachable(self.states):
             poll = state.polls[cpu]
             if not poll.done or poll.work != record.a:
-                self._refuse(
-                    f"the kernel's poll of CPU {cpu} did {record.a} packets; the model's does {poll.work}"
-                )
+                self._refuse(f"the kernel's poll of CPU {cpu} did {record.a} packets; the model's does {poll.work}")
             else:
                 out.append(state)
                 full = poll.work >= poll.quota
@@ -451,16 +403,14 @@ class Follower(Explorer):
             self.load(state)
             for cpu in sorted(cpus):
                 self.driver.softirq_over(cpu)
-            rest = {name: {key: value for key, value in getattr(state, name).items() if key not in cpus}
-                    for name in ("polls", "runs", "sent", "owed", "flushes")}  # fmt: skip
-            enqueues = {
-                task: e for task, e in state.enqueues.items() if e.cpu not in cpus and task[0] not in cpus
+            rest = {
+                name: {key: value for key, value in getattr(state, name).items() if key not in cpus}
+                for name in ("polls", "runs", "sent", "owed", "flushes")
             }
+            enqueues = {task: e for task, e in state.enqueues.items() if e.cpu not in cpus and task[0] not in cpus}
             leaving = frozenset(entry for entry in state.leaving if entry[1] not in cpus)
             arriving = frozenset(entry for entry in state.arriving if entry[0] not in cpus)
-            self.states[number] = self.moved(
-                state, enqueues=enqueues, leaving=leaving, arriving=arriving, **rest
-            )
+            self.states[number] = self.moved(state, enqueues=enqueues, leaving=leaving, arriving=arriving, **rest)
 
     def arrives_unseen(self, at: int) -> None:
         """The arrival of the IPI at ``at`` is not in the trace: it may come at any time from here on."""
@@ -471,11 +421,7 @@ class Follower(Explorer):
 
     def writing(self, at: int) -> None:
         """A setting whose mark comes later may be written from here on."""
-        due = [
-            place
-            for place, setting in self.settings.items()
-            if setting.since == at and setting.name != RPS_CPUS
-        ]
+        due = [place for place, setting in self.settings.items() if setting.since == at and setting.name != RPS_CPUS]
         if due:
             self.states = [state._replace(changes=state.changes | set(due)) for state in self.states]
 
@@ -491,8 +437,6 @@ class Follower(Explorer):
         out = [state for state in self.reachable(self.states) if at not in state.changes]
         groups: dict[object, list[State]] = {}
         for state in out:
-            groups.setdefault(
-                (frozenset(state.enqueues.items()), frozenset(state.attempts.items())), []
-            ).append(state)
+            groups.setdefault((frozenset(state.enqueues.items()), frozenset(state.attempts.items())), []).append(state)
         self._cover(f"{self.settings[at].name} changed")
         return [state for group in groups.values() for state in group]

@@ -12,8 +12,8 @@ from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from softnet.lab.probes import NET_RX_SOFTIRQ
-from softnet.lab.records import CSD_FUNCTIONS, Record
+from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
+from softnet.lab.tracing.records import CSD_FUNCTIONS, Record
 
 Task = tuple[int, int, int]
 _WEIGHT = 64
@@ -124,9 +124,7 @@ def holes_of(records: Sequence[Record], cpus: int, cards: Collection[int] = ()) 
             holes.add(since, *range(cpus))
         elif _gap(was, record.event):
             holes.add(since, record.cpu)
-        if record.event == "enqueue_to_backlog" or (
-            record.event == "netif_rx" and was not in ("", "netif_rx")
-        ):
+        if record.event == "enqueue_to_backlog" or (record.event == "netif_rx" and was not in ("", "netif_rx")):
             # Within a poll, or between two: what comes after it follows what was before it.
             if record.event == "netif_rx":
                 last[record.cpu, record.context, -record.pid - 1] = last[task]
@@ -224,11 +222,7 @@ class Knowledge:
                 # One that is over without a poll, of a CPU that nothing was queued on since the trace began: none waits.
                 if quiet.get(cpu, at > _START):
                     self._known(at + 1, cpu)
-                if (
-                    cpu not in self.card_cpus
-                    and not self._softirq[cpu].at(at + 1)
-                    and not self._moves(at, cpu)
-                ):
+                if cpu not in self.card_cpus and not self._softirq[cpu].at(at + 1) and not self._moves(at, cpu):
                     self._softirq[cpu].turn(at + 1, True)
                     self.softirq_known.setdefault(at, []).append(cpu)
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from softnet.lab.records import MARK, TASK, Record
+from softnet.lab.tracing.records import MARK, TASK, Record
 from softnet.lab.validate.driver import Driver
 
 # A write and its mark are two system calls of one task at the highest priority: this many records are more than enough.
@@ -23,9 +23,7 @@ _RPS_CPUS = re.compile(r"\S*/lo/queues/rx-0/rps_cpus = ([0-9a-fA-F,]+)$")
 _ONLINE = re.compile(r"\S*/cpu(\d+)/online (<|=) ([01])$")
 RPS_CPUS = "rps_cpus"
 ONLINE = "online"
-SYSCTLS = frozenset(
-    ("skb_defer_max", "netdev_max_backlog", "netdev_budget", "netdev_budget_usecs", "dev_weight")
-)
+SYSCTLS = frozenset(("skb_defer_max", "netdev_max_backlog", "netdev_budget", "netdev_budget_usecs", "dev_weight"))
 
 
 @dataclass(frozen=True, slots=True)

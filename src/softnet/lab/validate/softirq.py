@@ -89,9 +89,7 @@ def net_rx_goes_on(driver: Driver, cpu: int) -> Turn:
     )
 
 
-def net_rx_polled(
-    driver: Driver, cpu: int, spent: int, work: int, quota: int, granted: int, late: bool
-) -> Turn:
+def net_rx_polled(driver: Driver, cpu: int, spent: int, work: int, quota: int, granted: int, late: bool) -> Turn:
     """From the end of a poll that did ``work``: squeezed by budget or, if ``late``, by time; or on to the next flush.
 
     ``spent`` of the budget that was ``granted`` at its entry was used up before this poll.
@@ -163,9 +161,10 @@ def irq_exit(driver: Driver, cpu: int, *, bh_off: bool, ksoftirqd_runs: bool) ->
     row.softirq_pending = 1 << kernel["NET_RX_SOFTIRQ"]
     driver.row("softirq_ctrl", cpu).cnt = int(bh_off)
     state = kernel["TASK_RUNNING"] if ksoftirqd_runs else kernel["TASK_INTERRUPTIBLE"]
-    with driver.in_context(bh_off), driver.hooked(
-        preempt_count_sub=_nothing, __do_softirq=lambda: ran.append(True), task_state=lambda task: state
-    ):  # fmt: skip
+    with (
+        driver.in_context(bh_off),
+        driver.hooked(preempt_count_sub=_nothing, __do_softirq=lambda: ran.append(True), task_state=lambda task: state),
+    ):
         kernel["irq_exit_rcu"]()
     row.softirq_pending = 0
     driver.row("softirq_ctrl", cpu).cnt = 0

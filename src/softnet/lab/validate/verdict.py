@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from softnet.lab.errors import LabError
-from softnet.lab.records import Trace
+from softnet.lab.tracing.records import Trace
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.settings import SYSCTLS
 
@@ -123,17 +123,17 @@ def check(trace: Trace, *, patches: Sequence[str] = ()) -> Verdict:
 
     if trace.clock != "counter":
         raise LabError(
-            "this trace has times and no total order", found=f"clock {trace.clock}", expected="clock counter",
+            "this trace has times and no total order",
+            found=f"clock {trace.clock}",
+            expected="clock counter",
             hint="record it with --clock counter",
-        )  # fmt: skip
+        )
     if trace.header.get("pauses"):
         raise LabError(
             "this trace was recorded in pieces, and what happened in between is not in it",
             found=f"experiment {trace.header.get('experiment')}",
             expected="a trace without pauses: of softnet lab run, experiment or conform, or reproduce C1",
-        )  # fmt: skip
+        )
     driver, model = _driver(trace, patches)
-    kernel = f"{trace.header['release']}" + (
-        " (backlog threads)" if trace.header.get("threads_backlog") else ""
-    )
+    kernel = f"{trace.header['release']}" + (" (backlog threads)" if trace.header.get("threads_backlog") else "")
     return Checker(trace, driver).run(kernel, model)

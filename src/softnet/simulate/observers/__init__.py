@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Observers in the restricted Python: one text, which both engines run at the same places (softnet.lang.observe).
+"""Observers in the restricted Python: one text, which both engines run at the same places (softnet.lang.program.observe).
 
 ``squeeze`` counts what the kernel does not tell apart, in every run. The others are the invariants I1 to I13: they keep what they
 remember in tables of their own behind the kernel's and note what does not hold as numbers (words.ck_found);
@@ -13,7 +13,5 @@ _PACKAGE = "softnet.simulate.observers"
 OBSERVER_MODULES = (f"{_PACKAGE}.squeeze",)
 """Linked behind the modules of every kernel."""
 
-CHECK_MODULES = tuple(
-    f"{_PACKAGE}.{name}" for name in ("words", "notes", "napi", "defer", "skb", "calls", "locks", "hooks")
-)
+CHECK_MODULES = tuple(f"{_PACKAGE}.{name}" for name in ("words", "notes", "napi", "defer", "skb", "calls", "locks", "hooks"))
 """Linked behind those when a run is checked."""

@@ -9,8 +9,8 @@ from softnet.lang import observer
 from softnet.lang.intrinsics import address_of, table
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.list import llist_node
-    from softnet.kernel.kernel.smp import call_single_data
+    from softnet.linux.include.linux.list import llist_node
+    from softnet.linux.kernel.smp import call_single_data
     from softnet.machine.globals import hw
     from softnet.machine.state import HARDIRQ_MASK
     from softnet.simulate.observers.notes import ck_insert, ck_preempt_count, ck_remove, ck_say

@@ -9,8 +9,8 @@ from softnet.lang import observer
 from softnet.lang.intrinsics import table
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import net_hotdata, softnet_data
-    from softnet.kernel.kernel.softirq import NET_RX_SOFTIRQ, irq_cpustat_t
+    from softnet.linux.include.linux.netdevice import net_hotdata, softnet_data
+    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, irq_cpustat_t
     from softnet.machine.globals import hw
     from softnet.machine.state import cpu_hw
     from softnet.simulate.observers.notes import ck_insert, ck_say, ck_say_at
@@ -88,11 +88,7 @@ def ck_check_defer(cpu: int, now: int) -> None:
     sd = table(softnet_data, cpu)
     if table(cpu_hw, cpu).online == 0:
         it.died = 1
-    if (
-        sd.defer_lock.owner == 0
-        and (sd.defer_count > 0) != (sd.defer_list is not None)
-        and it.said_count == 0
-    ):
+    if sd.defer_lock.owner == 0 and (sd.defer_count > 0) != (sd.defer_list is not None) and it.said_count == 0:
         it.said_count = 1
         ck_say_at(10, CK_COUNT, cpu, now, sd.defer_count, 1 if sd.defer_list is not None else 0, 0, 0)
     ck_check_owed(sd, it, cpu, now)

@@ -9,10 +9,10 @@ from softnet.lang import observer
 from softnet.lang.intrinsics import address_of, index_of, ref_at, table, table_len
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.list import list_head, llist_node
-    from softnet.kernel.include.linux.netdevice import NAPIF_STATE_SCHED, napi_struct, softnet_data
-    from softnet.kernel.include.linux.skbuff import sk_buff, sk_buff_head
-    from softnet.kernel.kernel.smp import call_single_data
+    from softnet.linux.include.linux.list import list_head, llist_node
+    from softnet.linux.include.linux.netdevice import NAPIF_STATE_SCHED, napi_struct, softnet_data
+    from softnet.linux.include.linux.skbuff import sk_buff, sk_buff_head
+    from softnet.linux.kernel.smp import call_single_data
     from softnet.machine.globals import hw
     from softnet.machine.state import spinlock_t, task_struct
     from softnet.simulate.observers.calls import ck_queued, ck_raised, ck_unlocked

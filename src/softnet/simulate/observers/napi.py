@@ -13,8 +13,8 @@ from softnet.lang import observer
 from softnet.lang.intrinsics import address_of, index_of, table, table_len
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.list import list_head
-    from softnet.kernel.include.linux.netdevice import (
+    from softnet.linux.include.linux.list import list_head
+    from softnet.linux.include.linux.netdevice import (
         NAPIF_STATE_SCHED,
         NAPIF_STATE_SCHED_THREADED,
         softnet_data,
@@ -270,11 +270,7 @@ def ck_check_backlog(cpu: int, now: int) -> None:
     ck_check(n)
     sd = table(softnet_data, cpu)
     if sd.input_pkt_queue.qlen != 0 and sd.backlog.state & NAPIF_STATE_SCHED == 0:
-        if (
-            sd.input_pkt_queue.lock.owner == 0
-            and table(ck_cpu, cpu).enqueueing == 0
-            and table(cpu_hw, cpu).online != 0
-        ):
+        if sd.input_pkt_queue.lock.owner == 0 and table(ck_cpu, cpu).enqueueing == 0 and table(cpu_hw, cpu).online != 0:
             ck_say_at(5, CK_NO_SCHED, cpu, now, cpu, sd.input_pkt_queue.qlen, 0, 0)
     ck_check_progress(n, now)
 

@@ -9,8 +9,8 @@ from softnet.lang import observer
 from softnet.lang.intrinsics import address_of, index_of, ref_at, table
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import softnet_data
-    from softnet.kernel.include.linux.skbuff import sk_buff, sk_buff_head
+    from softnet.linux.include.linux.netdevice import softnet_data
+    from softnet.linux.include.linux.skbuff import sk_buff, sk_buff_head
     from softnet.machine.globals import hw
     from softnet.simulate.observers.notes import ck_say, ck_say_at
     from softnet.simulate.observers.words import (

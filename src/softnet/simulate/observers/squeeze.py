@@ -9,10 +9,10 @@ from softnet.lang import Struct, hw, observer
 from softnet.lang.intrinsics import smp_processor_id, table
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import net_hotdata
+    from softnet.linux.include.linux.netdevice import net_hotdata
 
 
-class squeeze_stat(Struct):  # noqa: N801
+class squeeze_stat(Struct):
     """softnet's own, one per CPU: how often the budget was used up, and how often only the time was."""
 
     by_budget: int = hw()

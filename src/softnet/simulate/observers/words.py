@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, array, hw
 
 if TYPE_CHECKING:
-    from softnet.kernel.include.linux.netdevice import napi_struct
+    from softnet.linux.include.linux.netdevice import napi_struct
 
 CK_BOUND_NS = 100_000
 """How long something may look as if nobody owed it before I3, I6 and I8 say so. Every way to owe it is looked at, so
@@ -67,7 +67,7 @@ CK_MEMBERS = 512
 """Members of one row of ck_set."""
 
 
-class ck_env(Struct):  # noqa: N801
+class ck_env(Struct):
     """One row: where the kernel's tables stand, and what is counted for all of them."""
 
     strict: int = hw()
@@ -101,7 +101,7 @@ class ck_env(Struct):  # noqa: N801
     contexts: int = hw()
 
 
-class ck_found(Struct):  # noqa: N801
+class ck_found(Struct):
     """What did not hold: how often, and the first time."""
 
     count: int = hw()
@@ -111,7 +111,7 @@ class ck_found(Struct):  # noqa: N801
     args: int = array(16, hw())
 
 
-class ck_cpu(Struct):  # noqa: N801
+class ck_cpu(Struct):
     """What is remembered of a CPU: who is inside which function, its defer list and its backlog."""
 
     enqueueing: int = hw()
@@ -143,7 +143,7 @@ class ck_cpu(Struct):  # noqa: N801
     said_backlog: int = hw()
 
 
-class ck_ctx(Struct):  # noqa: N801
+class ck_ctx(Struct):
     """What is remembered of a context."""
 
     claiming: int = hw()
@@ -161,7 +161,7 @@ class ck_ctx(Struct):  # noqa: N801
     held_class: int = array(CK_HELD, hw())
 
 
-class ck_napi(Struct):  # noqa: N801
+class ck_napi(Struct):
     """One NAPI, the backlogs first, and who owns it by what was observed."""
 
     napi: napi_struct = hw()
@@ -180,7 +180,7 @@ class ck_napi(Struct):  # noqa: N801
     suspect_since: int = hw(init=-1)
 
 
-class ck_skb(Struct):  # noqa: N801
+class ck_skb(Struct):
     """What is remembered of an skb."""
 
     out: int = hw()
@@ -191,13 +191,13 @@ class ck_skb(Struct):  # noqa: N801
     """1 + the CPU on whose defer list it is."""
 
 
-class ck_set(Struct):  # noqa: N801
+class ck_set(Struct):
     """A piece of a set of numbers, 32 of them a word."""
 
     bits: int = array(CK_MEMBERS // 32, hw())
 
 
-class ck_class(Struct):  # noqa: N801
+class ck_class(Struct):
     """A class of locks; row 0 stands for locks of no table."""
 
     raw: int = hw()
@@ -209,7 +209,7 @@ class ck_class(Struct):  # noqa: N801
     """1 + the context that first took a lock of that class while it held one of this."""
 
 
-class ck_range(Struct):  # noqa: N801
+class ck_range(Struct):
     """Some of the locks in the rows of a table."""
 
     base: int = hw()

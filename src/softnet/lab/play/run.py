@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Run one plan on one arm and return what happened: the result that every lab command shows.
+
+An arm is a kernel and its boot arguments; ``6.12-threads`` is kernel 6.12 with ``thread_backlog_napi``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from softnet.lab.tracing import facts, records
+from softnet.lab.tracing.counts import count, softnet_stat_delta
+from softnet.lab.tracing.facts import Facts
+from softnet.lab.vm import cache, kernels, qemu
+
+if TYPE_CHECKING:
+    from softnet.scenario import Scenario
+
+ARMS = ("6.1", "6.1-rt", "6.12", "6.12-threads", "6.12-rt")
+THREADS_SUFFIX = "-threads"
+THREADS_ARG = "thread_backlog_napi"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A kernel to boot and what to say on its command line."""
+
+    name: str
+    kernel: kernels.Kernel
+    boot_args: tuple[str, ...] = ()
+
+    @property
+    def threads(self) -> bool:
+        """Whether backlog NAPI runs in threads: always on PREEMPT_RT since 6.10, else by the boot argument."""
+        major, minor = (int(part) for part in self.kernel.release.split(".")[:2])
+        return (major, minor) >= (6, 10) and (self.kernel.rt or THREADS_ARG in self.boot_args)
+
+
+def arm(name: str, *, boot_args: tuple[str, ...] = (), say: Callable[[str], None]) -> Arm:
+    """The arm called ``name``: a kernel's short name, optionally with ``-threads``, or a vmlinuz's path."""
+    if "/" not in name and name.endswith(THREADS_SUFFIX):
+        base = name.removesuffix(THREADS_SUFFIX)
+        return Arm(name, kernels.resolve(base, say=say), (THREADS_ARG, *boot_args))
+    return Arm(name, kernels.resolve(name, say=say), boot_args)
+
+
+@dataclass(slots=True)
+class LabResult:
+    """One run on one real kernel."""
+
+    arm: str
+    release: str
+    ran: qemu.Ran
+    boot_args: tuple[str, ...]
+    trace: records.Trace
+    counts: dict[str, Any]
+    softnet_stat: dict[int, dict[str, int]]
+    work: dict[str, Any]
+    refused: dict[str, str]
+    lost: dict[str, int]
+    complaints: list[str]
+    threads_set: list[Any]
+    seconds: float
+    deviations: list[str] = field(default_factory=list)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    blobs: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """All but the trace itself."""
+        return {
+            "arm": self.arm,
+            "release": self.release,
+            "boot_args": list(self.boot_args),
+            "ran": {
+                "accel": self.ran.accel,
+                "threads": self.ran.threads,
+                "qemu": self.ran.qemu,
+                "note": self.ran.note,
+            },
+            "clock": self.trace.clock,
+            "counts": self.counts,
+            "softnet_stat": {str(cpu): row for cpu, row in sorted(self.softnet_stat.items())},
+            "work": self.work,
+            "deviations": self.deviations,
+            "events_not_traced": self.refused,
+            "events_lost": self.lost,
+            "kernel_complaints": self.complaints,
+            "threads_set": self.threads_set,
+            "events": len(self.trace.records),
+            "provenance": self.provenance,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run, as the command line gives it."""
+
+    accel: qemu.AccelChoice = "auto"
+    bounds: qemu.Bounds = field(default_factory=qemu.Bounds)
+
+
+def execute(
+    arm: Arm,
+    plan: dict[str, Any],
+    known: Facts,
+    machine: qemu.Machine,
+    *,
+    options: Options,
+    say: Callable[[str], None],
+    about: dict[str, Any],
+) -> LabResult:
+    """Boot ``arm``, carry out ``plan``, decode. ``about`` goes into the trace's header."""
+    machine = qemu.Machine(machine.cpus, machine.memory_mb, (*machine.boot_args, *arm.boot_args))
+    session = qemu.boot(arm.kernel, plan, machine, bounds=options.bounds, accel=options.accel, say=say)
+    told = session.result
+    provenance = dict(arm.kernel.provenance)
+    header = {
+        "format": records.FORMAT,
+        "version": records.VERSION,
+        "clock": plan["trace"]["clock"],
+        "arm": arm.name,
+        "threads_backlog": arm.threads,
+        "release": session.hello["release"],
+        "kernel_version": session.hello["version"],
+        "command_line": session.hello["command_line"],
+        "cpus": machine.cpus,
+        "ran": {"accel": session.ran.accel, "threads": session.ran.threads, "qemu": session.ran.qemu},
+        "tasks": told["threads"],
+        "provenance": provenance,
+        **about,
+    }
+    trace = records.Trace(header, records.decode(session.blobs, told["trace"]["page_bytes"], known))
+    return LabResult(
+        arm=arm.name,
+        release=session.hello["release"],
+        ran=session.ran,
+        boot_args=machine.boot_args,
+        trace=trace,
+        counts=count(trace.records),
+        softnet_stat=softnet_stat_delta(told["softnet_stat_before"], told["softnet_stat_after"]),
+        work=told["work"],
+        refused=told["trace"]["refused"],
+        lost=told["trace"]["lost"],
+        complaints=told["complaints"],
+        threads_set=told["threads_set"],
+        seconds=session.total_seconds,
+        provenance=provenance,
+        blobs={name: data for name, data in session.blobs.items() if name.startswith("latencies/")},
+    )
+
+
+def run_script(
+    arm: Arm,
+    steps: list[list[Any]],
+    *,
+    settings: list[list[str]],
+    options: Options,
+    say: Callable[[str], None],
+    about: dict[str, Any],
+    cpus: int = 4,
+) -> LabResult:
+    """Run a list of steps (``guest/script.py``) on an arm."""
+    from softnet.lab.tracing import probes
+
+    known = facts.gather(arm.kernel, say=say, accel=options.accel)
+    plan = {
+        "kind": "script",
+        "settings": settings,
+        "threads": [],
+        "trace": probes.trace_plan(known, cpus, buffer_kb=8192),
+        "work": steps,
+    }
+    say(f"{arm.name}: booting {arm.kernel.release}")
+    result = execute(
+        arm,
+        plan,
+        known,
+        qemu.Machine(cpus=cpus),
+        options=options,
+        say=lambda text: say(f"{arm.name}: {text}"),
+        about=about,
+    )
+    say(f"{arm.name}: {len(result.trace.records)} events in {result.seconds:.1f} s")
+    return result
+
+
+def settings_told(scenario: Scenario) -> dict[str, Any]:
+    """The settings that a check of the trace needs, for its header.
+
+    ``lo_rps_cpus`` is left out where more than that steers lo's packets.
+    """
+    values = scenario.kernel.sysctl.model_dump(mode="json", exclude_none=True)
+    told: dict[str, Any] = {"sysctl": values, "begins_at_rest": scenario.measure.warmup_ns == 0}
+    simple = not (scenario.traffic or scenario.loopback.rps_flow_cnt or scenario.machine.isolated_cpus)
+    if simple and not scenario.kernel.sysctl.rps_sock_flow_entries:
+        told["lo_rps_cpus"] = list(scenario.loopback.rps_cpus)
+    return told
+
+
+def run_scenario(
+    arm: Arm,
+    scenario: Scenario,
+    *,
+    options: Options,
+    say: Callable[[str], None],
+    clock: str = "counter",
+    stretch: int = 1,
+    traced: bool = True,
+) -> LabResult:
+    """Run a scenario on an arm, ``stretch`` times slower. Raises ``LabError`` for what a guest cannot give.
+
+    Without ``traced`` there are no events and no counts of them, and nothing that tracing costs.
+    """
+    from softnet.lab.play import stretch as stretching
+    from softnet.lab.play.measured import late_senders, summarise
+    from softnet.lab.play.scenario import guest_plan, refuse_impossible
+    from softnet.lab.tracing import probes
+
+    scenario = stretching.stretched(scenario, stretch)
+    refuse_impossible(scenario)
+    known = facts.gather(arm.kernel, say=say, accel=options.accel)
+    guest = guest_plan(scenario, arm, known, clock=clock)
+    if not traced:
+        guest.plan["trace"] = probes.NO_TRACE
+    machine = qemu.Machine(cpus=guest.cpus, boot_args=guest.boot_args)
+    say(f"{arm.name}: booting {arm.kernel.release}")
+    sysctl = scenario.kernel.sysctl
+    about = {
+        "scenario": scenario.name,
+        "skb_defer_max": sysctl.skb_defer_max,
+        "netdev_max_backlog": sysctl.netdev_max_backlog,
+        **settings_told(scenario),
+    }
+    result = execute(
+        arm,
+        guest.plan,
+        known,
+        machine,
+        options=options,
+        say=lambda text: say(f"{arm.name}: {text}"),
+        about=about,
+    )
+    result.work = summarise(result.work, result.blobs)
+    said = [stretching.sentence(stretch)] if stretch != 1 else []
+    result.deviations = [*said, *guest.deviations, *late_senders(result.work)]
+    say(f"{arm.name}: {len(result.trace.records)} events in {result.seconds:.1f} s")
+    return result
+
+
+def write_out(result: LabResult, folder: Path) -> None:
+    """``ARM.json``, ``ARM.trace.gz`` (softnet's one format) and ``ARM.lab.jsonl.gz`` in ``folder``."""
+    from softnet.lab.tracing import export
+
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = result.arm.replace("/", "_")
+    records.write(result.trace, folder / f"{stem}.lab.jsonl.gz")
+    export.write(result.trace, folder / f"{stem}.trace.gz")
+    cache.write_whole(folder / f"{stem}.json", (json.dumps(result.as_json(), indent=1) + "\n").encode())

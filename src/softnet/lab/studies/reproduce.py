@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Defects that the explorer found in the model, tried on real kernels, which are not changed for it.
+
+Each needs a race that the guest's program (``guest/race.py``) holds open with a real-time task. What is asserted is read
+from the kernel's own memory (/proc/kcore) and shown by what the kernel does afterwards, before and after in one boot.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from softnet.lab.play.run import Arm, LabResult, Options, execute
+from softnet.lab.tracing import facts, probes
+from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, Record, Trace
+from softnet.lab.vm import qemu
+
+_FIELDS = {
+    "defer_count": 4,
+    "defer_ipi_scheduled": 4,
+    "input_pkt_queue.qlen": 4,
+    "process_queue.qlen": 4,
+    "backlog.state": 8,
+    "rps_ipi_list": 8,
+}
+_CPUS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One defect: what it is, where it can be, what the guest is asked to do."""
+
+    name: str
+    text: str
+    arms: tuple[str, ...]
+    boot_args: tuple[str, ...]
+    settings: tuple[tuple[str, str], ...]
+    work: dict[str, Any]
+
+
+_SYSCTL = "/proc/sys/net/core"
+_COMMON = {
+    "main": 3,
+    "freer": 1,
+    "steers": 1,
+    "tries": 60,
+    "seconds": 120.0,
+    "nap_us": 60,
+    "hold_seconds": 10.0,
+}
+
+DEFECTS = {
+    defect.name: defect
+    for defect in (
+        Defect(
+            "offline-kick",
+            "A CPU goes offline between skb_attempt_defer_free()'s look at cpu_online() and its kick.\n"
+            "defer_ipi_scheduled stays set: when the CPU is back, its full defer list is never kicked again.",
+            ("6.1", "6.12"),
+            ("preempt=full",),
+            (),
+            {
+                **_COMMON, "race": "offline-kick", "owner": 2, "connections": 200, "segment": 600, "limit": 64,
+                "race_limit": 1, "inside": ["kick_defer_list_purge", "skb_attempt_defer_free"],
+                "past": ["kfree", "skb_release", "kmem_cache_free"],
+            },
+        ),
+        Defect(
+            "C5",
+            "A CPU goes offline while another CPU owes it an IPI of RPS (rps_ipi_list); net_rps_send_ipi() skips it.\n"
+            "SCHED stays set on its backlog: when the CPU is back, its backlog takes packets and never polls them.",
+            ("6.1", "6.12"),
+            # While ksoftirqd is kept waiting, RCU must go on without it, or the CPU cannot be taken down.
+            ("threadirqs", "rcutree.use_softirq=0"),
+            (("/sys/class/net/lo/queues/rx-0/rps_cpus", "4"),),
+            {**_COMMON, "race": "owed-ipi", "owner": 2, "freer": 0, "pacing": 3_000_000, "datagrams": 10},
+        ),
+        Defect(
+            "dead-queue",
+            "On PREEMPT_RT a task that steers a packet is preempted between its look at cpu_online() and its enqueue.\n"
+            "Its packet is queued on a CPU that is dead already, and stays there until the CPU is back.",
+            ("6.12-rt",),
+            (),
+            (("/sys/class/net/lo/queues/rx-0/rps_cpus", "4"),),
+            {
+                **_COMMON, "race": "dead-queue", "owner": 2, "freer": 0, "hold_seconds": 3.0,
+                "busy_ms": 40, "nap_us": 10, "seconds": 190.0,
+                "inside": ["get_rps_cpu", "enqueue_to_backlog", "netif_rx_internal"],
+                "past": ["wake_up_process", "try_to_wake_up", "do_softirq", "handle_softirqs"],
+            },
+        ),
+        Defect(
+            "C1",
+            "A kick finds SCHED set by a softirq's poll, which is the last one of a net_rx_action() out of budget.\n"
+            "Nobody flushes: the list stays above its watermark, and no later free kicks.",
+            ("6.12-threads", "6.12-rt"),
+            (),
+            ((f"{_SYSCTL}/netdev_budget", "1"),),
+            {
+                **_COMMON, "race": "lost-kick", "owner": 0, "connections": 200, "segment": 600, "limit": 64,
+                "race_limit": 2, "frees": 2, "tries": 20_000,
+            },
+        ),
+    )
+}  # fmt: skip
+
+
+def attempt(defect: Defect, arm: Arm, *, options: Options, say: Callable[[str], None], tries: int | None = None) -> LabResult:
+    """Try ``defect`` on ``arm``; the result's ``work`` is what the guest's program says."""
+    known = facts.gather(arm.kernel, say=say, accel=options.accel)
+    trace = probes.trace_plan(known, _CPUS, buffer_kb=8192)
+    trace["kprobes"].append(
+        [
+            "smp_call_function_single_async_ret",
+            "r:softnet/smp_call_function_single_async_ret smp_call_function_single_async ret=$retval:s32",
+        ]
+    )
+    work = {
+        **defect.work,
+        "fields": {
+            name: [known.offsets[f"softnet_data.{name}"], size]
+            for name, size in _FIELDS.items()
+            if f"softnet_data.{name}" in known.offsets
+        },
+        "per_cpu_symbol": known.symbols["softnet_data"],
+        "per_cpu_offsets": known.symbols["__per_cpu_offset"],
+        # The guest ends by itself, with what it has found, before it is killed.
+        "seconds": min(float(defect.work["seconds"]), options.bounds.total_seconds * 0.8),
+    }
+    if tries is not None:
+        work["tries"] = tries
+    plan = {
+        "kind": "race",
+        "settings": [list(row) for row in defect.settings],
+        "threads": [["rcu*", "fifo:99", None]],
+        "trace": trace,
+        "work": work,
+    }
+    say(f"{arm.name}: booting {arm.kernel.release}")
+    return execute(
+        arm,
+        plan,
+        known,
+        qemu.Machine(cpus=_CPUS, boot_args=defect.boot_args),
+        options=options,
+        say=lambda text: say(f"{arm.name}: {text}"),
+        about={"experiment": defect.name, **_about(defect)},
+    )
+
+
+def _about(defect: Defect) -> dict[str, Any]:
+    """What a check of the trace must know: C1's is whole and begins at rest, the others are recorded in pieces."""
+    if defect.work["race"] != "lost-kick":
+        return {"pauses": True}
+    limit = defect.work["race_limit"]
+    return {"skb_defer_max": limit, "sysctl": {"skb_defer_max": limit, "netdev_budget": 1}, "lo_rps_cpus": []}
+
+
+_TRIGGER_RX = CSD_FUNCTIONS["trigger_rx_softirq"]
+_ENXIO = -6
+_RACE, _CAUGHT, _NOTHING = "race", "caught in ", "nothing"
+
+
+def _told(record: Record, owner: int, threads: dict[int, str]) -> str | None:
+    """What a record is in the story of the owner's CPU, or None."""
+    if record.event == "skb_attempt_defer_free" and record.b == owner != record.cpu:
+        return "free"
+    if record.event == "kick_defer_list_purge" and record.a == owner:
+        return "kick"
+    if record.event == "csd_queue_cpu" and record.a == owner:
+        return "IPI to kick" if record.b == _TRIGGER_RX else "IPI of RPS"
+    if record.event == "csd_queue_cpu_ret" and record.a == _ENXIO:
+        return "refused: ENXIO"
+    if record.event == "enqueue_to_backlog" and record.b == owner:
+        return "packet queued"
+    if record.event == "sched_waking" and threads.get(record.a) == f"backlog_napi/{owner}":
+        return f"backlog_napi/{owner} woken"
+    if record.cpu == owner:
+        return {
+            "trigger_rx_softirq": "trigger_rx_softirq",
+            "rps_trigger_softirq": "rps_trigger_softirq",
+            "net_rx_action_entry": "net_rx_action begins",
+            "process_backlog_entry": "backlog polled",
+            "net_rx_action": "net_rx_action ends",
+        }.get(record.event)
+    return None
+
+
+def story(trace: Trace, owner: int) -> list[tuple[str, str]]:
+    """(phase, what happened on or to the owner's CPU in its order, equal neighbours counted together)."""
+    threads = {int(pid): name for pid, name in trace.header.get("tasks", {}).items()}
+    phases: list[tuple[str, list[list[Any]]]] = []
+    for record in trace.records:
+        if record.event == MARK:
+            phases.append((record.text, []))
+            continue
+        what = _told(record, owner, threads)
+        if what is None or not phases:
+            continue
+        steps = phases[-1][1]
+        if steps and steps[-1][0] == what:
+            steps[-1][1] += 1
+        else:
+            steps.append([what, 1])
+    return [(name, _line(steps)) for name, steps in phases]
+
+
+def _line(steps: list[list[Any]]) -> str:
+    words = []
+    for what, times in steps:
+        if what == "free":
+            words.append(f"{times} frees" if times > 1 else "1 free")
+        else:
+            words.append(what if times == 1 else f"{what} x{times}")
+    return ", ".join(words) or _NOTHING
+
+
+def seen(defect: Defect, result: LabResult) -> bool:
+    """Whether the kernel's memory and what it did afterwards both show the defect."""
+    work = result.work
+    if not work["found"]:
+        return False
+    states = {row["name"]: row for row in work["watched"]}
+    race = defect.work["race"]
+    if race == "offline-kick":
+        after, limit = states["after"], defect.work["limit"]
+        kicked = any("IPI to kick" in line for name, line in story(result.trace, defect.work["owner"]) if name == "after")
+        return bool(after["defer_ipi_scheduled"] and after["defer_count"] == limit and not kicked)
+    if race == "owed-ipi":
+        return bool(states["before"]["arrived"] and not states["after"]["arrived"])
+    if race == "dead-queue":
+        return bool(states["dead, a second later"]["input_pkt_queue.qlen"])
+    return bool(states["a second later"]["defer_count"] > defect.work["race_limit"] >> 1)
+
+
+_STATE = "backlog.state"
+_STEPS_SHOWN = 14
+# include/linux/netdevice.h (6.12), enum; SCHED is bit 0 in 6.1 too.
+_STATE_BITS = {0: "SCHED", 8: "THREADED", 9: "SCHED_THREADED"}
+
+
+def _bits(state: int) -> str:
+    names = [name for bit, name in _STATE_BITS.items() if state >> bit & 1]
+    return "|".join(names) or f"{state:#x}"
+
+
+def _shortened(line: str) -> str:
+    steps = line.split(", ")
+    more = len(steps) - _STEPS_SHOWN
+    return line if more <= 1 else ", ".join([*steps[:_STEPS_SHOWN], f"… and {more} more"])
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 100, initial_indent="    ", subsequent_indent="      ")
+
+
+def report(defect: Defect, result: LabResult) -> list[str]:
+    """What happened on one arm, for a terminal: the phases in their order, of many tries the last; what memory held."""
+    work, owner = result.work, defect.work["owner"]
+    tries = f"{work['tries']} tries" if work["tries"] != 1 else "1 try"
+    word = f"reproduced, after {tries}" if seen(defect, result) else f"NOT reproduced in {tries}"
+    if work["samples"]:
+        word += f"; the task was in the window at {work['holds']} of {work['samples']} looks at it"
+    lines = [f"{result.arm}: {word}"]
+    phases = story(result.trace, owner)
+    # Where a task was caught, and the race that was held open then, belong together.
+    tried = [at for at, (name, _) in enumerate(phases) if name == _RACE or name.startswith(_CAUGHT)]
+    shown = set(tried[-1:]) if work["found"] else set()
+    shown |= {at - 1 for at in shown if phases[at - 1][0].startswith(_CAUGHT)}
+    for at, (name, line) in enumerate(phases):
+        if at in tried and at not in shown:
+            continue
+        if name.startswith(_CAUGHT):
+            lines += _wrapped(" < ".join(name.split(" < ")[:5]))
+        if not name.startswith(_CAUGHT) or line != _NOTHING:
+            lines += _wrapped(f"{_RACE if name.startswith(_CAUGHT) else name}: {_shortened(line)}")
+    for row in work["watched"]:
+        told = ", ".join(
+            f"{key} {_bits(value) if key == _STATE else value}"
+            for key, value in row.items()
+            if key not in ("name", "read") and value
+        )
+        lines += _wrapped(f"CPU {owner}'s softnet_data, {row['name']}: {told or 'all zero'}")
+    return lines

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the lab must know of a kernel to trace it: field offsets, symbol addresses, which tracepoints it has.
+
+Asked of the kernel itself in one short boot, then kept in the cache under the image's checksum. Addresses
+hold because the lab boots with ``nokaslr``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from softnet.lab.errors import LabError
+from softnet.lab.tracing.btf import Btf
+from softnet.lab.vm import cache, qemu
+from softnet.lab.vm.kernels import Kernel
+
+_VERSION = 4
+# (structure, field); one that a kernel has not is left out.
+FIELDS = (
+    ("sk_buff", "alloc_cpu"),
+    ("sk_buff", "len"),
+    ("sk_buff", "hash"),
+    ("softnet_data", "defer_count"),
+    ("softnet_data", "input_pkt_queue.qlen"),
+    ("softnet_data", "process_queue.qlen"),
+    ("softnet_data", "backlog.state"),
+    ("softnet_data", "defer_ipi_scheduled"),
+    ("softnet_data", "rps_ipi_list"),
+    ("__call_single_data", "func"),
+    ("work_struct", "func"),
+    # Debian's 6.1-rt carries a patch of the -rt series ("net: Avoid the IPI to free the skb"): its kick queues
+    # a work item and sends no IPI. The field is there only with that patch.
+    ("softnet_data", "defer_work"),
+)
+SYMBOLS = (
+    "softnet_data", "trigger_rx_softirq", "rps_trigger_softirq", "skb_attempt_defer_free", "kick_defer_list_purge",
+    "enqueue_to_backlog", "process_backlog", "net_rx_action", "smp_call_function_single_async",
+    "napi_threaded_poll_loop", "skb_defer_free_flush", "napi_schedule_rps", "____napi_schedule", "wakeup_softirqd",
+    "__per_cpu_offset", "queue_work_on",
+)  # fmt: skip
+TRACEPOINTS = (
+    "irq/softirq_raise", "irq/softirq_entry", "irq/softirq_exit", "sched/sched_waking", "sched/sched_switch",
+    "napi/napi_poll", "net/netif_rx", "net/netif_receive_skb", "skb/kfree_skb", "skb/consume_skb",
+    "csd/csd_queue_cpu", "ipi/ipi_send_cpu", "ipi/ipi_raise", "irq_vectors/call_function_single_entry",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """``offsets`` by "struct.field", ``symbols`` by name (absent: the kernel inlined it), ``tracepoints``."""
+
+    release: str
+    offsets: dict[str, int]
+    symbols: dict[str, int]
+    tracepoints: tuple[str, ...]
+
+    def offset(self, name: str) -> int:
+        """The offset of "struct.field"; raises ``LabError`` when the kernel has no such field."""
+        if name not in self.offsets:
+            raise LabError(f"kernel {self.release} has no field {name}, and this trace needs it")
+        return self.offsets[name]
+
+    def symbol_at(self, address: int) -> str:
+        """The name of the symbol at exactly this address, or "" if it is none of those asked for."""
+        return next((name for name, where in self.symbols.items() if where == address), "")
+
+
+def gather(kernel: Kernel, *, say: Callable[[str], None], accel: qemu.AccelChoice = "auto") -> Facts:
+    """The facts of ``kernel``, from the cache or from a boot."""
+    digest = cache.sha256_file(kernel.vmlinuz)
+    path = cache.cache_dir() / "facts" / f"{digest[:32]}-{_VERSION}.json"
+    known = _load(path)
+    if known is not None:
+        return known
+    say(f"{kernel.name}: asking the kernel for its types and symbols (once)")
+    plan: dict[str, Any] = {"kind": "facts", "symbols": list(SYMBOLS), "events": list(TRACEPOINTS)}
+    session = qemu.boot(kernel, plan, qemu.Machine(cpus=1, memory_mb=1024), accel=accel, say=say)
+    types = Btf(session.blobs["btf"])
+    offsets = {f"{struct}.{field}": types.offset(struct, field) for struct, field in FIELDS if types.has(struct, field)}
+    symbols: dict[str, int] = {}
+    for line in session.blobs["symbols"].decode().splitlines():
+        address, _, name = line.split()[:3]
+        symbols.setdefault(name, int(address, 16))
+    facts = Facts(session.hello["release"], offsets, symbols, tuple(session.result["events"]))
+    cache.write_json(path, {"version": _VERSION, **asdict(facts)})
+    return facts
+
+
+def _load(path: Any) -> Facts | None:
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text())
+    if record.pop("version", None) != _VERSION:
+        return None
+    return Facts(record["release"], record["offsets"], record["symbols"], tuple(record["tracepoints"]))

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whether hardware virtualisation really works here.
+
+That /dev/kvm exists says little: in a nested virtual machine it may open and then fail at the first
+instruction that it must emulate. So a few bytes of code are run under KVM first, and a kernel that KVM gives
+up on later is remembered until the next boot of the host.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from softnet.lab.vm import cache
+
+_PROBE_SECONDS = 10
+# At the reset vector, 16 bytes below the end: mov al, 0x10; out 0xf4, al; hlt. QEMU's isa-debug-exit device
+# turns the write into the exit status (0x10 << 1) | 1.
+_CODE = bytes.fromhex("b010 e6f4 f4")
+_STATUS = 33
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether KVM is to be used, and the reason when it is not."""
+
+    usable: bool
+    reason: str
+
+
+def _memory() -> Path:
+    return cache.cache_dir() / "kvm.json"
+
+
+def _boot_id() -> str:
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else ""
+
+
+def remember_refusal(reason: str) -> Verdict:
+    """KVM gave up on a kernel: do not try it again on this boot of the host."""
+    cache.write_json(_memory(), {"boot_id": _boot_id(), "reason": reason})
+    return Verdict(False, reason)
+
+
+def _remembered() -> str | None:
+    try:
+        record = json.loads(_memory().read_text())
+    except (OSError, ValueError):
+        return None
+    same = isinstance(record, dict) and record.get("boot_id") == _boot_id()
+    return str(record.get("reason")) if same else None
+
+
+def verdict() -> Verdict:
+    """Probe KVM; under a tenth of a second where it is absent or works."""
+    if not Path("/dev/kvm").exists():
+        return Verdict(False, "there is no /dev/kvm")
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return Verdict(False, "/dev/kvm may not be opened by this user")
+    remembered = _remembered()
+    if remembered is not None:
+        return Verdict(False, remembered)
+    qemu = shutil.which("qemu-system-x86_64")
+    if qemu is None:
+        return Verdict(False, "qemu-system-x86_64 is not here")
+    return _probe(qemu)
+
+
+def _probe(qemu: str) -> Verdict:
+    image = bytearray(b"\xf4" * 65536)
+    image[0xFFF0 : 0xFFF0 + len(_CODE)] = _CODE
+    with tempfile.TemporaryDirectory() as folder:
+        rom = Path(folder) / "probe.bin"
+        rom.write_bytes(image)
+        argv = [qemu, "-accel", "kvm", "-machine", "pc", "-m", "16M", "-display", "none", "-nodefaults"]
+        argv += ["-no-user-config", "-bios", str(rom), "-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            return Verdict(False, f"a five-byte program did not end under KVM within {_PROBE_SECONDS} s")
+    if done.returncode == _STATUS:
+        return Verdict(True, "")
+    words = [line for line in done.stderr.splitlines() if "warning:" not in line]
+    return Verdict(False, words[-1] if words else f"the probe ended with status {done.returncode}")

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""LLVM at work: from its text to an object file, in this process or in one beside it.
+
+llvmlite lets one thread at a time into LLVM, so what shall be compiled at the same time needs a process of its own.
+``python -m softnet.lang.native.build LEVEL`` is that process: it reads a text and writes the object file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import subprocess
+import sys
+from types import TracebackType
+from typing import Any
+
+from softnet.errors import SoftnetError
+
+
+def binding() -> Any:
+    """llvmlite, which ships no types; imported only where native code is made. Raises SoftnetError where it is broken."""
+    try:
+        return importlib.import_module("llvmlite.binding")
+    except (ImportError, OSError) as error:
+        raise SoftnetError(
+            "llvmlite is installed, and cannot be loaded",
+            found=str(error).splitlines()[0],
+            hint="install it anew, or use --engine reference, which runs the same functions",
+        ) from None
+
+
+def target_machine(optimise: int) -> Any:
+    """LLVM's description of this processor, ``optimise`` 0 to 3."""
+    llvm = binding()
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=optimise,
+        reloc="pic",
+        codemodel="small",
+    )
+
+
+def build(text: str, optimise: int) -> bytes:
+    """The object file of a module's text."""
+    llvm = binding()
+    machine = target_machine(optimise)
+    module = llvm.parse_assembly(text)
+    module.verify()
+    tuning = llvm.create_pipeline_tuning_options(speed_level=optimise)
+    # The loops are short walks of lists: vector code would only make their functions' entries longer.
+    tuning.loop_vectorization = tuning.slp_vectorization = tuning.loop_unrolling = False
+    llvm.create_pass_builder(machine, tuning).getModulePassManager().run(module, llvm.create_pass_builder(machine, tuning))
+    return bytes(machine.emit_object(module))
+
+
+class Beside:
+    """A process that compiles one text; it loads LLVM while this one still writes the text.
+
+    Where there is one processor only, or no process to be had, or it fails, the text is compiled here.
+    """
+
+    def __init__(self, optimise: int) -> None:
+        self._optimise = optimise
+        self._text = ""
+        self._process = _start(optimise) if _processors() > 1 else None
+
+    def __enter__(self) -> Beside:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._process is not None:
+            with self._process:
+                self._process.kill()
+
+    def begin(self, text: str) -> None:
+        """Hand over the text."""
+        self._text = text
+        if self._process is None or self._process.stdin is None:
+            return
+        # A process that has ended does not read: result() sees that it failed.
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(text.encode())
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        self._process.stdin = None
+
+    def result(self) -> bytes:
+        """The object file."""
+        if self._process is not None:
+            code, _ = self._process.communicate()
+            if self._process.returncode == 0:
+                return code
+        return build(self._text, self._optimise)
+
+
+def _start(optimise: int) -> subprocess.Popen[bytes] | None:
+    """The process, with the paths of this one, so that it finds the same softnet and llvmlite."""
+    if getattr(sys, "frozen", False):
+        return None  # sys.executable is then the program that softnet is frozen into, not Python
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", __name__, str(optimise)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+    except OSError:
+        return None
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _main() -> None:
+    """Read a text, write its object file."""
+    optimise = int(sys.argv[1])
+    target_machine(optimise)
+    sys.stdout.buffer.write(build(sys.stdin.buffer.read().decode(), optimise))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What decides a program's meaning, as one hash: its text, its constants, the text of checker and compiler."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Collection
+
+from softnet.lang.program import cache
+from softnet.lang.program.memo import PACKAGE, text_digest
+from softnet.lang.program.program import Program
+
+
+def program_digest(program: Program) -> str:
+    """The hash of a program. Paths do not enter it: the same patch in another folder is the same kernel."""
+    digest = hashlib.sha256(PACKAGE)
+    for path in _source_files(program):
+        digest.update(os.path.basename(path).encode() + b"\0" + text_digest(path))
+    rest = [program.modules, program.constants, _structure_text(program), program.pointed]
+    digest.update(json.dumps(rest, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def ensure_checked(program: Program, costs: Collection[str] | None = None) -> None:
+    """Hold the functions to the subset, once for each text. Raises SubsetErrors with all mistakes.
+
+    ``costs`` are the rows of the cost table that they may name; None leaves the names unchecked.
+    """
+    rows = json.dumps(None if costs is None else sorted(costs))
+    key = hashlib.sha256(f"{program_digest(program)} {rows}".encode()).hexdigest()
+    if cache.marked(key):
+        return
+    from softnet.lang.check.subset import typed_program
+    from softnet.trace import EVENTS
+
+    events = {event.name: len(event.args) for event in EVENTS}
+    program.typed[:] = [typed_program(program, costs=costs, events=events)]
+    cache.mark(key)
+
+
+def _source_files(program: Program) -> list[str]:
+    """Files that declare anything: of the functions, and of modules that declare structures or constants alone."""
+    files = {definition.file for definition in program.functions.values()}
+    files |= {str(getattr(sys.modules.get(name), "__file__", "")) for name in program.modules}
+    return sorted(file for file in files if file)
+
+
+def _structure_text(program: Program) -> list[str]:
+    """Structures as declared: those of a user's module that holds nothing else have no file above."""
+    return [
+        f"{s.name}: " + ", ".join(f"{f.name} {f.type} {f.kind} {f.line} {f.guard} {f.count}" for f in s.fields.values())
+        for s in program.structs.values()
+    ]

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""arch/x86/kernel/irq.c, smp.c and apic.c (6.1): from the vector to the handler."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import kfunc
+
+if TYPE_CHECKING:
+    from softnet.lang.intrinsics import table, trace, work
+    from softnet.linux.drivers.net.softnet_nic import nic_vector
+    from softnet.linux.kernel.irq.manage import handle_irq_event
+    from softnet.linux.kernel.smp import generic_smp_call_function_single_interrupt
+    from softnet.linux.kernel.softirq import irq_enter_rcu, irq_exit_rcu
+    from softnet.linux.kernel.time.hrtimer import hrtimer_interrupt
+    from softnet.machine.state import (
+        VECTOR_CALL_FUNCTION_SINGLE,
+        VECTOR_DEVICE,
+        VECTOR_RESCHEDULE,
+        VECTOR_TIMER,
+    )
+
+
+@kfunc
+def do_interrupt(vector: int, data: int) -> None:
+    """The IDT entries, arch/x86/include/asm/idtentry.h; interrupts are off. ``data`` is the receive queue of a device.
+
+    The reschedule interrupt is a DEFINE_IDTENTRY_SYSVEC_SIMPLE: no irq_enter_rcu(), hence no softirqs at its exit; the
+    return from interrupt does the switching.
+    """
+    trace("irq_handler_entry", vector, data)
+    if vector == VECTOR_RESCHEDULE:
+        trace("irq_handler_exit", vector, data)
+        return
+    irq_enter_rcu()
+    if vector == VECTOR_TIMER:
+        hrtimer_interrupt()
+    elif vector == VECTOR_CALL_FUNCTION_SINGLE:
+        generic_smp_call_function_single_interrupt()
+    elif vector == VECTOR_DEVICE:
+        common_interrupt(data)
+    trace("irq_handler_exit", vector, data)
+    irq_exit_rcu()
+
+
+@kfunc
+def common_interrupt(queue: int) -> None:
+    """irq.c:240 (6.1), handle_irq() with handle_edge_irq() of kernel/irq/chip.c."""
+    work("handle_irq_event")
+    handle_irq_event(table(nic_vector, queue).action)

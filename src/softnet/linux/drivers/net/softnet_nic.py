@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The driver of the model's network card, after the common ground of ixgbe, ice and virtio_net.
+
+One NAPI and one MSI-X vector per receive queue; the interrupt handler masks and schedules; the poll gives descriptors
+back in bulk, builds skbs around receive buffers of half a page and hands them to GRO.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import Struct, embed, kfunc, private
+
+if TYPE_CHECKING:
+    from softnet.lang.intrinsics import container_of, work
+    from softnet.linux.include.linux.netdevice import napi_schedule_irqoff, napi_struct
+    from softnet.linux.kernel.irq.manage import IRQ_HANDLED, irqaction
+    from softnet.linux.net.core.dev import napi_complete_done
+    from softnet.linux.net.core.gro import napi_gro_receive
+    from softnet.linux.net.core.skbuff import napi_build_skb
+    from softnet.machine.nic import (
+        nic_irq_disable,
+        nic_irq_enable,
+        nic_refill,
+        nic_rx_pop,
+        rx_flags,
+        rx_flow,
+        rx_hash,
+        rx_len,
+        rx_payload,
+        rx_proto,
+        rx_seq_ok,
+        rx_sock,
+        rx_time_ns,
+    )
+RX_BUFFER_SIZE = 2048
+RX_REFILL_BATCH = 16
+
+
+class nic_vector(Struct):
+    """A queue vector, as drivers call it: what the driver keeps per receive queue; same index as nic_queue."""
+
+    napi: napi_struct = embed(line=0)
+    action: irqaction = embed(line=8)
+    queue: int = private()
+    """The row of table(nic_queue, ...)."""
+    rx_index: int = private()
+    """The device's own number of the queue, from 0."""
+    alloc_failed: int = private()
+    rxhash: int = private(init=1)
+    """NETIF_F_RXHASH: the card supplies skb->hash; else skb_get_hash() must compute it when somebody asks."""
+    received: int = private()
+    """Frames that became skbs."""
+
+
+@kfunc
+def softnet_msix_clean_rings(irq: int, dev_id: nic_vector) -> int:
+    """The interrupt handler: mask, schedule."""
+    work("nic_irq_handler")
+    nic_irq_disable(dev_id.queue)
+    napi_schedule_irqoff(dev_id.napi)
+    return IRQ_HANDLED
+
+
+@kfunc
+def softnet_receive_skb(v: nic_vector, slot: int) -> None:
+    """One descriptor: an skb with what the card knows about the packet."""
+    work("nic_rx_descriptor")
+    len = rx_len(slot)
+    buffers = (len + RX_BUFFER_SIZE - 1) // RX_BUFFER_SIZE
+    skb = napi_build_skb(len, max(buffers, 1) * RX_BUFFER_SIZE)
+    if skb is None:
+        v.alloc_failed += 1
+        return
+    skb.dev = v.napi.dev
+    skb.queue_mapping = v.rx_index + 1
+    skb.hash = rx_hash(slot) if v.rxhash != 0 else 0
+    skb.flow = rx_flow(slot)
+    skb.flow_hash = rx_hash(slot)
+    skb.protocol = rx_proto(slot)
+    skb.sock_index = rx_sock(slot)
+    skb.flags = rx_flags(slot)
+    skb.seq_ok = rx_seq_ok(slot)
+    skb.payload = rx_payload(slot)
+    skb.stamp[0] = rx_time_ns(slot)
+    skb.nr_packets = 1
+    v.received += 1
+    napi_gro_receive(v.napi, skb)
+
+
+@kfunc
+def softnet_poll(napi: napi_struct, budget: int) -> int:
+    """ndo poll: up to ``budget`` packets; if that was all, completion and the interrupt back on."""
+    v = container_of(napi, nic_vector, "napi")
+    done = 0
+    cleaned = 0
+    while done < budget:
+        slot = nic_rx_pop(v.queue)
+        if slot == 0:
+            break
+        softnet_receive_skb(v, slot)
+        done += 1
+        cleaned += 1
+        if cleaned == RX_REFILL_BATCH:
+            work("nic_refill")
+            nic_refill(v.queue, cleaned)
+            cleaned = 0
+    if cleaned != 0:
+        work("nic_refill")
+        nic_refill(v.queue, cleaned)
+    if done < budget:
+        if napi_complete_done(napi, done):
+            work("nic_irq_enable")
+            nic_irq_enable(v.queue)
+    return done

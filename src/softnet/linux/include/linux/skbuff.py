@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""include/linux/skbuff.h and include/net/dropreason-core.h: the packet, its queues, and why it was dropped.
+
+The numbers of the drop reasons are 6.12's, for every release, so that records can be compared.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import Struct, array, embed, fnptr, kfunc, private, shared
+
+if TYPE_CHECKING:
+    from softnet.lang.intrinsics import READ_ONCE, work
+    from softnet.linux.include.linux.list import list_head
+    from softnet.linux.include.linux.netdevice import net_device, rps_dev_flow
+    from softnet.linux.include.linux.spinlock import spin_lock_init
+    from softnet.linux.kernel.locking.spinlock import spin_lock_irqsave, spin_unlock_irqrestore
+    from softnet.linux.net.core.sock import sock
+    from softnet.machine.state import spinlock_t
+SKB_NOT_DROPPED_YET = 0
+SKB_CONSUMED = 1
+SKB_DROP_REASON_NOT_SPECIFIED = 2
+SKB_DROP_REASON_NO_SOCKET = 3
+SKB_DROP_REASON_SOCKET_RCVBUFF = 6
+SKB_DROP_REASON_IP_NOPROTO = 18
+SKB_DROP_REASON_PROTO_MEM = 19
+SKB_DROP_REASON_SOCKET_BACKLOG = 28
+SKB_DROP_REASON_CPU_BACKLOG = 61
+SKB_DROP_REASON_DEV_READY = 70
+SKB_DROP_REASON_NOMEM = 72
+SKB_DROP_REASON_MAX = 104
+
+SKB_STATE_FREE = 0
+SKB_STATE_IN_USE = 1
+
+MAX_SKB_FRAGS = 17
+MAX_SKB_PACKETS = 18
+"""A head and MAX_SKB_FRAGS fragments: as many packets as one skb can come to hold."""
+SKB_TRUESIZE_OVERHEAD = 576
+"""sizeof(struct sk_buff) and sizeof(struct skb_shared_info), aligned: SKB_TRUESIZE(x) - x on x86-64."""
+SKB_HEAD_TRUESIZE = 256
+"""SKB_DATA_ALIGN(sizeof(struct sk_buff)): what remains charged for an skb whose head was stolen."""
+
+
+class sk_buff(Struct):
+    """include/linux/skbuff.h. Private: an skb has one holder at a time, and its lines follow it from CPU to CPU.
+
+    ``dataref`` stands for the shared info at the end of its data, ``hdr`` for the packet's headers. Instead of C's
+    circular lists an skb list ends in None, since the subset has no casts from sk_buff_head to sk_buff.
+    """
+
+    next: sk_buff = private()
+    prev: sk_buff = private()
+    list: list_head = embed(line=0)
+    id: int = private()
+    state: int = private()
+    dev: net_device = private()
+    sk: sock = private()
+    destructor: fnptr = private()
+    len: int = private()
+    data_len: int = private()
+    truesize: int = private()
+    alloc_cpu: int = private()
+    slab_cpu: int = private()
+    """The CPU whose slab the object came from: mm/slub.py."""
+    queue_mapping: int = private()
+    """1 + the receive queue, 0 when none was recorded."""
+    napi_id: int = private()
+    hash: int = private()
+    flow_hash: int = private()
+    """What skb_get_hash() would compute from the headers when the card gave no hash."""
+    protocol: int = private()
+    """The IP protocol."""
+    sock_index: int = private()
+    """The socket that a lookup will find, from 1; 0 when nobody listens."""
+    flow: int = private()
+    flags: int = private()
+    seq_ok: int = private()
+    payload: int = private()
+    rflow: rps_dev_flow = private()
+    nr_frags: int = private()
+    nr_packets: int = private(init=0)
+    """How many packets as they came from the wire this skb holds."""
+    stamp: int = array(MAX_SKB_PACKETS, private(line=4))
+    """When each of them reached the card or was sent."""
+    gro_count: int = private()
+    gro_same_flow: int = private()
+    gro_flush: int = private()
+    gro_free: int = private()
+    gro_age: int = private()
+    gso_size: int = private()
+    users: int = private()
+    dataref: int = private(line=6)
+    hdr: int = private(line=7)
+
+
+class sk_buff_head(Struct):
+    """include/linux/skbuff.h: a queue of skbs with its lock, on one cache line."""
+
+    next: sk_buff = private()
+    prev: sk_buff = private()
+    qlen: int = shared(line=0)
+    lock: spinlock_t = embed(line=1)
+
+
+class skb_drop_stats(Struct):
+    """softnet's own, one per CPU: packets (not skbs) freed by kfree_skb_reason(), by reason."""
+
+    reason: int = array(SKB_DROP_REASON_MAX)
+    skbs: int = private()
+    pure_acks: int = private()
+    """Segments without data, which tcp_ack() uses up: neither delivered nor dropped."""
+
+
+@kfunc
+def skb_queue_head_init(list: sk_buff_head) -> None:
+    """include/linux/skbuff.h."""
+    spin_lock_init(list.lock)
+    list.next = None
+    list.prev = None
+    list.qlen = 0
+
+
+@kfunc
+def skb_queue_empty(list: sk_buff_head) -> bool:
+    """include/linux/skbuff.h, by the length: it is the word that other CPUs may watch here."""
+    return list.qlen == 0
+
+
+@kfunc
+def skb_queue_len(list: sk_buff_head) -> int:
+    """include/linux/skbuff.h."""
+    return list.qlen
+
+
+@kfunc
+def skb_queue_len_lockless(list: sk_buff_head) -> int:
+    """include/linux/skbuff.h."""
+    return READ_ONCE(list.qlen)
+
+
+@kfunc
+def __skb_queue_tail(list: sk_buff_head, newsk: sk_buff) -> None:
+    """include/linux/skbuff.h."""
+    last = list.prev
+    newsk.next = None
+    newsk.prev = last
+    if last is None:
+        list.next = newsk
+    else:
+        last.next = newsk
+    list.prev = newsk
+    list.qlen = list.qlen + 1
+
+
+@kfunc
+def __skb_unlink(skb: sk_buff, list: sk_buff_head) -> None:
+    """include/linux/skbuff.h."""
+    list.qlen = list.qlen - 1
+    next = skb.next
+    prev = skb.prev
+    skb.next = None
+    skb.prev = None
+    if prev is None:
+        list.next = next
+    else:
+        prev.next = next
+    if next is None:
+        list.prev = prev
+    else:
+        next.prev = prev
+
+
+@kfunc
+def skb_peek(list: sk_buff_head) -> sk_buff:
+    """include/linux/skbuff.h."""
+    return list.next
+
+
+@kfunc
+def skb_peek_tail(list: sk_buff_head) -> sk_buff:
+    """include/linux/skbuff.h."""
+    return list.prev
+
+
+@kfunc
+def __skb_dequeue(list: sk_buff_head) -> sk_buff:
+    """include/linux/skbuff.h."""
+    skb = list.next
+    if skb is not None:
+        __skb_unlink(skb, list)
+    return skb
+
+
+@kfunc
+def skb_dequeue(list: sk_buff_head) -> sk_buff:
+    """net/core/skbuff.c."""
+    flags = spin_lock_irqsave(list.lock)
+    result = __skb_dequeue(list)
+    spin_unlock_irqrestore(list.lock, flags)
+    return result
+
+
+@kfunc
+def skb_queue_splice_tail_init(list: sk_buff_head, head: sk_buff_head) -> None:
+    """include/linux/skbuff.h: move all of ``list`` behind ``head``."""
+    count = list.qlen
+    if count != 0:
+        first = list.next
+        last = head.prev
+        first.prev = last
+        if last is None:
+            head.next = first
+        else:
+            last.next = first
+        head.prev = list.prev
+        head.qlen = head.qlen + count
+        list.next = None
+        list.prev = None
+        list.qlen = 0
+
+
+@kfunc
+def skb_get_hash(skb: sk_buff) -> int:
+    """include/linux/skbuff.h: the card's hash, or the flow dissector's."""
+    if skb.hash == 0:
+        work("skb_get_hash")
+        skb.hash = skb.flow_hash
+    return skb.hash

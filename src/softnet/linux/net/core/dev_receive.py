@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""net/core/dev.c (6.1), netif_receive_skb and its list variant: RPS, then the protocols.
+
+Packet taps, VLANs, rx_handlers, ingress filters and generic XDP are not modelled: a packet goes to IP. IPv6 takes the
+same path as IPv4; the two differ in header parsing, which is a cost here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import kfunc
+
+if TYPE_CHECKING:
+    from softnet.lang.intrinsics import IS_ENABLED, container_of, table, this_cpu_ptr, trace, work
+    from softnet.linux.config import CONFIG_RPS
+    from softnet.linux.drivers.net.loopback import loopback_xmit
+    from softnet.linux.include.linux.list import (
+        INIT_LIST_HEAD,
+        list_add_tail,
+        list_del_init,
+        list_empty,
+        list_head,
+        list_splice_init,
+    )
+    from softnet.linux.include.linux.netdevice import napi_struct, net_hotdata, softnet_data
+    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
+    from softnet.linux.include.linux.skbuff import sk_buff
+    from softnet.linux.kernel.sched.core import rcu_read_lock, rcu_read_unlock
+    from softnet.linux.net.core.dev_backlog import enqueue_to_backlog, get_rps_cpu
+    from softnet.linux.net.ipv4.ip_input import ip_list_rcv, ip_rcv
+
+
+@kfunc
+def __netif_receive_skb(skb: sk_buff) -> int:
+    """dev.c:5732 (6.1) with __netif_receive_skb_one_core() (5630): deliver one packet to its protocol."""
+    trace("netif_receive_skb", skb.id, skb.len)
+    sd = this_cpu_ptr(softnet_data)
+    sd.processed += 1
+    work("netif_receive_skb")
+    return ip_rcv(skb, skb.dev)
+
+
+@kfunc
+def __netif_receive_skb_list(head: list_head) -> None:
+    """dev.c:5757 (6.1) with __netif_receive_skb_list_core() (5690): one protocol, hence one sublist."""
+    sd = this_cpu_ptr(softnet_data)
+    entry = head.next
+    while entry != head:
+        skb = container_of(entry, sk_buff, "list")
+        entry = entry.next
+        trace("netif_receive_skb", skb.id, skb.len)
+        sd.processed += 1
+        work("netif_receive_skb_list")
+    ip_list_rcv(head)
+
+
+@kfunc
+def netif_receive_skb_internal(skb: sk_buff) -> int:
+    """dev.c:5816 (6.1)."""
+    nh = table(net_hotdata, 0)
+    rcu_read_lock()
+    if IS_ENABLED(CONFIG_RPS):
+        if nh.rps_needed != 0:
+            cpu = get_rps_cpu(skb.dev, skb)
+            if cpu >= 0:
+                ret = enqueue_to_backlog(skb, cpu, skb.rflow)
+                rcu_read_unlock()
+                return ret
+    ret = __netif_receive_skb(skb)
+    rcu_read_unlock()
+    return ret
+
+
+@kfunc
+def netif_receive_skb_list_internal(head: list_head, napi: napi_struct) -> None:
+    """dev.c:5843 (6.1): steer by RPS or deliver. ``napi`` lends the sublist that C keeps on the stack."""
+    nh = table(net_hotdata, 0)
+    rcu_read_lock()
+    if IS_ENABLED(CONFIG_RPS):
+        if nh.rps_needed != 0:
+            INIT_LIST_HEAD(napi.rx_sublist)
+            while not list_empty(head):
+                entry = head.next
+                list_del_init(entry)
+                skb = container_of(entry, sk_buff, "list")
+                cpu = get_rps_cpu(skb.dev, skb)
+                if cpu >= 0:
+                    enqueue_to_backlog(skb, cpu, skb.rflow)
+                else:
+                    list_add_tail(entry, napi.rx_sublist)
+            list_splice_init(napi.rx_sublist, head)
+    __netif_receive_skb_list(head)
+    rcu_read_unlock()
+
+
+@kfunc
+def netif_receive_skb(skb: sk_buff) -> int:
+    """dev.c:5891 (6.1): for drivers that do not use GRO."""
+    return netif_receive_skb_internal(skb)
+
+
+@kfunc
+def dev_queue_xmit(skb: sk_buff) -> int:
+    """dev.c:4170 (6.1), __dev_queue_xmit() for a device without a queue: straight to ndo_start_xmit, BH off."""
+    work("dev_queue_xmit")
+    local_bh_disable()
+    ret = loopback_xmit(skb, skb.dev)
+    local_bh_enable()
+    return ret

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""net: make napi_threaded_poll() aware of sd->defer_list.
+
+Before, a CPU whose NAPIs all run in threads freed what was deferred to it only when somebody raised NET_RX there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import kfunc
+
+if TYPE_CHECKING:
+    from softnet.lang.intrinsics import table, this_cpu_ptr
+    from softnet.linux.drivers.net.softnet_nic import nic_vector
+    from softnet.linux.include.linux.netdevice import softnet_data
+    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
+    from softnet.linux.kernel.sched.core import cond_resched
+    from softnet.linux.net.core.dev import __napi_poll, napi_thread_wait, skb_defer_free_flush
+PATCH = {
+    "commit": "a1aaee7f8f79",
+    "subject": "net: make napi_threaded_poll() aware of sd->defer_list",
+    "since": "6.4",
+    "link": "https://lore.kernel.org/r/20230421094357.1693410-5-edumazet@google.com",
+}
+
+
+@kfunc
+def napi_threaded_poll(data: int) -> None:
+    """net/core/dev.c: flush after each poll."""
+    napi = table(nic_vector, data).napi
+    while True:
+        napi_thread_wait(napi)
+        while True:
+            local_bh_disable()
+            sd = this_cpu_ptr(softnet_data)
+            __napi_poll(napi)
+            repoll = napi.do_repoll
+            skb_defer_free_flush(sd)
+            local_bh_enable()
+            if not repoll:
+                break
+            cond_resched()

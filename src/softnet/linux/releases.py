@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Releases: 6.1 is a base, every later one the one before it and a list of patches.
+
+The patches of a release stand in the order in which they went in. softnet's 6.10 is 6.9 and the backlog-NAPI series and
+nothing else, so that a comparison of the two shows the series alone; what else 6.10 changed comes with 6.12, and says
+so by its ``since``.
+"""
+
+from __future__ import annotations
+import __future__
+
+import importlib
+import importlib.util
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from softnet.errors import SoftnetError
+
+_KERNEL = "softnet.linux"
+_PATCHES = "softnet.linux.patches"
+
+BASE: tuple[str, ...] = tuple(
+    f"{_KERNEL}.{name}"
+    for name in (
+        "config",
+        "include.linux.list",
+        "include.linux.spinlock",
+        "kernel.locking.spinlock",
+        "kernel.sched.core",
+        "kernel.time.hrtimer",
+        "include.linux.preempt",
+        "include.linux.netdevice",
+        "include.linux.skbuff",
+        "kernel.time.time",
+        "kernel.softirq",
+        "kernel.smp",
+        "kernel.smpboot",
+        "kernel.irq.manage",
+        "kernel.sched.idle",
+        "arch.x86.kernel.irq",
+        "mm.slub",
+        "fs.eventpoll",
+        "net.core.skbuff",
+        "net.core.dev",
+        "net.core.dev_backlog",
+        "net.core.dev_receive",
+        "net.core.net_procfs",
+        "net.core.gro",
+        "net.core.sock",
+        "net.ipv4.ip_input",
+        "net.ipv4.tcp_ipv4",
+        "net.ipv4.tcp_input",
+        "net.ipv4.tcp",
+        "net.ipv4.udp",
+        "drivers.net.softnet_nic",
+        "drivers.net.loopback",
+        "user",
+        "kernel.cpu",
+    )
+)
+"""The modules of 6.1."""
+
+PATCHES_SINCE: dict[str, tuple[str, ...]] = {
+    "6.9": (
+        "softnet_stat_queue_lengths",
+        "in_net_rx_action",
+        "optimize_napi_schedule_rps",
+        "avoid_extra_net_rx",
+        "defer_lock_bh",
+        "threaded_poll_defer_flush",
+        "threaded_poll_rps",
+        "ksoftirqd_gate_revert",
+    ),
+    "6.10": (
+        "napi_wakeup_unconditional",
+        "backlog_napi_threads",
+        "backlog_napi_defer_list",
+    ),
+    "6.12": (
+        "backlog_lock_rename",
+        "enqueue_not_running",
+        "dropped_atomic",
+        "rps_input_queue_head_add",
+        "nodefer_napi_cache",
+        "backlog_lock_no_rt",
+        "process_queue_bh_lock",
+        "napi_alloc_cache_bh_lock",
+    ),
+}
+"""What each release adds to the one before it."""
+
+PATCHES_RT: dict[str, tuple[str, ...]] = {
+    "6.1": (f"{_KERNEL}.kernel.workqueue", f"{_PATCHES}.rt_defer_work", f"{_PATCHES}.ksoftirqd_gate_revert"),
+}
+"""What the rt flavour of a release adds. x86 could not be built with PREEMPT_RT before v6.12 without the patch queue of
+linux-stable-rt, so a 6.1-rt that runs is that queue's; read in Debian's linux 6.1.176-1, debian/patches-rt (v6.1.176-rt64).
+Of its 72 patches two change this path (0009, 0055); 0012 to 0015 give the timer softirqs a thread of their own, and there
+are none in the model. The later releases have mainline's text on both flavours: 6.9-rt and 6.10-rt differ by the series."""
+
+
+def _stacks() -> dict[str, tuple[str, ...]]:
+    stack = BASE
+    stacks = {"6.1": stack}
+    for release, names in PATCHES_SINCE.items():
+        stack += tuple(f"{_PATCHES}.{name}" for name in names)
+        stacks[release] = stack
+    return stacks
+
+
+RELEASES: dict[str, tuple[str, ...]] = _stacks()
+"""Release -> the modules that make it, base first."""
+
+
+def modules_for(release: str, flavour: str = "plain") -> tuple[str, ...]:
+    """The names of the modules of a release. Raises SoftnetError for one that does not exist.
+
+    PREEMPT_RT is a configuration constant that the functions test, as in the kernel; the ``flavour`` "rt" adds modules
+    only where the kernel had it from patches (``PATCHES_RT``).
+    """
+    if release not in RELEASES:
+        raise SoftnetError(
+            "no such kernel release",
+            where="kernel.release",
+            found=release,
+            expected=", ".join(RELEASES),
+            hint="write a patch file for what another release changes: docs/kernel.md",
+        )
+    if flavour not in ("plain", "rt"):
+        raise SoftnetError("no such kernel flavour", where="kernel.flavour", found=flavour, expected="plain or rt")
+    return RELEASES[release] + (PATCHES_RT.get(release, ()) if flavour == "rt" else ())
+
+
+def patch_info(name: str) -> dict[str, Any]:
+    """The PATCH record of a patch module: commit, subject, since, link."""
+    module = importlib.import_module(name)
+    info: dict[str, Any] = dict(getattr(module, "PATCH", {}))
+    return info
+
+
+def load_patch(path: str | Path) -> ModuleType:
+    """A patch module from a file outside the package; sys.modules stays as it is. Imports inside it may be missing: names link.
+
+    Raises SoftnetError when the file cannot be read or does not run.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise SoftnetError("no such patch file", where=str(path), found="nothing", expected="a Python file")
+    name = "softnet_patch_" + "".join(c if c.isalnum() else "_" for c in file.stem)
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise SoftnetError("not a patch file", where=str(path), found=file.suffix or "no suffix", expected="a .py file")
+    module = importlib.util.module_from_spec(spec)
+    # Needed only here: a release's own files are not parsed where they are known.
+    from softnet.lang.program.source import refresh
+
+    refresh(str(file))
+    try:
+        # Annotations name structures that only linking knows, so they are never evaluated, future import or not.
+        flags = __future__.annotations.compiler_flag
+        code = compile(file.read_bytes(), str(file), "exec", flags=flags, dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 - running the user's file is what they asked for
+    except SyntaxError as error:
+        raise SoftnetError(
+            "a patch file must be Python",
+            where=f"{path}:{error.lineno}",
+            found=str(error.msg),
+            expected="valid syntax",
+        ) from error
+    except Exception as error:
+        raise SoftnetError(
+            "a patch file failed while it was loaded",
+            where=str(path),
+            found=f"{type(error).__name__}: {error}",
+            expected="declarations only: structures, constants, functions",
+        ) from error
+    return module
+
+
+def load_modules(release: str, flavour: str = "plain", patches: Iterable[str | Path] = ()) -> list[ModuleType]:
+    """The modules of a release, imported, with the user's patch files on top, in their order."""
+    names: Sequence[str] = modules_for(release, flavour)
+    return [importlib.import_module(name) for name in names] + [load_patch(path) for path in patches]

@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A configuration's memory and native code, and the tables of its search."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import mmap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from softnet.errors import SoftnetError
+from softnet.lang.native.compile import builder_identity, native_code
+from softnet.lang.native.llvm_function import FAILURES, RUN_WORDS, STACK_BYTES
+from softnet.lang.native.switch_runtime import FRAME_ARGUMENT, FRAME_FUNCTION, FRAME_RETURN, FRAME_WORDS
+from softnet.lang.program import cache
+from softnet.machine import state
+from softnet.verify.codegen.frames import LOG
+from softnet.verify.codegen.llvm_functions import OWNERS_BYTES, UNDO_WORDS
+from softnet.verify.codegen.runtime import FAILED, LOG_ROOM, module_text
+from softnet.verify.inside import words
+from softnet.verify.lock_order import Locks
+from softnet.verify.model import SEARCHES, STACK_WORDS, Config, applies, build_model, components, nr_actions
+from softnet.verify.ownership import machine_words
+from softnet.verify.properties import properties_mask
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LOAD_PERCENT: Final = 78
+"""How full the table of fingerprints may be: linear probing looks at three entries then, mostly in one cache line."""
+BYTES_A_PRINT: Final = 24
+"""Twice what a place for a fingerprint costs: 8 bytes and, at that load, 4 of the trail."""
+PRINTS_BITS: Final = 16
+"""It begins with so many bits of index and doubles."""
+
+
+@dataclass
+class Limits:
+    """Where a search stops unfinished."""
+
+    states: int = 20_000_000
+    memory_bytes: int = 4 << 30
+    storage: str = "exact"
+    """``exact``, or ``compact``: of a state that was expanded only a fingerprint of 64 bits is kept."""
+
+
+@dataclass
+class Failure:
+    """What a search found."""
+
+    name: str
+    text: str
+    where: str = ""
+
+
+def machine_failure(error: int) -> Failure:
+    """What the machine found wrong, by its number."""
+    name = {
+        state.ERROR_SPIN_RECURSION: "spinlock recursion",
+        state.ERROR_UNLOCK_NOT_OWNER: "unlock by another context",
+        state.ERROR_SLEEP_IN_ATOMIC: "scheduling while atomic",
+        state.ERROR_LOCKDEP: "lock not held",
+    }.get(error, f"machine error {error}")
+    return Failure(name, name)
+
+
+class Room:
+    """Addresses of a memory that is still to be made."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def take(self, size: int, align: int = 1) -> int:
+        """The beginning of ``size`` words."""
+        begin = (self.at + align - 1) // align * align
+        self.at = begin + size
+        return begin
+
+
+class Machine:
+    """A model's memory and its native code."""
+
+    def __init__(self, config: Config, limits: Limits | None = None, *, log: bool = False, hasty: bool = False) -> None:
+        """``hasty``: unless optimised code is known, make do with code that is built in a tenth of the time and runs at half the
+        speed; ``self.hasty`` says which it is.
+        """
+        import numpy as np
+
+        self.limits = limits or Limits()
+        self.compact = self.limits.storage == "compact"
+        self.words: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self.regions: dict[str, NDArray[np.int64]] = {}
+        boot_model = build_model(config, log=log)
+        self.model = boot_model
+        self.owned = applies(config) and not log
+        self._lay_out()
+        self._compile(hasty)
+        self._prepare()
+
+    # -- memory
+
+    def _lay_out(self) -> None:
+        """Image, frames, components, the undo log; then, in memory of their own, what grows with the states."""
+        import numpy as np
+
+        model = self.model
+        room = Room(model.image.regions.size)
+        self.stacks = room.take(model.nr_contexts * STACK_WORDS)
+        self.comps = components(model, self.stacks)
+        parts = self.comps.addresses
+        count, slots = len(parts), sum(map(len, parts))
+        fixed = {
+            "stacks": self.stacks, "stack_words": STACK_WORDS, "saved": room.take(STACK_WORDS),
+            "nr_actions": nr_actions(model.config),
+            "nr_drivers": len(model.config.drivers), "level_end": 1,
+            "properties": properties_mask(model.config.properties, model.properties),
+            "part_of": room.take(self.stacks + model.nr_contexts * STACK_WORDS), "marks": room.take(slots),
+            "marked": room.take(slots), "nr_comps": count, "comps": room.take(words.VX_COMP_WORDS * count),
+            "frames_comp": self.comps.owners.index(1), "cur": room.take(count + 1), "want": room.take(count + 1),
+            "key_words": (count + 1) // 2, "slots": room.take(slots), "nr_slots": slots, "shadow": room.take(slots),
+            "pending": room.take(words.VX_PENDING_WORDS * 256), "log": room.take(2 * UNDO_WORDS, align=UNDO_WORDS),
+            "value_bits": 32 - max(slots, 1).bit_length(), "step_room": 0,
+            "untouched": room.take(model.config.cpus), "machine_of": room.take(model.image.regions.size),
+            "switches": room.take(len(model.frames.stops)), "sleeping_locks": int(model.config.kernel.endswith("-rt")),
+        }  # fmt: skip
+        self.locks = Locks.of(model.words_of)
+        locks = room.take(self.locks.words)
+        fixed |= {
+            "locks": locks,
+            "nr_locks": len(self.locks.addresses),
+            "lock_classes": len(self.locks.classes),
+            "lock_order": locks + 2 * len(self.locks.addresses),
+        }
+        fixed["step_room"] = fixed["nr_actions"] * (slots + count)
+        # The table of owners stands before S; what is not touched of it takes no memory.
+        self._memory = np.zeros(OWNERS_BYTES // 8 + room.at, dtype=np.int64)
+        self.words = self._memory[OWNERS_BYTES // 8 :]
+        self.owners: NDArray[np.uint8] = self._memory[: OWNERS_BYTES // 8].view("uint8")
+        self.words[: model.image.regions.size] = np.array(model.image.memory, dtype=np.int64)
+        explorer = model.image.layout.structs["explorer"].fields.values()
+        self.field = {f.name: model.image.layout.tables["explorer"].base + f.offset for f in explorer}
+        self.set(**fixed)
+        self.words[locks : locks + self.locks.words] = self.locks.table()
+        self.set(touched=self.region("touched", model.image.regions.size))
+        for pc, stop in enumerate(model.frames.stops):
+            self.words[fixed["switches"] + pc] = stop.what == "suspend"
+        for address, home in machine_words(model).items():
+            of_task = model.words_of[address].table == "task_struct"
+            self.words[fixed["machine_of"] + address] = home + 1 + of_task * words.VX_TASK_WORD
+        all_slots = np.concatenate([np.array(a, dtype=np.int64) for a in parts])
+        self.words[fixed["slots"] : fixed["slots"] + slots] = all_slots
+        first = fixed["slots"]
+        for k, addresses in enumerate(parts):
+            row = fixed["comps"] + words.VX_COMP_WORDS * k
+            self.words[row : row + 3] = [first, len(addresses), self.comps.owners[k]]
+            numbers = np.arange(first, first + len(addresses)) - fixed["slots"] if self.compact else k
+            self.words[fixed["part_of"] + np.array(addresses)] = numbers + 1
+            first += len(addresses)
+        (self._compact_tables if self.compact else self._exact_tables)()
+
+    def _exact_tables(self) -> None:
+        """A state takes its row, an entry of the index at a load of at most 3/4, and a share of the values."""
+        row = self.get("key_words") + 1
+        share = self.limits.memory_bytes // 8
+        states = min(self.limits.states, share * 2 // 3 // (row + 2)) + self.get("nr_actions")
+        index = 1 << max((states * 4 // 3).bit_length(), 10)
+        room = min(max(share // 4, 1 << 20), (1 << 32) - 1)
+        table = 1 << max((room // 24).bit_length(), 16)
+        self.set(
+            max_states=states, index_mask=index - 1, ctable_mask=table - 1, store_room=room, store_used=1,
+            index=self.region("index", index), ctable=self.region("ctable", table), store=self.region("store", room),
+            pool=self.region("pool", states * row),
+        )  # fmt: skip
+
+    def _compact_tables(self) -> None:
+        """At most half of memory for fingerprints and 5 bytes a state for its parent, the rest for two levels that wait."""
+        share = self.limits.memory_bytes
+        self.prints_bits_max = (share // BYTES_A_PRINT).bit_length() - 1
+        states = min(self.limits.states, (1 << self.prints_bits_max) * LOAD_PERCENT // 100, (1 << 32) - 1)
+        states += self.get("nr_actions")
+        waiting = max(share - (8 << self.prints_bits_max) - 5 * states, share // 8) // 16
+        queue = self.region("queue", waiting)
+        other = self.region("other", waiting)
+        self.set(
+            max_states=states, trail=self.region("trail", states // 2 + 1),
+            trail_action=self.region("trail_action", states // 8 + 1),
+            queue=2 * queue, write_at=2 * queue, write_room=2 * (queue + waiting), read_at=2 * other, read_end=2 * other,
+            other=2 * other, other_room=2 * (other + waiting),
+        )  # fmt: skip
+        self.new_prints(min(PRINTS_BITS, self.prints_bits_max))
+
+    def new_prints(self, bits: int) -> None:
+        """An empty table of fingerprints."""
+        self.prints_bits = bits
+        self.set(prints=self.region("prints", 1 << bits), prints_shift=64 - bits, prints_max=(1 << bits) * LOAD_PERCENT // 100)
+
+    def queues(self) -> tuple[str, str]:
+        """The regions of the level that is written and of the one that is read."""
+        at = self.get("queue") // 2
+        return ("queue", "other") if at == self._place("queue") else ("other", "queue")
+
+    def halves(self, name: str) -> NDArray[np.uint32]:
+        """A region in halves of words."""
+        return self.regions[name].view("uint32")
+
+    def _place(self, name: str) -> int:
+        """Where a region begins as an address."""
+        return (int(self.regions[name].ctypes.data) - int(self.words.ctypes.data)) // 8
+
+    def grow(self) -> None:
+        """Double the table of fingerprints."""
+        old, at = self.regions["prints"], self.get("prints")
+        self.new_prints(self.prints_bits + 1)
+        self.call(SEARCHES.index("vx_compact_grow"), at)
+        del old
+
+    def region(self, name: str, size: int) -> int:
+        """Memory of its own, of ``size`` words, all 0; where it begins as an address. Pages that are not touched cost nothing."""
+        # Private: the kernel gives huge pages to such memory, where a random access costs half.
+        memory = mmap.mmap(-1, 8 * max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(OSError):
+                memory.madvise(mmap.MADV_HUGEPAGE)
+        import numpy as np
+
+        self.regions[name] = np.frombuffer(memory, dtype=np.int64)
+        return self._place(name)
+
+    def own(self, owners: Mapping[int, int], untouched: Sequence[int]) -> None:
+        """Assume who owns which word, and which CPUs nobody else touches (softnet.verify.ownership)."""
+        self.owners[:] = 0
+        for address, owner in owners.items():
+            self.owners[OWNERS_BYTES - 1 - address] = owner
+        at = self.get("untouched")
+        self.words[at : at + len(untouched)] = untouched
+
+    def set(self, **values: int) -> None:
+        """Words of the search."""
+        for name, value in values.items():
+            self.words[self.field[name]] = value
+
+    def get(self, name: str) -> int:
+        """A word of the search."""
+        return int(self.words[self.field[name]])
+
+    # -- code
+
+    def _compile(self, hasty: bool) -> None:
+        text = module_text(self.model)
+        whole = f"{builder_identity()}\n{text}".encode()
+        quick, best = (hashlib.sha256(f"verify {level} ".encode() + whole).hexdigest() for level in (0, 2))
+        self.hasty = hasty and not cache.known(best)
+        about = {"label": f"verify {self.model.config.kernel}", "positions": [], "functions": 0, "options": {}}
+        self._code = native_code(quick if self.hasty else best, 0 if self.hasty else 2, lambda: (text, about))
+        self._run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self._code.address("run"))
+
+    def _prepare(self) -> None:
+        """The search's own stack, and every context at its beginning."""
+        import numpy as np
+
+        self._region = mmap.mmap(-1, 2 * STACK_BYTES)
+        region = np.frombuffer(self._region, dtype=np.int64)
+        self._stack = region
+        start = int(region.ctypes.data)
+        first = -start % STACK_BYTES
+        at = (first + STACK_BYTES) // 8 - 2 - FRAME_WORDS
+        region[at + FRAME_ARGUMENT] = int(self.words.ctypes.data)
+        region[at + FRAME_FUNCTION] = self._code.address("main_body")
+        region[at + FRAME_RETURN] = self._code.address("enter")
+        self.words[RUN_WORDS["resume"]] = start + 8 * at
+        self.words[RUN_WORDS["stacks"]] = start + first
+        self._log = np.zeros((LOG_ROOM, 3), dtype=np.int64)
+        self.words[LOG] = int(self._log.ctypes.data)
+        frames = self.model.frames
+        for ctx in range(self.model.nr_contexts):
+            root = "irq_context" if ctx < 2 * self.model.config.cpus else "task_context"
+            entry = frames.resume.get(root) if root == "irq_context" else None
+            base = self.stacks + ctx * STACK_WORDS
+            self.words[base : base + 3] = [2, 2 + frames.frame_words[root], entry or frames.entries[root]]
+
+    def call(self, what: int, argument: int = 0) -> int:
+        """Run one of the search's functions (softnet.verify.model.SEARCHES)."""
+        self.words[RUN_WORDS["trace_room"]] = what
+        self.words[RUN_WORDS["value"]] = argument
+        return int(self._run(int(self.words.ctypes.data)))
+
+    # -- what happened
+
+    def settle(self) -> None:
+        """Let every CPU go to sleep before the search."""
+        result = self.call(SEARCHES.index("vx_settle"), 10_000)
+        if result < 0:
+            failure = self.failure(result)
+            raise SoftnetError("the configuration does not come to rest before the search", found=f"{failure.text} {failure.where}")
+
+    def failure(self, code: int) -> Failure:
+        """What a failed call means."""
+        if code == FAILED:
+            kind = FAILURES[int(self.words[RUN_WORDS["fuel"]])]
+            number = int(self.words[RUN_WORDS["where"]])
+            position = self.model.frames.text.positions[number]
+            file = self.model.module.functions[position.function].file
+            text = {
+                "bug-on": "BUG_ON",
+                "guard": "a guarded field is touched without its lock",
+                "null": f"{position.what} of NULL",
+                "lockdep": "lockdep_assert_held: the lock is not held",
+                "fuel": "a loop without end",
+                "stack": "recursion too deep for the explorer's frames",
+            }.get(kind, f"{kind} {position.what}")
+            return Failure(kind, f"{text} in {position.function}()", f"{file}:{position.line}")
+        if code == words.VX_MACHINE or code == -1:
+            return machine_failure(int(self.words[self.model.image.engine_word("error")]))
+        mask = self.get("violated")
+        if code == words.VX_VIOLATION and mask:
+            found = self.model.properties[(mask & -mask).bit_length() - 1]
+            return Failure(found.name, found.text, self.warned() if found.name == "no warning" else "")
+        return Failure("unknown", f"code {code}")
+
+    def warned(self) -> str:
+        """Where the WARN_ON_ONCE stands that fired last."""
+        position = self.model.frames.text.positions[self.get("warned")]
+        return f"{position.function}() {self.model.module.functions[position.function].file}:{position.line}"
+
+    def lock_cycle(self) -> tuple[str, int] | None:
+        """Classes of locks that are taken in a circle, and the step that closed it: state << 8 | action."""
+        at, n = self.get("lock_order"), self.get("lock_classes")
+        return self.locks.cycle(self.words[at : at + n * n].tolist())
+
+    def parents(self) -> list[int]:
+        """The actions that lead to where the search stands."""
+        return self.path(self.get("head")) + ([] if self.get("in_terminal") else [self.get("at_action")])
+
+    def path(self, at: int) -> list[int]:
+        """The actions that lead to a state."""
+        actions = []
+        while at:
+            parent, action = self.parent_of(at)
+            actions.append(action)
+            at = parent
+        return actions[::-1]
+
+    def parent_of(self, state: int) -> tuple[int, int]:
+        """The state that a state was found from, and by which action."""
+        if self.compact:
+            parents, actions = self.regions["trail"].view("uint32"), self.regions["trail_action"].view("uint8")
+            return int(parents[state]), int(actions[state])
+        word = int(self.regions["pool"][state * (self.get("key_words") + 1)])
+        return word >> 8, word & 0xFF
+
+    def bytes_used(self) -> int:
+        """Memory that the states take, with all tables."""
+        get = self.get
+        if self.compact:
+            return (8 << self.prints_bits) + 5 * get("states") + 8 * get("peak")
+        return 8 * (get("store_used") + get("states") * (get("key_words") + 2) + get("values"))
+
+    # -- the search
+
+    def start(self) -> int:
+        """Store the present memory as the first state; a code as explore()'s."""
+        return self.call(SEARCHES.index("vx_compact_start" if self.compact else "vx_start"))
+
+    def explore(self, states: int) -> int:
+        """Expand up to that many states: VX_MORE, VX_DONE, VX_FULL, or how a property was found violated."""
+        code = self.call(SEARCHES.index("vx_compact_explore" if self.compact else "vx_explore"), states)
+        while code == words.VX_GROW:
+            if self.prints_bits == self.prints_bits_max:
+                return words.VX_FULL
+            self.grow()
+            code = self.call(SEARCHES.index("vx_compact_explore"), states)
+        return code

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the explorer would not run as a patch wrote it is refused or explored, never passed over in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+
+from softnet.errors import SoftnetError
+from softnet.lang import ir
+from softnet.lang.program.program import Program
+from softnet.verify.codegen.points import DROPPED, LOCAL, uses
+
+
+def check_patches(program: Program, patches: Iterable[ModuleType], harness: Iterable[str]) -> None:
+    """Raises SoftnetError if a patch defines a function that the harness replaces, or one that the explorer leaves out."""
+    own = set(harness)
+    for patch in patches:
+        for name, value in vars(patch).items():
+            if not hasattr(value, "__softnet_kind__") or getattr(value, "__module__", "") != patch.__name__:
+                continue
+            where = f"{value.__code__.co_filename}:{value.__code__.co_firstlineno}"
+            if program.functions[name].module in own:
+                raise SoftnetError(
+                    "softnet verify replaces this function: your change of it would not be explored",
+                    where=where,
+                    found=f"{name}()",
+                    expected="a patch that leaves it alone",
+                    hint="softnet run --patch runs it as you wrote it; docs/verify.md lists what is replaced",
+                )
+            if name in DROPPED or name in LOCAL:
+                raise SoftnetError(
+                    "softnet verify treats this function of the machine specially: your change of it would not be explored",
+                    where=where,
+                    found=f"{name}()",
+                    expected="a patch that leaves it alone",
+                )
+
+
+def depended_on(module: ir.Module, patches: Iterable[ModuleType], ignored: frozenset[str]) -> frozenset[str]:
+    """Fields among ``ignored`` that a function of a patch reads for more than counting them up: they are state then."""
+    files = {str(patch.__file__) for patch in patches}
+    found: set[str] = set()
+    for function in module.functions.values():
+        if function.file in files:
+            for block in function.blocks:
+                found |= _read_for_more(block, ignored)
+    return frozenset(found)
+
+
+def _read_for_more(block: ir.Block, ignored: frozenset[str]) -> set[str]:
+    """A counter's value may flow through arithmetic back into the counter; any other use counts."""
+    holds: dict[ir.Temp, str] = {}
+    found: set[str] = set()
+    for i in block.body:
+        if isinstance(i, ir.Load) and i.place.field in ignored:
+            holds[i.to] = i.place.field
+            continue
+        used = [holds[t] for t in uses(i) if t in holds]
+        if not used:
+            continue
+        if isinstance(i, ir.Trace):
+            continue
+        if isinstance(i, ir.Binary) and i.op in ("+", "-") and isinstance(i.right, int):
+            holds[i.to] = used[0]
+        elif not (isinstance(i, ir.Store) and i.place.field == used[0]):
+            found |= set(used)
+    end = block.end
+    if isinstance(end, ir.Branch | ir.Return) and isinstance(end.value, ir.Temp) and end.value in holds:
+        found.add(holds[end.value])
+    return found

@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the functions of the explorer's back end share, and those that cannot stop: plain native functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from softnet.lang import ir
+from softnet.lang.native.llvm_function import RUN_WORDS, FunctionText, Position, Text
+from softnet.verify.codegen import store_order
+from softnet.verify.codegen.points import CAUTIOUS, DROPPED, Facts, point_kind
+
+STEP: Final = "verify_step"
+"""The machine function that stands for this back end's loop; its text is given here."""
+
+PHASE, RESULT, FRAME = RUN_WORDS["stack_of"], RUN_WORDS["fuel_full"], RUN_WORDS["slice"]
+"""Words of S beside NULL: the phase of the step (0 fresh, 1 right movers done, 2 committed), a call's result, the frame."""
+STACK_LIMIT = RUN_WORDS["points"]
+"""The last address at which a frame may begin in the running context's part of memory."""
+FRAME_WORDS_MAX: Final = 96
+"""What a frame may take at most."""
+LOG, LOG_FILL = RUN_WORDS["trace"], RUN_WORDS["trace_fill"]
+UNDO, END = RUN_WORDS["code"], RUN_WORDS["where"]
+"""Where the undo log's next entry goes, and where the frame of the function that stopped ends. Both words serve pause() and
+fail() otherwise, when the search has stopped."""
+UNDO_WORDS: Final = 1 << 17
+"""Of the undo log, which begins at a multiple of this; a step that fills it is one without end."""
+
+MIX: Final = (0x1E3779B97F4A7C15, 0x2545F4914F6CDD1D, 0x165667B19E3779F9)
+"""Odd factors of the hash: of the value, of its place, of both."""
+
+FOREIGN: dict[str, str] = {
+    "vx_mix": f"""define internal i64 @vx_mix(ptr %S, i64 %a, i64 %v) alwaysinline nounwind {{
+  %v1 = mul i64 %v, {MIX[0]}
+  %a1 = mul i64 %a, {MIX[1]}
+  %x0 = add i64 %v1, %a1
+  %y0 = lshr i64 %x0, 32
+  %x1 = xor i64 %x0, %y0
+  %x2 = mul i64 %x1, {MIX[2]}
+  %y2 = lshr i64 %x2, 29
+  %x3 = xor i64 %x2, %y2
+  %x4 = mul i64 %x3, {MIX[0]}
+  %y4 = lshr i64 %x4, 32
+  %x5 = xor i64 %x4, %y4
+  ret i64 %x5
+}}""",
+    "vx_logical": """define internal i64 @vx_logical(ptr %S, i64 %a, i64 %b) alwaysinline nounwind {
+  %r = lshr i64 %a, %b
+  ret i64 %r
+}""",
+    "vx_get32": """define internal i64 @vx_get32(ptr %S, i64 %a) alwaysinline nounwind {
+  %p = getelementptr i32, ptr %S, i64 %a
+  %h = load i32, ptr %p
+  %r = zext i32 %h to i64
+  ret i64 %r
+}""",
+    "vx_put32": """define internal i64 @vx_put32(ptr %S, i64 %a, i64 %v) alwaysinline nounwind {
+  %p = getelementptr i32, ptr %S, i64 %a
+  %h = trunc i64 %v to i32
+  store i32 %h, ptr %p
+  ret i64 0
+}""",
+    "vx_put8": """define internal i64 @vx_put8(ptr %S, i64 %a, i64 %v) alwaysinline nounwind {
+  %p = getelementptr i8, ptr %S, i64 %a
+  %h = trunc i64 %v to i8
+  store i8 %h, ptr %p
+  ret i64 0
+}""",
+    "vx_prefetch": """define internal i64 @vx_prefetch(ptr %S, i64 %a) alwaysinline nounwind {
+  %p = getelementptr i64, ptr %S, i64 %a
+  call void @llvm.prefetch.p0(ptr %p, i32 1, i32 3, i32 1)
+  ret i64 0
+}""",
+}
+"""Machine functions whose text stands here: what the restricted Python has no words for."""
+
+UNDO_TEXT: Final = f"""define internal void @undo(ptr %S, i64 %a) alwaysinline nounwind {{
+  %up = getelementptr i64, ptr %S, i64 {UNDO}
+  %u = load i64, ptr %up
+  %ap = getelementptr i64, ptr %S, i64 %a
+  %old = load i64, ptr %ap
+  %p0 = getelementptr i64, ptr %S, i64 %u
+  %p1 = getelementptr i64, ptr %p0, i64 1
+  store i64 %a, ptr %p0
+  store i64 %old, ptr %p1
+  %n = add i64 %u, 2
+  store i64 %n, ptr %up
+  %m = and i64 %n, {UNDO_WORDS - 1}
+  %full = icmp eq i64 %m, 0
+  br i1 %full, label %over, label %done, !prof !2
+over:
+  call void @fail(ptr %S, i64 7, i64 0, i64 0)
+  unreachable
+done:
+  ret void
+}}"""
+
+OWNERS_BYTES: Final = 1 << 20
+"""Of the table of owners, which stands before S, the byte of a word as far from it as the word is behind it."""
+
+FOREIGN |= {
+    "vx_owner": """define internal i64 @vx_owner(ptr %S, i64 %a) alwaysinline nounwind {
+  %n = xor i64 %a, -1
+  %p = getelementptr i8, ptr %S, i64 %n
+  %o = load i8, ptr %p
+  %r = zext i8 %o to i64
+  ret i64 %r
+}""",
+    "vx_remember": """define internal i64 @vx_remember(ptr %S, i64 %a) alwaysinline nounwind {
+  call void @undo(ptr %S, i64 %a)
+  ret i64 0
+}""",
+}
+
+TOUCH_TEXT: Final = """define internal void @touch(ptr %S, i64 %a, i64 %write) alwaysinline nounwind {
+  %o = call i64 @vx_owner(ptr %S, i64 %a)
+  %nobody = icmp eq i64 %o, 0
+  br i1 %nobody, label %done, label %look
+look:
+  %cpup = getelementptr i64, ptr %S, i64 CPU
+  %cpu = load i64, ptr %cpup
+  %me = add i64 %cpu, 1
+  %mine = icmp eq i64 %o, %me
+  br i1 %mine, label %done, label %other
+other:
+  %both = or i64 %o, %write
+  %read = icmp eq i64 %both, 255
+  %never = icmp eq i64 %write, 0
+  %fine = and i1 %read, %never
+  br i1 %fine, label %done, label %tell, !prof !1
+tell:
+  %r = call i64 @vx_touched(ptr %S, i64 %a, i64 %write)
+  br label %done
+done:
+  ret void
+}"""
+
+LEFT, BLOCKED, SWITCHED = -1, -2, -3
+"""What a step returns: the context stopped; it waits for a lock and nothing happened; it gave the CPU away."""
+
+
+@dataclass
+class Stop:
+    """A place where a context may have stopped."""
+
+    function: str
+    line: int
+    column: int
+    what: str
+
+
+@dataclass
+class Frames:
+    """The LLVM text of a program for the explorer, and what its numbers mean."""
+
+    text: Text
+    stops: list[Stop] = field(default_factory=list)
+    entries: dict[str, int] = field(default_factory=dict)
+    """Function -> the pc of its beginning."""
+    frame_words: dict[str, int] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+    """Function that may stop -> what the words of its frame are from the third on: locals, then temps (%number)."""
+    resume: dict[str, int] = field(default_factory=dict)
+    """Function -> its first unconditional stop, where nothing is live: irq_context()'s wait for the next interrupt."""
+
+
+class Emitter:
+    """What the functions of one program share while they are written."""
+
+    def __init__(
+        self, module: ir.Module, fields: Mapping[str, str], changing: frozenset[str], outside: frozenset[str], *,
+        reduce: bool, log: bool, buffered: frozenset[str] | None = None, store_buffer: int = 0, owned: bool = False,
+        facts: Facts = CAUTIOUS,
+    ) -> None:  # fmt: skip
+        self.module = module
+        self.fields = fields
+        self.changing = changing
+        self.state = frozenset(f for f in changing if f.partition(".")[0] not in outside)
+        """Fields whose words are the state: what is stored to them can be undone."""
+        self.reduce = reduce
+        self.log = log
+        self.buffered = buffered
+        """The fields whose stores go through a store buffer; None where memory is sequentially consistent."""
+        self.store_buffer = store_buffer
+        """How many stores it holds."""
+        self.owned = owned
+        self.facts = facts
+        self.stopping: set[str] = set()
+        self.text = Text()
+        self.out = Frames(self.text)
+        self.out.stops.append(Stop("", 0, 0, "nothing"))
+        self.step_of_pc: list[str] = [""]
+
+    def kind(self, why: str) -> str:
+        """What an interaction point is here."""
+        found = store_order.point_kind(why, self.reduce) if self.buffered is not None else None
+        return point_kind(why, self.fields, self.changing, self.reduce, self.facts) if found is None else found
+
+    def new_pc(self, function: str, at: ir.At, what: str) -> int:
+        """A number for a place where a context may have stopped."""
+        self.out.stops.append(Stop(function, at.line, at.column, what))
+        self.step_of_pc.append(f'@"{function}.step"')
+        return len(self.out.stops) - 1
+
+    def thunk(self, function: ir.Function) -> None:
+        """A function that cannot stop, called through a pointer: it returns at once."""
+        lines = self.text.lines
+        pc = self.new_pc(function.name, ir.At(function.line, 1), "entry")
+        self.out.entries[function.name] = pc
+        lines.append(f'define internal i64 @"{function.name}.step"(ptr noalias nonnull %S, i64 %fp, i64 %pc) #0 {{')
+        args = ""
+        for index in range(len(function.params)):
+            lines += [
+                f"  %a{index} = add i64 %fp, {2 + index}",
+                f"  %p{index} = getelementptr i64, ptr %S, i64 %a{index}",
+                f"  %v{index} = load i64, ptr %p{index}",
+                f"  store i64 0, ptr %p{index}",
+            ]
+            args += f", i64 %v{index}"
+        lines += [
+            f'  %r = call i64 @"{function.name}"(ptr %S{args})',
+            f"  %rp = getelementptr i64, ptr %S, i64 {RESULT}",
+            "  store i64 %r, ptr %rp",
+            "  %f0 = getelementptr i64, ptr %S, i64 %fp",
+            "  %f1 = getelementptr i64, ptr %f0, i64 1",
+            "  %back = load i64, ptr %f1",
+            "  store i64 0, ptr %f0",
+            "  store i64 0, ptr %f1",
+            "  %to = sub i64 %fp, %back",
+            "  ret i64 %to",
+            "}",
+        ]
+
+    def poke(self) -> list[str]:
+        """The text of vx_poke(): a store to any word of the state."""
+        note = ""
+        if self.log:
+            self.text.positions.append(Position("vx_buffer_flush", 0, 0, "flush memory"))
+            note = f"  call void @log(ptr %S, i64 {len(self.text.positions) - 1}, i64 %a, i64 %v)\n"
+        return [
+            'define internal i64 @"vx_poke"(ptr %S, i64 %a, i64 %v) nounwind {\n  call void @undo(ptr %S, i64 %a)\n'
+            + note
+            + "  %p = getelementptr i64, ptr %S, i64 %a\n  store i64 %v, ptr %p\n  ret i64 0\n}"
+        ]
+
+    def tables(self, used: list[str]) -> None:
+        """The step function of each pc, the entry of each function number, and the loop over them."""
+        steps = ", ".join("ptr " + (name or "null") for name in self.step_of_pc)
+        count = len(self.module.function_ids) + 1
+        entries = ["i64 0"] * count
+        arity = ["i64 -1"] * count
+        for name in used:
+            number = self.module.function_ids[name]
+            if name in self.out.entries:
+                entries[number] = f"i64 {self.out.entries[name]}"
+                arity[number] = f"i64 {len(self.module.functions[name].params)}"
+        self.text.lines += [*FOREIGN.values(), UNDO_TEXT, *self.poke()]
+        if self.owned:
+            self.text.lines.append(TOUCH_TEXT.replace("CPU", str(self.module.engine["cpu"]), 1))
+        self.text.lines += [
+            f"@steps = internal constant [{len(self.step_of_pc)} x ptr] [{steps}]",
+            f"@entries = internal constant [{count} x i64] [{', '.join(entries)}]",
+            f"@arity = internal constant [{count} x i64] [{', '.join(arity)}]",
+            f'define internal i64 @"{STEP}"(ptr %S, i64 %fp0) #0 {{',
+            "start:",
+            "  br label %loop",
+            "loop:",
+            "  %fp = phi i64 [ %fp0, %start ], [ %r, %loop ]",
+            "  %pcp = getelementptr i64, ptr %S, i64 %fp",
+            "  %pc = load i64, ptr %pcp",
+            f"  %sp = getelementptr [{len(self.step_of_pc)} x ptr], ptr @steps, i64 0, i64 %pc",
+            "  %step = load ptr, ptr %sp",
+            "  %r = call i64 %step(ptr %S, i64 %fp, i64 %pc)",
+            "  %go = icmp sgt i64 %r, 0",
+            "  br i1 %go, label %loop, label %done",
+            "done:",
+            "  ret i64 %r",
+            "}",
+        ]
+
+
+class PlainText(FunctionText):
+    """A function that cannot stop. No alias tags: the explorer reads the words of structures by their addresses."""
+
+    def __init__(self, emitter: Emitter, function: ir.Function) -> None:
+        super().__init__(emitter.module, function, emitter.text, not function.shipped, False)
+        self.emitter = emitter
+        self.logging = emitter.log and function.kind == "kfunc"
+        self.own_store = store_order.OWN_STORES.get(function.name, "") if emitter.buffered is not None else ""
+        self.own_loads = emitter.buffered is not None and function.name in store_order.OWN_LOADS
+        self.searching = function.kind == "hwfunc" and function.name.startswith(("vx_", "verify_"))
+
+    def tag(self, field_name: str) -> str:
+        return ""
+
+    def _point(self, i: ir.Point) -> None:
+        """No other context can tell whether it acts before or after this."""
+
+    def _trace(self, i: ir.Trace) -> None:
+        """States keep no records, but a WARN_ON_ONCE is a property."""
+        if i.event == "warn_on_once":
+            self.text.positions.append(Position(self.function.name, i.at.line, i.at.column, "WARN_ON_ONCE"))
+            self.line(f'call i64 @"vx_warn"(ptr %S, i64 {i.at.line}, i64 {len(self.text.positions) - 1})')
+
+    def _fuel(self, i: ir.Fuel) -> None:
+        if not self.function.name.startswith("vx_"):
+            super()._fuel(i)
+
+    def _suspend(self, i: ir.Suspend) -> None:
+        raise AssertionError("a function that suspends may stop")
+
+    def _call(self, i: ir.Call) -> None:
+        if i.function in DROPPED:
+            if i.to is not None:
+                self.names[i.to] = "0"
+            return
+        if self.emitter.buffered is not None and self.function.kind == "kfunc":
+            if not store_order.is_unordered(self.module.functions[i.function]):
+                self.fence()
+        super()._call(i)
+        if self.logging and self.module.functions[i.function].kind == "hwfunc" and i.function != "lock_is_held":
+            first = self.operand(i.args[0]) if i.args else "0"
+            self.note(i.at, f"call {i.function}", first, self.operand(i.to) if i.to is not None else "0")
+
+    def note(self, at: ir.At, what: str, address: str, value: str) -> None:
+        """Write down an access for the counterexample."""
+        positions = self.text.positions
+        positions.append(Position(self.function.name, at.line, at.column, what))
+        self.line(f"call void @log(ptr %S, i64 {len(positions) - 1}, i64 {address}, i64 {value})")
+
+    def noted(self, at: ir.At, what: str, place: ir.Place, value: str) -> None:
+        """Write an access down unless it is to the machine's own fields."""
+        if self.logging and place.kind not in ("hw", "raw"):
+            self.note(at, f"{what} {place.field}", self.operand(place.address), value)
+
+    def touched(self, place: ir.Place, write: int) -> None:
+        """Check that no other CPU owns a word of the state that is read or written."""
+        if self.emitter.owned and not self.searching and place.kind != "raw" and place.field in self.emitter.state:
+            self.line(f"call void @touch(ptr %S, i64 {self.operand(place.address)}, i64 {write})")
+
+    def fence(self) -> None:
+        """Wait until the CPU's store buffer is empty."""
+        self.line('call i64 @"vx_buffer_fence"(ptr %S)')
+
+    def is_buffered(self, place: ir.Place) -> bool:
+        """Whether the kernel's stores to the place go through the buffer."""
+        return self.emitter.buffered is not None and place.field in self.emitter.buffered
+
+    def _barrier(self, i: ir.Barrier) -> None:
+        if self.emitter.buffered is not None and i.kind in store_order.FENCES:
+            self.fence()
+
+    def _load(self, i: ir.Load) -> None:
+        self.touched(i.place, 0)
+        mine = self.own_loads and (self.is_buffered(i.place) or i.place.field in store_order.OWN_STORES.values())
+        if mine or (self.function.kind == "kfunc" and self.is_buffered(i.place)):
+            address = self.operand(i.place.address)
+            self.names[i.to] = self.define(f'call i64 @"vx_buffer_load"(ptr %S, i64 {address})')
+        else:
+            super()._load(i)
+        self.noted(i.at, "read", i.place, self.names[i.to])
+
+    def _store(self, i: ir.Store) -> None:
+        if i.place.field == "engine_state.now" and self.function.kind == "kfunc":
+            return
+        self.touched(i.place, 1)
+        if i.place.field == self.own_store or (self.function.kind == "kfunc" and self.is_buffered(i.place)):
+            self.buffer(i)
+            return
+        self.remember(i.place)
+        super()._store(i)
+        self.noted(i.at, "write", i.place, self.operand(i.value))
+
+    def buffer(self, i: ir.Store) -> None:
+        """A store into the CPU's buffer."""
+        address, value = self.operand(i.place.address), self.operand(i.value)
+        if self.emitter.log:
+            self.note(i.at, f"buffer {i.place.field}", address, value)
+        how = "release" if self.function.name == "spin_release" else "store"
+        self.line(f'call i64 @"vx_buffer_{how}"(ptr %S, i64 {address}, i64 {value})')
+
+    def remember(self, place: ir.Place) -> None:
+        """Log what a word of the state holds before it is stored to."""
+        if place.kind != "raw" and place.field in self.emitter.state:
+            self.line(f"call void @undo(ptr %S, i64 {self.operand(place.address)})")
+
+    def _atomic(self, i: ir.Atomic) -> None:
+        if self.emitter.buffered is not None:
+            self.fence()
+        self.touched(i.place, 1)
+        self.remember(i.place)
+        super()._atomic(i)
+        new = self.load(self.operand(i.place.address), i.place.field) if self.logging else "0"
+        self.noted(i.at, f"{i.op}-old", i.place, self.names[i.to])
+        self.noted(i.at, f"{i.op}-new", i.place, new)

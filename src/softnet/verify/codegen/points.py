@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where a context may stop, and what the back end needs to know about a function: reach, stored fields, segments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from softnet.lang import ir
+from softnet.lang.program.program import Program
+from softnet.machine.state import SOFTIRQ_OFFSET
+
+# Each table says why what it names is no stop, in terms of what every other context can do between two stops:
+#   an interrupt of the same CPU, which strikes where interrupts are on; it returns to whom it struck, unless it switches tasks;
+#   a softirq, at the end of such an interrupt where preempt_count() has no softirq or hardirq bits;
+#   a task of the same CPU, after such an interrupt where preempt_count() is 0, or where the context itself calls schedule();
+#   the contexts of other CPUs, and what comes from outside (devices, drivers' starts, settings), at any time;
+#   a store buffer's oldest store reaches memory at any time (softnet.verify.codegen.store_order).
+
+DROPPED: Final = frozenset(
+    (
+        "line_read",
+        "line_write",
+        "line_transfer",
+        "hist_record",
+        "cost_ns",
+        "cpu_update",
+        "actor_set",
+        "cpu_timer_update",
+        "timer_program",
+        "account",
+        "update_curr",
+    )
+)
+"""Machine functions that only keep time, prices and statistics: calls of them are left out, their result is 0.
+
+The clock stands still at 0 (the back end drops every store to it) and all prices are 0, so that update_curr() finds nothing to
+charge, a timer's program and the tree of who acts next are read by nobody, and line_*(), hist_record() and account() write
+only tables that are no state. softnet.verify.codegen.guard refuses a patch that gives one of them another meaning.
+"""
+
+LOCAL: Final = frozenset(
+    (
+        "preempt_count",
+        "softirq_count",
+        "in_hardirq",
+        "irqs_disabled",
+        "current",
+        "nr_cpu_ids",
+        "cpu_online",
+        "cpu_is_offline",
+        "vtime_softirq_enter",
+        "vtime_softirq_exit",
+        "ktime_get",
+        "local_clock",
+        "cpu_irq_line",
+        "preempt_enable_due",
+        "task_is_rt_policy",
+        "mix32",
+        "rt_spin_lock_checks",
+        "rx_time_ns",
+        "rx_hash",
+        "rx_len",
+        "rx_sock",
+        "rx_proto",
+        "rx_flow",
+        "rx_flags",
+        "rx_seq_ok",
+        "rx_payload",
+        "rx_number",
+        "rx_segs",
+    )
+)
+"""Machine functions whose result and effect no other context can change or see: no stop before them.
+
+- preempt_count(), softirq_count(), in_hardirq(): only the CPU's own contexts write the count, and an interrupt leaves it as it
+  found it; a task that is switched out has it kept in its task_struct. So a context always reads what it wrote itself.
+- irqs_disabled(): a context's own flag. rt_spin_lock_checks(): reads that, the count and which locks this context holds.
+- current(): whoever asks is the current task, on whichever CPU it is.
+- nr_cpu_ids(), cpu_irq_line(), task_is_rt_policy(), mix32(): constants, addresses, arithmetic. cpu_online() and
+  cpu_is_offline() are, too, unless a CPU goes: point_kind() makes them stops then.
+- vtime_softirq_*(): classes of CPU time, which are no state. ktime_get(), local_clock(): the clock stands still.
+- rx_*(): words of a descriptor that was popped. The card writes a descriptor before that, and all frames of a card are one.
+- preempt_enable_due(): reads NEED_RESCHED right after preempt_count_sub(), which is a stop. An interrupt of this CPU between
+  the two switches tasks itself at its exit, now that the count is 0, and comes back with NEED_RESCHED clear: it does what
+  schedule_preempt() would, and that with the flag still set is the order interrupt, preempt_count_sub(), schedule_preempt(),
+  which has its stops. Another CPU that sets the flag sends an interrupt with it, which preempts before the next stop's access;
+  that order and the flag seen here differ in nothing but where the task stands while it is switched out. (Without an interrupt
+  it is set for an idle CPU that polls; there the answer is no.)
+"""
+
+COUNTS: Final = frozenset(("preempt_count_add", "preempt_count_sub"))
+"""Machine functions that write what decides what an interrupt of this CPU does at its exit: softirqs, another task.
+
+Other CPUs do not read it (stop_machine() does: whether a CPU is preemptible, which changes only where interrupts are on, too).
+So they are accesses of a per-CPU word: stops while interrupts are on. An interrupt before preempt_count_add() and one after
+it are different things, and so for preempt_count_sub(): each has its stop before it, and one before what follows. Where
+nobody can tell the count before from the count after, it is none: inside a section that keeps tasks and softirqs away a further one
+of preemption changes nothing (counts_are_classes()).
+"""
+
+EXITS: Final = frozenset(("vtime_user_enter", "vtime_user_exit"))
+"""Machine functions that say whether the task is in user mode, where an interrupt's exit may always switch tasks."""
+
+MOVES: Final = frozenset(("migrate_count",))
+"""Machine functions that write whether the running task may be moved: who looks (select_task_rq(), pull_task(), rq_has_pinned())
+does so when it is switched out. Where every task is bound to one CPU and no CPU goes, the answer changes nothing."""
+
+OWN_MACHINE: Final = frozenset(
+    (
+        "set_task_state",
+        "schedule_now",
+        "need_resched",
+        "set_polling",
+        "clear_polling",
+        "idle_enter",
+        "irq_return",
+        "rt_save_state",
+        "schedule_preempt",
+    )
+)
+"""Machine functions that touch nothing but their own CPU's machine, as long as no task of that CPU holds a lock.
+
+They are stops, but not where softnet.verify.ownership knows that nobody else looks at that machine (vx_calm()): then no interrupt
+is pending or can come, and every access of another CPU to these words would be seen."""
+OWN_LOCK: Final = frozenset(("rt_try_take", "rt_block_on", "rt_wait_how", "rt_release"))
+"""Machine functions that touch, besides, a lock and the machines of those who hold it or wait for it."""
+
+
+PREEMPT_MASK: Final = SOFTIRQ_OFFSET - 1
+"""The bits of preempt_count() that count sections without preemption."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a whole program and its machine say of every stop."""
+
+    movable: bool = True
+    """A task may be moved to another CPU: one is bound to several, or a CPU goes."""
+    tries: bool = True
+    """Some function tries a lock, after which a step is committed with a lock that it took itself."""
+    classes: bool = False
+    """Nobody asks more of preempt_count() than counts_are_classes()."""
+
+
+CAUTIOUS: Final = Facts()
+"""Nothing is known."""
+
+
+def facts_of(module: ir.Module, functions: Iterable[str], *, movable: bool) -> Facts:
+    """The facts of a program."""
+    used = sorted(functions)
+    blocks = [block for name in used for block in module.functions[name].blocks]
+    tries = any(isinstance(i, ir.Call) and i.function == "spin_try" for block in blocks for i in block.body)
+    return Facts(movable, tries, counts_are_classes(module, used))
+
+
+def point_kind(why: str, fields: Mapping[str, str], changing: frozenset[str], reduce: bool, facts: Facts) -> str:
+    """What an interaction point is: "" none, ``non`` (non-mover), ``own`` (own CPU's interrupts only), ``count`` (the same, if
+    preempt_count() changes for them), ``acquire``, ``disable``, ``enable`` (interrupts), ``release`` (of a lock), ``commit`` (a
+    left mover: no stop, but one before the next that is none), ``hard`` (always a stop).
+
+    ``fields`` gives the kind of "structure.field", ``changing`` the fields that any function stores to.
+
+    - disable: nothing of the same CPU comes after it, and other CPUs do not look, so it is a right mover; interrupts that come
+      before it have their stop.
+    - enable: nothing of the same CPU comes before it: a left mover. Where interrupts are on already it may be a disabling
+      (irq_local_restore() of a flag that says so), and has the stop of one.
+    - acquire: a right mover for other CPUs, which cannot act on the lock while it is held.
+    - release: a left mover for them. For an interrupt of the same CPU it is none: one that takes the lock, too, waits for ever
+      above its holder. So a lock that was taken in this very step, with interrupts on, has a stop before it is released.
+    """
+    if why.startswith("trace "):
+        return ""
+    if "." in why:
+        if why not in changing:
+            return ""
+        if not reduce:
+            return "hard"
+        return "own" if fields.get(why) == "percpu" else "non"
+    if why == "spin_acquire":
+        return "acquire" if reduce else "hard-acquire"
+    if why == "vx_stop_machine":
+        # It looks at all other CPUs and holds them; vx_start_machine() lets them go on, before which they cannot act.
+        return "non" if reduce else "hard"
+    if why == "vx_start_machine":
+        return "commit" if reduce else "hard"
+    if why.startswith("vx_"):
+        # The harness's own notes, which no function of the kernel reads.
+        return ""
+    if not reduce:
+        return "hard"
+    if why in ("cpu_online", "cpu_is_offline") and "cpu_hw.online" in changing:
+        return "non"
+    if why in LOCAL:
+        return ""
+    if why in COUNTS:
+        return "count"
+    if why in EXITS:
+        return "own"
+    if why in MOVES:
+        return "own" if facts.movable else ""
+    return {"spin_release": "release", "irq_local_disable": "disable", "irq_local_restore": "enable"}.get(why, "non")
+
+
+def counts_are_classes(module: ir.Module, functions: Iterable[str]) -> bool:
+    """Whether all that kernel functions ask of preempt_count() is whether it is 0, and its bits above those of preemption.
+
+    The machine's own functions ask no more: in_hardirq(), softirq_count(), resched_on_return(), preempt_enable_due(),
+    schedule_now(), rt_spin_lock_checks(); switch_to() keeps the count and gives it back.
+    """
+    for name in functions:
+        function = module.functions[name]
+        if function.kind != "kfunc":
+            continue
+        body = [i for block in function.blocks for i in block.body]
+        counts = {i.to for i in body if isinstance(i, ir.Call) and i.function == "preempt_count"}
+        ends = [block.end for block in function.blocks]
+        for i in [*body, *ends]:
+            if i is None or not counts & set(uses(i)):
+                continue
+            if not isinstance(i, ir.Binary) or not isinstance(i.right, int):
+                return False
+            masked = i.op == "&" and i.right & PREEMPT_MASK == 0
+            if not masked and (i.op not in ("==", "!=") or i.right != 0):
+                return False
+    return True
+
+
+@dataclass
+class Segment:
+    """Straight-line code between stops; ``stop`` is the instruction that may stop after it, ``after`` what follows."""
+
+    label: str
+    body: list[ir.Instr]
+    end: ir.Terminator | None = None
+    stop: ir.Instr | None = None
+    kind: str = ""
+    after: str = ""
+    pc: int = 0
+
+
+def reachable(module: ir.Module, roots: Iterable[str], program: Program) -> set[str]:
+    """The functions that the roots lead to, by call or by a pointer that some of them store."""
+    names = {number: name for name, number in module.function_ids.items()}
+    fnptr = {f"{s.name}.{f.name}" for s in program.structs.values() for f in s.fields.values() if f.type == "fnptr"}
+    seen: set[str] = set()
+    pending = list(roots)
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for block in module.functions[name].blocks:
+            for i in block.body:
+                if isinstance(i, ir.Call):
+                    if i.function not in DROPPED:
+                        pending.append(i.function)
+                elif isinstance(i, ir.Store) and i.place.field in fnptr and isinstance(i.value, int) and i.value:
+                    pending.append(names[i.value])
+    return seen
+
+
+def stored_fields(module: ir.Module, functions: Iterable[str]) -> frozenset[str]:
+    """The fields that some of the functions store to; everything else is constant once booted."""
+    found: set[str] = set()
+    for name in functions:
+        for block in module.functions[name].blocks:
+            found |= {i.place.field for i in block.body if isinstance(i, ir.Store | ir.Atomic)}
+    return frozenset(found)
+
+
+def following(segment: Segment) -> list[str]:
+    """The segments that may come after one."""
+    if segment.stop is not None:
+        return [segment.after]
+    if isinstance(segment.end, ir.Jump):
+        return [segment.end.target]
+    return [segment.end.yes, segment.end.no] if isinstance(segment.end, ir.Branch) else []
+
+
+def describe(stop: ir.Instr) -> str:
+    """What a stop is, in a word."""
+    if isinstance(stop, ir.Point):
+        return stop.why
+    if isinstance(stop, ir.Call):
+        return f"call {stop.function}"
+    return "call through a pointer" if isinstance(stop, ir.CallPointer) else "suspend"
+
+
+def uses(i: ir.Instr | ir.Terminator) -> list[ir.Temp]:
+    """The temps that an instruction reads."""
+    found: list[ir.Temp] = []
+    for name in i.__dataclass_fields__:
+        if name in ("to", "at"):
+            continue
+        value = getattr(i, name)
+        if isinstance(value, ir.Place):
+            value = value.address
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, ir.Temp):
+                found.append(part)
+    return found

@@ -1,0 +1,507 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What drives the kernel's functions in a small configuration, and what stands for its allocator, timers and lock checks.
+
+A driver is a task that sleeps until the search lets it start, then calls the shipped functions as their callers do, on skbs
+of its own, and sleeps for good. Only the allocator below the network stack is replaced: an skb that is freed is cleared.
+A patch of the user's that defines one of the names of this module, of properties.py or explorer.py is an
+error (softnet.verify.codegen.guard), because the explorer would not run it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import hwfunc, kfunc
+from softnet.lang.intrinsics import (
+    IS_ENABLED,
+    READ_ONCE,
+    WARN_ON_ONCE,
+    address_of,
+    cmpxchg,
+    container_of,
+    index_of,
+    mem,
+    mem_set,
+    raw_smp_processor_id,
+    smp_processor_id,
+    smp_store_release,
+    table,
+    table_len,
+)
+
+if TYPE_CHECKING:
+    from softnet.linux.config import CONFIG_PREEMPT_RT
+    from softnet.linux.include.linux.list import llist_head, llist_node
+    from softnet.linux.include.linux.netdevice import (
+        napi_struct,
+        net_hotdata,
+        netdev_rx_queue,
+        rps_map,
+        softnet_data,
+    )
+    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
+    from softnet.linux.include.linux.skbuff import sk_buff
+    from softnet.linux.kernel.cpu import cpu_down, cpu_stopper, cpu_up
+    from softnet.linux.kernel.sched.core import rcu_read_lock, rcu_read_unlock, schedule
+    from softnet.linux.kernel.smp import CSD_FLAG_LOCK, call_single_data
+    from softnet.linux.kernel.smpboot import smp_hotplug_thread, smpboot_thread_data
+    from softnet.linux.kernel.softirq import (
+        NET_RX_SOFTIRQ,
+        SCHED_SOFTIRQ,
+        do_softirq,
+        invoke_softirq,
+        irq_cpustat_t,
+        local_softirq_pending,
+    )
+    from softnet.linux.net.core.dev_backlog import (
+        enqueue_to_backlog,
+        netif_rx,
+        process_backlog,
+        rps_trigger_softirq,
+    )
+    from softnet.linux.net.core.skbuff import skb_attempt_defer_free
+    from softnet.machine.globals import hw
+    from softnet.machine.hotplug import cpu_is_dead, rq_has_pinned
+    from softnet.machine.interrupts import cpu_irq_line, cpu_online, irq_post
+    from softnet.machine.locks import lock_error
+    from softnet.machine.nic import ARRIVAL_WORDS, nic_receive
+    from softnet.machine.sched import set_task_state, task_inactive, try_to_wake_up
+    from softnet.machine.state import (
+        CTX_TASK,
+        ERROR_SLEEP_IN_ATOMIC,
+        ERROR_SPIN_RECURSION,
+        TASK_INTERRUPTIBLE,
+        TASK_PARKED,
+        TASK_RUNNING,
+        VECTOR_TIMER,
+        cpu_hw,
+        spinlock_t,
+    )
+    from softnet.verify.inside.user_task import verify_task
+    from softnet.verify.inside.words import explorer, verify_env, vx_driver, vx_event, vx_sd, vx_skb
+
+VX_RESCHED = 1
+VX_ORDER = 0
+VX_TICKS = 0
+VX_HOTPLUG = 0
+# Whether a setting may change while the system runs.
+VX_SET_DEFER_MAX = 0
+VX_SET_BACKLOG = 0
+VX_SET_BUDGET = 0
+VX_SET_WEIGHT = 0
+VX_SET_RPS = 0
+
+VX_FREE = 0
+VX_NETIF_RX = 1
+VX_RPS = 2
+VX_IRQ = 3
+VX_PLUG = 4
+VX_NIC = 5
+VX_CALL = 6
+
+VX_EVENT_DEFER_MAX = 0
+VX_EVENT_BACKLOG = 1
+VX_EVENT_BUDGET = 2
+VX_EVENT_WEIGHT = 3
+VX_EVENT_RPS = 4
+
+# Properties by number: bits of what verify_state() and verify_terminal() find wrong.
+VX_SCHED_WITHOUT_OWNER = 1
+VX_BACKLOG_STUCK = 2
+VX_LOST_KICK = 3
+VX_DEADLOCK = 4
+VX_LEAK = 5
+VX_LINKED_NOT_SCHED = 6
+VX_TWO_OWNERS = 7
+VX_QUEUED_NOT_SCHED = 8
+VX_OVER_LIMIT = 9
+VX_PENDING_SOFTIRQ = 10
+VX_DRIVER_STUCK = 11
+VX_CSD_STUCK = 12
+VX_COUNT_WITHOUT_LIST = 13
+VX_POLL_LIST_STUCK = 14
+VX_WRONG_CPU = 15
+VX_FREED_AWAY = 16
+VX_CSD_TWICE = 18
+VX_FLAG_WITHOUT_CSD = 19
+VX_RX_FROM_IPI = 20
+VX_STRANDED = 21
+VX_WARN = 22
+VX_LOCK_ORDER = 23
+VX_NEVER_FLUSHED = 24
+VX_NEVER_POLLED = 25
+VX_NEVER_RUN = 26
+VX_NEVER_DONE = 27
+VX_NO_REST = 28
+
+
+@hwfunc
+def vx_break(number: int) -> None:
+    """A function of the harness found the property violated."""
+    table(verify_env, 0).broken |= 1 << number
+
+
+@hwfunc
+def vx_warn(line: int, site: int) -> None:
+    """A WARN_ON_ONCE of the kernel fired."""
+    table(explorer, 0).warned = site
+    vx_break(VX_WARN)
+
+
+@kfunc
+def vx_driver_task(data: int) -> None:
+    """The body of a driver; ``data`` is its row."""
+    d = table(vx_driver, data)
+    while d.started == 0:
+        set_task_state(TASK_INTERRUPTIBLE)
+        schedule()
+    set_task_state(TASK_RUNNING)
+    if VX_HOTPLUG != 0:
+        if d.kind == VX_PLUG:
+            cpu_down(d.target)
+            if d.count > 1:
+                cpu_up(d.target)
+            return
+    if d.kind == VX_CALL:
+        verify_task(d.count)
+        return
+    for i in range(d.count):
+        skb = table(sk_buff, d.first + i)
+        if d.kind == VX_FREE:
+            d.busy = 1
+            skb_attempt_defer_free(skb)
+            d.busy = 0
+        elif d.kind == VX_NETIF_RX:
+            netif_rx(skb)
+        else:
+            local_bh_disable()
+            vx_steer(skb, d.target)
+            local_bh_enable()
+
+
+@kfunc
+def vx_steer(skb: sk_buff, cpu: int) -> None:
+    """netif_rx_internal() with a map of one CPU: get_rps_cpu() takes no CPU that is offline."""
+    rcu_read_lock()
+    if not cpu_online(cpu):
+        cpu = smp_processor_id()
+    enqueue_to_backlog(skb, cpu, None)
+    rcu_read_unlock()
+
+
+@kfunc
+def hotplug_wait() -> None:
+    """kernel/cpu.c: where C waits for a completion; the search wakes the task when it has come (vx_plug_ready())."""
+    set_task_state(TASK_INTERRUPTIBLE)
+    schedule()
+
+
+@hwfunc
+def vx_plug_ready(d: vx_driver) -> bool:
+    """Whether what the hotplug task waits for has come: its CPU's threads are parked, or the CPU is dead."""
+    stopper = table(cpu_stopper, d.target)
+    if stopper.work == 0 and table(cpu_hw, d.target).online != 0:
+        for i in range(table_len(smp_hotplug_thread)):
+            td = table(smpboot_thread_data, i * hw.nr_cpus + d.target)
+            if td.task is not None and td.task.kthread_flags != 0 and not task_inactive(td.task, TASK_PARKED):
+                return False
+        return True
+    return cpu_is_dead(d.target)
+
+
+@hwfunc
+def vx_stop_machine() -> bool:
+    """Hold all other CPUs, if their stoppers could preempt what they run now."""
+    for cpu in range(hw.nr_cpus):
+        c = table(cpu_hw, cpu)
+        if cpu != hw.cpu and c.online != 0 and vx_not_preemptible(c):
+            return False
+    table(verify_env, 0).stopped_by = hw.cpu + 1
+    return True
+
+
+@hwfunc
+def vx_not_preemptible(c: cpu_hw) -> bool:
+    """Whether the CPU is in a section that the most important task cannot preempt."""
+    return c.cur.kind != CTX_TASK or c.preempt_count != 0 or c.cur.irqs_off != 0
+
+
+@hwfunc
+def vx_start_machine() -> None:
+    """Let the other CPUs go on."""
+    table(verify_env, 0).stopped_by = 0
+
+
+@kfunc
+def stop_machine_begin() -> None:
+    """kernel/stop_machine.c: wait until every other CPU's stopper has it, which is one step here."""
+    while not vx_stop_machine():
+        hotplug_wait()
+
+
+@kfunc
+def stop_machine_end() -> None:
+    """kernel/stop_machine.c."""
+    vx_start_machine()
+
+
+@hwfunc
+def vx_stopper_ready(d: vx_driver) -> bool:
+    """Whether the stopper of the CPU waits, for tasks that may not move or for the other CPUs, and need not any more."""
+    stopper = table(cpu_stopper, d.target)
+    if stopper.work == 0 or stopper.thread.state != TASK_INTERRUPTIBLE or stopper.thread.on_rq != 0 or stopper.thread.on_cpu != 0:
+        return False
+    for cpu in range(hw.nr_cpus):
+        if cpu != d.target and table(cpu_hw, cpu).online != 0 and vx_not_preemptible(table(cpu_hw, cpu)):
+            return False
+    return not rq_has_pinned(d.target)
+
+
+@hwfunc
+def vx_driver_enabled(number: int) -> bool:
+    """Whether the driver may be started, or its device raise its next interrupt."""
+    d = table(vx_driver, number)
+    if d.kind == VX_IRQ:
+        return bool(d.started < d.count and d.raised == 0)
+    if d.kind == VX_NIC:
+        return bool(d.started < d.count)
+    if VX_HOTPLUG != 0:
+        if d.kind == VX_PLUG and d.started != 0:
+            if vx_stopper_ready(d):
+                return True
+            return bool(d.task.state == TASK_INTERRUPTIBLE and vx_plug_ready(d))
+    return bool(d.started == 0 and d.task.state == TASK_INTERRUPTIBLE)
+
+
+@hwfunc
+def vx_driver_perform(number: int) -> None:
+    """Start the driver, or let its device raise its interrupt; a waiting hotplug task or stopper goes on."""
+    d = table(vx_driver, number)
+    if VX_HOTPLUG != 0:
+        if d.kind == VX_PLUG and d.started != 0:
+            if vx_stopper_ready(d):
+                try_to_wake_up(table(cpu_stopper, d.target).thread, TASK_INTERRUPTIBLE)
+            else:
+                try_to_wake_up(d.task, TASK_INTERRUPTIBLE)
+            return
+    d.started += 1
+    if d.kind == VX_NIC:
+        nic_receive(hw.arrivals + number * ARRIVAL_WORDS)
+    elif d.kind == VX_IRQ:
+        d.raised = 1
+        irq_post(cpu_irq_line(d.target, VECTOR_TIMER), d.target, 0)
+    else:
+        try_to_wake_up(d.task, TASK_INTERRUPTIBLE)
+
+
+@kfunc
+def hrtimer_interrupt() -> None:
+    """The timer's interrupt, which nothing else uses here: a device without NAPI whose handler calls netif_rx()."""
+    for i in range(table_len(vx_driver)):
+        d = table(vx_driver, i)
+        if d.kind == VX_IRQ and d.raised != 0 and d.target == smp_processor_id():
+            d.raised = 0
+            skb = table(sk_buff, d.first + d.started - 1)
+            netif_rx(skb)
+
+
+@kfunc
+def vx_forget(skb: sk_buff) -> None:
+    """A free skb's fields mean nothing. Deferred, it must die where it was allocated, unless that CPU is offline (I2)."""
+    note = table(vx_skb, index_of(skb))
+    if note.deferred != 0 and skb.alloc_cpu != raw_smp_processor_id() and table(cpu_hw, skb.alloc_cpu).online != 0:
+        vx_break(VX_FREED_AWAY)
+    note.deferred = 0
+    skb.next = None
+    skb.prev = None
+    skb.alloc_cpu = 0
+    skb.len = 0
+    skb.users = 0
+    skb.hdr = 0
+    skb.dev = None
+    skb.nr_packets = 0
+
+
+@kfunc
+def kmem_cache_free(skb: sk_buff) -> None:
+    """mm/slub.c, as the end of an skb: state FREE was set before; a second free trips over it."""
+    vx_forget(skb)
+
+
+@kfunc
+def napi_skb_cache_put(skb: sk_buff) -> None:
+    """net/core/skbuff.c, as the end of an skb."""
+    vx_forget(skb)
+
+
+@kfunc
+def napi_skb_cache_get() -> sk_buff:
+    """net/core/skbuff.c: an skb that was never used, in the order in which they are asked for."""
+    e = table(verify_env, 0)
+    if e.next_skb >= table_len(sk_buff):
+        return None
+    e.next_skb += 1
+    return table(sk_buff, e.next_skb - 1)
+
+
+@kfunc
+def llist_add(new: llist_node, head: llist_head) -> bool:
+    """include/linux/llist.h, with the test that a node is not on the list already: I9, a csd is queued at most once."""
+    while True:
+        first = READ_ONCE(head.first)
+        node: llist_node = first
+        while node is not None:
+            if node == new:
+                vx_break(VX_CSD_TWICE)
+                return False
+            node = node.next
+        new.next = first
+        if cmpxchg(head.first, first, new) == first:
+            return first is None
+
+
+@kfunc
+def csd_unlock(csd: call_single_data) -> None:
+    """kernel/smp.c, whose WARN_ON_ONCE says that somebody else has used the csd meanwhile: I9, in flight at most once."""
+    if csd.u_flags & CSD_FLAG_LOCK == 0:
+        vx_break(VX_CSD_TWICE)
+    smp_store_release(csd.u_flags, 0)
+
+
+@kfunc
+def do_softirq_post_smp_call_flush(was_pending: int) -> None:
+    """kernel/softirq.c:317 (6.1); what its WARN_ON_ONCE says of NET_RX is I13, as in a function call from an interrupt."""
+    if IS_ENABLED(CONFIG_PREEMPT_RT):
+        is_pending = local_softirq_pending()
+        if was_pending != is_pending:
+            if is_pending & ~was_pending & (1 << NET_RX_SOFTIRQ) != 0:
+                vx_break(VX_RX_FROM_IPI)
+            else:
+                WARN_ON_ONCE(was_pending != is_pending & ~(1 << SCHED_SOFTIRQ))
+            invoke_softirq()
+    else:
+        do_softirq()
+
+
+@kfunc
+def vx_process_backlog(napi: napi_struct, quota: int) -> int:
+    """process_backlog() with its two conditions: on its own CPU (I4), and by one owner only (I3)."""
+    sd = container_of(napi, softnet_data, "backlog")
+    note = table(vx_sd, sd.cpu)
+    if sd.cpu != smp_processor_id():
+        vx_break(VX_WRONG_CPU)
+    if note.polling != 0:
+        vx_break(VX_TWO_OWNERS)
+    note.polling = 1
+    done = process_backlog(napi, quota)
+    note.polling = 0
+    return done
+
+
+@hwfunc
+def vx_rx_pending() -> int:
+    """Whether NET_RX is pending on this CPU."""
+    return table(irq_cpustat_t, hw.cpu).softirq_pending >> NET_RX_SOFTIRQ & 1
+
+
+@kfunc
+def vx_rps_trigger_softirq(sd: softnet_data) -> None:
+    """The RPS function call: on PREEMPT_RT it must not raise NET_RX (I13)."""
+    before = vx_rx_pending()
+    rps_trigger_softirq(sd)
+    if IS_ENABLED(CONFIG_PREEMPT_RT):
+        if vx_rx_pending() != before:
+            vx_break(VX_RX_FROM_IPI)
+
+
+@hwfunc
+def spin_acquire(lock: spinlock_t) -> bool:
+    """machine/locks.py: a lock that another context holds disables its taker here, so there is no queue to join."""
+    me = table(cpu_hw, hw.cpu).cur
+    if lock.owner == me.id + 1:
+        lock_error(ERROR_SPIN_RECURSION, lock)
+        return True
+    vx_lock_order(lock)
+    lock.owner = me.id + 1
+    return True
+
+
+@hwfunc
+def rt_spin_lock_checks(lock: spinlock_t) -> None:
+    """kernel/locking/spinlock_rt.c: rtlock_might_resched() and lockdep's share of rt_spin_lock(), contended or not (I11)."""
+    c = table(cpu_hw, hw.cpu)
+    if c.cur.kind != CTX_TASK or c.preempt_count != 0 or c.cur.irqs_off != 0:
+        hw.error = ERROR_SLEEP_IN_ATOMIC
+        hw.error_arg = address_of(lock)
+    vx_lock_order(lock)
+
+
+@hwfunc
+def vx_lock_order(lock: spinlock_t) -> None:
+    """Note which classes of locks this context holds while it takes the lock. It is no part of a state: it only grows."""
+    v = table(explorer, 0)
+    me = table(cpu_hw, hw.cpu).cur.id + 1
+    taken = -1
+    for i in range(v.nr_locks):
+        if mem(v.locks + 2 * i) == address_of(lock):
+            taken = mem(v.locks + 2 * i + 1)
+    if taken < 0:
+        return
+    for i in range(v.nr_locks):
+        if mem(mem(v.locks + 2 * i)) == me:
+            at = v.lock_order + mem(v.locks + 2 * i + 1) * v.lock_classes + taken
+            if mem(at) < 0:
+                mem_set(at, (v.head << 8) | v.at_action)
+
+
+@hwfunc
+def jiffies() -> int:
+    """Ticks that the search lets pass."""
+    return table(verify_env, 0).jiffies
+
+
+@hwfunc
+def vx_env_enabled(action: int) -> bool:
+    """What happens from outside: 0 time passes, 1 + n the n-th change of a setting; those of one setting in their order."""
+    if action == 0:
+        return bool(VX_TICKS != 0 and table(verify_env, 0).ticks_left > 0)
+    e = table(vx_event, action - 1)
+    if e.kind < 0 or e.done != 0:
+        return False
+    for i in range(action - 1):
+        if table(vx_event, i).kind == e.kind and table(vx_event, i).done == 0:
+            return False
+    return True
+
+
+@hwfunc
+def vx_env_perform(action: int) -> None:
+    """Do it."""
+    if action == 0:
+        if VX_TICKS != 0:
+            table(verify_env, 0).ticks_left -= 1
+            table(verify_env, 0).jiffies += 1000
+        return
+    e = table(vx_event, action - 1)
+    e.done = 1
+    nh = table(net_hotdata, 0)
+    if VX_SET_DEFER_MAX != 0:
+        if e.kind == VX_EVENT_DEFER_MAX:
+            nh.sysctl_skb_defer_max = e.value
+    if VX_SET_BACKLOG != 0:
+        if e.kind == VX_EVENT_BACKLOG:
+            nh.max_backlog = e.value
+    if VX_SET_BUDGET != 0:
+        if e.kind == VX_EVENT_BUDGET:
+            nh.netdev_budget = e.value
+    if VX_SET_WEIGHT != 0:
+        if e.kind == VX_EVENT_WEIGHT:
+            nh.dev_rx_weight = e.value
+    if VX_SET_RPS != 0:
+        if e.kind == VX_EVENT_RPS:
+            nh.rps_needed = 1 if e.value != 0 else 0
+            for i in range(table_len(netdev_rx_queue)):
+                if e.value != 0:
+                    table(netdev_rx_queue, i).map = table(rps_map, e.row)
+                else:
+                    table(netdev_rx_queue, i).map = None

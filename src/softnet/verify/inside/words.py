@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The search's own words and constants, and those of the harness."""
+
+from __future__ import annotations
+
+from softnet.lang import Struct, array, hw
+from softnet.machine.state import task_struct
+
+# What vx_explore() returns.
+VX_MORE = 0
+VX_DONE = 1
+VX_FULL = 2
+VX_VIOLATION = 3
+VX_MACHINE = 4
+VX_FAILED = 5
+VX_GROW = 6
+"""The table of fingerprints is full enough to be doubled."""
+VX_DISOWNED = 7
+"""A CPU touched what was assumed another one's own: the search must begin anew."""
+VX_STORE_BUFFER_MAX = 8
+"""Of a CPU's store buffer at most."""
+VX_PER_CPU = 4
+"""Actions of each CPU."""
+VX_BLOCKED = -2
+VX_OUTSIDE = 255
+"""The CPU number of actions from outside of the machine."""
+VX_FUEL = 1 << 20
+VX_PHASE_WORD = 3
+VX_FUEL_WORD = 4
+VX_UNDO_WORD = 6
+"""Where the undo log's next entry goes; pause() uses the word when the search has returned."""
+VX_END_WORD = 7
+"""Behind the frame of the function that stopped; fail() uses the word when there is nothing to go on with."""
+VX_FRAME_WORD = 12
+VX_LIMIT_WORD = 15
+VX_FRAME_WORDS_MAX = 96
+VX_SWITCHED = -3
+"""What a step returns that ended where its context gave the CPU to another one."""
+VX_READ_ONLY = 255
+"""In the table of owners: words that nobody writes while the search runs."""
+VX_WALK_STEPS = 2000
+"""Of a run by chance at most."""
+VX_TASK_WORD = 256
+"""In the table of machines' words: a task's."""
+VX_LEARNING = 254
+"""In the table of owners: every access is noted."""
+VX_COMP_WORDS = 4
+VX_PENDING_WORDS = 4
+
+
+class explorer(Struct):
+    """The search's own words; one. Addresses are of words of S behind the image."""
+
+    stacks: int = hw()
+    """The contexts' parts of memory, ``stack_words`` each: 0 where its running frame begins, 1 where that ends, 2 the first."""
+    stack_words: int = hw()
+    log: int = hw()
+    """The undo log: address and old word by turns."""
+    log_from: int = hw()
+    saved: int = hw()
+    """The part of memory of the context that ran, as it was before."""
+    ran: int = hw()
+    """1 + that context; 0 for none."""
+    hash: int = hw()
+    """Of the state in memory: a sum over its parts, kept up to date."""
+    states: int = hw()
+    max_states: int = hw()
+    head: int = hw()
+    """States that are expanded."""
+    transitions: int = hw()
+    terminals: int = hw()
+    ends: int = hw()
+    """Hash compaction: the sum of the terminal states' fingerprints."""
+    depth: int = hw()
+    level_end: int = hw()
+    nr_actions: int = hw()
+    nr_drivers: int = hw()
+    at_action: int = hw()
+    violated: int = hw()
+    """A mask of properties that the last state violates."""
+    properties: int = hw()
+    """A mask of the properties that count."""
+    in_terminal: int = hw()
+    blocked: int = hw()
+    part_of: int = hw()
+    """Address -> 1 + the component (exact) or slot (compact) that it is; 0 for none."""
+    marks: int = hw()
+    """Of each component or slot: whether it is on the list ``marked``."""
+    marked: int = hw()
+    nr_marked: int = hw()
+    # Exact storage: components' values by number, states as rows of numbers.
+    nr_comps: int = hw()
+    comps: int = hw()
+    """Per component: its list of addresses, how many, 1 + the context whose frames they are, unused."""
+    frames_comp: int = hw()
+    """The first component that is a context's frames."""
+    cur: int = hw()
+    want: int = hw()
+    key_words: int = hw()
+    store: int = hw()
+    store_used: int = hw()
+    store_room: int = hw()
+    step_room: int = hw()
+    """What the actions of one state can add to the store at most."""
+    ctable: int = hw()
+    ctable_mask: int = hw()
+    values: int = hw()
+    pool: int = hw()
+    index: int = hw()
+    index_mask: int = hw()
+    # Hash compaction: fingerprints, each state's parent and action, and the states that wait as differences.
+    prints: int = hw()
+    prints_shift: int = hw()
+    """64 less the bits of the table's size."""
+    prints_max: int = hw()
+    trail: int = hw()
+    trail_action: int = hw()
+    slots: int = hw()
+    """Slot -> address."""
+    nr_slots: int = hw()
+    shadow: int = hw()
+    """Slot -> its word in the state that was written last."""
+    value_bits: int = hw()
+    pending: int = hw()
+    """The children of a state: fingerprint, action, where their words begin and end in the log."""
+    nr_pending: int = hw()
+    read_at: int = hw()
+    """In halves of words, as the next four."""
+    read_end: int = hw()
+    write_at: int = hw()
+    write_room: int = hw()
+    queue: int = hw()
+    """Where the queue begins that is written."""
+    other: int = hw()
+    other_room: int = hw()
+    peak: int = hw()
+    """The most halves of words that a level took."""
+    warned: int = hw()
+    """The number of the place whose WARN_ON_ONCE fired last."""
+    locks: int = hw()
+    """Where the table of locks stands: address and class of each."""
+    nr_locks: int = hw()
+    lock_classes: int = hw()
+    # Liveness (softnet.verify.inside.cycles): of each state its edges, who can go on, what is owed; then Tarjan's tables.
+    live_first: int = hw()
+    live_edges: int = hw()
+    live_enabled: int = hw()
+    live_owed: int = hw()
+    live_nr_edges: int = hw()
+    live_max_edges: int = hw()
+    live_state: int = hw()
+    live_index: int = hw()
+    live_low: int = hw()
+    live_comp: int = hw()
+    live_stack: int = hw()
+    live_call: int = hw()
+    live_at: int = hw()
+    live_alive: int = hw()
+    # Ownership (softnet.verify.ownership): which CPUs touch a word, and what a search has assumed of that.
+    touched: int = hw()
+    """Address -> a bit for each CPU that reads it, 32 bits further one for each that writes it."""
+    disowned: int = hw()
+    """An address that was touched by another CPU than its owner; 0 while the assumptions hold."""
+    untouched: int = hw()
+    """Per CPU: whether only it touches its own machine's words."""
+    home: int = hw()
+    """1 + the CPU that an action from outside belongs to; 0 for none."""
+    machine_of: int = hw()
+    """Address -> 1 + the CPU of whose machine the word is: its registers, run queue, tasks and interrupt lines; 0 for none."""
+    sleeping_locks: int = hw()
+    switches: int = hw()
+    """Per place where a context may have stopped: whether it had given the CPU away there."""
+    lock_order: int = hw()
+    """Matrix of classes: row held, column taken under it, -1 until seen, then state << 8 | action of the first time."""
+
+
+class verify_env(Struct):
+    """What may happen from outside, and how often; one. Bounds are set before the search."""
+
+    jiffies: int = hw()
+    ticks_left: int = hw()
+    """How often time may jump past every limit in jiffies."""
+    nr_producers: int = hw()
+    resched_left: int = hw()
+    """How often a tick may still preempt, where that is bounded."""
+    next_skb: int = hw()
+    """The next skb that a driver of a network card gets."""
+    stopped_by: int = hw()
+    """1 + the CPU for which stop_machine() holds all others; 0 for none."""
+    broken: int = hw()
+    """A mask of properties that a function of the harness found violated."""
+
+
+class vx_event(Struct):
+    """A change of a setting while the system runs: which, to what, whether it happened."""
+
+    kind: int = hw()
+    value: int = hw()
+    row: int = hw()
+    done: int = hw()
+
+
+class vx_sd(Struct):
+    """What the harness notes of a CPU's softnet_data."""
+
+    polling: int = hw()
+    """Whether its backlog is being polled."""
+    in_defer_csd: int = hw()
+    """Whether the defer list's function call runs."""
+
+
+class vx_skb(Struct):
+    """What the harness notes of an skb, same index as sk_buff."""
+
+    deferred: int = hw()
+    """Whether it is, or was, on a defer list since it was allocated."""
+
+
+class vx_driver(Struct):
+    """A task of the harness: which of its actions it does, on skbs ``first`` to ``first + count - 1``."""
+
+    task: task_struct = hw()
+    kind: int = hw()
+    started: int = hw()
+    """Whether the task may go on; of an interrupt or a card, how often it was raised."""
+    raised: int = hw()
+    first: int = hw()
+    count: int = hw()
+    target: int = hw()
+    busy: int = hw()
+    """Whether it is inside skb_attempt_defer_free()."""
+    home: int = hw()
+    """The CPU that it acts on."""
+
+
+class vx_buffer(Struct):
+    """A CPU's store buffer, oldest first; what is empty is 0, so that equal buffers are equal words."""
+
+    n: int = hw()
+    at: int = array(8, hw())
+    value: int = array(8, hw())
