@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from softnet.lang.declare import NOTHING_SAID, FunctionFacts
+
 
 @dataclass(frozen=True, slots=True)
 class Temp:
@@ -272,6 +274,8 @@ class Function:
     returns: bool
     locals: list[str]
     blocks: list[Block]
+    facts: FunctionFacts = NOTHING_SAID
+    """What its declaration says of it."""
 
 
 @dataclass(slots=True)
@@ -296,3 +300,5 @@ class Module:
     """How the instances of a structure lie in their lines: layout.in_lines()."""
     before_switch: str = ""
     """The observer that runs before a context goes on; "" for none."""
+    decides_turn: frozenset[str] = frozenset()
+    """"structure.field" of those by which the machine decides who acts next."""

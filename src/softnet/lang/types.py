@@ -64,7 +64,7 @@ class Signature:
     in C); ``field`` (a value of that place's type); ``struct`` (a structure's name); ``member``, ``cost``, ``event``
     (literal names). Result words: ``field``, ``struct``, ``arg`` or a type. A last argument ending in ``*`` may be
     repeated or left out. ``users``: who may call it, ``all``, ``kfunc`` or ``machine`` (modules of softnet.machine).
-    ``interacts``: a kfunc may be interrupted there.
+    ``interacts``: a kfunc may be interrupted there. ``x86``: "locked" for a barrier that waits for the store buffer there.
     """
 
     name: str
@@ -72,6 +72,7 @@ class Signature:
     result: str
     interacts: bool
     users: str
+    x86: str = ""
 
 
 def _signatures() -> dict[str, Signature]:
@@ -98,7 +99,7 @@ def _signatures() -> dict[str, Signature]:
     __set_bit               int place           void    interacts all
     __clear_bit             int place           void    interacts all
     __test_and_set_bit      int place           bool    interacts all
-    smp_mb                  -                   void    interacts all
+    smp_mb                  -                   void    interacts all locked
     smp_rmb                 -                   void    interacts all
     smp_wmb                 -                   void    interacts all
     smp_mb__before_atomic   -                   void    interacts all
@@ -137,9 +138,11 @@ def _signatures() -> dict[str, Signature]:
     """
     out = {}
     for line in table.strip().splitlines():
-        name, *args, result, interacts, users = line.split()
+        row = line.split()
+        x86 = row.pop() if row[-1] == "locked" else ""
+        name, *args, result, interacts, users = row
         words = tuple(a for a in args if a != "-")
-        out[name] = Signature(name, words, result, interacts != "-", users)
+        out[name] = Signature(name, words, result, interacts != "-", users, x86)
     return out
 
 

@@ -98,7 +98,7 @@ def app_deliver(a: app, sk: sock, skb: sk_buff) -> None:
     skb.nr_packets = 0
 
 
-@kfunc
+@kfunc(entry=True)
 def app_thread(data: int) -> None:
     """epoll_wait, recvmsg, service_ns of its own for each packet; for ever."""
     a = table(app, data)
@@ -150,7 +150,7 @@ def sender_sendmsg(s: sender) -> None:
     dev_queue_xmit(skb)
 
 
-@kfunc
+@kfunc(entry=True)
 def sender_thread(data: int) -> None:
     """Send every ``gap_ns``; if it fell behind, at once, until it has caught up."""
     s = table(sender, data)
@@ -173,7 +173,7 @@ def sleep_for_ever() -> None:
         schedule()
 
 
-@kfunc
+@kfunc(entry=True)
 def cyclictest_thread(data: int) -> None:
     """clock_nanosleep(TIMER_ABSTIME), and how late that returned."""
     c = table(cyclic, data)
@@ -195,7 +195,7 @@ def cyclictest_thread(data: int) -> None:
             next += c.interval_ns
 
 
-@kfunc
+@kfunc(entry=True)
 def hog_thread(data: int) -> None:
     """Compute; with a duty cycle, sleep for the rest of each period."""
     h = table(hog, data)

@@ -34,14 +34,6 @@ PREEMPT_MODELS = {
 }
 
 
-BOOT_POINTERS = (
-    "app_thread", "backlog_napi_setup", "backlog_napi_should_run", "cpu_startup_entry", "cpu_stopper_thread", "cpuhp_thread",
-    "cyclictest_thread", "hog_thread", "irq_thread", "ksoftirqd_should_run", "napi_threaded_poll", "run_backlog_napi",
-    "run_ksoftirqd", "sender_thread", "smpboot_thread_fn", "softnet_msix_clean_rings", "softnet_poll", "worker_thread",
-)  # fmt: skip
-"""Functions whose address softnet.simulate.boot and ``add_task`` store; the kernel's own text takes the others."""
-
-
 class TaskInfo(NamedTuple):
     """A task of the image: its pid (index + 1), name, CPUs it may use, policy, priority and what its time counts as."""
 
@@ -131,7 +123,9 @@ def machine_modules() -> list[ModuleType]:
 
 def make_program(modules: Iterable[ModuleType], constants: Mapping[str, int]) -> Program:
     """Collect machine and kernel into one program."""
-    return replace(collect([*machine_modules(), *modules], constants), pointed=BOOT_POINTERS)
+    program = collect([*machine_modules(), *modules], constants)
+    entries = tuple(sorted(name for name, d in program.functions.items() if d.facts.entry))
+    return replace(program, pointed=entries)
 
 
 def _regions(layout: Layout, spec: MachineSpec, nr_costs: int, nr_hists: int) -> Regions:

@@ -24,7 +24,7 @@ from softnet.simulate.simulation import POLICIES, TIME_CLASS_OF_KIND, constants,
 from softnet.trace import EVENT_ID
 from softnet.verify.codegen import frames as back_end
 from softnet.verify.codegen.guard import check_patches, depended_on
-from softnet.verify.codegen.points import CAUTIOUS, Facts, facts_of, reachable, stored_fields
+from softnet.verify.codegen.points import Facts, facts_of, reachable, stored_fields
 from softnet.verify.inside.words import VX_COMP_WORDS, VX_PER_CPU
 from softnet.verify.properties import PROPERTIES, Property
 from softnet.verify.user_properties import Claim, claims_of, dispatcher
@@ -45,21 +45,6 @@ EVENTS = {"skb_defer_max": 0, "netdev_max_backlog": 1, "netdev_budget": 2, "dev_
 """Settings that may change while the system runs; rps_cpus is a mask, for every receive queue."""
 _EVENT_CONSTANTS = ("VX_SET_DEFER_MAX", "VX_SET_BACKLOG", "VX_SET_BUDGET", "VX_SET_WEIGHT", "VX_SET_RPS")
 STACK_WORDS = 320
-
-STATISTICS = frozenset(
-    ("context.wait_since", "context.time_class", "context.wait_next", "context.waiting_for", "cpu_hw.time_class",
-     "cpu_hw.time_since", "cpu_hw.time_spent", "cpu_hw.spin_ns", "cpu_hw.rnd_count", "cpu_hw.line_transfers",
-     "cpu_hw.context_switches", "cpu_hw.irq_from", "cpu_hw.tick_at", "cpu_hw.min_vruntime", "task_struct.exec_start",
-     "task_struct.slice_used", "task_struct.woken_at", "task_struct.nr_switches", "task_struct.nr_wakeups",
-     "task_struct.vruntime", "task_struct.time_class", "spinlock_t.contended", "softnet_data.processed",
-     "softnet_data.time_squeeze", "softnet_data.received_rps", "softnet_data.dropped", "softnet_data.input_queue_head",
-     "softnet_data.input_queue_tail", "net_device.nr_rx_dropped", "skb_drop_stats.reason", "skb_drop_stats.skbs",
-     "irq_line.at", "nic_queue.received", "nic_queue.dropped", "nic_queue.irqs", "nic_vector.received",
-     "nic_vector.alloc_failed")
-)  # fmt: skip
-"""Fields that count or keep time: no function's path depends on them while the clock stands still and RFS is off."""
-
-NOT_STATE = frozenset(("engine_state", "explorer"))
 
 
 @dataclass(frozen=True)
@@ -153,7 +138,7 @@ class Model:
     roots: list[str]
     changing: frozenset[str]
     nr_contexts: int
-    facts: Facts = CAUTIOUS
+    facts: Facts
     properties: dict[int, Property] = field(default_factory=dict)
     words_of: dict[int, Leaf] = field(default_factory=dict)
     """Address -> what every word of a table is."""
@@ -231,10 +216,11 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     movable = plugged(config) or any(len(task.cpus) > 1 for task in image.tasks)
 
     def emitted() -> tuple[back_end.Frames, frozenset[str], Facts]:
-        ignored = STATISTICS - depended_on(module, patches, STATISTICS)
+        counted = statistics(program)
+        ignored = counted - depended_on(module, patches, counted)
         used = reachable(module, roots, program)
         facts = facts_of(module, used, movable=movable)
-        frames = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log,
+        frames = back_end.emit_frames(module, program, roots, ignored, not_state(program), reduce=config.reduce, log=log,
                                       store_buffer=store_buffer(config), owned=owned, facts=facts)  # fmt: skip
         return frames, stored_fields(module, used) - ignored, facts
 
@@ -242,6 +228,16 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     frames, changing, facts = _kept(("frames", *key, *roots, config.reduce, log, owned, movable), emitted)
     return Model(config, scenario, program, module, image, frames, roots, changing,
                  2 * config.cpus + len(image.tasks), facts, known_properties(config))  # fmt: skip
+
+
+def statistics(program: Program) -> frozenset[str]:
+    """The "structure.field" of those that only count or keep time: no part of a state."""
+    return frozenset(f"{s.name}.{f.name}" for s in program.structs.values() for f in s.fields.values() if f.statistic)
+
+
+def not_state(program: Program) -> frozenset[str]:
+    """The structures that are bookkeeping of the machine's engine and of the search."""
+    return frozenset(s.name for s in program.structs.values() if s.engine)
 
 
 def plugged(config: Config) -> bool:
@@ -481,13 +477,14 @@ def components(model: Model, stacks: int) -> Components:
     The last are the contexts' frames, as long as the deepest can be.
     """
     groups: dict[str, list[int]] = {}
+    outside = not_state(model.program)
     for address, leaf in leaf_words(model.image):
         model.words_of[address] = leaf
         if leaf.what not in model.changing:
             continue
-        if leaf.table in NOT_STATE:
+        if leaf.table in outside:
             # What is stored to such a word would be undone without being part of a state.
-            assert leaf.what.partition(".")[0] in NOT_STATE, leaf
+            assert leaf.what.partition(".")[0] in outside, leaf
             continue
         groups.setdefault(f"{leaf.table}[{leaf.index}]", []).append(address)
     out = Components()
@@ -500,12 +497,6 @@ def components(model: Model, stacks: int) -> Components:
         out.addresses.append(list(range(stacks + ctx * STACK_WORDS, stacks + (ctx + 1) * STACK_WORDS)))
         out.owners.append(ctx + 1)
     return out
-
-
-def check_room(image: Image) -> None:
-    """Addresses are stored in halves of words nowhere, but numbers of values are."""
-    if image.regions.size >= 1 << 31:
-        raise SoftnetError("the configuration is too large", found=f"{image.regions.size} words", expected="fewer than 2**31")
 
 
 __all__ = ["VX_COMP_WORDS", "Components", "Config", "Driver", "Model", "build_model", "components"]

@@ -19,7 +19,7 @@ from softnet.verify.codegen import c_model as cmodel
 from softnet.verify.codegen.llvm_functions import FRAME_WORDS_MAX, Emitter
 from softnet.verify.codegen.points import reachable
 from softnet.verify.inside import words
-from softnet.verify.model import NOT_STATE, STACK_WORDS, Config, store_buffer
+from softnet.verify.model import STACK_WORDS, Config, not_state, store_buffer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -191,7 +191,7 @@ def c_text(machine: Machine, first: Any, vector: Vector) -> str:
     roots = [*ENTRY_POINTS, *sorted(n for n in everything if module.functions[n].kind == "kfunc")]
     used = reachable(whole, roots, model.program)
     fields = {f"{s.name}.{f.name}": f.kind for s in model.program.structs.values() for f in s.fields.values()}
-    emitter = Emitter(whole, fields, model.changing, NOT_STATE, reduce=model.config.reduce, log=False,
+    emitter = Emitter(whole, fields, model.changing, not_state(model.program), reduce=model.config.reduce, log=False,
                       facts=model.facts)  # fmt: skip
     tables = model.image.layout.tables
     body = cmodel.translate(whole, used, emitter, {n: (t.base, t.count) for n, t in tables.items()})

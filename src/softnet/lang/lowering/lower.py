@@ -50,6 +50,7 @@ def lower_program(
         in_lines=in_lines(layout.structs),
         before_switch=hooks.before_switch,
         pointed=set(program.functions if program.pointed is None else program.pointed),
+        decides_turn=frozenset(f"{s.name}.{f.name}" for s in layout.structs.values() for f in s.fields.values() if f.decides_turn),
     )
     context = Context(typed.world, module, layout.structs, costs, checks, hooks)
     for name in sorted(typed.functions):
@@ -82,7 +83,7 @@ class Lowering(Intrinsics):
         params = tuple(name for name, _ in header.params)
         return ir.Function(
             header.name, header.kind, header.shipped, header.source.path, header.tree.lineno, params,
-            header.result != VOID, locals_, reachable(self.blocks),
+            header.result != VOID, locals_, reachable(self.blocks), self.world.program.functions[header.name].facts,
         )  # fmt: skip
 
     # -- observers

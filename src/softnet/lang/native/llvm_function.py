@@ -11,12 +11,6 @@ from softnet.lang.native.abi import FAILURES as FAILURES
 from softnet.lang.native.abi import RUN_WORDS as RUN_WORDS
 from softnet.lang.native.abi import STACK_BYTES as STACK_BYTES
 
-COLD: Final = ("line_fetch", "line_claim")
-"""Kept out of their callers, which are the most called functions of all; measured with bench/engines.py. They give no result and
-keep all registers, so that a function whose only calls they are saves none: a twentieth of all instructions on one CPU."""
-HOT: Final = ("climb", "best_other", "due_key", "line_owner", "line_transfer")
-"""Taken into their callers: parts of the machine's next_context(), which runs at every change of context, and of the two above,
-which then keep only registers that they use themselves."""
 INLINE_LINES: Final = 60
 """Lines of LLVM's text above which a function stays out of its callers. The few that LLVM would still take in, those with one
 caller, cost it a quarter of its time, and gain nothing that bench/engines.py could see."""
@@ -163,10 +157,12 @@ class FunctionText:
         self.out.append("}")
         hint = "noinline " if len(self.out) - head > INLINE_LINES else ""
         keep = ""
-        if function.name in COLD:
+        if function.facts.inline == "never":
+            # It keeps all registers, so that a function whose only calls it is saves none: a twentieth of all instructions on one
+            # CPU, measured with bench/engines.py.
             assert not function.returns, f"{function.name}() keeps all registers, so it can give no result"
             keep, hint = "preserve_mostcc ", "noinline cold "
-        if function.name in HOT:
+        if function.facts.inline == "always":
             hint = "alwaysinline "
         self.out[head] = f'define internal {keep}i64 @"{function.name}"(ptr noalias nonnull %S{args}) {group} {hint}{{'
 
@@ -343,7 +339,7 @@ class FunctionText:
 
     def _call(self, i: ir.Call) -> None:
         args = "".join(f", i64 {self.operand(a)}" for a in i.args)
-        keep = "preserve_mostcc " if i.function in COLD else ""
+        keep = "preserve_mostcc " if self.module.functions[i.function].facts.inline == "never" else ""
         value = self.define(f'call {keep}i64 @"{i.function}"(ptr %S{args})')
         if i.to is not None:
             self.names[i.to] = value

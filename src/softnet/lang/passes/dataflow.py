@@ -26,9 +26,6 @@ from softnet.lang.program.layout import BEGINS_LINE
 NO, AS_ENTERED, YES = 0, 1, 2
 """Whether a place is settled; AS_ENTERED: if the function was entered so."""
 
-MOVING: Final = frozenset(f"engine_state.{name}" for name in ("now", "lim", "stop_at", "running", "ctx", "error", "cpu"))
-"""Fields by which the machine decides who acts: after a store to one of them nothing is settled."""
-
 
 @dataclass
 class State:
@@ -178,7 +175,7 @@ class Flow:
                     self.temps[to] = row(struct, self.value(number))
                 case ir.Load(_, to, place) if place.field == "engine_state.cpu":
                     self.temps[to] = state.bound[CPU]
-                case ir.Store(_, place) if place.field in MOVING:
+                case ir.Store(_, place) if place.field in self.module.decides_turn:
                     state.settled = NO
                     if place.field == "engine_state.cpu":
                         self.suspended(state, index)

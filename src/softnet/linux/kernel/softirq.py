@@ -81,7 +81,7 @@ MAX_SOFTIRQ_TIME_MS = 2
 MAX_SOFTIRQ_RESTART = 10
 
 
-class irq_cpustat_t(Struct):
+class irq_cpustat_t(Struct, per_cpu=True):
     """arch/x86/include/asm/hardirq.h: the pending word, one per CPU; and softirq.c's per-CPU ksoftirqd."""
 
     softirq_pending: int = percpu()
@@ -89,7 +89,7 @@ class irq_cpustat_t(Struct):
     ksoftirqd: task_struct = private()
 
 
-class softirq_ctrl(Struct):
+class softirq_ctrl(Struct, per_cpu=True):
     """softirq.c:132 (6.1), PREEMPT_RT: one per CPU."""
 
     lock: local_lock_t = embed(line=0)
@@ -402,13 +402,13 @@ def __raise_softirq_irqoff(nr: int) -> None:
     stat.softirq_pending = stat.softirq_pending | 1 << nr
 
 
-@kfunc
+@kfunc(entry=True)
 def ksoftirqd_should_run(cpu: int) -> bool:
     """softirq.c:911 (6.1)."""
     return local_softirq_pending() != 0
 
 
-@kfunc
+@kfunc(entry=True)
 def run_ksoftirqd(cpu: int) -> None:
     """softirq.c:916 (6.1): one round; on RT under the BH lock, at ksoftirqd's priority."""
     ksoftirqd_run_begin()

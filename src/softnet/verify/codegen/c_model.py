@@ -13,7 +13,7 @@ from typing import Final
 from softnet.lang import ir
 from softnet.verify.codegen.frames import StepText, stopping_functions
 from softnet.verify.codegen.llvm_functions import BLOCKED, LEFT, STEP, Emitter
-from softnet.verify.codegen.points import DROPPED, PREEMPT_MASK, Segment
+from softnet.verify.codegen.points import PREEMPT_MASK, Segment
 
 SIMPLE: Final = frozenset(("+", "-", "*", "&", "|", "^", "==", "!=", "<", "<=", ">", ">="))
 HELPERS: Final = {"//": "floor_div", "%": "floor_mod", "<<": "shift_left", ">>": "shift_right", "min": "min_of", "max": "max_of"}
@@ -216,7 +216,7 @@ class CText(StepText):
     # -- calls and control
 
     def do_call(self, i: ir.Call) -> None:
-        if i.function in DROPPED or i.function in LEFT_OUT:
+        if self.module.functions[i.function].facts.price_only or i.function in LEFT_OUT:
             if i.to is not None:
                 self.let(i.to, "0")
             return

@@ -18,6 +18,7 @@ from typing import Final
 
 from softnet.errors import SoftnetError
 from softnet.lang import ir
+from softnet.lang.declare import NOTHING_SAID
 from softnet.lang.passes.null_checks import mark_sound_alone
 from softnet.lang.program.program import Program
 from softnet.verify.codegen.llvm_functions import (
@@ -39,9 +40,6 @@ from softnet.verify.codegen.llvm_functions import (
     PlainText,
 )
 from softnet.verify.codegen.points import (
-    CAUTIOUS,
-    OWN_LOCK,
-    OWN_MACHINE,
     PREEMPT_MASK,
     Facts,
     Segment,
@@ -70,7 +68,7 @@ def emit_frames(
     log: bool = False,
     store_buffer: int = 0,
     owned: bool = False,
-    facts: Facts = CAUTIOUS,
+    facts: Facts,
 ) -> Frames:
     """The text of all reachable functions, those that may stop as steps over frames.
 
@@ -473,15 +471,16 @@ class StepText(PlainText):
         why, number = segment.stop.why, self.segments.index(segment)
         old = self.load(str(PHASE), "")
         committed = self.define(f"icmp eq i64 {old}, 2")
-        if why == "jiffies" and "verify_env.jiffies" not in self.emitter.changing:
+        said = self.emitter.facts.functions.get(why, NOTHING_SAID)
+        if said.reads and said.reads not in self.emitter.changing:
             return "false", old
         if "." not in why:
             right = self.define(f"icmp eq i64 {old}, 1")
             leaves = self.define(f"or i1 {committed}, {self.define(f'and i1 {right}, {self.irqs_on()}')}")
-            if why not in OWN_MACHINE and why not in OWN_LOCK:
+            if said.visible not in ("own cpu", "lock"):
                 return leaves, "2"
             calm = self.define(f"icmp ne i64 {self.define('call i64 @vx_calm(ptr %S)')}, 0")
-            if why in OWN_LOCK:
+            if said.visible == "lock":
                 call = self._call_after(number)
                 assert isinstance(call, ir.Call)
                 calm = self.define(f"and i1 {calm}, {self.mine(self.operand(call.args[0]))}")

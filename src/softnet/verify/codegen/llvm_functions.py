@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from softnet.lang import ir
+from softnet.lang.declare import NOTHING_SAID
 from softnet.lang.native.llvm_function import RUN_WORDS, FunctionText, Position, Text
 from softnet.verify.codegen import store_order
-from softnet.verify.codegen.points import CAUTIOUS, DROPPED, Facts, point_kind
+from softnet.verify.codegen.points import Facts, point_kind
 
 STEP: Final = "verify_step"
 """The machine function that stands for this back end's loop; its text is given here."""
@@ -172,7 +173,7 @@ class Emitter:
     def __init__(
         self, module: ir.Module, fields: Mapping[str, str], changing: frozenset[str], outside: frozenset[str], *,
         reduce: bool, log: bool, buffered: frozenset[str] | None = None, store_buffer: int = 0, owned: bool = False,
-        facts: Facts = CAUTIOUS,
+        facts: Facts,
     ) -> None:  # fmt: skip
         self.module = module
         self.fields = fields
@@ -187,6 +188,8 @@ class Emitter:
         """How many stores it holds."""
         self.owned = owned
         self.facts = facts
+        self.own_stores = frozenset(said.stores for said in facts.functions.values()) - {""}
+        """Fields whose stores by machine functions go through the buffer, too."""
         self.stopping: set[str] = set()
         self.text = Text()
         self.out = Frames(self.text)
@@ -195,7 +198,8 @@ class Emitter:
 
     def kind(self, why: str) -> str:
         """What an interaction point is here."""
-        found = store_order.point_kind(why, self.reduce) if self.buffered is not None else None
+        said = self.facts.functions.get(why, NOTHING_SAID)
+        found = store_order.point_kind(why, said, self.reduce) if self.buffered is not None else None
         return point_kind(why, self.fields, self.changing, self.reduce, self.facts) if found is None else found
 
     def new_pc(self, function: str, at: ir.At, what: str) -> int:
@@ -288,8 +292,8 @@ class PlainText(FunctionText):
         super().__init__(emitter.module, function, emitter.text, not function.shipped, False)
         self.emitter = emitter
         self.logging = emitter.log and function.kind == "kfunc"
-        self.own_store = store_order.OWN_STORES.get(function.name, "") if emitter.buffered is not None else ""
-        self.own_loads = emitter.buffered is not None and function.name in store_order.OWN_LOADS
+        self.own_store = function.facts.stores if emitter.buffered is not None else ""
+        self.own_loads = emitter.buffered is not None and function.facts.loads_own
         self.searching = function.kind == "hwfunc" and function.name.startswith(("vx_", "verify_"))
 
     def tag(self, field_name: str) -> str:
@@ -312,15 +316,16 @@ class PlainText(FunctionText):
         raise AssertionError("a function that suspends may stop")
 
     def _call(self, i: ir.Call) -> None:
-        if i.function in DROPPED:
+        callee = self.module.functions[i.function]
+        if callee.facts.price_only:
             if i.to is not None:
                 self.names[i.to] = "0"
             return
         if self.emitter.buffered is not None and self.function.kind == "kfunc":
-            if not store_order.is_unordered(self.module.functions[i.function]):
+            if callee.kind == "hwfunc" and callee.facts.drains:
                 self.fence()
         super()._call(i)
-        if self.logging and self.module.functions[i.function].kind == "hwfunc" and i.function != "lock_is_held":
+        if self.logging and callee.kind == "hwfunc" and i.function != "lock_is_held":
             first = self.operand(i.args[0]) if i.args else "0"
             self.note(i.at, f"call {i.function}", first, self.operand(i.to) if i.to is not None else "0")
 
@@ -349,12 +354,12 @@ class PlainText(FunctionText):
         return self.emitter.buffered is not None and place.field in self.emitter.buffered
 
     def _barrier(self, i: ir.Barrier) -> None:
-        if self.emitter.buffered is not None and i.kind in store_order.FENCES:
+        if self.emitter.buffered is not None and store_order.is_fence(i.kind):
             self.fence()
 
     def _load(self, i: ir.Load) -> None:
         self.touched(i.place, 0)
-        mine = self.own_loads and (self.is_buffered(i.place) or i.place.field in store_order.OWN_STORES.values())
+        mine = self.own_loads and (self.is_buffered(i.place) or i.place.field in self.emitter.own_stores)
         if mine or (self.function.kind == "kfunc" and self.is_buffered(i.place)):
             address = self.operand(i.place.address)
             self.names[i.to] = self.define(f'call i64 @"vx_buffer_load"(ptr %S, i64 {address})')
@@ -378,7 +383,7 @@ class PlainText(FunctionText):
         address, value = self.operand(i.place.address), self.operand(i.value)
         if self.emitter.log:
             self.note(i.at, f"buffer {i.place.field}", address, value)
-        how = "release" if self.function.name == "spin_release" else "store"
+        how = "release" if self.function.facts.visible == "release" else "store"
         self.line(f'call i64 @"vx_buffer_{how}"(ptr %S, i64 {address}, i64 {value})')
 
     def remember(self, place: ir.Place) -> None:

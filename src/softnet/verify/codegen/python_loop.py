@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from softnet.lang.python.runtime import STRUCTURES, encode
-from softnet.verify.codegen.points import DROPPED, PREEMPT_MASK, Facts, point_kind
+from softnet.verify.codegen.points import PREEMPT_MASK, Facts, point_kind
 
 LOOP: Final = ("lang/python/hooks.py", "lang/python/runtime.py", "verify/codegen/python_loop.py", "verify/replay/debugger.py")
 """The files of what runs between a kernel function and a stop."""
@@ -45,7 +45,8 @@ class Stops:
     facts: Facts
     ctx_word: int
     """Where the number of the running context stands."""
-    dropped: frozenset[str] = DROPPED
+    dropped: frozenset[str]
+    """Machine functions that are left out."""
     phase: int = FRESH
     active: bool = False
     """Whether a kernel function runs; machine functions and the search do not stop, and are not told of."""

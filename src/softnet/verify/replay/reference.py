@@ -74,6 +74,7 @@ class ReferenceReplay(Replay):
             self.model.config.reduce,
             self.model.facts,
             image.engine_word("ctx"),
+            frozenset(name for name, said in self.model.facts.functions.items() if said.price_only),
         )
         linked = link(
             program,

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
         RT_ACQUIRED,
         RT_SLEEP,
         rt_block_on,
+        rt_lock_slowpath_step,
         rt_release,
         rt_save_state,
         rt_try_take,
-        rt_wait_how,
         spin_acquire,
         spin_release,
         spin_try,
@@ -76,7 +76,7 @@ def rt_spin_lock(lock: spinlock_t) -> None:
         rt_save_state()
         rt_block_on(lock)
         while True:
-            how = rt_wait_how(lock)
+            how = rt_lock_slowpath_step(lock)
             if how == RT_ACQUIRED:
                 break
             if how == RT_SLEEP:

@@ -9,12 +9,12 @@ from softnet.lang import kfunc
 from softnet.lang.intrinsics import smp_mb, suspend, work_ns
 
 if TYPE_CHECKING:
+    from softnet.linux.include.linux.preempt import softirq_count
     from softnet.linux.kernel.time.hrtimer import hrtimer_wakeup
     from softnet.machine.interrupts import (
         preempt_count,
         preempt_count_add,
         preempt_count_sub,
-        softirq_count,
         vtime_user_enter,
         vtime_user_exit,
     )
