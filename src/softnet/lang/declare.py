@@ -168,9 +168,9 @@ def kfunc(*, entry: bool = False, exclusion: bool = False) -> Callable[[F], F]: 
 def kfunc(function: Any = None, *, entry: bool = False, exclusion: bool = False) -> Any:
     """Mark a function of the kernel: interruptible, preemptible and blockable at its interaction points.
 
-    ``entry``: its address is stored by boot, from outside the kernel's text. ``exclusion``: it only keeps others out (a lock,
-    interrupts, preemption, RCU), so who follows one CPU alone may leave it out; it gives 0, if anything. Both belong to the
-    name: a later definition of the stack keeps them.
+    ``entry``: its address is stored by boot, from outside the kernel's text. ``exclusion``: it switches
+    interrupts, bottom halves, preemption or RCU off or on, with a lock or without, and gives 0 or nothing: who follows one CPU
+    alone may leave it out. Both belong to the name: a later definition of the stack keeps them.
     """
     facts = FunctionFacts(entry=entry, exclusion=exclusion) if entry or exclusion else NOTHING_SAID
     if function is not None:

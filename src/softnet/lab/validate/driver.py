@@ -21,14 +21,6 @@ from softnet.lab.validate.reader import CpuState, Reader
 if TYPE_CHECKING:
     from softnet.simulate.image import Image
 
-# What the machine does around a decision and what the recorded order already tells.
-_SILENT = (
-    "spin_lock_bh", "spin_unlock_bh", "spin_unlock_irqrestore", "spin_lock_irq", "spin_unlock_irq", "local_irq_disable",
-    "local_irq_enable", "local_irq_restore", "preempt_disable", "preempt_enable", "local_bh_disable", "local_bh_enable",
-    "send_call_function_single_ipi", "local_lock_nested_bh", "local_unlock_nested_bh", "rcu_read_lock",
-    "rcu_read_unlock",
-)  # fmt: skip
-_ZERO = ("spin_lock_irqsave", "local_irq_save")
 _BOOT_NS = 2_000_000
 
 
@@ -146,11 +138,11 @@ class Driver:
         return replace(image, memory=words, linked=linked), words
 
     def _silence(self) -> None:
-        for name in _SILENT:
-            if name in self.kernel:
-                self.kernel[name] = lambda *arguments: None
-        for name in _ZERO:
-            self.kernel[name] = lambda *arguments: 0
+        # What keeps others out around a decision, the recorded order already tells.
+        for name, definition in self.image.program.functions.items():
+            if definition.facts.exclusion:
+                self.kernel[name] = lambda *arguments: 0
+        self.kernel["send_call_function_single_ipi"] = lambda cpu: None
         self.kernel["trace"] = self.image.linked.machine["trace"] = self._note
         self.kernel["in_softirq"] = lambda: True
         # Packets are queued with bottom halves off; who calls from elsewhere says so.

@@ -78,13 +78,13 @@ def preempt_schedule() -> None:
             suspend()
 
 
-@kfunc
+@kfunc(exclusion=True)
 def preempt_disable() -> None:
     """include/linux/preempt.h."""
     preempt_count_add(PREEMPT_OFFSET)
 
 
-@kfunc
+@kfunc(exclusion=True)
 def preempt_enable() -> None:
     """include/linux/preempt.h: the outermost one switches if that is due and the model allows it."""
     preempt_count_sub(PREEMPT_OFFSET)
@@ -177,12 +177,12 @@ def in_softirq() -> bool:
     return softirq_count() != 0
 
 
-@kfunc
+@kfunc(exclusion=True)
 def rcu_read_lock() -> None:
     """include/linux/rcupdate.h: readers cost nothing here; grace periods are not modelled."""
 
 
-@kfunc
+@kfunc(exclusion=True)
 def rcu_read_unlock() -> None:
     """include/linux/rcupdate.h."""
 
