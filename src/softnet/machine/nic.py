@@ -114,7 +114,7 @@ def nic_irq_disable(index: int) -> None:
     table(nic_queue, index).irq_enabled = False
 
 
-@hwfunc(visible="all", x86="locked")
+@hwfunc(visible="all", x86="posted write")
 def nic_irq_enable(index: int) -> None:
     """Unmask the queue's interrupt; frames that wait are moderated as if they had just come."""
     q = table(nic_queue, index)
@@ -142,7 +142,7 @@ def nic_rx_pop(index: int) -> int:
     return slot
 
 
-@hwfunc(visible="all", x86="locked")
+@hwfunc(visible="all", x86="posted write")
 def nic_refill(index: int, n: int) -> None:
     """Give ``n`` descriptors back to the card."""
     q = table(nic_queue, index)
