@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 import simpy_path
+from softnet.image.readout import drops
 from softnet.lang.native.compile import Options
 from softnet.lang.native.llvm_function import RUN_WORDS
 from softnet.machine.state import TIME_IDLE
@@ -22,7 +23,6 @@ from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.scenario.traffic import arrivals
 from softnet.simulate.measure import cpu_times
 from softnet.simulate.native import NativeEngine
-from softnet.simulate.readout import drops
 from softnet.simulate.simulation import Simulation
 
 CPUS = (4, 8)

@@ -34,26 +34,26 @@ if TYPE_CHECKING:
 
 @kfunc
 def net_rx_action() -> None:
-    """net/core/dev.c:7104 (6.12): with the restart."""
+    """net/core/dev.c:7104 (6.12): with the restart, and a flush behind the break."""
     nh = table(net_hotdata, 0)
     sd = this_cpu_ptr(softnet_data)
     time_limit = jiffies() + usecs_to_jiffies(READ_ONCE(nh.netdev_budget_usecs))
     budget = READ_ONCE(nh.netdev_budget)
-    local = sd.local_list
+    list = sd.local_list
     repoll = sd.local_repoll
-    INIT_LIST_HEAD(local)
+    INIT_LIST_HEAD(list)
     INIT_LIST_HEAD(repoll)
 
     work("net_rx_action")
     sd.in_net_rx_action = True
     local_irq_disable()
-    list_splice_init(sd.poll_list, local)
+    list_splice_init(sd.poll_list, list)
     local_irq_enable()
 
     while True:
         skb_defer_free_flush(sd)
 
-        if list_empty(local):
+        if list_empty(list):
             if list_empty(repoll):
                 sd.in_net_rx_action = False
                 barrier()
@@ -61,7 +61,7 @@ def net_rx_action() -> None:
                 if not list_empty(sd.poll_list):
                     sd.in_net_rx_action = True
                     local_irq_disable()
-                    list_splice_init(sd.poll_list, local)
+                    list_splice_init(sd.poll_list, list)
                     local_irq_enable()
                     continue
                 if not sd_has_rps_ipi_waiting(sd):
@@ -69,7 +69,7 @@ def net_rx_action() -> None:
                     return
             break
 
-        n = container_of(local.next, napi_struct, "poll_list")
+        n = container_of(list.next, napi_struct, "poll_list")
         budget -= napi_poll(n, repoll)
 
         if budget <= 0 or jiffies() >= time_limit:
@@ -81,9 +81,9 @@ def net_rx_action() -> None:
     skb_defer_free_flush(sd)
     local_irq_disable()
 
-    list_splice_tail_init(sd.poll_list, local)
-    list_splice_tail(repoll, local)
-    list_splice(local, sd.poll_list)
+    list_splice_tail_init(sd.poll_list, list)
+    list_splice_tail(repoll, list)
+    list_splice(list, sd.poll_list)
     if not list_empty(sd.poll_list):
         __raise_softirq_irqoff(NET_RX_SOFTIRQ)
     else:

@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 @kfunc
 def dev_cpu_dead(oldcpu: int) -> int:
-    """dev.c:11277 (6.1), a CPU hotplug callback on a surviving CPU. The defer list is not touched."""
+    """dev.c:11277 (6.1), a CPU hotplug callback on a surviving CPU, and the defer list."""
     local_irq_disable()
     sd = this_cpu_ptr(softnet_data)
     oldsd = per_cpu(softnet_data, oldcpu)
 
     skb = oldsd.completion_queue
     oldsd.completion_queue = None
-    while skb is not None:
-        following = skb.next
+    while skb:
+        next = skb.next
         skb.next = sd.completion_queue
         sd.completion_queue = skb
-        skb = following
+        skb = next
 
     # The backlog must be polled by the CPU that owns it; its packets are taken below.
     while not list_empty(oldsd.poll_list):
@@ -52,14 +52,10 @@ def dev_cpu_dead(oldcpu: int) -> int:
 
     dev_cpu_dead_send_ipi(oldsd)
 
-    skb = __skb_dequeue(oldsd.process_queue)
-    while skb is not None:
+    while skb := __skb_dequeue(oldsd.process_queue):
         netif_rx(skb)
         input_queue_head_incr(oldsd)
-        skb = __skb_dequeue(oldsd.process_queue)
-    skb = skb_dequeue(oldsd.input_pkt_queue)
-    while skb is not None:
+    while skb := skb_dequeue(oldsd.input_pkt_queue):
         netif_rx(skb)
         input_queue_head_incr(oldsd)
-        skb = skb_dequeue(oldsd.input_pkt_queue)
     return 0

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Kick a little before the defer list is full instead of when it is half full: fewer kicks, more memory held.
+"""Kick when an skb makes the defer list full, instead of when one makes it more than half full: fewer kicks, more memory held.
 
-    softnet compare examples/seed.toml --arm 6.12-rt --arm 6.12-rt+examples/patches/kick_at_max.py
+    softnet compare examples/seed.toml --arm 6.12-rt --arm 6.12-rt,patch=examples/patches/kick_at_max.py
 
-The watermark cannot be the limit itself: the list never holds more than skb_defer_max skbs, so a test for that many
-before the push never succeeds, and nothing would be kicked at all.
+The count is tested before the push, so the watermark is one below the limit: a list never holds skb_defer_max skbs before a push,
+and a test for that many would never kick.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from softnet.lang import kfunc
 if TYPE_CHECKING:
     from softnet.lang.intrinsics import (
         READ_ONCE,
+        WARN_ON_ONCE,
         WRITE_ONCE,
         per_cpu,
         raw_smp_processor_id,
@@ -28,16 +29,16 @@ if TYPE_CHECKING:
     from softnet.linux.kernel.locking.spinlock import spin_lock_bh, spin_unlock_bh
     from softnet.linux.patches.backlog_lock_rename import kick_defer_list_purge
     from softnet.linux.patches.nodefer_napi_cache import kfree_skb_napi_cache
-    from softnet.machine.interrupts import cpu_online
+    from softnet.machine.interrupts import cpu_online, nr_cpu_ids
 
-PATCH = {"subject": "net: kick the defer list's owner at the limit", "since": "never"}
+PATCH = {"subject": "net: kick the defer list's owner when its list is full", "since": "never"}
 
 
 @kfunc
 def skb_attempt_defer_free(skb: sk_buff) -> None:
     """net/core/skbuff.c:7237 (6.12), with another watermark."""
     cpu = skb.alloc_cpu
-    if cpu == raw_smp_processor_id() or not cpu_online(cpu):
+    if cpu == raw_smp_processor_id() or WARN_ON_ONCE(cpu >= nr_cpu_ids()) or not cpu_online(cpu):
         trace("skb_defer_nodefer", skb.id, cpu, 0)
         kfree_skb_napi_cache(skb)
         return

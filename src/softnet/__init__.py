@@ -18,9 +18,11 @@ _EXPORTS: dict[str, str] = {
     "Result": "softnet.simulate.result",
     "Scenario": "softnet.scenario",
     "SoftnetError": "softnet.errors",
+    "VerifyOptions": "softnet.verify.api",
     "compare": "softnet.simulate.api",
     "load_scenario": "softnet.scenario",
     "run": "softnet.simulate.api",
+    "verify_kernel": "softnet.verify.api",
 }
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from softnet.simulate.arms import Arm
     from softnet.simulate.comparison import Comparison
     from softnet.simulate.result import Result
+    from softnet.verify.api import VerifyOptions, verify_kernel
 
 __all__ = [
     "Arm",
@@ -37,10 +40,12 @@ __all__ = [
     "Result",
     "Scenario",
     "SoftnetError",
+    "VerifyOptions",
     "__version__",
     "compare",
     "load_scenario",
     "run",
+    "verify_kernel",
 ]
 
 

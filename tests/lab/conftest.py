@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from softnet.lab.play.run import ARMS
+from softnet.lab.play.arm import ARMS
 from softnet.lab.tracing.records import Trace, read
 from softnet.lab.vm import cache, kernels, qemu
 

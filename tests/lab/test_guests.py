@@ -12,10 +12,11 @@ from typing import Any, Literal
 import pytest
 
 from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabPanic, LabTimeout
-from softnet.lab.play.run import LabResult, Options, arm, run_scenario
+from softnet.lab.play.arm import guest_arm
+from softnet.lab.play.run import LabResult, Options, run_scenario
 from softnet.lab.play.stretch import stretched
 from softnet.lab.studies import conform, experiments
-from softnet.lab.validate.verdict import check
+from softnet.lab.validate.checker import check
 from softnet.lab.vm import kernels, qemu
 from softnet.scenario import scenario_from_dict
 
@@ -106,7 +107,7 @@ def test_a_panic_in_the_boot_is_a_panic_at_the_second_boot(accel: Literal["tcg",
 
 @pytest.mark.parametrize("name", ["6.1-rt", "6.12", "6.12-rt"])
 def test_the_first_kick_is_at_the_33rd(name: str) -> None:
-    result = experiments.first_kick(arm(name, say=_quiet), options=Options(), say=_quiet)
+    result = experiments.first_kick(guest_arm(name, say=_quiet), options=Options(), say=_quiet)
     assert experiments.first_kick_at(result.trace) == 33
     assert result.counts["defer_attempts"]["total"] == 110
     assert not result.refused
@@ -120,7 +121,7 @@ def test_the_first_kick_is_at_the_33rd(name: str) -> None:
 
 
 def test_a_lower_limit_kicks_earlier() -> None:
-    result = experiments.first_kick(arm("6.12-threads", say=_quiet), skb_defer_max=16, options=Options(), say=_quiet)
+    result = experiments.first_kick(guest_arm("6.12-threads", say=_quiet), skb_defer_max=16, options=Options(), say=_quiet)
     assert experiments.first_kick_at(result.trace) == 9
     assert result.counts["backlog_napi_wakeups"]["total"] > 0
     assert result.counts["net_rx_raises"]["total"] == 0
@@ -132,7 +133,7 @@ def _run_until(
     """Run for so long that everybody gets to do something, on however busy a machine: 400 ms, else 2 s, else 10 s."""
     for stretch in (1, 5, 25):
         scenario = stretched(scenario_from_dict(document), stretch)
-        result = run_scenario(arm(name, say=_quiet), scenario, options=Options(), say=_quiet)
+        result = run_scenario(guest_arm(name, say=_quiet), scenario, options=Options(), say=_quiet)
         rows = {row["task"]: row for row in result.work["tasks"]}
         if done(result, rows):
             break
@@ -239,7 +240,7 @@ def test_a_part_of_the_suite_on_real_kernels(name: str, experiment: str, tmp_pat
     chosen = [entry for entry in conform.suite() if entry.name == experiment]
     # A guest whose CPUs wait for the host's all the time may never show a quiet poll, from which on a backlog is known.
     for _ in range(3):
-        (outcome,) = conform.conform([arm(name, say=_quiet)], chosen, options=Options(), say=_quiet, folder=tmp_path)
+        (outcome,) = conform.conform([guest_arm(name, say=_quiet)], chosen, options=Options(), say=_quiet, folder=tmp_path)
         assert outcome.word == "ok", outcome.verdict.reasons
         if outcome.verdict.events_checked > 0.5 * outcome.verdict.events:
             break

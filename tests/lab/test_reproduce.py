@@ -11,16 +11,17 @@ import pytest
 from softnet.cli import run_cli
 from softnet.lab.errors import LabError
 from softnet.lab.play.run import LabResult
-from softnet.lab.studies.reproduce import DEFECTS, report, seen, story
+from softnet.lab.studies.reproduce import DEFECTS, seen, story
 from softnet.lab.tracing.records import Trace, read
-from softnet.lab.validate.verdict import check
+from softnet.lab.validate.checker import check
 from softnet.lab.vm.qemu import Ran
+from softnet.report.lab_defects import defect_lines, phase_text
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def _phases(trace: Trace) -> dict[str, str]:
-    return dict(story(trace, 2))
+    return {name: phase_text(steps) for name, steps in story(trace, 2)}
 
 
 def test_no_ipi_follows_once_a_kick_met_an_offline_cpu() -> None:
@@ -35,7 +36,9 @@ def test_no_ipi_follows_once_a_kick_met_an_offline_cpu() -> None:
 
 def test_a_lost_kick_of_a_real_kernel_is_a_behaviour_of_the_model() -> None:
     trace = read(FIXTURES / "lost-kick-6.12-threads.jsonl.gz")
-    assert story(trace, 0) == [("race", "packet queued, net_rx_action begins, backlog polled, 2 frees, kick, net_rx_action ends")]
+    ((name, steps),) = story(trace, 0)
+    assert name == "race"
+    assert phase_text(steps) == "packet queued, net_rx_action begins, backlog polled, 2 frees, kick, net_rx_action ends"
     verdict = check(trace)
     assert verdict.accepted, verdict.reasons
     assert verdict.covered["net_rx_action ended: squeezed"] == 1
@@ -63,7 +66,7 @@ def test_what_is_not_shown_by_trace_and_memory_is_not_called_seen() -> None:
     work: dict[str, object] = {"found": True, "tries": 5, "samples": 662, "holds": 5, "watched": states}
     defect = DEFECTS["offline-kick"]
     assert seen(defect, _result(trace, work))
-    lines = report(defect, _result(trace, work))
+    lines = defect_lines(defect, _result(trace, work))
     assert lines[0] == "6.12: reproduced, after 5 tries; the task was in the window at 5 of 662 looks at it"
     assert "    after: 33 frees, kick, 167 frees" in lines
     assert lines[-2].endswith("before: all zero")

@@ -13,6 +13,7 @@ from softnet.lab.studies import experiments
 from softnet.lab.tracing import records
 from softnet.lab.tracing.counts import COUNTERS, count, parse_softnet_stat, softnet_stat_delta
 from softnet.lab.tracing.records import Record, Trace
+from softnet.report import lab_defects
 
 IPI_ARMS = ("6.1", "6.12")
 THREAD_ARMS = ("6.12-threads", "6.12-rt")
@@ -98,7 +99,7 @@ def test_the_story_counts_equal_neighbours_together() -> None:
             attempt(5),
         ],
     )
-    assert experiments.story_text(experiments.story(trace)) == "2 attempts, kick, 1 attempt"
+    assert lab_defects.story_text(experiments.story(trace)) == "2 attempts, kick, 1 attempt"
     assert not experiments.c4_seen(trace)
     quiet = Trace(trace.header, [attempt(1), attempt(2)])
     assert experiments.c4_seen(quiet)

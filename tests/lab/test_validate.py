@@ -15,10 +15,10 @@ import pytest
 
 from softnet.lab.errors import LabError
 from softnet.lab.tracing.records import HARDIRQ, SOFTIRQ, TASK, Record, Trace, read
-from softnet.lab.validate.checker import Raises
+from softnet.lab.validate.checker import Raises, check
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.knowledge import Knowledge, cards_of
-from softnet.lab.validate.verdict import Verdict, check
+from softnet.lab.validate.verdict import Verdict
 
 FIXTURES = Path(__file__).parent / "fixtures"
 ACCEPTED = ("6.1", "6.1-rt", "6.12", "6.12-threads", "6.12-rt")

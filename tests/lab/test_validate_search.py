@@ -10,11 +10,11 @@ import pytest
 
 from softnet.lab.tracing.records import MARK, SOFTIRQ, TASK, Record, Trace, read
 from softnet.lab.validate import checker, explore
+from softnet.lab.validate.checker import check
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.memory import History, Memory, Noted
 from softnet.lab.validate.settings import WRITE_RECORDS, settings_of
-from softnet.lab.validate.verdict import check
-from softnet.lab.verdicts import verdict_lines
+from softnet.report.lab_verdicts import verdict_lines
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

@@ -72,6 +72,10 @@ def left(tmp_path: Path, body: str, function: str = "entry", *, alone: bool = Fa
         ("    a = skb.len  # a\n    return skb.cpu  # b\n", ["a"]),
         ("    if skb is None:\n        return 0\n    return skb.len  # a\n", []),
         ("    if skb is not None:\n        return skb.len  # a\n    return skb.cpu  # b\n", ["b"]),
+        ("    if skb:\n        return skb.len  # a\n    return skb.cpu  # b\n", ["b"]),
+        ("    if not skb or skb.len & 1:  # a\n        return 0\n    return skb.cpu  # b\n", []),
+        ("    while (skb := skb.next):  # a\n        q = skb.len  # b\n    return skb.cpu  # c\n", ["a", "c"]),
+        ("    if (other := skb.next):  # a\n        return other.len  # b\n    return other.cpu  # c\n", ["a", "c"]),
         ("    if likely(skb is not None) and skb.len > 1:  # a\n        return skb.cpu  # b\n    return 0\n", []),
         ("    if skb is None or skb.len > 1:  # a\n        return 0\n    return skb.cpu  # b\n", []),
         ("    if q > 1:\n        q = skb.len  # a\n    return skb.cpu  # b\n", ["a", "b"]),
@@ -89,7 +93,7 @@ def left(tmp_path: Path, body: str, function: str = "entry", *, alone: bool = Fa
         ("    return index_of(skb) + skb.len  # a\n", ["a"]),
         ("    return container_of(sd.backlog, softnet_data, 'backlog').processed  # a\n", []),
     ],
-    ids=range(16),
+    ids=range(20),
 )
 def test_what_a_path_has_tested_is_not_tested_again(tmp_path: Path, body: str, wanted: list[str]) -> None:
     assert left(tmp_path, body) == wanted

@@ -16,7 +16,7 @@ from tests.report.browser import CHROMEDRIVER, CHROMIUM, Browser, browser
 
 from softnet.lab.studies.conform import Outcome
 from softnet.lab.tracing.records import read
-from softnet.lab.validate.verdict import check
+from softnet.lab.validate.checker import check
 from softnet.report.conformance import closeness, refusal_name, write_conformance
 
 pytestmark = pytest.mark.slow

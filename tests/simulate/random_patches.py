@@ -28,6 +28,7 @@ class fuzz_state(Struct):
     c: int = private()
     d: int = percpu(line=3)
     h: int = array(FUZZ_SIZE)
+    to: fuzz_state = private()
 
 
 class net_hotdata(Struct, extends=True):
@@ -89,6 +90,8 @@ class Writer:
 
     def condition(self, depth: int) -> str:
         """An expression for an ``if``."""
+        if self.random.random() < 0.2:
+            return self.random.choice((f"{self.word(depth)} & 7", "f.to", "not f.to", "f.to is None"))
         compare = f"{self.word(depth)} {self.random.choice(('<', '<=', '>', '>=', '==', '!='))} {self.word(depth)}"
         if depth == 0 or self.random.random() < 0.7:
             return compare
@@ -119,13 +122,15 @@ class Writer:
             lambda: f'trace("sysctl_set", {self.word(1)}, {self.word(1)})',
             lambda: f"v = fuzz_leaf({self.word(1)} & 4095, {self.word(1)} & 4095)",
             lambda: f"WARN_ON_ONCE({self.condition(1)})",
+            lambda: f"f.to = {r.choice(('f', 'None'))}",
         )
         if depth == 0 or r.random() < 0.7:
             self.lines.append(indent + r.choice(simple)())
             return
         kind = r.choice(("if", "for", "while"))
         if kind == "if":
-            self.lines.append(f"{indent}if {self.condition(2)}:")
+            test = self.condition(2) if r.random() < 0.8 else f"(v := {self.word(2)} & 7) and {self.condition(1)}"
+            self.lines.append(f"{indent}if {test}:")
             self.body(indent + "    ", depth - 1)
             if r.random() < 0.5:
                 self.lines.append(f"{indent}else:")
@@ -135,11 +140,11 @@ class Writer:
             self.body(indent + "    ", depth - 1)
             self.leave(indent + "    ")
         else:
-            self.lines += [
-                f"{indent}n{depth} = {r.randrange(4)}",
-                f"{indent}while n{depth} > 0:",
-                f"{indent}    n{depth} -= 1",
-            ]
+            self.lines += [f"{indent}n{depth} = {r.randrange(4)}"]
+            if r.random() < 0.5:
+                self.lines += [f"{indent}while n{depth} > 0:", f"{indent}    n{depth} -= 1"]
+            else:
+                self.lines += [f"{indent}while (n{depth} := n{depth} >> 1):"]
             self.body(indent + "    ", depth - 1)
             self.leave(indent + "    ")
 

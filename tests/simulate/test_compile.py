@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from softnet.errors import SoftnetError
+from softnet.image.costnames import cost_names
 from softnet.lang import ir
 from softnet.lang.check.subset import typed_program
 from softnet.lang.lowering.lower import lower_program, reachable
@@ -19,9 +20,9 @@ from softnet.lang.program.layout import Layout
 from softnet.lang.program.program import Program, StructDef
 from softnet.lang.python.link import KernelStop
 from softnet.scenario import apply_kernel, load_scenario, scenario_from_dict
-from softnet.simulate.costnames import cost_names
 from softnet.simulate.explain import explain_function, list_functions, lowered
-from softnet.simulate.simulation import Simulation, load_program
+from softnet.simulate.program import load_program
+from softnet.simulate.simulation import Simulation
 from softnet.trace import EVENT_ID
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"

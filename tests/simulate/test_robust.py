@@ -209,7 +209,7 @@ sys.setprofile(interrupt)
         ("lang/check/subset.py", "typed_program"),
         ("lang/lowering/lower.py", "lower_program"),
         ("lang/program/cache.py", "store"),
-        ("simulate/boot.py", "boot"),
+        ("image/boot.py", "boot"),
         ("report/html.py", "write_html"),
     ],
 )

@@ -4,19 +4,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+
+from tests.verify.mutations import patch
 
 from softnet.verify.model import Config, known_properties
 from softnet.verify.search import Limits, search
 from softnet.verify.standard import from_text
 
-HERE = Path(__file__).parent
-FOLDERS = (HERE / "mutations", HERE / "history", HERE.parents[1] / "examples" / "patches")
-
 
 @dataclass(frozen=True)
 class Row:
-    """A mutation, the property that must see it, and what is explored."""
+    """A mutation of tests/verify/mutations.py or an example patch, the property that must see it, and what is explored."""
 
     mutation: str
     property: str
@@ -26,8 +24,7 @@ class Row:
 
     def config(self) -> Config:
         """The configuration with the mutation's patch file."""
-        path = next(folder / f"{self.mutation}.py" for folder in FOLDERS if (folder / f"{self.mutation}.py").exists())
-        return from_text(self.configuration, (str(path),))
+        return from_text(self.configuration, (patch(self.mutation, from_text(self.configuration).kernel),))
 
     def line(self) -> str:
         """The row of the document's table."""

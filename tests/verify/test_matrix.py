@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.verify.matrix import FOLDERS, PATCHED, Row, rows, seen_by
+from tests.verify.matrix import PATCHED, Row, rows, seen_by
+from tests.verify.mutations import EXAMPLES, MUTATIONS, NOT_SEEN, patch
 
 from softnet.lang.native.compile import available
 from softnet.verify.model import known_properties
@@ -18,7 +19,6 @@ from softnet.verify.replay.reference import watched
 from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.standard import from_text
 
-MUTATIONS, _, EXAMPLES = FOLDERS
 DOCS = Path(__file__).parents[2] / "docs" / "verify.md"
 SMALL = Limits(states=2_000_000, memory_bytes=512 << 20)
 native = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
@@ -65,7 +65,7 @@ class TestMatrix:
 
     def test_the_dead_cpus_queue_without_its_lock_is_as_safe_as_with_it(self) -> None:
         # stop_machine() has waited for whoever queues there; what the shipped function breaks (C5) is the same.
-        patched = from_text(PATCHED, (str(MUTATIONS / "dead_queue_unlocked.py"),))
+        patched = from_text(PATCHED, (patch("dead_queue_unlocked", "6.12"),))
         assert seen_by(patched, SMALL) == seen_by(from_text(PATCHED), SMALL) == ["phantom SCHED"]
 
     def test_with_the_dead_cpus_list_flushed_nothing_is_stranded(self) -> None:
@@ -85,3 +85,9 @@ def test_the_document_shows_the_table() -> None:
     text = DOCS.read_text()
     for row in rows():
         assert row.line() in text, row.line()
+
+
+def test_every_mutation_is_in_the_table_or_said_to_be_seen_by_no_property() -> None:
+    named = {row.mutation for row in rows()}
+    assert set(MUTATIONS) - named == set(NOT_SEEN)
+    assert all((EXAMPLES / f"{name}.py").exists() for name in named - set(MUTATIONS))

@@ -225,3 +225,12 @@ def observer(function: F) -> F:
     It may call observers only and must not store to the kernel's or the machine's fields. lang.observe says when it runs.
     """
     return _mark(function, "observer", NOTHING_SAID)
+
+
+def predicate(function: F) -> F:
+    """Mark a function that only looks at a state: an observer beside a run, a function of the machine beside the explorer.
+
+    It may call predicates only. Which of the two it is, the program says that it is linked into (softnet.verify.model).
+    """
+    function.__softnet_predicate__ = True  # type: ignore[attr-defined]
+    return _mark(function, "observer", NOTHING_SAID)

@@ -115,7 +115,7 @@ def app_thread(data: int) -> None:
         if more:
             ep_send_events_requeue(sk)
         exit_to_user_mode()
-        if packets != 0:
+        if packets:
             user_work_ns(packets * a.service_ns)
 
 
@@ -124,7 +124,7 @@ def sender_sendmsg(s: sender) -> None:
     """udp_sendmsg() or tcp_sendmsg() down to the loopback device: allocation and all on this CPU."""
     work("syscall")
     skb = alloc_skb(s.size)
-    if skb is None:
+    if not skb:
         s.failed += 1
         return
     header = 54
@@ -188,7 +188,7 @@ def cyclictest_thread(data: int) -> None:
         trace("cyclictest", c.index, latency)
         hist_add(c.hist, latency)
         c.wakeups += 1
-        if c.work_ns != 0:
+        if c.work_ns:
             user_work_ns(c.work_ns)
         next += c.interval_ns
         while next <= ktime_get():

@@ -6,19 +6,29 @@ They open offline and ask for nothing. A colour never says anything alone: the w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
 
 from softnet import __version__
-from softnet.lab.studies.conform import Outcome, branches
+from softnet.files import atomic
+from softnet.lab.studies.conform import Outcome, as_json, branches
 from softnet.lab.tracing import records
 from softnet.lab.tracing.records import Record
-from softnet.lab.verdicts import ARM_HEADER, arm_rows, branch_totals, decision_rows, error_percent, pair_text
+from softnet.lab.vm import cache
 from softnet.report.html import POLICY
+from softnet.report.lab_verdicts import (
+    ARM_HEADER,
+    arm_rows,
+    branch_totals,
+    conform_document,
+    decision_rows,
+    error_percent,
+    pair_text,
+)
 from softnet.report.names import number
-from softnet.simulate.files import atomic
 
 NEAR_PERCENT, OFF_PERCENT = 5, 25
 """A prediction is near, off, or far beyond these errors."""
@@ -324,3 +334,11 @@ def _record_row(line: int, record: Record, task: str, here: bool) -> str:
     ]  # fmt: skip
     body = "".join(f'<td class="word">{escape(cell)}</td>' for cell in cells)
     return f'<tr{" class=here" if here else ""}><th scope="row">{line}</th>{body}</tr>'
+
+
+def write_all(folder: Path, outcomes: Sequence[Outcome], arms: Sequence[str], command: str) -> None:
+    """``conform.json``, ``conform.md`` and the pages in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cache.write_whole(folder / "conform.json", (json.dumps(as_json(outcomes), indent=1) + "\n").encode())
+    cache.write_whole(folder / "conform.md", conform_document(outcomes, arms, command).encode())
+    write_conformance(folder, outcomes, arms, command)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from softnet import __version__
 from softnet.errors import SoftnetError
+from softnet.files import atomic
 from softnet.report import charts, window
 from softnet.report.figures import groups, merged
 from softnet.report.names import COUNTER, clock_of, duration, number, percent, quantity, signed, stretch
@@ -22,7 +23,6 @@ from softnet.report.story import Sentence, comparison_story, result_story, verdi
 from softnet.report.terminal import conservation_rows, spread_text
 from softnet.report.terminal import title as page_title
 from softnet.simulate.comparison import Comparison, Metric
-from softnet.simulate.files import atomic
 from softnet.simulate.result import TIME_CLASS_NAMES, Histogram, Result, Trace
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"

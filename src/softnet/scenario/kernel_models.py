@@ -36,9 +36,11 @@ UNMODELLED_SYSCTLS: Final = {
     "somaxconn": "accepting connections is not modelled",
 }
 
+THREADS_ARG: Final = "thread_backlog_napi"
+
 #: Boot arguments that the model knows, with what each does.
 BOOT_ARGS: Final = {
-    "thread_backlog_napi": "the backlog is polled by backlog_napi/N threads instead of the softirq (v6.10)",
+    THREADS_ARG: "the backlog is polled by backlog_napi/N threads instead of the softirq (v6.10)",
     "threadirqs": "interrupt handlers run in threads (kernel/irq/manage.c)",
     "idle=halt": "CPUs idle by hlt, as most guests do: waking one takes an interrupt (arch/x86/kernel/process.c)",
 }
@@ -206,6 +208,18 @@ class Kernel(Settings):
         if isinstance(value, dict) and value.get("flavour") == "rt" and "preempt" not in value:
             return {**value, "preempt": "rt"}
         return value
+
+    @property
+    def rt(self) -> bool:
+        """Whether the kernel is built with PREEMPT_RT."""
+        return self.flavour == "rt"
+
+    @property
+    def label(self) -> str:
+        """The kernel's shorthand, as ``--kernel`` takes it."""
+        if self.rt:
+            return f"{self.release}-rt"
+        return f"{self.release}-threads" if THREADS_ARG in self.boot_args else self.release
 
     @property
     def jiffy_us(self) -> int:

@@ -20,16 +20,22 @@ if TYPE_CHECKING:
 DEFAULT_SEEDS = 5
 
 
-def resolve(scenario: Scenario | str | Path, kernel: str = "", settings: Sequence[str] = ()) -> Scenario:
-    """The scenario with another kernel and settings. Raises ScenarioError."""
+def resolve(
+    scenario: Scenario | str | Path, kernel: str = "", settings: Sequence[str] = (), boot_args: Sequence[str] = ()
+) -> Scenario:
+    """The scenario with another kernel, settings, and words for its command line. Raises ScenarioError."""
     from softnet import scenario as scenarios
 
     base = scenarios.load_scenario(scenario) if isinstance(scenario, str | Path) else scenario
-    if not kernel and not settings:
+    if not kernel and not settings and not boot_args:
         return base
     raw = base.to_dict()
     if kernel:
         raw = scenarios.apply_kernel(raw, kernel)
+    if boot_args:
+        table = raw.setdefault("kernel", {})
+        given = table.get("boot_args", [])
+        table["boot_args"] = [*given, *(word for word in boot_args if word not in given)]
     return scenarios.scenario_from_dict(raw, list(settings), directory=base.directory)
 
 
@@ -123,7 +129,7 @@ def compare(
             expected="at least 2",
             hint="softnet compare SCENARIO --arm 6.9-rt --arm 6.10-rt",
         )
-    scenarios = {arm.label: resolve(resolve(scenario, "", settings), arm.kernel, arm.settings) for arm in chosen}
+    scenarios = {arm.label: resolve(resolve(scenario, "", settings), arm.kernel, arm.settings, arm.boot_args) for arm in chosen}
     first = scenarios[chosen[0].label]
     seed_list = tuple(seeds) if seeds else tuple(range(first.measure.seed, first.measure.seed + DEFAULT_SEEDS))
     first_seed = seed_list[0]

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from softnet.simulate.result import WAKEUP_CLASSES, Histogram, Result
+from softnet.image.time_classes import WAKEUP_CLASSES
+from softnet.simulate.result import Histogram, Result
 
 if TYPE_CHECKING:
     import pandas as pd

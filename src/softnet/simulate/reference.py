@@ -12,10 +12,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from softnet.image.image import Image, machine_error
 from softnet.lang.python.link import KernelStop
 from softnet.lang.python.text import find_function
 from softnet.machine import nic, state
-from softnet.simulate.image import Image, machine_error
 
 ArrivalRows = list[tuple[int, ...]]
 """Rows of ARRIVAL_WORDS columns, softnet.machine.nic, shorter ones filled with 0."""

@@ -17,6 +17,7 @@ from softnet.lang.native.llvm_function import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native.switch_runtime import FRAME_ARGUMENT, FRAME_FUNCTION, FRAME_RETURN, FRAME_WORDS
 from softnet.lang.program import cache
 from softnet.machine import state
+from softnet.properties.statements import in_order
 from softnet.verify.codegen.frames import LOG
 from softnet.verify.codegen.llvm_functions import OWNERS_BYTES, UNDO_WORDS
 from softnet.verify.codegen.runtime import FAILED, LOG_ROOM, module_text
@@ -55,6 +56,8 @@ class Failure:
     name: str
     text: str
     where: str = ""
+    also: tuple[str, ...] = ()
+    """Other properties that do not hold in the same state."""
 
 
 def machine_failure(error: int) -> Failure:
@@ -125,7 +128,7 @@ class Machine:
             "pending": room.take(words.VX_PENDING_WORDS * 256), "log": room.take(2 * UNDO_WORDS, align=UNDO_WORDS),
             "value_bits": 32 - max(slots, 1).bit_length(), "step_room": 0,
             "untouched": room.take(model.config.cpus), "machine_of": room.take(model.image.regions.size),
-            "switches": room.take(len(model.frames.stops)), "sleeping_locks": int(model.config.kernel.endswith("-rt")),
+            "switches": room.take(len(model.frames.stops)), "sleeping_locks": int(model.config.preempt_rt),
         }  # fmt: skip
         self.locks = Locks.of(model.words_of)
         locks = room.take(self.locks.words)
@@ -317,8 +320,9 @@ class Machine:
             return machine_failure(int(self.words[self.model.image.engine_word("error")]))
         mask = self.get("violated")
         if code == words.VX_VIOLATION and mask:
-            found = self.model.properties[(mask & -mask).bit_length() - 1]
-            return Failure(found.name, found.text, self.warned() if found.name == "no warning" else "")
+            found, *also = [self.model.properties[number] for number in in_order(mask)]
+            where = self.warned() if found.name == "no warning" else ""
+            return Failure(found.name, found.text, where, tuple(p.name for p in also))
         return Failure("unknown", f"code {code}")
 
     def warned(self) -> str:

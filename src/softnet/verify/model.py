@@ -4,37 +4,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
+from softnet.image.boot import boot
+from softnet.image.costnames import cost_names
+from softnet.image.image import Image, Wiring, list_of_words
+from softnet.image.plan import Plan
+from softnet.image.program import constants, kernel_modules, load_modules, make_program
+from softnet.image.settings import update_static_keys
+from softnet.image.tasks import TaskSpec
 from softnet.lang import Struct, ir
 from softnet.lang.program.digest import program_digest
 from softnet.lang.program.program import Program
 from softnet.linux import releases
-from softnet.machine import nic, state
+from softnet.machine import nic
 from softnet.machine.costtable import load_cost_table
+from softnet.properties.statements import PROPERTIES, Property
 from softnet.scenario import apply_kernel, scenario_from_dict
-from softnet.simulate import boot
-from softnet.simulate import image as images
-from softnet.simulate.image import Image, TaskInfo
-from softnet.simulate.simulation import POLICIES, TIME_CLASS_OF_KIND, constants, machine_spec
 from softnet.trace import EVENT_ID
 from softnet.verify.codegen import frames as back_end
 from softnet.verify.codegen.guard import check_patches, depended_on
 from softnet.verify.codegen.points import Facts, facts_of, reachable, stored_fields
 from softnet.verify.inside.words import VX_COMP_WORDS, VX_PER_CPU
-from softnet.verify.properties import PROPERTIES, Property
 from softnet.verify.user_properties import Claim, claims_of, dispatcher
 
 if TYPE_CHECKING:
     from softnet.scenario.models import Scenario
 
 _INSIDE = "softnet.verify.inside"
-HARNESS = tuple(
-    f"{_INSIDE}.{name}" for name in ("words", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")
+_PROPERTIES = "softnet.properties"
+WHERE = f"{_PROPERTIES}.where"
+"""Linked below a user's patches, which may say otherwise."""
+HARNESS = (
+    f"{_PROPERTIES}.numbers",
+    f"{_PROPERTIES}.state",
+    *(f"{_INSIDE}.{name}" for name in ("words", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")),
 )
 DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6}
 WITHOUT_SKBS = ("hotplug", "call")
@@ -115,6 +123,11 @@ class Config:
     properties: tuple[str, ...] = ()
     """Names of the properties to check; all if empty. What stops a kernel function counts always."""
 
+    @property
+    def preempt_rt(self) -> bool:
+        """Whether the kernel is PREEMPT_RT."""
+        return self.kernel.endswith("-rt")
+
 
 @dataclass
 class Components:
@@ -181,23 +194,29 @@ def scenario_of(config: Config) -> Scenario:
 
 def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleType], claims: Sequence[Claim]) -> Program:
     """The release's modules, the user's patches, the harness. Raises SubsetError, PatchError."""
-    modules = images.load_modules(releases.modules_for(scenario.kernel.release, scenario.kernel.flavour))
-    modules += [*images.load_modules((f"{_INSIDE}.user_task",)), *patches]
-    work = any("worker_thread" in vars(module) for module in modules)
-    modules += [dispatcher(claims), *images.load_modules((*HARNESS, f"{_INSIDE}.calls{'_work' if work else ''}"))]
+    modules = kernel_modules(scenario)
+    modules += [*load_modules((f"{_INSIDE}.user_task", WHERE)), *patches]
+    work = "_work" if any("worker_thread" in vars(module) for module in modules) else ""
+    modules += [dispatcher(claims), *load_modules((*HARNESS, f"{_PROPERTIES}.kick{work}", f"{_INSIDE}.calls{work}"))]
     changed = {EVENTS[e.name] for e in config.events}
     values = constants(scenario) | {
         "VX_RESCHED": 2 if config.resched_max >= 0 else int(config.resched),
         "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
         "VX_STORE_BUFFER": store_buffer(config),
-        "VX_HOTPLUG": int(plugged(config)),
+        "VX_HOTPLUG": int(bool(plugged(config))),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
-    program = images.make_program(modules, values)
+    program = looked_at(make_program(modules, values))
     check_patches(program, patches, HARNESS)
     if any(d.kind == "call" for d in config.drivers) and program.functions["verify_task"].module == f"{_INSIDE}.user_task":
         raise SoftnetError("nothing to call", where="driver call", found="no verify_task() in a patch file",
                            expected="--patch FILE with a kfunc verify_task(number: int) -> None")  # fmt: skip
     return program
+
+
+def looked_at(program: Program) -> Program:
+    """The program with its predicates as functions of the machine: here nothing observes, the search itself looks."""
+    found = {n: d._replace(kind="hwfunc") for n, d in program.functions.items() if hasattr(d.function, "__softnet_predicate__")}
+    return replace(program, functions=program.functions | found)
 
 
 def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Model:
@@ -213,7 +232,7 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     if store_buffer(config):
         roots = sorted({*roots, *STORE_BUFFER_FUNCTIONS})
 
-    movable = plugged(config) or any(len(task.cpus) > 1 for task in image.tasks)
+    movable = bool(plugged(config)) or any(len(task.cpus) > 1 for task in image.tasks)
 
     def emitted() -> tuple[back_end.Frames, frozenset[str], Facts]:
         counted = statistics(program)
@@ -226,6 +245,7 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
 
     owned = applies(config) and not log
     frames, changing, facts = _kept(("frames", *key, *roots, config.reduce, log, owned, movable), emitted)
+    image.ref("verify_env", 0).list_unknown = int(list_unknown(program, changing))
     return Model(config, scenario, program, module, image, frames, roots, changing,
                  2 * config.cpus + len(image.tasks), facts, known_properties(config))  # fmt: skip
 
@@ -240,9 +260,9 @@ def not_state(program: Program) -> frozenset[str]:
     return frozenset(s.name for s in program.structs.values() if s.engine)
 
 
-def plugged(config: Config) -> bool:
-    """Whether a CPU goes."""
-    return any(d.kind == "hotplug" for d in config.drivers)
+def list_unknown(program: Program, changing: frozenset[str]) -> bool:
+    """Whether the kernel keeps deferred skbs where the harness does not look, and its patch does not say where."""
+    return "softnet_data.defer_list" not in changing and program.functions["defer_list_first"].module == WHERE
 
 
 def applies(config: Config) -> bool:
@@ -285,58 +305,60 @@ def boot_image(config: Config, scenario: Scenario, program: Program, patches: Se
     """Memory as boot leaves it, with the drivers' tasks and their skbs; of a user's own structure there is one for each CPU."""
     cpus, drivers = config.cpus, config.drivers
     nr_skbs = max(sum(d.count for d in drivers if d.kind not in WITHOUT_SKBS), 1)
-    counts = boot.STRUCT_COUNTS(scenario)
-    counts |= {
-        "sk_buff": nr_skbs, "verify_env": 1, "explorer": 1, "vx_driver": max(len(drivers), 1), "vx_skb": nr_skbs, "vx_sd": cpus,
+    plan = Plan.of(scenario)
+    counts = dict.fromkeys(own_structs(patches), cpus) | dict(plan.counts) | {
+        "sk_buff": nr_skbs, "verify_env": 1, "explorer": 1, "vx_driver": max(len(drivers), 1), "vx_skb": nr_skbs,
+        "vx_premise": max(PROPERTIES) + 1,
         "vx_event": max(len(config.events), 1), "vx_buffer": cpus if store_buffer(config) else 1,
-        "rps_map": counts["rps_map"] + len(config.events),
+        "rps_map": plan.counts["rps_map"] + len(config.events),
     }  # fmt: skip
-    counts = dict.fromkeys(own_structs(patches), cpus) | counts
-    going = sorted({d.target for d in drivers if d.kind == "hotplug"})
-    nr_tasks = cpus + boot.nr_tasks_max(scenario) + len(drivers) + len(going)
-    image = images.build(
-        program, machine_spec(scenario, 1), counts, nr_tasks, [], load_cost_table("default"), lambda *args: None, words=memory
-    )
-    free_of_charge(image)
-    kernel = image.linked.kernel
-    specs = boot.boot(kernel, scenario)
-    specs += [stopper(image, cpu) for cpu in going]
-    for cpu in range(cpus):
-        idle = (state.SCHED_IDLE_TASK, 120, "cpu_startup_entry", cpu, state.TIME_IDLE)
-        images.add_task(image, TaskInfo(cpu + 1, f"swapper/{cpu}", (cpu,), *idle))
-    for pid, spec in enumerate(specs, start=cpus + 1):
-        policy, prio = POLICIES[spec.policy], 99 - spec.priority if spec.policy != "other" else 120 + spec.nice
-        info = TaskInfo(pid, spec.comm, spec.cpus, policy, prio, spec.thread_fn, spec.data, TIME_CLASS_OF_KIND[spec.kind])
-        task = images.add_task(image, info, spec.nice)
-        if spec.store is not None:
-            spec.store(task)
-    add_drivers(image, config)
+    tasks_max = plan.tasks_max + len(drivers) + len(plugged(config))
+    plan = replace(plan, counts=counts, tasks_max=tasks_max, histograms=())
+    check_costs(program)
+    # Nothing takes time: the order of events is the search's.
+    wiring = Wiring(costs=None, record=lambda *event: None, words=memory or list_of_words, observed=memory is None)
+    return boot(program, plan, wiring, lambda image: harness_tasks(image, config))
+
+
+def plugged(config: Config) -> list[int]:
+    """The CPUs that a driver takes down."""
+    return sorted({d.target for d in config.drivers if d.kind == "hotplug"})
+
+
+def check_costs(program: Program) -> None:
+    """A search pays for nothing, but a cost without a row is a mistake here too. Raises CostError."""
+    table = load_cost_table("default")
+    for name in cost_names(program):
+        table.row(name)
+
+
+def harness_tasks(image: Image, config: Config) -> list[TaskSpec]:
+    """Give the harness what it finds when the search begins; its tasks, each pinned to its CPU."""
     add_events(image, config)
-    images.start(image)
-    return image
+    return [stopper(image, cpu) for cpu in plugged(config)] + add_drivers(image, config)
 
 
-def stopper(image: Image, cpu: int) -> boot.TaskSpec:
+def stopper(image: Image, cpu: int) -> TaskSpec:
     """The thread that takes the CPU down, above every other task."""
 
     def store(task: Any) -> None:
         image.ref("cpu_stopper", cpu).thread = task
 
-    return boot.TaskSpec(f"migration/{cpu}", (cpu,), "fifo", 99, 0, "cpu_stopper_thread", cpu, "hotplug", store)
+    return TaskSpec(f"migration/{cpu}", (cpu,), "fifo", 99, 0, "cpu_stopper_thread", cpu, "hotplug", store)
 
 
-def free_of_charge(image: Image) -> None:
-    """Nothing takes time: the order of events is the search's."""
-    memory = image.memory
-    for i in range(2 * len(image.cost_index)):
-        memory[image.regions.costs + i] = 0
-    for name in image.layout.structs["engine_state"].fields:
-        if name.startswith("cost_") and name != "cost_base":
-            memory[image.engine_word(name)] = 0
+def driver_task(image: Image, number: int, driver: Driver) -> TaskSpec:
+    """The task of a driver."""
+
+    def store(task: Any) -> None:
+        image.ref("vx_driver", number).task = task
+
+    return TaskSpec(f"{driver.kind}/{driver.cpu}", (driver.cpu,), "other", 0, 0, "vx_driver_task", number, "sender", store)
 
 
-def add_drivers(image: Image, config: Config) -> None:
-    """The drivers' tasks, each pinned to its CPU, and their skbs in use, allocated where the configuration says."""
+def add_drivers(image: Image, config: Config) -> list[TaskSpec]:
+    """The drivers' rows, and their skbs in use, allocated where the configuration says; the tasks that they need."""
+    tasks = []
     for cpu in range(config.cpus):
         sd = image.ref("softnet_data", cpu)
         # process_backlog() sets it at its first poll; the system is older than that.
@@ -347,14 +369,15 @@ def add_drivers(image: Image, config: Config) -> None:
     first = nr_cards = 0
     env = image.ref("verify_env", 0)
     env.ticks_left, env.resched_left = config.ticks, max(config.resched_max, 0)
-    env.nr_producers = sum(1 for d in config.drivers if d.kind == "free")
+    env.defer_max_most = max([config.defer_max, *(e.value for e in config.events if e.name == "skb_defer_max")])
+    for driver in config.drivers:
+        if driver.kind == "free":
+            image.ref("vx_sd", driver.alloc_cpu).producers += 1
     # A card's skbs come last: napi_skb_cache_get() takes them in their order.
     for number, driver in sorted(enumerate(config.drivers), key=lambda pair: pair[1].kind == "nic"):
         row = image.ref("vx_driver", number)
         if driver.kind not in DEVICES:
-            info = TaskInfo(len(image.tasks) + 1, f"{driver.kind}/{driver.cpu}", (driver.cpu,), state.SCHED_NORMAL, 120,
-                            "vx_driver_task", number, state.TIME_SYSTEM)  # fmt: skip
-            row.task = images.add_task(image, info)
+            tasks.append(driver_task(image, number, driver))
         target = driver.cpu if driver.kind == "irq" else driver.target
         row.kind, row.first, row.count, row.target = DRIVER_KINDS[driver.kind], first, driver.count, target
         row.home = driver.cpu
@@ -366,6 +389,7 @@ def add_drivers(image: Image, config: Config) -> None:
                 add_skb(image, i, driver.alloc_cpu)
             first += driver.count
     env.next_skb = first
+    return tasks
 
 
 def add_skb(image: Image, index: int, alloc_cpu: int) -> None:
@@ -399,7 +423,7 @@ def add_events(image: Image, config: Config) -> None:
         for queue in range(ns["table_len"](image.linked.structs["netdev_rx_queue"])):
             fill_map(image, queue, config.rps_cpus)
             image.ref("netdev_rx_queue", queue).map = image.ref("rps_map", queue)
-        boot.update_static_keys(image.linked.kernel)
+        update_static_keys(image.linked.kernel)
 
 
 def fill_map(image: Image, row: int, mask: int) -> None:

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
+from softnet.properties.statements import in_order
 from softnet.verify.arena import Limits, Machine
 from softnet.verify.codegen import c_model as cmodel
 from softnet.verify.codegen.llvm_functions import FRAME_WORDS_MAX, Emitter
 from softnet.verify.codegen.points import reachable
 from softnet.verify.inside import words
 from softnet.verify.model import STACK_WORDS, Config, not_state, store_buffer
+from softnet.verify.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +50,7 @@ class Export:
     states: int
     transitions: int
     terminals: int
-    verdict: str
+    verdict: Verdict
     """What the explorer found, for comparison."""
 
     @property
@@ -81,7 +83,7 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
     code = machine.start()
     while code == words.VX_MORE:
         code = machine.explore(100_000)
-    verdict = "holds (exhausted)" if code == words.VX_DONE else "inconclusive" if code == words.VX_FULL else "violated"
+    verdict = {words.VX_DONE: Verdict.HOLDS, words.VX_FULL: Verdict.INCONCLUSIVE}.get(code, Verdict.VIOLATED)
     kinds = widths(machine, first) if code == words.VX_DONE else wide(machine, first)
     vector = Vector(kinds)
     path.write_text(promela_text(machine, vector, code_path.name), encoding="utf-8")
@@ -220,6 +222,7 @@ def c_text(machine: Machine, first: Any, vector: Vector) -> str:
             f"static const struct {{ long at, value; }} memory0[] = {{ {words_text} }};",
             f"static const struct {{ int at, slot; }} slots0[] = {{ {slots_text} }};",
             f"static const char *property_names[64] = {{ {names} }};",
+            f"static const int order[] = {{ {', '.join(map(str, in_order(sum(1 << n for n in model.properties))))} }};",
             HEAD.replace("LOADS", " ".join(accesses)).replace("STORES", " ".join(stores)),
             *body,
             TAIL,
@@ -353,7 +356,8 @@ static void found(const char *what)
 static void found_mask(long mask)
 {
   mask &= PROPERTIES;
-  if (mask) found(property_names[__builtin_ctzl(mask)]);
+  for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+    if (mask >> order[i] & 1) { found(property_names[order[i]]); return; }
 }
 void act(int action)
 {

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -12,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.verify import checkpoint, ownership
 from softnet.verify.arena import Failure, Limits, Machine
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
-from softnet.verify.inside.harness import VX_LOCK_ORDER
 from softnet.verify.liveness import Liveness
-from softnet.verify.model import Config, applies, store_buffer
+from softnet.verify.model import Config, applies
+from softnet.verify.verdict import Verdict, Why
 
 SLICE_STATES = 20_000
 
@@ -28,11 +28,9 @@ class Outcome:
     """The verdict on one configuration, with the figures of the search."""
 
     config: Config
-    verdict: str
-    """``holds (exhausted)``, with the memory model and what hash compaction may have omitted, ``violated``, or
-    ``inconclusive``.
-    """
-    why: str
+    verdict: Verdict
+    why: Why | None
+    """Why it is inconclusive."""
     states: int
     transitions: int
     depth: int
@@ -44,11 +42,13 @@ class Outcome:
     storage: str = "exact"
     repeats: int = 0
     """How many of the last actions repeat for ever; 0 for a violation of safety."""
+    known_violation: str = ""
+    """The property that a schedule violates which an inconclusive search knows of, but has not found the shortest of."""
 
     @property
     def holds(self) -> bool:
         """Whether the search was exhausted and found nothing."""
-        return self.verdict.startswith("holds")
+        return self.verdict is Verdict.HOLDS
 
 
 Progress = Callable[[int, int, int], bool]
@@ -73,15 +73,15 @@ def search(
         # Small ones, and what breaks soon, need no assumptions: the states are those of docs/verify.md's definition.
         few = bounds if resume is not None else replace(bounds, states=min(bounds.states, PLAIN_STATES))
         outcome = _search(plain, few, progress, save, resume)
-        if outcome.why != AT_THE_LIMIT or few.states == bounds.states:
+        if outcome.why is not Why.SPACE_LIMIT or few.states == bounds.states:
             return replace(outcome, config=config)
     outcome = _search(config, bounds, progress, save, resume)
-    if outcome.failure is None and outcome.why != BY_CHANCE:
+    if outcome.failure is None and outcome.why is not Why.RANDOM_RUN_FAILED:
         return outcome
     # The shortest schedule is told in steps that assume nothing.
     shortest = _search(plain, bounds, progress, None, None)
-    if shortest.verdict == "inconclusive" and outcome.failure is not None:
-        shortest.why += f", before a schedule that violates {outcome.failure.name}, which there is, was found"
+    if shortest.verdict is Verdict.INCONCLUSIVE and outcome.failure is not None:
+        shortest.known_violation = outcome.failure.name
     return replace(shortest, config=config)
 
 
@@ -90,10 +90,6 @@ PLAIN_STATES: Final = 100_000
 HASTY_STATES: Final = 200_000
 """Hasty code took 4 us longer for a state of 6.12-rt, and building optimised code 1.3 to 2 s: as much as 300,000 to 500,000 states.
 It is less than that, since what was searched until then is lost."""
-OUTGROWN: Final = "too large for hasty code"
-BY_CHANCE: Final = "a run by chance failed"
-AT_THE_LIMIT: Final = "memory or state limit"
-TIMED_OUT: Final = "stopped at the time limit"
 
 
 def _search(config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None) -> Outcome:
@@ -108,10 +104,10 @@ def _search(config: Config, limits: Limits | None, progress: Progress | None, sa
         else:
             machine.settle()
             if machine.owned and not _assume(machine, touched):
-                return _outcome(machine, config, words.VX_FULL, BY_CHANCE)
+                return _outcome(machine, config, words.VX_FULL, Why.RANDOM_RUN_FAILED)
             code = machine.start()
         code, why = _run(machine, code, progress)
-        if why == OUTGROWN:
+        if why is Why.OUTGREW_HASTY_CODE:
             hasty = False
         elif code != words.VX_DISOWNED:
             break
@@ -133,19 +129,19 @@ def _assume(machine: Machine, touched: ownership.Touched) -> bool:
     return not touched.failed
 
 
-def _run(machine: Machine, code: int, progress: Progress | None) -> tuple[int, str]:
+def _run(machine: Machine, code: int, progress: Progress | None) -> tuple[int, Why | None]:
     """Explore in slices until the search ends or is stopped: its code, and why it was stopped."""
-    why = ""
+    why: Why | None = None
     with _interrupts() as interrupted:
-        while code == words.VX_MORE and not why:
+        while code == words.VX_MORE and why is None:
             code = machine.explore(SLICE_STATES)
             figures = machine.get("states"), machine.get("transitions"), machine.get("states") - machine.get("head")
             if progress is not None and not progress(*figures) and code == words.VX_MORE:
-                why = TIMED_OUT
+                why = Why.TIME_LIMIT
             if interrupted:
-                why = "interrupted"
-            if machine.hasty and not why and code == words.VX_MORE and machine.get("states") >= HASTY_STATES:
-                why = OUTGROWN
+                why = Why.INTERRUPTED
+            if machine.hasty and why is None and code == words.VX_MORE and machine.get("states") >= HASTY_STATES:
+                why = Why.OUTGREW_HASTY_CODE
     return code, why
 
 
@@ -164,67 +160,40 @@ def _interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def omission(states: int) -> float:
-    """With hash compaction: a bound on the probability that any state was taken for another one.
-
-    Each of n (n - 1) / 2 pairs of states has the same 64 bits with probability 2**-64.
-    """
-    return states**2 / 2.0**65
-
-
-def exhausted(probability: float, entries: int = 0) -> str:
-    """The verdict of a search that came to its end; ``probability`` is omission()'s, 0 for exact storage; with x86-TSO's
-    store buffers of that many ``entries``.
-    """
-    parts = ["exhausted"]
-    if entries:
-        parts.append(f"x86-TSO with {entries}-entry store buffers")
-    if probability:
-        parts.append(f"hash compaction: P(omission) < {upwards(probability)}")
-    return f"holds ({', '.join(parts)})"
-
-
-def upwards(probability: float) -> str:
-    """With one digit, rounded up."""
-    exponent = math.floor(math.log10(probability))
-    digit = math.ceil(probability / 10.0**exponent)
-    return f"{digit if digit < 10 else 1}e{exponent if digit < 10 else exponent + 1}"
-
-
-def _outcome(machine: Machine, config: Config, code: int, why: str) -> Outcome:
+def _outcome(machine: Machine, config: Config, code: int, why: Why | None) -> Outcome:
     get = machine.get
     failure = None
     actions: list[int] = []
     cycle_from = 0
     cycle = machine.lock_cycle() if code in (words.VX_DONE, words.VX_MORE, words.VX_FULL) else None
     if cycle is not None and get("properties") >> VX_LOCK_ORDER & 1:
-        verdict = "violated"
+        verdict = Verdict.VIOLATED
         failure = Failure("lock order", cycle[0])
         actions = [*machine.path(cycle[1] >> 8), cycle[1] & 0xFF]
     elif code == words.VX_DONE:
-        verdict = exhausted(omission(get("states")) if machine.compact else 0.0, store_buffer(config))
+        verdict = Verdict.HOLDS
         if config.liveness and machine.compact:
-            verdict, why = "inconclusive", "liveness needs exact storage"
+            verdict, why = Verdict.INCONCLUSIVE, Why.LIVENESS_NEEDS_EXACT_STORAGE
         elif config.liveness:
             liveness = Liveness(machine)
             room = liveness.collect()
             lasso = liveness.check() if room else None
             if not room:
-                verdict, why = "inconclusive", "no room for the graph that liveness needs"
+                verdict, why = Verdict.INCONCLUSIVE, Why.NO_ROOM_FOR_LIVENESS
             elif lasso is not None:
-                verdict = "violated"
+                verdict = Verdict.VIOLATED
                 failure = Failure(*_named(machine, lasso.number))
                 actions, cycle_from = [*machine.path(lasso.state), *lasso.cycle], len(lasso.cycle)
         if failure is None and not get("terminals"):
             # What must hold in the end was asked nowhere.
-            verdict, why = "inconclusive", why or "no schedule comes to an end; --liveness says whether a fair one does"
+            verdict, why = Verdict.INCONCLUSIVE, why or Why.NO_END
     elif code in (words.VX_VIOLATION, words.VX_MACHINE, FAILED):
-        verdict = "violated"
+        verdict = Verdict.VIOLATED
         failure = machine.failure(code)
         actions = machine.parents()
     else:
-        verdict = "inconclusive"
-        why = why or AT_THE_LIMIT
+        verdict = Verdict.INCONCLUSIVE
+        why = why or Why.SPACE_LIMIT
     return Outcome(
         config, verdict, why, get("states"), get("transitions"), get("depth"), get("terminals"), get("states") - get("head"),
         failure, actions, machine.bytes_used(), machine.limits.storage, cycle_from,
@@ -236,4 +205,4 @@ def _named(machine: Machine, number: int) -> tuple[str, str]:
     return found.name, found.text
 
 
-__all__ = ["FAILED", "Failure", "Limits", "Machine", "Outcome", "exhausted", "omission", "search"]
+__all__ = ["FAILED", "Failure", "Limits", "Machine", "Outcome", "search"]

@@ -26,7 +26,7 @@ def standard(kernel: str, cpus: int = 2, skbs: int = 2, patches: tuple[str, ...]
     free = tuple(Driver("free", cpu, skbs) for cpu in range(1, cpus))
     base = Config("", kernel=kernel, cpus=cpus, patches=patches)
     # On PREEMPT_RT a device's handler is a thread: netif_rx() from a hard interrupt would take a sleeping lock there.
-    device = "netif_rx" if kernel.endswith("-rt") else "irq"
+    device = "netif_rx" if base.preempt_rt else "irq"
     small = replace(base, budget=1, dev_weight=1)
     # Sleeping locks make many more states: with RPS only wakeups preempt there.
     steered = replace(base, rps=True, resched=device == "irq")

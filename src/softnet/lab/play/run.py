@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Run one plan on one arm and return what happened: the result that every lab command shows.
-
-An arm is a kernel and its boot arguments; ``6.12-threads`` is kernel 6.12 with ``thread_backlog_napi``.
-"""
+"""Run one plan on one arm and return what happened: the result that every lab command shows."""
 
 from __future__ import annotations
 
@@ -12,40 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from softnet.lab.play.arm import GuestArm
 from softnet.lab.tracing import facts, records
 from softnet.lab.tracing.counts import count, softnet_stat_delta
 from softnet.lab.tracing.facts import Facts
-from softnet.lab.vm import cache, kernels, qemu
+from softnet.lab.vm import cache, qemu
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
-
-ARMS = ("6.1", "6.1-rt", "6.12", "6.12-threads", "6.12-rt")
-THREADS_SUFFIX = "-threads"
-THREADS_ARG = "thread_backlog_napi"
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """A kernel to boot and what to say on its command line."""
-
-    name: str
-    kernel: kernels.Kernel
-    boot_args: tuple[str, ...] = ()
-
-    @property
-    def threads(self) -> bool:
-        """Whether backlog NAPI runs in threads: always on PREEMPT_RT since 6.10, else by the boot argument."""
-        major, minor = (int(part) for part in self.kernel.release.split(".")[:2])
-        return (major, minor) >= (6, 10) and (self.kernel.rt or THREADS_ARG in self.boot_args)
-
-
-def arm(name: str, *, boot_args: tuple[str, ...] = (), say: Callable[[str], None]) -> Arm:
-    """The arm called ``name``: a kernel's short name, optionally with ``-threads``, or a vmlinuz's path."""
-    if "/" not in name and name.endswith(THREADS_SUFFIX):
-        base = name.removesuffix(THREADS_SUFFIX)
-        return Arm(name, kernels.resolve(base, say=say), (THREADS_ARG, *boot_args))
-    return Arm(name, kernels.resolve(name, say=say), boot_args)
 
 
 @dataclass(slots=True)
@@ -104,7 +75,7 @@ class Options:
 
 
 def execute(
-    arm: Arm,
+    arm: GuestArm,
     plan: dict[str, Any],
     known: Facts,
     machine: qemu.Machine,
@@ -115,14 +86,14 @@ def execute(
 ) -> LabResult:
     """Boot ``arm``, carry out ``plan``, decode. ``about`` goes into the trace's header."""
     machine = qemu.Machine(machine.cpus, machine.memory_mb, (*machine.boot_args, *arm.boot_args))
-    session = qemu.boot(arm.kernel, plan, machine, bounds=options.bounds, accel=options.accel, say=say)
+    session = qemu.boot(arm.image, plan, machine, bounds=options.bounds, accel=options.accel, say=say)
     told = session.result
-    provenance = dict(arm.kernel.provenance)
+    provenance = dict(arm.image.provenance)
     header = {
         "format": records.FORMAT,
         "version": records.VERSION,
         "clock": plan["trace"]["clock"],
-        "arm": arm.name,
+        "arm": arm.label,
         "threads_backlog": arm.threads,
         "release": session.hello["release"],
         "kernel_version": session.hello["version"],
@@ -130,12 +101,13 @@ def execute(
         "cpus": machine.cpus,
         "ran": {"accel": session.ran.accel, "threads": session.ran.threads, "qemu": session.ran.qemu},
         "tasks": told["threads"],
+        "probed": sorted(name for name, _ in plan["trace"]["kprobes"] if name not in told["trace"]["refused"]),
         "provenance": provenance,
         **about,
     }
     trace = records.Trace(header, records.decode(session.blobs, told["trace"]["page_bytes"], known))
     return LabResult(
-        arm=arm.name,
+        arm=arm.label,
         release=session.hello["release"],
         ran=session.ran,
         boot_args=machine.boot_args,
@@ -154,7 +126,7 @@ def execute(
 
 
 def run_script(
-    arm: Arm,
+    arm: GuestArm,
     steps: list[list[Any]],
     *,
     settings: list[list[str]],
@@ -166,7 +138,7 @@ def run_script(
     """Run a list of steps (``guest/script.py``) on an arm."""
     from softnet.lab.tracing import probes
 
-    known = facts.gather(arm.kernel, say=say, accel=options.accel)
+    known = facts.gather(arm.image, say=say, accel=options.accel)
     plan = {
         "kind": "script",
         "settings": settings,
@@ -174,17 +146,17 @@ def run_script(
         "trace": probes.trace_plan(known, cpus, buffer_kb=8192),
         "work": steps,
     }
-    say(f"{arm.name}: booting {arm.kernel.release}")
+    say(f"{arm.label}: booting {arm.image.release}")
     result = execute(
         arm,
         plan,
         known,
         qemu.Machine(cpus=cpus),
         options=options,
-        say=lambda text: say(f"{arm.name}: {text}"),
+        say=lambda text: say(f"{arm.label}: {text}"),
         about=about,
     )
-    say(f"{arm.name}: {len(result.trace.records)} events in {result.seconds:.1f} s")
+    say(f"{arm.label}: {len(result.trace.records)} events in {result.seconds:.1f} s")
     return result
 
 
@@ -202,7 +174,7 @@ def settings_told(scenario: Scenario) -> dict[str, Any]:
 
 
 def run_scenario(
-    arm: Arm,
+    arm: GuestArm,
     scenario: Scenario,
     *,
     options: Options,
@@ -219,15 +191,16 @@ def run_scenario(
     from softnet.lab.play.measured import late_senders, summarise
     from softnet.lab.play.scenario import guest_plan, refuse_impossible
     from softnet.lab.tracing import probes
+    from softnet.simulate.api import resolve
 
-    scenario = stretching.stretched(scenario, stretch)
+    scenario = stretching.stretched(resolve(scenario, settings=arm.settings), stretch)
     refuse_impossible(scenario)
-    known = facts.gather(arm.kernel, say=say, accel=options.accel)
+    known = facts.gather(arm.image, say=say, accel=options.accel)
     guest = guest_plan(scenario, arm, known, clock=clock)
     if not traced:
         guest.plan["trace"] = probes.NO_TRACE
     machine = qemu.Machine(cpus=guest.cpus, boot_args=guest.boot_args)
-    say(f"{arm.name}: booting {arm.kernel.release}")
+    say(f"{arm.label}: booting {arm.image.release}")
     sysctl = scenario.kernel.sysctl
     about = {
         "scenario": scenario.name,
@@ -241,13 +214,13 @@ def run_scenario(
         known,
         machine,
         options=options,
-        say=lambda text: say(f"{arm.name}: {text}"),
+        say=lambda text: say(f"{arm.label}: {text}"),
         about=about,
     )
     result.work = summarise(result.work, result.blobs)
     said = [stretching.sentence(stretch)] if stretch != 1 else []
     result.deviations = [*said, *guest.deviations, *late_senders(result.work)]
-    say(f"{arm.name}: {len(result.trace.records)} events in {result.seconds:.1f} s")
+    say(f"{arm.label}: {len(result.trace.records)} events in {result.seconds:.1f} s")
     return result
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from softnet.lab.errors import LabError
-from softnet.lab.play.run import Arm
+from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.traffic import card_settings, cards, change_settings, refuse_cards
 from softnet.lab.tracing.facts import Facts
 from softnet.lab.tracing.probes import trace_plan
@@ -89,21 +89,21 @@ def refuse_impossible(scenario: Scenario) -> None:
             )
 
 
-def _kernel_deviations(scenario: Scenario, arm: Arm) -> list[str]:
+def _kernel_deviations(scenario: Scenario, arm: GuestArm) -> list[str]:
     """Where the booted kernel is not the one that the scenario describes."""
     said = []
     wanted = scenario.kernel
-    flavour = "rt" if arm.kernel.rt else "plain"
-    release = ".".join(arm.kernel.release.split(".")[:2])
+    flavour = "rt" if arm.image.rt else "plain"
+    release = arm.release
     if "release" in wanted.model_fields_set and wanted.release != release:
-        said.append(f"kernel.release: the scenario says {wanted.release}, the guest runs {arm.kernel.release}.")
+        said.append(f"kernel.release: the scenario says {wanted.release}, the guest runs {arm.image.release}.")
     if "flavour" in wanted.model_fields_set and wanted.flavour != flavour:
         said.append(f"kernel.flavour: the scenario says {wanted.flavour}, the guest's kernel is {flavour}.")
     built = _config(arm)
     if built.get("CONFIG_HZ") not in (None, str(wanted.hz)):
         said.append(f"kernel.hz: the scenario has {wanted.hz}, the guest's kernel was built with {built['CONFIG_HZ']}.")
     if wanted.preempt not in ("rt", "none", "voluntary", "full") or (
-        wanted.preempt != "rt" and not arm.kernel.rt and "CONFIG_PREEMPT_DYNAMIC" not in built
+        wanted.preempt != "rt" and not arm.image.rt and "CONFIG_PREEMPT_DYNAMIC" not in built
     ):
         said.append(f"kernel.preempt: the guest's kernel cannot be told to be {wanted.preempt} at boot.")
     if any(name.startswith("backlog_napi") for name in wanted.threads) and not arm.threads:
@@ -111,17 +111,17 @@ def _kernel_deviations(scenario: Scenario, arm: Arm) -> list[str]:
     return said
 
 
-def _config(arm: Arm) -> dict[str, str]:
-    path = arm.kernel.vmlinuz.with_name("config")
+def _config(arm: GuestArm) -> dict[str, str]:
+    path = arm.image.vmlinuz.with_name("config")
     if not path.exists():
         return {}
     lines = [line.split("=", 1) for line in path.read_text().splitlines() if line.startswith("CONFIG_")]
     return {key: value.strip('"') for key, value in lines}
 
 
-def _boot_args(scenario: Scenario, arm: Arm) -> tuple[str, ...]:
+def _boot_args(scenario: Scenario, arm: GuestArm) -> tuple[str, ...]:
     words = [arg for arg in scenario.kernel.boot_args if arg not in arm.boot_args]
-    if not arm.kernel.rt and scenario.kernel.preempt in ("none", "voluntary", "full"):
+    if not arm.image.rt and scenario.kernel.preempt in ("none", "voluntary", "full"):
         words.append(f"preempt={scenario.kernel.preempt}")
     if scenario.machine.isolated_cpus:
         words.append("isolcpus=" + ",".join(map(str, sorted(scenario.machine.isolated_cpus))))
@@ -233,7 +233,7 @@ def _events(scenario: Scenario) -> list[list[Any]]:
     return rows
 
 
-def _threads(scenario: Scenario, arm: Arm, said: list[str]) -> list[list[Any]]:
+def _threads(scenario: Scenario, arm: GuestArm, said: list[str]) -> list[list[Any]]:
     """[pattern of the name, policy, CPUs or None] for every wish about a kernel thread that the guest has."""
     rows: list[list[Any]] = []
     for name, setting in scenario.kernel.threads.items():
@@ -241,7 +241,7 @@ def _threads(scenario: Scenario, arm: Arm, said: list[str]) -> list[list[Any]]:
         if kind == "irq":
             if setting.cpus is not None:
                 said.append(f"kernel.threads.{name}: the card's task stays on the interrupt's CPU.")
-            if not arm.kernel.rt:
+            if not arm.image.rt:
                 said.append(f"kernel.threads.{name}: only PREEMPT_RT and threadirqs have such threads.")
             continue
         if kind == "napi":
@@ -267,7 +267,7 @@ def _settings(scenario: Scenario) -> list[list[str]]:
     return rows
 
 
-def guest_plan(scenario: Scenario, arm: Arm, known: Facts, *, clock: str = "counter") -> GuestPlan:
+def guest_plan(scenario: Scenario, arm: GuestArm, known: Facts, *, clock: str = "counter") -> GuestPlan:
     """The plan of ``scenario`` for ``arm``. Raises ``LabError`` for what a guest cannot give."""
     refuse_impossible(scenario)
     said = _kernel_deviations(scenario, arm)

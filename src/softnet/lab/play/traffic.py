@@ -23,7 +23,7 @@ from softnet.scenario.events import changes
 from softnet.scenario.traffic import arrivals, socket_table
 
 if TYPE_CHECKING:
-    from softnet.lab.play.run import Arm
+    from softnet.lab.play.arm import GuestArm
     from softnet.scenario import Nic, Scenario
 
 PACKETS_MAX = 250_000
@@ -191,9 +191,9 @@ def _play(scenario: Scenario, wire: _Wire) -> _Played:
     return played
 
 
-def _irq_sched(scenario: Scenario, arm: Arm, instance: str) -> str:
+def _irq_sched(scenario: Scenario, arm: GuestArm, instance: str) -> str:
     """Policy of the task that stands for the card's interrupt."""
-    if arm.kernel.rt or "threadirqs" in (*scenario.kernel.boot_args, *arm.boot_args):
+    if arm.image.rt or "threadirqs" in (*scenario.kernel.boot_args, *arm.boot_args):
         policy, _ = scenario.kernel.thread(_IRQ_THREAD_KIND, instance)
         return f"{policy.policy}:{policy.rt_priority}"
     return _HARDIRQ_SCHED
@@ -248,7 +248,7 @@ def refuse_cards(scenario: Scenario) -> None:
             change_settings(scenario.nic[change.nic], change.key, change.value, str)
 
 
-def cards(scenario: Scenario, arm: Arm, said: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def cards(scenario: Scenario, arm: GuestArm, said: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(cards, sockets) for the guest; appends to ``said`` what a card of the guest is not.
 
     A card has its name, address, routes and queues; a queue its task (cpu, sched) and its packets, records of
@@ -314,7 +314,7 @@ def _sockets(scenario: Scenario, played: _Played) -> list[dict[str, Any]]:
     return rows
 
 
-def _deviations(scenario: Scenario, arm: Arm, wire: _Wire, played: _Played) -> list[str]:
+def _deviations(scenario: Scenario, arm: GuestArm, wire: _Wire, played: _Played) -> list[str]:
     said = []
     for nic in scenario.nic:
         said.append(

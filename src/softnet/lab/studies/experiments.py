@@ -21,8 +21,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from softnet.lab.play.run import Arm, LabResult, Options, run_script
+from softnet.lab.play.arm import GuestArm
+from softnet.lab.play.run import LabResult, Options, run_script
 from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, Record, Trace
+from softnet.properties.findings import FINDINGS
 
 OWNER_CPU, READER_CPU = 0, 1
 SKB_DEFER_MAX = "/proc/sys/net/core/skb_defer_max"
@@ -91,7 +93,7 @@ def limits_steps() -> list[list[Any]]:
     return [*steps, ["trace", "off"]]
 
 
-def limits(arm: Arm, *, options: Options, say: Callable[[str], None]) -> LabResult:
+def limits(arm: GuestArm, *, options: Options, say: Callable[[str], None]) -> LabResult:
     """Run ``limits`` on an arm."""
     about = {"experiment": "limits", "limits": list(LIMITS), "skb_defer_max": 64, "lo_rps_cpus": []}
     return run_script(arm, limits_steps(), settings=[], options=options, say=say, about=about)
@@ -118,7 +120,7 @@ _FLOW_LIMIT_CPUS = "/proc/sys/net/core/flow_limit_cpu_bitmap"
 _MAX_BACKLOG = "/proc/sys/net/core/netdev_max_backlog"
 
 
-def flow_limit(arm: Arm, *, options: Options, say: Callable[[str], None]) -> LabResult:
+def flow_limit(arm: GuestArm, *, options: Options, say: Callable[[str], None]) -> LabResult:
     """Run flow-limit on an arm."""
     steps: list[list[Any]] = [
         ["move", OWNER_CPU],
@@ -166,22 +168,16 @@ def story(trace: Trace) -> list[Step]:
         what = _told(record)
         if what is None:
             continue
-        if steps and steps[-1].what == what:
-            steps[-1] = Step(what, steps[-1].count + 1)
-        else:
-            steps.append(Step(what, 1))
+        add_step(steps, what)
     return steps
 
 
-def story_text(steps: list[Step]) -> str:
-    """The order of events in one line."""
-    words = []
-    for step in steps:
-        if step.what == "attempt":
-            words.append(f"{step.count} attempts" if step.count > 1 else "1 attempt")
-        else:
-            words.append(step.what if step.count == 1 else f"{step.what} x{step.count}")
-    return ", ".join(words)
+def add_step(steps: list[Step], what: str) -> None:
+    """One more event at the end of a story; equal neighbours are counted together."""
+    if steps and steps[-1].what == what:
+        steps[-1] = Step(what, steps[-1].count + 1)
+    else:
+        steps.append(Step(what, 1))
 
 
 def first_kick_at(trace: Trace) -> int | None:
@@ -207,7 +203,7 @@ def expected_first_kick(skb_defer_max: int, connections: int) -> int | None:
 
 
 def first_kick(
-    arm: Arm, *, connections: int = 110, skb_defer_max: int = 64, options: Options, say: Callable[[str], None]
+    arm: GuestArm, *, connections: int = 110, skb_defer_max: int = 64, options: Options, say: Callable[[str], None]
 ) -> LabResult:
     """Run first-kick on an arm."""
     about = {"experiment": "first-kick", "connections": connections, "skb_defer_max": skb_defer_max}
@@ -217,7 +213,7 @@ def first_kick(
 
 
 def c4(
-    arm: Arm,
+    arm: GuestArm,
     *,
     connections: int = 110,
     before: int = 20,
@@ -243,10 +239,8 @@ def held_at_end(trace: Trace) -> int:
     return counts[-1] if counts else 0
 
 
-C4_TEXT = (
-    "C4: skb_defer_max is lowered from 64 to 16 while 20 skbs wait on CPU 0's list, then 90 more are freed on CPU 1.\n"
-    "The watermark of 8 is behind and the limit is reached, so no kick comes: the 20 stay until CPU 0 receives."
-)
+C4_ARMS = ("6.1", "6.12", "6.12-rt")
+C4_TEXT = FINDINGS["C4"].text
 
 
 def c4_seen(trace: Trace) -> bool:
@@ -254,12 +248,3 @@ def c4_seen(trace: Trace) -> bool:
     lowered_to = int(trace.header["lowered_to"])
     quiet = all(step.what == "attempt" or step.what.startswith("skb_defer_max") for step in story(trace))
     return quiet and held_at_end(trace) >= lowered_to
-
-
-def c4_report(result: LabResult) -> list[str]:
-    """What happened on one arm, for a terminal."""
-    word = "seen" if c4_seen(result.trace) else "NOT SEEN"
-    return [
-        f"{result.arm}: {word}; {held_at_end(result.trace)} skbs stay on CPU {OWNER_CPU}'s list",
-        f"    {story_text(story(result.trace))}",
-    ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -64,6 +65,18 @@ class Trace:
     def clock(self) -> str:
         """What the records' first integer is: "counter" a place in the order, "mono" ns."""
         return str(self.header["clock"])
+
+    @property
+    def kick_is_function(self) -> bool:
+        """Whether the kick is a function of its own that was probed; where it is not, only what it does shows.
+
+        A trace of an older softnet does not say what was probed: there it is the kernel's release that tells (v6.10 or later).
+        """
+        probed = self.header.get("probed")
+        if probed is not None:
+            return "kick_defer_list_purge" in probed
+        match = re.match(r"(\d+)\.(\d+)", str(self.header.get("release", "")))
+        return match is not None and (int(match[1]), int(match[2])) >= (6, 10)
 
     def of(self, *events: str) -> Iterator[Record]:
         """The records of these events, in order."""

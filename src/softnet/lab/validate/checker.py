@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One pass over a trace: what each event asks of the model, and what is said of the events that ask nothing.
+"""Hold a recorded trace against the model: accepted, or the first event that the model cannot explain.
+
+One pass over a trace: what each event asks of the model, and what is said of the events that ask nothing.
 
 Followed are the deferred frees: skb_attempt_defer_free() with the count that it read, its limit and its kick; the IPI,
 the thread or the work item that the kick chose; trigger_rx_softirq() and the raise; where the list must be flushed;
@@ -11,21 +13,22 @@ budget, the raise for what is left. What an interrupt's exit does with NET_RX. T
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from softnet.lab.errors import LabError
 from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
 from softnet.lab.tracing.records import CSD_FUNCTIONS, HARDIRQ, MARK, SOFTIRQ, Record, Trace
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.exits import Exits
 from softnet.lab.validate.explore import STATES_MAX, STATES_PER_RECORD, STATES_TOTAL
 from softnet.lab.validate.follow import Follower
+from softnet.lab.validate.settings import SYSCTLS
 from softnet.lab.validate.states import State
-from softnet.lab.validate.verdict import Verdict, flow_limit_unknown, release_of, rests
+from softnet.lab.validate.verdict import Verdict, flow_limit_cpus, flow_limit_unknown, release_of, rests
+from softnet.scenario import RELEASES
 
-# The kick is a function of its own since v6.10; so are the backlog threads.
-_SERIES = (6, 10)
 _CONTEXT = {
     "netif_rx": "followed by its enqueue_to_backlog",
     "sched_switch": "says that ksoftirqd or a backlog thread sleeps",
@@ -102,7 +105,7 @@ class Checker:
         self.follower = Follower(
             driver,
             trace.records,
-            kick_is_function=release_of(trace.header) >= _SERIES,
+            kick_is_function=trace.kick_is_function,
             idle_at_start=rests(trace.header),
             threads=[pid for pid, name in self.tasks.items() if name.startswith("backlog_napi/")],
             flow_limit_unknown=flow_limit_unknown(trace.header),
@@ -389,3 +392,54 @@ def events_by_category(verdict: Verdict) -> dict[str, Any]:
         "context": sum(verdict.context.values()),
         "not followed": sum(verdict.not_checked.values()),
     }
+
+
+def _driver(trace: Trace, patches: Sequence[str]) -> tuple[Driver, str]:
+    header = trace.header
+    release = ".".join(map(str, release_of(header)))
+    if release not in RELEASES:
+        raise LabError(f"there is no model of Linux {release}", expected="one of " + ", ".join(RELEASES))
+    flavour = "rt" if "-rt" in str(header["release"]) else "plain"
+    threads = bool(header.get("threads_backlog"))
+    given = {"netdev_max_backlog": header.get("netdev_max_backlog", 1000), **header.get("sysctl", {})}
+    settings = {
+        name: int(value)
+        for name, value in given.items()
+        if name in SYSCTLS | {"flow_limit_table_len"} and name != "skb_defer_max" and value is not None
+    }
+    driver = Driver(
+        release,
+        flavour,
+        threads=threads,
+        cpus=int(header["cpus"]),
+        skb_defer_max=int(header.get("skb_defer_max", 64)),
+        settings=settings,
+        rps_cpus=header.get("lo_rps_cpus") or (),
+        flow_limit_cpus=flow_limit_cpus(header) if rests(header) else (),
+        patches=patches,
+    )
+    name = f"{release}{'-rt' if flavour == 'rt' else ''}{' with backlog threads' if threads else ''}"
+    return driver, name
+
+
+def check(trace: Trace, *, patches: Sequence[str] = ()) -> Verdict:
+    """Follow ``trace`` with the model of its kernel, with the user's patch files on top.
+
+    Raises ``LabError`` when there is no such model, or no total order in the trace.
+    """
+    if trace.clock != "counter":
+        raise LabError(
+            "this trace has times and no total order",
+            found=f"clock {trace.clock}",
+            expected="clock counter",
+            hint="record it with --clock counter",
+        )
+    if trace.header.get("pauses"):
+        raise LabError(
+            "this trace was recorded in pieces, and what happened in between is not in it",
+            found=f"experiment {trace.header.get('experiment')}",
+            expected="a trace without pauses: of softnet lab run, experiment or conform, or reproduce C1",
+        )
+    driver, model = _driver(trace, patches)
+    kernel = f"{trace.header['release']}" + (" (backlog threads)" if trace.header.get("threads_backlog") else "")
+    return Checker(trace, driver).run(kernel, model)

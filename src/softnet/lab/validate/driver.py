@@ -19,7 +19,7 @@ from softnet.lab.validate.memory import History, Memory, Noted
 from softnet.lab.validate.reader import CpuState, Reader
 
 if TYPE_CHECKING:
-    from softnet.simulate.image import Image
+    from softnet.image.image import Image
 
 _BOOT_NS = 2_000_000
 
@@ -204,13 +204,13 @@ class Driver:
 
     def set_sysctl(self, name: str, value: int) -> None:
         """What writing a sysctl of net.core does; one that the model does not read changes nothing."""
-        from softnet.simulate.boot import set_sysctl
+        from softnet.image.settings import set_sysctl
 
         set_sysctl(self.kernel, name, value, {})
 
     def set_rps_cpus(self, cpus: Sequence[int]) -> None:
         """What writing the rps_cpus of lo does."""
-        from softnet.simulate.boot import set_rps_cpus, update_static_keys
+        from softnet.image.settings import set_rps_cpus, update_static_keys
 
         set_rps_cpus(self.kernel, 0, tuple(cpus))
         update_static_keys(self.kernel)

@@ -51,6 +51,13 @@ class Kernel:
             return "CONFIG_PREEMPT_RT=y" in config.read_text().splitlines()
         return "-rt" in self.release
 
+    @property
+    def has_backlog_threads(self) -> bool:
+        """Whether backlog NAPI can run in threads: commit dad6b9770263 (v6.10). Debian's packages and kernels of one's own say
+        no more of it before they are booted than their release.
+        """
+        return _numbers(self.release)[:2] >= (6, 10)
+
     def load_order(self) -> list[tuple[str, bytes]]:
         """The modules to load, as (file name, bytes)."""
         if self.modules_dir is None:

@@ -46,7 +46,7 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
     "compare-type": ("cannot compare {left} with {right}", "{write}"),
     "compare-none": ("None is compared with 'is'", "{write}"),
     "compare-is": ("'is' compares with None only", "{write}"),
-    "condition": ("a condition is an integer or a bool, this is {got}", "{write}"),
+    "condition": ("a condition is an integer, a bool or a reference that may be NULL, this is {got}", "{write}"),
     "ifexp-type": ("the two values of 'if else' differ: {left} and {right}", "two values of one type"),
     "void-value": ("{name}() returns nothing", "call it on a line of its own"),
     "untyped-none": ("cannot tell which structure '{name}' refers to", "{name}: STRUCTURE = None"),

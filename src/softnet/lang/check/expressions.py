@@ -49,7 +49,7 @@ _REFUSED: Final = {
     ast.GeneratorExp: ("a generator expression", "a for loop over range()"),
     ast.Lambda: ("a lambda", "a function marked @kfunc"),
     ast.JoinedStr: ("a formatted string", 'trace("event", a, b, c) to record values'),
-    ast.NamedExpr: ("':='", "an assignment on a line of its own"),
+    ast.NamedExpr: ("':=' inside an expression", "an assignment on a line of its own, or: while x := f():"),
     ast.Await: ("await", "a call; a kfunc may block"),
     ast.Yield: ("yield", "a call; a kfunc may block"),
     ast.YieldFrom: ("yield", "a call; a kfunc may block"),
@@ -78,20 +78,43 @@ class ExpressionRules(CallRules):
             return UNKNOWN
         return handler(self, node)
 
-    def condition(self, node: ast.expr) -> None:
-        """An expression in a condition: and, or and not may join others."""
+    def condition(self, node: ast.expr, *, assigns: bool = False) -> None:
+        """An expression in a condition: and, or and not may join others. A reference is true unless it is NULL.
+
+        ``assigns``: ``x := value`` may stand here, since it is evaluated whenever the condition is.
+        """
         self.types[node] = BOOL
         if isinstance(node, ast.BoolOp):
-            for part in node.values:
-                self.condition(part)
+            for number, part in enumerate(node.values):
+                self.condition(part, assigns=assigns and number == 0)
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            self.condition(node.operand)
+            self.condition(node.operand, assigns=assigns)
+        elif isinstance(node, ast.NamedExpr) and assigns:
+            self.true_or_false(node.value, self.value(node.value))
+            self.types[node] = self.assigned(node)
         else:
-            got = self.value(node)
-            if got not in (INT, BOOL, UNKNOWN):
-                text = ast.unparse(node)
-                write = "True or False" if got == NULL else f"{text} is not None  (or: {text} is None)"
-                self.error(node, "condition", got=_a(got), write=write)
+            self.true_or_false(node, self.value(node))
+
+    def true_or_false(self, node: ast.expr, got: Type) -> None:
+        """Integers, bools, references and function pointers may be asked; what is never NULL is no question."""
+        if got == NULL:
+            self.error(node, "condition", got="None", write="True or False")
+        elif self.is_embedded(node.value if isinstance(node, ast.Subscript) else node):
+            self.error(
+                node, "condition", got=f"a {got} by value, which is never NULL", write="what is asked of it: list_empty(p.f)"
+            )
+
+    def is_embedded(self, field: ast.expr) -> bool:
+        """Whether an expression, already checked, names a field that is a structure by value."""
+        owner = self.types.get(field.value, UNKNOWN) if isinstance(field, ast.Attribute) else UNKNOWN
+        if not isinstance(field, ast.Attribute) or owner.kind != "ref":
+            return False
+        found = self.world.fields(owner.struct).get(field.attr)
+        return found is not None and found.embedded
+
+    def assigned(self, node: ast.NamedExpr) -> Type:
+        """The type of ``x`` after ``x := value``, whose value is checked already."""
+        raise NotImplementedError
 
     def _constant(self, node: ast.Constant) -> Type:
         value = node.value

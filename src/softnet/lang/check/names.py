@@ -14,7 +14,7 @@ from softnet.lang.program.program import FieldDef, FunctionDef, Program
 from softnet.lang.program.source import Definition, SourceFile, function_source
 from softnet.lang.types import Type, named_type
 
-MACHINE_PACKAGE = ("softnet.machine", "softnet.verify", OBSERVER_PACKAGE)
+MACHINE_PACKAGE = ("softnet.machine", "softnet.verify", "softnet.properties", OBSERVER_PACKAGE)
 """Packages whose functions see the machine's singleton: the machine, the search, which takes its place as event loop, and
 the observers of a run."""
 SHIPPED_PACKAGE = "softnet."
@@ -90,8 +90,9 @@ def _read_header(header: Header, definition: FunctionDef, world: World, report: 
     for decorator in tree.decorator_list:
         # A property of softnet.verify.user_properties is marked by a call that makes it an hwfunc, too.
         claim = isinstance(decorator, ast.Call) and hasattr(definition.function, "__softnet_claim__")
+        marked = "predicate" if hasattr(definition.function, "__softnet_predicate__") else definition.kind
         mark = decorator.func if isinstance(decorator, ast.Call) else decorator
-        if not claim and not (isinstance(mark, ast.Name) and mark.id == definition.kind):
+        if not claim and not (isinstance(mark, ast.Name) and mark.id == marked):
             error(decorator, "decorator", kind=definition.kind)
     args = tree.args
     for odd, what in ((args.vararg, "a '*' parameter"), (args.kwarg, "a '**' parameter")):

@@ -129,12 +129,12 @@ class FunctionRules(ExpressionRules):
                 self.error(node, "no-effect")
 
     def _if(self, node: ast.If) -> None:
-        self.condition(node.test)
+        self.condition(node.test, assigns=True)
         self.block(node.body)
         self.block(node.orelse)
 
     def _while(self, node: ast.While) -> None:
-        self.condition(node.test)
+        self.condition(node.test, assigns=True)
         self.block(node.body)
         if node.orelse:
             self.error(node.orelse[0], "while-else")
@@ -247,6 +247,10 @@ class FunctionRules(ExpressionRules):
             write = conversion(value, got, known) or "another local variable: a local keeps one type"
             self.error(value, "assign-type", write=write, **words)
         self.types[target] = self.locals[name]
+
+    def assigned(self, node: ast.NamedExpr) -> Type:
+        self.store_local(node.target, self.types[node.value], node.value)
+        return self.locals[node.target.id]
 
     def _shadows(self, node: ast.AST, name: str) -> None:
         """A local may have the name of a function, as in C; a constant would be read where the local is meant."""

@@ -145,7 +145,8 @@ class Values:
         if isinstance(node, ast.BoolOp):
             return self.branches(node)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            return self.binary("==", self.truth(node.operand), 0)
+            joined = isinstance(node.operand, ast.BoolOp | ast.UnaryOp)
+            return self.binary("==", self.truth(node.operand) if joined else self.value(node.operand), 0)
         value = self.value(node)
         return value if self.typed.types.get(node) == BOOL else self.binary("!=", value, 0)
 
@@ -186,6 +187,12 @@ class Values:
         left, right = self.operands([node.left, node.comparators[0]])
         self.place_of(node)
         return self.binary(_COMPARISONS[type(node.ops[0])], left, right)
+
+    def _namedexpr(self, node: ast.NamedExpr) -> ir.Operand:
+        value = self.value(node.value)
+        self.place_of(node)
+        self.emit(ir.Set(self.at, node.target.id, value))
+        return self.get(node.target.id)
 
     def _ifexp(self, node: ast.IfExp) -> ir.Operand:
         return self.branches(node)

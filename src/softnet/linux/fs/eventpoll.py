@@ -52,12 +52,12 @@ def ep_poll_callback(sk: sock) -> None:
     """The wait queue's function: the socket goes on the ready list, and the waiter is woken."""
     ep = sk.app.ep
     flags = spin_lock_irqsave(ep.lock)
-    if sk.item.ready == 0:
+    if not sk.item.ready:
         sk.item.ready = 1
         list_add_tail(sk.item.rdllink, ep.rdllist)
-        ep.nr_ready = ep.nr_ready + 1
+        ep.nr_ready += 1
     task = ep.waiter
-    if task is not None:
+    if task:
         # autoremove: the entry leaves the queue when it is woken.
         ep.waiter = None
         wake_up_process(task)
@@ -70,11 +70,11 @@ def ep_poll(ep: eventpoll) -> sock:
     work("ep_poll")
     while True:
         flags = spin_lock_irqsave(ep.lock)
-        if ep.nr_ready != 0:
+        if ep.nr_ready:
             sk = container_of(container_of(ep.rdllist.next, epitem, "rdllink"), sock, "item")
             list_del_init(sk.item.rdllink)
             sk.item.ready = 0
-            ep.nr_ready = ep.nr_ready - 1
+            ep.nr_ready -= 1
             spin_unlock_irqrestore(ep.lock, flags)
             return sk
         # Under the lock, so that a callback either sees the waiter or was seen by the test above.
@@ -90,8 +90,8 @@ def ep_send_events_requeue(sk: sock) -> None:
     """Level-triggered: a socket that still has data goes to the end of the ready list again."""
     ep = sk.app.ep
     flags = spin_lock_irqsave(ep.lock)
-    if sk.item.ready == 0:
+    if not sk.item.ready:
         sk.item.ready = 1
         list_add_tail(sk.item.rdllink, ep.rdllist)
-        ep.nr_ready = ep.nr_ready + 1
+        ep.nr_ready += 1
     spin_unlock_irqrestore(ep.lock, flags)

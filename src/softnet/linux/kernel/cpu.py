@@ -78,9 +78,9 @@ def cpuhp_thread(data: int) -> None:
         if ktime_get() < event.at_ns:
             set_current_state(TASK_INTERRUPTIBLE)
             schedule_hrtimeout_abs(event.at_ns)
-        if event.online == 0 and cpu_online(event.cpu):
+        if not event.online and cpu_online(event.cpu):
             cpu_down(event.cpu)
-        elif event.online != 0 and not cpu_online(event.cpu):
+        elif event.online and not cpu_online(event.cpu):
             cpu_up(event.cpu)
     sleep_for_ever()
 
@@ -97,7 +97,7 @@ def smpboot_park_threads(cpu: int) -> None:
     """smpboot.c:236 (6.1): each family's thread parks; backlog_napi has no park callback, so SCHED may stay set."""
     for i in range(table_len(smp_hotplug_thread)):
         td = table(smpboot_thread_data, (table_len(smp_hotplug_thread) - 1 - i) * nr_cpu_ids() + cpu)
-        if td.task is not None:
+        if td.task:
             kthread_park(td.task)
             while not task_inactive(td.task, TASK_PARKED):
                 hotplug_wait()
@@ -108,7 +108,7 @@ def smpboot_unpark_threads(cpu: int) -> None:
     """smpboot.c:219 (6.1)."""
     for i in range(table_len(smp_hotplug_thread)):
         td = table(smpboot_thread_data, i * nr_cpu_ids() + cpu)
-        if td.task is not None:
+        if td.task:
             kthread_unpark(td.task)
 
 
@@ -137,7 +137,7 @@ def cpu_stopper_thread(data: int) -> None:
     stopper = table(cpu_stopper, data)
     while True:
         set_current_state(TASK_INTERRUPTIBLE)
-        if READ_ONCE(stopper.work) == 0:
+        if not READ_ONCE(stopper.work):
             schedule()
             continue
         set_current_state(0)

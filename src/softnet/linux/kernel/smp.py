@@ -65,7 +65,7 @@ class call_single_queue(Struct, per_cpu=True):
 @kfunc
 def csd_unlock(csd: call_single_data) -> None:
     """smp.c:470 (6.1)."""
-    WARN_ON_ONCE(csd.u_flags & CSD_FLAG_LOCK == 0)
+    WARN_ON_ONCE(not (csd.u_flags & CSD_FLAG_LOCK))
     smp_store_release(csd.u_flags, 0)
 
 
@@ -112,7 +112,7 @@ def smp_call_function_single_async(cpu: int, csd: call_single_data) -> int:
     err = 0
     preempt_disable()
     work("smp_call_function_single_async")
-    if csd.u_flags & CSD_FLAG_LOCK != 0:
+    if csd.u_flags & CSD_FLAG_LOCK:
         err = -EBUSY
     else:
         csd.u_flags = CSD_FLAG_LOCK
@@ -136,8 +136,8 @@ def __flush_smp_call_function_queue(warn_cpu_offline: bool) -> None:
     """
     entry = llist_del_all(this_cpu_ptr(call_single_queue).head)
     entry = llist_reverse_order(entry)
-    WARN_ON_ONCE(warn_cpu_offline and entry is not None and not cpu_online(smp_processor_id()))
-    while entry is not None:
+    WARN_ON_ONCE(warn_cpu_offline and entry and not cpu_online(smp_processor_id()))
+    while entry:
         csd = container_of(entry, call_single_data, "llist")
         entry = entry.next
         info = csd.info
@@ -157,6 +157,6 @@ def flush_smp_call_function_queue() -> None:
     # What was pending already: PREEMPT_RT must tell it from what the calls raised.
     was_pending = local_softirq_pending()
     __flush_smp_call_function_queue(True)
-    if local_softirq_pending() != 0:
+    if local_softirq_pending():
         do_softirq_post_smp_call_flush(was_pending)
     local_irq_restore(flags)

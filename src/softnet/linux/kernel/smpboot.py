@@ -87,7 +87,7 @@ def smpboot_thread_fn(data: int) -> None:
         if kthread_should_park(current()):
             __set_current_state(TASK_RUNNING)
             preempt_enable()
-            if ht.park is not None and td.status == HP_THREAD_ACTIVE:
+            if ht.park and td.status == HP_THREAD_ACTIVE:
                 BUG_ON(td.cpu != smp_processor_id())
                 ht.park(td.cpu)
                 td.status = HP_THREAD_PARKED
@@ -99,14 +99,14 @@ def smpboot_thread_fn(data: int) -> None:
         if td.status == HP_THREAD_NONE:
             __set_current_state(TASK_RUNNING)
             preempt_enable()
-            if ht.setup is not None:
+            if ht.setup:
                 ht.setup(td.cpu)
             td.status = HP_THREAD_ACTIVE
             continue
         if td.status == HP_THREAD_PARKED:
             __set_current_state(TASK_RUNNING)
             preempt_enable()
-            if ht.unpark is not None:
+            if ht.unpark:
                 ht.unpark(td.cpu)
             td.status = HP_THREAD_ACTIVE
             continue

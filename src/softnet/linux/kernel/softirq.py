@@ -118,8 +118,8 @@ def local_softirq_pending() -> int:
 def wakeup_softirqd() -> None:
     """softirq.c:75 (6.1), interrupts off: we cannot loop indefinitely here, so ksoftirqd goes on."""
     tsk = this_cpu_ptr(irq_cpustat_t).ksoftirqd
-    if tsk is not None:
-        if wake_up_process(tsk) != 0:
+    if tsk:
+        if wake_up_process(tsk):
             trace("wakeup_softirqd", smp_processor_id())
 
 
@@ -129,10 +129,10 @@ def ksoftirqd_running(pending: int) -> bool:
 
     Reverted in v6.5 (d15121be7485).
     """
-    if pending & SOFTIRQ_NOW_MASK != 0:
+    if pending & SOFTIRQ_NOW_MASK:
         return False
     tsk = this_cpu_ptr(irq_cpustat_t).ksoftirqd
-    if tsk is None:
+    if not tsk:
         return False
     return bool(task_state(tsk) == TASK_RUNNING and not kthread_should_park(tsk))
 
@@ -145,7 +145,7 @@ def __local_bh_disable_ip(cnt: int) -> None:
     """
     if IS_ENABLED(CONFIG_PREEMPT_RT):
         WARN_ON_ONCE(in_hardirq())
-        if current().softirq_disable_cnt == 0:
+        if not current().softirq_disable_cnt:
             if preemptible():
                 # Stay on this CPU first: its lock must not be another CPU's by the time it is taken.
                 migrate_disable()
@@ -153,7 +153,7 @@ def __local_bh_disable_ip(cnt: int) -> None:
                 migrate_enable()
                 rcu_read_lock()
             else:
-                WARN_ON_ONCE(this_cpu_ptr(softirq_ctrl).cnt != 0)
+                WARN_ON_ONCE(this_cpu_ptr(softirq_ctrl).cnt)
         ctrl = this_cpu_ptr(softirq_ctrl)
         newcnt = ctrl.cnt + cnt
         ctrl.cnt = newcnt
@@ -171,7 +171,7 @@ def __local_bh_enable(cnt: int, unlock: bool) -> None:
         newcnt = ctrl.cnt - cnt
         ctrl.cnt = newcnt
         current().softirq_disable_cnt = newcnt
-        if newcnt == 0 and unlock:
+        if not newcnt and unlock:
             rcu_read_unlock()
             local_unlock(ctrl.lock)
     else:
@@ -194,7 +194,7 @@ def __local_bh_enable_ip(cnt: int) -> None:
         return
     # Preemption stays off until softirq processing is done.
     preempt_count_sub(cnt - 1)
-    if not in_interrupt() and local_softirq_pending() != 0:
+    if not in_interrupt() and local_softirq_pending():
         do_softirq()
     preempt_count_sub(PREEMPT_OFFSET)
     preempt_check_resched()
@@ -207,7 +207,7 @@ def __local_bh_enable_ip_rt(cnt: int) -> None:
     flags = local_irq_save()
     if this_cpu_ptr(softirq_ctrl).cnt == cnt:
         pending = local_softirq_pending()
-        if pending != 0 and not softirq_left_to_ksoftirqd(pending):
+        if pending and not softirq_left_to_ksoftirqd(pending):
             if not preempt_on:
                 # Not preemptible here: a softirq handler would be.
                 wakeup_softirqd()
@@ -264,7 +264,7 @@ def softirq_handle_end() -> None:
 def should_wake_ksoftirqd() -> bool:
     """softirq.c:296 (6.1, RT): not while a BH-off section is open here, whose end will run it; elsewhere always."""
     if IS_ENABLED(CONFIG_PREEMPT_RT):
-        return this_cpu_ptr(softirq_ctrl).cnt == 0
+        return not this_cpu_ptr(softirq_ctrl).cnt
     return True
 
 
@@ -273,7 +273,7 @@ def force_irqthreads() -> bool:
     """include/linux/interrupt.h: PREEMPT_RT, or the boot argument threadirqs."""
     if IS_ENABLED(CONFIG_PREEMPT_RT):
         return True
-    return table(net_hotdata, 0).force_irqthreads != 0
+    return bool(table(net_hotdata, 0).force_irqthreads)
 
 
 @kfunc
@@ -285,7 +285,7 @@ def invoke_softirq() -> None:
         return
     if softirq_left_to_ksoftirqd(local_softirq_pending()):
         return
-    if not force_irqthreads() or this_cpu_ptr(irq_cpustat_t).ksoftirqd is None:
+    if not force_irqthreads() or not this_cpu_ptr(irq_cpustat_t).ksoftirqd:
         __do_softirq()
     else:
         wakeup_softirqd()
@@ -313,7 +313,7 @@ def do_softirq() -> None:
         return
     flags = local_irq_save()
     pending = local_softirq_pending()
-    if pending != 0 and not softirq_left_to_ksoftirqd(pending):
+    if pending and not softirq_left_to_ksoftirqd(pending):
         __do_softirq()
     local_irq_restore(flags)
 
@@ -336,7 +336,7 @@ def handle_softirqs(ksirqd: bool) -> None:
         this_cpu_ptr(irq_cpustat_t).softirq_pending = 0
         local_irq_enable()
         for vec_nr in range(NR_SOFTIRQS):
-            if pending & (1 << vec_nr) != 0:
+            if pending & (1 << vec_nr):
                 h = table(softirq_action, vec_nr)
                 trace("softirq_entry", vec_nr)
                 work("softirq_entry")
@@ -345,10 +345,10 @@ def handle_softirqs(ksirqd: bool) -> None:
         local_irq_disable()
 
         pending = local_softirq_pending()
-        if pending == 0:
+        if not pending:
             break
         max_restart -= 1
-        if jiffies() >= end or need_resched() or max_restart == 0:
+        if jiffies() >= end or need_resched() or not max_restart:
             wakeup_softirqd()
             break
 
@@ -372,7 +372,7 @@ def irq_enter_rcu() -> None:
 def irq_exit_rcu() -> None:
     """softirq.c:673 (6.1), with __irq_exit_rcu() (651): softirqs that this interrupt raised run here."""
     preempt_count_sub(HARDIRQ_OFFSET)
-    if not in_interrupt() and local_softirq_pending() != 0:
+    if not in_interrupt() and local_softirq_pending():
         invoke_softirq()
 
 
@@ -399,20 +399,20 @@ def __raise_softirq_irqoff(nr: int) -> None:
     if nr == NET_RX_SOFTIRQ:
         trace("net_rx_raise", smp_processor_id())
     stat = this_cpu_ptr(irq_cpustat_t)
-    stat.softirq_pending = stat.softirq_pending | 1 << nr
+    stat.softirq_pending |= 1 << nr
 
 
 @kfunc(entry=True)
 def ksoftirqd_should_run(cpu: int) -> bool:
     """softirq.c:911 (6.1)."""
-    return local_softirq_pending() != 0
+    return bool(local_softirq_pending())
 
 
 @kfunc(entry=True)
 def run_ksoftirqd(cpu: int) -> None:
     """softirq.c:916 (6.1): one round; on RT under the BH lock, at ksoftirqd's priority."""
     ksoftirqd_run_begin()
-    if local_softirq_pending() != 0:
+    if local_softirq_pending():
         handle_softirqs(True)
         ksoftirqd_run_end()
         cond_resched()

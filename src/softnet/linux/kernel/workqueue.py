@@ -71,8 +71,8 @@ def init_worker_pool(cpu: int) -> None:
 def insert_work(pool: worker_pool, item: work_struct) -> None:
     """workqueue.c:1355 (6.1): a pool with a running worker is not woken: that worker looks again before it sleeps."""
     list_add_tail(item.entry, pool.worklist)
-    if pool.nr_running == 0:
-        if pool.worker is not None:
+    if not pool.nr_running:
+        if pool.worker:
             wake_up_process(pool.worker)
 
 

@@ -58,11 +58,11 @@ def kmem_cache_alloc() -> sk_buff:
     flags = local_irq_save()
     c = this_cpu_ptr(kmem_cache_cpu)
     object = c.freelist
-    if object is None:
+    if not object:
         object = ___slab_alloc(c)
     else:
         work("skb_alloc")
-    if object is not None:
+    if object:
         c.freelist = object.next
         object.next = None
     local_irq_restore(flags)
@@ -74,7 +74,7 @@ def ___slab_alloc(c: kmem_cache_cpu) -> sk_buff:
     """slub.c:3050 (6.1): what other CPUs gave back (get_freelist()), or a new slab (new_slab())."""
     work("skb_alloc_slow")
     objects = xchg(c.remote, None)
-    if objects is not None:
+    if objects:
         return objects
     n = table(kmem_cache_node, 0)
     raw_spin_lock(n.list_lock)

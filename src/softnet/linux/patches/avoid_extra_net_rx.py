@@ -63,7 +63,7 @@ def ____napi_schedule(sd: softnet_data, napi: napi_struct) -> None:
     trace("napi_schedule", napi.napi_id, smp_processor_id())
     if test_bit(NAPI_STATE_THREADED, napi.state):
         thread = READ_ONCE(napi.thread)
-        if thread is not None:
+        if thread:
             if task_state(thread) != TASK_INTERRUPTIBLE:
                 set_bit(NAPI_STATE_SCHED_THREADED, napi.state)
             wake_up_process(thread)

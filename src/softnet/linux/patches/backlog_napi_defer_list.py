@@ -102,7 +102,7 @@ def kick_defer_list_purge(sd: softnet_data, cpu: int) -> None:
         else:
             trace("kick_coalesced", cpu)
         rps_unlock_irq_restore(sd, flags)
-    elif cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0:
+    elif not cmpxchg(sd.defer_ipi_scheduled, 0, 1):
         trace("kick_defer_list_purge", cpu)
         smp_call_function_single_async(cpu, sd.defer_csd)
     else:

@@ -67,7 +67,7 @@ def use_backlog_threads() -> bool:
     """net/core/dev.c:215 (6.12): the static key of the boot argument; always true on PREEMPT_RT."""
     if IS_ENABLED(CONFIG_PREEMPT_RT):
         return True
-    return table(net_hotdata, 0).use_backlog_threads_key != 0
+    return bool(table(net_hotdata, 0).use_backlog_threads_key)
 
 
 @kfunc
@@ -76,11 +76,11 @@ def ____napi_schedule(sd: softnet_data, napi: napi_struct) -> None:
     trace("napi_schedule", napi.napi_id, smp_processor_id())
     if test_bit(NAPI_STATE_THREADED, napi.state):
         thread = READ_ONCE(napi.thread)
-        if thread is not None:
+        if thread:
             # Waking a thread for a packet that this CPU itself queued costs loopback traffic its throughput.
             if not (use_backlog_threads() and thread == this_cpu_ptr(backlog_napi).task):
                 set_bit(NAPI_STATE_SCHED_THREADED, napi.state)
-                if wake_up_process(thread) != 0 and use_backlog_threads() and napi.dev is None:
+                if wake_up_process(thread) and use_backlog_threads() and not napi.dev:
                     trace("backlog_napi_wake", container_of(napi, softnet_data, "backlog").cpu)
                 return
 
@@ -111,7 +111,7 @@ def napi_schedule_rps(sd: softnet_data) -> None:
 def sd_has_rps_ipi_waiting(sd: softnet_data) -> bool:
     """net/core/dev.c:6270 (6.12)."""
     if IS_ENABLED(CONFIG_RPS):
-        return bool(not use_backlog_threads() and sd.rps_ipi_list is not None)
+        return bool(not use_backlog_threads() and sd.rps_ipi_list)
     return False
 
 

@@ -39,7 +39,7 @@ PATCH = {
 @kfunc
 def skb_defer_free_flush(sd: softnet_data) -> None:
     """net/core/dev.c:6478 (6.12)."""
-    if READ_ONCE(sd.defer_list) is None:
+    if not READ_ONCE(sd.defer_list):
         return
 
     spin_lock(sd.defer_lock)
@@ -50,7 +50,7 @@ def skb_defer_free_flush(sd: softnet_data) -> None:
     spin_unlock(sd.defer_lock)
 
     trace("skb_defer_free_flush", count)
-    while skb is not None:
+    while skb:
         next = skb.next
         napi_consume_skb(skb, 1)
         skb = next
@@ -82,7 +82,7 @@ def skb_attempt_defer_free(skb: sk_buff) -> None:
     spin_unlock_bh(sd.defer_lock)
 
     if kick:
-        if cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0:
+        if not cmpxchg(sd.defer_ipi_scheduled, 0, 1):
             trace("kick_defer_list_purge", cpu)
             smp_call_function_single_async(cpu, sd.defer_csd)
         else:

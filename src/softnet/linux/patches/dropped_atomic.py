@@ -64,7 +64,7 @@ class softnet_data(Struct, extends=True):
 def rps_input_queue_tail_incr(sd: softnet_data) -> int:
     """include/net/rps.h:125 (6.12)."""
     if IS_ENABLED(CONFIG_RPS):
-        sd.input_queue_tail = sd.input_queue_tail + 1
+        sd.input_queue_tail += 1
         return sd.input_queue_tail
     return 0
 
@@ -73,7 +73,7 @@ def rps_input_queue_tail_incr(sd: softnet_data) -> int:
 def rps_input_queue_tail_save(rflow: rps_dev_flow, tail: int) -> None:
     """include/net/rps.h:134 (6.12)."""
     if IS_ENABLED(CONFIG_RPS):
-        if rflow is not None:
+        if rflow:
             WRITE_ONCE(rflow.last_qtail, tail)
 
 
@@ -92,7 +92,7 @@ def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
         qlen = sd.input_pkt_queue.qlen
         if qlen <= max_backlog and not skb_flow_limit(skb, qlen):
             if netif_running(skb.dev):
-                if qlen == 0:
+                if not qlen:
                     # The lock is held, so the test-and-set need not be atomic.
                     if not __test_and_set_bit(NAPI_STATE_SCHED, sd.backlog.state):
                         napi_schedule_rps(sd)

@@ -56,7 +56,7 @@ def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
     qlen = sd.input_pkt_queue.qlen
     if qlen <= READ_ONCE(nh.max_backlog) and not skb_flow_limit(skb, qlen):
         if netif_running(skb.dev):
-            if qlen == 0:
+            if not qlen:
                 if not __test_and_set_bit(NAPI_STATE_SCHED, sd.backlog.state):
                     napi_schedule_rps(sd)
             __skb_queue_tail(sd.input_pkt_queue, skb)
@@ -66,7 +66,7 @@ def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
             return NET_RX_SUCCESS
         reason = SKB_DROP_REASON_DEV_READY
     else:
-        sd.dropped = sd.dropped + 1
+        sd.dropped += 1
     backlog_unlock_irq_restore(sd, flags)
 
     trace("backlog_drop", skb.id, cpu, reason)

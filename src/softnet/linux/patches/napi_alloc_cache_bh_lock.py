@@ -36,15 +36,15 @@ def napi_skb_cache_get() -> sk_buff:
     """net/core/skbuff.c (6.12)."""
     nc = this_cpu_ptr(napi_alloc_cache)
     local_lock_nested_bh(nc.bh_lock)
-    if nc.skb_count == 0:
+    if not nc.skb_count:
         for _i in range(NAPI_SKB_CACHE_BULK):
             more = kmem_cache_alloc()
-            if more is None:
+            if not more:
                 break
             more.next = nc.top
             nc.top = more
             nc.skb_count += 1
-        if nc.skb_count == 0:
+        if not nc.skb_count:
             local_unlock_nested_bh(nc.bh_lock)
             return None
     skb = nc.top

@@ -59,8 +59,7 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
     napi.weight = READ_ONCE(table(net_hotdata, 0).dev_rx_weight)
     while again:
         local_lock_nested_bh(sd.process_queue_bh_lock)
-        skb = __skb_dequeue(sd.process_queue)
-        while skb is not None:
+        while skb := __skb_dequeue(sd.process_queue):
             local_unlock_nested_bh(sd.process_queue_bh_lock)
             rcu_read_lock()
             __netif_receive_skb(skb)
@@ -71,7 +70,6 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
                 trace("process_backlog", work_done, quota)
                 return work_done
             local_lock_nested_bh(sd.process_queue_bh_lock)
-            skb = __skb_dequeue(sd.process_queue)
         local_unlock_nested_bh(sd.process_queue_bh_lock)
 
         backlog_lock_irq_disable(sd)
@@ -84,7 +82,7 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
             local_unlock_nested_bh(sd.process_queue_bh_lock)
         backlog_unlock_irq_enable(sd)
 
-    if work_done != 0:
+    if work_done:
         rps_input_queue_head_add(sd, work_done)
     trace("process_backlog", work_done, quota)
     return work_done

@@ -53,8 +53,7 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
     work("process_backlog")
     napi.weight = READ_ONCE(table(net_hotdata, 0).dev_rx_weight)
     while again:
-        skb = __skb_dequeue(sd.process_queue)
-        while skb is not None:
+        while skb := __skb_dequeue(sd.process_queue):
             rcu_read_lock()
             __netif_receive_skb(skb)
             rcu_read_unlock()
@@ -63,7 +62,6 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
                 rps_input_queue_head_add(sd, work_done)
                 trace("process_backlog", work_done, quota)
                 return work_done
-            skb = __skb_dequeue(sd.process_queue)
 
         backlog_lock_irq_disable(sd)
         if skb_queue_empty(sd.input_pkt_queue):
@@ -73,7 +71,7 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
             skb_queue_splice_tail_init(sd.input_pkt_queue, sd.process_queue)
         backlog_unlock_irq_enable(sd)
 
-    if work_done != 0:
+    if work_done:
         rps_input_queue_head_add(sd, work_done)
     trace("process_backlog", work_done, quota)
     return work_done

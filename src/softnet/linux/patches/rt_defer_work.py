@@ -112,7 +112,7 @@ def skb_attempt_defer_free(skb: sk_buff) -> None:
     spin_unlock_irqrestore(sd.defer_lock, flags)
 
     if kick:
-        if cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0:
+        if not cmpxchg(sd.defer_ipi_scheduled, 0, 1):
             trace("kick_defer_list_purge", cpu)
             schedule_work_on(cpu, sd.defer_work)
         else:

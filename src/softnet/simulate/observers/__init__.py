@@ -13,5 +13,14 @@ _PACKAGE = "softnet.simulate.observers"
 OBSERVER_MODULES = (f"{_PACKAGE}.squeeze",)
 """Linked behind the modules of every kernel."""
 
-CHECK_MODULES = tuple(f"{_PACKAGE}.{name}" for name in ("words", "notes", "napi", "defer", "skb", "calls", "locks", "hooks"))
+CHECK_MODULES = (
+    "softnet.properties.state",
+    *(f"{_PACKAGE}.{name}" for name in ("words", "notes", "napi", "defer", "skb", "calls", "locks", "hooks")),
+)
 """Linked behind those when a run is checked."""
+
+WHERE_MODULES = ("softnet.properties.where",)
+"""Linked below a user's patches when a run is checked: a patch may say otherwise."""
+
+KICK_MODULES = {False: ("softnet.properties.kick",), True: ("softnet.properties.kick_work",)}
+"""Whether the defer list is kicked by a work item -> the module that knows it in flight."""

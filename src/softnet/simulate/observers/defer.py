@@ -10,9 +10,10 @@ from softnet.lang.intrinsics import table
 
 if TYPE_CHECKING:
     from softnet.linux.include.linux.netdevice import net_hotdata, softnet_data
-    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, irq_cpustat_t
     from softnet.machine.globals import hw
     from softnet.machine.state import cpu_hw
+    from softnet.properties.state import ck_above_watermark, ck_count_disagrees, ck_flag_alone, ck_flush_due, ck_over_limit
+    from softnet.properties.where import defer_list_count, defer_list_first
     from softnet.simulate.observers.notes import ck_insert, ck_say, ck_say_at
     from softnet.simulate.observers.words import (
         CK_BOUND_NS,
@@ -47,7 +48,7 @@ def ck_pushed(cpu: int, count: int) -> None:
     if ck_insert(cpu * rows, ctx):
         it.producers += 1
     limit = max(table(ck_ctx, ctx).entry_max, ck_defer_max())
-    if count > limit + it.producers - 1:
+    if ck_over_limit(count, limit, it.producers):
         ck_say(7, CK_TOO_LONG, count, cpu, limit, it.producers)
 
 
@@ -76,7 +77,7 @@ def check_settings() -> None:
     now_max = ck_defer_max()
     if now_max < e.max_was:
         for cpu in range(hw.nr_cpus):
-            if table(softnet_data, cpu).defer_count > now_max >> 1:
+            if ck_above_watermark(cpu):
                 table(ck_cpu, cpu).lowered = 1
     e.max_was = now_max
 
@@ -88,17 +89,17 @@ def ck_check_defer(cpu: int, now: int) -> None:
     sd = table(softnet_data, cpu)
     if table(cpu_hw, cpu).online == 0:
         it.died = 1
-    if sd.defer_lock.owner == 0 and (sd.defer_count > 0) != (sd.defer_list is not None) and it.said_count == 0:
+    if it.said_count == 0 and ck_count_disagrees(cpu):
         it.said_count = 1
-        ck_say_at(10, CK_COUNT, cpu, now, sd.defer_count, 1 if sd.defer_list is not None else 0, 0, 0)
-    ck_check_owed(sd, it, cpu, now)
+        ck_say_at(10, CK_COUNT, cpu, now, defer_list_count(cpu), 1 if defer_list_first(cpu) is not None else 0, 0, 0)
+    ck_check_owed(it, cpu, now)
     ck_check_flag(sd, it, cpu, now)
 
 
 @observer
-def ck_check_owed(sd: softnet_data, it: ck_cpu, cpu: int, now: int) -> None:
+def ck_check_owed(it: ck_cpu, cpu: int, now: int) -> None:
     """I6: above the watermark a flush is on its way."""
-    if sd.defer_count <= ck_defer_max() >> 1 or ck_owed(sd, it, cpu):
+    if not ck_above_watermark(cpu) or ck_owed(it, cpu):
         it.unowed_since = -1
         return
     if it.unowed_since < 0:
@@ -112,24 +113,19 @@ def ck_check_owed(sd: softnet_data, it: ck_cpu, cpu: int, now: int) -> None:
             row = CK_C1
         elif it.died != 0:
             row = CK_C6
-        ck_say_at(row, CK_NOT_OWED, cpu, now, sd.defer_count, ck_defer_max(), 0, 0)
+        ck_say_at(row, CK_NOT_OWED, cpu, now, defer_list_count(cpu), ck_defer_max(), 0, 0)
 
 
 @observer
-def ck_owed(sd: softnet_data, it: ck_cpu, cpu: int) -> bool:
+def ck_owed(it: ck_cpu, cpu: int) -> bool:
     """Whether somebody will flush the list, or is just about to make somebody do it."""
-    if table(irq_cpustat_t, cpu).softirq_pending & (1 << NET_RX_SOFTIRQ) != 0:
-        return True
-    if sd.defer_ipi_scheduled != 0 or sd.defer_csd.u_flags != 0:
-        return True
-    return bool(table(ck_napi, cpu).with_thread != 0 or it.deferring != 0 or it.flushing != 0)
+    return ck_flush_due(cpu) or bool(table(ck_napi, cpu).with_thread != 0 or it.deferring != 0 or it.flushing != 0)
 
 
 @observer
 def ck_check_flag(sd: softnet_data, it: ck_cpu, cpu: int, now: int) -> None:
     """I8: between the cmpxchg and the handler's store there is a kicker, a queued call, or the handler itself."""
-    under_way = sd.defer_csd.u_flags != 0 or it.deferring != 0 or it.calling != 0
-    if sd.defer_ipi_scheduled == 0 or under_way:
+    if not ck_flag_alone(sd) or it.deferring != 0 or it.calling != 0:
         it.flag_since = -1
         return
     if it.flag_since < 0:

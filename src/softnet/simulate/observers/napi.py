@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from softnet.machine.globals import hw
     from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, cpu_hw, task_struct
+    from softnet.properties.state import ck_on_a_list, ck_queued_not_sched
     from softnet.simulate.observers.notes import ck_report, ck_say, ck_say_at, ck_stop
     from softnet.simulate.observers.words import (
         CK_ASLEEP,
@@ -95,16 +96,10 @@ def ck_thread_ctx(n: ck_napi) -> int:
 
 
 @observer
-def ck_linked(n: ck_napi) -> bool:
-    """Whether it stands on a list."""
-    return address_of(n.napi.poll_list.next) != address_of(n.napi.poll_list)
-
-
-@observer
 def ck_owners(n: ck_napi) -> int:
     """How many own the NAPI; the thread that polls it is one owner."""
     count = n.nr_carriers
-    if ck_linked(n):
+    if ck_on_a_list(n.napi):
         count += 1
     thread = ck_thread_ctx(n)
     if n.with_thread != 0 or (thread >= 0 and n.polled_by == thread):
@@ -131,7 +126,7 @@ def ck_check(n: ck_napi) -> None:
         found = table(ck_found, 3)
         found.args[0] = index_of(n)
         found.args[1] = n.napi.state & NAPIF_STATE_SCHED
-        found.args[2] = int_of(ck_linked(n))
+        found.args[2] = int_of(ck_on_a_list(n.napi))
         found.args[3] = n.with_thread
         found.args[4] = ck_thread_ctx(n)
         found.args[5] = n.polled_by
@@ -268,10 +263,8 @@ def ck_check_backlog(cpu: int, now: int) -> None:
     """I5 for the CPU's backlog, and I3's long view: what owns it must be able to go on."""
     n = table(ck_napi, cpu)
     ck_check(n)
-    sd = table(softnet_data, cpu)
-    if sd.input_pkt_queue.qlen != 0 and sd.backlog.state & NAPIF_STATE_SCHED == 0:
-        if sd.input_pkt_queue.lock.owner == 0 and table(ck_cpu, cpu).enqueueing == 0 and table(cpu_hw, cpu).online != 0:
-            ck_say_at(5, CK_NO_SCHED, cpu, now, cpu, sd.input_pkt_queue.qlen, 0, 0)
+    if ck_queued_not_sched(cpu):
+        ck_say_at(5, CK_NO_SCHED, cpu, now, cpu, table(softnet_data, cpu).input_pkt_queue.qlen, 0, 0)
     ck_check_progress(n, now)
 
 

@@ -294,7 +294,7 @@ class PlainText(FunctionText):
         self.logging = emitter.log and function.kind == "kfunc"
         self.own_store = function.facts.stores if emitter.buffered is not None else ""
         self.own_loads = emitter.buffered is not None and function.facts.loads_own
-        self.searching = function.kind == "hwfunc" and function.name.startswith(("vx_", "verify_"))
+        self.searching = function.kind == "hwfunc" and function.name.startswith(("vx_", "verify_", "ck_"))
 
     def tag(self, field_name: str) -> str:
         return ""
@@ -309,7 +309,7 @@ class PlainText(FunctionText):
             self.line(f'call i64 @"vx_warn"(ptr %S, i64 {i.at.line}, i64 {len(self.text.positions) - 1})')
 
     def _fuel(self, i: ir.Fuel) -> None:
-        if not self.function.name.startswith("vx_"):
+        if not self.function.name.startswith(("vx_", "ck_")):
             super()._fuel(i)
 
     def _suspend(self, i: ir.Suspend) -> None:

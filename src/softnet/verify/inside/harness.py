@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         softnet_data,
     )
     from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.include.linux.skbuff import sk_buff
+    from softnet.linux.include.linux.skbuff import SKB_STATE_IN_USE, sk_buff
     from softnet.linux.kernel.cpu import cpu_down, cpu_stopper, cpu_up
     from softnet.linux.kernel.sched.core import rcu_read_lock, rcu_read_unlock, schedule
     from softnet.linux.kernel.smp import CSD_FLAG_LOCK, call_single_data
@@ -77,6 +77,8 @@ if TYPE_CHECKING:
         cpu_hw,
         spinlock_t,
     )
+    from softnet.properties.numbers import VX_CSD_TWICE, VX_FREED_AWAY, VX_RX_FROM_IPI, VX_TWO_OWNERS, VX_WARN, VX_WRONG_CPU
+    from softnet.verify.inside.properties import vx_saw
     from softnet.verify.inside.user_task import verify_task
     from softnet.verify.inside.words import explorer, verify_env, vx_driver, vx_event, vx_sd, vx_skb
 
@@ -104,35 +106,6 @@ VX_EVENT_BACKLOG = 1
 VX_EVENT_BUDGET = 2
 VX_EVENT_WEIGHT = 3
 VX_EVENT_RPS = 4
-
-# Properties by number: bits of what verify_state() and verify_terminal() find wrong.
-VX_SCHED_WITHOUT_OWNER = 1
-VX_BACKLOG_STUCK = 2
-VX_LOST_KICK = 3
-VX_DEADLOCK = 4
-VX_LEAK = 5
-VX_LINKED_NOT_SCHED = 6
-VX_TWO_OWNERS = 7
-VX_QUEUED_NOT_SCHED = 8
-VX_OVER_LIMIT = 9
-VX_PENDING_SOFTIRQ = 10
-VX_DRIVER_STUCK = 11
-VX_CSD_STUCK = 12
-VX_COUNT_WITHOUT_LIST = 13
-VX_POLL_LIST_STUCK = 14
-VX_WRONG_CPU = 15
-VX_FREED_AWAY = 16
-VX_CSD_TWICE = 18
-VX_FLAG_WITHOUT_CSD = 19
-VX_RX_FROM_IPI = 20
-VX_STRANDED = 21
-VX_WARN = 22
-VX_LOCK_ORDER = 23
-VX_NEVER_FLUSHED = 24
-VX_NEVER_POLLED = 25
-VX_NEVER_RUN = 26
-VX_NEVER_DONE = 27
-VX_NO_REST = 28
 
 
 @hwfunc(visible="search", x86="none")
@@ -171,12 +144,20 @@ def vx_driver_task(data: int) -> None:
             d.busy = 1
             skb_attempt_defer_free(skb)
             d.busy = 0
+            vx_deferred(skb)
         elif d.kind == VX_NETIF_RX:
             netif_rx(skb)
         else:
             local_bh_disable()
             vx_steer(skb, d.target)
             local_bh_enable()
+
+
+@hwfunc(visible="search", x86="none")
+def vx_deferred(skb: sk_buff) -> None:
+    """skb_attempt_defer_free() has returned: an skb that is in use still was deferred, wherever the kernel keeps it."""
+    if skb.state == SKB_STATE_IN_USE:
+        table(vx_skb, index_of(skb)).deferred = 1
 
 
 @kfunc
@@ -309,6 +290,8 @@ def hrtimer_interrupt() -> None:
 def vx_forget(skb: sk_buff) -> None:
     """A free skb's fields mean nothing. Deferred, it must die where it was allocated, unless that CPU is offline (I2)."""
     note = table(vx_skb, index_of(skb))
+    if note.deferred != 0:
+        vx_saw(VX_FREED_AWAY)
     if note.deferred != 0 and skb.alloc_cpu != raw_smp_processor_id() and table(cpu_hw, skb.alloc_cpu).online != 0:
         vx_break(VX_FREED_AWAY)
     note.deferred = 0
@@ -347,6 +330,7 @@ def napi_skb_cache_get() -> sk_buff:
 @kfunc
 def llist_add(new: llist_node, head: llist_head) -> bool:
     """include/linux/llist.h, with the test that a node is not on the list already: I9, a csd is queued at most once."""
+    vx_saw(VX_CSD_TWICE)
     while True:
         first = READ_ONCE(head.first)
         node: llist_node = first
@@ -372,6 +356,7 @@ def csd_unlock(csd: call_single_data) -> None:
 def do_softirq_post_smp_call_flush(was_pending: int) -> None:
     """kernel/softirq.c:317 (6.1); what its WARN_ON_ONCE says of NET_RX is I13, as in a function call from an interrupt."""
     if IS_ENABLED(CONFIG_PREEMPT_RT):
+        vx_saw(VX_RX_FROM_IPI)
         is_pending = local_softirq_pending()
         if was_pending != is_pending:
             if is_pending & ~was_pending & (1 << NET_RX_SOFTIRQ) != 0:
@@ -388,6 +373,7 @@ def vx_process_backlog(napi: napi_struct, quota: int) -> int:
     """process_backlog() with its two conditions: on its own CPU (I4), and by one owner only (I3)."""
     sd = container_of(napi, softnet_data, "backlog")
     note = table(vx_sd, sd.cpu)
+    vx_saw(VX_WRONG_CPU)
     if sd.cpu != smp_processor_id():
         vx_break(VX_WRONG_CPU)
     if note.polling != 0:
@@ -410,6 +396,7 @@ def vx_rps_trigger_softirq(sd: softnet_data) -> None:
     before = vx_rx_pending()
     rps_trigger_softirq(sd)
     if IS_ENABLED(CONFIG_PREEMPT_RT):
+        vx_saw(VX_RX_FROM_IPI)
         if vx_rx_pending() != before:
             vx_break(VX_RX_FROM_IPI)
 

@@ -174,13 +174,22 @@ class explorer(Struct, engine=True):
     """Matrix of classes: row held, column taken under it, -1 until seen, then state << 8 | action of the first time."""
 
 
+class vx_premise(Struct, engine=True):
+    """Of each property: how often there was what it is about, in the states found and the steps taken. No part of a state."""
+
+    times: int = hw()
+
+
 class verify_env(Struct, settings=True):
     """What may happen from outside, and how often; one. Bounds are set before the search."""
 
     jiffies: int = hw()
     ticks_left: int = hw()
     """How often time may jump past every limit in jiffies."""
-    nr_producers: int = hw()
+    defer_max_most: int = hw()
+    """The largest value that skb_defer_max takes."""
+    list_unknown: int = hw()
+    """Whether the harness does not know where this kernel keeps deferred skbs (softnet.properties.where)."""
     resched_left: int = hw()
     """How often a tick may still preempt, where that is bounded."""
     next_skb: int = hw()
@@ -207,13 +216,15 @@ class vx_sd(Struct, per_cpu=True):
     """Whether its backlog is being polled."""
     in_defer_csd: int = hw()
     """Whether the defer list's function call runs."""
+    producers: int = hw()
+    """How many drivers defer to it."""
 
 
 class vx_skb(Struct):
     """What the harness notes of an skb, same index as sk_buff."""
 
     deferred: int = hw()
-    """Whether it is, or was, on a defer list since it was allocated."""
+    """Whether it was deferred since it was allocated: it was on a defer list, or skb_attempt_defer_free() left it in use."""
 
 
 class vx_driver(Struct):

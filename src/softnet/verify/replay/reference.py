@@ -18,13 +18,13 @@ from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.native.llvm_function import FAILURES
 from softnet.lang.python.link import KernelStop, link
+from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.simulate.reference import MISTAKES, kernel_stop
 from softnet.trace import EVENT_ID
 from softnet.verify.arena import Failure, machine_failure
 from softnet.verify.codegen.python_loop import LOOP, Stops
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
-from softnet.verify.inside.harness import VX_LOCK_ORDER
 from softnet.verify.liveness import property_of
 from softnet.verify.lock_order import Locks
 from softnet.verify.model import STACK_WORDS, Config, Model, build_model, components, store_buffer

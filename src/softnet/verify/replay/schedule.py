@@ -15,7 +15,7 @@ from softnet.verify.model import SEARCHES, STACK_WORDS, Config, Leaf, nr_actions
 from softnet.verify.search import FAILED, Failure, Limits, Machine
 
 if TYPE_CHECKING:
-    from softnet.simulate.image import Image
+    from softnet.image.image import Image
     from softnet.verify.model import Model
 
 SHOWN_CALLS = ("try_to_wake_up", "arch_send_call_function_single_ipi", "smp_send_reschedule")

@@ -69,12 +69,12 @@ def softnet_receive_skb(v: nic_vector, slot: int) -> None:
     len = rx_len(slot)
     buffers = (len + RX_BUFFER_SIZE - 1) // RX_BUFFER_SIZE
     skb = napi_build_skb(len, max(buffers, 1) * RX_BUFFER_SIZE)
-    if skb is None:
+    if not skb:
         v.alloc_failed += 1
         return
     skb.dev = v.napi.dev
     skb.queue_mapping = v.rx_index + 1
-    skb.hash = rx_hash(slot) if v.rxhash != 0 else 0
+    skb.hash = rx_hash(slot) if v.rxhash else 0
     skb.flow = rx_flow(slot)
     skb.flow_hash = rx_hash(slot)
     skb.protocol = rx_proto(slot)
@@ -96,7 +96,7 @@ def softnet_poll(napi: napi_struct, budget: int) -> int:
     cleaned = 0
     while done < budget:
         slot = nic_rx_pop(v.queue)
-        if slot == 0:
+        if not slot:
             break
         softnet_receive_skb(v, slot)
         done += 1
@@ -105,7 +105,7 @@ def softnet_poll(napi: napi_struct, budget: int) -> int:
             work("nic_refill")
             nic_refill(v.queue, cleaned)
             cleaned = 0
-    if cleaned != 0:
+    if cleaned:
         work("nic_refill")
         nic_refill(v.queue, cleaned)
     if done < budget:

@@ -204,7 +204,7 @@ class sd_flow_limit(Struct):
 @kfunc
 def netif_running(dev: net_device) -> bool:
     """include/linux/netdevice.h: test_bit(__LINK_STATE_START, &dev->state)."""
-    return READ_ONCE(dev.state) & 1 != 0
+    return bool(READ_ONCE(dev.state) & 1)
 
 
 @kfunc
@@ -245,7 +245,7 @@ def napi_schedule_irqoff(n: napi_struct) -> None:
 def input_queue_head_incr(sd: softnet_data) -> None:
     """include/linux/netdevice.h (6.1); rps_input_queue_head_add() of include/net/rps.h since v6.10."""
     if IS_ENABLED(CONFIG_RPS):
-        sd.input_queue_head = sd.input_queue_head + 1
+        sd.input_queue_head += 1
 
 
 @kfunc
@@ -255,6 +255,6 @@ def input_queue_tail_incr_save(sd: softnet_data, rflow: rps_dev_flow) -> None:
     ``unsigned int *qtail`` is the flow entry whose last_qtail it points at; None for the caller's throw-away word.
     """
     if IS_ENABLED(CONFIG_RPS):
-        sd.input_queue_tail = sd.input_queue_tail + 1
-        if rflow is not None:
+        sd.input_queue_tail += 1
+        if rflow:
             rflow.last_qtail = sd.input_queue_tail

@@ -27,19 +27,19 @@ def softirq_count() -> int:
 @kfunc
 def in_softirq() -> bool:
     """include/linux/preempt.h: BH off, or serving a softirq."""
-    return softirq_count() != 0
+    return bool(softirq_count())
 
 
 @kfunc
 def in_serving_softirq() -> bool:
     """include/linux/preempt.h."""
-    return softirq_count() & SOFTIRQ_OFFSET != 0
+    return bool(softirq_count() & SOFTIRQ_OFFSET)
 
 
 @kfunc
 def in_interrupt() -> bool:
     """include/linux/preempt.h: irq_count() != 0."""
-    return bool(in_hardirq() or softirq_count() != 0)
+    return bool(in_hardirq() or softirq_count())
 
 
 @kfunc

@@ -125,7 +125,7 @@ def skb_queue_head_init(list: sk_buff_head) -> None:
 @kfunc
 def skb_queue_empty(list: sk_buff_head) -> bool:
     """include/linux/skbuff.h, by the length: it is the word that other CPUs may watch here."""
-    return list.qlen == 0
+    return not list.qlen
 
 
 @kfunc
@@ -146,27 +146,27 @@ def __skb_queue_tail(list: sk_buff_head, newsk: sk_buff) -> None:
     last = list.prev
     newsk.next = None
     newsk.prev = last
-    if last is None:
+    if not last:
         list.next = newsk
     else:
         last.next = newsk
     list.prev = newsk
-    list.qlen = list.qlen + 1
+    list.qlen += 1
 
 
 @kfunc
 def __skb_unlink(skb: sk_buff, list: sk_buff_head) -> None:
     """include/linux/skbuff.h."""
-    list.qlen = list.qlen - 1
+    list.qlen -= 1
     next = skb.next
     prev = skb.prev
     skb.next = None
     skb.prev = None
-    if prev is None:
+    if not prev:
         list.next = next
     else:
         prev.next = next
-    if next is None:
+    if not next:
         list.prev = prev
     else:
         next.prev = prev
@@ -188,7 +188,7 @@ def skb_peek_tail(list: sk_buff_head) -> sk_buff:
 def __skb_dequeue(list: sk_buff_head) -> sk_buff:
     """include/linux/skbuff.h."""
     skb = list.next
-    if skb is not None:
+    if skb:
         __skb_unlink(skb, list)
     return skb
 
@@ -206,16 +206,16 @@ def skb_dequeue(list: sk_buff_head) -> sk_buff:
 def skb_queue_splice_tail_init(list: sk_buff_head, head: sk_buff_head) -> None:
     """include/linux/skbuff.h: move all of ``list`` behind ``head``."""
     count = list.qlen
-    if count != 0:
+    if count:
         first = list.next
         last = head.prev
         first.prev = last
-        if last is None:
+        if not last:
             head.next = first
         else:
             last.next = first
         head.prev = list.prev
-        head.qlen = head.qlen + count
+        head.qlen += count
         list.next = None
         list.prev = None
         list.qlen = 0
@@ -224,7 +224,7 @@ def skb_queue_splice_tail_init(list: sk_buff_head, head: sk_buff_head) -> None:
 @kfunc
 def skb_get_hash(skb: sk_buff) -> int:
     """include/linux/skbuff.h: the card's hash, or the flow dissector's."""
-    if skb.hash == 0:
+    if not skb.hash:
         work("skb_get_hash")
         skb.hash = skb.flow_hash
     return skb.hash

@@ -156,25 +156,25 @@ def wake_up_state(p: task_struct, state: int) -> int:
 @kfunc
 def in_serving_softirq() -> bool:
     """include/linux/preempt.h."""
-    return softirq_count() & SOFTIRQ_OFFSET != 0
+    return bool(softirq_count() & SOFTIRQ_OFFSET)
 
 
 @kfunc
 def in_interrupt() -> bool:
     """include/linux/preempt.h: hard interrupt, softirq, or (not on RT) BH disabled."""
-    return preempt_count() & (HARDIRQ_MASK | SOFTIRQ_MASK) != 0
+    return bool(preempt_count() & (HARDIRQ_MASK | SOFTIRQ_MASK))
 
 
 @kfunc
 def in_task() -> bool:
     """include/linux/preempt.h: neither hard interrupt nor serving a softirq."""
-    return preempt_count() & (HARDIRQ_MASK | SOFTIRQ_OFFSET) == 0
+    return not (preempt_count() & (HARDIRQ_MASK | SOFTIRQ_OFFSET))
 
 
 @kfunc
 def in_softirq() -> bool:
     """include/linux/preempt.h."""
-    return softirq_count() != 0
+    return bool(softirq_count())
 
 
 @kfunc(exclusion=True)

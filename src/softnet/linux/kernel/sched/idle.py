@@ -25,7 +25,7 @@ class cpuidle_device(Struct):
 @kfunc
 def cpuidle_idle_call() -> None:
     """idle.c:170 (6.1): halt until an interrupt, or until NEED_RESCHED is set where the CPU waits by mwait."""
-    if table(cpuidle_device, 0).halt != 0:
+    if table(cpuidle_device, 0).halt:
         # default_idle_call(): hlt does not watch the flag, so a remote CPU must send an interrupt.
         clear_polling()
     if idle_enter():

@@ -21,11 +21,9 @@ if TYPE_CHECKING:
 @kfunc
 def hrtimer_interrupt() -> None:
     """kernel/time/hrtimer.c hrtimer_interrupt(), with the tick's share at its end."""
-    timer: hrtimer = hrtimer_take_expired()
-    while timer is not None:
+    while timer := hrtimer_take_expired():
         trace("hrtimer_expire_entry")
         timer.function(timer)
-        timer = hrtimer_take_expired()
     tick_and_reprogram()
 
 

@@ -114,7 +114,7 @@ def ____napi_schedule(sd: softnet_data, napi: napi_struct) -> None:
     trace("napi_schedule", napi.napi_id, smp_processor_id())
     if test_bit(NAPI_STATE_THREADED, napi.state):
         thread = READ_ONCE(napi.thread)
-        if thread is not None:
+        if thread:
             # A thread in INTERRUPTIBLE that is woken owns the NAPI by that alone (until 56364c910691, v6.10).
             if task_state(thread) != TASK_INTERRUPTIBLE:
                 set_bit(NAPI_STATE_SCHED_THREADED, napi.state)
@@ -138,13 +138,13 @@ def napi_schedule_prep(n: napi_struct) -> bool:
     """dev.c:6136 (6.1): take SCHED; if somebody has it, tell them by MISSED. Not while DISABLE is set."""
     while True:
         val = READ_ONCE(n.state)
-        if val & NAPIF_STATE_DISABLE != 0:
+        if val & NAPIF_STATE_DISABLE:
             return False
         new = val | NAPIF_STATE_SCHED
         new |= (val & NAPIF_STATE_SCHED) // NAPIF_STATE_SCHED * NAPIF_STATE_MISSED
         if cmpxchg(n.state, val, new) == val:
             break
-    return val & NAPIF_STATE_SCHED == 0
+    return not (val & NAPIF_STATE_SCHED)
 
 
 @kfunc
@@ -162,22 +162,22 @@ def napi_complete_done(n: napi_struct, work_done: int) -> bool:
     timeout = 0
     ret = True
     # Netpoll and busy polling own the NAPI: its poll must not end it.
-    if n.state & (NAPIF_STATE_NPSVC | NAPIF_STATE_IN_BUSY_POLL) != 0:
+    if n.state & (NAPIF_STATE_NPSVC | NAPIF_STATE_IN_BUSY_POLL):
         return False
 
     work("napi_complete_done")
-    if work_done != 0:
-        if n.gro_bitmask != 0:
+    if work_done:
+        if n.gro_bitmask:
             timeout = READ_ONCE(n.dev.gro_flush_timeout)
         n.defer_hard_irqs_count = READ_ONCE(n.dev.napi_defer_hard_irqs)
     if n.defer_hard_irqs_count > 0:
         n.defer_hard_irqs_count -= 1
         timeout = READ_ONCE(n.dev.gro_flush_timeout)
-        if timeout != 0:
+        if timeout:
             ret = False
-    if n.gro_bitmask != 0:
+    if n.gro_bitmask:
         # With a timer armed young packets may stay; without one nothing would ever flush them.
-        napi_gro_flush(n, timeout != 0)
+        napi_gro_flush(n, bool(timeout))
 
     gro_normal_list(n)
 
@@ -188,19 +188,19 @@ def napi_complete_done(n: napi_struct, work_done: int) -> bool:
 
     while True:
         val = READ_ONCE(n.state)
-        WARN_ON_ONCE(val & NAPIF_STATE_SCHED == 0)
+        WARN_ON_ONCE(not (val & NAPIF_STATE_SCHED))
         new = val & ~(NAPIF_STATE_MISSED | NAPIF_STATE_SCHED | NAPIF_STATE_SCHED_THREADED | NAPIF_STATE_PREFER_BUSY_POLL)
         # An interrupt came while we polled: keep SCHED and poll once more.
         new |= (val & NAPIF_STATE_MISSED) // NAPIF_STATE_MISSED * NAPIF_STATE_SCHED
         if cmpxchg(n.state, val, new) == val:
             break
 
-    if val & NAPIF_STATE_MISSED != 0:
+    if val & NAPIF_STATE_MISSED:
         __napi_schedule(n)
         trace("napi_complete_done", n.napi_id, work_done, 0)
         return False
 
-    if timeout != 0:
+    if timeout:
         hrtimer_start(n.timer, ktime_get() + timeout)
     trace("napi_complete_done", n.napi_id, work_done, ret)
     return ret
@@ -243,7 +243,7 @@ def netif_napi_add_weight(dev: net_device, napi: napi_struct, poll: fnptr, weigh
     napi.dev = dev
     napi.list_owner = -1
     napi.state = NAPIF_STATE_LISTED
-    if dev.threaded != 0:
+    if dev.threaded:
         napi.state = NAPIF_STATE_LISTED | NAPIF_STATE_THREADED
 
 
@@ -272,7 +272,7 @@ def __napi_poll(n: napi_struct) -> int:
         if napi_complete_done(n, work_done):
             napi_schedule(n)
         return work_done
-    if n.gro_bitmask != 0:
+    if n.gro_bitmask:
         # Flush what is older than this jiffy; below 1000 Hz a jiffy is too long, so everything.
         napi_gro_flush(n, HZ >= 1000)
     gro_normal_list(n)
@@ -330,7 +330,7 @@ def napi_threaded_poll(data: int) -> None:
 @kfunc
 def skb_defer_free_flush(sd: softnet_data) -> None:
     """dev.c:6781 (6.1): free what other CPUs sent home (68822bdf76f1, v5.19)."""
-    if READ_ONCE(sd.defer_list) is None:
+    if not READ_ONCE(sd.defer_list):
         return
 
     flags = spin_lock_irqsave(sd.defer_lock)
@@ -341,7 +341,7 @@ def skb_defer_free_flush(sd: softnet_data) -> None:
     spin_unlock_irqrestore(sd.defer_lock, flags)
 
     trace("skb_defer_free_flush", count)
-    while skb is not None:
+    while skb:
         next = skb.next
         napi_consume_skb(skb, 1)
         skb = next
@@ -401,12 +401,12 @@ def net_rx_action() -> None:
 def net_tx_action() -> None:
     """dev.c:4990 (6.1), the completion queue only: there are no qdiscs in this model."""
     sd = this_cpu_ptr(softnet_data)
-    if sd.completion_queue is not None:
+    if sd.completion_queue:
         local_irq_disable()
         clist = sd.completion_queue
         sd.completion_queue = None
         local_irq_enable()
-        while clist is not None:
+        while clist:
             skb = clist
             clist = clist.next
             consume_skb(skb)
@@ -421,7 +421,7 @@ def dev_cpu_dead(oldcpu: int) -> int:
 
     skb = oldsd.completion_queue
     oldsd.completion_queue = None
-    while skb is not None:
+    while skb:
         next = skb.next
         skb.next = sd.completion_queue
         sd.completion_queue = skb
@@ -441,16 +441,12 @@ def dev_cpu_dead(oldcpu: int) -> int:
 
     dev_cpu_dead_send_ipi(oldsd)
 
-    skb = __skb_dequeue(oldsd.process_queue)
-    while skb is not None:
+    while skb := __skb_dequeue(oldsd.process_queue):
         netif_rx(skb)
         input_queue_head_incr(oldsd)
-        skb = __skb_dequeue(oldsd.process_queue)
-    skb = skb_dequeue(oldsd.input_pkt_queue)
-    while skb is not None:
+    while skb := skb_dequeue(oldsd.input_pkt_queue):
         netif_rx(skb)
         input_queue_head_incr(oldsd)
-        skb = skb_dequeue(oldsd.input_pkt_queue)
     return 0
 
 

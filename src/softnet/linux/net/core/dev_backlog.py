@@ -128,24 +128,24 @@ def get_rps_cpu(dev: net_device, skb: sk_buff) -> int:
     skb.rflow = None
     cpu = -1
     index = dev.rx_base
-    if skb.queue_mapping != 0:
+    if skb.queue_mapping:
         index += skb.queue_mapping - 1
     rxqueue = table(netdev_rx_queue, index)
     flow_table = rxqueue.flow_table
     map = rxqueue.map
     # The hash costs a walk through the headers; nobody pays it for a queue that steers nothing.
-    if flow_table is None and map is None:
+    if not flow_table and not map:
         return cpu
     hash = skb_get_hash(skb)
-    if hash == 0:
+    if not hash:
         return cpu
 
     entries = READ_ONCE(nh.rps_sock_flow_entries)
-    if flow_table is not None and entries != 0:
+    if flow_table and entries:
         # First check the global flow table for a reader, then the queue's own for packets still under way.
         ident = READ_ONCE(table(rps_sock_flow_entry, hash & (entries - 1)).ent)
         mask = READ_ONCE(nh.rps_cpu_mask)
-        if (ident ^ hash) & ~mask == 0:
+        if not ((ident ^ hash) & ~mask):
             next_cpu = ident & mask
             rflow = table(rps_dev_flow, flow_table.base + (hash & flow_table.mask))
             tcpu = rflow.cpu
@@ -157,7 +157,7 @@ def get_rps_cpu(dev: net_device, skb: sk_buff) -> int:
                 trace("get_rps_cpu", skb.id, tcpu)
                 return tcpu
 
-    if map is not None:
+    if map:
         tcpu = map.cpus[reciprocal_scale(hash, map.len)]
         if cpu_online(tcpu):
             cpu = tcpu
@@ -226,7 +226,7 @@ def skb_flow_limit(skb: sk_buff, qlen: int) -> bool:
     sd = this_cpu_ptr(softnet_data)
     rcu_read_lock()
     fl = READ_ONCE(sd.flow_limit)
-    if fl is not None:
+    if fl:
         new_flow = skb_get_hash(skb) & (fl.num_buckets - 1)
         old_flow = fl.history[fl.history_head]
         fl.history[fl.history_head] = new_flow
@@ -234,7 +234,7 @@ def skb_flow_limit(skb: sk_buff, qlen: int) -> bool:
         fl.history_head += 1
         fl.history_head &= FLOW_LIMIT_HISTORY - 1
 
-        if fl.buckets[old_flow] != 0:
+        if fl.buckets[old_flow]:
             fl.buckets[old_flow] -= 1
 
         fl.buckets[new_flow] += 1
@@ -261,7 +261,7 @@ def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
     if netif_running(skb.dev):
         qlen = sd.input_pkt_queue.qlen
         if qlen <= READ_ONCE(nh.max_backlog) and not skb_flow_limit(skb, qlen):
-            if qlen == 0:
+            if not qlen:
                 # The lock is held, so the test-and-set need not be atomic.
                 if not __test_and_set_bit(NAPI_STATE_SCHED, sd.backlog.state):
                     napi_schedule_rps(sd)
@@ -272,7 +272,7 @@ def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
             return NET_RX_SUCCESS
         reason = SKB_DROP_REASON_CPU_BACKLOG
 
-    sd.dropped = sd.dropped + 1
+    sd.dropped += 1
     rps_unlock_irq_restore(sd, flags)
 
     trace("backlog_drop", skb.id, cpu, reason)
@@ -293,7 +293,7 @@ def netif_rx_internal(skb: sk_buff) -> int:
     nh = table(net_hotdata, 0)
     trace("netif_rx", skb.id, smp_processor_id())
     if IS_ENABLED(CONFIG_RPS):
-        if nh.rps_needed != 0:
+        if nh.rps_needed:
             rcu_read_lock()
             cpu = get_rps_cpu(skb.dev, skb)
             if cpu < 0:
@@ -313,7 +313,7 @@ def __netif_rx(skb: sk_buff) -> int:
 @kfunc
 def netif_rx(skb: sk_buff) -> int:
     """dev.c:5147 (6.1): from any context."""
-    need_bh_off = bool(not in_hardirq() and softirq_count() == 0)
+    need_bh_off = bool(not in_hardirq() and not softirq_count())
     if need_bh_off:
         local_bh_disable()
     ret = netif_rx_internal(skb)
@@ -326,7 +326,7 @@ def netif_rx(skb: sk_buff) -> int:
 def net_rps_send_ipi(remsd: softnet_data) -> None:
     """dev.c:6017 (6.1). An offline CPU is skipped without a word: its backlog keeps SCHED."""
     if IS_ENABLED(CONFIG_RPS):
-        while remsd is not None:
+        while remsd:
             next = remsd.rps_ipi_next
             if cpu_online(remsd.cpu):
                 trace("net_rps_send_ipi", remsd.cpu)
@@ -339,7 +339,7 @@ def net_rps_action_and_irq_enable(sd: softnet_data) -> None:
     """dev.c:6034 (6.1): send the pending RPS IPIs. Called with interrupts off, returns with them on."""
     if IS_ENABLED(CONFIG_RPS):
         remsd = sd.rps_ipi_list
-        if remsd is not None:
+        if remsd:
             sd.rps_ipi_list = None
             local_irq_enable()
             net_rps_send_ipi(remsd)
@@ -351,7 +351,7 @@ def net_rps_action_and_irq_enable(sd: softnet_data) -> None:
 def sd_has_rps_ipi_waiting(sd: softnet_data) -> bool:
     """dev.c:6051 (6.1)."""
     if IS_ENABLED(CONFIG_RPS):
-        return sd.rps_ipi_list is not None
+        return bool(sd.rps_ipi_list)
     return False
 
 
@@ -370,8 +370,7 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
     work("process_backlog")
     napi.weight = READ_ONCE(table(net_hotdata, 0).dev_rx_weight)
     while again:
-        skb = __skb_dequeue(sd.process_queue)
-        while skb is not None:
+        while skb := __skb_dequeue(sd.process_queue):
             rcu_read_lock()
             __netif_receive_skb(skb)
             rcu_read_unlock()
@@ -380,7 +379,6 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
             if work_done >= quota:
                 trace("process_backlog", work_done, quota)
                 return work_done
-            skb = __skb_dequeue(sd.process_queue)
 
         rps_lock_irq_disable(sd)
         if skb_queue_empty(sd.input_pkt_queue):

@@ -61,7 +61,7 @@ def netif_receive_skb_internal(skb: sk_buff) -> int:
     nh = table(net_hotdata, 0)
     rcu_read_lock()
     if IS_ENABLED(CONFIG_RPS):
-        if nh.rps_needed != 0:
+        if nh.rps_needed:
             cpu = get_rps_cpu(skb.dev, skb)
             if cpu >= 0:
                 ret = enqueue_to_backlog(skb, cpu, skb.rflow)
@@ -78,7 +78,7 @@ def netif_receive_skb_list_internal(head: list_head, napi: napi_struct) -> None:
     nh = table(net_hotdata, 0)
     rcu_read_lock()
     if IS_ENABLED(CONFIG_RPS):
-        if nh.rps_needed != 0:
+        if nh.rps_needed:
             INIT_LIST_HEAD(napi.rx_sublist)
             while not list_empty(head):
                 entry = head.next

@@ -57,15 +57,15 @@ class napi_alloc_cache(Struct, per_cpu=True):
 def napi_skb_cache_get() -> sk_buff:
     """skbuff.c:252 (6.1): an skb from this CPU's NAPI cache, refilled from the slab by 16."""
     nc = this_cpu_ptr(napi_alloc_cache)
-    if nc.skb_count == 0:
+    if not nc.skb_count:
         for _i in range(NAPI_SKB_CACHE_BULK):
             more = kmem_cache_alloc()
-            if more is None:
+            if not more:
                 break
             more.next = nc.top
             nc.top = more
             nc.skb_count += 1
-        if nc.skb_count == 0:
+        if not nc.skb_count:
             return None
     skb = nc.top
     nc.top = skb.next
@@ -122,7 +122,7 @@ def __finalize_skb_around(skb: sk_buff, len: int, truesize: int) -> None:
 def napi_build_skb(len: int, frag_size: int) -> sk_buff:
     """skbuff.c:456 (6.1): an skb around a driver's receive buffer of ``frag_size`` bytes; None without memory."""
     skb = napi_skb_cache_get()
-    if skb is not None:
+    if skb:
         work("napi_build_skb")
         __finalize_skb_around(skb, len, frag_size + SKB_HEAD_TRUESIZE)
     return skb
@@ -132,7 +132,7 @@ def napi_build_skb(len: int, frag_size: int) -> sk_buff:
 def alloc_skb(size: int) -> sk_buff:
     """include/linux/skbuff.h, __alloc_skb() of skbuff.c:486 (6.1): an skb and its data, from any context."""
     skb = kmem_cache_alloc()
-    if skb is not None:
+    if skb:
         work("alloc_skb")
         __finalize_skb_around(skb, size, size + SKB_TRUESIZE_OVERHEAD)
     return skb
@@ -154,7 +154,7 @@ def skb_release_data(skb: sk_buff) -> None:
 @kfunc
 def skb_release_all(skb: sk_buff) -> None:
     """skbuff.c:850 (6.1), with skb_release_head_state(): the destructor gives back what the socket was charged."""
-    if skb.destructor is not None:
+    if skb.destructor:
         skb.destructor(skb)
         skb.destructor = None
     skb_release_data(skb)
@@ -227,7 +227,7 @@ def kfree_skb_partial(skb: sk_buff, head_stolen: bool) -> None:
 @kfunc
 def napi_consume_skb(skb: sk_buff, budget: int) -> None:
     """skbuff.c:1094 (6.1): free a used packet from a NAPI poll; a budget of 0 says that this is none."""
-    if budget == 0:
+    if not budget:
         consume_skb(skb)
         return
     WARN_ON_ONCE(not in_softirq())
@@ -299,7 +299,7 @@ def skb_attempt_defer_free(skb: sk_buff) -> None:
 
     # Nothing else makes the other CPU look at its list if it receives no packets.
     if kick:
-        if cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0:
+        if not cmpxchg(sd.defer_ipi_scheduled, 0, 1):
             trace("kick_defer_list_purge", cpu)
             smp_call_function_single_async(cpu, sd.defer_csd)
         else:

@@ -86,14 +86,14 @@ def bh_unlock_sock(sk: sock) -> None:
 @kfunc
 def sock_owned_by_user(sk: sock) -> bool:
     """include/net/sock.h: whether a task is inside lock_sock()."""
-    return sk.owned != 0
+    return bool(sk.owned)
 
 
 @kfunc
 def lock_sock(sk: sock) -> None:
     """sock.c:3525 (6.1) lock_sock_nested(). A socket has one reader here, so nobody waits for another task."""
     spin_lock_bh(sk.sk_lock)
-    BUG_ON(sk.owned != 0)
+    BUG_ON(sk.owned)
     sk.owned = 1
     spin_unlock_bh(sk.sk_lock)
 
@@ -102,7 +102,7 @@ def lock_sock(sk: sock) -> None:
 def release_sock(sk: sock) -> None:
     """sock.c:3539 (6.1): first what came in while the socket was owned."""
     spin_lock_bh(sk.sk_lock)
-    if sk.backlog_tail is not None:
+    if sk.backlog_tail:
         __release_sock(sk)
     sk.owned = 0
     spin_unlock_bh(sk.sk_lock)
@@ -111,19 +111,17 @@ def release_sock(sk: sock) -> None:
 @kfunc
 def __release_sock(sk: sock) -> None:
     """sock.c:2959 (6.1): process the backlog with bottom halves on; more may come meanwhile."""
-    skb = sk.backlog_head
-    while skb is not None:
+    while skb := sk.backlog_head:
         sk.backlog_head = None
         sk.backlog_tail = None
         spin_unlock_bh(sk.sk_lock)
-        while skb is not None:
+        while skb:
             next = skb.next
             skb.next = None
             tcp_v4_do_rcv(sk, skb)
             cond_resched()
             skb = next
         spin_lock_bh(sk.sk_lock)
-        skb = sk.backlog_head
     sk.backlog_len = 0
 
 
@@ -134,12 +132,12 @@ def sk_add_backlog(sk: sock, skb: sk_buff, limit: int) -> int:
         return -105
     skb.next = None
     tail = sk.backlog_tail
-    if tail is None:
+    if not tail:
         sk.backlog_head = skb
     else:
         tail.next = skb
     sk.backlog_tail = skb
-    sk.backlog_len = sk.backlog_len + skb.truesize
+    sk.backlog_len += skb.truesize
     return 0
 
 
@@ -171,10 +169,10 @@ def sock_rps_record_flow(sk: sock) -> None:
     """include/net/rps.h (6.12; sock.h in 6.1): RFS learns on which CPU this flow is read."""
     nh = table(net_hotdata, 0)
     if IS_ENABLED(CONFIG_RPS):
-        if nh.rfs_needed != 0:
+        if nh.rfs_needed:
             hash = READ_ONCE(sk.sk_rxhash)
             entries = READ_ONCE(nh.rps_sock_flow_entries)
-            if hash != 0 and entries != 0:
+            if hash and entries:
                 entry = table(rps_sock_flow_entry, hash & (entries - 1))
                 # Only a hint: preemption can change the CPU under us.
                 val = (hash & ~READ_ONCE(nh.rps_cpu_mask)) | raw_smp_processor_id()

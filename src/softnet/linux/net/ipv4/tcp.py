@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def tcp_eat_recv_skb(sk: sock, skb: sk_buff) -> None:
     """tcp.c:1658 (6.1): done with this skb: uncharge it, and have it freed where it was allocated."""
     __skb_unlink(skb, sk.sk_receive_queue)
-    if skb.destructor is not None:
+    if skb.destructor:
         sock_rfree(skb)
         skb.destructor = None
         skb.sk = None
@@ -41,13 +41,13 @@ def tcp_recvmsg(sk: sock, len: int, a: app) -> int:
     sock_rps_record_flow(sk)
     while copied < len:
         skb = skb_peek(sk.sk_receive_queue)
-        if skb is None:
+        if not skb:
             # Nothing more, but segments may wait on the backlog: process them by letting go of the socket.
-            if copied != 0 or sk.backlog_tail is None:
+            if copied or not sk.backlog_tail:
                 break
             release_sock(sk)
             lock_sock(sk)
-            if skb_peek(sk.sk_receive_queue) is None:
+            if not skb_peek(sk.sk_receive_queue):
                 break
             continue
         work_bytes("copy_to_user", skb.payload)
@@ -63,4 +63,4 @@ def tcp_recvmsg(sk: sock, len: int, a: app) -> int:
 @kfunc
 def tcp_readable(sk: sock) -> bool:
     """tcp.c:500 (6.1) tcp_poll(), EPOLLIN."""
-    return READ_ONCE(sk.sk_receive_queue.qlen) != 0
+    return bool(READ_ONCE(sk.sk_receive_queue.qlen))

@@ -40,7 +40,7 @@ def tcp_rcv_established(sk: sock, skb: sk_buff) -> None:
         skb.nr_packets = 0
         __kfree_skb(skb)
         return
-    if tcp_try_rmem_schedule(sk, skb) != 0:
+    if tcp_try_rmem_schedule(sk, skb):
         atomic_inc(sk.sk_drops)
         kfree_skb_reason(skb, SKB_DROP_REASON_PROTO_MEM)
         return
@@ -60,7 +60,7 @@ def tcp_try_rmem_schedule(sk: sock, skb: sk_buff) -> int:
 @kfunc
 def tcp_try_coalesce(sk: sock, to: sk_buff, from_: sk_buff) -> bool:
     """tcp_input.c:4790 (6.1): only the next bytes; the delta is charged to the socket."""
-    if from_.seq_ok == 0:
+    if not from_.seq_ok:
         return False
     delta = from_.truesize - SKB_HEAD_TRUESIZE
     if not skb_try_coalesce(to, from_):
@@ -73,7 +73,7 @@ def tcp_try_coalesce(sk: sock, to: sk_buff, from_: sk_buff) -> bool:
 def tcp_queue_rcv(sk: sock, skb: sk_buff) -> int:
     """tcp_input.c:5071 (6.1): whether the segment was eaten by the queue's last skb; it is freed here then."""
     tail = skb_peek_tail(sk.sk_receive_queue)
-    if tail is not None:
+    if tail:
         if tcp_try_coalesce(sk, tail, skb):
             kfree_skb_partial(skb, True)
             return 1

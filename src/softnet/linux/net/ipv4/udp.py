@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def udp_rcv(skb: sk_buff) -> int:
     """udp.c:2712 (6.1), __udp4_lib_rcv() (2476)."""
     work("udp_rcv")
-    if skb.sock_index == 0:
+    if not skb.sock_index:
         kfree_skb_reason(skb, SKB_DROP_REASON_NO_SOCKET)
         return 0
     return udp_queue_rcv_skb(table(sock, skb.sock_index - 1), skb)
@@ -49,7 +49,7 @@ def udp_queue_rcv_skb(sk: sock, skb: sk_buff) -> int:
 
     RFS learns nothing here: the kernel saves the hash of connected sockets only, and these are not.
     """
-    if __udp_enqueue_schedule_skb(sk, skb) != 0:
+    if __udp_enqueue_schedule_skb(sk, skb):
         atomic_inc(sk.sk_drops)
         kfree_skb_reason(skb, SKB_DROP_REASON_SOCKET_RCVBUFF)
         return -1
@@ -100,18 +100,18 @@ def __skb_recv_udp(sk: sock) -> sk_buff:
     """udp.c:1798 (6.1), nonblocking: from the reader's queue, refilled from the other; None when both are empty."""
     spin_lock_bh(sk.reader_queue.lock)
     skb = __skb_dequeue(sk.reader_queue)
-    if skb is not None:
+    if skb:
         udp_rmem_release(sk, skb.truesize, False)
         spin_unlock_bh(sk.reader_queue.lock)
         return skb
-    if READ_ONCE(sk.sk_receive_queue.qlen) == 0:
+    if not READ_ONCE(sk.sk_receive_queue.qlen):
         spin_unlock_bh(sk.reader_queue.lock)
         return None
     # Refill and look again, both queues locked.
     spin_lock(sk.sk_receive_queue.lock)
     skb_queue_splice_tail_init(sk.sk_receive_queue, sk.reader_queue)
     skb = __skb_dequeue(sk.reader_queue)
-    if skb is not None:
+    if skb:
         udp_rmem_release(sk, skb.truesize, True)
     spin_unlock(sk.sk_receive_queue.lock)
     spin_unlock_bh(sk.reader_queue.lock)
@@ -132,7 +132,7 @@ def udp_recvmsg(sk: sock, a: app) -> int:
     """udp.c:1907 (6.1), nonblocking: one datagram; how many packets that was."""
     work("udp_recvmsg")
     skb = __skb_recv_udp(sk)
-    if skb is None:
+    if not skb:
         return 0
     work_bytes("copy_to_user", skb.payload)
     packets = skb.nr_packets
@@ -144,4 +144,4 @@ def udp_recvmsg(sk: sock, a: app) -> int:
 @kfunc
 def udp_readable(sk: sock) -> bool:
     """udp.c:2790 (6.1) udp_poll(), EPOLLIN."""
-    return bool(READ_ONCE(sk.reader_queue.qlen) != 0 or READ_ONCE(sk.sk_receive_queue.qlen) != 0)
+    return bool(READ_ONCE(sk.reader_queue.qlen) or READ_ONCE(sk.sk_receive_queue.qlen))
