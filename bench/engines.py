@@ -16,8 +16,8 @@ from typing import Any
 
 import simpy_path
 from softnet.image.readout import drops
+from softnet.lang.native.abi import RUN_WORDS
 from softnet.lang.native.compile import Options
-from softnet.lang.native.llvm_function import RUN_WORDS
 from softnet.machine.state import TIME_IDLE
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.scenario.traffic import arrivals

@@ -17,8 +17,8 @@ import time
 from typing import Any
 
 from engines import received
+from softnet.lang.native.abi import RUN_WORDS
 from softnet.lang.native.compile import Options
-from softnet.lang.native.llvm_function import RUN_WORDS
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.simulate.native import NativeEngine
 from softnet.simulate.simulation import Simulation

@@ -15,7 +15,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "softnet"
 
 GROUND = frozenset({"errors", "units", "trace", "files"})
-MODEL = GROUND | {"lang", "machine", "linux"}
+MODEL = GROUND | {"lang", "machine", "linux", "workload"}
 
 # Layer -> the other layers that it may import.
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "lang": GROUND,
     "machine": GROUND | {"lang"},
     "linux": GROUND | {"lang", "machine"},
+    "workload": GROUND | {"lang", "machine", "linux"},
     "properties": MODEL,
     "scenario": frozenset({"errors", "units"}),
     "image": MODEL | {"scenario"},
@@ -38,7 +39,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 
 # Virtual time and one seeded hash (softnet.units.mix) are all that these layers know of clocks and chance.
 UNREPEATABLE = frozenset({"random", "secrets", "uuid", "time", "datetime"})
-REPEATABLE_LAYERS = ("trace", "units", "lang", "machine", "linux", "properties", "scenario", "image", "simulate", "verify")
+REPEATABLE_LAYERS = (
+    "trace", "units", "lang", "machine", "linux", "workload", "properties", "scenario", "image", "simulate", "verify",
+)  # fmt: skip
 READS_A_CLOCK = "softnet.verify.parallel"
 """Gives each search its seconds. What a search finds does not depend on them: without the time to finish it is inconclusive."""
 

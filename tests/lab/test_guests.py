@@ -30,7 +30,7 @@ def _quiet(text: str) -> None:
 def _misbehave(how: str, total_seconds: float = 120) -> None:
     kernel = kernels.resolve("6.12", say=_quiet)
     plan = {"kind": "misbehave", "how": how}
-    machine = qemu.Machine(cpus=1, memory_mb=512)
+    machine = qemu.GuestMachine(cpus=1, memory_mb=512)
     qemu.boot(kernel, plan, machine, bounds=qemu.Bounds(90, total_seconds), say=_quiet)
 
 
@@ -82,7 +82,7 @@ def test_a_guest_whose_emulator_is_killed_has_lost_its_channel() -> None:
                 os.kill(pid, signal.SIGKILL)
 
     kernel = kernels.resolve("6.12", say=_quiet)
-    machine = qemu.Machine(cpus=1, memory_mb=512)
+    machine = qemu.GuestMachine(cpus=1, memory_mb=512)
     plan = {"kind": "misbehave", "how": "say and hang"}
     with pytest.raises(LabChannelLost, match="went away before it was done") as caught:
         qemu.boot(kernel, plan, machine, bounds=qemu.Bounds(90, 120), accel="tcg", say=kill)
@@ -96,7 +96,7 @@ def test_a_panic_in_the_boot_is_a_panic_at_the_second_boot(accel: Literal["tcg",
     before, said = _qemu_processes(), []
     kernel = kernels.resolve("6.12", say=_quiet)
     # There is no such first process, and no root file system to look for another.
-    machine = qemu.Machine(cpus=1, memory_mb=512, boot_args=("rdinit=/nowhere",))
+    machine = qemu.GuestMachine(cpus=1, memory_mb=512, boot_args=("rdinit=/nowhere",))
     with pytest.raises(LabPanic, match="panicked") as caught:
         qemu.boot(kernel, {"kind": "misbehave", "how": "hang"}, machine, accel=accel, say=said.append)
     assert "root" in caught.value.found

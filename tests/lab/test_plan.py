@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
+import importlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.test_layers import imported_modules
 
 from softnet.lab.errors import LabError
 from softnet.lab.play.arm import GuestArm
@@ -134,3 +138,14 @@ def test_what_a_task_could_not_do_is_said() -> None:
         "b: 1 packets were refused by the receiver's socket.",
         "c failed in the guest: OSError: no.",
     ]
+
+
+def test_the_guest_imports_the_standard_library_alone() -> None:
+    folder = Path(str(importlib.import_module("softnet.lab.guest").__file__)).parent
+    found = {
+        (path.name, name)
+        for path in sorted(folder.glob("*.py"))
+        for _, name in imported_modules(ast.parse(path.read_text()), f"softnet.lab.guest.{path.stem}", False)
+        if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith("softnet.lab.guest.")
+    }
+    assert not found

@@ -202,7 +202,7 @@ def test_gro_merges_segments_of_a_flow_only_in_order():
 
 
 def test_a_double_free_stops_the_run(tmp_path):
-    twice = mutate(tmp_path, "6.12", "skb_consume_udp", "__kfree_skb(skb)", "__kfree_skb(skb)\n    __kfree_skb(skb)")
+    twice = mutate(tmp_path, "6.12", "skb_consume_udp", "__kfree_skb(skb)", "__kfree_skb(skb)\n__kfree_skb(skb)")
     with pytest.raises(KernelStop, match="BUG_ON"):
         simulate(loopback_scenario("6.12"), [twice])
 

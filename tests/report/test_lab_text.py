@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,9 @@ def test_a_run_without_events_is_invalid(
     results.append(stored("first-kick", "6.12"))
     assert run_cli(["lab", "run", str(scenario), "--quiet"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_result_comes_back_from_its_json() -> None:
+    result = stored("first-kick", "6.12")
+    again = LabResult.from_json(json.loads(json.dumps(result.as_json())), result.trace)
+    assert again == replace(result, seconds=0.0)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Patches with random functions: a user's code in all of the restricted Python's forms, for the engines to agree on.
 
-``patch_text(seed)`` overrides app_deliver() with itself and a call of random statements over a structure that every CPU
+``patch_text(seed)`` overrides sock_recv_timestamp() with itself and a call of random statements over a structure that every CPU
 shares. Some of them overflow, shift too far or leave an array: then both engines must stop at the same place.
 """
 
@@ -38,15 +38,15 @@ class net_hotdata(Struct, extends=True):
 
 
 @kfunc
-def app_deliver(a: app, sk: sock, skb: sk_buff) -> None:
+def sock_recv_timestamp(msg: msghdr, sk: sock, skb: sk_buff) -> None:
     now = local_clock()
     for i in range(skb.nr_packets):
         latency = now - skb.stamp[i]
-        trace("deliver", a.index, sk.index, latency)
-        hist_add(a.hist, latency)
-    a.received += skb.nr_packets
-    a.bytes += skb.payload
-    a.service_ns = 500 + (fuzz(table(net_hotdata, 0).fuzz, skb.len, skb.hash & 1023) & 255)
+        trace("deliver", msg.reader, sk.index, latency)
+        hist_add(msg.hist, latency)
+    msg.received += skb.nr_packets
+    msg.bytes += skb.payload
+    container_of(msg, app, "msg").service_ns = 500 + (fuzz(table(net_hotdata, 0).fuzz, skb.len, skb.hash & 1023) & 255)
     skb.nr_packets = 0
 '''
 

@@ -239,7 +239,7 @@ class _Booter:
             for worker, cpu in enumerate(application.task_cpus):
                 at = bases[number] + worker
                 a = self.row("app", at)
-                a.index, a.hist, a.service_ns = number, number, application.service_ns
+                a.msg.reader, a.msg.hist, a.service_ns = number, number, application.service_ns
                 a.kind = ns["SOCK_STREAM"] if application.kind == "tcp" else ns["SOCK_DGRAM"]
                 ns["ep_init"](a.ep)
                 p = application.policy
@@ -250,7 +250,7 @@ class _Booter:
             sk.index = spec.sock
             sk.type = ns["SOCK_STREAM"] if spec.kind == "tcp" else ns["SOCK_DGRAM"]
             sk.sk_rcvbuf = spec.rcvbuf
-            sk.app = self.row("app", bases[spec.application] + spec.worker)
+            sk.ep = self.row("app", bases[spec.application] + spec.worker).ep
             ns["sock_init"](sk)
         for flow in sender_flows(self.scenario) if self.scenario.sender else ():
             self._sender(flow.sender, flow)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from softnet.lang.program.program import Program, collect
 from softnet.linux import releases
 from softnet.machine import MACHINE_MODULES, state
+from softnet.workload import WORKLOAD_MODULES
 
 if TYPE_CHECKING:
     from softnet.scenario.models import Scenario
@@ -32,7 +33,7 @@ def load_modules(names: Iterable[str]) -> list[ModuleType]:
 
 def kernel_modules(scenario: Scenario) -> list[ModuleType]:
     """The modules of the scenario's kernel and of what runs beside it."""
-    return load_modules(releases.modules_for(scenario.kernel.release, scenario.kernel.flavour))
+    return load_modules((*releases.modules_for(scenario.kernel.release, scenario.kernel.flavour), *WORKLOAD_MODULES))
 
 
 def make_program(modules: Iterable[ModuleType], constants: Mapping[str, int]) -> Program:

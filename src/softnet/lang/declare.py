@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args, overlo
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-SHARED = "shared"
-GUARDED = "guarded"
-PERCPU = "percpu"
-PRIVATE = "private"
-HW = "hw"
-EMBED = "embed"
+Kind = Literal["shared", "guarded", "percpu", "private", "hw", "embed"]
+"""Who may touch a field; the functions below say what each means."""
+SHARED: Final = "shared"
+GUARDED: Final = "guarded"
+PERCPU: Final = "percpu"
+PRIVATE: Final = "private"
+HW: Final = "hw"
+EMBED: Final = "embed"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Field:
     ``line`` is the index of the cache line inside the structure; ``count`` is 1 for a scalar.
     """
 
-    kind: str
+    kind: Kind
     line: int = 0
     guard: str = ""
     count: int = 1

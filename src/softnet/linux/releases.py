@@ -54,9 +54,9 @@ BASE: tuple[str, ...] = tuple(
         "net.ipv4.tcp_input",
         "net.ipv4.tcp",
         "net.ipv4.udp",
+        "net.socket",
         "drivers.net.softnet_nic",
         "drivers.net.loopback",
-        "user",
         "kernel.cpu",
     )
 )

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from softnet.errors import SoftnetError
+from softnet.lang.native.abi import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native.compile import builder_identity, native_code
-from softnet.lang.native.llvm_function import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native.switch_runtime import FRAME_ARGUMENT, FRAME_FUNCTION, FRAME_RETURN, FRAME_WORDS
 from softnet.lang.program import cache
 from softnet.machine import state
 from softnet.properties.statements import in_order
-from softnet.verify.codegen.frames import LOG
-from softnet.verify.codegen.llvm_functions import OWNERS_BYTES, UNDO_WORDS
+from softnet.verify.codegen.llvm_functions import LOG, OWNERS_BYTES, UNDO_WORDS
 from softnet.verify.codegen.runtime import FAILED, LOG_ROOM, module_text
 from softnet.verify.inside import words
 from softnet.verify.lock_order import Locks
@@ -305,7 +304,7 @@ class Machine:
         if code == FAILED:
             kind = FAILURES[int(self.words[RUN_WORDS["fuel"]])]
             number = int(self.words[RUN_WORDS["where"]])
-            position = self.model.frames.text.positions[number]
+            position = self.model.text.positions[number]
             file = self.model.module.functions[position.function].file
             text = {
                 "bug-on": "BUG_ON",
@@ -327,7 +326,7 @@ class Machine:
 
     def warned(self) -> str:
         """Where the WARN_ON_ONCE stands that fired last."""
-        position = self.model.frames.text.positions[self.get("warned")]
+        position = self.model.text.positions[self.get("warned")]
         return f"{position.function}() {self.model.module.functions[position.function].file}:{position.line}"
 
     def lock_cycle(self) -> tuple[str, int] | None:

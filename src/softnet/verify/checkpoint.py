@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
-from softnet.lang.native.llvm_function import RUN_WORDS
+from softnet.lang.native.abi import RUN_WORDS
 from softnet.verify.arena import Machine
 from softnet.verify.codegen.runtime import module_text
 from softnet.verify.model import SEARCHES

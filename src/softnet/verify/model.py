@@ -26,13 +26,16 @@ from softnet.machine.costtable import load_cost_table
 from softnet.properties.statements import PROPERTIES, Property
 from softnet.scenario import apply_kernel, scenario_from_dict
 from softnet.trace import EVENT_ID
-from softnet.verify.codegen import frames as back_end
+from softnet.verify.codegen import llvm_frames as back_end
+from softnet.verify.codegen.frames import Frames
 from softnet.verify.codegen.guard import check_patches, depended_on
+from softnet.verify.codegen.llvm_functions import Code
 from softnet.verify.codegen.points import Facts, facts_of, reachable, stored_fields
 from softnet.verify.inside.words import VX_COMP_WORDS, VX_PER_CPU
 from softnet.verify.user_properties import Claim, claims_of, dispatcher
 
 if TYPE_CHECKING:
+    from softnet.lang.native.llvm_function import Text
     from softnet.scenario.models import Scenario
 
 _INSIDE = "softnet.verify.inside"
@@ -147,7 +150,8 @@ class Model:
     program: Program
     module: ir.Module
     image: Image
-    frames: back_end.Frames
+    text: Text
+    frames: Frames
     roots: list[str]
     changing: frozenset[str]
     nr_contexts: int
@@ -234,19 +238,19 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
 
     movable = bool(plugged(config)) or any(len(task.cpus) > 1 for task in image.tasks)
 
-    def emitted() -> tuple[back_end.Frames, frozenset[str], Facts]:
+    def emitted() -> tuple[Code, frozenset[str], Facts]:
         counted = statistics(program)
         ignored = counted - depended_on(module, patches, counted)
         used = reachable(module, roots, program)
         facts = facts_of(module, used, movable=movable)
-        frames = back_end.emit_frames(module, program, roots, ignored, not_state(program), reduce=config.reduce, log=log,
-                                      store_buffer=store_buffer(config), owned=owned, facts=facts)  # fmt: skip
-        return frames, stored_fields(module, used) - ignored, facts
+        code = back_end.emit_frames(module, program, roots, ignored, not_state(program), reduce=config.reduce, log=log,
+                                    store_buffer=store_buffer(config), owned=owned, facts=facts)  # fmt: skip
+        return code, stored_fields(module, used) - ignored, facts
 
     owned = applies(config) and not log
-    frames, changing, facts = _kept(("frames", *key, *roots, config.reduce, log, owned, movable), emitted)
+    code, changing, facts = _kept(("frames", *key, *roots, config.reduce, log, owned, movable), emitted)
     image.ref("verify_env", 0).list_unknown = int(list_unknown(program, changing))
-    return Model(config, scenario, program, module, image, frames, roots, changing,
+    return Model(config, scenario, program, module, image, code.text, code.frames, roots, changing,
                  2 * config.cpus + len(image.tasks), facts, known_properties(config))  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from softnet.errors import SoftnetError
 from softnet.properties.statements import in_order
 from softnet.verify.arena import Limits, Machine
 from softnet.verify.codegen import c_model as cmodel
-from softnet.verify.codegen.llvm_functions import FRAME_WORDS_MAX, Emitter
+from softnet.verify.codegen.frames import FRAME_WORDS_MAX, Rules, state_fields
 from softnet.verify.codegen.points import reachable
 from softnet.verify.inside import words
 from softnet.verify.model import STACK_WORDS, Config, not_state, store_buffer
@@ -193,11 +193,13 @@ def c_text(machine: Machine, first: Any, vector: Vector) -> str:
     roots = [*ENTRY_POINTS, *sorted(n for n in everything if module.functions[n].kind == "kfunc")]
     used = reachable(whole, roots, model.program)
     fields = {f"{s.name}.{f.name}": f.kind for s in model.program.structs.values() for f in s.fields.values()}
-    emitter = Emitter(whole, fields, model.changing, not_state(model.program), reduce=model.config.reduce, log=False,
-                      facts=model.facts)  # fmt: skip
+    rules = Rules(whole, fields, model.changing, model.config.reduce, model.facts)
     tables = model.image.layout.tables
-    body = cmodel.translate(whole, used, emitter, {n: (t.base, t.count) for n, t in tables.items()})
-    if any(model.frames.entries[n] != pc for n, pc in emitter.out.entries.items()):
+    shared = cmodel.Shared(
+        rules, state_fields(model.changing, not_state(model.program)), {n: (t.base, t.count) for n, t in tables.items()}
+    )
+    body = cmodel.translate(used, shared)
+    if any(model.frames.entries[n] != pc for n, pc in shared.frames.entries.items()):
         raise AssertionError("places are numbered otherwise than in the first state")
     size = machine.stacks + model.nr_contexts * STACK_WORDS
     words_text = ", ".join(f"{{{a}, {constant(v)}}}" for a, v in enumerate(first[:size].tolist()) if v)

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from softnet.lab.guest.plans import Found, Result, ScriptPlan, Setting, Step, TracedPlan
 from softnet.lab.play.arm import GuestArm
 from softnet.lab.tracing import facts, records
 from softnet.lab.tracing.counts import count, softnet_stat_delta
@@ -30,7 +31,7 @@ class LabResult:
     trace: records.Trace
     counts: dict[str, Any]
     softnet_stat: dict[int, dict[str, int]]
-    work: dict[str, Any]
+    work: Found
     refused: dict[str, str]
     lost: dict[str, int]
     complaints: list[str]
@@ -41,29 +42,47 @@ class LabResult:
     blobs: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     def as_json(self) -> dict[str, Any]:
-        """All but the trace itself."""
-        return {
-            "arm": self.arm,
-            "release": self.release,
-            "boot_args": list(self.boot_args),
-            "ran": {
-                "accel": self.ran.accel,
-                "threads": self.ran.threads,
-                "qemu": self.ran.qemu,
-                "note": self.ran.note,
-            },
-            "clock": self.trace.clock,
-            "counts": self.counts,
-            "softnet_stat": {str(cpu): row for cpu, row in sorted(self.softnet_stat.items())},
-            "work": self.work,
-            "deviations": self.deviations,
-            "events_not_traced": self.refused,
-            "events_lost": self.lost,
-            "kernel_complaints": self.complaints,
-            "threads_set": self.threads_set,
-            "events": len(self.trace.records),
-            "provenance": self.provenance,
-        }
+        """All but the trace itself, the seconds and the raw latencies."""
+        return {key.name: key.write(getattr(self, key.attribute)) for key in _KEYS}
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any], trace: records.Trace) -> LabResult:
+        """What as_json() made, with its trace."""
+        given = {key.attribute: key.read(row[key.name]) for key in _KEYS if key.read is not None}
+        return cls(trace=trace, seconds=0.0, **given)
+
+
+class _Key(NamedTuple):
+    """A key of a result's JSON: of which attribute, and the way there and back; None where the trace has it."""
+
+    name: str
+    attribute: str
+    write: Callable[[Any], Any] = lambda value: value
+    read: Callable[[Any], Any] | None = lambda value: value
+
+
+_KEYS = (
+    _Key("arm", "arm"),
+    _Key("release", "release"),
+    _Key("boot_args", "boot_args", list, tuple),
+    _Key("ran", "ran", asdict, lambda row: qemu.Ran(**row)),
+    _Key("clock", "trace", lambda trace: trace.clock, None),
+    _Key("counts", "counts"),
+    _Key(
+        "softnet_stat",
+        "softnet_stat",
+        lambda rows: {str(cpu): row for cpu, row in sorted(rows.items())},
+        lambda rows: {int(cpu): row for cpu, row in rows.items()},
+    ),
+    _Key("work", "work"),
+    _Key("deviations", "deviations"),
+    _Key("events_not_traced", "refused"),
+    _Key("events_lost", "lost"),
+    _Key("kernel_complaints", "complaints"),
+    _Key("threads_set", "threads_set"),
+    _Key("events", "trace", lambda trace: len(trace.records), None),
+    _Key("provenance", "provenance"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +95,19 @@ class Options:
 
 def execute(
     arm: GuestArm,
-    plan: dict[str, Any],
+    plan: TracedPlan,
     known: Facts,
-    machine: qemu.Machine,
+    machine: qemu.GuestMachine,
     *,
     options: Options,
     say: Callable[[str], None],
     about: dict[str, Any],
 ) -> LabResult:
     """Boot ``arm``, carry out ``plan``, decode. ``about`` goes into the trace's header."""
-    machine = qemu.Machine(machine.cpus, machine.memory_mb, (*machine.boot_args, *arm.boot_args))
+    machine = qemu.GuestMachine(machine.cpus, machine.memory_mb, (*machine.boot_args, *arm.boot_args))
     session = qemu.boot(arm.image, plan, machine, bounds=options.bounds, accel=options.accel, say=say)
-    told = session.result
+    told: Result = session.result
+    hello = session.greeting()
     provenance = dict(arm.image.provenance)
     header = {
         "format": records.FORMAT,
@@ -95,9 +115,9 @@ def execute(
         "clock": plan["trace"]["clock"],
         "arm": arm.label,
         "threads_backlog": arm.threads,
-        "release": session.hello["release"],
-        "kernel_version": session.hello["version"],
-        "command_line": session.hello["command_line"],
+        "release": hello["release"],
+        "kernel_version": hello["version"],
+        "command_line": hello["command_line"],
         "cpus": machine.cpus,
         "ran": {"accel": session.ran.accel, "threads": session.ran.threads, "qemu": session.ran.qemu},
         "tasks": told["threads"],
@@ -108,7 +128,7 @@ def execute(
     trace = records.Trace(header, records.decode(session.blobs, told["trace"]["page_bytes"], known))
     return LabResult(
         arm=arm.label,
-        release=session.hello["release"],
+        release=hello["release"],
         ran=session.ran,
         boot_args=machine.boot_args,
         trace=trace,
@@ -127,9 +147,9 @@ def execute(
 
 def run_script(
     arm: GuestArm,
-    steps: list[list[Any]],
+    steps: list[Step],
     *,
-    settings: list[list[str]],
+    settings: list[Setting],
     options: Options,
     say: Callable[[str], None],
     about: dict[str, Any],
@@ -139,7 +159,7 @@ def run_script(
     from softnet.lab.tracing import probes
 
     known = facts.gather(arm.image, say=say, accel=options.accel)
-    plan = {
+    plan: ScriptPlan = {
         "kind": "script",
         "settings": settings,
         "threads": [],
@@ -151,7 +171,7 @@ def run_script(
         arm,
         plan,
         known,
-        qemu.Machine(cpus=cpus),
+        qemu.GuestMachine(cpus=cpus),
         options=options,
         say=lambda text: say(f"{arm.label}: {text}"),
         about=about,
@@ -199,7 +219,7 @@ def run_scenario(
     guest = guest_plan(scenario, arm, known, clock=clock)
     if not traced:
         guest.plan["trace"] = probes.NO_TRACE
-    machine = qemu.Machine(cpus=guest.cpus, boot_args=guest.boot_args)
+    machine = qemu.GuestMachine(cpus=guest.cpus, boot_args=guest.boot_args)
     say(f"{arm.label}: booting {arm.image.release}")
     sysctl = scenario.kernel.sysctl
     about = {

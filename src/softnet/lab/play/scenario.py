@@ -8,9 +8,19 @@ anything boots; what can be had only approximately becomes a sentence in the res
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from softnet.lab.errors import LabError
+from softnet.lab.guest.plans import (
+    ApplicationPlan,
+    CyclictestPlan,
+    Event,
+    HogPlan,
+    LoadPlan,
+    LoadWork,
+    SenderPlan,
+    Setting,
+    ThreadWish,
+)
 from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.traffic import card_settings, cards, change_settings, refuse_cards
 from softnet.lab.tracing.facts import Facts
@@ -32,7 +42,7 @@ _CPUS = "/sys/devices/system/cpu"
 class GuestPlan:
     """What to send to the guest, how many CPUs to give it, what to add to its command line, what deviates."""
 
-    plan: dict[str, Any]
+    plan: LoadPlan
     cpus: int
     boot_args: tuple[str, ...]
     deviations: tuple[str, ...]
@@ -48,7 +58,7 @@ def _mask(cpus: tuple[int, ...]) -> str:
     return ",".join(reversed(groups))
 
 
-def _setting(table: str, key: str, value: int | tuple[int, ...]) -> list[str]:
+def _setting(table: str, key: str, value: int | tuple[int, ...]) -> Setting:
     """[path, text] of one setting in the guest; ``table`` is loopback, sysctl or cpu."""
     if table == "cpu":
         return [f"{_CPUS}/cpu{key}/online", str(value)]
@@ -132,7 +142,7 @@ def _policy(sched: str) -> str:
     return sched if ":" in sched else f"{sched}:0"
 
 
-def _application(app: Application) -> dict[str, Any]:
+def _application(app: Application) -> ApplicationPlan:
     cpus = app.cpus or ((app.cpu,) if app.cpu is not None else (0,))
     return {
         "name": app.name,
@@ -145,7 +155,7 @@ def _application(app: Application) -> dict[str, Any]:
     }
 
 
-def _sender(sender: Sender, name: str, kind: str, scenario: Scenario, said: list[str]) -> dict[str, Any]:
+def _sender(sender: Sender, name: str, kind: str, scenario: Scenario, said: list[str]) -> SenderPlan:
     overhead = _ETHERNET_BYTES + _IPV4_BYTES + (_TCP_BYTES if kind == "tcp" else _UDP_BYTES)
     asked = sender.size - overhead
     payload = min(max(asked, _STAMP_BYTES), _UDP_PAYLOAD_MAX)
@@ -177,23 +187,27 @@ def _unique(names: list[str]) -> list[str]:
     return out
 
 
-def _tasks(scenario: Scenario, said: list[str]) -> list[dict[str, Any]]:
-    rows = []
+def _tasks(scenario: Scenario, said: list[str]) -> list[HogPlan | CyclictestPlan]:
+    rows: list[HogPlan | CyclictestPlan] = []
     for task, name in zip(scenario.task, _unique([task.name for task in scenario.task]), strict=True):
-        row: dict[str, Any] = {"kind": task.kind, "name": name, "label": name, "cpu": task.cpu}
-        row["sched"] = _policy(task.sched)
+        sched = _policy(task.sched)
         if isinstance(task, Hog):
             period_ns = round(task.period_us * 1000)
-            row.update(nice=task.nice, period_ns=period_ns, busy_ns=round(period_ns * task.duty))
+            rows.append({
+                "kind": "hog", "name": name, "label": name, "cpu": task.cpu, "sched": sched, "nice": task.nice,
+                "period_ns": period_ns, "busy_ns": round(period_ns * task.duty),
+            })  # fmt: skip
             if task.duty == 1 and not task.sched.startswith("other"):
                 said.append(f"{name}: the kernel throttles real-time tasks to 95 % of a CPU (sched_rt_runtime_us).")
         else:
-            row.update(nice=0, interval_ns=task.interval_ns, work_ns=task.work_ns)
-        rows.append(row)
+            rows.append({
+                "kind": "cyclictest", "name": name, "label": name, "cpu": task.cpu, "sched": sched, "nice": 0,
+                "interval_ns": task.interval_ns, "work_ns": task.work_ns,
+            })  # fmt: skip
     return rows
 
 
-def _work(scenario: Scenario, said: list[str]) -> dict[str, Any]:
+def _work(scenario: Scenario, arm: GuestArm, said: list[str]) -> LoadWork:
     kinds = {app.name: app.kind for app in scenario.application}
     names = _unique([sender.name for sender in scenario.sender])
     senders = []
@@ -211,19 +225,25 @@ def _work(scenario: Scenario, said: list[str]) -> dict[str, Any]:
             "TCP over loopback is the kernel's own TCP: acknowledgements pass through the backlog too, and segments "
             "that wait in a queue may be merged into one skb."
         )
+    tasks, events = _tasks(scenario, said), _events(scenario)
+    if scenario.machine.numa_nodes > 1:
+        said.append("machine.numa_nodes: the guest has one node.")
+    made, sockets = cards(scenario, arm, said) if scenario.nic else ([], [])
     return {
         "applications": [_application(app) for app in scenario.application],
         "senders": senders,
-        "tasks": _tasks(scenario, said),
-        "events": _events(scenario),
+        "tasks": tasks,
+        "cards": made,
+        "sockets": sockets,
+        "events": events,
         "warmup_ns": scenario.measure.warmup_ns,
         "duration_ns": scenario.measure.duration_ns,
     }
 
 
-def _events(scenario: Scenario) -> list[list[Any]]:
+def _events(scenario: Scenario) -> list[Event]:
     """[time, path, text] of every setting that changes during the run."""
-    rows: list[list[Any]] = []
+    rows: list[Event] = []
     for change in changes(scenario):
         if change.table == "nic":
             nic = scenario.nic[change.nic]
@@ -233,9 +253,9 @@ def _events(scenario: Scenario) -> list[list[Any]]:
     return rows
 
 
-def _threads(scenario: Scenario, arm: GuestArm, said: list[str]) -> list[list[Any]]:
+def _threads(scenario: Scenario, arm: GuestArm, said: list[str]) -> list[ThreadWish]:
     """[pattern of the name, policy, CPUs or None] for every wish about a kernel thread that the guest has."""
-    rows: list[list[Any]] = []
+    rows: list[ThreadWish] = []
     for name, setting in scenario.kernel.threads.items():
         kind, _, instance = name.partition("/")
         if kind == "irq":
@@ -252,7 +272,7 @@ def _threads(scenario: Scenario, arm: GuestArm, said: list[str]) -> list[list[An
     return rows
 
 
-def _settings(scenario: Scenario) -> list[list[str]]:
+def _settings(scenario: Scenario) -> list[Setting]:
     """Every setting of the scenario, defaults included, in an order in which the kernel takes them."""
     sysctl = scenario.kernel.sysctl
     rows = []
@@ -271,12 +291,9 @@ def guest_plan(scenario: Scenario, arm: GuestArm, known: Facts, *, clock: str = 
     """The plan of ``scenario`` for ``arm``. Raises ``LabError`` for what a guest cannot give."""
     refuse_impossible(scenario)
     said = _kernel_deviations(scenario, arm)
-    work = _work(scenario, said)
+    work = _work(scenario, arm, said)
     cpus = scenario.machine.cpus
-    if scenario.machine.numa_nodes > 1:
-        said.append("machine.numa_nodes: the guest has one node.")
-    work["cards"], work["sockets"] = cards(scenario, arm, said) if scenario.nic else ([], [])
-    plan = {
+    plan: LoadPlan = {
         "kind": "load",
         "settings": _settings(scenario),
         "threads": _threads(scenario, arm, said),

@@ -15,9 +15,10 @@ import ipaddress
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from softnet.lab.errors import LabError
+from softnet.lab.guest.plans import CardPlan, QueuePlan, Setting, SocketPlan
 from softnet.scenario.columns import FLAG_FRAGMENT, FLAG_PUSH
 from softnet.scenario.events import changes
 from softnet.scenario.traffic import arrivals, socket_table
@@ -204,7 +205,7 @@ def queue_path(nic: Nic, queue: int) -> str:
     return f"{_SYS_NET}/{nic.name}/queues/rx-{queue}"
 
 
-def card_settings(nic: Nic, mask: Callable[[tuple[int, ...]], str]) -> list[list[str]]:
+def card_settings(nic: Nic, mask: Callable[[tuple[int, ...]], str]) -> list[Setting]:
     """[path, text] of every setting of a card that sysfs takes, defaults included."""
     rows = []
     for queue in range(nic.queues):
@@ -215,7 +216,7 @@ def card_settings(nic: Nic, mask: Callable[[tuple[int, ...]], str]) -> list[list
     return rows
 
 
-def change_settings(nic: Nic, key: str, value: int | tuple[int, ...], mask: Callable[[tuple[int, ...]], str]) -> list[list[str]]:
+def change_settings(nic: Nic, key: str, value: int | tuple[int, ...], mask: Callable[[tuple[int, ...]], str]) -> list[Setting]:
     """[path, text] of a setting of a card that changes during the run; "card:" paths are for the guest's agent."""
     if key in ("rps_cpus", "rps_flow_cnt"):
         text = mask(value) if isinstance(value, tuple) else str(value)
@@ -248,7 +249,7 @@ def refuse_cards(scenario: Scenario) -> None:
             change_settings(scenario.nic[change.nic], change.key, change.value, str)
 
 
-def cards(scenario: Scenario, arm: GuestArm, said: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def cards(scenario: Scenario, arm: GuestArm, said: list[str]) -> tuple[list[CardPlan], list[SocketPlan]]:
     """(cards, sockets) for the guest; appends to ``said`` what a card of the guest is not.
 
     A card has its name, address, routes and queues; a queue its task (cpu, sched) and its packets, records of
@@ -257,9 +258,9 @@ def cards(scenario: Scenario, arm: GuestArm, said: list[str]) -> tuple[list[dict
     """
     wire = _Wire(scenario)
     played = _play(scenario, wire)
-    made = []
+    made: list[CardPlan] = []
     for index, nic in enumerate(scenario.nic):
-        queues = []
+        queues: list[QueuePlan] = []
         for queue in range(nic.queues):
             number = scenario.queue_base[index] + queue
             sched = _irq_sched(scenario, arm, f"{nic.name}-{queue}")
@@ -288,11 +289,11 @@ def cards(scenario: Scenario, arm: GuestArm, said: list[str]) -> tuple[list[dict
     return made, _sockets(scenario, played)
 
 
-def _sockets(scenario: Scenario, played: _Played) -> list[dict[str, Any]]:
+def _sockets(scenario: Scenario, played: _Played) -> list[SocketPlan]:
     """The sockets that the packets need: of TCP those with a flow, of UDP all."""
-    rows: list[dict[str, Any]] = []
+    rows: list[SocketPlan] = []
     for spec in socket_table(scenario):
-        row = {"application": spec.application, "worker": spec.worker, "kind": spec.kind, "port": spec.port}
+        row: SocketPlan = {"application": spec.application, "worker": spec.worker, "kind": spec.kind, "port": spec.port}
         if spec.kind == "udp":
             rows.append(row)
             continue

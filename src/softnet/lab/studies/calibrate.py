@@ -203,7 +203,7 @@ def _graph(
     known = facts.gather(arm.image, say=say)
     guest = guest_plan(traced_scenario(), arm, known)
     guest.plan["trace"] = {**probes.NO_TRACE, "clock": "mono", "buffer_kb": 16384, "graph": list(functions)}
-    machine = qemu.Machine(guest.cpus, boot_args=(*guest.boot_args, *arm.boot_args))
+    machine = qemu.GuestMachine(guest.cpus, boot_args=(*guest.boot_args, *arm.boot_args))
     session = qemu.boot(arm.image, guest.plan, machine, bounds=options.bounds, accel=options.accel, say=say)
     told = session.result["trace"]
     if told["lost"]:
@@ -423,7 +423,7 @@ def calibrate(arm: GuestArm, *, options: Options, say: Callable[[str], None], wh
     say(f"{arm.label}: five experiments")
     result = run_scenario(arm, experiments(), options=options, say=say, traced=False)
     ran = session.ran
-    made = f"Linux {session.hello['release']}, QEMU {ran.qemu} {ran.accel}" + (f", {when}" if when else "")
+    made = f"Linux {session.greeting()['release']}, QEMU {ran.qemu} {ran.accel}" + (f", {when}" if when else "")
     cost = overhead(many, alone)
     times = own_times(many, cost)
     rows = [
@@ -433,7 +433,7 @@ def calibrate(arm: GuestArm, *, options: Options, say: Callable[[str], None], wh
         *_ack_row(many, cost, made),
     ]
     fitted, medians = machine_rows(rows, result, arm, made)
-    return Calibration(arm.label, session.hello["release"], ran, tuple(sorted(fitted, key=lambda row: row.name)), medians)
+    return Calibration(arm.label, session.greeting()["release"], ran, tuple(sorted(fitted, key=lambda row: row.name)), medians)
 
 
 def check_note(note: str) -> None:

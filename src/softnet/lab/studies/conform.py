@@ -24,7 +24,6 @@ from softnet.lab.tracing import records
 from softnet.lab.validate.branches import merged
 from softnet.lab.validate.checker import check
 from softnet.lab.validate.verdict import Verdict
-from softnet.lab.vm.qemu import Ran
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
@@ -367,24 +366,7 @@ def stored(folder: Path, arm: str) -> LabResult:
             expected="what softnet lab conform --out wrote",
             hint="run it without --again first",
         ) from error
-    ran = told["ran"]
-    return LabResult(
-        arm=told["arm"],
-        release=told["release"],
-        ran=Ran(ran["accel"], ran["threads"], ran["qemu"], ran["note"]),
-        boot_args=tuple(told["boot_args"]),
-        trace=records.read(folder / f"{arm}.lab.jsonl.gz"),
-        counts=told["counts"],
-        softnet_stat={int(cpu): row for cpu, row in told["softnet_stat"].items()},
-        work=told["work"],
-        refused=told["events_not_traced"],
-        lost=told["events_lost"],
-        complaints=told["kernel_complaints"],
-        threads_set=told["threads_set"],
-        seconds=0.0,
-        deviations=told["deviations"],
-        provenance=told["provenance"],
-    )
+    return LabResult.from_json(told, records.read(folder / f"{arm}.lab.jsonl.gz"))
 
 
 def judge(experiment: Experiment, arm: GuestArm, result: LabResult) -> Outcome:

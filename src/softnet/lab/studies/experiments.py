@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from softnet.lab.guest.plans import Step as GuestStep
 from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.run import LabResult, Options, run_script
 from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, Record, Trace
@@ -32,7 +32,7 @@ SEGMENT_BYTES = 600
 _SETTLE_MS = 500
 
 
-def first_kick_steps(connections: int) -> list[list[Any]]:
+def first_kick_steps(connections: int) -> list[GuestStep]:
     """The steps of first-kick."""
     return [
         ["move", OWNER_CPU],
@@ -48,7 +48,7 @@ def first_kick_steps(connections: int) -> list[list[Any]]:
     ]
 
 
-def c4_steps(connections: int, before: int, lowered_to: int) -> list[list[Any]]:
+def c4_steps(connections: int, before: int, lowered_to: int) -> list[GuestStep]:
     """The steps of C4: ``before`` reads, then the limit is lowered, then the rest of the reads."""
     steps = first_kick_steps(connections)
     at = steps.index(["read", connections])
@@ -70,9 +70,9 @@ def reads_at(limit: int) -> int:
     return max(110, limit // 2 + 30)
 
 
-def limits_steps() -> list[list[Any]]:
+def limits_steps() -> list[GuestStep]:
     """The steps of ``limits``: first-kick at one limit after the other; a datagram on CPU 0 flushes in between."""
-    steps: list[list[Any]] = [
+    steps: list[GuestStep] = [
         ["move", OWNER_CPU],
         ["connect", sum(reads_at(limit) for limit in LIMITS)],
         ["send_each", SEGMENT_BYTES],
@@ -122,7 +122,7 @@ _MAX_BACKLOG = "/proc/sys/net/core/netdev_max_backlog"
 
 def flow_limit(arm: GuestArm, *, options: Options, say: Callable[[str], None]) -> LabResult:
     """Run flow-limit on an arm."""
-    steps: list[list[Any]] = [
+    steps: list[GuestStep] = [
         ["move", OWNER_CPU],
         ["settle", _SETTLE_MS],
         ["trace", "on"],

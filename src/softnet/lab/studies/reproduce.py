@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from softnet.lab.guest.plans import RacePlan, RaceWork
 from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.run import LabResult, Options, execute
 from softnet.lab.studies.experiments import Step, add_step
@@ -39,11 +40,11 @@ class Defect:
     arms: tuple[str, ...]
     boot_args: tuple[str, ...]
     settings: tuple[tuple[str, str], ...]
-    work: dict[str, Any]
+    work: RaceWork
 
 
 _SYSCTL = "/proc/sys/net/core"
-_COMMON = {
+_COMMON: RaceWork = {
     "main": 3,
     "freer": 1,
     "steers": 1,
@@ -114,7 +115,7 @@ def attempt(defect: Defect, arm: GuestArm, *, options: Options, say: Callable[[s
             "r:softnet/smp_call_function_single_async_ret smp_call_function_single_async ret=$retval:s32",
         ]
     )
-    work = {
+    work: RaceWork = {
         **defect.work,
         "fields": {
             name: [known.offsets[f"softnet_data.{name}"], size]
@@ -128,7 +129,7 @@ def attempt(defect: Defect, arm: GuestArm, *, options: Options, say: Callable[[s
     }
     if tries is not None:
         work["tries"] = tries
-    plan = {
+    plan: RacePlan = {
         "kind": "race",
         "settings": [list(row) for row in defect.settings],
         "threads": [["rcu*", "fifo:99", None]],
@@ -140,7 +141,7 @@ def attempt(defect: Defect, arm: GuestArm, *, options: Options, say: Callable[[s
         arm,
         plan,
         known,
-        qemu.Machine(cpus=_CPUS, boot_args=defect.boot_args),
+        qemu.GuestMachine(cpus=_CPUS, boot_args=defect.boot_args),
         options=options,
         say=lambda text: say(f"{arm.label}: {text}"),
         about={"experiment": defect.name, **_about(defect)},

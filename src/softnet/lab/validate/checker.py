@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from softnet.lab.errors import LabError
 from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
@@ -383,15 +382,6 @@ class Checker:
             for task, attempt in state.attempts.items()
         ]
         return lines
-
-
-def events_by_category(verdict: Verdict) -> dict[str, Any]:
-    """How many events were followed, gave context, and were not followed; each event is in one of them."""
-    return {
-        "followed": verdict.events_checked,
-        "context": sum(verdict.context.values()),
-        "not followed": sum(verdict.not_checked.values()),
-    }
 
 
 def _driver(trace: Trace, patches: Sequence[str]) -> tuple[Driver, str]:

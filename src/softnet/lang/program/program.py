@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from softnet.errors import SubsetError
-from softnet.lang.declare import EMBED, NOTHING_SAID, Field, FunctionFacts, Struct
+from softnet.lang.declare import EMBED, NOTHING_SAID, Field, FunctionFacts, Kind, Struct
 from softnet.lang.program.memo import Derived, derived, nothing_known
 
 
@@ -23,7 +23,7 @@ class FieldDef:
 
     name: str
     type: str
-    kind: str
+    kind: Kind
     line: int
     guard: str
     count: int

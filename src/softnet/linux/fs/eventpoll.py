@@ -50,7 +50,7 @@ def ep_init(ep: eventpoll) -> None:
 @kfunc
 def ep_poll_callback(sk: sock) -> None:
     """The wait queue's function: the socket goes on the ready list, and the waiter is woken."""
-    ep = sk.app.ep
+    ep = sk.ep
     flags = spin_lock_irqsave(ep.lock)
     if not sk.item.ready:
         sk.item.ready = 1
@@ -88,7 +88,7 @@ def ep_poll(ep: eventpoll) -> sock:
 @kfunc
 def ep_send_events_requeue(sk: sock) -> None:
     """Level-triggered: a socket that still has data goes to the end of the ready list again."""
-    ep = sk.app.ep
+    ep = sk.ep
     flags = spin_lock_irqsave(ep.lock)
     if not sk.item.ready:
         sk.item.ready = 1

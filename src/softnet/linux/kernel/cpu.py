@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         schedule,
         schedule_hrtimeout_abs,
         set_current_state,
+        sleep_for_ever,
         wake_up_process,
     )
     from softnet.linux.kernel.smp import __flush_smp_call_function_queue
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
         smpboot_thread_data,
     )
     from softnet.linux.net.core.dev import dev_cpu_dead
-    from softnet.linux.user import sleep_for_ever
     from softnet.machine.hotplug import (
         cpu_bring_up,
         cpu_disable,

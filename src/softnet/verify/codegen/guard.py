@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the explorer would not run as a patch wrote it is refused or explored, never passed over in silence."""
+"""What of a patch the explorer would not run as written is refused, or becomes state; nothing is left out silently."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.declare import NOTHING_SAID
 from softnet.lang.program.program import Program
-from softnet.verify.codegen.points import uses
 
 
 def check_patches(program: Program, patches: Iterable[ModuleType], harness: Iterable[str]) -> None:
@@ -68,7 +67,7 @@ def _read_for_more(block: ir.Block, ignored: frozenset[str]) -> set[str]:
         if isinstance(i, ir.Load) and i.place.field in ignored:
             holds[i.to] = i.place.field
             continue
-        used = [holds[t] for t in uses(i) if t in holds]
+        used = [holds[temp] for temp in i.uses() if temp in holds]
         if not used:
             continue
         if isinstance(i, ir.Trace):
@@ -77,7 +76,6 @@ def _read_for_more(block: ir.Block, ignored: frozenset[str]) -> set[str]:
             holds[i.to] = used[0]
         elif not (isinstance(i, ir.Store) and i.place.field == used[0]):
             found |= set(used)
-    end = block.end
-    if isinstance(end, ir.Branch | ir.Return) and isinstance(end.value, ir.Temp) and end.value in holds:
-        found.add(holds[end.value])
+    if block.end is not None:
+        found.update(holds[temp] for temp in block.end.uses() if temp in holds)
     return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where a context may stop, and what the back end needs to know about a function: reach, stored fields, segments."""
+"""Where a context may stop, which functions are reached, and which fields change."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def counts_are_classes(module: ir.Module, functions: Iterable[str]) -> bool:
         counts = {i.to for i in body if isinstance(i, ir.Call) and i.function == "preempt_count"}
         ends = [block.end for block in function.blocks]
         for i in [*body, *ends]:
-            if i is None or not counts & set(uses(i)):
+            if i is None or not counts & set(i.uses()):
                 continue
             if not isinstance(i, ir.Binary) or not isinstance(i.right, int):
                 return False
@@ -111,19 +111,6 @@ def counts_are_classes(module: ir.Module, functions: Iterable[str]) -> bool:
             if not masked and (i.op not in ("==", "!=") or i.right != 0):
                 return False
     return True
-
-
-@dataclass
-class Segment:
-    """Straight-line code between stops; ``stop`` is the instruction that may stop after it, ``after`` what follows."""
-
-    label: str
-    body: list[ir.Instr]
-    end: ir.Terminator | None = None
-    stop: ir.Instr | None = None
-    kind: str = ""
-    after: str = ""
-    pc: int = 0
 
 
 def reachable(module: ir.Module, roots: Iterable[str], program: Program) -> set[str]:
@@ -154,36 +141,3 @@ def stored_fields(module: ir.Module, functions: Iterable[str]) -> frozenset[str]
         for block in module.functions[name].blocks:
             found |= {i.place.field for i in block.body if isinstance(i, ir.Store | ir.Atomic)}
     return frozenset(found)
-
-
-def following(segment: Segment) -> list[str]:
-    """The segments that may come after one."""
-    if segment.stop is not None:
-        return [segment.after]
-    if isinstance(segment.end, ir.Jump):
-        return [segment.end.target]
-    return [segment.end.yes, segment.end.no] if isinstance(segment.end, ir.Branch) else []
-
-
-def describe(stop: ir.Instr) -> str:
-    """What a stop is, in a word."""
-    if isinstance(stop, ir.Point):
-        return stop.why
-    if isinstance(stop, ir.Call):
-        return f"call {stop.function}"
-    return "call through a pointer" if isinstance(stop, ir.CallPointer) else "suspend"
-
-
-def uses(i: ir.Instr | ir.Terminator) -> list[ir.Temp]:
-    """The temps that an instruction reads."""
-    found: list[ir.Temp] = []
-    for name in i.__dataclass_fields__:
-        if name in ("to", "at"):
-            continue
-        value = getattr(i, name)
-        if isinstance(value, ir.Place):
-            value = value.address
-        for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, ir.Temp):
-                found.append(part)
-    return found

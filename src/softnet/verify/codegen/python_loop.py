@@ -8,7 +8,7 @@ which softnet.verify.codegen.points has it stop.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -38,7 +38,7 @@ class Stops:
     """The hooks of softnet.lang.python.hooks: what a point is, and the switch to the loop and back."""
 
     memory: Any
-    fields: dict[str, str]
+    fields: Mapping[str, str]
     """Kind of "structure.field"."""
     changing: frozenset[str]
     reduce: bool

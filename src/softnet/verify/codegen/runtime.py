@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from softnet.lang.native.llvm_function import RUN_WORDS
+from softnet.lang.native.abi import RUN_WORDS
 from softnet.lang.native.switch_runtime import ENTER_X86, LLVM_INTRINSICS, SWITCH_X86
-from softnet.verify.codegen.frames import LOG, LOG_FILL
+from softnet.verify.codegen.llvm_functions import LOG, LOG_FILL
 from softnet.verify.model import SEARCHES
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def runtime_text() -> str:
 
 def module_text(model: Model) -> str:
     """All of a model's LLVM text."""
-    lines = model.frames.text.lines
+    lines = model.text.lines
     return (
         LLVM_INTRINSICS
         + runtime_text()

@@ -29,7 +29,7 @@ def is_fence(barrier: str) -> bool:
     """Whether a barrier is one on x86: smp_wmb(), smp_rmb(), acquire and release bind the compiler alone, and the two beside an
     atomic are barrier(), since the atomic is a locked instruction.
     """
-    return SIGNATURES[barrier].x86 == "locked"
+    return SIGNATURES[barrier].fence
 
 
 def buffered_fields(

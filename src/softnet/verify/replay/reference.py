@@ -16,7 +16,7 @@ from typing import Any
 
 from softnet.errors import SoftnetError
 from softnet.lang import ir
-from softnet.lang.native.llvm_function import FAILURES
+from softnet.lang.native.abi import FAILURES
 from softnet.lang.python.link import KernelStop, link
 from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.simulate.reference import MISTAKES, kernel_stop

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
-from softnet.verify.codegen.frames import LOG_FILL
+from softnet.verify.codegen.llvm_functions import LOG_FILL
 from softnet.verify.inside import words
 from softnet.verify.model import SEARCHES, STACK_WORDS, Config, Leaf, nr_actions
 from softnet.verify.search import FAILED, Failure, Limits, Machine
@@ -247,7 +247,7 @@ class NativeReplay(Replay):
     def accesses(self) -> list[Access]:
         out = []
         for number, address, value in self.machine._log[: int(self.words[LOG_FILL])].tolist():
-            at = self.model.frames.text.positions[number]
+            at = self.model.text.positions[number]
             out.append(self.access(at.what, at.function, self.model.module.functions[at.function].file, at.line, address, value))
         return out
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         PREEMPT_OFFSET,
         SOFTIRQ_MASK,
         SOFTIRQ_OFFSET,
+        TASK_UNINTERRUPTIBLE,
         task_struct,
     )
     from softnet.machine.timers import hrtimer_cancel, hrtimer_start
@@ -217,3 +218,11 @@ def schedule_hrtimeout_abs(expires: int) -> None:
     schedule()
     hrtimer_cancel(p.sleep_timer)
     set_task_state(0)
+
+
+@kfunc
+def sleep_for_ever() -> None:
+    """A task that is done."""
+    while True:
+        set_current_state(TASK_UNINTERRUPTIBLE)
+        schedule()

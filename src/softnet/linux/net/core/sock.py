@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         work,
     )
     from softnet.linux.config import CONFIG_RPS
-    from softnet.linux.fs.eventpoll import ep_poll_callback, epitem
+    from softnet.linux.fs.eventpoll import ep_poll_callback, epitem, eventpoll
     from softnet.linux.include.linux.list import INIT_LIST_HEAD
     from softnet.linux.include.linux.netdevice import net_hotdata, rps_sock_flow_entry
     from softnet.linux.include.linux.skbuff import sk_buff, sk_buff_head, skb_queue_head_init
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from softnet.linux.kernel.locking.spinlock import spin_lock, spin_lock_bh, spin_unlock, spin_unlock_bh
     from softnet.linux.kernel.sched.core import cond_resched, rcu_read_lock, rcu_read_unlock
     from softnet.linux.net.ipv4.tcp_ipv4 import tcp_v4_do_rcv
-    from softnet.linux.user import app
     from softnet.machine.state import spinlock_t
 SOCK_STREAM = 1
 SOCK_DGRAM = 2
@@ -39,7 +38,8 @@ class sock(Struct):
 
     index: int = private()
     type: int = private()
-    app: app = private()
+    ep: eventpoll = private()
+    """The epoll instance that watches it: epitem's ep in C."""
     sk_lock: spinlock_t = embed(line=1)
     """sk_lock.slock."""
     owned: int = shared(line=1)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.skbuff import __skb_unlink, sk_buff, skb_peek
     from softnet.linux.net.core.skbuff import __kfree_skb, skb_attempt_defer_free
     from softnet.linux.net.core.sock import lock_sock, release_sock, sock, sock_rfree, sock_rps_record_flow
-    from softnet.linux.user import app, app_deliver
+    from softnet.linux.net.socket import msghdr, sock_recv_timestamp
 
 
 @kfunc
@@ -29,7 +29,7 @@ def tcp_eat_recv_skb(sk: sock, skb: sk_buff) -> None:
 
 
 @kfunc
-def tcp_recvmsg(sk: sock, len: int, a: app) -> int:
+def tcp_recvmsg(sk: sock, msg: msghdr, len: int) -> int:
     """tcp.c:2709 (6.1) with tcp_recvmsg_locked() (2464), nonblocking: up to ``len`` bytes; how many packets they were.
 
     An skb is read whole: the application's buffer ends at an skb's end.
@@ -53,7 +53,7 @@ def tcp_recvmsg(sk: sock, len: int, a: app) -> int:
         work_bytes("copy_to_user", skb.payload)
         copied += skb.payload
         packets += skb.nr_packets
-        app_deliver(a, sk, skb)
+        sock_recv_timestamp(msg, sk, skb)
         tcp_eat_recv_skb(sk, skb)
     work("tcp_cleanup_rbuf")
     release_sock(sk)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from softnet.linux.kernel.locking.spinlock import spin_lock, spin_lock_bh, spin_unlock, spin_unlock_bh
     from softnet.linux.net.core.skbuff import __kfree_skb, kfree_skb_reason, skb_unref
     from softnet.linux.net.core.sock import sock, sock_def_readable
-    from softnet.linux.user import app, app_deliver
+    from softnet.linux.net.socket import msghdr, sock_recv_timestamp
 
 
 @kfunc
@@ -128,7 +128,7 @@ def skb_consume_udp(sk: sock, skb: sk_buff) -> None:
 
 
 @kfunc
-def udp_recvmsg(sk: sock, a: app) -> int:
+def udp_recvmsg(sk: sock, msg: msghdr) -> int:
     """udp.c:1907 (6.1), nonblocking: one datagram; how many packets that was."""
     work("udp_recvmsg")
     skb = __skb_recv_udp(sk)
@@ -136,7 +136,7 @@ def udp_recvmsg(sk: sock, a: app) -> int:
         return 0
     work_bytes("copy_to_user", skb.payload)
     packets = skb.nr_packets
-    app_deliver(a, sk, skb)
+    sock_recv_timestamp(msg, sk, skb)
     skb_consume_udp(sk, skb)
     return packets
 
