@@ -204,6 +204,7 @@ def build(program: Program, plan: Plan, wiring: Wiring) -> Image:
     names = cost_names(program)
     cost_index = {name: i for i, name in enumerate(names)}
     counts = {
+        **{s.name: spec.nr_cpus for s in program.structs.values() if s.per_cpu},
         **plan.counts, "cpu_hw": spec.nr_cpus, "context": 2 * spec.nr_cpus + plan.tasks_max, "task_struct": plan.tasks_max,
         "irq_line": 4 * spec.nr_cpus + nr_queues, "nic_queue": nr_queues,
     }  # fmt: skip

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from softnet.lang import ir
 from softnet.verify.codegen.points import reachable
 from softnet.verify.inside import words
-from softnet.verify.model import NOT_STATE, SEARCHES, machine_words
+from softnet.verify.model import SEARCHES, machine_words, not_state
 
 if TYPE_CHECKING:
     from softnet.verify.arena import Arena
@@ -36,8 +36,6 @@ WALKS: Final = 400
 """Runs by chance."""
 RESTARTS_MAX: Final = 40
 """After so many searches nothing is assumed any more."""
-NEVER_OWNED: Final = ("net_hotdata", "netdev_rx_queue", "rps_map", "verify_env", "vx_event")
-"""Tables that the world outside writes without a check."""
 
 
 @dataclass
@@ -64,12 +62,13 @@ def owners(machine: Arena, touched: Touched) -> tuple[dict[int, int], list[int]]
     model = machine.model
     homes = machine_words(model)
     looked = looked_at(model)
+    structs, outside = model.program.structs, not_state(model.program)
     found: dict[int, int] = {}
     untouched = [1] * model.config.cpus
     if touched.attempts > RESTARTS_MAX:
         return found, [0] * model.config.cpus
     for address, leaf in model.words_of.items():
-        if leaf.what not in model.changing or leaf.table in NOT_STATE:
+        if leaf.what not in model.changing or leaf.table in outside:
             continue
         mask = touched.masks.get(address, 0)
         written, both = mask >> 32, (mask | mask >> 32) & 0xFFFFFFFF
@@ -81,7 +80,7 @@ def owners(machine: Arena, touched: Touched) -> tuple[dict[int, int], list[int]]
                 found[address] = words.VX_READ_ONLY
             else:
                 untouched[home] = 0
-        elif leaf.what in looked or leaf.table in NEVER_OWNED:
+        elif leaf.what in looked or structs[leaf.table].settings:
             continue
         elif not written:
             found[address] = words.VX_READ_ONLY
@@ -93,7 +92,8 @@ def owners(machine: Arena, touched: Touched) -> tuple[dict[int, int], list[int]]
 def learn(machine: Arena, touched: Touched) -> None:
     """Runs by chance from the first state, which note who touches what. The machine is as before, unless one failed."""
     model = machine.model
-    addresses = [a for a, leaf in model.words_of.items() if leaf.what in model.changing and leaf.table not in NOT_STATE]
+    outside = not_state(model.program)
+    addresses = [a for a, leaf in model.words_of.items() if leaf.what in model.changing and leaf.table not in outside]
     machine.own(dict.fromkeys(addresses, words.VX_LEARNING), [0] * model.config.cpus)
     first = machine.words.copy()
     walk = SEARCHES.index("vx_walk")

@@ -120,7 +120,7 @@ def verify_terminal(blocked: int) -> int:
     return found
 
 
-@hwfunc
+@hwfunc(visible="search", x86="none")
 def vx_saw(number: int) -> None:
     """There is what the property is about."""
     table(vx_premise, number).times += 1
