@@ -28,12 +28,12 @@ class engine_state(Struct):
     cost_atomic: int = hw()
 
 
-@hwfunc
+@hwfunc(price_only=True)
 def line_read(address: int) -> None:
     pass
 
 
-@hwfunc
+@hwfunc(price_only=True)
 def line_write(address: int) -> None:
     pass
 

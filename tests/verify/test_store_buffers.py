@@ -23,6 +23,7 @@ from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.standard import check, from_text, to_text
 
 native = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
+DESCRIPTOR = Path(__file__).parent / "descriptor_patch.py"
 SMALL = Limits(states=2_000_000, memory_bytes=512 << 20)
 LARGE = Limits(states=4_000_000, memory_bytes=1 << 30, storage="compact")
 TSO = "holds (exhausted, x86-TSO with 4-entry store buffers)"
@@ -63,6 +64,21 @@ class TestSearches:
         assert outcome.failure is not None
         assert outcome.failure.name == "lost kick"
         assert verdict_text(explore(HANDLER.format(kernel), patch("flag_cleared_with_barrier", kernel))) == TSO
+
+    @pytest.mark.parametrize(
+        ("operation", "verdict"),
+        [
+            ("rx_len(slot)", "one_sees_the_other"),
+            ("nic_refill(v.queue, 0)", "one_sees_the_other"),
+            ("smp_mb()", TSO),
+        ],
+    )
+    def test_a_driver_drains_no_buffer_at_its_ring(self, operation: str, verdict: str, tmp_path: Path) -> None:
+        patch = tmp_path / "patch.py"
+        patch.write_text(DESCRIPTOR.read_text().replace("rx_len(slot)  # what may not be a fence", operation))
+        outcome = explore("kernel=6.12,memory_model=tso,driver=nic:0:1,driver=call:1:1", patch)
+        assert (outcome.failure.name if outcome.failure is not None else verdict_text(outcome)) == verdict
+        assert verdict_text(explore("kernel=6.12,driver=nic:0:1,driver=call:1:1", patch)) == "holds (exhausted)"
 
     def test_the_counterexample_shows_where_stores_wait(self) -> None:
         outcome = explore(HANDLER.format("6.12"))

@@ -30,7 +30,7 @@ SMALL = Limits(states=2_000_000, memory_bytes=512 << 20)
 native = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 
 FREE, IRQ, BOTH = "kernel=6.12,driver=free:1:2", "kernel=6.12,driver=irq:0:2", "kernel=6.12,driver=free:1:2,driver=irq:0"
-LLIST = "kernel=6.12,defer_max=4,driver=free:1:4"
+LLIST = "kernel=6.12,defer_max=6,driver=free:1:5"
 
 
 _LIST_FIRST = """
@@ -124,7 +124,7 @@ CORRECT = (
     # More than must be done.
     Case("kicks_more_often", BOTH,
          (("skb_attempt_defer_free", "sd.defer_count == defer_max >> 1", "sd.defer_count >= defer_max >> 1"),)),
-    Case("tries_each_time", IRQ, (("enqueue_to_backlog", "if qlen == 0:", "if qlen >= 0:"),)),
+    Case("tries_each_time", IRQ, (("enqueue_to_backlog", "if not qlen:", "if qlen >= 0:"),)),
 )  # fmt: skip
 
 

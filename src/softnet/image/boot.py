@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from softnet.image.image import Image, Wiring, build, clear
+from softnet.image.image import Image, Wiring, build, start
 from softnet.image.settings import Namespace, roundup_pow_of_two, set_rps_cpus, set_sysctl, update_static_keys
 from softnet.image.tasks import TaskSpec, create_task, idle_task
-from softnet.machine import state
-from softnet.trace import EVENT_ID
 
 if TYPE_CHECKING:
     from softnet.image.plan import Plan
@@ -33,28 +31,8 @@ def boot(
     specs = [*_Booter(image.linked.kernel, plan).run(), *extra_tasks(image)]
     for spec in [*map(idle_task, range(image.nr_cpus)), *specs]:
         create_task(image, spec)
-    _start(image)
+    start(image)
     return image
-
-
-def _start(image: Image) -> None:
-    """Everybody's first action is at time 0; boot leaves no trace of itself in the caches."""
-    memory, r = image.memory, image.regions
-    clear(memory, r.directory, r.size)
-    clear(memory, r.counts, r.counts + image.nr_cpus * len(EVENT_ID))
-    memory[image.engine_word("now")] = 0
-    memory[image.engine_word("line_transfers")] = 0
-    for cpu in range(image.nr_cpus):
-        c = image.ref("cpu_hw", cpu)
-        c.line_transfers = 0
-        image.linked.machine["rnd_seed"](c)
-        c.t = 0
-        c.time_since = 0
-        c.time_class = state.TIME_IDLE
-        image.linked.machine["cpu_update"](c)
-    for actor in range(image.nr_cpus, image.nr_actors):
-        image.linked.machine["actor_set"](actor, state.NEVER)
-    image.linked.machine["stop_set"](state.NEVER)
 
 
 class _Booter:

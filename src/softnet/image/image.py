@@ -204,6 +204,7 @@ def build(program: Program, plan: Plan, wiring: Wiring) -> Image:
     names = cost_names(program)
     cost_index = {name: i for i, name in enumerate(names)}
     counts = {
+        **{s.name: spec.nr_cpus for s in program.structs.values() if s.per_cpu},
         **plan.counts, "cpu_hw": spec.nr_cpus, "context": 2 * spec.nr_cpus + plan.tasks_max, "task_struct": plan.tasks_max,
         "irq_line": 4 * spec.nr_cpus + nr_queues, "nic_queue": nr_queues,
     }  # fmt: skip
@@ -313,6 +314,26 @@ def _init_devices(image: Image, spec: MachineSpec) -> None:
         )
         line = image.ref("irq_line", spec.nr_cpus * 4 + index)
         line.vector, line.data = state.VECTOR_DEVICE, index
+
+
+def start(image: Image) -> None:
+    """Everybody's first action is at time 0; boot leaves no trace of itself in the caches."""
+    memory, r = image.memory, image.regions
+    clear(memory, r.directory, r.size)
+    clear(memory, r.counts, r.counts + image.nr_cpus * len(EVENT_ID))
+    memory[image.engine_word("now")] = 0
+    memory[image.engine_word("line_transfers")] = 0
+    for cpu in range(image.nr_cpus):
+        c = image.ref("cpu_hw", cpu)
+        c.line_transfers = 0
+        image.linked.machine["rnd_seed"](c)
+        c.t = 0
+        c.time_since = 0
+        c.time_class = state.TIME_IDLE
+        image.linked.machine["cpu_update"](c)
+    for actor in range(image.nr_cpus, image.nr_actors):
+        image.linked.machine["actor_set"](actor, state.NEVER)
+    image.linked.machine["stop_set"](state.NEVER)
 
 
 def machine_error(image: Image) -> str:

@@ -55,7 +55,7 @@ class Plan:
     hotplug: tuple[HotplugEvent, ...]
     """The scenario's changes of CPUs, in the order of their time."""
     counts: Mapping[str, int]
-    """Instances of each kernel structure: one per CPU for the per-CPU ones."""
+    """Instances of each kernel structure but the per-CPU ones."""
     tasks_max: int
     """The most tasks that boot can ask for, the idle tasks included: the image keeps room for them."""
     histograms: tuple[str, ...]
@@ -126,7 +126,7 @@ def _skb_pool(scenario: Scenario, sockets: tuple[SocketSpec, ...]) -> int:
 
 
 def _counts(scenario: Scenario, sockets: tuple[SocketSpec, ...], hotplug: tuple[HotplugEvent, ...]) -> dict[str, int]:
-    """How many instances of each kernel structure the image must hold; one per CPU for the per-CPU ones."""
+    """How many instances of each kernel structure the image must hold, where that is not declared (``Struct, per_cpu=True``)."""
     cpus = scenario.machine.cpus
     queues = _nr_queues(scenario)
     flows = sum(roundup_pow_of_two(nic.rps_flow_cnt) * nic.queues for nic in scenario.nic if nic.rps_flow_cnt)
@@ -134,13 +134,7 @@ def _counts(scenario: Scenario, sockets: tuple[SocketSpec, ...], hotplug: tuple[
         flows += roundup_pow_of_two(scenario.loopback.rps_flow_cnt)
     entries = scenario.kernel.sysctl.rps_sock_flow_entries
     cyclics = sum(1 for task in scenario.task if task.kind == "cyclictest")
-    counts = dict.fromkeys(
-        ("softnet_data", "irq_cpustat_t", "softirq_ctrl", "kmem_cache_cpu", "napi_alloc_cache", "skb_drop_stats"), cpus
-    )
-    counts |= {
-        "call_single_queue": cpus,
-        "backlog_napi": cpus,
-        "worker_pool": cpus,
+    return {
         "sd_flow_limit": cpus if scenario.kernel.sysctl.flow_limit_cpu_bitmap else 1,
         "net_hotdata": 1,
         "cpuidle_device": 1,
@@ -162,9 +156,7 @@ def _counts(scenario: Scenario, sockets: tuple[SocketSpec, ...], hotplug: tuple[
         "cyclic": max(cyclics, 1),
         "hog": max(len(scenario.task) - cyclics, 1),
         "cpuhp_event": max(len(hotplug), 1),
-        "cpu_stopper": cpus,
     }
-    return counts
 
 
 def _tasks_max(scenario: Scenario, hotplug: tuple[HotplugEvent, ...]) -> int:

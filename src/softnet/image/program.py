@@ -26,14 +26,6 @@ PREEMPT_MODELS = {
 }
 
 
-BOOT_POINTERS = (
-    "app_thread", "backlog_napi_setup", "backlog_napi_should_run", "cpu_startup_entry", "cpu_stopper_thread", "cpuhp_thread",
-    "cyclictest_thread", "hog_thread", "irq_thread", "ksoftirqd_should_run", "napi_threaded_poll", "run_backlog_napi",
-    "run_ksoftirqd", "sender_thread", "smpboot_thread_fn", "softnet_msix_clean_rings", "softnet_poll", "worker_thread",
-)  # fmt: skip
-"""Functions whose address softnet.image.boot and ``add_task`` store; the kernel's own text takes the others."""
-
-
 def load_modules(names: Iterable[str]) -> list[ModuleType]:
     """Import a stack of modules by name."""
     return [importlib.import_module(name) for name in names]
@@ -46,7 +38,9 @@ def kernel_modules(scenario: Scenario) -> list[ModuleType]:
 
 def make_program(modules: Iterable[ModuleType], constants: Mapping[str, int]) -> Program:
     """Collect machine and kernel into one program."""
-    return replace(collect([*load_modules(MACHINE_MODULES), *modules], constants), pointed=BOOT_POINTERS)
+    program = collect([*load_modules(MACHINE_MODULES), *modules], constants)
+    entries = tuple(sorted(name for name, d in program.functions.items() if d.facts.entry))
+    return replace(program, pointed=entries)
 
 
 def constants(scenario: Scenario) -> dict[str, int]:

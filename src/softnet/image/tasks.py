@@ -49,47 +49,42 @@ def idle_task(cpu: int) -> TaskSpec:
     return TaskSpec(f"swapper/{cpu}", (cpu,), "idle", 0, 0, "cpu_startup_entry", cpu, "idle")
 
 
-def create_task(image: Image, spec: TaskSpec) -> Any:
-    """Create the next task of an image, and give it to whoever the kernel keeps a pointer for."""
-    fair = spec.policy in ("other", "idle")
-    prio = DEFAULT_PRIO + spec.nice if fair else 99 - spec.priority
-    pid, time_class = len(image.tasks) + 1, TIME_CLASS_OF_KIND[spec.kind]
-    info = TaskInfo(pid, spec.comm, spec.cpus, POLICIES[spec.policy], prio, spec.thread_fn, spec.data, time_class)
-    task = add_task(image, info, spec.nice)
-    if spec.store is not None:
-        spec.store(task)
-    return task
+def create_task(image: Image, spec: TaskSpec) -> None:
+    """Create the next task of an image, and give it to whoever the kernel keeps a pointer for.
 
-
-def add_task(image: Image, info: TaskInfo, nice: int = 0) -> Any:
-    """Create a task: runnable at time 0 on the first CPU it may use, or the CPU's idle task."""
-    p = image.ref("task_struct", info.pid - 1)
-    ctx = image.ref("context", 2 * image.nr_cpus + info.pid - 1)
-    if not info.cpus:
+    It is runnable at time 0 on the first CPU that it may use, or that CPU's idle task.
+    """
+    if not spec.cpus:
         raise SoftnetError(
             "a task may run on no CPU",
-            where=info.comm,
+            where=spec.comm,
             found="an empty CPU mask",
             expected="at least one CPU",
         )
-    ctx.id, ctx.kind, ctx.cpu, ctx.task = 2 * image.nr_cpus + info.pid - 1, state.CTX_TASK, info.cpus[0], p
-    ctx.time_class = info.time_class
-    p.pid, p.ctx, p.cpu, p.policy, p.data = info.pid, ctx, info.cpus[0], info.policy, info.data
-    p.prio = p.normal_prio = info.prio
-    p.weight = nice_weight(nice)
-    p.time_class = info.time_class
-    p.thread_fn = image.linked.kernel[info.thread_fn]
-    for cpu in info.cpus:
+    index, first = len(image.tasks), spec.cpus[0]
+    fair = spec.policy in ("other", "idle")
+    prio = DEFAULT_PRIO + spec.nice if fair else 99 - spec.priority
+    policy, time_class = POLICIES[spec.policy], TIME_CLASS_OF_KIND[spec.kind]
+    p = image.ref("task_struct", index)
+    ctx = image.ref("context", 2 * image.nr_cpus + index)
+    ctx.id, ctx.kind, ctx.cpu, ctx.task = 2 * image.nr_cpus + index, state.CTX_TASK, first, p
+    p.pid, p.ctx, p.cpu, p.policy, p.data = index + 1, ctx, first, policy, spec.data
+    p.prio = p.normal_prio = prio
+    p.weight = nice_weight(spec.nice)
+    p.time_class = ctx.time_class = time_class
+    p.thread_fn = image.linked.kernel[spec.thread_fn]
+    for cpu in spec.cpus:
         image.linked.machine["set_allowed"](p, cpu)
-    c = image.ref("cpu_hw", info.cpus[0])
-    if info.policy == state.SCHED_IDLE_TASK:
+    c = image.ref("cpu_hw", first)
+    if policy == state.SCHED_IDLE_TASK:
         c.idle = c.task = p
         c.cur, p.on_cpu = ctx, 1
     else:
         image.linked.machine["enqueue_task"](c, p, 0)
         c.need_resched = 1
-    image.tasks.append(info)
-    return p
+    image.tasks.append(TaskInfo(index + 1, spec.comm, spec.cpus, policy, prio, spec.thread_fn, spec.data, time_class))
+    if spec.store is not None:
+        spec.store(p)
 
 
 def nice_weight(nice: int) -> int:

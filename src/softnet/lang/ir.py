@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar
 
-from softnet.lang.declare import Kind
+from softnet.lang.declare import NOTHING_SAID, FunctionFacts, Kind
 from softnet.lang.dispatch import Dispatch
 
 Result = TypeVar("Result")
@@ -411,6 +411,8 @@ class Function:
     returns: bool
     locals: list[str]
     blocks: list[Block]
+    facts: FunctionFacts = NOTHING_SAID
+    """What its declaration says of it."""
 
 
 @dataclass(slots=True)
@@ -435,3 +437,5 @@ class Module:
     """Structure -> the alignment of its instances: layout.in_lines()."""
     before_switch: str = ""
     """The observer that runs before a context goes on; "" for none."""
+    decides_turn: frozenset[str] = frozenset()
+    """"structure.field" of those by which the machine decides who acts next."""

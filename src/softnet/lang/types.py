@@ -76,6 +76,8 @@ class Signature:
     """It is an expression whose lowering ends the block."""
     condition: bool
     """It gives its argument as a condition, and does nothing else."""
+    fence: bool
+    """A barrier that on x86 waits until the CPU's store buffer is empty; a kfunc may be interrupted there, too."""
 
 
 def _signatures() -> dict[str, Signature]:
@@ -102,7 +104,7 @@ def _signatures() -> dict[str, Signature]:
     __set_bit               int place           void    interacts all
     __clear_bit             int place           void    interacts all
     __test_and_set_bit      int place           bool    interacts all
-    smp_mb                  -                   void    interacts all
+    smp_mb                  -                   void    fence     all
     smp_rmb                 -                   void    interacts all
     smp_wmb                 -                   void    interacts all
     smp_mb__before_atomic   -                   void    interacts all
@@ -141,7 +143,9 @@ def _signatures() -> dict[str, Signature]:
     for line in table.strip().splitlines():
         name, *args, result, effect, users = line.split()
         words = tuple(a for a in args if a != "-")
-        out[name] = Signature(name, words, result, users, *(effect == word for word in ("interacts", "branches", "condition")))
+        kinds = [effect == word for word in ("interacts", "branches", "condition", "fence")]
+        kinds[0] |= kinds[3]
+        out[name] = Signature(name, words, result, users, *kinds)
     return out
 
 

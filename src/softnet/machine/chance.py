@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from softnet.machine.state import cpu_hw
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="none")
 def mix32(value: int) -> int:
     """A 32-bit integer hash."""
     x = value & 0xFFFFFFFF
@@ -42,7 +42,7 @@ def rnd(n: int) -> int:
     return mix32(c.rnd_key ^ c.rnd_count) * n >> 32
 
 
-@hwfunc
+@hwfunc(price_only=True)
 def cost_ns(index: int) -> int:
     """A row of the cost table: the least value, and how many there are, 0 for a cost that does not vary; drawn evenly."""
     least = mem(hw.cost_base + 2 * index)

@@ -23,14 +23,6 @@ TRACE_RECORDS_MAX = 5_000_000
 WRITE_BLOCK = 10_000
 """Records that wait for the file of a recording."""
 
-DECISION_EVENTS = (
-    "softirq_raise", "sched_waking", "ipi_send_cpu", "csd_queue_cpu", "napi_poll", "napi_schedule", "napi_complete_done",
-    "enqueue_to_backlog", "backlog_drop", "napi_schedule_rps", "net_rps_send_ipi", "rps_trigger_softirq", "process_backlog",
-    "net_rx_action", "time_squeeze", "skb_attempt_defer_free", "skb_defer_nodefer", "kick_defer_list_purge",
-    "kick_coalesced", "trigger_rx_softirq", "skb_defer_free_flush", "wakeup_softirqd", "backlog_napi_wake", "sysctl_set",
-)  # fmt: skip
-"""What trace = "decisions" keeps: every choice that softnet takes."""
-
 
 WARN_EVENT = EVENT_ID["warn_on_once"]
 
@@ -119,5 +111,5 @@ def trace_mask(trace: str) -> int:
     if trace == "full":
         return (1 << len(EVENTS)) - 1
     if trace == "decisions":
-        return sum(1 << EVENT_ID[name] for name in DECISION_EVENTS)
+        return sum(1 << EVENT_ID[event.name] for event in EVENTS if event.decision)
     raise SoftnetError("unknown kind of trace", found=trace, expected="off, decisions or full")

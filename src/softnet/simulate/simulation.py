@@ -16,8 +16,8 @@ from softnet.image.plan import Plan
 from softnet.lang.python.stop import KernelStop
 from softnet.machine.costtable import CostTable
 from softnet.scenario import Change, Scenario, changes
-from softnet.scenario.traffic import arrivals
 from softnet.simulate import native
+from softnet.simulate.arrivals import arrival_blocks, arrival_rows
 from softnet.simulate.measure import Baseline, Sampler, collect_result
 from softnet.simulate.program import load_program, scenario_costs
 from softnet.simulate.recorder import WARN_EVENT, Recorder, trace_mask
@@ -27,11 +27,7 @@ from softnet.trace import EVENT_ID, Record
 if TYPE_CHECKING:
     from typing import Protocol
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from softnet.simulate.invariants import Invariants
-    from softnet.simulate.reference import ArrivalRows
 
     class Engine(Protocol):
         """What runs an image."""
@@ -130,39 +126,12 @@ class Simulation:
         polls = self.invariants.polls if self.invariants is not None else ()
         if self.engine_name == "native":
             options = native.Options(checks=checks, run_ahead=run_ahead, polls=polls)
-            return native.NativeEngine(self.image, self._arrival_blocks(), self.recorder.take, options)
+            return native.NativeEngine(self.image, arrival_blocks(self.scenario), self.recorder.take, options)
         from softnet.simulate.observing import observe
         from softnet.simulate.reference import ReferenceEngine
 
         observer = observe(self.image, polls)
-        return ReferenceEngine(self.image, self._arrival_rows(), observer, run_ahead=run_ahead)
-
-    def _arrival_blocks(self) -> Iterator[NDArray[np.int64]]:
-        """Chunks of arrivals in the column order of softnet.machine.nic, numbered from 1."""
-        import numpy as np
-
-        number = 1
-        for chunk in arrivals(self.scenario, self.scenario.measure.seed):
-            columns = [
-                chunk.time_ns,
-                chunk.nic_queue,
-                chunk.hash,
-                chunk.len_bytes,
-                chunk.sock,
-                chunk.proto,
-                chunk.flow,
-                chunk.flags,
-                chunk.seq_ok,
-                chunk.payload_bytes,
-            ]
-            columns.append(np.arange(number, number + len(chunk.time_ns)))
-            number += len(chunk.time_ns)
-            # Rows of the transposed block: the engine's own copy turns it, and this one does not.
-            yield np.array(columns, dtype=np.int64).T
-
-    def _arrival_rows(self) -> Iterator[ArrivalRows]:
-        for block in self._arrival_blocks():
-            yield [tuple(row) for row in block.tolist()]
+        return ReferenceEngine(self.image, arrival_rows(self.scenario), observer, run_ahead=run_ahead)
 
     def advance(self, until_ns: int) -> None:
         """Run to that virtual time, applying the scenario's changes of settings on the way."""

@@ -23,8 +23,7 @@ from softnet.verify.codegen.llvm_functions import LOG, OWNERS_BYTES, UNDO_WORDS
 from softnet.verify.codegen.runtime import FAILED, LOG_ROOM, module_text
 from softnet.verify.inside import words
 from softnet.verify.lock_order import Locks
-from softnet.verify.model import SEARCHES, STACK_WORDS, Config, applies, build_model, components, nr_actions
-from softnet.verify.ownership import machine_words
+from softnet.verify.model import SEARCHES, STACK_WORDS, Config, applies, build_model, components, machine_words, nr_actions
 from softnet.verify.properties import properties_mask
 
 if TYPE_CHECKING:

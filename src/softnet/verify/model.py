@@ -31,7 +31,7 @@ from softnet.verify.codegen import llvm_frames as back_end
 from softnet.verify.codegen.frames import Frames
 from softnet.verify.codegen.guard import check_patches, depended_on
 from softnet.verify.codegen.llvm_functions import Code
-from softnet.verify.codegen.points import reachable, stored_fields
+from softnet.verify.codegen.points import Facts, facts_of, reachable, stored_fields
 from softnet.verify.inside.words import VX_COMP_WORDS, VX_PER_CPU
 from softnet.verify.patches import changes_of, refuse_anew
 from softnet.verify.user_properties import Claim, claims_of, dispatcher
@@ -58,21 +58,6 @@ EVENTS = {"skb_defer_max": 0, "netdev_max_backlog": 1, "netdev_budget": 2, "dev_
 """Settings that may change while the system runs; rps_cpus is a mask, for every receive queue."""
 _EVENT_CONSTANTS = ("VX_SET_DEFER_MAX", "VX_SET_BACKLOG", "VX_SET_BUDGET", "VX_SET_WEIGHT", "VX_SET_RPS")
 STACK_WORDS = 320
-
-STATISTICS = frozenset(
-    ("context.wait_since", "context.time_class", "context.wait_next", "context.waiting_for", "cpu_hw.time_class",
-     "cpu_hw.time_since", "cpu_hw.time_spent", "cpu_hw.spin_ns", "cpu_hw.rnd_count", "cpu_hw.line_transfers",
-     "cpu_hw.context_switches", "cpu_hw.irq_from", "cpu_hw.tick_at", "cpu_hw.min_vruntime", "task_struct.exec_start",
-     "task_struct.slice_used", "task_struct.woken_at", "task_struct.nr_switches", "task_struct.nr_wakeups",
-     "task_struct.vruntime", "task_struct.time_class", "spinlock_t.contended", "softnet_data.processed",
-     "softnet_data.time_squeeze", "softnet_data.received_rps", "softnet_data.dropped", "softnet_data.input_queue_head",
-     "softnet_data.input_queue_tail", "net_device.nr_rx_dropped", "skb_drop_stats.reason", "skb_drop_stats.skbs",
-     "irq_line.at", "nic_queue.received", "nic_queue.dropped", "nic_queue.irqs", "nic_vector.received",
-     "nic_vector.alloc_failed")
-)  # fmt: skip
-"""Fields that count or keep time: no function's path depends on them while the clock stands still and RFS is off."""
-
-NOT_STATE = frozenset(("engine_state", "explorer", "vx_premise"))
 
 
 @dataclass(frozen=True)
@@ -174,6 +159,7 @@ class Model:
     roots: list[str]
     changing: frozenset[str]
     nr_contexts: int
+    facts: Facts
     properties: dict[int, Property] = field(default_factory=dict)
     words_of: dict[int, Leaf] = field(default_factory=dict)
     """Address -> what every word of a table is."""
@@ -227,7 +213,7 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleTy
         "VX_RESCHED": 2 if config.resched_max >= 0 else int(config.resched),
         "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
         "VX_STORE_BUFFER": store_buffer(config),
-        "VX_HOTPLUG": int(any(d.kind == "hotplug" for d in config.drivers)),
+        "VX_HOTPLUG": int(bool(plugged(config))),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
     program = looked_at(make_program(modules, values))
     check_patches(program, patches, HARNESS)
@@ -258,28 +244,39 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     if store_buffer(config):
         roots = sorted({*roots, *STORE_BUFFER_FUNCTIONS})
 
-    def emitted() -> tuple[Code, frozenset[str]]:
-        ignored = STATISTICS - depended_on(module, patches, STATISTICS)
-        code = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log,
-                                     store_buffer=store_buffer(config), owned=owned)  # fmt: skip
-        return code, stored_fields(module, reachable(module, roots, program)) - ignored
+    movable = bool(plugged(config)) or any(len(task.cpus) > 1 for task in image.tasks)
+
+    def emitted() -> tuple[Code, frozenset[str], Facts]:
+        counted = statistics(program)
+        ignored = counted - depended_on(module, patches, counted)
+        used = reachable(module, roots, program)
+        facts = facts_of(module, used, movable=movable)
+        code = back_end.emit_frames(module, program, roots, ignored, not_state(program), reduce=config.reduce, log=log,
+                                    store_buffer=store_buffer(config), owned=owned, facts=facts)  # fmt: skip
+        return code, stored_fields(module, used) - ignored, facts
 
     owned = applies(config) and not log
-    code, changing = _kept(("frames", *key, *roots, config.reduce, log, owned), emitted)
-    image.ref("verify_env", 0).list_unknown = int(list_unknown(program, changing))
+    code, changing, facts = _kept(("frames", *key, *roots, config.reduce, log, owned, movable), emitted)
+    env = image.ref("verify_env", 0)
+    env.list_own = int("softnet_data.defer_list" not in changing)
+    env.list_unknown = int(env.list_own != 0 and program.functions["defer_list_first"].module == WHERE)
     return Model(config, scenario, program, module, image, code.text, code.frames, roots, changing,
-                 2 * config.cpus + len(image.tasks), known_properties(config), changes=tuple(map(str, changes)))  # fmt: skip
+                 2 * config.cpus + len(image.tasks), facts, known_properties(config), changes=tuple(map(str, changes)))  # fmt: skip
 
 
-def list_unknown(program: Program, changing: frozenset[str]) -> bool:
-    """Whether the kernel keeps deferred skbs where the harness does not look, and its patch does not say where."""
-    return "softnet_data.defer_list" not in changing and program.functions["defer_list_first"].module == WHERE
+def statistics(program: Program) -> frozenset[str]:
+    """The "structure.field" of those that only count or keep time: no part of a state."""
+    return frozenset(f"{s.name}.{f.name}" for s in program.structs.values() for f in s.fields.values() if f.statistic)
+
+
+def not_state(program: Program) -> frozenset[str]:
+    """The structures that are bookkeeping of the machine's engine and of the search."""
+    return frozenset(s.name for s in program.structs.values() if s.engine)
 
 
 def applies(config: Config) -> bool:
     """Whether ownership may be assumed: the search looks into other CPUs nowhere but in their steps."""
-    plugged = any(d.kind == "hotplug" for d in config.drivers)
-    return config.owned and config.reduce and config.memory_model == "sc" and not config.liveness and not plugged
+    return config.owned and config.reduce and config.memory_model == "sc" and not config.liveness and not plugged(config)
 
 
 def lowered(program: Program, image: Image) -> ir.Module:
@@ -319,7 +316,7 @@ def boot_image(config: Config, scenario: Scenario, program: Program, patches: Se
     nr_skbs = max(sum(d.count for d in drivers if d.kind not in WITHOUT_SKBS), 1)
     plan = Plan.of(scenario)
     counts = dict.fromkeys(own_structs(patches), cpus) | dict(plan.counts) | {
-        "sk_buff": nr_skbs, "verify_env": 1, "explorer": 1, "vx_driver": max(len(drivers), 1), "vx_skb": nr_skbs, "vx_sd": cpus,
+        "sk_buff": nr_skbs, "verify_env": 1, "explorer": 1, "vx_driver": max(len(drivers), 1), "vx_skb": nr_skbs,
         "vx_premise": max(PROPERTIES) + 1,
         "vx_event": max(len(config.events), 1), "vx_buffer": cpus if store_buffer(config) else 1,
         "rps_map": plan.counts["rps_map"] + len(config.events),
@@ -513,13 +510,14 @@ def components(model: Model, stacks: int) -> Components:
     The last are the contexts' frames, as long as the deepest can be.
     """
     groups: dict[str, list[int]] = {}
+    outside = not_state(model.program)
     for address, leaf in leaf_words(model.image):
         model.words_of[address] = leaf
         if leaf.what not in model.changing:
             continue
-        if leaf.table in NOT_STATE:
+        if leaf.table in outside:
             # What is stored to such a word would be undone without being part of a state.
-            assert leaf.what.partition(".")[0] in NOT_STATE, leaf
+            assert leaf.what.partition(".")[0] in outside, leaf
             continue
         groups.setdefault(f"{leaf.table}[{leaf.index}]", []).append(address)
     out = Components()
@@ -532,6 +530,27 @@ def components(model: Model, stacks: int) -> Components:
         out.addresses.append(list(range(stacks + ctx * STACK_WORDS, stacks + (ctx + 1) * STACK_WORDS)))
         out.owners.append(ctx + 1)
     return out
+
+
+def machine_words(model: Model) -> dict[int, int]:
+    """Address -> the CPU of whose machine it is: cpu_hw, contexts, interrupt lines, tasks that stay on it."""
+    image, cpus = model.image, model.config.cpus
+    found = {}
+    for address, leaf in model.words_of.items():
+        home = -1
+        if leaf.table == "cpu_hw":
+            home = leaf.index
+        elif leaf.table == "irq_line" and leaf.index < 4 * cpus:
+            home = leaf.index // 4
+        elif leaf.table == "context" and leaf.index < 2 * cpus:
+            home = leaf.index // 2
+        elif leaf.table in ("task_struct", "context"):
+            number = leaf.index - (2 * cpus if leaf.table == "context" else 0)
+            allowed = image.tasks[number].cpus if number < len(image.tasks) else ()
+            home = allowed[0] if len(allowed) == 1 else -1
+        if home >= 0 and leaf.what in model.changing:
+            found[address] = home
+    return found
 
 
 __all__ = ["VX_COMP_WORDS", "Components", "Config", "Driver", "Model", "build_model", "components"]

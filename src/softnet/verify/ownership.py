@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from softnet.lang import ir
 from softnet.verify.codegen.points import reachable
 from softnet.verify.inside import words
-from softnet.verify.model import NOT_STATE, SEARCHES
+from softnet.verify.model import SEARCHES, machine_words, not_state
 
 if TYPE_CHECKING:
     from softnet.verify.arena import Arena
@@ -36,8 +36,6 @@ WALKS: Final = 400
 """Runs by chance."""
 RESTARTS_MAX: Final = 40
 """After so many searches nothing is assumed any more."""
-NEVER_OWNED: Final = ("net_hotdata", "netdev_rx_queue", "rps_map", "verify_env", "vx_event")
-"""Tables that the world outside writes without a check."""
 
 
 @dataclass
@@ -48,27 +46,6 @@ class Touched:
     attempts: int = 0
     failed: bool = False
     """Whether a run by chance ended in a failure: then the plain search will, too."""
-
-
-def machine_words(model: Model) -> dict[int, int]:
-    """Address -> the CPU of whose machine it is: cpu_hw, contexts, interrupt lines, tasks that stay on it."""
-    image, cpus = model.image, model.config.cpus
-    found = {}
-    for address, leaf in model.words_of.items():
-        home = -1
-        if leaf.table == "cpu_hw":
-            home = leaf.index
-        elif leaf.table == "irq_line" and leaf.index < 4 * cpus:
-            home = leaf.index // 4
-        elif leaf.table == "context" and leaf.index < 2 * cpus:
-            home = leaf.index // 2
-        elif leaf.table in ("task_struct", "context"):
-            number = leaf.index - (2 * cpus if leaf.table == "context" else 0)
-            allowed = image.tasks[number].cpus if number < len(image.tasks) else ()
-            home = allowed[0] if len(allowed) == 1 else -1
-        if home >= 0 and leaf.what in model.changing:
-            found[address] = home
-    return found
 
 
 def looked_at(model: Model) -> frozenset[str]:
@@ -85,12 +62,13 @@ def owners(machine: Arena, touched: Touched) -> tuple[dict[int, int], list[int]]
     model = machine.model
     homes = machine_words(model)
     looked = looked_at(model)
+    structs, outside = model.program.structs, not_state(model.program)
     found: dict[int, int] = {}
     untouched = [1] * model.config.cpus
     if touched.attempts > RESTARTS_MAX:
         return found, [0] * model.config.cpus
     for address, leaf in model.words_of.items():
-        if leaf.what not in model.changing or leaf.table in NOT_STATE:
+        if leaf.what not in model.changing or leaf.table in outside:
             continue
         mask = touched.masks.get(address, 0)
         written, both = mask >> 32, (mask | mask >> 32) & 0xFFFFFFFF
@@ -102,7 +80,7 @@ def owners(machine: Arena, touched: Touched) -> tuple[dict[int, int], list[int]]
                 found[address] = words.VX_READ_ONLY
             else:
                 untouched[home] = 0
-        elif leaf.what in looked or leaf.table in NEVER_OWNED:
+        elif leaf.what in looked or structs[leaf.table].settings:
             continue
         elif not written:
             found[address] = words.VX_READ_ONLY
@@ -114,7 +92,8 @@ def owners(machine: Arena, touched: Touched) -> tuple[dict[int, int], list[int]]
 def learn(machine: Arena, touched: Touched) -> None:
     """Runs by chance from the first state, which note who touches what. The machine is as before, unless one failed."""
     model = machine.model
-    addresses = [a for a, leaf in model.words_of.items() if leaf.what in model.changing and leaf.table not in NOT_STATE]
+    outside = not_state(model.program)
+    addresses = [a for a, leaf in model.words_of.items() if leaf.what in model.changing and leaf.table not in outside]
     machine.own(dict.fromkeys(addresses, words.VX_LEARNING), [0] * model.config.cpus)
     first = machine.words.copy()
     walk = SEARCHES.index("vx_walk")

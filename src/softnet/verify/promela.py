@@ -20,7 +20,7 @@ from softnet.verify.codegen import c_model as cmodel
 from softnet.verify.codegen.frames import FRAME_WORDS_MAX, Rules, state_fields
 from softnet.verify.codegen.points import reachable
 from softnet.verify.inside import words
-from softnet.verify.model import NOT_STATE, STACK_WORDS, Config, store_buffer
+from softnet.verify.model import STACK_WORDS, Config, not_state, store_buffer
 from softnet.verify.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -193,9 +193,11 @@ def c_text(machine: Arena, first: Any, vector: Vector) -> str:
     roots = [*ENTRY_POINTS, *sorted(n for n in everything if module.functions[n].kind == "kfunc")]
     used = reachable(whole, roots, model.program)
     fields = {f"{s.name}.{f.name}": f.kind for s in model.program.structs.values() for f in s.fields.values()}
-    rules = Rules(whole, fields, model.changing, model.config.reduce)
+    rules = Rules(whole, fields, model.changing, model.config.reduce, model.facts)
     tables = model.image.layout.tables
-    shared = cmodel.Shared(rules, state_fields(model.changing, NOT_STATE), {n: (t.base, t.count) for n, t in tables.items()})
+    shared = cmodel.Shared(
+        rules, state_fields(model.changing, not_state(model.program)), {n: (t.base, t.count) for n, t in tables.items()}
+    )
     body = cmodel.translate(used, shared)
     if any(model.frames.entries[n] != pc for n, pc in shared.frames.entries.items()):
         raise AssertionError("places are numbered otherwise than in the first state")

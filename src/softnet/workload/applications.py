@@ -28,7 +28,7 @@ class app(Struct):
     ep: eventpoll = embed(line=2)
 
 
-@kfunc
+@kfunc(entry=True)
 def app_thread(data: int) -> None:
     """epoll_wait, recvmsg, service_ns of its own for each packet; for ever."""
     a = table(app, data)

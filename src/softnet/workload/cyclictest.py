@@ -25,7 +25,7 @@ class cyclic(Struct):
     wakeups: int = private()
 
 
-@kfunc
+@kfunc(entry=True)
 def cyclictest_thread(data: int) -> None:
     """clock_nanosleep(TIMER_ABSTIME), and how late that returned."""
     c = table(cyclic, data)

@@ -24,7 +24,7 @@ class hog(Struct):
     period_ns: int = private()
 
 
-@kfunc
+@kfunc(entry=True)
 def hog_thread(data: int) -> None:
     """Compute; with a duty cycle, sleep for the rest of each period."""
     h = table(hog, data)

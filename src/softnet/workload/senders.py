@@ -73,7 +73,7 @@ def sender_sendmsg(s: sender) -> None:
     dev_queue_xmit(skb)
 
 
-@kfunc
+@kfunc(entry=True)
 def sender_thread(data: int) -> None:
     """Send every ``gap_ns``; if it fell behind, at once, until it has caught up."""
     s = table(sender, data)

@@ -23,14 +23,6 @@ if TYPE_CHECKING:
     from softnet.lang.program.program import Program
     from softnet.scenario import Scenario
 
-# What the machine does around a decision and what the recorded order already tells.
-_SILENT = (
-    "spin_lock_bh", "spin_unlock_bh", "spin_unlock_irqrestore", "spin_lock_irq", "spin_unlock_irq", "local_irq_disable",
-    "local_irq_enable", "local_irq_restore", "preempt_disable", "preempt_enable", "local_bh_disable", "local_bh_enable",
-    "send_call_function_single_ipi", "local_lock_nested_bh", "local_unlock_nested_bh", "rcu_read_lock",
-    "rcu_read_unlock",
-)  # fmt: skip
-_ZERO = ("spin_lock_irqsave", "local_irq_save")
 _BOOT_NS = 2_000_000
 
 
@@ -154,10 +146,11 @@ class Driver:
         return image, words
 
     def _silence(self) -> None:
-        for name in _SILENT:
-            self._replace(name, lambda *arguments: None)
-        for name in _ZERO:
-            self._replace(name, lambda *arguments: 0)
+        # What keeps others out around a decision, the recorded order already tells.
+        for name, definition in self.image.program.functions.items():
+            if definition.facts.exclusion:
+                self._replace(name, lambda *arguments: 0)
+        self._replace("send_call_function_single_ipi", lambda cpu: None)
         self.image.linked.machine["trace"] = self._note
         self._replace("trace", self._note)
         self._replace("in_softirq", lambda: True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from typing import Final, Protocol
 
 from softnet.lang.check.names import Header, field_type, world_hint
@@ -123,6 +124,9 @@ class CallRules:
         self.scope.interacts.add(node)
         if self.header.kind != "kfunc" and callee.kind != self.header.kind:
             self.error(node.func, "hw-calls-kernel", name=callee.name)
+        if self.header.kind == "kfunc" and callee.kind == "hwfunc" and not self.world.program.functions[callee.name].facts.complete:
+            where = f"{os.path.basename(callee.source.path)}:{callee.tree.lineno}"
+            self.error(node.func, "facts-not-said", name=callee.name, where=where)
         wanted = f"{callee.name}({', '.join(f'{n}: {t}' for n, t in callee.params)})"
         if len(node.args) != len(callee.params):
             words = {"name": callee.name, "want": _count(len(callee.params)), "got": len(node.args)}

@@ -82,6 +82,10 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
     "call-target": ("this cannot be called", "a kernel function by its name, or p.fn(...) through a fnptr field"),
     "fnptr-arity": ("no function that has its address taken has {got}", "{write}"),
     "hw-calls-kernel": ("a hwfunc calls hwfuncs, '{name}' is a kfunc", "@kfunc for this function, or call a hwfunc"),
+    "facts-not-said": (
+        "the machine's '{name}' does not say who sees it act and what it is on x86",
+        '@hwfunc(visible="all", x86="locked") at {where}, or what is true of it: docs/language.md',
+    ),
     "hw-intrinsic": ("a hwfunc is atomic: it cannot call {name}()", "@kfunc for this function"),
     "machine-intrinsic": ("{name}() is for softnet.machine only", "p.f, or a function of the machine"),
     # Flow.

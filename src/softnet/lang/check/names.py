@@ -90,7 +90,8 @@ def _read_header(header: Header, definition: FunctionDef, world: World, report: 
         # A property of softnet.verify.user_properties is marked by a call that makes it an hwfunc, too.
         claim = isinstance(decorator, ast.Call) and hasattr(definition.function, "__softnet_claim__")
         marked = "predicate" if hasattr(definition.function, "__softnet_predicate__") else definition.kind
-        if not claim and not (isinstance(decorator, ast.Name) and decorator.id == marked):
+        mark = decorator.func if isinstance(decorator, ast.Call) else decorator
+        if not claim and not (isinstance(mark, ast.Name) and mark.id == marked):
             error(decorator, "decorator", kind=definition.kind)
     args = tree.args
     for odd, what in ((args.vararg, "a '*' parameter"), (args.kwarg, "a '**' parameter")):

@@ -52,6 +52,7 @@ def lower_program(
         in_lines=in_lines(layout.structs),
         before_switch=hooks.before_switch,
         pointed=set(program.functions if program.pointed is None else program.pointed),
+        decides_turn=frozenset(f"{s.name}.{f.name}" for s in layout.structs.values() for f in s.fields.values() if f.decides_turn),
     )
     context = Context(typed.world, module, layout.structs, costs, checks, hooks)
     for name in sorted(typed.functions):
@@ -67,6 +68,7 @@ def lower_function(function: TypedFunction, context: Context) -> ir.Function:
     return ir.Function(
         header.name, header.kind, header.shipped, header.source.path, header.tree.lineno, tuple(name for name, _ in header.params),
         header.result != VOID, [*function.locals, *out.hidden], reachable(out.blocks),
+        context.world.program.functions[header.name].facts,
     )  # fmt: skip
 
 

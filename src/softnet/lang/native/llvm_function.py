@@ -9,12 +9,6 @@ from typing import Final
 from softnet.lang import ir
 from softnet.lang.native.abi import FAILURES, RUN_WORDS, STACK_BYTES
 
-COLD: Final = ("line_fetch", "line_claim")
-"""Never inlined: their callers are the most called functions of all. They return nothing and preserve all registers, so a
-function that calls only them saves none: a twentieth of all instructions on one CPU (measured with bench/engines.py)."""
-HOT: Final = ("climb", "best_other", "due_key", "line_owner", "line_transfer")
-"""Always inlined: parts of the machine's next_context(), which runs at every change of context, and of the two above, which
-then save only the registers that they use themselves."""
 INLINE_LINES: Final = 60
 """A function of more lines of LLVM's text is never inlined. LLVM would inline a few, those with one caller; that costs a quarter of
 its time and gains nothing that bench/engines.py could measure."""
@@ -161,10 +155,12 @@ class FunctionText(ir.Visitor[None]):
         self.out.append("}")
         hint = "noinline " if len(self.out) - head > INLINE_LINES else ""
         keep = ""
-        if function.name in COLD:
+        if function.facts.inline == "never":
+            # Its callers are the most called functions of all: one that calls only it saves no register, a twentieth of all
+            # instructions on one CPU (measured with bench/engines.py).
             assert not function.returns, f"{function.name}() keeps all registers, so it can give no result"
             keep, hint = "preserve_mostcc ", "noinline cold "
-        if function.name in HOT:
+        if function.facts.inline == "always":
             hint = "alwaysinline "
         self.out[head] = f'define internal {keep}i64 @"{function.name}"(ptr noalias nonnull %S{args}) {group} {hint}{{'
 
@@ -327,7 +323,7 @@ class FunctionText(ir.Visitor[None]):
 
     def on_call(self, i: ir.Call) -> None:
         args = "".join(f", i64 {self.operand(a)}" for a in i.args)
-        keep = "preserve_mostcc " if i.function in COLD else ""
+        keep = "preserve_mostcc " if self.module.functions[i.function].facts.inline == "never" else ""
         value = self.define(f'call {keep}i64 @"{i.function}"(ptr %S{args})')
         if i.to is not None:
             self.names[i.to] = value

@@ -32,9 +32,6 @@ from softnet.lang.program.layout import BEGINS_LINE
 NO, AS_ENTERED, YES = 0, 1, 2
 """Is the context settled here? AS_ENTERED: if it was when the function was entered. Where paths meet, the smallest holds."""
 
-MOVING: Final = frozenset(f"engine_state.{name}" for name in ("now", "lim", "stop_at", "running", "ctx", "error", "cpu"))
-"""Fields by which the machine decides who acts next: after a store to one of them the context is not settled."""
-
 
 @dataclass
 class State:
@@ -223,7 +220,7 @@ class Flow(ir.Visitor[None]):
             self.temps[i.to] = self.state.values[CPU]
 
     def on_store(self, i: ir.Store) -> None:
-        if i.place.field in MOVING:
+        if i.place.field in self.module.decides_turn:
             self.state.settled = NO
             if i.place.field == ir.CPU_FIELD:
                 self.suspended()

@@ -39,14 +39,14 @@ class cpuhp_event(Struct):
     online: int = private()
 
 
-class cpu_stopper(Struct):
+class cpu_stopper(Struct, per_cpu=True):
     """kernel/stop_machine.c: one per CPU; ``work`` is set while take_cpu_down() is asked for."""
 
     thread: task_struct = private()
     work: int = shared()
 
 
-@kfunc
+@kfunc(entry=True)
 def cpuhp_thread(data: int) -> None:
     """Who writes to the online files: one event after the other."""
     for i in range(table_len(cpuhp_event)):
@@ -107,7 +107,7 @@ def takedown_cpu(cpu: int) -> None:
         hotplug_wait()
 
 
-@kfunc
+@kfunc(entry=True)
 def cpu_stopper_thread(data: int) -> None:
     """kernel/stop_machine.c: migration/N, above every other task; ``data`` is its CPU."""
     stopper = table(cpu_stopper, data)

@@ -37,7 +37,7 @@ class call_single_data(Struct):
     info: softnet_data = private()
 
 
-class call_single_queue(Struct):
+class call_single_queue(Struct, per_cpu=True):
     """smp.c:46 (6.1): one per CPU."""
 
     head: llist_head = embed()

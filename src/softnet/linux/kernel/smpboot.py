@@ -70,7 +70,7 @@ def kthread_unpark(p: task_struct) -> None:
     wake_up_state(p, TASK_PARKED)
 
 
-@kfunc
+@kfunc(entry=True)
 def smpboot_thread_fn(data: int) -> None:
     """smpboot.c:105 (6.1); ``data`` is the row of table(smpboot_thread_data, ...)."""
     td = table(smpboot_thread_data, data)

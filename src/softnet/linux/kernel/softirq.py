@@ -47,7 +47,7 @@ MAX_SOFTIRQ_TIME_MS = 2
 MAX_SOFTIRQ_RESTART = 10
 
 
-class irq_cpustat_t(Struct):
+class irq_cpustat_t(Struct, per_cpu=True):
     """arch/x86/include/asm/hardirq.h: the pending word, one per CPU; and softirq.c's per-CPU ksoftirqd."""
 
     softirq_pending: int = percpu()
@@ -55,7 +55,7 @@ class irq_cpustat_t(Struct):
     ksoftirqd: task_struct = private()
 
 
-class softirq_ctrl(Struct):
+class softirq_ctrl(Struct, per_cpu=True):
     """softirq.c:132 (6.1), PREEMPT_RT: one per CPU."""
 
     lock: local_lock_t = embed(line=0)
@@ -373,13 +373,13 @@ def __raise_softirq_irqoff(nr: int) -> None:
     stat.softirq_pending |= 1 << nr
 
 
-@kfunc
+@kfunc(entry=True)
 def ksoftirqd_should_run(cpu: int) -> bool:
     """softirq.c:911 (6.1)."""
     return bool(local_softirq_pending())
 
 
-@kfunc
+@kfunc(entry=True)
 def run_ksoftirqd(cpu: int) -> None:
     """softirq.c:916 (6.1): one round; on RT under the BH lock, at ksoftirqd's priority."""
     ksoftirqd_run_begin()

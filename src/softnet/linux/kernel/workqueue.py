@@ -33,7 +33,7 @@ class work_struct(Struct):
     func: fnptr = private()
 
 
-class worker_pool(Struct):
+class worker_pool(Struct, per_cpu=True):
     """workqueue.c:146 (6.1): the bound pool of normal priority, one for each CPU."""
 
     lock: raw_spinlock_t = embed(line=0)
@@ -105,7 +105,7 @@ def process_one_work(pool: worker_pool, item: work_struct) -> None:
     raw_spin_lock_irq(pool.lock)
 
 
-@kfunc
+@kfunc(entry=True)
 def worker_thread(cpu: int) -> None:
     """workqueue.c:2381 (6.1): the body of kworker/CPU:0."""
     pool = table(worker_pool, cpu)

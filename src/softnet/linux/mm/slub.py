@@ -24,7 +24,7 @@ OO_OBJECTS = 32
 """Objects per slab of skbuff_head_cache (256 bytes each, order 1)."""
 
 
-class kmem_cache_cpu(Struct):
+class kmem_cache_cpu(Struct, per_cpu=True):
     """include/linux/slub_def.h: one per CPU. ``remote`` is its slab's freelist, the one others push to."""
 
     freelist: sk_buff = percpu(line=0)

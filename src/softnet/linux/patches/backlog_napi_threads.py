@@ -36,7 +36,7 @@ PATCH = {
 }
 
 
-class backlog_napi(Struct):
+class backlog_napi(Struct, per_cpu=True):
     """net/core/dev.c:4681 (6.12): DEFINE_PER_CPU(struct task_struct *, backlog_napi)."""
 
     task: task_struct = private()
@@ -139,7 +139,7 @@ def napi_threaded_poll_loop(napi: napi_struct) -> None:
         cond_resched()
 
 
-@kfunc
+@kfunc(entry=True)
 def napi_threaded_poll(data: int) -> None:
     """net/core/dev.c:7094 (6.12)."""
     napi = table(nic_vector, data).napi
@@ -148,19 +148,19 @@ def napi_threaded_poll(data: int) -> None:
         napi_threaded_poll_loop(napi)
 
 
-@kfunc
+@kfunc(entry=True)
 def backlog_napi_should_run(cpu: int) -> bool:
     """net/core/dev.c:12399 (6.12): SCHED_THREADED; SCHED alone may be the softirq's."""
     return test_bit(NAPI_STATE_SCHED_THREADED, per_cpu(softnet_data, cpu).backlog.state)
 
 
-@kfunc
+@kfunc(entry=True)
 def run_backlog_napi(cpu: int) -> None:
     """net/core/dev.c:12407 (6.12)."""
     napi_threaded_poll_loop(per_cpu(softnet_data, cpu).backlog)
 
 
-@kfunc
+@kfunc(entry=True)
 def backlog_napi_setup(cpu: int) -> None:
     """net/core/dev.c:12414 (6.12): at the thread's first run; until then the backlog is the softirq's."""
     napi = per_cpu(softnet_data, cpu).backlog

@@ -47,7 +47,7 @@ PATCH = {
 class softnet_data(Struct, extends=True):
     """include/linux/netdevice.h: ``dropped`` on a line of its own."""
 
-    dropped: int = shared(line=22)
+    dropped: int = shared(line=22, statistic=True)
 
 
 @kfunc

@@ -27,7 +27,7 @@ PATCH = {
 }
 
 
-@kfunc
+@kfunc(entry=True)
 def napi_threaded_poll(data: int) -> None:
     """net/core/dev.c: flush after each poll."""
     napi = table(nic_vector, data).napi

@@ -52,7 +52,7 @@ def napi_schedule_rps(sd: softnet_data) -> None:
     __napi_schedule_irqoff(mysd.backlog)
 
 
-@kfunc
+@kfunc(entry=True)
 def napi_threaded_poll(data: int) -> None:
     """net/core/dev.c."""
     napi = table(nic_vector, data).napi

@@ -14,7 +14,7 @@ from typing import Final
 from softnet.lang import ir
 from softnet.verify.codegen.frames import Frame, Frames, Rules, Segment, analyse, stopping_functions
 from softnet.verify.codegen.llvm_functions import BLOCKED, LEFT, STEP
-from softnet.verify.codegen.points import DROPPED
+from softnet.verify.codegen.points import PREEMPT_MASK
 
 SIMPLE: Final = frozenset(("+", "-", "*", "&", "|", "^", "==", "!=", "<", "<=", ">", ">="))
 HELPERS: Final = {"//": "floor_div", "%": "floor_mod", "<<": "shift_left", ">>": "shift_right", "min": "min_of", "max": "max_of"}
@@ -213,7 +213,7 @@ class CText(ir.Visitor[None]):
     # -- calls and control
 
     def on_call(self, i: ir.Call) -> None:
-        if i.function in DROPPED or i.function in LEFT_OUT:
+        if self.module.functions[i.function].facts.price_only or i.function in LEFT_OUT:
             if i.to is not None:
                 self.let(i.to, "0")
             return
@@ -310,8 +310,11 @@ class CText(ir.Visitor[None]):
             "hard-acquire": "phase != 0",
             "own": f"phase != 0 && {irqs_on}",
             "disable": f"phase != 0 && {irqs_on}",
+            "enable": f"phase != 0 && {irqs_on}",
+            "release": f"{'phase != 0' if self.shared.rules.facts.tries else 'phase == 1'} && {irqs_on}",
             "non": f"phase == 2 || (phase == 1 && {irqs_on})",
             "acquire": f"phase == 2 || (phase == 1 && {irqs_on})",
+            "count": f"phase != 0 && {self.count_changes(frame, segment)}",
         }.get(kind, "0")
         self.put(f"if ({leaves}) {self.away(frame, segment)}")
         self.put(f"goto G{segment.pc};")
@@ -324,12 +327,22 @@ class CText(ir.Visitor[None]):
             self.put(f"if (owner != 0 && owner != mem[{self.module.engine['ctx']}] + 1) {{")
             self.put(f"if (phase == 0) {{ frame_end = fp + {frame.words}; return {BLOCKED}; }}")
             self.put(self.away(frame, segment) + " } }")
-        if kind == "own":
-            self.put(f"if ({irqs_on}) phase = 2;")
+        if kind in ("own", "count"):
+            self.put(f"if ({irqs_on if kind == 'own' else self.count_changes(frame, segment)}) phase = 2;")
         elif kind in ("disable", "acquire"):
             self.put("if (phase < 1) phase = 1;")
         else:
             self.put("phase = 2;")
+
+    def count_changes(self, frame: Frame, segment: Segment) -> str:
+        """Whether preempt_count_add() or _sub() changes anything for an interrupt that may strike."""
+        if segment.kind != "count" or not self.shared.rules.facts.classes:
+            return "(irqs_disabled() == 0)"
+        call = frame.access(segment)
+        assert isinstance(call, ir.Call)
+        new = f"(preempt_count() {'+' if call.function == 'preempt_count_add' else '-'} {self.value(call.args[0])})"
+        some = f"(preempt_count() != 0) != ({new} != 0)"
+        return f"(irqs_disabled() == 0 && ((preempt_count() ^ {new}) > {PREEMPT_MASK} || {some}))"
 
 
 def label(name: str) -> str:

@@ -18,8 +18,9 @@ from typing import Final
 
 from softnet.errors import SoftnetError
 from softnet.lang import ir
+from softnet.lang.declare import NOTHING_SAID, FunctionFacts
 from softnet.verify.codegen import store_order
-from softnet.verify.codegen.points import point_kind
+from softnet.verify.codegen.points import Facts, point_kind
 
 FRAME_WORDS_MAX: Final = 96
 """The largest frame that a function may have."""
@@ -40,13 +41,18 @@ class Rules:
     """The fields that any function stores to."""
     reduce: bool
     """Stop only where the reduction asks for it (softnet.verify.codegen.points); else at every interaction point."""
+    facts: Facts
     buffered: frozenset[str] | None = None
     """The fields whose stores go through a store buffer; None where memory is sequentially consistent."""
 
     def kind(self, why: str) -> str:
         """What an interaction point is; "" if no context stops there."""
-        found = store_order.point_kind(why, self.reduce) if self.buffered is not None else None
-        return point_kind(why, self.fields, self.changing, self.reduce) if found is None else found
+        found = store_order.point_kind(why, self.said(why), self.reduce) if self.buffered is not None else None
+        return point_kind(why, self.fields, self.changing, self.reduce, self.facts) if found is None else found
+
+    def said(self, name: str) -> FunctionFacts:
+        """What the declaration of a function says."""
+        return self.facts.functions.get(name, NOTHING_SAID)
 
 
 @dataclass

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from types import ModuleType
 
 from softnet.errors import SoftnetError
 from softnet.lang import ir
+from softnet.lang.declare import NOTHING_SAID
 from softnet.lang.program.program import Program
-from softnet.verify.codegen.points import DROPPED, LOCAL
 
 
 def check_patches(program: Program, patches: Iterable[ModuleType], harness: Iterable[str]) -> None:
@@ -28,13 +29,23 @@ def check_patches(program: Program, patches: Iterable[ModuleType], harness: Iter
                     expected="a patch that leaves it alone",
                     hint="softnet run --patch runs it as you wrote it; docs/verify.md lists what is replaced",
                 )
-            if name in DROPPED or name in LOCAL:
+            if _is_special(program, name):
                 raise SoftnetError(
                     "softnet verify treats this function of the machine specially: your change of it would not be explored",
                     where=where,
                     found=f"{name}()",
                     expected="a patch that leaves it alone",
                 )
+
+
+def _is_special(program: Program, name: str) -> bool:
+    """Whether a definition below the patch says that no other context sees the function act, or that it keeps prices only."""
+    for module in program.overridden.get(name, ()):
+        below = getattr(sys.modules.get(module), name, None)
+        facts = getattr(below, "__softnet_facts__", NOTHING_SAID)
+        if facts.price_only or facts.visible == "own context":
+            return True
+    return False
 
 
 def depended_on(module: ir.Module, patches: Iterable[ModuleType], ignored: frozenset[str]) -> frozenset[str]:

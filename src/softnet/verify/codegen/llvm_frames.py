@@ -30,7 +30,7 @@ from softnet.verify.codegen.llvm_functions import (
     Emitter,
     PlainText,
 )
-from softnet.verify.codegen.points import OWN_LOCK, OWN_MACHINE, reachable, stored_fields
+from softnet.verify.codegen.points import PREEMPT_MASK, Facts, reachable, stored_fields
 from softnet.verify.codegen.store_order import buffered_fields, with_points
 from softnet.verify.inside import words
 
@@ -39,7 +39,7 @@ VX_READ_ONLY: Final = words.VX_READ_ONLY
 
 def emit_frames(
     module: ir.Module, program: Program, roots: Iterable[str], ignored: frozenset[str], outside: frozenset[str], *,
-    reduce: bool = True, log: bool = False, store_buffer: int = 0, owned: bool = False,
+    reduce: bool = True, log: bool = False, store_buffer: int = 0, owned: bool = False, facts: Facts,
 ) -> Code:  # fmt: skip
     """The text of all reachable functions, those that may stop as steps over frames.
 
@@ -54,7 +54,7 @@ def emit_frames(
     if store_buffer:
         buffered = buffered_fields(module, used, fields, state_fields(changing, outside), reduce=reduce)
         module = with_points(module, used, buffered)
-    rules = Rules(module, fields, changing, reduce, buffered)
+    rules = Rules(module, fields, changing, reduce, facts, buffered)
     emitter = Emitter(rules, outside, log=log, store_buffer=store_buffer, owned=owned)
     stopping = stopping_functions(used, rules)
     for name in used:
@@ -206,9 +206,14 @@ class StepText(PlainText):
             right = self.define(f"icmp eq i64 {phase}, 1")
             open_ = self.define(f"and i1 {right}, {self.irqs_on()}")
             leaves = self.define(f"or i1 {committed}, {open_}")
-        elif kind in ("own", "disable"):
+        elif kind in ("own", "disable", "enable"):
             leaves = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {self.irqs_on()}")
-        elif kind in ("store", "full", "fence"):
+        elif kind == "count":
+            seen = self.count_changes(segment)
+            leaves = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {seen}")
+        elif kind == "release":
+            leaves = self.taken_here(phase)
+        elif kind in ("store", "full", "full release", "fence"):
             leaves = self.buffer_leaves(kind, phase)
         else:
             leaves = "false"
@@ -225,6 +230,9 @@ class StepText(PlainText):
         if own:
             self.names = {}
             _, new = self.owned(segment)
+        elif kind == "count":
+            self.names = {}
+            new = self.define(f"select i1 {self.count_changes(segment)}, i64 2, i64 {old}")
         elif kind == "own":
             new = self.define(f"select i1 {self.irqs_on()}, i64 2, i64 {old}")
         elif kind in ("disable", "acquire"):
@@ -235,6 +243,24 @@ class StepText(PlainText):
             new = "2"
         self.store(str(PHASE), new, "")
         self.line(f'br label %"{segment.after}"')
+
+    def count_changes(self, segment: Segment) -> str:
+        """Whether preempt_count_add() or _sub() changes anything for an interrupt that may strike, as an i1."""
+        if not self.rules.facts.classes:
+            return self.irqs_on()
+        call = self.frame.access(segment)
+        assert isinstance(call, ir.Call)
+        old = self.define('call i64 @"preempt_count"(ptr %S)')
+        new = self.define(f"{'add' if call.function == 'preempt_count_add' else 'sub'} i64 {old}, {self.operand(call.args[0])}")
+        bits = self.define(f"icmp ugt i64 {self.define(f'xor i64 {old}, {new}')}, {PREEMPT_MASK}")
+        some = [self.define(f"icmp ne i64 {count}, 0") for count in (old, new)]
+        changes = self.define(f"or i1 {bits}, {self.define(f'xor i1 {some[0]}, {some[1]}')}")
+        return self.define(f"and i1 {changes}, {self.irqs_on()}")
+
+    def taken_here(self, phase: str) -> str:
+        """Whether a lock that is released now may have been taken in this step, where an interrupt could want it, too."""
+        taken = self.define(f"icmp ne i64 {phase}, 0" if self.rules.facts.tries else f"icmp eq i64 {phase}, 1")
+        return self.define(f"and i1 {taken}, {self.irqs_on()}")
 
     def buffer_fill(self) -> str:
         """How many stores the CPU's buffer holds."""
@@ -249,6 +275,8 @@ class StepText(PlainText):
         flushes = self.define(f"and i1 {committed}, {full}")
         if kind == "full":
             return flushes
+        if kind == "full release":
+            return self.define(f"or i1 {flushes}, {self.taken_here(phase)}")
         open_ = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {self.irqs_on()}")
         return self.define(f"or i1 {flushes}, {open_}")
 
@@ -262,15 +290,16 @@ class StepText(PlainText):
         why = segment.stop.why
         old = self.load(str(PHASE), "")
         committed = self.define(f"icmp eq i64 {old}, 2")
-        if why == "jiffies" and "verify_env.jiffies" not in self.rules.changing:
+        said = self.rules.said(why)
+        if said.reads and said.reads not in self.rules.changing:
             return "false", old
         if "." not in why:
             right = self.define(f"icmp eq i64 {old}, 1")
             leaves = self.define(f"or i1 {committed}, {self.define(f'and i1 {right}, {self.irqs_on()}')}")
-            if why not in OWN_MACHINE and why not in OWN_LOCK:
+            if said.visible not in ("own cpu", "lock"):
                 return leaves, "2"
             calm = self.define(f"icmp ne i64 {self.define('call i64 @vx_calm(ptr %S)')}, 0")
-            if why in OWN_LOCK:
+            if said.visible == "lock":
                 calm = self.define(f"and i1 {calm}, {self.mine(self.operand(self.frame.lock_call(segment).args[0]))}")
             stops = self.define(f"and i1 {leaves}, {self.define(f'xor i1 {calm}, true')}")
             return stops, self.define(f"select i1 {calm}, i64 {old}, i64 2")

@@ -13,7 +13,6 @@ from softnet.lang.native.abi import FAILURES, RUN_WORDS
 from softnet.lang.native.llvm_function import FunctionText, Position, Text
 from softnet.verify.codegen import store_order
 from softnet.verify.codegen.frames import Frames, Rules, state_fields
-from softnet.verify.codegen.points import DROPPED
 
 STEP: Final = "verify_step"
 """The machine function by which the search runs a context to its next stop; its text is given here."""
@@ -162,6 +161,8 @@ class Emitter:
         self.module = rules.module
         self.state = state_fields(rules.changing, outside)
         """Fields whose words are the state: what is stored to them can be undone."""
+        self.own_stores = frozenset(said.stores for said in rules.facts.functions.values()) - {""}
+        """Fields whose stores by machine functions go through the buffer, too."""
         self.log = log
         self.store_buffer = store_buffer
         self.owned = owned
@@ -253,8 +254,8 @@ class PlainText(FunctionText):
         self.emitter = emitter
         self.rules = emitter.rules
         self.logging = emitter.log and function.kind == "kfunc"
-        self.own_store = store_order.OWN_STORES.get(function.name, "") if emitter.rules.buffered is not None else ""
-        self.own_loads = emitter.rules.buffered is not None and function.name in store_order.OWN_LOADS
+        self.own_store = function.facts.stores if emitter.rules.buffered is not None else ""
+        self.own_loads = emitter.rules.buffered is not None and function.facts.loads_own
         self.searching = function.kind == "hwfunc" and function.name.startswith(("vx_", "verify_", "ck_"))
 
     def tag(self, field_name: str) -> str:
@@ -277,15 +278,16 @@ class PlainText(FunctionText):
         raise AssertionError("a function that suspends may stop")
 
     def on_call(self, i: ir.Call) -> None:
-        if i.function in DROPPED:
+        callee = self.module.functions[i.function]
+        if callee.facts.price_only:
             if i.to is not None:
                 self.names[i.to] = "0"
             return
         if self.rules.buffered is not None and self.function.kind == "kfunc":
-            if not store_order.is_unordered(self.module.functions[i.function]):
+            if callee.kind == "hwfunc" and callee.facts.drains:
                 self.fence()
         super().on_call(i)
-        if self.logging and self.module.functions[i.function].kind == "hwfunc" and i.function != "lock_is_held":
+        if self.logging and callee.kind == "hwfunc" and i.function != "lock_is_held":
             first = self.operand(i.args[0]) if i.args else "0"
             self.note(i.at, f"call {i.function}", first, self.operand(i.to) if i.to is not None else "0")
 
@@ -314,12 +316,12 @@ class PlainText(FunctionText):
         return self.rules.buffered is not None and place.field in self.rules.buffered
 
     def on_barrier(self, i: ir.Barrier) -> None:
-        if self.rules.buffered is not None and i.kind in store_order.FENCES:
+        if self.rules.buffered is not None and store_order.is_fence(i.kind):
             self.fence()
 
     def on_load(self, i: ir.Load) -> None:
         self.touched(i.place, 0)
-        mine = self.own_loads and (self.is_buffered(i.place) or i.place.field in store_order.OWN_STORES.values())
+        mine = self.own_loads and (self.is_buffered(i.place) or i.place.field in self.emitter.own_stores)
         if mine or (self.function.kind == "kfunc" and self.is_buffered(i.place)):
             address = self.operand(i.place.address)
             self.names[i.to] = self.define(f'call i64 @"vx_buffer_load"(ptr %S, i64 {address})')
@@ -343,7 +345,7 @@ class PlainText(FunctionText):
         address, value = self.operand(i.place.address), self.operand(i.value)
         if self.emitter.log:
             self.note(i.at, f"buffer {i.place.field}", address, value)
-        how = "release" if self.function.name == "spin_release" else "store"
+        how = "release" if self.function.facts.visible == "release" else "store"
         self.line(f'call i64 @"vx_buffer_{how}"(ptr %S, i64 {address}, i64 {value})')
 
     def remember(self, place: ir.Place) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from softnet.lang.python.runtime import STRUCTURES, encode
-from softnet.verify.codegen.points import DROPPED, point_kind
+from softnet.verify.codegen.points import PREEMPT_MASK, Facts, point_kind
 
 LOOP: Final = ("lang/python/hooks.py", "lang/python/runtime.py", "verify/codegen/python_loop.py", "verify/replay/debugger.py")
 """The files whose functions run between a kernel function and a stop."""
@@ -42,9 +42,11 @@ class Stops:
     """Kind of "structure.field"."""
     changing: frozenset[str]
     reduce: bool
+    facts: Facts
     ctx_word: int
     """The address of the number of the running context."""
-    dropped: frozenset[str] = DROPPED
+    dropped: frozenset[str]
+    """Machine functions that are left out."""
     phase: int = FRESH
     active: bool = False
     """Whether a kernel function runs; machine functions and the search do not stop, and their accesses are not noted."""
@@ -62,17 +64,19 @@ class Stops:
 
     def point(self, why: str) -> Callable[[], None] | None:
         """The stop before an access."""
-        kind = point_kind(why, self.fields, self.changing, self.reduce)
+        kind = point_kind(why, self.fields, self.changing, self.reduce, self.facts)
         return {"": None, "hard": self._hard, "non": self._non, "own": self._own}[kind]
 
     def call(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """A machine function with its stop; its own accesses are neither stops nor noted."""
-        kind = point_kind(name, self.fields, self.changing, self.reduce)
+        kind = point_kind(name, self.fields, self.changing, self.reduce, self.facts)
         stop: dict[str, Callable[[], None]] = {
             "hard": self._hard,
             "non": self._non,
+            "own": self._own,
             "disable": self._disable,
-            "enable": self._commit,
+            "enable": self._enable,
+            "release": self._release,
             "commit": self._commit,
         }
         before = stop.get(kind)
@@ -84,6 +88,8 @@ class Stops:
                 return function(*args)
             if before is not None:
                 before()
+            elif kind == "count":
+                self._count(args[0] if name == "preempt_count_add" else -args[0])
             elif acquire:
                 self._acquire(args[0], hard=kind == "hard-acquire")
             self.active = False
@@ -136,10 +142,28 @@ class Stops:
             if self._irqs_on():
                 self.phase = COMMITTED
 
+    def _count(self, change: int) -> None:
+        active, self.active = self.active, False
+        old = self.machine["preempt_count"]()
+        self.active = active
+        same = self.facts.classes and old ^ (old + change) <= PREEMPT_MASK and bool(old) == bool(old + change)
+        if not same:
+            self._own()
+
     def _disable(self) -> None:
         if self.phase != FRESH and self._irqs_on():
             self.leave()
         self.phase = max(self.phase, RIGHT)
+
+    def _enable(self) -> None:
+        if self.phase != FRESH and self._irqs_on():
+            self.leave()
+        self.phase = COMMITTED
+
+    def _release(self) -> None:
+        if (self.phase == RIGHT or (self.phase == COMMITTED and self.facts.tries)) and self._irqs_on():
+            self.leave()
+        self.phase = COMMITTED
 
     def _commit(self) -> None:
         self.phase = COMMITTED

@@ -108,7 +108,7 @@ VX_EVENT_WEIGHT = 3
 VX_EVENT_RPS = 4
 
 
-@hwfunc
+@hwfunc(visible="search", x86="none")
 def vx_break(number: int) -> None:
     """A function of the harness found the property violated."""
     table(verify_env, 0).broken |= 1 << number
@@ -153,7 +153,7 @@ def vx_driver_task(data: int) -> None:
             local_bh_enable()
 
 
-@hwfunc
+@hwfunc(visible="search", x86="none")
 def vx_deferred(skb: sk_buff) -> None:
     """skb_attempt_defer_free() has returned: an skb that is in use still was deferred, wherever the kernel keeps it."""
     if skb.state == SKB_STATE_IN_USE:
@@ -190,7 +190,7 @@ def vx_plug_ready(d: vx_driver) -> bool:
     return cpu_is_dead(d.target)
 
 
-@hwfunc
+@hwfunc(visible="stop machine", x86="none")
 def vx_stop_machine() -> bool:
     """Hold all other CPUs, if their stoppers could preempt what they run now."""
     for cpu in range(hw.nr_cpus):
@@ -207,7 +207,7 @@ def vx_not_preemptible(c: cpu_hw) -> bool:
     return c.cur.kind != CTX_TASK or c.preempt_count != 0 or c.cur.irqs_off != 0
 
 
-@hwfunc
+@hwfunc(visible="start machine", x86="none")
 def vx_start_machine() -> None:
     """Let the other CPUs go on."""
     table(verify_env, 0).stopped_by = 0
@@ -384,7 +384,7 @@ def vx_process_backlog(napi: napi_struct, quota: int) -> int:
     return done
 
 
-@hwfunc
+@hwfunc(visible="search", x86="plain load")
 def vx_rx_pending() -> int:
     """Whether NET_RX is pending on this CPU."""
     return table(irq_cpustat_t, hw.cpu).softirq_pending >> NET_RX_SOFTIRQ & 1
@@ -401,7 +401,7 @@ def vx_rps_trigger_softirq(sd: softnet_data) -> None:
             vx_break(VX_RX_FROM_IPI)
 
 
-@hwfunc
+@hwfunc(visible="acquire", x86="locked")
 def spin_acquire(lock: spinlock_t) -> bool:
     """machine/locks.py: a lock that another context holds disables its taker here, so there is no queue to join."""
     me = table(cpu_hw, hw.cpu).cur
@@ -413,7 +413,7 @@ def spin_acquire(lock: spinlock_t) -> bool:
     return True
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="none")
 def rt_spin_lock_checks(lock: spinlock_t) -> None:
     """kernel/locking/spinlock_rt.c: rtlock_might_resched() and lockdep's share of rt_spin_lock(), contended or not (I11)."""
     c = table(cpu_hw, hw.cpu)
@@ -441,7 +441,7 @@ def vx_lock_order(lock: spinlock_t) -> None:
                 mem_set(at, (v.head << 8) | v.at_action)
 
 
-@hwfunc
+@hwfunc(visible="all", x86="plain load", reads="verify_env.jiffies")
 def jiffies() -> int:
     """Ticks that the search lets pass."""
     return table(verify_env, 0).jiffies

@@ -48,7 +48,7 @@ VX_COMP_WORDS = 4
 VX_PENDING_WORDS = 4
 
 
-class explorer(Struct):
+class explorer(Struct, engine=True):
     """The search's own words; one. Addresses are of words of S behind the image."""
 
     stacks: int = hw()
@@ -174,13 +174,13 @@ class explorer(Struct):
     """Matrix of classes: row held, column taken under it, -1 until seen, then state << 8 | action of the first time."""
 
 
-class vx_premise(Struct):
+class vx_premise(Struct, engine=True):
     """Of each property: how often there was what it is about, in the states found and the steps taken. No part of a state."""
 
     times: int = hw()
 
 
-class verify_env(Struct):
+class verify_env(Struct, settings=True):
     """What may happen from outside, and how often; one. Bounds are set before the search."""
 
     jiffies: int = hw()
@@ -188,6 +188,8 @@ class verify_env(Struct):
     """How often time may jump past every limit in jiffies."""
     defer_max_most: int = hw()
     """The largest value that skb_defer_max takes."""
+    list_own: int = hw()
+    """Whether deferred skbs are kept elsewhere than in the shipped kernels."""
     list_unknown: int = hw()
     """Whether the harness does not know where this kernel keeps deferred skbs (softnet.properties.where)."""
     resched_left: int = hw()
@@ -200,7 +202,7 @@ class verify_env(Struct):
     """A mask of properties that a function of the harness found violated."""
 
 
-class vx_event(Struct):
+class vx_event(Struct, settings=True):
     """A change of a setting while the system runs: which, to what, whether it happened."""
 
     kind: int = hw()
@@ -209,7 +211,7 @@ class vx_event(Struct):
     done: int = hw()
 
 
-class vx_sd(Struct):
+class vx_sd(Struct, per_cpu=True):
     """What the harness notes of a CPU's softnet_data."""
 
     polling: int = hw()

@@ -69,7 +69,15 @@ class ReferenceReplay(Replay):
         """Link the functions anew over the booted memory, with the search's stops."""
         image, program = self.model.image, self.model.program
         fields = {f"{s.name}.{f.name}": f.kind for s in program.structs.values() for f in s.fields.values()}
-        stops = Stops(self.words, fields, self.model.changing, self.model.config.reduce, image.engine_word("ctx"))
+        stops = Stops(
+            self.words,
+            fields,
+            self.model.changing,
+            self.model.config.reduce,
+            self.model.facts,
+            image.engine_word("ctx"),
+            frozenset(name for name, said in self.model.facts.functions.items() if said.price_only),
+        )
         linked = link(
             program,
             image.layout,

@@ -34,14 +34,14 @@ class nic_vector(Struct):
     """The row of table(nic_queue, ...)."""
     rx_index: int = private()
     """The device's own number of the queue, from 0."""
-    alloc_failed: int = private()
+    alloc_failed: int = private(statistic=True)
     rxhash: int = private(init=1)
     """NETIF_F_RXHASH: the card supplies skb->hash; else skb_get_hash() must compute it when somebody asks."""
-    received: int = private()
+    received: int = private(statistic=True)
     """Frames that became skbs."""
 
 
-@kfunc
+@kfunc(entry=True)
 def softnet_msix_clean_rings(irq: int, dev_id: nic_vector) -> int:
     """The interrupt handler: mask, schedule."""
     work("nic_irq_handler")
@@ -76,7 +76,7 @@ def softnet_receive_skb(v: nic_vector, slot: int) -> None:
     napi_gro_receive(v.napi, skb)
 
 
-@kfunc
+@kfunc(entry=True)
 def softnet_poll(napi: napi_struct, budget: int) -> int:
     """ndo poll: up to ``budget`` packets; if that was all, completion and the interrupt back on."""
     v = container_of(napi, nic_vector, "napi")

@@ -54,13 +54,13 @@ def preemptible() -> bool:
     return bool(preempt_count() == 0 and not irqs_disabled())
 
 
-@kfunc
+@kfunc(exclusion=True)
 def local_bh_disable() -> None:
     """include/linux/bottom_half.h."""
     __local_bh_disable_ip(SOFTIRQ_DISABLE_OFFSET)
 
 
-@kfunc
+@kfunc(exclusion=True)
 def local_bh_enable() -> None:
     """include/linux/bottom_half.h."""
     __local_bh_enable_ip(SOFTIRQ_DISABLE_OFFSET)

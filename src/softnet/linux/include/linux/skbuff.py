@@ -111,11 +111,11 @@ class sk_buff_head(Struct):
     lock: spinlock_t = embed(line=1)
 
 
-class skb_drop_stats(Struct):
+class skb_drop_stats(Struct, per_cpu=True):
     """softnet's own, one per CPU: packets (not skbs) freed by kfree_skb_reason(), by reason."""
 
-    reason: int = array(SKB_DROP_REASON_MAX)
-    skbs: int = private()
+    reason: int = array(SKB_DROP_REASON_MAX, private(statistic=True))
+    skbs: int = private(statistic=True)
     pure_acks: int = private()
     """Segments without data, which tcp_ack() uses up: neither delivered nor dropped."""
 

@@ -90,7 +90,7 @@ def irq_forced_thread_fn(action: irqaction) -> int:
     return ret
 
 
-@kfunc
+@kfunc(entry=True)
 def irq_thread(data: int) -> None:
     """manage.c:1293 (6.1): the body of irq/NIC-QUEUE, SCHED_FIFO 50; ``data`` is the row of table(nic_vector, ...)."""
     action = table(nic_vector, data).action

@@ -54,13 +54,13 @@ def preempt_schedule() -> None:
             suspend()
 
 
-@kfunc
+@kfunc(exclusion=True)
 def preempt_disable() -> None:
     """include/linux/preempt.h."""
     preempt_count_add(PREEMPT_OFFSET)
 
 
-@kfunc
+@kfunc(exclusion=True)
 def preempt_enable() -> None:
     """include/linux/preempt.h: the outermost one switches if that is due and the model allows it."""
     preempt_count_sub(PREEMPT_OFFSET)
@@ -129,36 +129,12 @@ def wake_up_state(p: task_struct, state: int) -> int:
     return try_to_wake_up(p, state)
 
 
-@kfunc
-def in_serving_softirq() -> bool:
-    """include/linux/preempt.h."""
-    return bool(softirq_count() & SOFTIRQ_OFFSET)
-
-
-@kfunc
-def in_interrupt() -> bool:
-    """include/linux/preempt.h: hard interrupt, softirq, or (not on RT) BH disabled."""
-    return bool(preempt_count() & (HARDIRQ_MASK | SOFTIRQ_MASK))
-
-
-@kfunc
-def in_task() -> bool:
-    """include/linux/preempt.h: neither hard interrupt nor serving a softirq."""
-    return not (preempt_count() & (HARDIRQ_MASK | SOFTIRQ_OFFSET))
-
-
-@kfunc
-def in_softirq() -> bool:
-    """include/linux/preempt.h."""
-    return bool(softirq_count())
-
-
-@kfunc
+@kfunc(exclusion=True)
 def rcu_read_lock() -> None:
     """include/linux/rcupdate.h: readers cost nothing here; grace periods are not modelled."""
 
 
-@kfunc
+@kfunc(exclusion=True)
 def rcu_read_unlock() -> None:
     """include/linux/rcupdate.h."""
 

@@ -51,7 +51,7 @@ def do_idle() -> None:
     schedule_idle()
 
 
-@kfunc
+@kfunc(entry=True)
 def cpu_startup_entry(data: int) -> None:
     """idle.c:399 (6.1): the body of each CPU's idle task; ``data`` is not used."""
     while True:

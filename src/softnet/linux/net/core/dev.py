@@ -243,7 +243,7 @@ def napi_thread_wait(napi: napi_struct) -> int:
         set_current_state(TASK_INTERRUPTIBLE)
 
 
-@kfunc
+@kfunc(entry=True)
 def napi_threaded_poll(data: int) -> None:
     """dev.c:6752 (6.1): the body of napi/NIC-QUEUE; ``data`` is the row of table(nic_vector, ...).
 

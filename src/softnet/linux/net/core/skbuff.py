@@ -27,7 +27,7 @@ NAPI_SKB_CACHE_BULK = 16
 NAPI_SKB_CACHE_HALF = 32
 
 
-class napi_alloc_cache(Struct):
+class napi_alloc_cache(Struct, per_cpu=True):
     """skbuff.c:194 (6.1): one per CPU, used with bottom halves off."""
 
     skb_count: int = percpu()
