@@ -78,4 +78,5 @@ def module(*functions: ir.Function, in_lines: dict[str, int] | None = None, poin
     by_name = {f.name: f for f in (*functions, *prices)}
     numbers = {name: number for number, name in enumerate(sorted(by_name), 1)}
     engine = {name: 16 + index for index, name in enumerate(("now", "lim", "cpu", "ctx"))}
-    return ir.Module(by_name, numbers, {}, {}, {}, {}, 0, engine, set(pointed), in_lines=in_lines or {})
+    turns = frozenset(("engine_state.now", "engine_state.lim", "engine_state.cpu"))
+    return ir.Module(by_name, numbers, {}, {}, {}, {}, 0, engine, set(pointed), in_lines=in_lines or {}, decides_turn=turns)

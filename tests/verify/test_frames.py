@@ -8,15 +8,18 @@ from tests.lang.forms import AT, block, branch, call, function, get, give, jump,
 
 from softnet.errors import SoftnetError
 from softnet.lang import ir
+from softnet.lang.declare import FunctionFacts
 from softnet.verify.codegen.frames import FRAME_WORDS_MAX, Frame, Frames, Rules, analyse, state_fields, stopping_functions
+from softnet.verify.codegen.points import Facts
 
 FIELDS = {"s.f": "shared", "s.mine": "percpu", "s.constant": "shared"}
 CHANGING = frozenset(("s.f", "s.mine"))
+FACTS = Facts(functions={"spin_acquire": FunctionFacts(visible="acquire", x86="locked")})
 
 
 def rules(*functions: ir.Function, reduce: bool = True) -> Rules:
     """Of a program in which s.constant is never stored to."""
-    return Rules(module(*functions), FIELDS, CHANGING, reduce)
+    return Rules(module(*functions), FIELDS, CHANGING, reduce, FACTS)
 
 
 def frame_of(*blocks: ir.Block, params: tuple[str, ...] = ("p",), more: tuple[str, ...] = ()) -> tuple[Frame, Frames]:

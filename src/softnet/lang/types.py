@@ -62,7 +62,7 @@ class Signature:
 
     Argument words: ``int``; ``cond`` (a condition); ``ref`` (any reference); ``any``; ``place`` (a field, as with ``&``
     in C); ``field`` (a value of that place's type); ``struct`` (a structure's name); ``member``, ``cost``, ``event``
-    (literal names). Result words: ``field``, ``struct``, ``arg`` or a type. A last argument ending in ``*`` may be
+    (literal names). Result words: ``field``, ``struct`` or a type. A last argument ending in ``*`` may be
     repeated or left out. ``users``: who may call it, ``all``, ``kfunc`` or ``machine`` (modules of softnet.machine).
     """
 

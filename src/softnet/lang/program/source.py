@@ -69,10 +69,6 @@ class SourceFile:
             return byte_offset + 1
         return len(text.encode()[:byte_offset].decode(errors="replace")) + 1
 
-    def text(self, node: ast.AST) -> str:
-        """The source of a node on one line, for messages."""
-        return ast.unparse(node)
-
 
 _FILES: dict[str, SourceFile] = {}
 
