@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import container_of, per_cpu, this_cpu_ptr
-    from softnet.linux.include.linux.list import list_del_init, list_empty
-    from softnet.linux.include.linux.netdevice import input_queue_head_incr, napi_struct, softnet_data
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.include.linux.skbuff import __skb_dequeue, skb_dequeue
-    from softnet.linux.kernel.locking.spinlock import local_irq_disable, local_irq_enable
-    from softnet.linux.kernel.softirq import NET_TX_SOFTIRQ, raise_softirq_irqoff
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.skbuff import __skb_dequeue
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.softirq import *
     from softnet.linux.net.core.dev import ____napi_schedule, dev_cpu_dead_backlog, dev_cpu_dead_send_ipi
-    from softnet.linux.net.core.dev_backlog import netif_rx
+    from softnet.linux.net.core.dev_backlog import *
     from softnet.linux.patches.defer_lock_bh import skb_defer_free_flush
 
 

@@ -18,7 +18,7 @@ from tests.linux.support import (
 )
 from tests.mutation import Edit, Mutation, mutate
 
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 
 IPI_KERNELS = ("6.1", "6.9", "6.10", "6.12")
 RT_BEFORE = ("6.9-rt",)
@@ -245,7 +245,7 @@ LOCK_OBSERVER = Mutation(
             "",
             """
             lock = container_of(napi, softnet_data, "backlog").input_pkt_queue.lock
-            trace("lock_acquired", lock_is_held(lock), irqs_disabled())
+            trace_lock_acquired(lock_is_held(lock), irqs_disabled())
             """,
         ),
     ),

@@ -217,7 +217,7 @@ def _check_words(visible: str, x86: str) -> None:
                           expected='"none", "plain load", "plain store STRUCTURE.FIELD", "posted write" or "locked"')  # fmt: skip
 
 
-OBSERVER_PACKAGE = "softnet.simulate.observers"
+OBSERVER_PACKAGE = ("softnet.properties", "softnet.simulate.observers")
 """Structures declared there stand behind all others in memory, so that a run that is observed has the same addresses."""
 
 

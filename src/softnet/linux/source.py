@@ -22,6 +22,7 @@ from softnet.lang.check.diagnostic import closest
 from softnet.lang.program.source import source_file
 from softnet.linux.releases import load_patch, modules_for
 from softnet.machine import MACHINE_MODULES
+from softnet.release import RT_SUFFIX
 
 LICENSE = "# SPDX-License-Identifier: GPL-2.0-or-later"
 _CITED = re.compile(r"(?P<file>[\w.+-]+(?:/[\w.+-]+)*\.[ch])(?:\S*?:(?P<line>\d+) \((?P<release>\d+\.\d+))?")
@@ -136,12 +137,16 @@ class Source:
         )
 
 
-def linked_source(release: str, flavour: str = "plain", patches: Sequence[str | Path] = (), label: str = "") -> Source:
+def linked_source(
+    release: str, flavour: str = "plain", patches: Sequence[str | Path] = (), label: str = "", beside: Sequence[str] = ()
+) -> Source:
     """The linked source of a kernel, the machine's functions included, with the user's patch files on top.
+
+    ``beside`` are the modules of what runs on it.
 
     Raises SoftnetError for a release that does not exist and for a patch file that cannot be loaded.
     """
-    kernel = modules_for(release, flavour)
+    kernel = (*modules_for(release, flavour), *beside)
     found: dict[str, Definition] = {}
     files: dict[str, list[str]] = {}
     for module in (*MACHINE_MODULES, *kernel):
@@ -151,7 +156,7 @@ def linked_source(release: str, flavour: str = "plain", patches: Sequence[str | 
         load_patch(patch)
         _take(found, files, _pieces(str(patch), str(patch)))
     names = (*kernel, *(str(patch) for patch in patches))
-    label = label or release + ("-rt" if flavour == "rt" else "")
+    label = label or release + (RT_SUFFIX if flavour == "rt" else "")
     return Source(label, names, found, files)
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, kfunc, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import table, work
-    from softnet.linux.fs.eventpoll import ep_poll, ep_send_events_requeue, eventpoll
-    from softnet.linux.kernel.sched.core import exit_to_user_mode, user_work_ns
-    from softnet.linux.net.core.sock import SOCK_STREAM
-    from softnet.linux.net.ipv4.tcp import tcp_readable, tcp_recvmsg
-    from softnet.linux.net.ipv4.udp import udp_readable, udp_recvmsg
-    from softnet.linux.net.socket import msghdr
+    from softnet.lang.intrinsics import *
+    from softnet.linux.fs.eventpoll import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.net.core.sock import *
+    from softnet.linux.net.ipv4.tcp import *
+    from softnet.linux.net.ipv4.udp import *
+    from softnet.linux.net.socket import *
 
 
 class app(Struct):

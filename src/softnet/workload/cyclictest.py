@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import hist_add, table, trace, work
-    from softnet.linux.kernel.sched.core import exit_to_user_mode, schedule_hrtimeout_abs, set_current_state, user_work_ns
-    from softnet.machine.state import TASK_INTERRUPTIBLE
-    from softnet.machine.timers import ktime_get
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
 
 
 class cyclic(Struct):
@@ -36,7 +37,7 @@ def cyclictest_thread(data: int) -> None:
         exit_to_user_mode()
         now = ktime_get()
         latency = now - next
-        trace("cyclictest", c.index, latency)
+        trace_cyclictest(c.index, latency)
         hist_add(c.hist, latency)
         c.wakeups += 1
         if c.work_ns:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import table, work
-    from softnet.linux.kernel.sched.core import exit_to_user_mode, schedule_hrtimeout_abs, set_current_state, user_work_ns
-    from softnet.machine.state import TASK_INTERRUPTIBLE
-    from softnet.machine.timers import ktime_get
+    from softnet.lang.intrinsics import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
+
 
 HOG_SLICE_NS = 1000000
 

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import table, work, work_bytes
-    from softnet.linux.include.linux.netdevice import net_device
-    from softnet.linux.kernel.sched.core import exit_to_user_mode, schedule_hrtimeout_abs, set_current_state, sleep_for_ever
-    from softnet.linux.net.core.dev_receive import dev_queue_xmit
-    from softnet.linux.net.core.gro import IPPROTO_UDP
-    from softnet.linux.net.core.skbuff import alloc_skb
-    from softnet.machine.state import TASK_INTERRUPTIBLE
-    from softnet.machine.timers import ktime_get, local_clock
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.net.core.dev_receive import *
+    from softnet.linux.net.core.gro import *
+    from softnet.linux.net.core.skbuff import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
+
 
 NEVER_NS = 1 << 60
 UDP_HEADERS_BYTES = 42

@@ -49,7 +49,7 @@ BACKLOG = (
     ),
     mutation(
         "retire_before_last_splice",
-        "A poll retires SCHED before it takes the last packets off input_pkt_queue, to save another look.",
+        "A poll retires SCHED, and lets others in, before it takes the last packets off input_pkt_queue, to save another look.",
         Edit(
             "process_backlog",
             "else:",
@@ -57,6 +57,8 @@ BACKLOG = (
             else:
                 if sd.input_pkt_queue.qlen == 1:
                     process_backlog_retire_sched(napi)
+                    backlog_unlock_irq_enable(sd)
+                    backlog_lock_irq_disable(sd)
             """,
         ),
     ),
@@ -136,12 +138,12 @@ BACKLOG = (
                     napi_schedule_rps(sd)
             __skb_queue_tail(sd.input_pkt_queue, skb)
             tail = rps_input_queue_tail_incr(sd)
-            trace("enqueue_to_backlog", skb.id, cpu, qlen + 1)
+            trace_enqueue_to_backlog(skb, cpu, qlen + 1)
             """,
             """
             __skb_queue_tail(sd.input_pkt_queue, skb)
             tail = rps_input_queue_tail_incr(sd)
-            trace("enqueue_to_backlog", skb.id, cpu, qlen + 1)
+            trace_enqueue_to_backlog(skb, cpu, qlen + 1)
             backlog_unlock_irq_restore(sd, flags)
             flags = backlog_lock_irq_save(sd)
             if not qlen:

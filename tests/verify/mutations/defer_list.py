@@ -27,7 +27,7 @@ DEFER_LIST = (
             ATTEMPT,
             """
             if READ_ONCE(sd.defer_count) >= defer_max:
-                trace("skb_defer_nodefer", skb.id, cpu, 1)
+                trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_FULL)
                 kfree_skb_napi_cache(skb)
                 return
             """,
@@ -324,7 +324,7 @@ KICKS = (
             "flags = backlog_lock_irq_save(sd)",
             """
             if test_bit(NAPI_STATE_SCHED, sd.backlog.state):
-                trace("kick_coalesced", cpu)
+                trace_kick_coalesced(cpu)
                 return
             flags = backlog_lock_irq_save(sd)
             """,

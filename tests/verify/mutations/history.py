@@ -15,13 +15,13 @@ HISTORY = (
             ATTEMPT,
             """
             if not cmpxchg(sd.defer_ipi_scheduled, 0, 1):
-                trace("kick_defer_list_purge", cpu)
+                trace_kick_defer_list_purge(cpu)
                 smp_call_function_single_async(cpu, sd.defer_csd)
             else:
-                trace("kick_coalesced", cpu)
+                trace_kick_coalesced(cpu)
             """,
             """
-            trace("kick_defer_list_purge", cpu)
+            trace_kick_defer_list_purge(cpu)
             smp_call_function_single_async(cpu, sd.defer_csd)
             """,
         ),

@@ -12,6 +12,7 @@ from softnet.lang.check.scope import Scope, conversion
 from softnet.lang.declare import PERCPU, SHARED
 from softnet.lang.program.program import FieldDef
 from softnet.lang.program.source import Definition
+from softnet.lang.program.tracepoints import PREFIX
 from softnet.lang.types import BOOL, FNPTR, INT, SIGNATURES, UNKNOWN, VOID, Signature, Type, assignable, ref
 
 _EXAMPLES: Final = {
@@ -100,7 +101,7 @@ class CallRules:
             if isinstance(statement, Definition) and statement.name == func.id:
                 self.error(func, "not-marked", name=func.id, line=statement.lineno)
                 return
-        names = [*self.world.program.functions, *SIGNATURES]
+        names = [*self.world.program.functions, *SIGNATURES, *(PREFIX + event for event in self.world.events or ())]
         write = world_hint(func.id, names, "a function marked @kfunc or @hwfunc of the linked modules")
         self.error(func, "unknown-function", name=func.id, write=write)
 

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import container_of, work
-    from softnet.linux.include.linux.list import INIT_LIST_HEAD, list_add_tail, list_del_init, list_head
-    from softnet.linux.include.linux.spinlock import spin_lock_init
-    from softnet.linux.kernel.locking.spinlock import spin_lock_irqsave, spin_unlock_irqrestore
-    from softnet.linux.kernel.sched.core import __set_current_state, schedule, wake_up_process
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.spinlock import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.sched.core import __set_current_state
     from softnet.linux.net.core.sock import sock
-    from softnet.machine.sched import current
-    from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_RUNNING, spinlock_t, task_struct
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
 
 
 class epitem(Struct):

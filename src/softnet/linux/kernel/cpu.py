@@ -13,43 +13,19 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        WRITE_ONCE,
-        smp_processor_id,
-        suspend,
-        table,
-        table_len,
-        trace,
-    )
-    from softnet.linux.kernel.locking.spinlock import local_irq_disable, local_irq_enable
-    from softnet.linux.kernel.sched.core import (
-        schedule,
-        schedule_hrtimeout_abs,
-        set_current_state,
-        sleep_for_ever,
-        wake_up_process,
-    )
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.smp import __flush_smp_call_function_queue
-    from softnet.linux.kernel.smpboot import (
-        kthread_park,
-        kthread_unpark,
-        smp_hotplug_thread,
-        smpboot_thread_data,
-    )
-    from softnet.linux.net.core.dev import dev_cpu_dead
-    from softnet.machine.hotplug import (
-        cpu_bring_up,
-        cpu_disable,
-        cpu_is_dead,
-        cpu_play_dead,
-        migrate_dying_cpu,
-        rq_has_pinned,
-    )
-    from softnet.machine.interrupts import cpu_online, nr_cpu_ids
-    from softnet.machine.sched import task_inactive
-    from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_PARKED, task_struct
-    from softnet.machine.timers import ktime_get
+    from softnet.linux.kernel.smpboot import *
+    from softnet.linux.net.core.dev import *
+    from softnet.machine.hotplug import *
+    from softnet.machine.interrupts import *
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
+
 
 HOTPLUG_POLL_NS = 10000
 """How often the hotplug task looks whether what it waits for has happened."""
@@ -117,7 +93,7 @@ def cpu_down(cpu: int) -> None:
     """cpu.c _cpu_down() (6.1)."""
     smpboot_park_threads(cpu)
     takedown_cpu(cpu)
-    trace("cpu_offline", cpu)
+    trace_cpu_offline(cpu)
     dev_cpu_dead(cpu)
 
 
@@ -175,7 +151,7 @@ def take_cpu_down() -> None:
 
 @kfunc
 def arch_cpu_idle_dead() -> None:
-    """sched/idle.c do_idle(): a CPU that is offline stops in its idle task, and goes on here when it is brought up."""
+    """kernel/sched/idle.c do_idle(): a CPU that is offline stops in its idle task, and goes on here when it is brought up."""
     while not cpu_online(smp_processor_id()):
         cpu_play_dead()
         suspend()
@@ -185,5 +161,5 @@ def arch_cpu_idle_dead() -> None:
 def cpu_up(cpu: int) -> None:
     """cpu.c _cpu_up() (6.1): the CPU starts, then its threads are unparked."""
     cpu_bring_up(cpu)
-    trace("cpu_online", cpu)
+    trace_cpu_online(cpu)
     smpboot_unpark_threads(cpu)

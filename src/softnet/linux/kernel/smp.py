@@ -13,35 +13,16 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, fnptr, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        WARN_ON_ONCE,
-        container_of,
-        per_cpu,
-        smp_processor_id,
-        smp_store_release,
-        smp_wmb,
-        this_cpu_ptr,
-        trace,
-        work,
-    )
-    from softnet.linux.include.linux.list import (
-        llist_add,
-        llist_del_all,
-        llist_empty,
-        llist_head,
-        llist_node,
-        llist_reverse_order,
-    )
-    from softnet.linux.include.linux.netdevice import softnet_data
-    from softnet.linux.kernel.locking.spinlock import local_irq_restore, local_irq_save
-    from softnet.linux.kernel.sched.core import preempt_disable, preempt_enable
-    from softnet.linux.kernel.softirq import do_softirq_post_smp_call_flush, local_softirq_pending
-    from softnet.machine.interrupts import (
-        arch_send_call_function_single_ipi,
-        cpu_online,
-        nr_cpu_ids,
-        set_nr_if_polling,
-    )
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.softirq import *
+    from softnet.machine.interrupts import *
+
+
 CSD_FLAG_LOCK = 1
 EBUSY = 16
 ENXIO = 6
@@ -75,7 +56,7 @@ def send_call_function_single_ipi(cpu: int) -> None:
     if not set_nr_if_polling(cpu):
         arch_send_call_function_single_ipi(cpu)
     else:
-        trace("sched_wake_idle_without_ipi", cpu)
+        trace_sched_wake_idle_without_ipi(cpu)
 
 
 @kfunc
@@ -98,7 +79,7 @@ def generic_exec_single(cpu: int, csd: call_single_data) -> int:
     if cpu >= nr_cpu_ids() or not cpu_online(cpu):
         csd_unlock(csd)
         return -ENXIO
-    trace("csd_queue_cpu", cpu)
+    trace_csd_queue_cpu(cpu)
     __smp_call_single_queue(cpu, csd.llist)
     return 0
 
@@ -143,9 +124,9 @@ def __flush_smp_call_function_queue(warn_cpu_offline: bool) -> None:
         info = csd.info
         func = csd.func
         csd_unlock(csd)
-        trace("csd_function_entry")
+        trace_csd_function_entry()
         func(info)
-        trace("csd_function_exit")
+        trace_csd_function_exit()
 
 
 @kfunc

@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, fnptr, kfunc, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import BUG_ON, clear_bit, set_bit, smp_processor_id, table, test_bit
-    from softnet.linux.kernel.sched.core import (
-        __set_current_state,
-        preempt_disable,
-        preempt_enable,
-        preempt_enable_no_resched,
-        schedule,
-        set_current_state,
-        wake_up_process,
-        wake_up_state,
-    )
-    from softnet.machine.sched import current
-    from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_PARKED, TASK_RUNNING, task_struct
+    from softnet.lang.intrinsics import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.sched.core import __set_current_state
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
+
+
 HP_THREAD_NONE = 0
 HP_THREAD_ACTIVE = 1
 HP_THREAD_PARKED = 2

@@ -13,56 +13,22 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, fnptr, kfunc, percpu, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        IS_ENABLED,
-        WARN_ON_ONCE,
-        smp_processor_id,
-        table,
-        this_cpu_ptr,
-        trace,
-        work,
-    )
-    from softnet.linux.config import CONFIG_PREEMPT_RT
-    from softnet.linux.include.linux.netdevice import net_hotdata
-    from softnet.linux.include.linux.preempt import in_interrupt, preemptible
-    from softnet.linux.kernel.locking.spinlock import (
-        local_irq_disable,
-        local_irq_enable,
-        local_irq_restore,
-        local_irq_save,
-        local_lock,
-        local_unlock,
-        preempt_check_resched,
-    )
-    from softnet.linux.kernel.sched.core import (
-        cond_resched,
-        migrate_disable,
-        migrate_enable,
-        rcu_read_lock,
-        rcu_read_unlock,
-        wake_up_process,
-    )
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.smpboot import kthread_should_park
-    from softnet.linux.kernel.time.time import msecs_to_jiffies
+    from softnet.linux.kernel.time.time import *
     from softnet.linux.net.core.dev import net_rx_action, net_tx_action
-    from softnet.machine.interrupts import (
-        in_hardirq,
-        preempt_count_add,
-        preempt_count_sub,
-        vtime_softirq_enter,
-        vtime_softirq_exit,
-    )
-    from softnet.machine.sched import current, need_resched, task_state
-    from softnet.machine.state import (
-        HARDIRQ_OFFSET,
-        PREEMPT_OFFSET,
-        SOFTIRQ_DISABLE_OFFSET,
-        SOFTIRQ_OFFSET,
-        TASK_RUNNING,
-        local_lock_t,
-        task_struct,
-    )
-    from softnet.machine.timers import jiffies
+    from softnet.machine.interrupts import *
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
+
+
 HI_SOFTIRQ = 0
 TIMER_SOFTIRQ = 1
 NET_TX_SOFTIRQ = 2
@@ -120,7 +86,7 @@ def wakeup_softirqd() -> None:
     tsk = this_cpu_ptr(irq_cpustat_t).ksoftirqd
     if tsk:
         if wake_up_process(tsk):
-            trace("wakeup_softirqd", smp_processor_id())
+            trace_wakeup_softirqd(smp_processor_id())
 
 
 @kfunc
@@ -139,7 +105,9 @@ def ksoftirqd_running(pending: int) -> bool:
 
 @kfunc
 def __local_bh_disable_ip(cnt: int) -> None:
-    """softirq.c:167 (6.1, RT): take this CPU's BH lock on the task's first entry, and stay preemptible.
+    """softirq.c:167 (6.1, RT), void __local_bh_disable_ip(unsigned long ip, unsigned int cnt).
+
+    Take this CPU's BH lock on the task's first entry, and stay preemptible.
 
     Elsewhere include/linux/bottom_half.h: count. The caller's address, C's first argument, is not needed.
     """
@@ -187,7 +155,10 @@ def _local_bh_enable() -> None:
 
 @kfunc
 def __local_bh_enable_ip(cnt: int) -> None:
-    """softirq.c:229 (6.1, RT) and 384: the outermost enable runs pending softirqs, in this task and at its priority."""
+    """softirq.c:229 (6.1, RT), void __local_bh_enable_ip(unsigned long ip, unsigned int cnt).
+
+    And softirq.c:384 (else). The outermost enable runs pending softirqs, in this task and at its priority.
+    """
     WARN_ON_ONCE(in_hardirq())
     if IS_ENABLED(CONFIG_PREEMPT_RT):
         __local_bh_enable_ip_rt(cnt)
@@ -338,10 +309,10 @@ def handle_softirqs(ksirqd: bool) -> None:
         for vec_nr in range(NR_SOFTIRQS):
             if pending & (1 << vec_nr):
                 h = table(softirq_action, vec_nr)
-                trace("softirq_entry", vec_nr)
+                trace_softirq_entry(vec_nr)
                 work("softirq_entry")
                 h.action()
-                trace("softirq_exit", vec_nr)
+                trace_softirq_exit(vec_nr)
         local_irq_disable()
 
         pending = local_softirq_pending()
@@ -395,9 +366,9 @@ def raise_softirq(nr: int) -> None:
 @kfunc
 def __raise_softirq_irqoff(nr: int) -> None:
     """softirq.c:726 (6.1), interrupts off: set the bit, no more."""
-    trace("softirq_raise", nr)
+    trace_softirq_raise(nr)
     if nr == NET_RX_SOFTIRQ:
-        trace("net_rx_raise", smp_processor_id())
+        trace_net_rx_raise(smp_processor_id())
     stat = this_cpu_ptr(irq_cpustat_t)
     stat.softirq_pending |= 1 << nr
 

@@ -14,26 +14,12 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, guarded, kfunc, percpu, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        cmpxchg,
-        per_cpu,
-        raw_smp_processor_id,
-        smp_processor_id,
-        table,
-        table_len,
-        this_cpu_ptr,
-        work,
-        xchg,
-    )
-    from softnet.linux.include.linux.skbuff import sk_buff
-    from softnet.linux.kernel.locking.spinlock import (
-        local_irq_restore,
-        local_irq_save,
-        raw_spin_lock,
-        raw_spin_unlock,
-    )
-    from softnet.machine.state import raw_spinlock_t
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.machine.state import *
+
+
 OO_OBJECTS = 32
 """Objects per slab of skbuff_head_cache (256 bytes each, order 1)."""
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import hist_add, trace
-    from softnet.linux.include.linux.skbuff import sk_buff
-    from softnet.linux.net.core.sock import sock
-    from softnet.machine.timers import local_clock
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.net.core.sock import *
+    from softnet.machine.timers import *
 
 
 class msghdr(Struct):
@@ -32,7 +33,7 @@ def sock_recv_timestamp(msg: msghdr, sk: sock, skb: sk_buff) -> None:
     now = local_clock()
     for i in range(skb.nr_packets):
         latency = now - skb.stamp[i]
-        trace("deliver", msg.reader, sk.index, latency)
+        trace_deliver(msg.reader, sk.index, latency)
         hist_add(msg.hist, latency)
     msg.received += skb.nr_packets
     msg.bytes += skb.payload

@@ -12,27 +12,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, kfunc, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import container_of, work
-    from softnet.linux.include.linux.netdevice import napi_schedule_irqoff, napi_struct
-    from softnet.linux.kernel.irq.manage import IRQ_HANDLED, irqaction
-    from softnet.linux.net.core.dev import napi_complete_done
-    from softnet.linux.net.core.gro import napi_gro_receive
-    from softnet.linux.net.core.skbuff import napi_build_skb
-    from softnet.machine.nic import (
-        nic_irq_disable,
-        nic_irq_enable,
-        nic_refill,
-        nic_rx_pop,
-        rx_flags,
-        rx_flow,
-        rx_hash,
-        rx_len,
-        rx_payload,
-        rx_proto,
-        rx_seq_ok,
-        rx_sock,
-        rx_time_ns,
-    )
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.kernel.irq.manage import *
+    from softnet.linux.net.core.dev import *
+    from softnet.linux.net.core.gro import *
+    from softnet.linux.net.core.skbuff import *
+    from softnet.machine.nic import *
+
+
 RX_BUFFER_SIZE = 2048
 RX_REFILL_BATCH = 16
 

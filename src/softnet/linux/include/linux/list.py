@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import BUG_ON, READ_ONCE, cmpxchg, xchg
+    from softnet.lang.intrinsics import *
 
 
 class list_head(Struct):

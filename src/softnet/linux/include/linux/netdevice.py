@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, array, embed, fnptr, guarded, kfunc, percpu, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED, READ_ONCE, test_bit
-    from softnet.linux.config import CONFIG_RPS
-    from softnet.linux.include.linux.list import list_head
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
+    from softnet.linux.include.linux.list import *
     from softnet.linux.include.linux.skbuff import sk_buff, sk_buff_head
     from softnet.linux.kernel.smp import call_single_data
     from softnet.linux.net.core.dev import __napi_schedule, __napi_schedule_irqoff, napi_schedule_prep
-    from softnet.machine.state import hrtimer, spinlock_t, task_struct
+    from softnet.machine.state import *
+
+
 NAPI_STATE_SCHED = 0
 NAPI_STATE_MISSED = 1
 NAPI_STATE_DISABLE = 2
@@ -250,7 +252,9 @@ def input_queue_head_incr(sd: softnet_data) -> None:
 
 @kfunc
 def input_queue_tail_incr_save(sd: softnet_data, rflow: rps_dev_flow) -> None:
-    """include/linux/netdevice.h (6.1): note for RFS how long the queue must drain before the flow may move.
+    """include/linux/netdevice.h (6.1), void input_queue_tail_incr_save(struct softnet_data *sd, unsigned int *qtail).
+
+    Note for RFS how long the queue must drain before the flow may move.
 
     ``unsigned int *qtail`` is the flow entry whose last_qtail it points at; None for the caller's throw-away word.
     """

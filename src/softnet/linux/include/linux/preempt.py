@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED
-    from softnet.linux.config import CONFIG_PREEMPT_RT
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
     from softnet.linux.kernel.softirq import __local_bh_disable_ip, __local_bh_enable_ip
     from softnet.machine.interrupts import in_hardirq, irqs_disabled, preempt_count
-    from softnet.machine.sched import current
-    from softnet.machine.state import SOFTIRQ_DISABLE_OFFSET, SOFTIRQ_MASK, SOFTIRQ_OFFSET
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
 
 
 @kfunc

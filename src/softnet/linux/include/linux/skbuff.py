@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, array, embed, fnptr, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, work
-    from softnet.linux.include.linux.list import list_head
-    from softnet.linux.include.linux.netdevice import net_device, rps_dev_flow
-    from softnet.linux.include.linux.spinlock import spin_lock_init
-    from softnet.linux.kernel.locking.spinlock import spin_lock_irqsave, spin_unlock_irqrestore
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.spinlock import *
+    from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.net.core.sock import sock
-    from softnet.machine.state import spinlock_t
+    from softnet.machine.state import *
+
+
 SKB_NOT_DROPPED_YET = 0
 SKB_CONSUMED = 1
 SKB_DROP_REASON_NOT_SPECIFIED = 2
@@ -30,6 +32,11 @@ SKB_DROP_REASON_CPU_BACKLOG = 61
 SKB_DROP_REASON_DEV_READY = 70
 SKB_DROP_REASON_NOMEM = 72
 SKB_DROP_REASON_MAX = 104
+
+SKB_NODEFER_CPU = 0
+"""skb_attempt_defer_free() freed at once: the skb is this CPU's own, or its CPU is offline."""
+SKB_NODEFER_FULL = 1
+"""Or its CPU's list was full."""
 
 SKB_STATE_FREE = 0
 SKB_STATE_IN_USE = 1

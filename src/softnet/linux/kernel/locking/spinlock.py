@@ -14,27 +14,12 @@ from softnet.lang.intrinsics import suspend
 
 if TYPE_CHECKING:
     from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.kernel.sched.core import (
-        migrate_disable,
-        migrate_enable,
-        preempt_disable,
-        preempt_enable,
-    )
-    from softnet.machine.interrupts import irq_local_disable, irq_local_restore
-    from softnet.machine.locks import (
-        RT_ACQUIRED,
-        RT_SLEEP,
-        rt_block_on,
-        rt_lock_slowpath_step,
-        rt_release,
-        rt_save_state,
-        rt_try_take,
-        spin_acquire,
-        spin_release,
-        spin_try,
-    )
-    from softnet.machine.sched import schedule_now
-    from softnet.machine.state import local_lock_t, raw_spinlock_t, spinlock_t
+    from softnet.linux.kernel.sched.core import migrate_disable, migrate_enable, preempt_disable, preempt_enable
+    from softnet.machine.interrupts import *
+    from softnet.machine.locks import *
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
+
 
 CONFIG_PREEMPT_RT = 0
 

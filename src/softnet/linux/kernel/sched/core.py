@@ -11,35 +11,11 @@ from softnet.lang.intrinsics import smp_mb, suspend, work_ns
 if TYPE_CHECKING:
     from softnet.linux.include.linux.preempt import softirq_count
     from softnet.linux.kernel.time.hrtimer import hrtimer_wakeup
-    from softnet.machine.interrupts import (
-        preempt_count,
-        preempt_count_add,
-        preempt_count_sub,
-        vtime_user_enter,
-        vtime_user_exit,
-    )
-    from softnet.machine.sched import (
-        current,
-        migrate_count,
-        need_resched,
-        preempt_enable_due,
-        schedule_now,
-        schedule_preempt,
-        set_task_state,
-        try_to_wake_up,
-        user_return_due,
-    )
-    from softnet.machine.state import (
-        HARDIRQ_MASK,
-        PREEMPT_MODEL_NONE,
-        PREEMPT_MODEL_VOLUNTARY,
-        PREEMPT_OFFSET,
-        SOFTIRQ_MASK,
-        SOFTIRQ_OFFSET,
-        TASK_UNINTERRUPTIBLE,
-        task_struct,
-    )
-    from softnet.machine.timers import hrtimer_cancel, hrtimer_start
+    from softnet.machine.interrupts import *
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
+
 
 CONFIG_PREEMPT_RT = 0
 CONFIG_PREEMPT_MODEL = 1

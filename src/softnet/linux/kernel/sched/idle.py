@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import smp_mb__after_atomic, smp_processor_id, suspend, table
+    from softnet.lang.intrinsics import *
     from softnet.linux.kernel.cpu import arch_cpu_idle_dead
-    from softnet.linux.kernel.sched.core import schedule_idle
-    from softnet.linux.kernel.smp import flush_smp_call_function_queue
-    from softnet.machine.interrupts import clear_polling, cpu_is_offline, idle_enter, set_polling
-    from softnet.machine.sched import need_resched
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.smp import *
+    from softnet.machine.interrupts import *
+    from softnet.machine.sched import *
 
 
 class cpuidle_device(Struct):

@@ -12,19 +12,16 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, container_of, fls, table, trace, work
-    from softnet.linux.include.linux.list import (
-        INIT_LIST_HEAD,
-        list_add,
-        list_add_tail,
-        list_del_init,
-        list_head,
-    )
-    from softnet.linux.include.linux.netdevice import GRO_HASH_BUCKETS, napi_struct, net_hotdata
-    from softnet.linux.include.linux.skbuff import MAX_SKB_FRAGS, MAX_SKB_PACKETS, SKB_HEAD_TRUESIZE, sk_buff
-    from softnet.linux.net.core.dev_receive import netif_receive_skb_list_internal
-    from softnet.linux.net.core.skbuff import napi_skb_free_stolen_head, skb_move_packets
-    from softnet.machine.timers import jiffies
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.net.core.dev_receive import *
+    from softnet.linux.net.core.skbuff import *
+    from softnet.machine.timers import *
+
+
 MAX_GRO_SKBS = 8
 GRO_MERGED = 0
 GRO_MERGED_FREE = 1
@@ -114,7 +111,7 @@ def __napi_gro_flush_chain(napi: napi_struct, index: int, flush_old: bool) -> No
 def napi_gro_flush(napi: napi_struct, flush_old: bool) -> None:
     """gro.c:389 (6.1)."""
     bitmask = napi.gro_bitmask
-    trace("gro_flush", napi.napi_id, bitmask)
+    trace_gro_flush(napi, bitmask)
     while bitmask:
         index = fls(bitmask) - 1
         bitmask &= ~(1 << index)
@@ -212,7 +209,7 @@ def napi_gro_receive(napi: napi_struct, skb: sk_buff) -> int:
     skb.napi_id = napi.napi_id
     work("napi_gro_receive")
     ret = dev_gro_receive(napi, skb)
-    trace("gro_receive", skb.id, ret)
+    trace_gro_receive(skb, ret)
     if ret == GRO_NORMAL:
         gro_normal_one(napi, skb, 1)
     elif ret == GRO_MERGED_FREE:

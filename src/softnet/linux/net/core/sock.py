@@ -8,27 +8,19 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        BUG_ON,
-        IS_ENABLED,
-        READ_ONCE,
-        WRITE_ONCE,
-        atomic_add,
-        atomic_read,
-        raw_smp_processor_id,
-        table,
-        work,
-    )
-    from softnet.linux.config import CONFIG_RPS
-    from softnet.linux.fs.eventpoll import ep_poll_callback, epitem, eventpoll
-    from softnet.linux.include.linux.list import INIT_LIST_HEAD
-    from softnet.linux.include.linux.netdevice import net_hotdata, rps_sock_flow_entry
-    from softnet.linux.include.linux.skbuff import sk_buff, sk_buff_head, skb_queue_head_init
-    from softnet.linux.include.linux.spinlock import spin_lock_init
-    from softnet.linux.kernel.locking.spinlock import spin_lock, spin_lock_bh, spin_unlock, spin_unlock_bh
-    from softnet.linux.kernel.sched.core import cond_resched, rcu_read_lock, rcu_read_unlock
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
+    from softnet.linux.fs.eventpoll import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.spinlock import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
     from softnet.linux.net.ipv4.tcp_ipv4 import tcp_v4_do_rcv
-    from softnet.machine.state import spinlock_t
+    from softnet.machine.state import *
+
+
 SOCK_STREAM = 1
 SOCK_DGRAM = 2
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, work, work_bytes
-    from softnet.linux.include.linux.skbuff import __skb_unlink, sk_buff, skb_peek
-    from softnet.linux.net.core.skbuff import __kfree_skb, skb_attempt_defer_free
-    from softnet.linux.net.core.sock import lock_sock, release_sock, sock, sock_rfree, sock_rps_record_flow
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.skbuff import __skb_unlink
+    from softnet.linux.net.core.skbuff import *
+    from softnet.linux.net.core.skbuff import __kfree_skb
+    from softnet.linux.net.core.sock import *
     from softnet.linux.net.socket import msghdr, sock_recv_timestamp
 
 
@@ -30,7 +32,9 @@ def tcp_eat_recv_skb(sk: sock, skb: sk_buff) -> None:
 
 @kfunc
 def tcp_recvmsg(sk: sock, msg: msghdr, len: int) -> int:
-    """tcp.c:2709 (6.1) with tcp_recvmsg_locked() (2464), nonblocking: up to ``len`` bytes; how many packets they were.
+    """tcp.c:2709 (6.1), int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len).
+
+    With tcp_recvmsg_locked() (2464), nonblocking: up to ``len`` bytes; how many packets they were.
 
     An skb is read whole: the application's buffer ends at an skb's end.
     """

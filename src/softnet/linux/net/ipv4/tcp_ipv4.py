@@ -8,22 +8,10 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, atomic_inc, table, work
-    from softnet.linux.include.linux.skbuff import (
-        SKB_DROP_REASON_NO_SOCKET,
-        SKB_DROP_REASON_SOCKET_BACKLOG,
-        SKB_HEAD_TRUESIZE,
-        sk_buff,
-    )
-    from softnet.linux.net.core.skbuff import kfree_skb_partial, kfree_skb_reason, skb_try_coalesce
-    from softnet.linux.net.core.sock import (
-        bh_lock_sock,
-        bh_unlock_sock,
-        sk_add_backlog,
-        sock,
-        sock_owned_by_user,
-        sock_rps_save_rxhash,
-    )
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.net.core.skbuff import *
+    from softnet.linux.net.core.sock import *
     from softnet.linux.net.ipv4.tcp_input import tcp_rcv_established
 
 
@@ -56,7 +44,10 @@ def tcp_v4_do_rcv(sk: sock, skb: sk_buff) -> int:
 
 @kfunc
 def tcp_add_backlog(sk: sock, skb: sk_buff) -> bool:
-    """tcp_ipv4.c:1778 (6.1): merge with the backlog's last skb, or append; true when it is full (socket unlocked)."""
+    """tcp_ipv4.c:1778 (6.1), bool tcp_add_backlog(struct sock *sk, struct sk_buff *skb, enum skb_drop_reason *reason).
+
+    Merge with the backlog's last skb, or append; true when it is full (socket unlocked).
+    """
     work("tcp_add_backlog")
     tail = sk.backlog_tail
     if tail and skb.seq_ok:
