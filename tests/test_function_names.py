@@ -15,12 +15,12 @@ SOURCE = Path(__file__).parent.parent / "src" / "softnet"
 DECLARED_IN = ("linux", "machine", "workload")
 
 REASONS = {
-    "lab": (303, "functions and tracepoints of a real kernel: what is probed, counted, followed and compared"),
-    "report": (39, "the trace's events, many of which bear a function's name"),
-    "image": (39, "what boot calls, in the kernel's order, and the bodies of the threads that it starts"),
-    "simulate": (21, "the engine's entries into the machine, and the events that a result counts"),
-    "lang": (28, "prices, checks of locks and draws of costs, whose calls the compiler makes by itself"),
-    "verify": (35, "where a context's frame begins, drivers by the function they call, and what a schedule shows"),
+    "lab": (310, "functions and tracepoints of a real kernel: what is probed, counted, followed and compared"),
+    "report": (42, "the trace's events, many of which bear a function's name"),
+    "image": (42, "what boot calls, in the kernel's order, and the bodies of the threads that it starts"),
+    "simulate": (22, "the engine's entries into the machine, and the events that a result counts"),
+    "lang": (30, "prices, checks of locks and draws of costs, whose calls the compiler makes by itself"),
+    "verify": (40, "where a context's frame begins, drivers by the function they call, and what a schedule shows"),
 }
 MARKS = ("kfunc", "hwfunc")
 TABLES_MAX = {"lang": 1, "verify": 2, "image": 0, "simulate": 0}
