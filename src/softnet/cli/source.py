@@ -21,9 +21,10 @@ def command(what: str | None, kernel: str, patches: tuple[str, ...], list_all: b
     """Print a part of a kernel."""
     from softnet.linux.source import linked_source
     from softnet.scenario import parse_kernel
+    from softnet.workload import WORKLOAD_MODULES
 
     choice = parse_kernel(kernel)
-    source = linked_source(choice.release, choice.flavour, patches, label=kernel)
+    source = linked_source(choice.release, choice.flavour, patches, label=kernel, beside=WORKLOAD_MODULES)
     if list_all:
         for file, names in source.files.items():
             click.echo(f"{len(names):>5}  {file}")

@@ -27,7 +27,7 @@ def load_program(
     modules = kernel_modules(scenario)
     if checks:
         modules += load_modules(WHERE_MODULES)
-    modules += [releases.load_patch(path) for path in patches]
+    modules += releases.load_patches(patches, scenario.kernel.release, scenario.kernel.flavour)
     modules += load_modules(OBSERVER_MODULES)
     if checks:
         work = any("worker_thread" in vars(module) for module in modules)

@@ -24,7 +24,7 @@ from softnet.linux import releases
 from softnet.machine import nic
 from softnet.machine.costtable import load_cost_table
 from softnet.properties.statements import PROPERTIES, Property
-from softnet.scenario import apply_kernel, scenario_from_dict
+from softnet.scenario import apply_kernel, parse_kernel, scenario_from_dict
 from softnet.trace import EVENT_ID
 from softnet.verify.codegen import llvm_frames as back_end
 from softnet.verify.codegen.frames import Frames
@@ -183,8 +183,14 @@ def nr_actions(config: Config) -> int:
 
 def known_properties(config: Config) -> dict[int, Property]:
     """The properties by number, with those of the user's files."""
-    claims = claims_of([releases.load_patch(path) for path in (*config.patches, *config.property_files)])
+    claims = claims_of(_patches(config))
     return PROPERTIES | {c.number: Property(c.name, "", c.text) for c in claims}
+
+
+def _patches(config: Config) -> list[ModuleType]:
+    """The user's patches and property files, loaded."""
+    choice = parse_kernel(config.kernel)
+    return releases.load_patches((*config.patches, *config.property_files), choice.release, choice.flavour)
 
 
 def scenario_of(config: Config) -> Scenario:
@@ -240,7 +246,7 @@ def looked_at(program: Program) -> Program:
 def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Model:
     """Boot a configuration. ``memory`` makes the words of the image."""
     scenario = scenario_of(config)
-    patches = [releases.load_patch(path) for path in (*config.patches, *config.property_files)]
+    patches = _patches(config)
     claims = claims_of(patches)
     program = build_program(config, scenario, patches, claims)
     image = boot_image(config, scenario, program, patches, memory)
