@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from softnet.report.verify import verdict_text, why_text
-from softnet.verify.arena import Limits, Machine
+from softnet.verify.arena import Arena, Limits
 from softnet.verify.inside import words
 from softnet.verify.model import Config
 from softnet.verify.parallel import search_all
@@ -45,7 +45,7 @@ class Run:
 
 def softnet(config: Config, storage: str) -> Run:
     """The explorer, its code compiled and loaded before the clock starts."""
-    machine = Machine(replace(config, owned=False), Limits(storage=storage))
+    machine = Arena(replace(config, owned=False), Limits(storage=storage))
     machine.settle()
     begin = time.process_time()
     code = machine.start()

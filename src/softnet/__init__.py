@@ -9,7 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from softnet import release
+
 __version__ = "0.1.0"
+
+
+def _releases() -> release.Table:
+    from softnet.linux.releases import RELEASES
+
+    return RELEASES
+
+
+# The scenario imports no kernel and must know its releases.
+release.provide(_releases)
 
 # Public name -> the module that defines it. Extend this table, never add an eager import.
 _EXPORTS: dict[str, str] = {

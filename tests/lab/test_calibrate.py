@@ -12,12 +12,13 @@ import pytest
 
 from softnet.lab.errors import LabError
 from softnet.lab.play.arm import GuestArm, guest_arm
-from softnet.lab.play.run import Options
+from softnet.lab.play.run import GuestOptions
 from softnet.lab.studies import calibrate
 from softnet.lab.studies.calibrate import Fitted, Overhead
 from softnet.lab.tracing import graph
 from softnet.lab.tracing.graph import Call
 from softnet.lab.vm.kernels import Kernel
+from softnet.lab.vm.qemu import Bounds
 from softnet.machine.costtable import load_cost_table
 from softnet.scenario import scenario_from_dict
 
@@ -139,7 +140,7 @@ def test_counts_of_a_quiet_scenario_are_predicted_to_the_last_one() -> None:
         guest_arm("6.12", say=lambda text: None),
         scenario,
         "default",
-        options=Options("icount"),
+        options=GuestOptions("icount", Bounds(600, 900)),
         say=lambda text: None,
     )
     rows = {row.name: (row.predicted, row.measured) for row in told.rows if row.unit == ""}

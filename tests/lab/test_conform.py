@@ -16,7 +16,7 @@ from softnet.lab.studies import conform, experiments
 from softnet.lab.studies.experiment_prediction import expected_drops, expected_kick
 from softnet.lab.studies.replay import Achieved, replayed
 from softnet.lab.tracing.counts import count
-from softnet.lab.tracing.records import Trace, read
+from softnet.lab.tracing.records import LabTrace, read
 from softnet.lab.validate.checker import check
 from softnet.lab.vm.kernels import Kernel
 from softnet.lab.vm.qemu import Ran
@@ -69,7 +69,7 @@ def _kept(folder: Path, arm: str) -> None:
     write_out(_result(read(FIXTURES / "flow-limit-6.12.jsonl.gz"), arm), folder)
 
 
-def _result(trace: Trace, arm: str) -> LabResult:
+def _result(trace: LabTrace, arm: str) -> LabResult:
     return LabResult(
         arm=arm, release="6.12.117+deb12-amd64", ran=Ran("tcg", "multi", "7.2", ""), boot_args=(), trace=trace,
         counts=count(trace.records), softnet_stat={}, work={}, refused={}, lost={}, complaints=[], threads_set=[],

@@ -12,7 +12,7 @@ from softnet.cli import run_cli
 from softnet.lab.errors import LabError
 from softnet.lab.play.run import LabResult
 from softnet.lab.studies.reproduce import DEFECTS, seen, story
-from softnet.lab.tracing.records import Trace, read
+from softnet.lab.tracing.records import LabTrace, read
 from softnet.lab.validate.checker import check
 from softnet.lab.vm.qemu import Ran
 from softnet.report.lab_defects import defect_lines, phase_text
@@ -20,7 +20,7 @@ from softnet.report.lab_defects import defect_lines, phase_text
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
-def _phases(trace: Trace) -> dict[str, str]:
+def _phases(trace: LabTrace) -> dict[str, str]:
     return {name: phase_text(steps) for name, steps in story(trace, 2)}
 
 
@@ -53,7 +53,7 @@ def test_a_trace_with_pauses_is_not_checked() -> None:
     assert "offline-kick" in caught.value.found
 
 
-def _result(trace: Trace, work: dict[str, object]) -> LabResult:
+def _result(trace: LabTrace, work: dict[str, object]) -> LabResult:
     return LabResult("6.12", "6.12.1-amd64", Ran("tcg", "single", "7"), (), trace, {}, {}, work, {}, {}, [], [], 0.0)
 
 
@@ -76,7 +76,7 @@ def test_what_is_not_shown_by_trace_and_memory_is_not_called_seen() -> None:
     # A kernel whose kick is sent has not lost it, whatever its memory holds.
     kicked = [at for at, record in enumerate(trace.records) if record.event == "mark"][-2]
     ipi = next(record for record in trace.records if record.event == "csd_queue_cpu")
-    told = Trace(trace.header, [*trace.records[: kicked + 1], ipi, *trace.records[kicked + 1 :]])
+    told = LabTrace(trace.header, [*trace.records[: kicked + 1], ipi, *trace.records[kicked + 1 :]])
     assert not seen(defect, _result(told, work))
 
 
@@ -85,8 +85,11 @@ def test_what_is_not_shown_by_trace_and_memory_is_not_called_seen() -> None:
 def test_a_defect_of_the_models_is_reproduced(capsys: pytest.CaptureFixture[str]) -> None:
     """The race with the widest window. Each run tries often, and is chance all the same: three may."""
     for _ in range(3):
-        status = run_cli(["lab", "reproduce", "offline-kick", "--kernel", "6.12", "--json", "--quiet"])
-        (row,) = json.loads(capsys.readouterr().out)
+        status = run_cli(["lab", "reproduce", "offline-kick", "--kernel", "6.12", "--json", "--quiet", "--timeout", "900"])
+        told = capsys.readouterr()
+        if status == 2 and "the host was too busy" in told.err:
+            pytest.skip(told.err)
+        (row,) = json.loads(told.out)
         assert status == (0 if row["seen"] else 1)
         if row["seen"]:
             break

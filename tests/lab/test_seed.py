@@ -11,7 +11,7 @@ from softnet.lab.play.arm import THREADS_ARG, GuestArm
 from softnet.lab.play.run import LabResult
 from softnet.lab.studies import seed
 from softnet.lab.tracing.counts import COUNTERS
-from softnet.lab.tracing.records import Trace
+from softnet.lab.tracing.records import LabTrace
 from softnet.lab.vm.kernels import Kernel
 from softnet.lab.vm.qemu import Ran
 from softnet.report.lab_seed import beside_table
@@ -44,7 +44,7 @@ def test_every_burst_is_kicked_for_by_the_way_that_the_kernel_has(tmp_path: Path
 def _load(name: str, release: str, **totals: int) -> LabResult:
     counts = {counter: {"total": totals.get(counter, 0), "by_cpu": {}} for counter in COUNTERS}
     return LabResult(
-        arm=name, release=release, ran=Ran("tcg", "multi", "9"), boot_args=(), trace=Trace({"release": release}), counts=counts,
+        arm=name, release=release, ran=Ran("tcg", "multi", "9"), boot_args=(), trace=LabTrace({"release": release}), counts=counts,
         softnet_stat={}, work={}, refused={}, lost={}, complaints=[], threads_set=[], seconds=0.0,
     )  # fmt: skip
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from tests.mutation import mutate
 
-from softnet.lab.tracing.records import Trace, read
+from softnet.lab.tracing.records import LabTrace, read
 from softnet.lab.validate.checker import check
-from softnet.lab.validate.verdict import Verdict
+from softnet.lab.validate.verdict import TraceVerdict
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def _golden() -> list[str]:
     return [block for block in text.split("\n\n") if not block.startswith("#")]
 
 
-def _told(function: str, old: str, new: str, verdict: Verdict) -> str:
+def _told(function: str, old: str, new: str, verdict: TraceVerdict) -> str:
     """A refusal in the golden file: the change, the event with its line in the trace, why, and whose decision it is."""
     lines = [f"{function}(): {old} -> {new}", f"line {verdict.line}: {verdict.record}"]
     return "\n  ".join([*lines, *verdict.reasons, f"the model: {verdict.source}"])
@@ -132,6 +132,6 @@ def test_an_arrival_that_the_tracer_missed_is_told_and_allowed() -> None:
     records = list(trace.records)
     at = [n for n, record in enumerate(records) if record.event == "rps_trigger_softirq"][10]
     del records[at]
-    verdict = check(Trace(trace.header, records))
+    verdict = check(LabTrace(trace.header, records))
     assert verdict.accepted, verdict.reasons
     assert verdict.missed["IPI arrivals"] >= 1

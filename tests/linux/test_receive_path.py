@@ -18,7 +18,7 @@ from tests.linux.support import (
 )
 from tests.mutation import mutate
 
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 
 pytestmark = pytest.mark.slow
 """Many seconds together: make test runs them, make check does not."""

@@ -18,7 +18,7 @@ from tests.linux.support import (
 )
 from tests.mutation import Edit, Mutation, mutate
 
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 
 IPI_KERNELS = ("6.1", "6.9", "6.10", "6.12")
 RT_BEFORE = ("6.9-rt",)

@@ -18,7 +18,7 @@ from softnet.lab.studies.predict_all import Attempt
 from softnet.lab.studies.reproduce import DEFECTS
 from softnet.lab.studies.scenario_prediction import Prediction, Row
 from softnet.lab.tracing.counts import COUNTERS, count
-from softnet.lab.tracing.records import Record, Trace, read, write
+from softnet.lab.tracing.records import LabRecord, LabTrace, read, write
 from softnet.lab.vm.qemu import Ran
 from softnet.report import lab_defects, lab_predictions, lab_seed, lab_tables, lab_verdicts
 
@@ -44,7 +44,7 @@ def empty(arm: str = "6.12") -> LabResult:
     """A run in which nothing was recorded."""
     counts = {name: {"total": 0, "by_cpu": {}} for name in COUNTERS}
     header = {"arm": arm, "release": "6.12.9-amd64", "clock": "counter", "cpus": 4}
-    return LabResult(arm, "6.12.9-amd64", RAN, (), Trace(header, []), counts, STAT, {"tasks": []}, {}, {}, [], [], 1.0)
+    return LabResult(arm, "6.12.9-amd64", RAN, (), LabTrace(header, []), counts, STAT, {"tasks": []}, {}, {}, [], [], 1.0)
 
 
 def pair() -> list[LabResult]:
@@ -97,9 +97,9 @@ def verdicts() -> str:
     trace = read(FIXTURES / "first-kick-6.12.jsonl.gz")
     at = next(n for n, record in enumerate(trace.records) if record.event == "kick_defer_list_purge")
     attempt = next(n for n in range(at, len(trace.records)) if trace.records[n].event == "skb_attempt_defer_free")
-    late = Trace(trace.header, list(trace.records))
+    late = LabTrace(trace.header, list(trace.records))
     late.records.insert(at, late.records.pop(attempt))
-    found = [("good", check(trace)), ("late", check(late)), ("empty", check(Trace(trace.header, [])))]
+    found = [("good", check(trace)), ("late", check(late)), ("empty", check(LabTrace(trace.header, [])))]
     return "\n".join(line for name, verdict in found for line in lab_verdicts.verdict_lines(name, verdict)) + "\n"
 
 
@@ -118,9 +118,9 @@ CASES = {
 
 def _lowered() -> LabResult:
     """Twenty attempts, the limit lowered, twenty more: nobody kicks."""
-    attempts = [Record(n, 1, 0, "skb_attempt_defer_free", n, 0, min(n, 20)) for n in range(40)]
-    mark = Record(20, 1, 0, "mark", text="skb_defer_max 16")
-    trace = Trace({"lowered_to": 16, "release": "6.12"}, [*attempts[:20], mark, *attempts[20:]])
+    attempts = [LabRecord(n, 1, 0, "skb_attempt_defer_free", n, 0, min(n, 20)) for n in range(40)]
+    mark = LabRecord(20, 1, 0, "mark", text="skb_defer_max 16")
+    trace = LabTrace({"lowered_to": 16, "release": "6.12"}, [*attempts[:20], mark, *attempts[20:]])
     return LabResult("6.12", "6.12", RAN, (), trace, {}, {}, {}, {}, {}, [], [], 0.0)
 
 
@@ -135,7 +135,7 @@ def test_no_golden_text_is_left_over() -> None:
 
 def test_a_trace_without_events_is_nothing_to_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, nothing = str(FIXTURES / "first-kick-6.12.jsonl.gz"), tmp_path / "nothing.lab.jsonl"
-    write(Trace(read(Path(good)).header, []), nothing)
+    write(LabTrace(read(Path(good)).header, []), nothing)
     assert run_cli(["lab", "check", str(nothing)]) == 5
     assert "nothing to check: the trace has not one event" in capsys.readouterr().out
     assert run_cli(["lab", "check", good, str(nothing), "--json"]) == 5

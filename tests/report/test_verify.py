@@ -14,23 +14,32 @@ from tests.report.golden import GOLDEN, held_to_golden
 from softnet import VerifyOptions, verify_kernel
 from softnet.errors import SoftnetError
 from softnet.lang.native.compile import available
+from softnet.properties.statements import PROPERTIES
 from softnet.report.verify import WHY, head, outcomes_as_json, row, summary, verdict_text, verdict_width, why_text
 from softnet.verify.api import LeftOut, Standing, Verification, configurations, searches
 from softnet.verify.arena import Failure, Limits
 from softnet.verify.model import Config, Driver, Event
 from softnet.verify.parallel import Progress
 from softnet.verify.replay.schedule import decode
-from softnet.verify.search import Outcome
+from softnet.verify.search import Known, Outcome
 from softnet.verify.standard import from_text
 from softnet.verify.verdict import Verdict, Why
 
 NO_LOCK = Path(__file__).parents[2] / "examples" / "patches" / "no_backlog_lock.py"
 CONFIG = Config("deferred frees", drivers=(Driver("free", 1, 2),))
-HOLDS = Outcome(CONFIG, Verdict.HOLDS, None, 3_030, 5_554, 43, 2, 0, bytes_used=400_000)
+ABSENT = ("stranded", "NET_RX from an IPI")
+PREMISES = {p.name: 0 if p.name in ABSENT else 10 * number for number, p in PROPERTIES.items() if p.premise}
+HOLDS = Outcome(CONFIG, Verdict.HOLDS, None, 3_030, 5_554, 43, 2, 0, bytes_used=400_000, premises=PREMISES)
 COMPACT = replace(HOLDS, config=replace(CONFIG, kernel="6.12-rt", name="a larger one"), states=2_000_000, storage="compact")
 BUFFERS = replace(HOLDS, config=replace(CONFIG, memory_model="tso", store_buffer=2, events=(Event("dev_weight", 1),), ticks=1))
 STOPPED = replace(HOLDS, verdict=Verdict.INCONCLUSIVE, why=Why.TIME_LIMIT, frontier=70)
-PLUGGED = replace(HOLDS, config=replace(CONFIG, drivers=(Driver("hotplug", 0, 2, 0, 1),), properties=("stranded", "deadlock")))
+PLUGGED = replace(
+    HOLDS,
+    config=replace(CONFIG, drivers=(Driver("hotplug", 0, 2, 0, 1),), properties=("stranded", "deadlock")),
+    premises={"stranded": 1_234},
+)
+KNOWN = replace(HOLDS, known=(Known("C1", "lost kick", (4, 4, 0)),), changes=("a.py: replaces 2 functions, adds 1",))
+ELSEWHERE = replace(HOLDS, premises=PREMISES | {"over the limit": 0, "count without list": 0}, list_unknown=True)
 
 
 def written(*outcomes: Outcome, storage: str = "exact") -> str:
@@ -46,7 +55,9 @@ CASES = {
     "store-buffers": lambda: written(BUFFERS),
     "inconclusive": lambda: written(HOLDS, STOPPED),
     "hotplug": lambda: written(PLUGGED),
-    "json": lambda: json.dumps(outcomes_as_json(Verification([(HOLDS, 1.0), (STOPPED, 2.5)])), indent=2) + "\n",
+    "known": lambda: written(KNOWN),
+    "list-elsewhere": lambda: written(ELSEWHERE),
+    "json": lambda: json.dumps(outcomes_as_json(Verification([(KNOWN, 1.0), (STOPPED, 2.5)])), indent=2) + "\n",
 }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from softnet.lang.native.compile import Options
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 from softnet.scenario import Scenario
 from softnet.simulate.native import NativeEngine
 from softnet.simulate.simulation import Simulation

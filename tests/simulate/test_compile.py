@@ -19,7 +19,7 @@ from softnet.lang.native.llvm import suspending_functions
 from softnet.lang.program.digest import program_digest
 from softnet.lang.program.layout import Layout
 from softnet.lang.program.program import Program, StructDef
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 from softnet.scenario import apply_kernel, load_scenario, scenario_from_dict
 from softnet.simulate.explain import explain_function, list_functions, lowered
 from softnet.simulate.program import load_program

@@ -14,8 +14,8 @@ from softnet.lang.lowering.lower import lower_program
 from softnet.lang.program.layout import observers_own
 from softnet.lang.program.observe import observers_of
 from softnet.lang.program.program import function_numbers
+from softnet.properties.history import words
 from softnet.simulate.invariants import ROWS
-from softnet.simulate.observers import words
 from softnet.simulate.program import load_program
 from softnet.simulate.simulation import Simulation
 from softnet.trace import EVENT_ID

@@ -12,7 +12,7 @@ from tests.linux.support import drain_scenario, loopback_scenario, patch_file
 from tests.simulate.engines import assert_equal, outcome
 
 from softnet.lang.native.compile import available
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.simulate.simulation import Simulation
 

@@ -9,7 +9,7 @@ import pytest
 
 from softnet.errors import SoftnetError
 from softnet.lang.native.compile import available
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 from softnet.simulate.api import resolve
 from softnet.simulate.recorder import WRITE_BLOCK
 from softnet.simulate.simulation import Simulation

@@ -80,7 +80,7 @@ csd queued twice     | kick_without_flag         | kernel=6.12,cpus=3,defer_max=
 csd queued twice     | csd_without_flag          | kernel=6.1,cpus=3,defer_max=1,driver=free:1,driver=free:2,driver=irq:0 | alone
 flag without a call  | kick_sets_flag_only       | kernel=6.12,defer_max=4,driver=free:1:1 | alone
 flag without a call  | flag_not_cleared          | {_FREE} | alone
-flag without a call  | flag_cleared_after_flush  | kernel=6.12,driver=free:1:4,driver=irq:0 |
+lost kick            | flag_cleared_after_flush  | kernel=6.12,driver=free:1:4,driver=irq:0 |
 NET_RX from an IPI   | rt_ipi_kick               | kernel=6.12-rt,driver=free:1:2 | alone
 NET_RX from an IPI   | rt_rps_ipi                | kernel=6.12-rt,rps=1,driver=rps:0:1:1 | alone
 lock order           | defer_under_backlog       | kernel=6.12,rps=1,driver=free:1:2,driver=netif_rx:0:1 | alone

@@ -12,7 +12,7 @@ import pytest
 from softnet.errors import SoftnetError
 from softnet.lang.native.compile import available
 from softnet.report.verify import exhausted, verdict_text
-from softnet.verify.arena import Limits, Machine
+from softnet.verify.arena import Arena, Limits
 from softnet.verify.inside import words
 from softnet.verify.model import Config, Driver
 from softnet.verify.replay.schedule import replay
@@ -78,7 +78,7 @@ def test_compaction_finds_a_shortest_counterexample_that_replays(property_: str)
 
 def test_a_long_table_of_fingerprints_is_a_short_one_doubled() -> None:
     config = standard("6.12")[4]
-    machine = Machine(config, COMPACT)
+    machine = Arena(config, COMPACT)
     machine.settle()
     bits = machine.prints_bits
     code = machine.start()

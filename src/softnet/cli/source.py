@@ -10,11 +10,12 @@ from __future__ import annotations
 import click
 
 from softnet.errors import SoftnetError
+from softnet.release import DEFAULT
 
 
 @click.command("source", help=__doc__)
 @click.argument("what", metavar="FUNCTION|FILE", required=False)
-@click.option("--kernel", default="6.12", show_default=True, metavar="RELEASE[-rt|-threads]", help="Of which kernel.")
+@click.option("--kernel", default=DEFAULT, show_default=True, metavar="RELEASE[-rt|-threads]", help="Of which kernel.")
 @click.option("--patch", "patches", multiple=True, type=click.Path(), help="A patch file of yours, on top of the release.")
 @click.option("--list", "list_all", is_flag=True, help="The kernel's files, with the number of their definitions.")
 def command(what: str | None, kernel: str, patches: tuple[str, ...], list_all: bool) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Explore every interleaving of small configurations; print the schedule that breaks a property.
 
-Exit status: 0 every property holds, all searches exhausted; 1 violated; 2 bad input; 4 inconclusive: a search did not
-finish, or was interrupted.
+Exit status: 0 every property holds but for known findings, all searches exhausted; 1 violated; 2 bad input; 4 inconclusive: a
+search did not finish, or was interrupted.
 """
 
 from __future__ import annotations
@@ -58,7 +58,15 @@ _configuration = options(
         help="A setting that changes while it runs: skb_defer_max, netdev_max_backlog, netdev_budget, dev_weight, rps_cpus.",
     ),
     click.option("--property-file", "property_files", multiple=True, type=click.Path(), help="A file with properties of yours."),
-    click.option("--property", "properties", multiple=True, help="Check only this property, deadlock, and what stops a function."),
+    click.option(
+        "--property",
+        "properties",
+        multiple=True,
+        metavar="NAME|NUMBER",
+        help="Check only this property, deadlock, and what stops a function; I6 names all of that invariant.",
+    ),
+    click.option("--without", multiple=True, metavar="NAME|NUMBER", help="Do not check this property."),
+    click.option("--strict", is_flag=True, help="Fail, and stop, at what the shipped kernel is known to break, too."),
     click.option("--liveness", is_flag=True, help="Ask the graph of the finished search, too: does anything stay owed for ever?"),
     click.option(
         "--memory-model",
@@ -167,7 +175,7 @@ def _searched(configs: list[Config], limits: Limits, given: dict[str, Any]) -> V
     found = Verification()
     wide = text.verdict_width(limits.storage, configs[0])
     progress = None if given["quiet"] or given["as_json"] else _progress()
-    how = {name: given[name] for name in ("max_seconds", "jobs", "save", "resume")}
+    how = {name: given[name] for name in ("max_seconds", "jobs", "save", "resume", "strict")}
     for outcome, seconds in searches(configs, limits, progress=progress, **how):
         found.searches.append((outcome, seconds))
         if not given["as_json"]:

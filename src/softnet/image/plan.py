@@ -170,7 +170,7 @@ def _counts(scenario: Scenario, sockets: tuple[SocketSpec, ...], hotplug: tuple[
 def _tasks_max(scenario: Scenario, hotplug: tuple[HotplugEvent, ...]) -> int:
     workers = sum(len(a.task_cpus) for a in scenario.application)
     stoppers = len({event.cpu for event in hotplug}) + 1 if hotplug else 0
-    families = 3 if (scenario.kernel.release, scenario.kernel.flavour) == ("6.1", "rt") else 2
+    families = 2 + scenario.kernel.has("kick_by_work_item")
     idle = scenario.machine.cpus
     threads = families * scenario.machine.cpus + 2 * _nr_queues(scenario) + stoppers
     return idle + threads + workers + len(scenario.sender) + len(scenario.task)

@@ -53,7 +53,7 @@ def constants(scenario: Scenario) -> dict[str, int]:
     """The configuration that the kernel is linked with."""
     kernel = scenario.kernel
     return {
-        "CONFIG_PREEMPT_RT": int(kernel.flavour == "rt"),
+        "CONFIG_PREEMPT_RT": int(kernel.rt),
         "CONFIG_PREEMPT_MODEL": PREEMPT_MODELS[kernel.preempt],
         "CONFIG_RPS": int(kernel.config.RPS),
         "CONFIG_NET_FLOW_LIMIT": int(kernel.config.NET_FLOW_LIMIT),

@@ -104,7 +104,7 @@ def hwfunc(function: F) -> F:
     return function
 
 
-OBSERVER_PACKAGE = "softnet.simulate.observers"
+OBSERVER_PACKAGE = ("softnet.properties", "softnet.simulate.observers")
 """Structures declared there stand behind all others in memory, so that a run that is observed has the same addresses."""
 
 

@@ -61,9 +61,11 @@ class Changed:
     """What it is called in messages."""
     lines: list[str]
     names: list[str]
+    added: list[str]
+    """Those among them that the diff brings."""
 
 
-def modules_of(path: str | Path, release: str, flavour: str, before: Sequence[str | Path]) -> list[ModuleType]:
+def modules_of(path: str | Path, release: str, flavour: str, before: Sequence[str | Path]) -> list[tuple[str, ModuleType]]:
     """A module for each file that a diff changes, of the changed definitions. ``before`` are the patches below it.
 
     Raises SoftnetError for a diff that cannot be read or does not fit the kernel.
@@ -74,7 +76,7 @@ def modules_of(path: str | Path, release: str, flavour: str, before: Sequence[st
     known = {name: getattr(softnet.lang, name) for name in softnet.lang.__all__}
     for name in modules_for(release, flavour):
         known |= {n: v for n, v in vars(importlib.import_module(name)).items() if n.isupper() and isinstance(v, int)}
-    return [_module(changed, known) for changed in changes(path, source)]
+    return [(changed.path, _module(changed, known)) for changed in changes(path, source)]
 
 
 def changes(path: str | Path, source: Source) -> list[Changed]:
@@ -85,14 +87,19 @@ def changes(path: str | Path, source: Source) -> list[Changed]:
         new = _applied(old, hunks, file)
         shown = f"{path}/{file}"
         before, after = (_declared(lines, shown) for lines in (old, new))
-        gone = [name for name in before if name not in after]
+        gone = [name for name in before if name not in after] + sorted(_fields(old, shown) - _fields(new, shown))
         if gone:
-            raise SoftnetError("a diff may not take a definition away", where=shown, found=gone[0], expected="its text, changed",
-                               hint="nothing need call it any more")  # fmt: skip
+            raise SoftnetError(
+                "a diff may not take a definition or a field away",
+                where=shown,
+                found=gone[0],
+                expected="its text, changed",
+                hint="nothing need call it any more",
+            )
         names = [name for name, text in after.items() if text != before.get(name)]
         forget(shown)
         linecache.cache[shown] = (0, None, [line + "\n" for line in new], shown)
-        found.append(Changed(file, shown, new, names))
+        found.append(Changed(file, shown, new, names, [name for name in names if name not in before]))
     if not found:
         raise SoftnetError("not a unified diff", where=str(path), found="no hunk", expected="--- old, +++ new, @@ -1,3 +1,4 @@, …")
     return found
@@ -177,27 +184,48 @@ def _declared(lines: Sequence[str], shown: str) -> dict[str, str]:
     return found
 
 
+def _fields(lines: Sequence[str], shown: str) -> set[str]:
+    """The fields of a text's structures."""
+    return {
+        f"{name}.{ast.unparse(field.target)}"
+        for name, node in _names(_parsed(lines, shown))
+        if isinstance(node, ast.ClassDef)
+        for field in node.body
+        if isinstance(field, ast.AnnAssign)
+    }
+
+
 def _module(changed: Changed, known: dict[str, object]) -> ModuleType:
     """The changed definitions, executed at the lines that they have in the changed text."""
     name = "softnet_patch_" + "".join(c if c.isalnum() else "_" for c in changed.path)
     module = ModuleType(name)
     module.__file__ = changed.path
-    vars(module).update(known)
-    nodes: dict[str, ast.stmt] = {}
+    body: list[ast.stmt] = []
     for declared, node in _names(_parsed(changed.lines, changed.path)):
-        first = nodes.get(declared)
-        if isinstance(node, ast.ClassDef) and isinstance(first, ast.ClassDef):
-            # The pieces of a structure become one declaration: it replaces all of them.
-            first.body += node.body
-        else:
-            nodes[declared] = node
-    body = [node for declared, node in nodes.items() if declared in changed.names]
+        if declared in changed.names:
+            if isinstance(node, ast.ClassDef) and declared not in changed.added:
+                # The structure's other fields stay as they are; those that other patches add are among them.
+                node.keywords = [ast.keyword("extends", ast.Constant(True))]
+            body.append(node)
     flags = __future__.annotations.compiler_flag
-    code = compile(ast.Module(body, []), changed.path, "exec", flags=flags, dont_inherit=True)
+    tree = ast.fix_missing_locations(ast.Module(_joined(body), []))
+    code = compile(tree, changed.path, "exec", flags=flags, dont_inherit=True)
     try:
-        exec(code, vars(module))  # noqa: S102 - running the user's change is what they asked for
+        exec(code, {**known, "__name__": name}, vars(module))  # noqa: S102 - running the user's change is what they asked for
     except Exception as error:
         raise SoftnetError("a changed file failed while it was loaded", where=changed.path,
                            found=f"{type(error).__name__}: {error}",
                            expected="declarations only: structures, constants, functions") from error  # fmt: skip
     return module
+
+
+def _joined(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The same with one class for all pieces of a structure."""
+    out: dict[str, ast.stmt] = {}
+    for number, node in enumerate(body):
+        first = out.get(node.name) if isinstance(node, ast.ClassDef) else None
+        if isinstance(node, ast.ClassDef) and isinstance(first, ast.ClassDef):
+            first.body += node.body
+        else:
+            out[node.name if isinstance(node, ast.ClassDef) else str(number)] = node
+    return list(out.values())

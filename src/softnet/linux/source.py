@@ -22,6 +22,7 @@ from softnet.lang.check.diagnostic import closest
 from softnet.lang.program.source import source_file
 from softnet.linux.releases import is_diff, load_patch, modules_for
 from softnet.machine import MACHINE_MODULES
+from softnet.release import RT_SUFFIX
 
 LICENSE = "# SPDX-License-Identifier: GPL-2.0-or-later"
 _CITED = re.compile(r"(?P<file>[\w.+-]+(?:/[\w.+-]+)*\.[ch])(?:\S*?:(?P<line>\d+) \((?P<release>\d+\.\d+))?")
@@ -141,14 +142,14 @@ def linked_source(
 ) -> Source:
     """The linked source of a kernel, the machine's functions included, with the user's patches on top.
 
-    ``beside`` are more modules: user space.
+    ``beside`` are the modules of what runs on it.
 
     Raises SoftnetError for a release that does not exist and for a patch file that cannot be loaded.
     """
-    kernel = modules_for(release, flavour)
+    kernel = (*modules_for(release, flavour), *beside)
     found: dict[str, Definition] = {}
     files: dict[str, list[str]] = {}
-    for module in (*MACHINE_MODULES, *kernel, *beside):
+    for module in (*MACHINE_MODULES, *kernel):
         path = str(importlib.import_module(module).__file__)
         _take(found, files, _pieces(path, _shown(module)))
     for number, patch in enumerate(patches):
@@ -158,7 +159,7 @@ def linked_source(
         load_patch(patch)
         _take(found, files, _pieces(str(patch), str(patch)))
     names = (*kernel, *(str(patch) for patch in patches))
-    label = label or release + ("-rt" if flavour == "rt" else "")
+    label = label or release + (RT_SUFFIX if flavour == "rt" else "")
     return Source(label, names, found, files)
 
 

@@ -73,7 +73,8 @@ class Property:
     """A property of the explorer: its name, the invariant that it is part of, and what its violation means.
 
     ``when``: ``state`` every state, ``end`` where nothing can happen any more, ``any`` in a function of the harness, ``search``
-    over the whole search, ``ever`` in the graph of the finished search. ``premise``: what there must be for it to be a question.
+    over the whole search, ``ever`` in the graph of the finished search. ``premise``: what must have been there for it to be a
+    question, counted over the search; empty if it always is one.
     """
 
     name: str
@@ -88,15 +89,15 @@ _PROPERTIES = """
 VX_SCHED_WITHOUT_OWNER | phantom SCHED | I3 | end
     | SCHED is set on a backlog that nobody owns: no packet or kick schedules it
     | the end: SCHED means that the backlog is on a poll list, or owned by the parked thread of an offline CPU
-    | SCHED was set on a backlog
+    | backlogs with SCHED
 VX_BACKLOG_STUCK | lost work | I5 | end
     | a packet is queued on a backlog that nobody will poll
     | the end: nothing is on input_pkt_queue or process_queue
-    | a packet was queued on a backlog
+    | packets on a backlog
 VX_LOST_KICK | lost kick | I6 | end
     | the defer list is above its watermark and no flush is owed
     | the end: no online CPU has more deferred skbs than its watermark, by the list and by what was deferred and not freed
-    | a CPU had more deferred skbs than its watermark
+    | defer lists above their watermark
 VX_DEADLOCK | deadlock | I11 | end
     | contexts wait for locks that nobody will release
     | the end; spinlock recursion, unlock by another, sleeping in atomic context (on PREEMPT_RT contended or not) at any time
@@ -108,23 +109,23 @@ VX_LEAK | conservation | I12 | end
 VX_LINKED_NOT_SCHED | linked without SCHED | I3 | state
     | a backlog is on a poll list although SCHED is clear
     | every state: a backlog on a poll list has SCHED
-    | a backlog was on a poll list
+    | backlogs on a poll list
 VX_TWO_OWNERS | two owners | I3 | state
     | a backlog is on a poll list while SCHED_THREADED gives it to its thread
     | every state: a backlog on a poll list has not SCHED_THREADED; any time: nobody else polls it
-    | a backlog was on a poll list
+    | backlogs on a poll list
 VX_QUEUED_NOT_SCHED | queued without SCHED | I5 | state
     | input_pkt_queue is not empty although SCHED is clear
     | every state in which nobody is inside the backlog's critical section: a packet on an online CPU's input_pkt_queue means SCHED
-    | a packet was on an online CPU's input_pkt_queue
+    | packets on input_pkt_queue
 VX_OVER_LIMIT | over the limit | I7 | state
     | the defer list holds more than the limit and the producers' overshoot
     | every state: the list holds at most the limit, the largest there was, and one for each producer but one
-    | an skb was on a defer list
+    | skbs on a defer list that the harness knows
 VX_PENDING_SOFTIRQ | softirq left pending | I6 | end
     | a softirq is pending on a CPU that sleeps
     | the end: no softirq is pending on an online CPU
-    | a softirq was pending
+    | pending softirqs
 VX_DRIVER_STUCK | driver stuck | | end
     | a task of the harness cannot finish, or frames stay in a card's ring
     | the end: every task of the harness has finished, every card's ring is empty
@@ -132,61 +133,61 @@ VX_DRIVER_STUCK | driver stuck | | end
 VX_CSD_STUCK | function call lost | I8 | end
     | a csd stays locked: its function call never ends
     | the end: no csd is locked
-    | a function call was in flight
+    | function calls in flight
 VX_COUNT_WITHOUT_LIST | count without list | I10 | state
     | defer_count and defer_list disagree: one says that there are skbs, the other that there are none
     | every state in which the lock is free
-    | defer_count was not 0
+    | skbs on a defer list that the harness knows
 VX_POLL_LIST_STUCK | poll list left | I3 | end
     | a poll list is not empty, and no NET_RX is pending
     | the end: every poll list is empty
-    | something was on a poll list
+    | entries on a poll list
 VX_WRONG_CPU | polled elsewhere | I4 | any
     | a backlog is polled on another CPU than its own
     | any time: process_backlog() runs on its own CPU
-    | a backlog was polled
+    | polls of a backlog
 VX_FREED_AWAY | freed away from home | I2 | any
     | a deferred skb is freed away from its allocating CPU, which is online
     | any time: a freed skb that was on a defer list is freed on its alloc_cpu, if that is online
-    | a deferred skb was freed
+    | deferred skbs that are freed
 VX_CSD_TWICE | csd queued twice | I9 | any
     | a csd is used again while its function call is in flight
     | any time, in llist_add() and csd_unlock(): a csd is not used again while in flight
-    | a function call was queued
+    | queued function calls
 VX_FLAG_WITHOUT_CSD | flag without a call | I8 | end
     | defer_ipi_scheduled stays set, and no function call is in flight that would clear it: no kick is sent any more
     | the end: defer_ipi_scheduled is clear, or a function call is in flight
-    | defer_ipi_scheduled was set
+    | settings of defer_ipi_scheduled
 VX_RX_FROM_IPI | NET_RX from an IPI | I13 | any
     | on PREEMPT_RT a function call raises NET_RX, which ksoftirqd must then run
     | any time, on PREEMPT_RT; do_softirq_post_smp_call_flush()'s WARN about NET_RX is this one
-    | PREEMPT_RT, and a function call ran
+    | function calls on PREEMPT_RT
 VX_STRANDED | stranded | I6 | end
     | an skb stays on the defer list of an offline CPU, which nobody flushes
     | the end: no skb is on the defer list of an offline CPU
-    | a CPU went offline
+    | offline CPUs
 VX_LOCK_ORDER | lock order | I11 | search
     | two classes of locks are taken in both orders, or two of one class at once
     | over the whole search, by classes as lockdep: no circle
-    | a lock was taken under another one
+    | locks taken under another one
 VX_NEVER_FLUSHED | kick without a flush | L1 | ever
     | a fair run for ever in which a defer list stays above its watermark
     | `--liveness`: an online CPU's defer list is above its watermark for ever
-    | a CPU had more deferred skbs than its watermark
+    | defer lists above their watermark
 VX_NEVER_POLLED | never polled | L2 | ever
     | a fair run for ever in which a queued packet is never polled
     | `--liveness`: a packet is queued on an online CPU for ever
-    | a packet was queued on a backlog
+    | packets on a backlog
 VX_NEVER_RUN | softirq never runs | L3 | ever
     | a fair run for ever in which a softirq stays pending
     | `--liveness`: a softirq is pending on an online CPU for ever
-    | a softirq was pending
+    | pending softirqs
 VX_NEVER_DONE | never finished | L4 | ever
     | a fair run for ever in which a task of the harness does not finish
     | `--liveness`: a task of the harness has been started and does not finish
     |
 VX_NO_REST | livelock | L5 | ever
-    | a fair run for ever in which nothing in particular stays owed
+    | a fair run for ever: the system never comes to rest
     | `--liveness`: the system never comes to rest
     |
 VX_WARN | no warning | | any

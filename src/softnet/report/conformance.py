@@ -14,9 +14,9 @@ from pathlib import Path
 
 from softnet import __version__
 from softnet.files import atomic
-from softnet.lab.studies.conform import Outcome, as_json, branches
+from softnet.lab.studies.conform import ExperimentOutcome, as_json, branches
 from softnet.lab.tracing import records
-from softnet.lab.tracing.records import Record
+from softnet.lab.tracing.records import LabRecord
 from softnet.lab.vm import cache
 from softnet.report.html import POLICY
 from softnet.report.lab_verdicts import (
@@ -51,12 +51,12 @@ tbody td.code { text-align: left; font-family: ui-monospace, "DejaVu Sans Mono",
 """
 
 
-def refusal_name(outcome: Outcome) -> str:
+def refusal_name(outcome: ExperimentOutcome) -> str:
     """The file name of a refused trace's page."""
     return f"refused-{outcome.folder}-{outcome.arm.replace('/', '_')}.html"
 
 
-def write_conformance(folder: Path, outcomes: Sequence[Outcome], arms: Sequence[str], command: str) -> list[Path]:
+def write_conformance(folder: Path, outcomes: Sequence[ExperimentOutcome], arms: Sequence[str], command: str) -> list[Path]:
     """``conform.html`` and a page for each refusal in ``folder``, where the suite has left its traces; the paths written.
 
     Pages of refusals that an earlier run left there are removed. Raises SoftnetError when something cannot be written.
@@ -74,11 +74,11 @@ def write_conformance(folder: Path, outcomes: Sequence[Outcome], arms: Sequence[
     return [folder / name for name in pages]
 
 
-def _trace_path(folder: Path, outcome: Outcome) -> Path:
+def _trace_path(folder: Path, outcome: ExperimentOutcome) -> Path:
     return folder / outcome.folder / f"{outcome.arm.replace('/', '_')}.lab.jsonl.gz"
 
 
-def suite_page(outcomes: Sequence[Outcome], arms: Sequence[str], command: str) -> str:
+def suite_page(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str], command: str) -> str:
     """The page of the whole suite."""
     parts = [
         *_summary(outcomes, arms), *_arms(outcomes, arms), *_matrix(outcomes, arms), *_predictions(outcomes, arms),
@@ -127,7 +127,7 @@ def _cell(text: str, kind: str = "") -> str:
     return f'<td class="{kind}">{escape(text)}</td>' if kind else f"<td>{escape(text)}</td>"
 
 
-def _summary(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
+def _summary(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> Iterator[str]:
     accepted = sum(outcome.verdict.accepted for outcome in outcomes)
     followed = sum(outcome.verdict.events_checked for outcome in outcomes)
     events = sum(outcome.verdict.events for outcome in outcomes)
@@ -159,7 +159,7 @@ def _summary(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
         yield "</ul></section>"
 
 
-def _arms(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
+def _arms(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> Iterator[str]:
     yield '<h2 id="arms">Kernels</h2>'
     yield _table(ARM_HEADER, arm_rows(outcomes, arms))
     yield (
@@ -168,11 +168,11 @@ def _arms(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
     )
 
 
-def _by_place(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], Outcome]:
+def _by_place(outcomes: Sequence[ExperimentOutcome]) -> dict[tuple[str, str], ExperimentOutcome]:
     return {(outcome.experiment, outcome.arm): outcome for outcome in outcomes}
 
 
-def _matrix(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
+def _matrix(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> Iterator[str]:
     by_place = _by_place(outcomes)
     rows = []
     for experiment in dict.fromkeys(outcome.experiment for outcome in outcomes):
@@ -198,7 +198,7 @@ def closeness(predicted: int | None, measured: int | None) -> str:
     return "near" if error <= NEAR_PERCENT else "off" if error <= OFF_PERCENT else "far"
 
 
-def _predictions(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
+def _predictions(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> Iterator[str]:
     by_place = _by_place(outcomes)
     yield '<h2 id="predictions">Predicted and measured</h2>'
     yield (
@@ -219,7 +219,7 @@ def _predictions(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[s
             yield f"<h3>{escape(experiment)}</h3>{_table(('predicted / measured', *arms), rows)}"
 
 
-def _rates(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
+def _rates(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> Iterator[str]:
     by_place = _by_place(outcomes)
     names = dict.fromkeys(outcome.experiment for outcome in outcomes if outcome.rate)
     yield '<h2 id="rates">What the senders managed</h2>'
@@ -233,7 +233,7 @@ def _rates(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
     )
 
 
-def _decisions(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
+def _decisions(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> Iterator[str]:
     rows = [
         [row[0], *(_cell(number(int(n)) if n != "0" else "–", "" if n != "0" else "calm") for n in row[1:])]
         for row in decision_rows(outcomes, arms)
@@ -242,7 +242,7 @@ def _decisions(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str
     yield _table(("decision", *arms), rows)
 
 
-def _never(outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _never(outcomes: Sequence[ExperimentOutcome]) -> Iterator[str]:
     rows = branches(outcomes)
     taken, ways = branch_totals(rows)
     never = [row for row in rows if not row["true"] or not row["false"]]
@@ -259,7 +259,7 @@ def _never(outcomes: Sequence[Outcome]) -> Iterator[str]:
     )  # fmt: skip
 
 
-def _provenance(outcomes: Sequence[Outcome], arms: Sequence[str], command: str) -> Iterator[str]:
+def _provenance(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str], command: str) -> Iterator[str]:
     packages = {outcome.arm: outcome.package or outcome.release for outcome in outcomes}
     yield '<h2 id="provenance">Where this comes from</h2>'
     yield _table(("arm", "kernel package"), [[arm, packages[arm]] for arm in arms], words=2)
@@ -267,7 +267,7 @@ def _provenance(outcomes: Sequence[Outcome], arms: Sequence[str], command: str) 
     yield "<p>The same as JSON, with every verdict whole: conform.json. The traces are in the folders beside it.</p>"
 
 
-def refusal_page(outcome: Outcome, trace: Path) -> str:
+def refusal_page(outcome: ExperimentOutcome, trace: Path) -> str:
     """The page of one refused trace: the event, why the model cannot explain it, its state, and what was around it."""
     verdict = outcome.verdict
     title = f"{outcome.experiment} on {outcome.arm}"
@@ -327,7 +327,7 @@ def _task(tasks: dict[str, str], pid: int) -> str:
     return "idle" if pid == 0 else str(tasks.get(str(pid), pid))
 
 
-def _record_row(line: int, record: Record, task: str, here: bool) -> str:
+def _record_row(line: int, record: LabRecord, task: str, here: bool) -> str:
     cells = [
         str(record.when), str(record.cpu), _CONTEXTS[record.context], task, record.event, str(record.a), str(record.b),
         str(record.c), record.text,
@@ -336,7 +336,7 @@ def _record_row(line: int, record: Record, task: str, here: bool) -> str:
     return f'<tr{" class=here" if here else ""}><th scope="row">{line}</th>{body}</tr>'
 
 
-def write_all(folder: Path, outcomes: Sequence[Outcome], arms: Sequence[str], command: str) -> None:
+def write_all(folder: Path, outcomes: Sequence[ExperimentOutcome], arms: Sequence[str], command: str) -> None:
     """``conform.json``, ``conform.md`` and the pages in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     cache.write_whole(folder / "conform.json", (json.dumps(as_json(outcomes), indent=1) + "\n").encode())

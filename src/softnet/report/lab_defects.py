@@ -13,11 +13,11 @@ from softnet.lab.studies.reproduce import CAUGHT, RACE, seen, story
 
 if TYPE_CHECKING:
     from softnet.lab.play.run import LabResult
-    from softnet.lab.studies.experiments import Step
+    from softnet.lab.studies.experiments import StoryStep
     from softnet.lab.studies.reproduce import Defect
 
 
-def story_text(steps: Sequence[Step]) -> str:
+def story_text(steps: Sequence[StoryStep]) -> str:
     """The order of events in one line."""
     words = []
     for step in steps:
@@ -43,7 +43,7 @@ def c4_lines(result: LabResult) -> list[str]:
     ]
 
 
-def phase_text(steps: Sequence[Step]) -> str:
+def phase_text(steps: Sequence[StoryStep]) -> str:
     """The order of events of a phase in one line."""
     words = []
     for step in steps:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from softnet.report.lab_tables import table
 
 if TYPE_CHECKING:
-    from softnet.lab.studies.conform import Outcome
-    from softnet.lab.validate.verdict import Verdict
+    from softnet.lab.studies.conform import ExperimentOutcome
+    from softnet.lab.validate.verdict import TraceVerdict
 
 
-def verdict_lines(name: str, verdict: Verdict) -> list[str]:
+def verdict_lines(name: str, verdict: TraceVerdict) -> list[str]:
     """What came of holding a trace against the model; for a refused one the first event and why."""
     if not verdict.events:
         return [f"{name}: nothing to check: the trace has not one event", f"  kernel {verdict.kernel}, model {verdict.model}"]
@@ -43,7 +43,7 @@ def verdict_lines(name: str, verdict: Verdict) -> list[str]:
     return lines
 
 
-def check_row(path: Path, verdict: Verdict, *, coverage: bool) -> dict[str, Any]:
+def check_row(path: Path, verdict: TraceVerdict, *, coverage: bool) -> dict[str, Any]:
     """The verdict on a file for another program; the branches with ``coverage`` only."""
     row = {"trace": str(path), **verdict.as_json()}
     if not coverage:
@@ -70,16 +70,16 @@ def branch_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _cell(outcome: Outcome) -> str:
+def _cell(outcome: ExperimentOutcome) -> str:
     verdict = outcome.verdict
     return f"{outcome.word} {verdict.events_checked}/{verdict.events}"
 
 
-def _by_place(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], Outcome]:
+def _by_place(outcomes: Sequence[ExperimentOutcome]) -> dict[tuple[str, str], ExperimentOutcome]:
     return {(outcome.experiment, outcome.arm): outcome for outcome in outcomes}
 
 
-def arm_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[list[str]]:
+def arm_rows(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> list[list[str]]:
     """One row an arm: traces accepted, events, decisions and ways covered, exact predictions met."""
     from softnet.lab.studies.conform import branches
 
@@ -105,7 +105,7 @@ ARM_HEADER = (
 )  # fmt: skip
 
 
-def outcome_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[list[str]]:
+def outcome_rows(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> list[list[str]]:
     """One row an experiment: the outcome on each arm, events followed of all."""
     by_place = _by_place(outcomes)
     return [
@@ -114,7 +114,7 @@ def outcome_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[list[
     ]
 
 
-def decision_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[list[str]]:
+def decision_rows(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> list[list[str]]:
     """One row a kind of decision: how often each arm's traces exercised it."""
     names = sorted({name for outcome in outcomes for name in outcome.verdict.covered})
     return [[name, *(str(sum(o.verdict.covered.get(name, 0) for o in outcomes if o.arm == arm)) for arm in arms)] for name in names]
@@ -134,14 +134,14 @@ def pair_text(predicted: int | None, measured: int | None) -> str:
     return f"{text} ({'+' if percent >= 0 else '−'}{abs(percent)} %)"
 
 
-def rate_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[list[str]]:
+def rate_rows(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> list[list[str]]:
     """One row a scenario: what the guests' senders managed, and with which costs that was predicted."""
     by_place = _by_place(outcomes)
     names = dict.fromkeys(outcome.experiment for outcome in outcomes if outcome.rate)
     return [[name, *(by_place[name, arm].rate for arm in arms)] for name in names]
 
 
-def prediction_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[list[str]]:
+def prediction_rows(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> list[list[str]]:
     """One row a figure of an experiment: predicted / measured on each arm; figures that are 0 everywhere are left out."""
     by_place = _by_place(outcomes)
     rows = []
@@ -155,11 +155,11 @@ def prediction_rows(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[li
     return rows
 
 
-def conform_lines(outcomes: Sequence[Outcome], arms: Sequence[str]) -> list[str]:
+def conform_lines(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> list[str]:
     """The tables for the terminal, the findings, and each refusal in full."""
     lines = [table(ARM_HEADER, arm_rows(outcomes, arms)), ""]
     lines += [
-        "Outcome, and events followed of all:",
+        "ExperimentOutcome, and events followed of all:",
         "",
         table(["", *arms], outcome_rows(outcomes, arms)),
         "",
@@ -186,7 +186,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
 
 
-def conform_document(outcomes: Sequence[Outcome], arms: Sequence[str], command: str) -> str:
+def conform_document(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str], command: str) -> str:
     """The same as a Markdown document, with the kernels' packages, the ways never taken, and the command."""
     from softnet.lab.studies.conform import branches
 

@@ -7,15 +7,16 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from softnet.properties.findings import FINDINGS
 from softnet.report.columns import render
-from softnet.verify.api import LeftOut, PropertyStanding, Standing
+from softnet.verify.api import LeftOut, PropertyStanding, Standing, Verification
 from softnet.verify.model import store_buffer
 from softnet.verify.replay.schedule import encode
 from softnet.verify.standard import to_text
 from softnet.verify.verdict import Verdict, Why, omission
 
 if TYPE_CHECKING:
-    from softnet.verify.api import Replayed, Verification
+    from softnet.verify.api import Replayed
     from softnet.verify.model import Config
     from softnet.verify.parallel import Progress
     from softnet.verify.promela import Export
@@ -33,7 +34,6 @@ WHY: Final = {
     Why.NO_END: "no schedule comes to an end; --liveness says whether a fair one does",
 }
 
-ABSENT: Final = {LeftOut.HOTPLUG: "no CPU goes offline", LeftOut.PREEMPT_RT: "no PREEMPT_RT"}
 BOUNDS: Final = {
     LeftOut.STORE_BUFFERS: "memory is sequentially consistent (--memory-model tso: stores wait in x86's store buffers)",
     LeftOut.LONGER_STORE_BUFFERS: "a CPU's store buffer holds {entries} stores (--store-buffer)",
@@ -122,7 +122,8 @@ def progress_line(progress: Progress) -> str:
 def summary(verification: Verification, *, every: bool, width: int) -> str:
     """The table of properties; then the counterexample, or what the verdict does not speak of."""
     below = bounds(verification) if verification.violation is None else counterexample(verification, every, width)
-    return f"\n{property_table(verification)}\n{below}"
+    above = "".join(f"\n{line}" for line in (*verification.changes, *known_lines(verification)))
+    return f"{above}\n\n{property_table(verification)}\n{below}".removeprefix("\n" if not above else "")
 
 
 def property_table(verification: Verification) -> str:
@@ -133,11 +134,24 @@ def property_table(verification: Verification) -> str:
 
 def _property_line(row: PropertyStanding, holds: str) -> str:
     text = holds if row.standing is Standing.HOLDS else str(row.standing)
-    if row.without is not None:
-        text += f": {ABSENT[row.without]}"
     if row.property is None:
         return f"{'locks, BUG_ON, lists, NULL':<{NAME_WIDTH + INVARIANTS_WIDTH}}{text}"
+    if row.findings:
+        text += f": {', '.join(row.findings)}"
+    elif row.because or row.standing is Standing.NOTHING_TO_CHECK:
+        text += f": {row.because or f'no {row.property.premise}'}"
+    elif row.times:
+        text += f"; {row.property.premise}: {row.times:,}"
     return f"{row.property.name:<{NAME_WIDTH}}{row.property.invariants:<{INVARIANTS_WIDTH}}{text}"
+
+
+def known_lines(verification: Verification) -> list[str]:
+    """The findings that the searches met."""
+    return [
+        f"known: {known.finding} ({outcome.config.kernel}, {outcome.config.name}: {known.property}): "
+        f"{FINDINGS[known.finding].sentence}"
+        for outcome, known in verification.known
+    ]
 
 
 def bounds(verification: Verification) -> str:
@@ -154,6 +168,8 @@ def counterexample(verification: Verification, every: bool, width: int) -> str:
     assert outcome.failure is not None
     assert schedule is not None
     where = f"\n  at {outcome.failure.where}" if outcome.failure.where else ""
+    if outcome.failure.also:
+        where += f"\n  so are, in the same state: {', '.join(outcome.failure.also)}"
     return (
         f"\nviolated: {outcome.failure.name}: {outcome.failure.text}{where}\n"
         f"the shortest schedule, {len(outcome.actions)} steps"
@@ -223,6 +239,17 @@ def outcomes_as_json(verification: Verification) -> list[dict[str, Any]]:
     return [_as_json(outcome, seconds) for outcome, seconds in verification.searches]
 
 
+def _property_json(row: PropertyStanding) -> dict[str, Any]:
+    """What the searches of a configuration say of a property."""
+    assert row.property is not None
+    found: dict[str, Any] = {"standing": str(row.standing)}
+    if row.property.premise:
+        found["times"] = row.times
+    if row.findings:
+        found["findings"] = list(row.findings)
+    return found
+
+
 def _as_json(outcome: Outcome, seconds: float) -> dict[str, Any]:
     failure = outcome.failure
     return {
@@ -232,7 +259,10 @@ def _as_json(outcome: Outcome, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 3), "bytes": outcome.bytes_used,
         "violated": None if failure is None else {"property": failure.name, "text": failure.text, "where": failure.where},
         "schedule": encode(outcome.actions, outcome.repeats) if outcome.actions else None,
-        "repeats": outcome.repeats,
+        "repeats": outcome.repeats, "changes": list(outcome.changes),
+        "known": [{"finding": k.finding, "property": k.property, "schedule": encode(list(k.actions), k.repeats)}
+                  for k in outcome.known],
+        "properties": {r.property.name: _property_json(r) for r in Verification([(outcome, seconds)]).properties() if r.property},
     }  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def deviations(scenario: Scenario) -> Iterator[str]:
         yield "kernel.preempt: lazy preemption is in mainline since v6.13; here it is a what-if."
     if any(name.startswith("backlog_napi") for name in kernel.threads) and not kernel.backlog_threads:
         yield f"kernel.threads: {kernel.release} {kernel.flavour} has no backlog_napi threads here."
-    if "threadirqs" in kernel.boot_args and kernel.flavour == "rt":
+    if "threadirqs" in kernel.boot_args and kernel.rt:
         yield "kernel.boot_args: threadirqs is always in force on PREEMPT_RT."
     yield from _unheard(scenario)
     if not (scenario.traffic or scenario.sender or scenario.task):

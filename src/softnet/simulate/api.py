@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from softnet.errors import SoftnetError
 from softnet.simulate.result import Trace
-from softnet.simulate.simulation import Checks, Progress, Run, Simulation
+from softnet.simulate.simulation import Checks, Progress, Run, Setup, Simulation
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
@@ -61,31 +62,18 @@ def run(
     SoftnetError for bad input, KernelStop when a kernel function stops the run.
     """
     resolved = resolve(scenario, kernel, settings)
-    sim = Simulation(resolved, patches=patches, seed=seed, engine=engine, trace=trace, checks=checks, trace_file=trace_file)
-    return sim.finish(progress)
+    setup = Setup(patches=patches, seed=seed, engine=engine, trace=trace, checks=checks, trace_file=trace_file)
+    return Simulation(resolved, setup).finish(progress)
 
 
 class _Job(NamedTuple):
-    scenario: Any
+    scenario: Scenario
     arm: Arm
-    seed: int
-    engine: str
-    trace: str
-    checks: Checks
-    trace_file: str
+    setup: Setup
 
 
 def _work(job: _Job) -> Run:
-    sim = Simulation(
-        job.scenario,
-        patches=job.arm.patches,
-        seed=job.seed,
-        engine=job.engine,
-        trace=job.trace,
-        checks=job.checks,
-        trace_file=job.trace_file or None,
-    )
-    return sim.finish()
+    return Simulation(job.scenario, job.setup).finish()
 
 
 class Compared(NamedTuple):
@@ -138,8 +126,10 @@ def compare(
     for arm in chosen:
         file = str(folder / trace_name(arm.label)) if folder is not None and trace != "off" else ""
         for seed in seed_list:
-            told = (trace, checks, file) if seed == first_seed else ("off", checks, "")
-            jobs.append(_Job(scenarios[arm.label], arm, seed, engine, *told))
+            setup = Setup(patches=arm.patches, seed=seed, engine=engine, trace="off", checks=checks)
+            if seed == first_seed:
+                setup = replace(setup, trace=trace, trace_file=file or None)
+            jobs.append(_Job(scenarios[arm.label], arm, setup))
     runs = _run_all(jobs, processes, progress)
     results = {arm.label: tuple(r.result for job, r in zip(jobs, runs, strict=True) if job.arm is arm) for arm in chosen}
     traces = {arm.label: next(r.trace for job, r in zip(jobs, runs, strict=True) if job.arm is arm) for arm in chosen}
@@ -157,7 +147,7 @@ def _run_all(jobs: list[_Job], processes: int | None, progress: Callable[[int, i
 
     def done(n: int, job: _Job) -> None:
         if progress is not None:
-            progress(n, len(jobs), f"{job.arm.label}, seed {job.seed}")
+            progress(n, len(jobs), f"{job.arm.label}, seed {job.setup.seed}")
 
     if count <= 1:
         out = []

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run-time checks of the invariants I1 to I13: ``run(…, checks=True)`` or ``checks="strict"``.
 
-The checks are observers in the restricted Python (softnet.simulate.observers), compiled beside the kernel or run by the reference
+The checks are observers in the restricted Python (softnet.properties.history), compiled beside the kernel or run by the reference
 engine, and never change a run. Here their tables are filled in before it, and what they found is put into words. It goes to
 ``Result.warnings``; strict checks stop at the first thing that is no known finding of the real kernel.
 """
@@ -17,8 +17,8 @@ from softnet.errors import InvariantError, SoftnetError
 from softnet.image import readout
 from softnet.image.image import Image, one_per_cpu
 from softnet.properties.findings import KNOWN
+from softnet.properties.history import locks, words
 from softnet.properties.statements import STATEMENTS
-from softnet.simulate.observers import locks, words
 
 if TYPE_CHECKING:
     from softnet.image.plan import MachineSpec

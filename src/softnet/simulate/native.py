@@ -29,8 +29,8 @@ from softnet.lang.native.switch_runtime import (
     PAUSE_TRACE,
     RECORD_WORDS,
 )
-from softnet.lang.python.link import KernelStop
 from softnet.lang.python.runtime import TURNS_MAX
+from softnet.lang.python.stop import KernelStop
 from softnet.machine import nic, state
 from softnet.trace import EVENT_ID
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from softnet.image.program import constants, kernel_modules, load_modules, make_program
-from softnet.lang.program.digest import ensure_checked
+from softnet.lang.check.once import ensure_checked
 from softnet.lang.program.program import Program
 from softnet.linux import releases
 from softnet.machine.costtable import CostTable, load_cost_table, shipped_tables
-from softnet.simulate.observers import CHECK_MODULES, KICK_MODULES, OBSERVER_MODULES, WHERE_MODULES
+from softnet.properties.history import CHECK_MODULES, KICK_MODULES, WHERE_MODULES
+from softnet.simulate.observers import OBSERVER_MODULES
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
@@ -27,10 +28,10 @@ def load_program(
     modules = kernel_modules(scenario)
     if checks:
         modules += load_modules(WHERE_MODULES)
-    modules += releases.load_patches(patches, scenario.kernel.release, scenario.kernel.flavour)
+    modules += [m for _, m in releases.load_patches(patches, scenario.kernel.release, scenario.kernel.flavour)]
     modules += load_modules(OBSERVER_MODULES)
     if checks:
-        work = any("worker_thread" in vars(module) for module in modules)
+        work = scenario.kernel.has("kick_by_work_item")
         modules += load_modules(CHECK_MODULES + KICK_MODULES[work])
     program = make_program(modules, constants(scenario))
     ensure_checked(program, (costs or scenario_costs(scenario)).rows)

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from softnet.image.boot import boot
 from softnet.image.changes import apply_change
 from softnet.image.image import Image, Wiring, list_of_words
 from softnet.image.plan import Plan
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 from softnet.machine.costtable import CostTable
 from softnet.scenario import Change, Scenario, changes
 from softnet.scenario.traffic import arrivals
@@ -61,48 +61,51 @@ def with_seed(scenario: Scenario, seed: int | None) -> Scenario:
     return scenario.model_copy(update={"measure": scenario.measure.model_copy(update={"seed": seed})})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """How a scenario is run."""
+
+    patches: Sequence[str] = ()
+    """The user's patch files, on top of the kernel."""
+    seed: int | None = None
+    """Another seed than the scenario's."""
+    engine: str = "auto"
+    trace: str | None = None
+    """Another kind of trace than the scenario's: off, decisions or full."""
+    checks: Checks = False
+    """True holds the run to the lock rules and to the invariants of softnet.simulate.invariants, which speak up in the result's
+    warnings; "strict" raises InvariantError instead."""
+    costs: CostTable | None = None
+    """Another cost table than the scenario's."""
+    run_ahead: bool = True
+    """False: every interaction point gives way, also where nobody else could act before; slower, and the same run."""
+    trace_file: str | Path | None = None
+    """Takes the recording while the run goes on (simulate.tracefile), so that its length is not bounded by memory; the file
+    appears when the run ends."""
+
+
 class Simulation:
-    """Build with a scenario, then ``finish()``; ``advance()`` for those who want to look in between.
+    """Build with a scenario, then ``finish()``; ``advance()`` for those who want to look in between."""
 
-    ``checks``: True holds the run to the lock rules and to the invariants of softnet.simulate.invariants, which speak up in
-    the result's warnings; "strict" raises InvariantError instead.
-
-    ``trace_file`` takes the recording while the run goes on (simulate.tracefile), so that its length is not bounded by memory;
-    the file appears when the run ends.
-    """
-
-    def __init__(
-        self,
-        scenario: Scenario,
-        *,
-        patches: Sequence[str] = (),
-        seed: int | None = None,
-        engine: str = "auto",
-        trace: str | None = None,
-        checks: Checks = False,
-        costs: CostTable | None = None,
-        run_ahead: bool = True,
-        trace_file: str | Path | None = None,
-    ) -> None:
-        self.scenario = with_seed(scenario, seed)
-        self.seed = self.scenario.measure.seed
-        self.patches = tuple(patches)
-        self.costs = costs or scenario_costs(scenario)
-        self.program = load_program(scenario, patches, self.costs, checks=bool(checks))
-        self.recorder = Recorder()
-        self.engine_name, self.engine_note = native.choose_engine(engine)
-        self.image = self._boot(bool(checks))
+    def __init__(self, scenario: Scenario, setup: Setup | None = None, **changed: Any) -> None:
+        """``changed`` are fields of the setup by their names."""
+        self.setup = replace(setup or Setup(), **changed)
+        self.scenario = with_seed(scenario, self.setup.seed)
+        self.costs = self.setup.costs or scenario_costs(scenario)
+        self.program = load_program(self.scenario, self.setup.patches, self.costs, checks=bool(self.setup.checks))
+        self.engine_name, self.engine_note = native.choose_engine(self.setup.engine)
+        wanted = self.setup.trace if self.setup.trace is not None else scenario.measure.trace
+        self.trace_mask = trace_mask(wanted)
+        self.recorder = Recorder(keep_warnings=bool(self.trace_mask >> WARN_EVENT & 1))
+        self.image = self._boot(bool(self.setup.checks))
+        self.image.memory[self.image.engine_word("trace_mask")] = self.trace_mask | 1 << WARN_EVENT
+        self.recorder.attach(self.image)
         self.invariants: Invariants | None = None
-        if checks:
+        if self.setup.checks:
             from softnet.simulate.invariants import Invariants
 
-            self.invariants = Invariants(self.image, strict=checks == "strict")
-        self.recorder.attach(self.image)
-        self._trace_file = Path(trace_file) if trace_file is not None else None
-        self.trace_mask = trace_mask(trace if trace is not None else scenario.measure.trace)
-        self.recorder.keep_warnings = bool(self.trace_mask >> WARN_EVENT & 1)
-        self.image.memory[self.image.engine_word("trace_mask")] = self.trace_mask | 1 << WARN_EVENT
-        self.engine: Engine = self._engine(bool(checks), run_ahead)
+            self.invariants = Invariants(self.image, strict=self.setup.checks == "strict")
+        self.engine: Engine = self._engine(bool(self.setup.checks), self.setup.run_ahead)
         self.sampler = Sampler(self.image)
         self.baseline = Baseline(self.image)
         self.now_ns = 0
@@ -139,7 +142,7 @@ class Simulation:
         import numpy as np
 
         number = 1
-        for chunk in arrivals(self.scenario, self.seed):
+        for chunk in arrivals(self.scenario, self.scenario.measure.seed):
             columns = [
                 chunk.time_ns,
                 chunk.nic_queue,
@@ -228,10 +231,11 @@ class Simulation:
         image.memory[stop_at] = self.now_ns
 
     def _open_trace_file(self) -> None:
-        if self._trace_file is not None and self.trace_mask:
+        file = self.setup.trace_file
+        if file is not None and self.trace_mask:
             from softnet.simulate.tracefile import TraceWriter
 
-            self.recorder.writer = TraceWriter(self._trace_file, self.image.nr_cpus, self._tasks())
+            self.recorder.writer = TraceWriter(Path(file), self.image.nr_cpus, self._tasks())
 
     def recorder_note(self, change: Change) -> None:
         """Record a change of settings as an event of CPU 0 at its own time."""

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from softnet.errors import SoftnetError
 from softnet.properties.statements import Property
+from softnet.release import DEFAULT
 from softnet.verify.model import Config, known_properties, store_buffer
 from softnet.verify.parallel import Progress, search_all, search_in_turn
-from softnet.verify.search import Limits, Outcome
+from softnet.verify.properties import named
+from softnet.verify.search import Known, Limits, Outcome
 from softnet.verify.standard import KERNELS, check, driver_of, event_of, from_text, standard, to_text
 from softnet.verify.verdict import Verdict, Why, omission
 
@@ -40,7 +42,9 @@ class VerifyOptions:
     """``NAME=VALUE`` each: a setting that changes while the system runs."""
     property_files: tuple[str, ...] = ()
     properties: tuple[str, ...] = ()
-    """Names; all properties if empty."""
+    """Names, or numbers of invariants such as I6; all properties if empty."""
+    without: tuple[str, ...] = ()
+    """Names or numbers of those that are not checked."""
     liveness: bool = False
     memory_model: str | None = None
     store_buffer: int | None = None
@@ -60,7 +64,7 @@ def _of_kernel(kernel: str, options: VerifyOptions) -> Iterator[Config]:
     for config in found:
         if options.settings:
             config = replace(from_text(",".join([to_text(config), *options.settings]), options.patches), name=config.name)
-        yield check(
+        config = check(
             replace(
                 config,
                 memory_model=options.memory_model or config.memory_model,
@@ -69,14 +73,21 @@ def _of_kernel(kernel: str, options: VerifyOptions) -> Iterator[Config]:
                 liveness=options.liveness,
                 events=(*config.events, *map(event_of, options.events)),
                 property_files=options.property_files,
-                properties=_asked(options.properties),
             )
         )
+        yield _asked(config, options)
 
 
-def _asked(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The properties to check: a run that hangs has no end, so who asks for some asks for *deadlock*, too."""
-    return (*names, "deadlock") if names and "deadlock" not in names else names
+def _asked(config: Config, options: VerifyOptions) -> Config:
+    """The configuration with the properties to check: who asks for some asks for *deadlock*, too, unless told otherwise."""
+    known = known_properties(config)
+    without = named(options.without, known, "--without")
+    names = named(options.properties, known)
+    if names and "deadlock" not in (*names, *without):
+        names = (*names, "deadlock")
+    if names and not set(names) - set(without):
+        raise SoftnetError("nothing is left to check", where="--without", found=", ".join(without))
+    return replace(config, properties=names, without=without)
 
 
 def searches(
@@ -88,8 +99,11 @@ def searches(
     progress: Callable[[Progress], None] | None = None,
     save: Path | None = None,
     resume: Path | None = None,
+    strict: bool = False,
 ) -> Iterator[tuple[Outcome, float]]:
     """The outcomes in the order of the configurations, each with its seconds, up to the first violation.
+
+    What the shipped kernel is known to break is noted and searched past; with ``strict`` it is a violation like any other.
 
     Limits are each search's own. Ctrl-C ends the search that runs, which is then the last. Raises SoftnetError.
     """
@@ -98,9 +112,9 @@ def searches(
                            expected="one --kernel and --driver")  # fmt: skip
     limits = limits or Limits()
     if jobs > 1 and len(configs) > 1:
-        found = search_all(configs, limits, max_seconds, jobs)
+        found = search_all(configs, limits, max_seconds, jobs, strict=strict)
     else:
-        found = search_in_turn(configs, limits, max_seconds, progress, save=save, resume=resume)
+        found = search_in_turn(configs, limits, max_seconds, progress, save=save, resume=resume, strict=strict)
     try:
         for outcome, seconds in found:
             yield outcome, seconds
@@ -123,6 +137,8 @@ class Standing(StrEnum):
     NEEDS_LIVENESS = "not checked (--liveness)"
     NOTHING_TO_CHECK = "nothing to check"
     """What the property is about does not happen in these configurations."""
+    KNOWN = "known"
+    """The shipped kernel is known to break it here: softnet.properties.findings."""
 
 
 class LeftOut(StrEnum):
@@ -133,7 +149,6 @@ class LeftOut(StrEnum):
     HOTPLUG = "hotplug"
     TIME = "time"
     EVENTS = "events"
-    PREEMPT_RT = "PREEMPT_RT"
 
 
 @dataclass(frozen=True)
@@ -142,8 +157,17 @@ class PropertyStanding:
 
     property: Property | None
     standing: Standing
-    without: LeftOut | None = None
-    """What would have to happen, where there is nothing to check."""
+    times: int = 0
+    """How often there was what the property is about, where it is about something."""
+    findings: tuple[str, ...] = ()
+    """The numbers of known findings that break it."""
+    because: str = ""
+    """Why it is not decided, where that is not another violation."""
+
+
+UNKNOWN_LIST: Final = "this kernel stores to softnet_data.defer_list nowhere; its patch can say where its list is"
+STUCK: Final = "a task is stuck with skbs of its own"
+ABOUT_THE_LIST: Final = ("over the limit", "count without list")
 
 
 @dataclass
@@ -175,35 +199,52 @@ class Verification:
         """A bound on the probability that hash compaction left out a state; 0 for exact storage."""
         return sum(omission(o.states) for o in self.outcomes if o.storage == "compact")
 
+    @property
+    def known(self) -> list[tuple[Outcome, Known]]:
+        """The violations that are findings on the shipped kernel, in the order in which they were met."""
+        return [(outcome, known) for outcome in self.outcomes for known in outcome.known]
+
+    @property
+    def changes(self) -> list[str]:
+        """What each patch changes, in words, once for each kernel where that differs."""
+        return list(dict.fromkeys(line for outcome in self.outcomes for line in outcome.changes))
+
     def properties(self) -> list[PropertyStanding]:
         """Each property, and at the end what stops a kernel function: one holds only if all searches were exhausted."""
         config = self.outcomes[-1].config
         known = known_properties(config)
-        absent = {}
-        if not any(d.kind == "hotplug" for o in self.outcomes for d in o.config.drivers):
-            absent["stranded"] = LeftOut.HOTPLUG
-        if not any(o.config.preempt_rt for o in self.outcomes):
-            absent["NET_RX from an IPI"] = LeftOut.PREEMPT_RT
-        rows = [self._standing(prop, config, absent.get(prop.name)) for prop in known.values()]
+        rows = [self._standing(prop, config) for prop in known.values()]
         unnamed = self._undisturbed()
         if self.violation is not None:
             assert self.violation.failure is not None
-            named = any(p.name == self.violation.failure.name for p in known.values())
-            unnamed = Standing.NOT_DECIDED if named else Standing.VIOLATED
+            named_one = any(p.name == self.violation.failure.name for p in known.values())
+            unnamed = Standing.NOT_DECIDED if named_one else Standing.VIOLATED
         return [*rows, PropertyStanding(None, unnamed)]
 
-    def _standing(self, prop: Property, config: Config, absent: LeftOut | None) -> PropertyStanding:
-        if config.properties and prop.name not in config.properties:
+    def _standing(self, prop: Property, config: Config) -> PropertyStanding:
+        if prop.name in config.without or (config.properties and prop.name not in config.properties):
             return PropertyStanding(prop, Standing.NOT_ASKED)
         if prop.invariants.startswith("L") and not config.liveness:
             return PropertyStanding(prop, Standing.NEEDS_LIVENESS)
-        if self.violation is not None:
-            assert self.violation.failure is not None
-            violated = prop.name == self.violation.failure.name
-            return PropertyStanding(prop, Standing.VIOLATED if violated else Standing.NOT_DECIDED)
-        if absent is not None:
-            return PropertyStanding(prop, Standing.NOTHING_TO_CHECK, absent)
-        return PropertyStanding(prop, self._undisturbed())
+        times = sum(outcome.premises.get(prop.name, 0) for outcome in self.outcomes)
+        failure = self.violation.failure if self.violation is not None else None
+        if failure is not None and prop.name in (failure.name, *failure.also):
+            return PropertyStanding(prop, Standing.VIOLATED, times)
+        findings = tuple(dict.fromkeys(known.finding for _, known in self.known if known.property == prop.name))
+        if findings:
+            return PropertyStanding(prop, Standing.KNOWN, times, findings)
+        if failure is not None:
+            return PropertyStanding(prop, Standing.NOT_DECIDED)
+        if prop.name == "conservation" and any(
+            o.list_unknown and any(d.kind == "free" for d in o.config.drivers) for o in self.outcomes
+        ):
+            return PropertyStanding(prop, Standing.NOT_DECIDED, because=UNKNOWN_LIST)
+        if prop.name == "conservation" and any(o.stuck_with_skbs for o in self.outcomes):
+            return PropertyStanding(prop, Standing.NOT_DECIDED, because=STUCK)
+        if prop.premise and not times:
+            because = UNKNOWN_LIST if prop.name in ABOUT_THE_LIST and any(o.list_unknown for o in self.outcomes) else ""
+            return PropertyStanding(prop, Standing.NOTHING_TO_CHECK, because=because)
+        return PropertyStanding(prop, self._undisturbed(), times)
 
     def _undisturbed(self) -> Standing:
         """Of what no search found violated."""
@@ -229,17 +270,18 @@ class Verification:
 
 
 def verify_kernel(
-    kernel: str = "6.12",
+    kernel: str = DEFAULT,
     options: VerifyOptions | None = None,
     *,
     limits: Limits | None = None,
     max_seconds: float = 60.0,
     jobs: int = 1,
     progress: Callable[[Progress], None] | None = None,
+    strict: bool = False,
 ) -> Verification:
     """Explore every interleaving of small configurations of a kernel. Raises SoftnetError for what does not fit."""
     configs = configurations([kernel], options)
-    return Verification(list(searches(configs, limits, max_seconds=max_seconds, jobs=jobs, progress=progress)))
+    return Verification(list(searches(configs, limits, max_seconds=max_seconds, jobs=jobs, progress=progress, strict=strict)))
 
 
 # -- a schedule once more

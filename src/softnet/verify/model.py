@@ -21,9 +21,10 @@ from softnet.lang import Struct, ir
 from softnet.lang.program.digest import program_digest
 from softnet.lang.program.program import Program
 from softnet.linux import releases
-from softnet.machine import nic
+from softnet.machine import MACHINE_MODULES, nic
 from softnet.machine.costtable import load_cost_table
 from softnet.properties.statements import PROPERTIES, Property
+from softnet.release import DEFAULT
 from softnet.scenario import apply_kernel, parse_kernel, scenario_from_dict
 from softnet.trace import EVENT_ID
 from softnet.verify.codegen import llvm_frames as back_end
@@ -32,6 +33,7 @@ from softnet.verify.codegen.guard import check_patches, depended_on
 from softnet.verify.codegen.llvm_functions import Code
 from softnet.verify.codegen.points import reachable, stored_fields
 from softnet.verify.inside.words import VX_COMP_WORDS, VX_PER_CPU
+from softnet.verify.patches import Patch, changes_of, refuse_anew
 from softnet.verify.user_properties import Claim, claims_of, dispatcher
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ class Config:
     """What is explored."""
 
     name: str
-    kernel: str = "6.12"
+    kernel: str = DEFAULT
     cpus: int = 2
     rps: bool = False
     defer_max: int = 2
@@ -140,11 +142,13 @@ class Config:
     """Files with properties of the user's own (softnet.verify.user_properties)."""
     properties: tuple[str, ...] = ()
     """Names of the properties to check; all if empty. What stops a kernel function counts always."""
+    without: tuple[str, ...] = ()
+    """Names of properties that are not checked."""
 
     @property
     def preempt_rt(self) -> bool:
         """Whether the kernel is PREEMPT_RT."""
-        return self.kernel.endswith("-rt")
+        return parse_kernel(self.kernel).rt
 
 
 @dataclass
@@ -173,6 +177,8 @@ class Model:
     properties: dict[int, Property] = field(default_factory=dict)
     words_of: dict[int, Leaf] = field(default_factory=dict)
     """Address -> what every word of a table is."""
+    changes: tuple[str, ...] = ()
+    """What each patch changes, in words."""
 
 
 def nr_actions(config: Config) -> int:
@@ -183,12 +189,12 @@ def nr_actions(config: Config) -> int:
 
 def known_properties(config: Config) -> dict[int, Property]:
     """The properties by number, with those of the user's files."""
-    claims = claims_of(_patches(config))
+    claims = claims_of([module for _, module in _patches(config)])
     return PROPERTIES | {c.number: Property(c.name, "", c.text) for c in claims}
 
 
-def _patches(config: Config) -> list[ModuleType]:
-    """The user's patches and property files, loaded."""
+def _patches(config: Config) -> list[Patch]:
+    """The modules of the user's patches, with what they are called; behind them those of the property files."""
     choice = parse_kernel(config.kernel)
     return releases.load_patches((*config.patches, *config.property_files), choice.release, choice.flavour)
 
@@ -210,17 +216,17 @@ def scenario_of(config: Config) -> Scenario:
     raw = apply_kernel(tables, config.kernel)
     if config.threadirqs:
         raw["kernel"]["boot_args"] = [*raw["kernel"].get("boot_args", ()), "threadirqs"]
-    flavour = raw["kernel"].get("flavour", "plain")
-    if flavour != "rt":
+    if not config.preempt_rt:
         raw["kernel"]["preempt"] = config.preempt or "full"
     return scenario_from_dict(raw, [], directory=Path())
 
 
-def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleType], claims: Sequence[Claim]) -> Program:
-    """The release's modules, the user's patches, the harness. Raises SubsetError, PatchError."""
-    modules = kernel_modules(scenario)
-    modules += [*load_modules((f"{_INSIDE}.user_task", WHERE)), *patches]
-    work = "_work" if any("worker_thread" in vars(module) for module in modules) else ""
+def build_program(config: Config, scenario: Scenario, patches: Sequence[Patch], claims: Sequence[Claim]) -> Program:
+    """The release's modules, the user's patches, the harness. Raises SubsetError, SoftnetError."""
+    modules = [*kernel_modules(scenario), *load_modules((f"{_INSIDE}.user_task", WHERE))]
+    refuse_anew(patches, [*load_modules(MACHINE_MODULES), *modules])
+    modules += [module for _, module in patches]
+    work = "_work" if scenario.kernel.has("kick_by_work_item") else ""
     modules += [dispatcher(claims), *load_modules((*HARNESS, f"{_PROPERTIES}.kick{work}", f"{_INSIDE}.calls{work}"))]
     changed = {EVENTS[e.name] for e in config.events}
     values = constants(scenario) | {
@@ -230,7 +236,7 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleTy
         "VX_HOTPLUG": int(any(d.kind == "hotplug" for d in config.drivers)),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
     program = looked_at(make_program(modules, values))
-    check_patches(program, patches, HARNESS)
+    check_patches(program, [module for _, module in patches], HARNESS)
     if any(d.kind == "call" for d in config.drivers) and program.functions["verify_task"].module == f"{_INSIDE}.user_task":
         raise SoftnetError("nothing to call", where="driver call", found="no verify_task() in a patch file",
                            expected="--patch FILE with a kfunc verify_task(number: int) -> None")  # fmt: skip
@@ -246,9 +252,12 @@ def looked_at(program: Program) -> Program:
 def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Model:
     """Boot a configuration. ``memory`` makes the words of the image."""
     scenario = scenario_of(config)
-    patches = _patches(config)
+    loaded = _patches(config)
+    patches = [module for _, module in loaded]
     claims = claims_of(patches)
-    program = build_program(config, scenario, patches, claims)
+    program = build_program(config, scenario, loaded, claims)
+    below = [*load_modules(MACHINE_MODULES), *kernel_modules(scenario), *load_modules((WHERE,))]
+    changes = changes_of(program, loaded[: len(loaded) - len(config.property_files)], below)
     image = boot_image(config, scenario, program, patches, memory)
     key = (program_digest(program), *config.patches, *config.property_files, *image.cost_index.items())
     module = _kept(("module", *key), lambda: lowered(program, image))
@@ -266,7 +275,7 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     code, changing = _kept(("frames", *key, *roots, config.reduce, log, owned), emitted)
     image.ref("verify_env", 0).list_unknown = int(list_unknown(program, changing))
     return Model(config, scenario, program, module, image, code.text, code.frames, roots, changing,
-                 2 * config.cpus + len(image.tasks), known_properties(config))  # fmt: skip
+                 2 * config.cpus + len(image.tasks), known_properties(config), changes=tuple(map(str, changes)))  # fmt: skip
 
 
 def list_unknown(program: Program, changing: frozenset[str]) -> bool:

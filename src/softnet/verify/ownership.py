@@ -29,7 +29,7 @@ from softnet.verify.inside import words
 from softnet.verify.model import NOT_STATE, SEARCHES
 
 if TYPE_CHECKING:
-    from softnet.verify.arena import Machine
+    from softnet.verify.arena import Arena
     from softnet.verify.model import Model
 
 WALKS: Final = 400
@@ -80,7 +80,7 @@ def looked_at(model: Model) -> frozenset[str]:
     return frozenset(found)
 
 
-def owners(machine: Machine, touched: Touched) -> tuple[dict[int, int], list[int]]:
+def owners(machine: Arena, touched: Touched) -> tuple[dict[int, int], list[int]]:
     """What a search assumes: address -> owner, and for each CPU whether it is untouched."""
     model = machine.model
     homes = machine_words(model)
@@ -111,7 +111,7 @@ def owners(machine: Machine, touched: Touched) -> tuple[dict[int, int], list[int
     return found, untouched
 
 
-def learn(machine: Machine, touched: Touched) -> None:
+def learn(machine: Arena, touched: Touched) -> None:
     """Runs by chance from the first state, which note who touches what. The machine is as before, unless one failed."""
     model = machine.model
     addresses = [a for a, leaf in model.words_of.items() if leaf.what in model.changing and leaf.table not in NOT_STATE]
@@ -127,7 +127,7 @@ def learn(machine: Machine, touched: Touched) -> None:
     machine.set(disowned=0)
 
 
-def note(machine: Machine, touched: Touched) -> None:
+def note(machine: Arena, touched: Touched) -> None:
     """Take what a machine saw into account."""
     masks = machine.regions["touched"]
     for address in _numpy().flatnonzero(masks).tolist():

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from softnet.verify.known import search_past_known
 from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.verdict import Why
 
@@ -48,8 +49,12 @@ def search_in_turn(
     *,
     save: Path | None = None,
     resume: Path | None = None,
+    strict: bool = False,
 ) -> Searches:
-    """One search after the other; ``report`` is called between the slices of each. Limits are each search's own."""
+    """One search after the other, past what is known of the shipped kernel unless ``strict``.
+
+    ``report`` is called between the slices of each. Limits are each search's own.
+    """
     for config in configs:
         begin = time.monotonic()
 
@@ -59,7 +64,7 @@ def search_in_turn(
                 report(Progress(config, seconds, states, transitions, frontier))
             return seconds < max_seconds
 
-        outcome = search(config, limits, goes_on, save=save, resume=resume)
+        outcome = (search if strict else search_past_known)(config, limits, goes_on, save=save, resume=resume)
         yield outcome, time.monotonic() - begin
 
 
@@ -73,18 +78,18 @@ def _begin(stop: Event) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _one(config: Config, limits: Limits, max_seconds: float) -> tuple[Outcome, float]:
+def _one(config: Config, limits: Limits, max_seconds: float, strict: bool) -> tuple[Outcome, float]:
     """One search and how long it took."""
     begin = time.monotonic()
 
     def goes_on(*figures: int) -> bool:
         return time.monotonic() - begin < max_seconds and not (_stop is not None and _stop.is_set())
 
-    outcome = search(config, limits, goes_on)
+    outcome = (search if strict else search_past_known)(config, limits, goes_on)
     return outcome, time.monotonic() - begin
 
 
-def search_all(configs: Sequence[Config], limits: Limits, max_seconds: float, jobs: int) -> Searches:
+def search_all(configs: Sequence[Config], limits: Limits, max_seconds: float, jobs: int, *, strict: bool = False) -> Searches:
     """``jobs`` searches at once.
 
     Limits are each search's own. After Ctrl-C the outcome that is waited for is inconclusive, as interrupted, and the last.
@@ -100,7 +105,7 @@ def search_all(configs: Sequence[Config], limits: Limits, max_seconds: float, jo
     before = signal.signal(signal.SIGINT, hear)
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(stop,))
     try:
-        futures: list[Future[tuple[Outcome, float]]] = [pool.submit(_one, c, limits, max_seconds) for c in configs]
+        futures: list[Future[tuple[Outcome, float]]] = [pool.submit(_one, c, limits, max_seconds, strict) for c in configs]
         for future in futures:
             outcome, seconds = future.result()
             if interrupted and outcome.why is Why.TIME_LIMIT:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
 from softnet.properties.statements import in_order
-from softnet.verify.arena import Limits, Machine
+from softnet.verify.arena import Arena, Limits
 from softnet.verify.codegen import c_model as cmodel
 from softnet.verify.codegen.frames import FRAME_WORDS_MAX, Rules, state_fields
 from softnet.verify.codegen.points import reachable
@@ -77,7 +77,7 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
         raise SoftnetError("a model for SPIN has no store buffers", where="--memory-model", found="tso", expected="sc")
     limits = replace(limits or Limits(), storage="exact")
     # SPIN knows no owners.
-    machine = Machine(replace(config, owned=False), limits)
+    machine = Arena(replace(config, owned=False), limits)
     machine.settle()
     first = machine.words.copy()
     code = machine.start()
@@ -95,7 +95,7 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
 # -- the state vector
 
 
-def widths(machine: Machine, first: Any) -> dict[int, int]:
+def widths(machine: Arena, first: Any) -> dict[int, int]:
     """Address -> which of TYPES holds its difference from the first state, of the words that ever differ."""
     import numpy as np
 
@@ -121,7 +121,7 @@ def widths(machine: Machine, first: Any) -> dict[int, int]:
     return found
 
 
-def wide(machine: Machine, first: Any) -> dict[int, int]:
+def wide(machine: Arena, first: Any) -> dict[int, int]:
     """32 bits for every word of the state, 64 where the first state's value needs them."""
     return {a: max(2, kind_of((int(first[a]), -int(first[a])))) for addresses in machine.comps.addresses for a in addresses}
 
@@ -149,7 +149,7 @@ class Vector:
 # -- the model
 
 
-def promela_text(machine: Machine, vector: Vector, code: str) -> str:
+def promela_text(machine: Arena, vector: Vector, code: str) -> str:
     """The processes and their options."""
     from softnet.verify.standard import to_text
 
@@ -182,7 +182,7 @@ def vector_bytes_max(size: int) -> int:
     return (size + 1024 + 255) // 256 * 256
 
 
-def c_text(machine: Machine, first: Any, vector: Vector) -> str:
+def c_text(machine: Arena, first: Any, vector: Vector) -> str:
     """The steps, the memory they work on, and what SPIN's options call."""
     model = machine.model
     module = model.module

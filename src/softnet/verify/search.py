@@ -13,7 +13,7 @@ from typing import Final
 
 from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.verify import checkpoint, ownership
-from softnet.verify.arena import Failure, Limits, Machine
+from softnet.verify.arena import Arena, Failure, Limits
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
 from softnet.verify.liveness import Liveness
@@ -21,6 +21,16 @@ from softnet.verify.model import Config, applies
 from softnet.verify.verdict import Verdict, Why
 
 SLICE_STATES = 20_000
+
+
+@dataclass(frozen=True)
+class Known:
+    """A violation that is a finding on the shipped kernel: its number, the property, and the schedule."""
+
+    finding: str
+    property: str
+    actions: tuple[int, ...]
+    repeats: int = 0
 
 
 @dataclass
@@ -42,6 +52,16 @@ class Outcome:
     storage: str = "exact"
     repeats: int = 0
     """How many of the last actions repeat for ever; 0 for a violation of safety."""
+    premises: dict[str, int] = field(default_factory=dict)
+    """Property -> how often there was what it is about, of those that are about something."""
+    known: tuple[Known, ...] = ()
+    """Violations that are findings on the shipped kernel; what else there is was searched for without them."""
+    list_unknown: bool = False
+    """Whether the harness does not know where this kernel keeps deferred skbs (softnet.properties.where)."""
+    stuck_with_skbs: bool = False
+    """Whether a schedule came to its end with a stuck task that has skbs: conservation is not decided there."""
+    changes: tuple[str, ...] = ()
+    """What each patch changes, in words."""
     known_violation: str = ""
     """The property that a schedule violates which an inconclusive search knows of, but has not found the shortest of."""
 
@@ -97,7 +117,7 @@ def _search(config: Config, limits: Limits | None, progress: Progress | None, sa
     touched = ownership.Touched()
     hasty = resume is None
     while True:
-        machine = Machine(config, limits, hasty=hasty)
+        machine = Arena(config, limits, hasty=hasty)
         if resume is not None:
             checkpoint.load(machine, resume)
             code, resume = words.VX_MORE, None
@@ -119,7 +139,7 @@ def _search(config: Config, limits: Limits | None, progress: Progress | None, sa
     return outcome
 
 
-def _assume(machine: Machine, touched: ownership.Touched) -> bool:
+def _assume(machine: Arena, touched: ownership.Touched) -> bool:
     """Give a machine its owners; false if a run by chance failed."""
     if not touched.attempts:
         ownership.learn(machine, touched)
@@ -129,7 +149,7 @@ def _assume(machine: Machine, touched: ownership.Touched) -> bool:
     return not touched.failed
 
 
-def _run(machine: Machine, code: int, progress: Progress | None) -> tuple[int, Why | None]:
+def _run(machine: Arena, code: int, progress: Progress | None) -> tuple[int, Why | None]:
     """Explore in slices until the search ends or is stopped: its code, and why it was stopped."""
     why: Why | None = None
     with _interrupts() as interrupted:
@@ -160,7 +180,7 @@ def _interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _outcome(machine: Machine, config: Config, code: int, why: Why | None) -> Outcome:
+def _outcome(machine: Arena, config: Config, code: int, why: Why | None) -> Outcome:
     get = machine.get
     failure = None
     actions: list[int] = []
@@ -196,13 +216,15 @@ def _outcome(machine: Machine, config: Config, code: int, why: Why | None) -> Ou
         why = why or Why.SPACE_LIMIT
     return Outcome(
         config, verdict, why, get("states"), get("transitions"), get("depth"), get("terminals"), get("states") - get("head"),
-        failure, actions, machine.bytes_used(), machine.limits.storage, cycle_from,
+        failure, actions, machine.bytes_used(), machine.limits.storage, cycle_from, machine.premises(),
+        list_unknown=bool(machine.model.image.word("verify_env", 0, "list_unknown")), changes=machine.model.changes,
+        stuck_with_skbs=machine.undecided(),
     )  # fmt: skip
 
 
-def _named(machine: Machine, number: int) -> tuple[str, str]:
+def _named(machine: Arena, number: int) -> tuple[str, str]:
     found = machine.model.properties[number]
     return found.name, found.text
 
 
-__all__ = ["FAILED", "Failure", "Limits", "Machine", "Outcome", "search"]
+__all__ = ["FAILED", "Arena", "Failure", "Limits", "Outcome", "search"]

@@ -6,15 +6,16 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from softnet.errors import SoftnetError
+from softnet.release import DEFAULT, releases
 from softnet.verify.inside.words import VX_STORE_BUFFER_MAX
 from softnet.verify.model import DRIVER_KINDS, EVENTS, Config, Driver, Event
 
 AIMED = ("rps", "hotplug")
 """Kinds of driver whose last number is the CPU that they act upon."""
-NOT_TEXT = ("name", "drivers", "events", "patches", "property_files", "properties")
+NOT_TEXT = ("name", "drivers", "events", "patches", "property_files", "properties", "without")
 """What a configuration's line of text does not say, or says in another way."""
 
-KERNELS = ("6.12", "6.12-threads", "6.12-rt")
+KERNELS = releases()[DEFAULT].kernels
 """The three modes: IPI, threads, PREEMPT_RT."""
 
 

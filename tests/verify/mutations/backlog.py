@@ -49,7 +49,7 @@ BACKLOG = (
     ),
     mutation(
         "retire_before_last_splice",
-        "A poll retires SCHED before it takes the last packets off input_pkt_queue, to save another look.",
+        "A poll retires SCHED, and lets others in, before it takes the last packets off input_pkt_queue, to save another look.",
         Edit(
             "process_backlog",
             "else:",
@@ -57,6 +57,8 @@ BACKLOG = (
             else:
                 if sd.input_pkt_queue.qlen == 1:
                     process_backlog_retire_sched(napi)
+                    backlog_unlock_irq_enable(sd)
+                    backlog_lock_irq_disable(sd)
             """,
         ),
     ),

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from softnet.cli._common import options
+from softnet.release import DEFAULT
 
 if TYPE_CHECKING:
     from softnet.lab.play.arm import GuestArm
-    from softnet.lab.play.run import LabResult, Options
+    from softnet.lab.play.run import GuestOptions, LabResult
     from softnet.scenario import Scenario
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -36,7 +37,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print machin
 set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the scenario.")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress on stderr.")
 one_kernel_option = click.option(
-    "--kernel", "kernel", default="6.12", show_default=True, help="6.12, 6.12-rt, 6.12-threads or a vmlinuz."
+    "--kernel", "kernel", default=DEFAULT, show_default=True, help="6.12, 6.12-rt, 6.12-threads or a vmlinuz."
 )
 
 
@@ -66,7 +67,7 @@ def out_option(what: str) -> Callable[[Command], Command]:
 class Guests:
     """How guests are run and what is said of it, as the command line asks."""
 
-    options: Options
+    options: GuestOptions
     say: Callable[[str], None]
     out: Path | None = None
 
@@ -143,10 +144,10 @@ def calibrated_guest_options(command: Command) -> Command:
     )(_takes_guests(command))  # fmt: skip
 
 
-def options_of(accel: str, timeout_seconds: float) -> Options:
+def options_of(accel: str, timeout_seconds: float) -> GuestOptions:
     from typing import cast
 
-    from softnet.lab.play.run import Options as Made
+    from softnet.lab.play.run import GuestOptions as Made
     from softnet.lab.vm.qemu import AccelChoice, Bounds
 
     # Counting instructions, one host CPU runs all of the guest's. Who gives the whole more time gives its boot more.

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from softnet.lab.vm import kernels
+from softnet.release import THREADS_ARG, THREADS_SUFFIX, releases
 from softnet.simulate.arms import Arm
 
-ARMS = ("6.1", "6.1-rt", "6.12", "6.12-threads", "6.12-rt")
-THREADS_SUFFIX = "-threads"
-THREADS_ARG = "thread_backlog_napi"
+ARMS = tuple(kernel for release in releases().values() if release.in_lab for kernel in release.kernels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,7 @@ class GuestArm(Arm):
 
     @property
     def threads(self) -> bool:
-        """Whether backlog NAPI runs in threads: always on PREEMPT_RT since 6.10, else by the boot argument."""
+        """Whether backlog NAPI runs in threads: where a kernel can, always on PREEMPT_RT, else by the boot argument."""
         return self.image.has_backlog_threads and (self.image.rt or THREADS_ARG in self.boot_args)
 
 

@@ -28,7 +28,7 @@ class LabResult:
     release: str
     ran: qemu.Ran
     boot_args: tuple[str, ...]
-    trace: records.Trace
+    trace: records.LabTrace
     counts: dict[str, Any]
     softnet_stat: dict[int, dict[str, int]]
     work: Found
@@ -46,7 +46,7 @@ class LabResult:
         return {key.name: key.write(getattr(self, key.attribute)) for key in _KEYS}
 
     @classmethod
-    def from_json(cls, row: dict[str, Any], trace: records.Trace) -> LabResult:
+    def from_json(cls, row: dict[str, Any], trace: records.LabTrace) -> LabResult:
         """What as_json() made, with its trace."""
         given = {key.attribute: key.read(row[key.name]) for key in _KEYS if key.read is not None}
         return cls(trace=trace, seconds=0.0, **given)
@@ -86,7 +86,7 @@ _KEYS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class GuestOptions:
     """How to run, as the command line gives it."""
 
     accel: qemu.AccelChoice = "auto"
@@ -99,7 +99,7 @@ def execute(
     known: Facts,
     machine: qemu.GuestMachine,
     *,
-    options: Options,
+    options: GuestOptions,
     say: Callable[[str], None],
     about: dict[str, Any],
 ) -> LabResult:
@@ -125,7 +125,7 @@ def execute(
         "provenance": provenance,
         **about,
     }
-    trace = records.Trace(header, records.decode(session.blobs, told["trace"]["page_bytes"], known))
+    trace = records.LabTrace(header, records.decode(session.blobs, told["trace"]["page_bytes"], known))
     return LabResult(
         arm=arm.label,
         release=hello["release"],
@@ -150,7 +150,7 @@ def run_script(
     steps: list[Step],
     *,
     settings: list[Setting],
-    options: Options,
+    options: GuestOptions,
     say: Callable[[str], None],
     about: dict[str, Any],
     cpus: int = 4,
@@ -197,7 +197,7 @@ def run_scenario(
     arm: GuestArm,
     scenario: Scenario,
     *,
-    options: Options,
+    options: GuestOptions,
     say: Callable[[str], None],
     clock: str = "counter",
     stretch: int = 1,

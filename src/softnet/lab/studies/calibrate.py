@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from softnet.lab.errors import LabError
 from softnet.lab.play.arm import GuestArm
-from softnet.lab.play.run import LabResult, Options, run_scenario
+from softnet.lab.play.run import GuestOptions, LabResult, run_scenario
 from softnet.lab.tracing import facts, graph, probes
 from softnet.lab.vm import qemu
 
@@ -195,7 +195,7 @@ def experiments() -> Scenario:
 
 
 def _graph(
-    arm: GuestArm, functions: Sequence[str], options: Options, say: Callable[[str], None]
+    arm: GuestArm, functions: Sequence[str], options: GuestOptions, say: Callable[[str], None]
 ) -> tuple[list[graph.Call], qemu.Session]:
     """Every call of ``functions`` while the traced scenario runs."""
     from softnet.lab.play.scenario import guest_plan
@@ -340,14 +340,15 @@ def _ack_row(calls: Sequence[graph.Call], cost: Overhead, made: str) -> list[Fit
 
 def model_scenario(scenario: Scenario, arm: GuestArm, costs: str) -> Scenario:
     """The scenario as the model must run it to be held against ``arm``: its kernel, hlt when idle, these costs."""
+    from softnet.release import RT_SUFFIX, THREADS_SUFFIX
     from softnet.scenario import RELEASES, apply_kernel, scenario_from_dict
 
     release = arm.release
     if release not in RELEASES:
         raise LabError("the model has no such release", found=arm.image.release, expected=", ".join(RELEASES))
-    name = f"{release}{'-rt' if arm.image.rt else ''}"
+    name = f"{release}{RT_SUFFIX if arm.image.rt else ''}"
     if arm.threads and not arm.image.rt:
-        name += "-threads"
+        name += THREADS_SUFFIX
     raw = apply_kernel(scenario.to_dict(), name)
     boot_args = raw["kernel"].get("boot_args", [])
     raw["kernel"]["boot_args"] = [*boot_args, *(["idle=halt"] if "idle=halt" not in boot_args else [])]
@@ -414,7 +415,7 @@ def machine_rows(rows: list[Fitted], result: LabResult, arm: GuestArm, made: str
     return base, {name: {"guest": guest[name], "model": model[name]} for name in guest}
 
 
-def calibrate(arm: GuestArm, *, options: Options, say: Callable[[str], None], when: str = "") -> Calibration:
+def calibrate(arm: GuestArm, *, options: GuestOptions, say: Callable[[str], None], when: str = "") -> Calibration:
     """Fit a table to ``arm``: three boots. ``when`` is a date or note of the user's, for the provenance."""
     say(f"{arm.label}: tracing {len(_functions())} functions")
     many, session = _graph(arm, _functions(), options, say)

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 from softnet.lab.errors import LabChannelLost, LabError, LabPanic, LabTimeout
 from softnet.lab.play.arm import GuestArm
-from softnet.lab.play.run import LabResult, Options, run_scenario, write_out
+from softnet.lab.play.run import GuestOptions, LabResult, run_scenario, write_out
 from softnet.lab.studies import experiments
-from softnet.lab.studies.experiment_prediction import Prediction, expected_drops, expected_kick, predict
+from softnet.lab.studies.experiment_prediction import ExpectedFigures, expected_drops, expected_kick, predict
 from softnet.lab.tracing import records
 from softnet.lab.validate.branches import merged
 from softnet.lab.validate.checker import check
-from softnet.lab.validate.verdict import Verdict
+from softnet.lab.validate.verdict import TraceVerdict
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
 
 Say = Callable[[str], None]
-Runner = Callable[[GuestArm, Options, Say], LabResult]
+Runner = Callable[[GuestArm, GuestOptions, Say], LabResult]
 
 KNOWN: dict[str, tuple[str, str]] = {}
 """GuestArm -> (what the model refuses there, the finding that explains it). None today."""
@@ -56,7 +56,7 @@ class Experiment:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ExperimentOutcome:
     """One experiment on one arm.
 
     ``predicted`` and ``measured`` have the same keys; ``exact`` says that they must be equal.
@@ -66,7 +66,7 @@ class Outcome:
     arm: str
     release: str
     package: str
-    verdict: Verdict
+    verdict: TraceVerdict
     predicted: dict[str, int | None]
     measured: dict[str, int | None]
     exact: bool
@@ -159,7 +159,7 @@ def _flow_limit() -> Experiment:
 
 
 def _load(name: str, make: Callable[[], Scenario]) -> Experiment:
-    def run(arm: GuestArm, options: Options, say: Say) -> LabResult:
+    def run(arm: GuestArm, options: GuestOptions, say: Say) -> LabResult:
         return run_scenario(arm, make(), options=options, say=say)
 
     return Experiment(name, run, scenario=make)
@@ -282,7 +282,7 @@ def suite() -> list[Experiment]:
     return [_limits(), _c4(), _flow_limit(), *_loads()]
 
 
-def _measured(experiment: Experiment, result: LabResult, prediction: Prediction) -> dict[str, int | None]:
+def _measured(experiment: Experiment, result: LabResult, prediction: ExpectedFigures) -> dict[str, int | None]:
     """The figures of a prediction, as the kernel has them."""
     if experiment.scenario is not None:
         return {name: prediction.measured(name, result) for name in prediction.figures}
@@ -300,12 +300,12 @@ def conform(
     arms: Sequence[GuestArm],
     chosen: Sequence[Experiment],
     *,
-    options: Options,
+    options: GuestOptions,
     say: Say,
     folder: Path | None = None,
     again: bool = False,
     not_run: dict[str, str] | None = None,
-) -> list[Outcome]:
+) -> list[ExperimentOutcome]:
     """Run ``chosen`` on every arm, writing results and traces below ``folder``.
 
     ``again`` boots nothing: it takes what an earlier run left in ``folder`` and holds it against the model of today.
@@ -341,7 +341,7 @@ def conform(
 _LOST = (LabTimeout, LabPanic, LabChannelLost)
 
 
-def _run(experiment: Experiment, arm: GuestArm, options: Options, say: Say) -> LabResult:
+def _run(experiment: Experiment, arm: GuestArm, options: GuestOptions, say: Say) -> LabResult:
     """Run it; once more if the guest was lost, and then say so in the result."""
     try:
         return experiment.run(arm, options, lambda text: None)
@@ -369,14 +369,14 @@ def stored(folder: Path, arm: str) -> LabResult:
     return LabResult.from_json(told, records.read(folder / f"{arm}.lab.jsonl.gz"))
 
 
-def judge(experiment: Experiment, arm: GuestArm, result: LabResult) -> Outcome:
+def judge(experiment: Experiment, arm: GuestArm, result: LabResult) -> ExperimentOutcome:
     """Hold a result against the model: its trace, and its counts."""
     if experiment.exact is not None:
-        prediction = Prediction(experiment.exact(arm))
+        prediction = ExpectedFigures(experiment.exact(arm))
     else:
         assert experiment.scenario is not None
         prediction = predict(experiment.scenario(), arm, result)
-    return Outcome(
+    return ExperimentOutcome(
         experiment.name,
         arm.label,
         result.release,
@@ -394,7 +394,7 @@ def judge(experiment: Experiment, arm: GuestArm, result: LabResult) -> Outcome:
     )
 
 
-def coverage(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:
+def coverage(outcomes: Sequence[ExperimentOutcome]) -> dict[str, dict[str, int]]:
     """GuestArm -> decision -> how often real traces exercised it."""
     table: dict[str, dict[str, int]] = {}
     for outcome in outcomes:
@@ -404,12 +404,12 @@ def coverage(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:
     return table
 
 
-def branches(outcomes: Sequence[Outcome], arm: str = "") -> list[dict[str, Any]]:
+def branches(outcomes: Sequence[ExperimentOutcome], arm: str = "") -> list[dict[str, Any]]:
     """The model's tests and how often real traces took each way, of one arm or of all."""
     return merged(o.verdict.branches for o in outcomes if not arm or o.arm == arm)
 
 
-def as_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def as_json(outcomes: Sequence[ExperimentOutcome]) -> dict[str, Any]:
     """The outcomes, and what they covered on each arm."""
     return {
         "outcomes": [outcome.as_json() for outcome in outcomes],

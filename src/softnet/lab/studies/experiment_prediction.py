@@ -33,7 +33,7 @@ _FLOW = 0x5EED
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
+class ExpectedFigures:
     """Figures by name; ``measured`` finds the same one in a result of the lab."""
 
     figures: dict[str, int | None]
@@ -93,7 +93,7 @@ def expected_drops(arm: GuestArm, packets: int) -> int:
     return drops
 
 
-def predict(scenario: Scenario, arm: GuestArm, result: LabResult) -> Prediction:
+def predict(scenario: Scenario, arm: GuestArm, result: LabResult) -> ExpectedFigures:
     """The counts of the same scenario in the model, on the arm's kernel, with the senders' times and the speed of ``result``."""
     told = achieved(scenario, arm, result)
     made = replayed(scenario, arm, told)
@@ -101,4 +101,4 @@ def predict(scenario: Scenario, arm: GuestArm, result: LabResult) -> Prediction:
     figures["enqueued"] = sum(made.events["enqueue_to_backlog"]) + sum(made.events["backlog_drop"])
     figures["dropped"] = sum(made.events["backlog_drop"])
     figures["time_squeeze"] = made.counters["time_squeeze"]
-    return Prediction(figures, told)
+    return ExpectedFigures(figures, told)

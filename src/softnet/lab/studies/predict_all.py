@@ -18,7 +18,7 @@ from softnet.lab.studies.scenario_prediction import Prediction, predict
 
 if TYPE_CHECKING:
     from softnet.lab.play.arm import GuestArm
-    from softnet.lab.play.run import Options
+    from softnet.lab.play.run import GuestOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def run_all(
     chosen: Sequence[HeldOut],
     examples: Path,
     *,
-    options: Options,
+    options: GuestOptions,
     say: Callable[[str], None],
     keep: Callable[[Sequence[Attempt]], None],
 ) -> list[Attempt]:

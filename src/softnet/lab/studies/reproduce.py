@@ -13,10 +13,10 @@ from typing import Any
 
 from softnet.lab.guest.plans import RacePlan, RaceWork
 from softnet.lab.play.arm import GuestArm
-from softnet.lab.play.run import LabResult, Options, execute
-from softnet.lab.studies.experiments import Step, add_step
+from softnet.lab.play.run import GuestOptions, LabResult, execute
+from softnet.lab.studies.experiments import StoryStep, add_step
 from softnet.lab.tracing import facts, probes
-from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, Record, Trace
+from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, LabRecord, LabTrace
 from softnet.lab.vm import qemu
 from softnet.properties.findings import FINDINGS
 
@@ -105,7 +105,9 @@ DEFECTS = {
 }  # fmt: skip
 
 
-def attempt(defect: Defect, arm: GuestArm, *, options: Options, say: Callable[[str], None], tries: int | None = None) -> LabResult:
+def attempt(
+    defect: Defect, arm: GuestArm, *, options: GuestOptions, say: Callable[[str], None], tries: int | None = None
+) -> LabResult:
     """Try ``defect`` on ``arm``; the result's ``work`` is what the guest's program says."""
     known = facts.gather(arm.image, say=say, accel=options.accel)
     trace = probes.trace_plan(known, _CPUS, buffer_kb=8192)
@@ -162,7 +164,7 @@ RACE, CAUGHT = "race", "caught in "
 """Marks that the guest's program puts into the trace: a race is held open; where the task was caught."""
 
 
-def _told(record: Record, owner: int, threads: dict[int, str]) -> str | None:
+def _told(record: LabRecord, owner: int, threads: dict[int, str]) -> str | None:
     """What a record is in the story of the owner's CPU, or None."""
     if record.event == "skb_attempt_defer_free" and record.b == owner != record.cpu:
         return "free"
@@ -187,10 +189,10 @@ def _told(record: Record, owner: int, threads: dict[int, str]) -> str | None:
     return None
 
 
-def story(trace: Trace, owner: int) -> list[tuple[str, list[Step]]]:
+def story(trace: LabTrace, owner: int) -> list[tuple[str, list[StoryStep]]]:
     """(phase, what happened on or to the owner's CPU in its order, equal neighbours counted together)."""
     threads = {int(pid): name for pid, name in trace.header.get("tasks", {}).items()}
-    phases: list[tuple[str, list[Step]]] = []
+    phases: list[tuple[str, list[StoryStep]]] = []
     for record in trace.records:
         if record.event == MARK:
             phases.append((record.text, []))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.measured import quantiles
-from softnet.lab.play.run import LabResult, Options, run_scenario
+from softnet.lab.play.run import GuestOptions, LabResult, run_scenario
 from softnet.lab.play.stretch import stretched
 from softnet.lab.studies.calibrate import model_scenario
 from softnet.lab.studies.replay import guest_patches
@@ -150,7 +150,7 @@ def predict(
     scenario: Scenario,
     costs: str,
     *,
-    options: Options,
+    options: GuestOptions,
     say: Callable[[str], None],
     stretch: int = 1,
 ) -> Prediction:

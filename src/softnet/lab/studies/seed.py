@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from softnet.lab.play.arm import GuestArm
-from softnet.lab.play.run import LabResult, Options, run_scenario
+from softnet.lab.play.run import GuestOptions, LabResult, run_scenario
 from softnet.lab.studies.experiments import first_kick, first_kick_at
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def run(
     arms: Sequence[GuestArm],
     duration_ms: int,
     *,
-    options: Options,
+    options: GuestOptions,
     say: Callable[[str], None],
     costs: str = "default",
 ) -> list[SeedResult]:

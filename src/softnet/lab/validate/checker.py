@@ -18,14 +18,14 @@ from dataclasses import dataclass
 
 from softnet.lab.errors import LabError
 from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
-from softnet.lab.tracing.records import CSD_FUNCTIONS, HARDIRQ, MARK, SOFTIRQ, Record, Trace
+from softnet.lab.tracing.records import CSD_FUNCTIONS, HARDIRQ, MARK, SOFTIRQ, LabRecord, LabTrace
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.exits import Exits
 from softnet.lab.validate.explore import STATES_MAX, STATES_PER_RECORD, STATES_TOTAL
 from softnet.lab.validate.follow import Follower
 from softnet.lab.validate.settings import SYSCTLS
 from softnet.lab.validate.states import State
-from softnet.lab.validate.verdict import Verdict, flow_limit_cpus, flow_limit_unknown, release_of, rests
+from softnet.lab.validate.verdict import TraceVerdict, flow_limit_cpus, flow_limit_unknown, release_of, rests
 from softnet.scenario import RELEASES
 
 _CONTEXT = {
@@ -96,7 +96,7 @@ class Raises:
 class Checker:
     """Follows one trace."""
 
-    def __init__(self, trace: Trace, driver: Driver) -> None:
+    def __init__(self, trace: LabTrace, driver: Driver) -> None:
         self.trace = trace
         self.driver = driver
         self.tasks = {int(pid): name for pid, name in trace.header.get("tasks", {}).items()}
@@ -138,7 +138,7 @@ class Checker:
             MARK: self._mark,
         }
 
-    def _thread(self, record: Record) -> bool:
+    def _thread(self, record: LabRecord) -> bool:
         return self.driver.threads and self.tasks.get(record.pid, "").startswith("backlog_napi/")
 
     def event(self, at: int) -> list[State] | None:
@@ -266,7 +266,7 @@ class Checker:
             follower.branches[branch] = follower.branches.get(branch, 0) + 1
         follower.states = [state.told() for state in states]
 
-    def run(self, kernel: str, model: str) -> Verdict:
+    def run(self, kernel: str, model: str) -> TraceVerdict:
         """Follow the trace to its end or to the first event that is not explained."""
         follower = self.follower
         for at, record in enumerate(self.trace.records):
@@ -303,11 +303,11 @@ class Checker:
         self._settle(ends[:1])
         return self._verdict(True, kernel, model)
 
-    def _verdict(self, accepted: bool, kernel: str, model: str) -> Verdict:
+    def _verdict(self, accepted: bool, kernel: str, model: str) -> TraceVerdict:
         covered = {**self.follower.covered}
         for name, count in self.exits.covered.items():
             covered[name] = covered.get(name, 0) + count
-        return Verdict(
+        return TraceVerdict(
             accepted,
             kernel,
             model,
@@ -325,7 +325,7 @@ class Checker:
             states=self.follower.tried,
         )
 
-    def _given_up(self, at: int, before: list[State], kernel: str, model: str) -> Verdict:
+    def _given_up(self, at: int, before: list[State], kernel: str, model: str) -> TraceVerdict:
         verdict = self._rejected(at, before, kernel, model)
         verdict.bounded = True
         tried, events = self.follower.tried, len(self.trace.records)
@@ -341,7 +341,7 @@ class Checker:
         reason = _WHY_NOT.get(event, _UNKNOWN)
         return reason + where if _UNKNOWN in reason else reason
 
-    def _rejected(self, at: int, before: list[State], kernel: str, model: str) -> Verdict:
+    def _rejected(self, at: int, before: list[State], kernel: str, model: str) -> TraceVerdict:
         record = self.trace.records[at]
         verdict = self._verdict(False, kernel, model)
         verdict.line = at + 2
@@ -384,7 +384,7 @@ class Checker:
         return lines
 
 
-def _driver(trace: Trace, patches: Sequence[str]) -> tuple[Driver, str]:
+def _driver(trace: LabTrace, patches: Sequence[str]) -> tuple[Driver, str]:
     header = trace.header
     release = ".".join(map(str, release_of(header)))
     if release not in RELEASES:
@@ -412,7 +412,7 @@ def _driver(trace: Trace, patches: Sequence[str]) -> tuple[Driver, str]:
     return driver, name
 
 
-def check(trace: Trace, *, patches: Sequence[str] = ()) -> Verdict:
+def check(trace: LabTrace, *, patches: Sequence[str] = ()) -> TraceVerdict:
     """Follow ``trace`` with the model of its kernel, with the user's patch files on top.
 
     Raises ``LabError`` when there is no such model, or no total order in the trace.

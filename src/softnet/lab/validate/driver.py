@@ -150,7 +150,7 @@ class Driver:
         # Nothing asks which cache has a line.
         del words[image.regions.directory :]
         # Nothing gives way here: there is nobody to give way to.
-        image.linked.suspend[0] = lambda: None
+        image.linked.switch.value = lambda: None
         return image, words
 
     def _silence(self) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, Record
+from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, LabRecord
 from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import disagreement, poll_step
 from softnet.lab.validate.driver import Driver
@@ -53,7 +53,7 @@ class Explorer:
     def __init__(
         self,
         driver: Driver,
-        records: Sequence[Record],
+        records: Sequence[LabRecord],
         *,
         kick_is_function: bool,
         idle_at_start: bool,
@@ -95,7 +95,7 @@ class Explorer:
         """Whether it is known what the CPU's net_rx_action() has at hand."""
         return self.knowledge.softirq(cpu, self.at)
 
-    def next_of(self, task: Task, at: int) -> Record | None:
+    def next_of(self, task: Task, at: int) -> LabRecord | None:
         """The task's next record after ``at``, however much the other CPUs do before it."""
         places = self._places[task]
         index = bisect_right(places, at)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from softnet.lab.tracing.records import HARDIRQ, Record
+from softnet.lab.tracing.records import HARDIRQ, LabRecord
 from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import Poll, enqueue_seen, flow_of
 from softnet.lab.validate.explore import Explorer
@@ -46,7 +46,7 @@ class Follower(Explorer):
             self._cover_attempt(seen, record)
         return out
 
-    def _cover_attempt(self, seen: Seen, record: Record) -> None:
+    def _cover_attempt(self, seen: Seen, record: LabRecord) -> None:
         if seen.ipi:
             self._cover("deferred and kicked: IPI sent")
         elif seen.work:
@@ -268,7 +268,7 @@ class Follower(Explorer):
             self._cover("flushed and freed on the CPU that allocated it")
         return [state.freed(record.cpu) for state in self.earliest(out)]
 
-    def _consume_unknown(self, record: Record) -> list[State] | None:
+    def _consume_unknown(self, record: LabRecord) -> list[State] | None:
         """An skb that is on no list: one that a flush took and whose name is not known, or none of those deferred.
 
         Which of the two makes no difference to anything that follows, so the first is taken where it is possible.

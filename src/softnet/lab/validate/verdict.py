@@ -11,7 +11,7 @@ from softnet.lab.errors import LabError
 
 
 @dataclass(slots=True)
-class Verdict:
+class TraceVerdict:
     """What came of following one trace.
 
     ``line`` is the line of the first event that the model cannot explain in the trace's file (2 is the first

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabMissing, LabPanic, LabTimeout
+from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabHostBusy, LabMissing, LabPanic, LabTimeout
 from softnet.lab.guest.plans import Complaint, Hello, Plan
 from softnet.lab.vm import cpio, userland
 from softnet.lab.vm.channel import FrameReader, split_blob
@@ -261,18 +261,46 @@ def _kvm_refused(folder: Path) -> None:
         raise _KvmRefusedError(refused.group(0))
 
 
-def _check_bounds(talk: _Conversation, elapsed: float, bounds: Bounds, folder: Path) -> None:
-    """Raise ``LabTimeout`` when the guest has had its time."""
-    if not talk.session.hello and elapsed > bounds.boot_seconds:
-        raise LabTimeout(
-            f"the guest's agent did not speak within {bounds.boot_seconds:g} s; the guest was killed",
+@dataclass(frozen=True, slots=True)
+class HostTime:
+    """What a process's threads had of the host's CPUs, in seconds: how long they ran, and how long they waited to run."""
+
+    ran: float
+    waited: float
+
+    def too_little(self, elapsed: float) -> bool:
+        """Whether the process was kept waiting: longer than it ran, and for a good part of the time that passed."""
+        return self.waited > self.ran and self.waited > elapsed / 4
+
+
+def host_time(pid: int) -> HostTime:
+    """Of a process that runs (proc(5), schedstat); of one that is gone, or on a kernel that does not say, nothing."""
+    ran = waited = 0
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, ValueError):
+            running, waiting, _ = map(int, path.read_text().split())
+            ran, waited = ran + running, waited + waiting
+    return HostTime(ran / 1e9, waited / 1e9)
+
+
+def _check_bounds(talk: _Conversation, elapsed: float, bounds: Bounds, folder: Path, pid: int) -> None:
+    """Raise ``LabTimeout`` when the guest has had its time; ``LabHostBusy`` where it was the host that did not give it."""
+    spoke = talk.session.hello is not None
+    if elapsed <= (bounds.total_seconds if spoke else min(bounds.boot_seconds, bounds.total_seconds)):
+        return
+    had = host_time(pid)
+    busy = had.too_little(elapsed)
+    why = f"; it waited {had.waited:.0f} s for the host's CPUs and ran {had.ran:.0f} s: the host was too busy" if busy else ""
+    kind = LabHostBusy if busy else LabTimeout
+    if not spoke and elapsed > bounds.boot_seconds:
+        raise kind(
+            f"the guest's agent did not speak within {bounds.boot_seconds:g} s; the guest was killed{why}",
             hint=f"the console's last lines:\n{_tail(_console(folder))}",
         )
-    if elapsed > bounds.total_seconds:
-        raise LabTimeout(
-            f"the guest was not done within {bounds.total_seconds:g} s and was killed",
-            hint=f"--timeout SECONDS gives it longer; the console's last lines:\n{_tail(_console(folder))}",
-        )
+    raise kind(
+        f"the guest was not done within {bounds.total_seconds:g} s and was killed{why}",
+        hint=f"--timeout SECONDS gives it longer; the console's last lines:\n{_tail(_console(folder))}",
+    )
 
 
 def _hear(
@@ -289,7 +317,7 @@ def _hear(
         selector = stack.enter_context(selectors.DefaultSelector())
         selector.register(listener, selectors.EVENT_READ)
         while not talk.done:
-            _check_bounds(talk, time.monotonic() - start, bounds, folder)
+            _check_bounds(talk, time.monotonic() - start, bounds, folder, process.pid)
             # Asked before reading: what an ended guest still said is heard out first.
             status = process.poll()
             ready = selector.select(0 if status is not None else _POLL_SECONDS)

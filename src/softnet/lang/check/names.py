@@ -14,7 +14,7 @@ from softnet.lang.program.program import FieldDef, FunctionDef, Program
 from softnet.lang.program.source import Definition, SourceFile, function_source
 from softnet.lang.types import Type, named_type
 
-MACHINE_PACKAGE = ("softnet.machine", "softnet.verify", "softnet.properties", OBSERVER_PACKAGE)
+MACHINE_PACKAGE = ("softnet.machine", "softnet.verify", *OBSERVER_PACKAGE)
 """Packages whose functions see the machine's singleton: the machine, the search, which takes its place as event loop, and
 the observers of a run."""
 SHIPPED_PACKAGE = "softnet."

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from softnet.errors import SubsetError
+from softnet.lang.cell import Cell
 from softnet.lang.declare import EMBED, Field, Kind, Struct
 from softnet.lang.program.memo import Derived, derived, nothing_known
 from softnet.lang.program.tracepoints import PREFIX, expanded
@@ -81,8 +82,8 @@ class Program:
     """Function name -> modules that defined it, base first, where there is more than one."""
     derived: Derived = field(default_factory=nothing_known, compare=False, repr=False)
     """What follows from the modules' text, computed once and kept on disk."""
-    typed: list[Any] = field(default_factory=list, compare=False, repr=False)
-    """At most one element: the subset.TypedProgram of the check, for a compilation that follows it."""
+    typed: Cell[Any] = field(default_factory=lambda: Cell(None), compare=False, repr=False)
+    """The check.subset.TypedProgram of the check, for a compilation that follows it; None before and after."""
     pointed: tuple[str, ...] | None = None
     """Functions whose address is stored from outside the program's text, sorted; None: any may be. Native code can call through
     a pointer only these and those whose name is used as a value in the text."""

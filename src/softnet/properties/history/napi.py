@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     )
     from softnet.machine.globals import hw
     from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, cpu_hw, task_struct
-    from softnet.properties.state import ck_on_a_list, ck_queued_not_sched
-    from softnet.simulate.observers.notes import ck_report, ck_say, ck_say_at, ck_stop
-    from softnet.simulate.observers.words import (
+    from softnet.properties.history.notes import ck_report, ck_say, ck_say_at, ck_stop
+    from softnet.properties.history.words import (
         CK_ASLEEP,
         CK_BOUND_NS,
         CK_C5,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
         ck_found,
         ck_napi,
     )
+    from softnet.properties.state import ck_on_a_list, ck_queued_not_sched
 
 
 @observer

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.netdevice import softnet_data
     from softnet.linux.include.linux.skbuff import sk_buff, sk_buff_head
     from softnet.machine.globals import hw
-    from softnet.simulate.observers.notes import ck_say, ck_say_at
-    from softnet.simulate.observers.words import (
+    from softnet.properties.history.notes import ck_say, ck_say_at
+    from softnet.properties.history.words import (
         CK_BACKLOG,
         CK_SKB_AWAY,
         CK_SKB_FREED_TWICE,

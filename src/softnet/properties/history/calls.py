@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from softnet.linux.kernel.smp import call_single_data
     from softnet.machine.globals import hw
     from softnet.machine.state import HARDIRQ_MASK
-    from softnet.simulate.observers.notes import ck_insert, ck_preempt_count, ck_remove, ck_say
-    from softnet.simulate.observers.words import (
+    from softnet.properties.history.notes import ck_insert, ck_preempt_count, ck_remove, ck_say
+    from softnet.properties.history.words import (
         CK_CALL_TWICE,
         CK_I13,
         CK_MEMBERS,

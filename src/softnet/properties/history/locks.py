@@ -15,8 +15,8 @@ from softnet.lang.intrinsics import address_of, table
 if TYPE_CHECKING:
     from softnet.machine.globals import hw
     from softnet.machine.state import HARDIRQ_MASK, SOFTIRQ_MASK, SOFTIRQ_OFFSET, context, spinlock_t
-    from softnet.simulate.observers.notes import ck_preempt_count, ck_report, ck_say, ck_stop
-    from softnet.simulate.observers.words import (
+    from softnet.properties.history.notes import ck_preempt_count, ck_report, ck_say, ck_stop
+    from softnet.properties.history.words import (
         CK_HELD,
         CK_LOCK_BH,
         CK_LOCK_IRQ,

@@ -12,10 +12,8 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.netdevice import net_hotdata, softnet_data
     from softnet.machine.globals import hw
     from softnet.machine.state import cpu_hw
-    from softnet.properties.state import ck_above_watermark, ck_count_disagrees, ck_flag_alone, ck_flush_due, ck_over_limit
-    from softnet.properties.where import defer_list_count, defer_list_first
-    from softnet.simulate.observers.notes import ck_insert, ck_say, ck_say_at
-    from softnet.simulate.observers.words import (
+    from softnet.properties.history.notes import ck_insert, ck_say, ck_say_at
+    from softnet.properties.history.words import (
         CK_BOUND_NS,
         CK_C1,
         CK_C4,
@@ -31,6 +29,8 @@ if TYPE_CHECKING:
         ck_env,
         ck_napi,
     )
+    from softnet.properties.state import ck_above_watermark, ck_count_disagrees, ck_flag_alone, ck_flush_due, ck_over_limit
+    from softnet.properties.where import defer_list_count, defer_list_first
 
 
 @observer

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from softnet.lang.native.build import Beside, build
+from softnet.lang.native.build import BackgroundCompiler, build
 from softnet.lang.native.compile import available
 from softnet.lang.native.loader import Loaded, flatten, loadable
 from softnet.lang.native.partition import cut
@@ -94,11 +94,11 @@ def two_processors() -> None:
 
 @pytest.mark.usefixtures("two_processors")
 def test_the_second_process_writes_what_this_one_would() -> None:
-    with Beside(1) as beside:
-        beside.begin(PROGRAM)
-        process = beside._process
+    with BackgroundCompiler(1) as background:
+        background.begin(PROGRAM)
+        process = background._process
         assert process is not None
-        assert beside.result() == build(PROGRAM, 1)
+        assert background.result() == build(PROGRAM, 1)
         assert process.returncode == 0
 
 
@@ -106,23 +106,23 @@ def test_the_second_process_writes_what_this_one_would() -> None:
 @pytest.mark.parametrize("executable", ["/bin/false", "/nowhere/python", ""])
 def test_where_no_process_serves_this_one_does(executable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", executable)
-    with Beside(1) as beside:
-        beside.begin(PROGRAM)
-        assert beside.result() == build(PROGRAM, 1)
+    with BackgroundCompiler(1) as background:
+        background.begin(PROGRAM)
+        assert background.result() == build(PROGRAM, 1)
 
 
 @pytest.mark.usefixtures("two_processors")
 def test_a_frozen_program_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    with Beside(1) as beside:
-        assert beside._process is None
-        beside.begin(PROGRAM)
-        assert beside.result() == build(PROGRAM, 1)
+    with BackgroundCompiler(1) as background:
+        assert background._process is None
+        background.begin(PROGRAM)
+        assert background.result() == build(PROGRAM, 1)
 
 
 @pytest.mark.usefixtures("two_processors")
 def test_a_process_that_nobody_needs_any_more_ends() -> None:
-    with pytest.raises(ValueError, match="changed my mind"), Beside(1) as beside:
+    with pytest.raises(ValueError, match="changed my mind"), BackgroundCompiler(1) as background:
         raise ValueError("changed my mind")
-    assert beside._process is not None
-    assert beside._process.returncode is not None
+    assert background._process is not None
+    assert background._process.returncode is not None

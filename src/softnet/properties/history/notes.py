@@ -11,7 +11,7 @@ from softnet.lang.intrinsics import table
 if TYPE_CHECKING:
     from softnet.machine.globals import hw
     from softnet.machine.state import cpu_hw
-    from softnet.simulate.observers.words import CK_KNOWN, CK_MEMBERS, ck_env, ck_found, ck_set
+    from softnet.properties.history.words import CK_KNOWN, CK_MEMBERS, ck_env, ck_found, ck_set
 
 
 @observer

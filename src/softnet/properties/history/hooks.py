@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from softnet.linux.kernel.smp import call_single_data
     from softnet.machine.globals import hw
     from softnet.machine.state import spinlock_t, task_struct
-    from softnet.simulate.observers.calls import ck_queued, ck_raised, ck_unlocked
-    from softnet.simulate.observers.defer import (
+    from softnet.properties.history.calls import ck_queued, ck_raised, ck_unlocked
+    from softnet.properties.history.defer import (
         ck_check_defer,
         ck_coalesced,
         ck_defer_max,
         ck_flushed,
         ck_pushed,
     )
-    from softnet.simulate.observers.locks import ck_acquire, ck_release
-    from softnet.simulate.observers.napi import (
+    from softnet.properties.history.locks import ck_acquire, ck_release
+    from softnet.properties.history.napi import (
         ck_add,
         ck_check,
         ck_check_backlog,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         ck_state_stored,
         ck_waking,
     )
-    from softnet.simulate.observers.skb import (
+    from softnet.properties.history.skb import (
         CK_IN_CACHE,
         CK_IN_SLAB,
         ck_check_queues,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         ck_skb_state,
         ck_taken,
     )
-    from softnet.simulate.observers.words import CK_SAMPLE_SWITCHES, ck_cpu, ck_ctx, ck_env, ck_napi, ck_skb
+    from softnet.properties.history.words import CK_SAMPLE_SWITCHES, ck_cpu, ck_ctx, ck_env, ck_napi, ck_skb
 
 
 @observer
