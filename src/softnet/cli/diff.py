@@ -17,13 +17,14 @@ def command(old: str, new: str, patches: tuple[str, ...]) -> None:
     """Compare two kernels."""
     from softnet.linux.source import difference, linked_source
     from softnet.scenario import parse_kernel
+    from softnet.workload import WORKLOAD_MODULES
 
     before, after = parse_kernel(old), parse_kernel(new)
     label = "+".join((new, *patches))
     click.echo(
         difference(
-            linked_source(before.release, before.flavour, label=old),
-            linked_source(after.release, after.flavour, patches, label=label),
+            linked_source(before.release, before.flavour, label=old, beside=WORKLOAD_MODULES),
+            linked_source(after.release, after.flavour, patches, label=label, beside=WORKLOAD_MODULES),
         ),
         nl=False,
     )

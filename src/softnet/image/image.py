@@ -181,14 +181,17 @@ def _power_of_two(least: int) -> int:
 
 
 def _put(memory: Any, at: int, values: list[int]) -> None:
-    """Store a run of words, in a list or in native memory."""
-    memory[at : at + len(values)] = values if isinstance(memory, list) else array("q", values)
+    """Store a run of words, in a list or in native memory. A list that notes single stores is told of none of these."""
+    if isinstance(memory, list):
+        list.__setitem__(memory, slice(at, at + len(values)), values)
+    else:
+        memory[at : at + len(values)] = array("q", values)
 
 
 def clear(memory: Any, at: int, end: int) -> None:
     """Store zeros, in a list or in native memory."""
     if isinstance(memory, list):
-        memory[at:end] = [0] * (end - at)
+        _put(memory, at, [0] * (end - at))
         return
     # Block by block: as many zeros at once would take as many pages, each a fault.
     zeros = memoryview(bytes(ZEROS_BYTES)).cast("q")

@@ -11,7 +11,7 @@ import __future__
 
 import importlib
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -190,7 +190,28 @@ def load_patch(path: str | Path) -> ModuleType:
     return module
 
 
-def load_modules(release: str, flavour: str = "plain", patches: Iterable[str | Path] = ()) -> list[ModuleType]:
+def load_patches(paths: Sequence[str | Path], release: str, flavour: str) -> list[tuple[str, ModuleType]]:
+    """The modules of the user's patches, in their order, each with what it is called.
+
+    A patch is a Python file, or a unified diff (``.diff``, ``.patch``) against the kernel below it: a module for each file of it.
+    """
+    modules: list[tuple[str, ModuleType]] = []
+    for number, path in enumerate(paths):
+        if is_diff(path):
+            from softnet.linux.diffs import modules_of
+
+            modules += modules_of(path, release, flavour, paths[:number])
+        else:
+            modules.append((str(path), load_patch(path)))
+    return modules
+
+
+def is_diff(path: str | Path) -> bool:
+    """Whether a patch is a unified diff: by its name."""
+    return Path(path).suffix in (".diff", ".patch")
+
+
+def load_modules(release: str, flavour: str = "plain", patches: Sequence[str | Path] = ()) -> list[ModuleType]:
     """The modules of a release, imported, with the user's patch files on top, in their order."""
     names: Sequence[str] = modules_for(release, flavour)
-    return [importlib.import_module(name) for name in names] + [load_patch(path) for path in patches]
+    return [importlib.import_module(name) for name in names] + [module for _, module in load_patches(patches, release, flavour)]

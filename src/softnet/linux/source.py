@@ -20,7 +20,7 @@ from typing import NamedTuple
 from softnet.errors import SoftnetError
 from softnet.lang.check.diagnostic import closest
 from softnet.lang.program.source import source_file
-from softnet.linux.releases import load_patch, modules_for
+from softnet.linux.releases import is_diff, load_patch, modules_for
 from softnet.machine import MACHINE_MODULES
 from softnet.release import RT_SUFFIX
 
@@ -140,7 +140,7 @@ class Source:
 def linked_source(
     release: str, flavour: str = "plain", patches: Sequence[str | Path] = (), label: str = "", beside: Sequence[str] = ()
 ) -> Source:
-    """The linked source of a kernel, the machine's functions included, with the user's patch files on top.
+    """The linked source of a kernel, the machine's functions included, with the user's patches on top.
 
     ``beside`` are the modules of what runs on it.
 
@@ -152,12 +152,24 @@ def linked_source(
     for module in (*MACHINE_MODULES, *kernel):
         path = str(importlib.import_module(module).__file__)
         _take(found, files, _pieces(path, _shown(module)))
-    for patch in patches:
+    for number, patch in enumerate(patches):
+        if is_diff(patch):
+            _change(found, files, patch, linked_source(release, flavour, patches[:number], label, beside))
+            continue
         load_patch(patch)
         _take(found, files, _pieces(str(patch), str(patch)))
     names = (*kernel, *(str(patch) for patch in patches))
     label = label or release + (RT_SUFFIX if flavour == "rt" else "")
     return Source(label, names, found, files)
+
+
+def _change(found: dict[str, Definition], files: dict[str, list[str]], patch: str | Path, below: Source) -> None:
+    """Link what a diff changes in the source below it."""
+    from softnet.linux.diffs import changes
+
+    for changed in changes(patch, below):
+        pieces = [piece for piece in _pieces(changed.path, changed.path) if piece.name in changed.names]
+        _take(found, files, iter(piece._replace(file=changed.file) for piece in pieces))
 
 
 def difference(old: Source, new: Source) -> str:

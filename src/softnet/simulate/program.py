@@ -28,7 +28,7 @@ def load_program(
     modules = kernel_modules(scenario)
     if checks:
         modules += load_modules(WHERE_MODULES)
-    modules += [releases.load_patch(path) for path in patches]
+    modules += [m for _, m in releases.load_patches(patches, scenario.kernel.release, scenario.kernel.flavour)]
     modules += load_modules(OBSERVER_MODULES)
     if checks:
         work = scenario.kernel.has("kick_by_work_item")

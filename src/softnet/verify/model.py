@@ -33,7 +33,7 @@ from softnet.verify.codegen.guard import check_patches, depended_on
 from softnet.verify.codegen.llvm_functions import Code
 from softnet.verify.codegen.points import Facts, facts_of, reachable, stored_fields
 from softnet.verify.inside.words import VX_COMP_WORDS, VX_PER_CPU
-from softnet.verify.patches import changes_of, refuse_anew
+from softnet.verify.patches import Patch, changes_of, refuse_anew
 from softnet.verify.user_properties import Claim, claims_of, dispatcher
 
 if TYPE_CHECKING:
@@ -175,8 +175,14 @@ def nr_actions(config: Config) -> int:
 
 def known_properties(config: Config) -> dict[int, Property]:
     """The properties by number, with those of the user's files."""
-    claims = claims_of([releases.load_patch(path) for path in (*config.patches, *config.property_files)])
+    claims = claims_of([module for _, module in _patches(config)])
     return PROPERTIES | {c.number: Property(c.name, "", c.text) for c in claims}
+
+
+def _patches(config: Config) -> list[Patch]:
+    """The modules of the user's patches, with what they are called; behind them those of the property files."""
+    choice = parse_kernel(config.kernel)
+    return releases.load_patches((*config.patches, *config.property_files), choice.release, choice.flavour)
 
 
 def scenario_of(config: Config) -> Scenario:
@@ -201,11 +207,11 @@ def scenario_of(config: Config) -> Scenario:
     return scenario_from_dict(raw, [], directory=Path())
 
 
-def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleType], claims: Sequence[Claim]) -> Program:
+def build_program(config: Config, scenario: Scenario, patches: Sequence[Patch], claims: Sequence[Claim]) -> Program:
     """The release's modules, the user's patches, the harness. Raises SubsetError, SoftnetError."""
     modules = [*kernel_modules(scenario), *load_modules((f"{_INSIDE}.user_task", WHERE))]
-    refuse_anew(patches, (*config.patches, *config.property_files), [*load_modules(MACHINE_MODULES), *modules])
-    modules += patches
+    refuse_anew(patches, [*load_modules(MACHINE_MODULES), *modules])
+    modules += [module for _, module in patches]
     work = "_work" if scenario.kernel.has("kick_by_work_item") else ""
     modules += [dispatcher(claims), *load_modules((*HARNESS, f"{_PROPERTIES}.kick{work}", f"{_INSIDE}.calls{work}"))]
     changed = {EVENTS[e.name] for e in config.events}
@@ -216,7 +222,7 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleTy
         "VX_HOTPLUG": int(bool(plugged(config))),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
     program = looked_at(make_program(modules, values))
-    check_patches(program, patches, HARNESS)
+    check_patches(program, [module for _, module in patches], HARNESS)
     if any(d.kind == "call" for d in config.drivers) and program.functions["verify_task"].module == f"{_INSIDE}.user_task":
         raise SoftnetError("nothing to call", where="driver call", found="no verify_task() in a patch file",
                            expected="--patch FILE with a kfunc verify_task(number: int) -> None")  # fmt: skip
@@ -232,11 +238,12 @@ def looked_at(program: Program) -> Program:
 def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Model:
     """Boot a configuration. ``memory`` makes the words of the image."""
     scenario = scenario_of(config)
-    patches = [releases.load_patch(path) for path in (*config.patches, *config.property_files)]
+    loaded = _patches(config)
+    patches = [module for _, module in loaded]
     claims = claims_of(patches)
-    program = build_program(config, scenario, patches, claims)
+    program = build_program(config, scenario, loaded, claims)
     below = [*load_modules(MACHINE_MODULES), *kernel_modules(scenario), *load_modules((WHERE,))]
-    changes = changes_of(program, patches[: len(config.patches)], config.patches, below)
+    changes = changes_of(program, loaded[: len(loaded) - len(config.property_files)], below)
     image = boot_image(config, scenario, program, patches, memory)
     key = (program_digest(program), *config.patches, *config.property_files, *image.cost_index.items())
     module = _kept(("module", *key), lambda: lowered(program, image))

@@ -16,6 +16,9 @@ from softnet.lang.program.program import constant_names
 if TYPE_CHECKING:
     from softnet.lang.program.program import Program
 
+Patch = tuple[str, ModuleType]
+"""A module of the user's, and what it is called."""
+
 ASKED = ("verify_task",)
 """Functions that the harness calls in a patch, besides those of softnet.properties.where."""
 
@@ -59,11 +62,11 @@ def _many(names: Sequence[str], what: str, plural: str = "") -> str:
     return f"{len(names)} {what if len(names) == 1 else plural or what + 's'}"
 
 
-def changes_of(program: Program, patches: Sequence[ModuleType], paths: Sequence[str], below: Sequence[ModuleType]) -> list[Changes]:
+def changes_of(program: Program, patches: Sequence[Patch], below: Sequence[ModuleType]) -> list[Changes]:
     """What each patch changes. Raises SoftnetError for one that changes nothing, and for mistakes that would pass in silence."""
     called = {name for d in program.functions.values() for name in _names_in(d.function.__code__)}
     found = []
-    for patch, path in zip(patches, paths, strict=True):
+    for path, patch in patches:
         changes = _changes(program, patch, path, called, below)
         if changes.nothing:
             added = ", ".join(f"{name}()" for name in changes.added)
@@ -112,12 +115,12 @@ def _changes(program: Program, patch: ModuleType, path: str, called: set[str], b
                 found=f"def {name}()",
                 expected=f"@{program.functions[name].kind} above it",
             )
-    own = constant_names(str(patch.__file__))
+    own = [name for name in constant_names(str(patch.__file__)) if name in vars(patch)]
     changes.constants = [name for name in own if any(isinstance(vars(module).get(name), int) for module in below)]
     return changes
 
 
-def refuse_anew(patches: Sequence[ModuleType], paths: Sequence[str], below: Sequence[ModuleType]) -> None:
+def refuse_anew(patches: Sequence[Patch], below: Sequence[ModuleType]) -> None:
     """Raises SoftnetError for a structure of the kernel that a patch declares anew, which loses its other fields."""
     kernel = {
         name
@@ -125,7 +128,7 @@ def refuse_anew(patches: Sequence[ModuleType], paths: Sequence[str], below: Sequ
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, Struct) and value.__module__ == module.__name__
     }
-    for patch, path in zip(patches, paths, strict=True):
+    for path, patch in patches:
         for name, value in vars(patch).items():
             own = isinstance(value, type) and issubclass(value, Struct) and value.__module__ == patch.__name__
             if own and name in kernel and not value._extends:

@@ -101,6 +101,13 @@ def refresh(path: str) -> None:
     parse_file.cache_clear()
 
 
+def forget(path: str) -> None:
+    """Forget a text, whatever its file: another one is put in its place."""
+    linecache.cache.pop(path, None)
+    _FILES.pop(path, None)
+    parse_file.cache_clear()
+
+
 def function_source(function: Callable[..., Any]) -> tuple[SourceFile, Definition]:
     """The file and the tree of a function, found by its name and its first line."""
     code = function.__code__
