@@ -24,7 +24,7 @@ from softnet.simulate.simulation import POLICIES, TIME_CLASS_OF_KIND, constants,
 from softnet.trace import EVENT_ID
 from softnet.verify.codegen import frames as back_end
 from softnet.verify.codegen.guard import check_patches, depended_on
-from softnet.verify.codegen.points import CAUTIOUS, Facts, facts_of, reachable, stored_fields
+from softnet.verify.codegen.points import CAUTIOUS, Facts, facts_of, reachable, stored_fields, with_stops
 from softnet.verify.inside.words import VX_COMP_WORDS, VX_PER_CPU
 from softnet.verify.properties import PROPERTIES, Property
 from softnet.verify.user_properties import Claim, claims_of, dispatcher
@@ -229,10 +229,11 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
         roots = sorted({*roots, *STORE_BUFFER_FUNCTIONS})
 
     movable = plugged(config) or any(len(task.cpus) > 1 for task in image.tasks)
+    used = reachable(module, roots, program)
+    module = _kept(("stops", *key, *roots), lambda: with_stops(module, used))
 
     def emitted() -> tuple[back_end.Frames, frozenset[str], Facts]:
         ignored = STATISTICS - depended_on(module, patches, STATISTICS)
-        used = reachable(module, roots, program)
         facts = facts_of(module, used, movable=movable)
         frames = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log,
                                       store_buffer=store_buffer(config), owned=owned, facts=facts)  # fmt: skip
@@ -263,7 +264,7 @@ def lowered(program: Program, image: Image) -> ir.Module:
 
 
 _KEPT: dict[tuple[object, ...], Any] = {}
-KEPT_MAX = 8
+KEPT_MAX = 12
 
 
 def _kept(key: tuple[object, ...], make: Callable[[], Any]) -> Any:
@@ -422,7 +423,7 @@ SEARCHES = (
     "vx_scc", "vx_rebuild", "vx_walk",
 )  # fmt: skip
 """What the search calls, by the number of the call."""
-EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "vx_touched", "vx_calm", "vx_exposed", "irqs_disabled", "lock_is_held")
+EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "vx_touched", "vx_calm", "vx_exposed", "vx_may_move", "irqs_disabled", "lock_is_held")
 
 
 STORE_BUFFER_FUNCTIONS = ("vx_buffer_load", "vx_buffer_store", "vx_buffer_release", "vx_buffer_fence", "vx_buffer_fill")

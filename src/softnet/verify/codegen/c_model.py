@@ -308,6 +308,7 @@ class CText(StepText):
             "non": f"phase == 2 || (phase == 1 && {irqs_on})",
             "acquire": f"phase == 2 || (phase == 1 && {irqs_on})",
             "count": f"phase != 0 && {self.count_changes(segment)}",
+            "cpu": f"phase != 0 && {irqs_on} && vx_may_move()",
         }.get(kind, "0")
         self.put(f"if ({leaves}) {self.away(segment)}")
         self.put(f"goto G{segment.pc};")
@@ -322,7 +323,9 @@ class CText(StepText):
             self.put(f"if (owner != 0 && owner != mem[{self.module.engine['ctx']}] + 1) {{")
             self.put(f"if (phase == 0) {{ frame_end = fp + {self.words}; return {BLOCKED}; }}")
             self.put(self.away(segment) + " } }")
-        if kind in ("own", "count"):
+        if kind == "cpu":
+            self.put(f"if ({irqs_on} && vx_may_move()) phase = 2;")
+        elif kind in ("own", "count"):
             self.put(f"if ({irqs_on if kind == 'own' else self.count_changes(segment)}) phase = 2;")
         elif kind in ("disable", "acquire"):
             self.put("if (phase < 1) phase = 1;")

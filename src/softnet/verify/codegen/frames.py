@@ -391,6 +391,8 @@ class StepText(PlainText):
         elif kind == "count":
             seen = self.count_changes(segment)
             leaves = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {seen}")
+        elif kind == "cpu":
+            leaves = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {self.may_move()}")
         elif kind == "release":
             leaves = self.taken_here(phase)
         elif kind in ("store", "full", "full release", "fence"):
@@ -416,6 +418,8 @@ class StepText(PlainText):
         elif kind == "count":
             self.names = {}
             new = self.define(f"select i1 {self.count_changes(segment)}, i64 2, i64 {old}")
+        elif kind == "cpu":
+            new = self.define(f"select i1 {self.may_move()}, i64 2, i64 {old}")
         elif kind == "own":
             new = self.define(f"select i1 {self.irqs_on()}, i64 2, i64 {old}")
         elif kind in ("disable", "acquire"):
@@ -426,6 +430,11 @@ class StepText(PlainText):
             new = "2"
         self.store(str(PHASE), new, "")
         self.line(f'br label %"{segment.after}"')
+
+    def may_move(self) -> str:
+        """Whether the running task may be switched out and moved to another CPU, as an i1."""
+        moves = self.define(f"icmp ne i64 {self.define('call i64 @vx_may_move(ptr %S)')}, 0")
+        return self.define(f"and i1 {moves}, {self.irqs_on()}")
 
     def count_changes(self, segment: Segment) -> str:
         """Whether preempt_count_add() or _sub() changes anything for an interrupt that may strike, as an i1."""

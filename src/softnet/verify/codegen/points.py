@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from softnet.lang import ir
 from softnet.lang.program.program import Program
+from softnet.lang.python.hooks import PLAIN as PLAIN
+from softnet.lang.python.hooks import THIS_CPU
 from softnet.machine.state import SOFTIRQ_OFFSET
 
 # Each table says why what it names is no stop, in terms of what every other context can do between two stops:
@@ -105,7 +107,8 @@ EXITS: Final = frozenset(("vtime_user_enter", "vtime_user_exit"))
 
 MOVES: Final = frozenset(("migrate_count",))
 """Machine functions that write whether the running task may be moved: who looks (select_task_rq(), pull_task(), rq_has_pinned())
-does so when it is switched out. Where every task is bound to one CPU and no CPU goes, the answer changes nothing."""
+does so when it is switched out. Where every task is bound to one CPU and no CPU goes, the answer changes nothing. For the same
+reason which CPU a function runs on (THIS_CPU) is a constant there, and wherever the task cannot be switched out or moved."""
 
 OWN_MACHINE: Final = frozenset(
     (
@@ -142,6 +145,8 @@ class Facts:
     """Some function tries a lock, after which a step is committed with a lock that it took itself."""
     classes: bool = False
     """Nobody asks more of preempt_count() than counts_are_classes()."""
+    looked: frozenset[str] = frozenset()
+    """Guarded fields that somebody reads without the lock, with READ_ONCE() or the like."""
 
 
 CAUTIOUS: Final = Facts()
@@ -152,14 +157,41 @@ def facts_of(module: ir.Module, functions: Iterable[str], *, movable: bool) -> F
     """The facts of a program."""
     used = sorted(functions)
     blocks = [block for name in used for block in module.functions[name].blocks]
-    tries = any(isinstance(i, ir.Call) and i.function == "spin_try" for block in blocks for i in block.body)
-    return Facts(movable, tries, counts_are_classes(module, used))
+    instructions = [i for block in blocks for i in block.body]
+    tries = any(isinstance(i, ir.Call) and i.function == "spin_try" for i in instructions)
+    looked = frozenset(i.place.field for i in instructions if isinstance(i, ir.Load) and i.place.guard and i.order != "plain")
+    return Facts(movable, tries, counts_are_classes(module, used), looked)
+
+
+def with_stops(module: ir.Module, functions: Iterable[str]) -> ir.Module:
+    """The module with points that only the explorer needs, since time is no matter here.
+
+    - Before a plain store to a guarded field: whoever holds the lock is alone with the field, but who reads it without, by
+      READ_ONCE(), sees every store to it by itself.
+    - Before smp_processor_id() and this_cpu_ptr(): a task that may be moved may be moved just before.
+    """
+    changed = dict(module.functions)
+    for name in functions:
+        function = module.functions[name]
+        if function.kind == "kfunc":
+            changed[name] = replace(function, blocks=[replace(b, body=list(_with_stops(b.body))) for b in function.blocks])
+    return replace(module, functions=changed)
+
+
+def _with_stops(body: list[ir.Instr]) -> Iterable[ir.Instr]:
+    for i in body:
+        if isinstance(i, ir.Store) and i.place.guard and i.order == "plain":
+            yield ir.Point(i.at, PLAIN + i.place.field)
+        elif isinstance(i, ir.Load) and i.place.field == "engine_state.cpu":
+            yield ir.Point(i.at, THIS_CPU)
+        yield i
 
 
 def point_kind(why: str, fields: Mapping[str, str], changing: frozenset[str], reduce: bool, facts: Facts) -> str:
     """What an interaction point is: "" none, ``non`` (non-mover), ``own`` (own CPU's interrupts only), ``count`` (the same, if
-    preempt_count() changes for them), ``acquire``, ``disable``, ``enable`` (interrupts), ``release`` (of a lock), ``commit`` (a
-    left mover: no stop, but one before the next that is none), ``hard`` (always a stop).
+    preempt_count() changes for them), ``cpu`` (the same, if the task may be moved), ``acquire``, ``disable``, ``enable``
+    (interrupts), ``release`` (of a lock), ``commit`` (a left mover: no stop, but one before the next that is none), ``hard``
+    (always a stop).
 
     ``fields`` gives the kind of "structure.field", ``changing`` the fields that any function stores to.
 
@@ -173,6 +205,12 @@ def point_kind(why: str, fields: Mapping[str, str], changing: frozenset[str], re
     """
     if why.startswith("trace "):
         return ""
+    if why == THIS_CPU:
+        return ("cpu" if reduce else "hard") if facts.movable else ""
+    if why.startswith(PLAIN):
+        if why.removeprefix(PLAIN) not in facts.looked:
+            return ""
+        return "non" if reduce else "hard"
     if "." in why:
         if why not in changing:
             return ""

@@ -64,7 +64,7 @@ class Stops:
     def point(self, why: str) -> Callable[[], None] | None:
         """The stop before an access."""
         kind = point_kind(why, self.fields, self.changing, self.reduce, self.facts)
-        return {"": None, "hard": self._hard, "non": self._non, "own": self._own}[kind]
+        return {"": None, "hard": self._hard, "non": self._non, "own": self._own, "cpu": self._cpu}[kind]
 
     def call(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """A machine function, with its stop; its own accesses are neither stops nor told of."""
@@ -140,6 +140,13 @@ class Stops:
                 self.leave()
             if self._irqs_on():
                 self.phase = COMMITTED
+
+    def _cpu(self) -> None:
+        active, self.active = self.active, False
+        moves = active and self.machine["vx_may_move"]()
+        self.active = active
+        if moves:
+            self._own()
 
     def _count(self, change: int) -> None:
         active, self.active = self.active, False

@@ -188,6 +188,15 @@ def vx_calm() -> bool:
 
 
 @hwfunc
+def vx_may_move() -> bool:
+    """Whether the running task, if an interrupt struck now, could be switched out and moved to another CPU."""
+    c = table(cpu_hw, hw.cpu)
+    if c.cur.kind != CTX_TASK or c.preempt_count != 0 or c.task.migrate_disabled != 0:
+        return False
+    return bool(VX_HOTPLUG != 0 or c.task.nr_allowed != 1)
+
+
+@hwfunc
 def vx_cpu_enabled(c: cpu_hw, what: int) -> bool:
     """Whether the CPU can act: 0 its context goes on, 1 an interrupt strikes, 2 the scheduler preempts a fair task, 3 it
     prefers another of the waiting fair tasks.
@@ -340,6 +349,8 @@ def vx_perform(v: explorer, action: int) -> int:
             if VX_STORE_BUFFER != 0:
                 # An interrupt drains the store buffer.
                 vx_buffer_drain(c.id)
+            # To enter an interrupt is a right mover: nothing of the same CPU comes between it and irq_ack(), and what other CPUs
+            # do there they can as well do before, if they raise this line again, or after irq_ack().
             irq_deliver(c, 0)
             return vx_run(v, c, 1)
         hw.cpu = VX_OUTSIDE
