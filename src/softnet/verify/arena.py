@@ -20,7 +20,7 @@ from softnet.machine import state
 from softnet.verify.codegen.frames import LOG
 from softnet.verify.codegen.llvm_functions import OWNERS_BYTES, UNDO_WORDS
 from softnet.verify.codegen.runtime import FAILED, LOG_ROOM, module_text
-from softnet.verify.inside import words
+from softnet.verify.inside import races, words
 from softnet.verify.lock_order import Locks
 from softnet.verify.model import SEARCHES, STACK_WORDS, Config, applies, build_model, components, nr_actions
 from softnet.verify.ownership import machine_words
@@ -46,6 +46,9 @@ class Limits:
     memory_bytes: int = 4 << 30
     storage: str = "exact"
     """``exact``, or ``compact``: of a state that was expanded only a fingerprint of 64 bits is kept."""
+
+
+RACE: Final = "data race"
 
 
 @dataclass
@@ -99,6 +102,8 @@ class Machine:
         self.owned = applies(config) and not log
         self._lay_out()
         self._compile(hasty)
+        self.broken = False
+        """Whether a function failed, so that the search's stack is of no use any more."""
         self._prepare()
 
     # -- memory
@@ -110,6 +115,7 @@ class Machine:
         model = self.model
         room = Room(model.image.regions.size)
         self.stacks = room.take(model.nr_contexts * STACK_WORDS)
+        self.after_stacks = room.at
         self.comps = components(model, self.stacks)
         parts = self.comps.addresses
         count, slots = len(parts), sum(map(len, parts))
@@ -136,16 +142,21 @@ class Machine:
             "lock_order": locks + 2 * len(self.locks.addresses),
         }
         fixed["step_room"] = fixed["nr_actions"] * (slots + count)
-        # The table of owners stands before S; what is not touched of it takes no memory.
-        self._memory = np.zeros(OWNERS_BYTES // 8 + room.at, dtype=np.int64)
-        self.words = self._memory[OWNERS_BYTES // 8 :]
-        self.owners: NDArray[np.uint8] = self._memory[: OWNERS_BYTES // 8].view("uint8")
+        # The table of owners stands before S, that of holders before it; what is not touched of them takes no memory.
+        self._memory = np.zeros(OWNERS_BYTES // 4 + room.at, dtype=np.int64)
+        self.words = self._memory[OWNERS_BYTES // 4 :]
+        tables = self._memory[: OWNERS_BYTES // 4].view("uint8")
+        self.owners: NDArray[np.uint8] = tables[OWNERS_BYTES:]
+        self.holders: NDArray[np.uint8] = tables[:OWNERS_BYTES]
         self.words[: model.image.regions.size] = np.array(model.image.memory, dtype=np.int64)
         explorer = model.image.layout.structs["explorer"].fields.values()
         self.field = {f.name: model.image.layout.tables["explorer"].base + f.offset for f in explorer}
         self.set(**fixed)
         self.words[locks : locks + self.locks.words] = self.locks.table()
-        self.set(touched=self.region("touched", model.image.regions.size))
+        size = model.image.regions.size
+        self.set(touched=self.region("touched", size))
+        if model.config.races:
+            self.set(race_masks=self.region("race_masks", size), early=self.region("early", 8 * model.config.cpus * size))
         for pc, stop in enumerate(model.frames.stops):
             self.words[fixed["switches"] + pc] = stop.what == "suspend"
         for address, home in machine_words(model).items():
@@ -160,6 +171,10 @@ class Machine:
             numbers = np.arange(first, first + len(addresses)) - fixed["slots"] if self.compact else k
             self.words[fixed["part_of"] + np.array(addresses)] = numbers + 1
             first += len(addresses)
+        self._tables()
+
+    def _tables(self) -> None:
+        """Empty tables of states."""
         (self._compact_tables if self.compact else self._exact_tables)()
 
     def _exact_tables(self) -> None:
@@ -238,6 +253,13 @@ class Machine:
         at = self.get("untouched")
         self.words[at : at + len(untouched)] = untouched
 
+    def hold(self, holders: Mapping[int, int]) -> None:
+        """Assume which words one context has to itself, and look for races from now on (softnet.verify.inside.races)."""
+        self.holders[:] = 0
+        for address, holder in holders.items():
+            self.holders[OWNERS_BYTES - 1 - address] = holder
+        self.set(races=1)
+
     def set(self, **values: int) -> None:
         """Words of the search."""
         for name, value in values.items():
@@ -286,7 +308,9 @@ class Machine:
         """Run one of the search's functions (softnet.verify.model.SEARCHES)."""
         self.words[RUN_WORDS["trace_room"]] = what
         self.words[RUN_WORDS["value"]] = argument
-        return int(self._run(int(self.words.ctypes.data)))
+        result = int(self._run(int(self.words.ctypes.data)))
+        self.broken = self.broken or result == FAILED
+        return result
 
     # -- what happened
 
@@ -296,6 +320,26 @@ class Machine:
         if result < 0:
             failure = self.failure(result)
             raise SoftnetError("the configuration does not come to rest before the search", found=f"{failure.text} {failure.where}")
+
+        self._first = self.words[: self.after_stacks].copy()
+
+    def again(self) -> Machine:
+        """As settle() left it, with empty tables, to begin the search anew; another one after a failure inside of a function."""
+        if self.broken:
+            other = Machine(self.model.config, self.limits, hasty=self.hasty)
+            other.settle()
+            return other
+        stamp = self.get("stamp")
+        self.words[: self.after_stacks] = self._first
+        for name, size in (("marks", self.get("nr_slots")), ("cur", self.get("nr_comps") + 1), ("want", self.get("nr_comps") + 1)):
+            at = self.get(name)
+            self.words[at : at + size] = 0
+        at = self.get("locks")
+        self.words[at : at + self.locks.words] = self.locks.table()
+        self._tables()
+        # What was noted under earlier stamps stays in the table of early accesses.
+        self.set(stamp=stamp)
+        return self
 
     def failure(self, code: int) -> Failure:
         """What a failed call means."""
@@ -311,15 +355,32 @@ class Machine:
                 "lockdep": "lockdep_assert_held: the lock is not held",
                 "fuel": "a loop without end",
                 "stack": "recursion too deep for the explorer's frames",
+                "freed": f"{position.what} of an skb that is free",
             }.get(kind, f"{kind} {position.what}")
             return Failure(kind, f"{text} in {position.function}()", f"{file}:{position.line}")
         if code == words.VX_MACHINE or code == -1:
+            if self.word("error") == races.VX_ERROR_RACE:
+                return Failure(RACE, self.race())
             return machine_failure(int(self.words[self.model.image.engine_word("error")]))
         mask = self.get("violated")
         if code == words.VX_VIOLATION and mask:
             found = self.model.properties[(mask & -mask).bit_length() - 1]
             return Failure(found.name, found.text, self.warned() if found.name == "no warning" else "")
         return Failure("unknown", f"code {code}")
+
+    def word(self, name: str) -> int:
+        """A word of the machine's singleton."""
+        return int(self.words[self.model.image.engine_word(name)])
+
+    def race(self) -> str:
+        """The word that two contexts touch at once, and who they are."""
+        leaf, other = self.model.words_of[self.word("error_arg")], self.get("race_with")
+        how = [("reads", "writes")[self.get("race_how") & 1], " by a marked access" * (self.get("race_how") >> 1 & 1)]
+        who = self.model.context_name(other) if other >= 0 else f"CPU{-1 - other}"
+        return (
+            f"{self.model.context_name(self.word('ctx'))} {how[0]} {leaf.table}[{leaf.index}].{leaf.path}{how[1]} "
+            f"while {who} does, and nothing orders the two"
+        )
 
     def warned(self) -> str:
         """Where the WARN_ON_ONCE stands that fired last."""

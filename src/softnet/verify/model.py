@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _INSIDE = "softnet.verify.inside"
 HARNESS = tuple(
-    f"{_INSIDE}.{name}" for name in ("words", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")
+    f"{_INSIDE}.{name}" for name in ("words", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers", "races")
 )
 DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6}
 WITHOUT_SKBS = ("hotplug", "call")
@@ -123,6 +123,8 @@ class Config:
     reduce: bool = True
     owned: bool = True
     """Whether a context may pass without a stop what no other CPU touches (softnet.verify.ownership)."""
+    races: bool = True
+    """Whether data races and touches after a free are looked for (softnet.verify.inside.races)."""
     liveness: bool = False
     """Whether the graph of the finished search is asked for what stays owed for ever."""
     property_files: tuple[str, ...] = ()
@@ -157,6 +159,11 @@ class Model:
     properties: dict[int, Property] = field(default_factory=dict)
     words_of: dict[int, Leaf] = field(default_factory=dict)
     """Address -> what every word of a table is."""
+
+    def context_name(self, ctx: int) -> str:
+        """Who a context is: an interrupt level of a CPU, or a task."""
+        cpus = self.config.cpus
+        return f"an interrupt of CPU{ctx // 2}" if ctx < 2 * cpus else self.image.tasks[ctx - 2 * cpus].comm
 
 
 def nr_actions(config: Config) -> int:
@@ -205,7 +212,7 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleTy
         "VX_RESCHED": 2 if config.resched_max >= 0 else int(config.resched),
         "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
         "VX_STORE_BUFFER": store_buffer(config),
-        "VX_HOTPLUG": int(plugged(config)),
+        "VX_HOTPLUG": int(plugged(config)), "VX_RACES": int(config.races),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
     program = images.make_program(modules, values)
     check_patches(program, patches, HARNESS)
@@ -227,6 +234,8 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     roots = find_roots(program, image, module)
     if store_buffer(config):
         roots = sorted({*roots, *STORE_BUFFER_FUNCTIONS})
+    if config.races:
+        roots = sorted({*roots, *RACE_FUNCTIONS})
 
     movable = plugged(config) or any(len(task.cpus) > 1 for task in image.tasks)
     used = reachable(module, roots, program)
@@ -236,11 +245,11 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
         ignored = STATISTICS - depended_on(module, patches, STATISTICS)
         facts = facts_of(module, used, movable=movable)
         frames = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log,
-                                      store_buffer=store_buffer(config), owned=owned, facts=facts)  # fmt: skip
+                                      store_buffer=store_buffer(config), owned=owned, races=config.races, facts=facts)  # fmt: skip
         return frames, stored_fields(module, used) - ignored, facts
 
     owned = applies(config) and not log
-    frames, changing, facts = _kept(("frames", *key, *roots, config.reduce, log, owned, movable), emitted)
+    frames, changing, facts = _kept(("frames", *key, *roots, config.reduce, log, owned, movable, config.races), emitted)
     return Model(config, scenario, program, module, image, frames, roots, changing,
                  2 * config.cpus + len(image.tasks), facts, known_properties(config))  # fmt: skip
 
@@ -296,9 +305,10 @@ def boot_image(config: Config, scenario: Scenario, program: Program, patches: Se
         "vx_event": max(len(config.events), 1), "vx_buffer": cpus if store_buffer(config) else 1,
         "rps_map": counts["rps_map"] + len(config.events),
     }  # fmt: skip
-    counts = dict.fromkeys(own_structs(patches), cpus) | counts
     going = sorted({d.target for d in drivers if d.kind == "hotplug"})
     nr_tasks = cpus + boot.nr_tasks_max(scenario) + len(drivers) + len(going)
+    counts["vx_open"] = 2 * cpus + nr_tasks if config.races else 1
+    counts = dict.fromkeys(own_structs(patches), cpus) | counts
     image = images.build(
         program, machine_spec(scenario, 1), counts, nr_tasks, [], load_cost_table("default"), lambda *args: None, words=memory
     )
@@ -428,6 +438,8 @@ EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "vx_touched", "vx_calm", "vx_exposed
 
 STORE_BUFFER_FUNCTIONS = ("vx_buffer_load", "vx_buffer_store", "vx_buffer_release", "vx_buffer_fence", "vx_buffer_fill")
 """What the back end calls where a CPU has a store buffer."""
+RACE_FUNCTIONS = ("vx_plain", "vx_race_owner", "vx_freed_node")
+"""What it calls at an access to a word of one holder."""
 
 
 def store_buffer(config: Config) -> int:

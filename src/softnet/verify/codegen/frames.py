@@ -37,6 +37,7 @@ from softnet.verify.codegen.llvm_functions import (
     Emitter,
     Frames,
     PlainText,
+    holders_of,
 )
 from softnet.verify.codegen.points import (
     CAUTIOUS,
@@ -46,6 +47,7 @@ from softnet.verify.codegen.points import (
     Facts,
     Segment,
     describe,
+    fields_at_stops,
     following,
     reachable,
     stored_fields,
@@ -70,6 +72,7 @@ def emit_frames(
     log: bool = False,
     store_buffer: int = 0,
     owned: bool = False,
+    races: bool = False,
     facts: Facts = CAUTIOUS,
 ) -> Frames:
     """The text of all reachable functions, those that may stop as steps over frames.
@@ -97,6 +100,8 @@ def emit_frames(
         store_buffer=store_buffer,
         owned=owned,
         facts=facts,
+        holders=holders_of(module, program.structs, races=races),
+        stops=fields_at_stops(module, used),
     )
     emitter.stopping = stopping_functions(module, used, emitter)
     for name in used:

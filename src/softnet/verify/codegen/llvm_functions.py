@@ -9,8 +9,9 @@ from typing import Final
 
 from softnet.lang import ir
 from softnet.lang.native.llvm_function import RUN_WORDS, FunctionText, Position, Text
+from softnet.lang.program.program import StructDef
 from softnet.verify.codegen import store_order
-from softnet.verify.codegen.points import CAUTIOUS, DROPPED, Facts, point_kind
+from softnet.verify.codegen.points import CAUTIOUS, DROPPED, OWN, Facts, point_kind
 
 STEP: Final = "verify_step"
 """The machine function that stands for this back end's loop; its text is given here."""
@@ -101,6 +102,19 @@ OWNERS_BYTES: Final = 1 << 20
 """Of the table of owners, which stands before S, the byte of a word as far from it as the word is behind it."""
 
 FOREIGN |= {
+    "vx_race_owner": f"""define internal i64 @vx_race_owner(ptr %S, i64 %a) alwaysinline nounwind {{
+  %n = sub i64 {-1 - OWNERS_BYTES}, %a
+  %p = getelementptr i8, ptr %S, i64 %n
+  %o = load i8, ptr %p
+  %r = zext i8 %o to i64
+  ret i64 %r
+}}""",
+    "vx_share": f"""define internal i64 @vx_share(ptr %S, i64 %a) alwaysinline nounwind {{
+  %n = sub i64 {-1 - OWNERS_BYTES}, %a
+  %p = getelementptr i8, ptr %S, i64 %n
+  store i8 0, ptr %p
+  ret i64 0
+}}""",
     "vx_owner": """define internal i64 @vx_owner(ptr %S, i64 %a) alwaysinline nounwind {
   %n = xor i64 %a, -1
   %p = getelementptr i8, ptr %S, i64 %n
@@ -137,6 +151,28 @@ done:
   ret void
 }"""
 
+PLAIN_TEXT: Final = """define internal void @plain(ptr %S, i64 %a, i64 %how, i64 %mep) alwaysinline nounwind {
+  %o = call i64 @vx_race_owner(ptr %S, i64 %a)
+  %meat = getelementptr i64, ptr %S, i64 %mep
+  %who = load i64, ptr %meat
+  %me = add i64 %who, 1
+  %mine = icmp eq i64 %o, %me
+  %write = and i64 %how, 1
+  %both = or i64 %o, %write
+  %read = icmp eq i64 %both, 255
+  %never = icmp eq i64 %write, 0
+  %fixed = and i1 %read, %never
+  %fine = or i1 %mine, %fixed
+  br i1 %fine, label %done, label %tell
+tell:
+  %r = call i64 @vx_plain(ptr %S, i64 %a, i64 %how)
+  br label %done
+done:
+  ret void
+}"""
+"""An access to a word that one context has to itself: unless that is known, vx_plain() looks. ``mep`` is where the number of
+the running context stands, of a per-CPU word that of the CPU."""
+
 LEFT, BLOCKED, SWITCHED = -1, -2, -3
 """What a step returns: the context stopped; it waits for a lock and nothing happened; it gave the CPU away."""
 
@@ -166,13 +202,49 @@ class Frames:
     """Function -> its first unconditional stop, where nothing is live: irq_context()'s wait for the next interrupt."""
 
 
+FREES: Final = "vx_forget"
+"""The function with which an skb ends: it clears what is free already."""
+
+
+@dataclass(frozen=True)
+class Holders:
+    """What is checked at an access of a kernel function."""
+
+    races: bool = False
+    """Whether accesses to words of one holder are told to softnet.verify.inside.races, and freed skbs are poisoned."""
+    locks: Mapping[str, int] = field(default_factory=dict)
+    """Guarded field -> how far behind it its lock stands."""
+    freed: Mapping[str, int] = field(default_factory=dict)
+    """Field of an skb -> how far behind it the word stands that says whether it is free."""
+    nodes: frozenset[str] = frozenset()
+    """The structures that stand inside an skb, and others of whose words that takes a look at the address."""
+
+
+NOBODY: Final = Holders()
+
+
+def holders_of(module: ir.Module, structs: Mapping[str, StructDef], *, races: bool) -> Holders:
+    """What is checked in a program."""
+    at, locks = module.offsets, {}
+    for s in structs.values():
+        for f in s.fields.values():
+            if f.guard and f.count == 1:
+                lock = structs[s.fields[f.guard].type].fields.get("lock")
+                inner = 0 if lock is None else at[f"{s.fields[f.guard].type}.lock"]
+                locks[f"{s.name}.{f.name}"] = at[f"{s.name}.{f.guard}"] - at[f"{s.name}.{f.name}"] + inner
+    skb = structs["sk_buff"].fields.values()
+    freed = {f"sk_buff.{f.name}": at["sk_buff.vx_freed"] - at[f"sk_buff.{f.name}"] for f in skb if f.count == 1}
+    return Holders(races, locks, freed, frozenset({"sk_buff", *(f.type for f in skb if f.embedded)}))
+
+
 class Emitter:
     """What the functions of one program share while they are written."""
 
     def __init__(
         self, module: ir.Module, fields: Mapping[str, str], changing: frozenset[str], outside: frozenset[str], *,
         reduce: bool, log: bool, buffered: frozenset[str] | None = None, store_buffer: int = 0, owned: bool = False,
-        facts: Facts = CAUTIOUS,
+        facts: Facts = CAUTIOUS, holders: Holders = NOBODY,
+        stops: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
         self.module = module
         self.fields = fields
@@ -187,6 +259,9 @@ class Emitter:
         """How many stores it holds."""
         self.owned = owned
         self.facts = facts
+        self.holders = holders
+        self.stops = stops
+        """The fields that are stops somewhere: of those, and the machine's, who owns a word matters."""
         self.stopping: set[str] = set()
         self.text = Text()
         self.out = Frames(self.text)
@@ -257,6 +332,8 @@ class Emitter:
                 entries[number] = f"i64 {self.out.entries[name]}"
                 arity[number] = f"i64 {len(self.module.functions[name].params)}"
         self.text.lines += [*FOREIGN.values(), UNDO_TEXT, *self.poke()]
+        if self.holders.races:
+            self.text.lines.append(PLAIN_TEXT)
         if self.owned:
             self.text.lines.append(TOUCH_TEXT.replace("CPU", str(self.module.engine["cpu"]), 1))
         self.text.lines += [
@@ -337,8 +414,43 @@ class PlainText(FunctionText):
 
     def touched(self, place: ir.Place, write: int) -> None:
         """Check that no other CPU owns a word of the state that is read or written."""
-        if self.emitter.owned and not self.searching and place.kind != "raw" and place.field in self.emitter.state:
+        if not self.emitter.owned or self.searching or place.field not in self.emitter.state:
+            return
+        if place.kind == "hw" or place.field in self.emitter.stops:
             self.line(f"call void @touch(ptr %S, i64 {self.operand(place.address)}, i64 {write})")
+
+    def alone(self, i: ir.Load | ir.Store | ir.Atomic, write: int) -> None:
+        """Check that nobody else touches a word whose kind says so, that no skb is touched after its free, and that whoever stores
+        to a guarded field holds its lock, even where the store is marked for those who read it without.
+        """
+        place, holders = i.place, self.emitter.holders
+        if self.function.kind != "kfunc" or place.kind in ("hw", "raw"):
+            return
+        if write and place.field in holders.locks:
+            lock = self.define(f"add i64 {self.operand(place.address)}, {holders.locks[place.field]}")
+            held = self.define(f'call i64 @"lock_is_held"(ptr %S, i64 {lock})')
+            self.unless(self.define(f"icmp ne i64 {held}, 0"), "guard", i.at, f"{place.field} touched without {place.guard}")
+        if holders.races:
+            if self.function.name != FREES:
+                self.check_freed(place, i.at)
+            if place.kind in ("private", "percpu") and place.field in self.emitter.state:
+                order = "" if isinstance(i, ir.Atomic) else i.order
+                percpu, marked, own = place.kind == "percpu", order not in ("plain", OWN), order == OWN
+                how, me = write | marked << 1 | percpu << 2 | own << 3, self.module.engine["cpu" if percpu else "ctx"]
+                self.line(f"call void @plain(ptr %S, i64 {self.operand(place.address)}, i64 {how}, i64 {me})")
+
+    def check_freed(self, place: ir.Place, at: ir.At) -> None:
+        """Whether the skb that the place is in has been freed."""
+        struct, _, _ = place.field.partition(".")
+        address = self.operand(place.address)
+        if place.field in self.emitter.holders.freed:
+            where = self.define(f"add i64 {address}, {self.emitter.holders.freed[place.field]}")
+            freed = self.load(where, "sk_buff.vx_freed")
+        elif struct in self.emitter.holders.nodes:
+            freed = self.define(f'call i64 @"vx_freed_node"(ptr %S, i64 {address})')
+        else:
+            return
+        self.unless(self.define(f"icmp eq i64 {freed}, 0"), "freed", at, place.field, address)
 
     def fence(self) -> None:
         """Wait until the CPU's store buffer is empty."""
@@ -354,6 +466,7 @@ class PlainText(FunctionText):
 
     def _load(self, i: ir.Load) -> None:
         self.touched(i.place, 0)
+        self.alone(i, 0)
         mine = self.own_loads and (self.is_buffered(i.place) or i.place.field in store_order.OWN_STORES.values())
         if mine or (self.function.kind == "kfunc" and self.is_buffered(i.place)):
             address = self.operand(i.place.address)
@@ -366,6 +479,7 @@ class PlainText(FunctionText):
         if i.place.field == "engine_state.now" and self.function.kind == "kfunc":
             return
         self.touched(i.place, 1)
+        self.alone(i, 1)
         if i.place.field == self.own_store or (self.function.kind == "kfunc" and self.is_buffered(i.place)):
             self.buffer(i)
             return
@@ -390,6 +504,7 @@ class PlainText(FunctionText):
         if self.emitter.buffered is not None:
             self.fence()
         self.touched(i.place, 1)
+        self.alone(i, 1)
         self.remember(i.place)
         super()._atomic(i)
         new = self.load(self.operand(i.place.address), i.place.field) if self.logging else "0"

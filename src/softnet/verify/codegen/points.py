@@ -163,23 +163,34 @@ def facts_of(module: ir.Module, functions: Iterable[str], *, movable: bool) -> F
     return Facts(movable, tries, counts_are_classes(module, used), looked)
 
 
+OWN: Final = "own "
+"""How the reason of a point begins that counts while interrupts are on, and the order of the load behind it."""
+READ_ONCE_IN_C: Final = {"list_empty": "list_head.next"}
+"""Function -> the field that it reads by READ_ONCE() in C, and plainly here."""
+
+
 def with_stops(module: ir.Module, functions: Iterable[str]) -> ir.Module:
     """The module with points that only the explorer needs, since time is no matter here.
 
     - Before a plain store to a guarded field: whoever holds the lock is alone with the field, but who reads it without, by
       READ_ONCE(), sees every store to it by itself.
+    - Before a plain load that C has as READ_ONCE() for the sake of this CPU's interrupts (READ_ONCE_IN_C).
     - Before smp_processor_id() and this_cpu_ptr(): a task that may be moved may be moved just before.
     """
     changed = dict(module.functions)
     for name in functions:
         function = module.functions[name]
         if function.kind == "kfunc":
-            changed[name] = replace(function, blocks=[replace(b, body=list(_with_stops(b.body))) for b in function.blocks])
+            changed[name] = replace(function, blocks=[replace(b, body=list(_with_stops(name, b.body))) for b in function.blocks])
     return replace(module, functions=changed)
 
 
-def _with_stops(body: list[ir.Instr]) -> Iterable[ir.Instr]:
+def _with_stops(function: str, body: list[ir.Instr]) -> Iterable[ir.Instr]:
     for i in body:
+        if isinstance(i, ir.Load) and i.place.field == READ_ONCE_IN_C.get(function):
+            yield ir.Point(i.at, OWN + i.place.field)
+            yield replace(i, order=OWN)
+            continue
         if isinstance(i, ir.Store) and i.place.guard and i.order == "plain":
             yield ir.Point(i.at, PLAIN + i.place.field)
         elif isinstance(i, ir.Load) and i.place.field == "engine_state.cpu":
@@ -207,6 +218,10 @@ def point_kind(why: str, fields: Mapping[str, str], changing: frozenset[str], re
         return ""
     if why == THIS_CPU:
         return ("cpu" if reduce else "hard") if facts.movable else ""
+    if why.startswith(OWN):
+        if why.removeprefix(OWN) not in changing:
+            return ""
+        return "own" if reduce else "hard"
     if why.startswith(PLAIN):
         if why.removeprefix(PLAIN) not in facts.looked:
             return ""
@@ -307,6 +322,13 @@ def stored_fields(module: ir.Module, functions: Iterable[str]) -> frozenset[str]
         for block in module.functions[name].blocks:
             found |= {i.place.field for i in block.body if isinstance(i, ir.Store | ir.Atomic)}
     return frozenset(found)
+
+
+def fields_at_stops(module: ir.Module, functions: Iterable[str]) -> frozenset[str]:
+    """The fields that have a point before some access."""
+    blocks = [block for name in functions for block in module.functions[name].blocks]
+    whys = {i.why.removeprefix(PLAIN) for block in blocks for i in block.body if isinstance(i, ir.Point)}
+    return frozenset(why for why in whys if "." in why)
 
 
 def following(segment: Segment) -> list[str]:

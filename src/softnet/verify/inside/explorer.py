@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         vx_env_perform,
     )
     from softnet.verify.inside.properties import verify_after
+    from softnet.verify.inside.races import VX_RACES, vx_close
     from softnet.verify.inside.words import (
         VX_BLOCKED,
         VX_END_WORD,
@@ -231,6 +232,8 @@ def vx_run(v: explorer, c: cpu_hw, phase: int) -> int:
     hw.ctx = ctx
     hw.now = 0
     hw.running = 1
+    if VX_RACES != 0:
+        vx_close(ctx)
     mem_set(VX_PHASE_WORD, phase)
     mem_set(VX_LIMIT_WORD, base + v.stack_words - VX_FRAME_WORDS_MAX)
     mem_set(VX_FUEL_WORD, VX_FUEL)
@@ -264,6 +267,8 @@ def vx_run_on(v: explorer, c: cpu_hw) -> int:
             vx_remember(base + i)
     hw.ctx = ctx
     hw.running = 1
+    if VX_RACES != 0:
+        vx_close(ctx)
     mem_set(VX_LIMIT_WORD, base + v.stack_words - VX_FRAME_WORDS_MAX)
     r = verify_step(base + mem(base))
     hw.running = 0
@@ -412,6 +417,7 @@ def vx_walk(seed: int) -> int:
     steps = 0
     while steps < VX_WALK_STEPS:
         seed = vx_mix(seed, steps)
+        v.stamp += 1
         first = vx_logical(seed, 32) % v.nr_actions
         went = False
         for i in range(v.nr_actions):
@@ -438,6 +444,7 @@ def vx_replay(action: int) -> int:
     vx_kept(v)
     if not vx_enabled(v, action):
         return VX_BLOCKED
+    v.stamp += 1
     r = vx_perform(v, action)
     if r == VX_BLOCKED:
         vx_undo(v)
