@@ -8,7 +8,7 @@ import ctypes
 import hashlib
 import mmap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from softnet.errors import SoftnetError
@@ -29,6 +29,8 @@ from softnet.verify.properties import properties_mask
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from softnet.verify.model import Model
 
 LOAD_PERCENT: Final = 78
 """How full the table of fingerprints may be: linear probing looks at three entries then, mostly in one cache line."""
@@ -58,6 +60,10 @@ class Failure:
     name: str
     text: str
     where: str = ""
+    address: int = field(default=0, compare=False)
+    """Of a race or a touch after the free: the word."""
+    other: int = field(default=0, compare=False)
+    """Of a race: the other context, or -1 - the CPU whose next step touches it."""
 
 
 def machine_failure(error: int) -> Failure:
@@ -69,6 +75,15 @@ def machine_failure(error: int) -> Failure:
         state.ERROR_LOCKDEP: "lock not held",
     }.get(error, f"machine error {error}")
     return Failure(name, name)
+
+
+def race_failure(model: Model, address: int, ctx: int, other: int, how: int) -> Failure:
+    """A race: the word that two contexts touch at once, and who they are."""
+    leaf = model.words_of[address]
+    who = model.context_name(other) if other >= 0 else f"what CPU{-1 - other} runs"
+    does = ("reads", "writes")[how & 1] + " by a marked access" * (how >> 1 & 1)
+    text = f"{model.context_name(ctx)} {does} {leaf.table}[{leaf.index}].{leaf.path}, {who} touches it, and nothing orders the two"
+    return Failure(RACE, text, address=address, other=other)
 
 
 class Room:
@@ -357,10 +372,12 @@ class Machine:
                 "stack": "recursion too deep for the explorer's frames",
                 "freed": f"{position.what} of an skb that is free",
             }.get(kind, f"{kind} {position.what}")
-            return Failure(kind, f"{text} in {position.function}()", f"{file}:{position.line}")
+            address = int(self.words[RUN_WORDS["value"]]) if kind == "freed" else 0
+            return Failure(kind, f"{text} in {position.function}()", f"{file}:{position.line}", address)
         if code == words.VX_MACHINE or code == -1:
             if self.word("error") == races.VX_ERROR_RACE:
-                return Failure(RACE, self.race())
+                address, ctx = self.word("error_arg"), self.word("ctx")
+                return race_failure(self.model, address, ctx, self.get("race_with"), self.get("race_how"))
             return machine_failure(int(self.words[self.model.image.engine_word("error")]))
         mask = self.get("violated")
         if code == words.VX_VIOLATION and mask:
@@ -371,16 +388,6 @@ class Machine:
     def word(self, name: str) -> int:
         """A word of the machine's singleton."""
         return int(self.words[self.model.image.engine_word(name)])
-
-    def race(self) -> str:
-        """The word that two contexts touch at once, and who they are."""
-        leaf, other = self.model.words_of[self.word("error_arg")], self.get("race_with")
-        how = [("reads", "writes")[self.get("race_how") & 1], " by a marked access" * (self.get("race_how") >> 1 & 1)]
-        who = self.model.context_name(other) if other >= 0 else f"CPU{-1 - other}"
-        return (
-            f"{self.model.context_name(self.word('ctx'))} {how[0]} {leaf.table}[{leaf.index}].{leaf.path}{how[1]} "
-            f"while {who} does, and nothing orders the two"
-        )
 
     def warned(self) -> str:
         """Where the WARN_ON_ONCE stands that fired last."""

@@ -438,7 +438,7 @@ EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "vx_touched", "vx_calm", "vx_exposed
 
 STORE_BUFFER_FUNCTIONS = ("vx_buffer_load", "vx_buffer_store", "vx_buffer_release", "vx_buffer_fence", "vx_buffer_fill")
 """What the back end calls where a CPU has a store buffer."""
-RACE_FUNCTIONS = ("vx_plain", "vx_race_owner", "vx_freed_node")
+RACE_FUNCTIONS = ("vx_plain", "vx_commit", "vx_race_owner", "vx_freed_node")
 """What it calls at an access to a word of one holder."""
 
 

@@ -44,6 +44,9 @@ class Hooks(Protocol):
     def note(self, what: str, address: int, word: int) -> None:
         """An access happened: ``what`` is "read structure.field", "write …", "cmpxchg-old …" and so on."""
 
+    def touch(self, name: str, address: int, write: bool, marked: bool) -> None:
+        """An access to "structure.field" comes next, behind its stop."""
+
     def warn(self, line: int) -> None:
         """A WARN_ON_ONCE fires."""
 
@@ -54,6 +57,8 @@ class HookedRuntime(Runtime):
     def __init__(self, hooks: Hooks, *machine: Any) -> None:
         super().__init__(*machine)
         self.hooks = hooks
+        self.marked = True
+        """Whether load() and store() of accesses() are marked accesses: not in the forms of the bit operations with underscores."""
 
     def interaction(self, function: Callable[..., Any]) -> Callable[..., Any]:
         call = self.hooks.call(function.__name__, function)
@@ -64,7 +69,7 @@ class HookedRuntime(Runtime):
     def class_space(self) -> dict[str, Any]:
         """What the text of the structures' classes needs besides what it needs without hooks."""
         hooks, array = self.hooks, self._array_class()
-        return {"HookedArray": array, "point": hooks.point, "note": hooks.note, "nothing": lambda: None}
+        return {"HookedArray": array, "point": hooks.point, "note": hooks.note, "touch": hooks.touch, "nothing": lambda: None}
 
     def _memory(self) -> dict[str, Any]:
         out = super()._memory()
@@ -92,6 +97,8 @@ class HookedRuntime(Runtime):
                     out_of_range(i, self.n)
                 if self.wait is not None:
                     self.wait()
+                if self.noted:
+                    hooks.touch(self.field, self._a + i, False, False)
                 word = S[self._a + i]
                 if self.noted:
                     hooks.note(f"read {self.field}", self._a + i, word)
@@ -102,6 +109,8 @@ class HookedRuntime(Runtime):
                     out_of_range(i, self.n)
                 if self.wait_set is not None:
                     self.wait_set()
+                if self.noted:
+                    hooks.touch(self.field, self._a + i, True, False)
                 S[self._a + i] = encode(value)
                 if self.noted:
                     hooks.note(f"write {self.field}", self._a + i, S[self._a + i])
@@ -122,20 +131,32 @@ class HookedRuntime(Runtime):
                 wait()
             return at, name, noted
 
+        def guarded(p: Any, f: Any) -> None:
+            lock = None if isinstance(f, int) else type(p)._guards.get(f)
+            if lock is not None:
+                self.guard(p, lock, f)
+
         def load(p: Any, f: Any) -> Any:
             at, name, noted = place(p, f)
             if noted:
+                hooks.touch(name, at, False, self.marked)
                 hooks.note(f"read {name}", at, S[at])
             return place_value(p, f, S[at])
 
         def store(p: Any, f: Any, value: Any) -> None:
             at, name, noted = place(p, f)
+            if noted:
+                guarded(p, f)
+                hooks.touch(name, at, True, self.marked)
             S[at] = encode(value)
             if noted:
                 hooks.note(f"write {name}", at, S[at])
 
         def rmw(op: str, p: Any, f: Any, change: Callable[[int], int]) -> int:
             at, name, noted = place(p, f)
+            if noted:
+                guarded(p, f)
+                hooks.touch(name, at, True, True)
             old = int(S[at])
             S[at] = change(old)
             if noted:
@@ -144,6 +165,24 @@ class HookedRuntime(Runtime):
             return old
 
         return load, store, rmw
+
+    def _places(self) -> dict[str, Any]:
+        out = super()._places()
+        for name in ("__set_bit", "__clear_bit", "__test_and_set_bit"):
+            out[name] = self._unmarked(out[name])
+        return out
+
+    def _unmarked(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A bit operation whose accesses are plain ones."""
+
+        def call(*args: Any) -> Any:
+            self.marked = False
+            try:
+                return function(*args)
+            finally:
+                self.marked = True
+
+        return call
 
     def _time(self, machine: bool) -> dict[str, Any]:
         def nothing(*args: Any) -> None:
@@ -186,12 +225,14 @@ def accessors(struct: str, f: FieldDef, checks: bool, guarded: bool, interacts: 
     before = [f"        wait_{f.name}()"] if interacts else []
     before += [f"        guard(self, {f.guard!r}, {f.name!r})"] if checks and guarded else []
     tell = [f"        note('{{}} {name}', self._a + {f.offset}, w)"] if f.kind != HW else []
+    touch = [f"        touch({name!r}, self._a + {f.offset}, {{}}, False)"] if f.kind != HW else []
     return [
         *([f"    wait_{f.name} = {wait_set} or nothing"] if interacts or guarded else []),
         f"    def _get(self{f', wait_{f.name}=wait_{f.name}' if interacts else ''}):", *before,
-        f"        w = S[self._a + {f.offset}]", *(line.format("read") for line in tell), f"        return {back}",
+        *(line.format(False) for line in touch), f"        w = S[self._a + {f.offset}]", *(line.format("read") for line in tell),
+        f"        return {back}",
         f"    def _set(self, v{f', wait_{f.name}=wait_{f.name}' if interacts or guarded else ''}):", *before,
-        *([f"        wait_{f.name}()"] if guarded else []),
+        *([f"        wait_{f.name}()"] if guarded else []), *(line.format(True) for line in touch),
         f"        w = S[self._a + {f.offset}] = {enc}", *(line.format("write") for line in tell),
         f"    {f.name} = property(_get, _set)",
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from softnet.lang import ir
 from softnet.lang.native.llvm_function import RUN_WORDS, FunctionText, Position, Text
 from softnet.lang.program.program import StructDef
 from softnet.verify.codegen import store_order
-from softnet.verify.codegen.points import CAUTIOUS, DROPPED, OWN, Facts, point_kind
+from softnet.verify.codegen.points import CAUTIOUS, DROPPED, FREES, OWN, Facts, point_kind
 
 STEP: Final = "verify_step"
 """The machine function that stands for this back end's loop; its text is given here."""
@@ -200,10 +200,6 @@ class Frames:
     """Function that may stop -> what the words of its frame are from the third on: locals, then temps (%number)."""
     resume: dict[str, int] = field(default_factory=dict)
     """Function -> its first unconditional stop, where nothing is live: irq_context()'s wait for the next interrupt."""
-
-
-FREES: Final = "vx_forget"
-"""The function with which an skb ends: it clears what is free already."""
 
 
 @dataclass(frozen=True)
@@ -437,6 +433,9 @@ class PlainText(FunctionText):
                 order = "" if isinstance(i, ir.Atomic) else i.order
                 percpu, marked, own = place.kind == "percpu", order not in ("plain", OWN), order == OWN
                 how, me = write | marked << 1 | percpu << 2 | own << 3, self.module.engine["cpu" if percpu else "ctx"]
+                if not marked and not percpu:
+                    fresh = self.define(f"icmp ne i64 {self.load(str(PHASE), '')}, 2")
+                    self.when_rare(fresh, "call i64 @vx_commit(ptr %S)")
                 self.line(f"call void @plain(ptr %S, i64 {self.operand(place.address)}, i64 {how}, i64 {me})")
 
     def check_freed(self, place: ir.Place, at: ir.At) -> None:

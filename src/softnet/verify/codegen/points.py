@@ -135,6 +135,10 @@ PREEMPT_MASK: Final = SOFTIRQ_OFFSET - 1
 """The bits of preempt_count() that count sections without preemption."""
 
 
+FREES: Final = "vx_forget"
+"""The function with which an skb ends: it clears what is free already."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a whole program and its machine say of every stop."""

@@ -153,6 +153,13 @@ def vx_race(v: explorer, address: int, other: int, how: int) -> None:
 
 
 @hwfunc
+def vx_commit() -> None:
+    """A plain access in a step that has done nothing yet: where an interrupt may strike it has done something from now on."""
+    if table(explorer, 0).races != 0 and vx_exposed():
+        mem_set(VX_PHASE_WORD, 2)
+
+
+@hwfunc
 def vx_plain(address: int, how: int) -> None:
     """A kernel function touches a word whose kind says that nobody else does; ``how``: VX_WRITE, VX_MARKED, VX_PERCPU,
     or VX_OWN for one that is a stop while an interrupt may strike.
@@ -172,17 +179,10 @@ def vx_plain(address: int, how: int) -> None:
         v.shared += 1
         vx_share(address)
     vx_race_with_open(v, address, how)
-    exposed = vx_exposed()
-    phase = mem(VX_PHASE_WORD)
-    if how & VX_MARKED == 0:
-        if exposed and phase != 2:
-            # An interrupt may strike here: from now on the step has done something.
-            mem_set(VX_PHASE_WORD, 2)
-            phase = 2
-        if phase == 2:
-            vx_open_access(v, address, write, 1 if exposed and how & (VX_PERCPU | VX_OWN) == 0 else 0)
-            return
-    vx_early_access(v, address, how)
+    if how & VX_MARKED == 0 and mem(VX_PHASE_WORD) == 2:
+        vx_open_access(v, address, write, 1 if how & (VX_PERCPU | VX_OWN) == 0 and vx_exposed() else 0)
+    else:
+        vx_early_access(v, address, how)
 
 
 @hwfunc
