@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-VERSION: Final = 2
+VERSION: Final = 3
 ADDRESSES: Final = frozenset(
     ("index", "index_mask", "ctable", "ctable_mask", "store", "store_room", "pool", "max_states", "prints", "prints_shift",
      "prints_max", "trail", "trail_action", "queue", "other", "other_room", "read_at", "read_end", "write_at", "write_room",
-     "touched")
+     "touched", "race_masks", "early")
 )  # fmt: skip
 """Words of the search that say where its tables are and how large: of the machine that goes on, not of the one that stopped."""
 
@@ -46,7 +46,7 @@ def save(machine: Arena, path: Path) -> None:
     about = {"softnet": "verify", "version": VERSION, "digest": digest(machine), "storage": machine.limits.storage}
     about["owned"] = machine.owned
     tables = _compact_arrays(machine) if machine.compact else _exact_arrays(machine)
-    arrays = {"words": machine.words, "owners": machine.owners, **tables}
+    arrays = {"words": machine.words, "owners": machine.owners, "holders": machine.holders, **tables}
     if machine.compact:
         about["bits"] = machine.prints_bits
     try:
@@ -120,6 +120,7 @@ def load(machine: Arena, path: Path) -> None:
         )
     _words(machine, arrays["words"])
     machine.owners[:] = arrays["owners"]
+    machine.holders[:] = arrays["holders"]
     (_load_compact if machine.compact else _load_exact)(machine, arrays, path)
 
 

@@ -220,6 +220,8 @@ class NativeReplay(Replay):
     def __init__(self, config: Config, *, log: bool = True) -> None:
         self.machine = Arena(config, Limits(states=1000, memory_bytes=64 << 20), log=log, hasty=True)
         self.machine.settle()
+        if config.races:
+            self.machine.hold({})
         self.model = self.machine.model
         self.image = self.model.image
         self.words = self.machine.words
