@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
+from softnet.files import atomic
 from softnet.lang.native.abi import RUN_WORDS
 from softnet.verify.arena import Arena
 from softnet.verify.codegen.runtime import module_text
@@ -49,17 +48,8 @@ def save(machine: Arena, path: Path) -> None:
     arrays = {"words": machine.words, "owners": machine.owners, "holders": machine.holders, **tables}
     if machine.compact:
         about["bits"] = machine.prints_bits
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.savez(stream, about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8), **arrays)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise SoftnetError("the search cannot be saved", where=str(path), found=error.strerror or str(error)) from error
+    with atomic(path) as stream:
+        np.savez(stream, about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8), **arrays)
 
 
 def _exact_arrays(machine: Arena) -> dict[str, Any]:

@@ -399,8 +399,10 @@ def add_drivers(image: Image, config: Config) -> list[TaskSpec]:
     env.ticks_left, env.resched_left = config.ticks, max(config.resched_max, 0)
     env.defer_max_most = max([config.defer_max, *(e.value for e in config.events if e.name == "skb_defer_max")])
     for driver in config.drivers:
-        if driver.kind == "free":
-            image.ref("vx_sd", driver.alloc_cpu).producers += 1
+        # A user's verify_task() may free, too: skbs of any CPU.
+        cpus = {"free": [driver.alloc_cpu], "call": range(config.cpus)}.get(driver.kind, [])
+        for cpu in cpus:
+            image.ref("vx_sd", cpu).producers += 1
     # A card's skbs come last: napi_skb_cache_get() takes them in their order.
     for number, driver in sorted(enumerate(config.drivers), key=lambda pair: pair[1].kind == "nic"):
         row = image.ref("vx_driver", number)

@@ -123,7 +123,9 @@ def _search(config: Config, limits: Limits | None, progress: Progress | None, sa
         machine.settle()
         machine, code = _begin(machine, touched)
     why: Why | None = None
+    at_once = False
     while code != words.VX_FULL:
+        at_once = code != words.VX_MORE
         code, why = _run(machine, code, progress)
         if why is Why.OUTGREW_HASTY_CODE:
             machine = Arena(config, limits)
@@ -136,7 +138,7 @@ def _search(config: Config, limits: Limits | None, progress: Progress | None, sa
         machine, code = _begin(machine, touched)
     else:
         why = Why.RANDOM_RUN_FAILED
-    outcome = _outcome(machine, config, code, why)
+    outcome = _outcome(machine, config, code, why, at_once)
     if save is not None and code in (words.VX_MORE, words.VX_FULL):
         checkpoint.save(machine, save)
     return outcome
@@ -196,7 +198,8 @@ def _interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _outcome(machine: Arena, config: Config, code: int, why: Why | None) -> Outcome:
+def _outcome(machine: Arena, config: Config, code: int, why: Why | None, at_once: bool = False) -> Outcome:
+    """``at_once``: the search ended in the first state, before any action."""
     get = machine.get
     failure = None
     actions: list[int] = []
@@ -226,7 +229,7 @@ def _outcome(machine: Arena, config: Config, code: int, why: Why | None) -> Outc
     elif code in (words.VX_VIOLATION, words.VX_MACHINE, FAILED):
         verdict = Verdict.VIOLATED
         failure = machine.failure(code)
-        actions = machine.parents()
+        actions = [] if at_once else machine.parents()
     else:
         verdict = Verdict.INCONCLUSIVE
         why = why or Why.SPACE_LIMIT

@@ -17,7 +17,10 @@ from softnet.verify.codegen.llvm_functions import BLOCKED, LEFT, STEP
 from softnet.verify.codegen.points import PREEMPT_MASK
 
 SIMPLE: Final = frozenset(("+", "-", "*", "&", "|", "^", "==", "!=", "<", "<=", ">", ">="))
-HELPERS: Final = {"//": "floor_div", "%": "floor_mod", "<<": "shift_left", ">>": "shift_right", "min": "min_of", "max": "max_of"}
+HELPERS: Final = {
+    "//": "floor_div", "%": "floor_mod", "<<": "shift_left", ">>": "shift_right", "min": "min_of", "max": "max_of",
+    "draw": "draw_of",
+}  # fmt: skip
 
 LEFT_OUT: Final = frozenset(("vx_lock_order", "vx_saw"))
 """What SPIN leaves out: the order of locks, which is a property of a whole search and not of a state, and counting."""

@@ -298,6 +298,7 @@ def watched(
                 before.append(reference.state())
         return False
 
+    said.extend(f"violated in the first state: {f.name}: {f.text}" for f in reference.found())
     if repeats and begin == 0:
         before.append(reference.state())
     schedule = replay(runs.model.config, actions, stop, runs, after)
