@@ -118,7 +118,7 @@ def test_a_program_is_checked_once_for_each_text(folder: Path, monkeypatch: pyte
 
     from softnet.lang.check import subset
     from softnet.lang.check.diagnostic import SubsetErrors
-    from softnet.lang.program.digest import ensure_checked
+    from softnet.lang.check.once import ensure_checked
 
     golden = Path(__file__).parent.parent / "golden" / "subset"
     checks = []

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.linux.support import mutate
+from tests.mutation import mutate
 
 pytestmark = pytest.mark.slow
 """Many seconds together: make test runs them, make check does not."""

@@ -11,7 +11,7 @@ import pytest
 from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.native.compile import available
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.simulate import native
 from softnet.simulate.explain import lowered

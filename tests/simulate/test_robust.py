@@ -13,7 +13,7 @@ from tests.linux.support import drain_scenario, loopback_scenario, patch_file
 from tests.simulate.engines import assert_equal, outcome
 
 from softnet.lang.native.compile import available
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.simulate.output import digest_of
 from softnet.simulate.simulation import Simulation
@@ -211,7 +211,7 @@ sys.setprofile(interrupt)
         ("lang/check/subset.py", "typed_program"),
         ("lang/lowering/lower.py", "lower_program"),
         ("lang/program/cache.py", "store"),
-        ("simulate/boot.py", "boot"),
+        ("image/boot.py", "boot"),
         ("report/html.py", "write_html"),
     ],
 )

@@ -78,15 +78,14 @@ def command(
         from softnet.report.terminal import render_result
         from softnet.simulate.api import resolve
         from softnet.simulate.output import OutputFolder, to_json
-        from softnet.simulate.simulation import Simulation
+        from softnet.simulate.simulation import Setup, Simulation
 
     with stopped_kernel(), ExitStack() as output:
         if out is not None and trace is None:
             trace = "full"
         resolved = resolve(scenario, kernel, settings)
         folder = output.enter_context(OutputFolder(out, names=RESULT_FILES)) if out is not None else None
-        sim = Simulation(
-            resolved,
+        setup = Setup(
             patches=patches,
             seed=seed,
             engine="reference" if break_at else engine,
@@ -94,6 +93,7 @@ def command(
             checks=wanted_checks(checks, strict),
             trace_file=folder.path / "trace.softnet.gz" if folder is not None else None,
         )
+        sim = Simulation(resolved, setup)
         if sim.engine_note and not quiet:
             click.echo(f"softnet: {sim.engine_note}", err=True)
         if break_at:

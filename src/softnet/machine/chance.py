@@ -29,7 +29,7 @@ def rnd(n: int) -> int:
     return draw(c.rnd_key, c.rnd_count) * n >> 32
 
 
-@hwfunc
+@hwfunc(price_only=True)
 def cost_ns(index: int) -> int:
     """A row of the cost table: the least value, and how many there are, 0 for a cost that does not vary; drawn evenly."""
     least = mem(hw.cost_base + 2 * index)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
+from softnet.image.image import Image, machine_error
 from softnet.lang.native.abi import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native.compile import Options as Options
 from softnet.lang.native.compile import Place, available, compile_program
@@ -28,10 +29,9 @@ from softnet.lang.native.switch_runtime import (
     PAUSE_TRACE,
     RECORD_WORDS,
 )
-from softnet.lang.python.link import KernelStop
 from softnet.lang.python.runtime import TURNS_MAX
+from softnet.lang.python.stop import KernelStop
 from softnet.machine import nic, state
-from softnet.simulate.image import Image, machine_error
 from softnet.trace import EVENT_ID
 
 if TYPE_CHECKING:

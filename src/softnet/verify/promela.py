@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
 from softnet.files import atomic
+from softnet.properties.statements import in_order
 from softnet.units import FACTORS, GAMMA
-from softnet.verify.arena import Limits, Machine
+from softnet.verify.arena import Arena, Limits
 from softnet.verify.codegen import c_model as cmodel
-from softnet.verify.codegen.llvm_functions import FRAME_WORDS_MAX, Emitter
+from softnet.verify.codegen.frames import FRAME_WORDS_MAX, Rules, state_fields
 from softnet.verify.codegen.points import reachable
 from softnet.verify.inside import words
-from softnet.verify.model import NOT_STATE, STACK_WORDS, Config, store_buffer
+from softnet.verify.model import STACK_WORDS, Config, not_state, store_buffer
+from softnet.verify.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,7 +65,7 @@ class Export:
     states: int
     transitions: int
     terminals: int
-    verdict: str
+    verdict: Verdict
     """What the explorer found, for comparison."""
 
     @property
@@ -93,13 +95,13 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
         raise SoftnetError("a model for SPIN has no store buffers", where="--memory-model", found="tso", expected="sc")
     limits = replace(limits or Limits(), storage="exact")
     # SPIN knows no owners.
-    machine = Machine(replace(config, owned=False), limits)
+    machine = Arena(replace(config, owned=False), limits)
     machine.settle()
     first = machine.words.copy()
     code = machine.start()
     while code == words.VX_MORE:
         code = machine.explore(100_000)
-    verdict = "holds (exhausted)" if code == words.VX_DONE else "inconclusive" if code == words.VX_FULL else "violated"
+    verdict = {words.VX_DONE: Verdict.HOLDS, words.VX_FULL: Verdict.INCONCLUSIVE}.get(code, Verdict.VIOLATED)
     kinds = widths(machine, first) if code == words.VX_DONE else wide(machine, first)
     vector = Vector(kinds)
     with atomic(path) as text, atomic(code_path) as code_text:
@@ -112,7 +114,7 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
 # -- the state vector
 
 
-def widths(machine: Machine, first: Any) -> dict[int, int]:
+def widths(machine: Arena, first: Any) -> dict[int, int]:
     """Address -> which of TYPES holds its difference from the first state, of the words that ever differ."""
     import numpy as np
 
@@ -138,7 +140,7 @@ def widths(machine: Machine, first: Any) -> dict[int, int]:
     return found
 
 
-def wide(machine: Machine, first: Any) -> dict[int, int]:
+def wide(machine: Arena, first: Any) -> dict[int, int]:
     """32 bits for every word of the state, 64 where the first state's value needs them."""
     return {a: max(2, kind_of((int(first[a]), -int(first[a])))) for addresses in machine.comps.addresses for a in addresses}
 
@@ -166,7 +168,7 @@ class Vector:
 # -- the model
 
 
-def promela_text(machine: Machine, vector: Vector, code: str) -> str:
+def promela_text(machine: Arena, vector: Vector, code: str) -> str:
     """The processes and their options."""
     from softnet.verify.standard import to_text
 
@@ -199,7 +201,7 @@ def vector_bytes_max(size: int) -> int:
     return (size + 1024 + 255) // 256 * 256
 
 
-def c_text(machine: Machine, first: Any, vector: Vector) -> str:
+def c_text(machine: Arena, first: Any, vector: Vector) -> str:
     """The steps, the memory they work on, and what SPIN's options call."""
     model = machine.model
     module = model.module
@@ -210,10 +212,13 @@ def c_text(machine: Machine, first: Any, vector: Vector) -> str:
     roots = [*ENTRY_POINTS, *sorted(n for n in everything if module.functions[n].kind == "kfunc")]
     used = reachable(whole, roots, model.program)
     fields = {f"{s.name}.{f.name}": f.kind for s in model.program.structs.values() for f in s.fields.values()}
-    emitter = Emitter(whole, fields, model.changing, NOT_STATE, reduce=model.config.reduce, log=False)
+    rules = Rules(whole, fields, model.changing, model.config.reduce, model.facts)
     tables = model.image.layout.tables
-    body = cmodel.translate(whole, used, emitter, {n: (t.base, t.count) for n, t in tables.items()})
-    if any(model.frames.entries[n] != pc for n, pc in emitter.out.entries.items()):
+    shared = cmodel.Shared(
+        rules, state_fields(model.changing, not_state(model.program)), {n: (t.base, t.count) for n, t in tables.items()}
+    )
+    body = cmodel.translate(used, shared)
+    if any(model.frames.entries[n] != pc for n, pc in shared.frames.entries.items()):
         raise AssertionError("places are numbered otherwise than in the first state")
     size = machine.stacks + model.nr_contexts * STACK_WORDS
     words_text = ", ".join(f"{{{a}, {constant(v)}}}" for a, v in enumerate(first[:size].tolist()) if v)
@@ -238,6 +243,7 @@ def c_text(machine: Machine, first: Any, vector: Vector) -> str:
             f"static const struct {{ long at, value; }} memory0[] = {{ {words_text} }};",
             f"static const struct {{ int at, slot; }} slots0[] = {{ {slots_text} }};",
             f"static const char *property_names[64] = {{ {names} }};",
+            f"static const int order[] = {{ {', '.join(map(str, in_order(sum(1 << n for n in model.properties))))} }};",
             HEAD.replace("GAMMA", f"{GAMMA}UL")
             .replace("FACTOR0", f"{FACTORS[0]}UL")
             .replace("FACTOR1", f"{FACTORS[1]}UL")
@@ -381,7 +387,8 @@ static void found(const char *what)
 static void found_mask(long mask)
 {
   mask &= PROPERTIES;
-  if (mask) found(property_names[__builtin_ctzl(mask)]);
+  for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+    if (mask >> order[i] & 1) { found(property_names[order[i]]); return; }
 }
 void act(int action)
 {

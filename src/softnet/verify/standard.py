@@ -6,13 +6,14 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from softnet.errors import ScenarioError, SoftnetError
+from softnet.release import DEFAULT, releases
 from softnet.units import whole_number
 from softnet.verify.inside.words import VX_STORE_BUFFER_MAX
 from softnet.verify.model import DRIVER_KINDS, EVENTS, WITHOUT_SKBS, Config, Driver, Event, nr_actions
 
 AIMED = ("rps", "hotplug")
 """Kinds of driver whose last number is the CPU that they act upon."""
-NOT_TEXT = ("name", "drivers", "events", "patches", "property_files", "properties")
+NOT_TEXT = ("name", "drivers", "events", "patches", "property_files", "properties", "without")
 """What a configuration's line of text does not say, or says in another way."""
 
 ACTIONS_MAX = 254
@@ -20,7 +21,7 @@ ACTIONS_MAX = 254
 SKBS_MAX = 1024
 PREEMPT = ("", "none", "voluntary", "full", "lazy")
 
-KERNELS = ("6.12", "6.12-threads", "6.12-rt")
+KERNELS = releases()[DEFAULT].kernels
 """The three modes: IPI, threads, PREEMPT_RT."""
 
 
@@ -32,7 +33,7 @@ def standard(kernel: str, cpus: int = 2, skbs: int = 2, patches: tuple[str, ...]
     free = tuple(Driver("free", cpu, skbs) for cpu in range(1, cpus))
     base = Config("", kernel=kernel, cpus=cpus, patches=patches)
     # On PREEMPT_RT a device's handler is a thread: netif_rx() from a hard interrupt would take a sleeping lock there.
-    device = "netif_rx" if kernel.endswith("-rt") else "irq"
+    device = "netif_rx" if base.preempt_rt else "irq"
     small = replace(base, budget=1, dev_weight=1)
     # Sleeping locks make many more states: with RPS only wakeups preempt there.
     steered = replace(base, rps=True, resched=device == "irq")

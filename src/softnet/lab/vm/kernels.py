@@ -20,6 +20,7 @@ from typing import Any
 from softnet.files import scratch_folder
 from softnet.lab.errors import LabError, LabMissing
 from softnet.lab.vm import cache, modules, packages
+from softnet.release import nearest
 
 # linux-image-6.1.0-56-rt-amd64, linux-image-6.12.117+deb12-amd64; not -cloud, -unsigned, -dbg.
 _PACKAGE = re.compile(r"linux-image-((\d+)\.(\d+)\.[0-9][0-9a-z.+~]*(?:-\d+)?)-(rt-)?amd64")
@@ -50,6 +51,13 @@ class Kernel:
         if config.exists():
             return "CONFIG_PREEMPT_RT=y" in config.read_text().splitlines()
         return "-rt" in self.release
+
+    @property
+    def has_backlog_threads(self) -> bool:
+        """Whether backlog NAPI can run in threads. Debian's packages and kernels of one's own say no more of it before they are
+        booted than their release.
+        """
+        return nearest(self.release).has("backlog_threads", rt=self.rt)
 
     def load_order(self) -> list[tuple[str, bytes]]:
         """The modules to load, as (file name, bytes)."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The explorer's event loop for plain Python: where a context stops, as softnet.verify.codegen.frames decides it in native code.
+"""The explorer's event loop for plain Python: where a context stops, as codegen.frames decides for native code.
 
 Each context is a greenlet. A step begins fresh (or, of an interrupt, among right movers), and ends before the first point at
 which softnet.verify.codegen.points has it stop.
@@ -8,15 +8,18 @@ which softnet.verify.codegen.points has it stop.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from softnet.lang.declare import PERCPU, PRIVATE
 from softnet.lang.python.runtime import STRUCTURES, encode
-from softnet.verify.codegen.points import DROPPED, point_kind
+from softnet.lang.python.stop import KernelStop
+from softnet.verify.codegen.points import FREES, OWN, PREEMPT_MASK, READ_ONCE_IN_C, Facts, point_kind
+from softnet.verify.inside import words
 
 LOOP: Final = ("lang/python/hooks.py", "lang/python/runtime.py", "verify/codegen/python_loop.py", "verify/replay/debugger.py")
-"""The files of what runs between a kernel function and a stop."""
+"""The files whose functions run between a kernel function and a stop."""
 FRESH, RIGHT, COMMITTED = 0, 1, 2
 LEFT, BLOCKED = -1, -2
 
@@ -38,20 +41,28 @@ class Stops:
     """The hooks of softnet.lang.python.hooks: what a point is, and the switch to the loop and back."""
 
     memory: Any
-    fields: dict[str, str]
+    fields: Mapping[str, str]
     """Kind of "structure.field"."""
     changing: frozenset[str]
     reduce: bool
+    facts: Facts
     ctx_word: int
-    """Where the number of the running context stands."""
-    dropped: frozenset[str] = DROPPED
+    """The address of the number of the running context."""
+    dropped: frozenset[str]
+    """Machine functions that are left out."""
     phase: int = FRESH
     active: bool = False
-    """Whether a kernel function runs; machine functions and the search do not stop, and are not told of."""
+    """Whether a kernel function runs; machine functions and the search do not stop, and their accesses are not noted."""
     blocked: bool = False
+    freed: Mapping[str, int] = field(default_factory=dict)
+    """Field of an skb -> how far behind it the word stands that says whether it is free."""
+    nodes: frozenset[str] = frozenset()
+    """The structures that stand inside an skb."""
+    races: bool = False
+    """Whether races and touches of freed skbs are looked for."""
     notes: list[Note] = field(default_factory=list)
     warned: str = ""
-    """Where the WARN_ON_ONCE stands that fired last."""
+    """The place of the WARN_ON_ONCE that fired last."""
     machine: dict[str, Any] = field(default_factory=dict)
     """The machine's functions, known once the program is linked."""
     resumed: Callable[[], None] | None = None
@@ -62,17 +73,19 @@ class Stops:
 
     def point(self, why: str) -> Callable[[], None] | None:
         """The stop before an access."""
-        kind = point_kind(why, self.fields, self.changing, self.reduce)
-        return {"": None, "hard": self._hard, "non": self._non, "own": self._own}[kind]
+        kind = point_kind(why, self.fields, self.changing, self.reduce, self.facts)
+        return {"": None, "hard": self._hard, "non": self._non, "own": self._own, "cpu": self._cpu}[kind]
 
     def call(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A machine function, with its stop; its own accesses are neither stops nor told of."""
-        kind = point_kind(name, self.fields, self.changing, self.reduce)
+        """A machine function with its stop; its own accesses are neither stops nor noted."""
+        kind = point_kind(name, self.fields, self.changing, self.reduce, self.facts)
         stop: dict[str, Callable[[], None]] = {
             "hard": self._hard,
             "non": self._non,
+            "own": self._own,
             "disable": self._disable,
-            "enable": self._commit,
+            "enable": self._enable,
+            "release": self._release,
             "commit": self._commit,
         }
         before = stop.get(kind)
@@ -84,6 +97,8 @@ class Stops:
                 return function(*args)
             if before is not None:
                 before()
+            elif kind == "count":
+                self._count(args[0] if name == "preempt_count_add" else -args[0])
             elif acquire:
                 self._acquire(args[0], hard=kind == "hard-acquire")
             self.active = False
@@ -100,6 +115,41 @@ class Stops:
         if self.active:
             code, line = where()
             self.notes.append(Note(what, address, int(word), code.co_name, code.co_filename, line))
+
+    def touch(self, name: str, address: int, write: bool, marked: bool) -> None:
+        """What softnet.verify.codegen.llvm_functions does at an access."""
+        if not self.active:
+            return
+        own = name in READ_ONCE_IN_C.values() and READ_ONCE_IN_C.get(where()[0].co_name) == name
+        before = self.point(OWN + name) if own else None
+        if before is not None:
+            before()
+        if not self.races:
+            return
+        if self._is_freed(name, address):
+            code, line = where()
+            if code.co_name != FREES:
+                raise KernelStop(f"touched after its free: {name}", f"{code.co_filename}:{line}: in {code.co_name}()")
+        kind = self.fields[name]
+        if kind not in (PRIVATE, PERCPU) or name not in self.changing:
+            return
+        self.active = False
+        self.memory[words.VX_PHASE_WORD] = self.phase
+        if not marked and kind == PRIVATE and self.phase != COMMITTED:
+            self.machine["vx_commit"]()
+            self.phase = self.memory[words.VX_PHASE_WORD]
+        self.machine["vx_plain"](address, write | marked << 1 | (kind == PERCPU) << 2 | own << 3)
+        self.active = True
+
+    def _is_freed(self, name: str, address: int) -> bool:
+        if name in self.freed:
+            return bool(self.memory[address + self.freed[name]])
+        if name.partition(".")[0] not in self.nodes:
+            return False
+        self.active = False
+        freed = self.machine["vx_freed_node"](address)
+        self.active = True
+        return bool(freed)
 
     def warn(self, line: int) -> None:
         """A WARN_ON_ONCE fires."""
@@ -136,10 +186,35 @@ class Stops:
             if self._irqs_on():
                 self.phase = COMMITTED
 
+    def _cpu(self) -> None:
+        active, self.active = self.active, False
+        moves = active and self.machine["vx_may_move"]()
+        self.active = active
+        if moves:
+            self._own()
+
+    def _count(self, change: int) -> None:
+        active, self.active = self.active, False
+        old = self.machine["preempt_count"]()
+        self.active = active
+        same = self.facts.classes and old ^ (old + change) <= PREEMPT_MASK and bool(old) == bool(old + change)
+        if not same:
+            self._own()
+
     def _disable(self) -> None:
         if self.phase != FRESH and self._irqs_on():
             self.leave()
         self.phase = max(self.phase, RIGHT)
+
+    def _enable(self) -> None:
+        if self.phase != FRESH and self._irqs_on():
+            self.leave()
+        self.phase = COMMITTED
+
+    def _release(self) -> None:
+        if (self.phase == RIGHT or (self.phase == COMMITTED and self.facts.tries)) and self._irqs_on():
+            self.leave()
+        self.phase = COMMITTED
 
     def _commit(self) -> None:
         self.phase = COMMITTED
@@ -159,7 +234,7 @@ class Stops:
     def leave(self) -> None:
         """The context stops here; it goes on when it is run again."""
         self.active = False
-        # A debugger that steps through this context has no business in the loop.
+        # A debugger that steps through this context must not step into the loop.
         trace = sys.gettrace()
         sys.settrace(None)
         self._hub.switch()

@@ -10,34 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Final
 
 from softnet.lang import ir
-from softnet.verify.codegen.points import LOCAL
+from softnet.lang.declare import FunctionFacts
+from softnet.lang.python.hooks import PLAIN
+from softnet.lang.types import SIGNATURES
 
 STORE, LOCKED, FENCE, FULL = "store ", "locked ", "fence ", "unmarked store "
 """How the reason of an interaction point begins that is of the memory model."""
 
-FENCES: Final = frozenset(("smp_mb",))
-"""smp_mb__before_atomic() and smp_mb__after_atomic() are barrier() on x86: the atomic itself is a locked instruction."""
-
-UNORDERED: Final = LOCAL | frozenset(
-    ("irq_local_disable", "irq_local_restore", "need_resched", "task_state", "jiffies", "lock_is_held", "set_task_state",
-     "user_return_due", "is_idle_polling")
-)  # fmt: skip
-"""Machine functions that are no locked or serialising instructions on x86: cli and sti, plain loads, plain stores. All others
-wait for the buffer: locks' cmpxchg, the run queue's lock in schedule_now() and try_to_wake_up(), atomic flags, the fence before
-the APIC's wrmsr (weak_wrmsr_fence()), iret."""
-
-OWN_STORES: Final = {"set_task_state": "task_struct.state", "spin_release": "spinlock_t.owner"}
-"""Machine functions whose store is a plain one: WRITE_ONCE(current->__state), and a queued spinlock's unlock."""
-OWN_LOADS: Final = frozenset(("spin_release", "lock_is_held", "task_state", "vx_rx_pending"))
-"""Machine functions that read what their own CPU may have in its buffer."""
+# What is wrong in a declaration's x86= in one direction only loses behaviours (a call that waits for the buffer where x86 does
+# not), in the other it only adds some. So a function that says nothing may not be called by the kernel, and each that waits has
+# its reason. Too strong, and so a loss of behaviours, are three that are known: spin_try() of a lock that is seen held (a load on
+# x86), try_to_wake_up() of the current task (which takes no lock), and idle_enter(), which other CPUs cannot tell from one that
+# comes later.
 
 
-def is_unordered(function: ir.Function) -> bool:
-    """Whether a call of the machine's function leaves the store buffer as it is."""
-    return function.kind != "hwfunc" or function.name in UNORDERED or function.name.startswith("vx_")
+def is_fence(barrier: str) -> bool:
+    """Whether a barrier is one on x86: smp_wmb(), smp_rmb(), acquire and release bind the compiler alone, and the two beside an
+    atomic are barrier(), since the atomic is a locked instruction.
+    """
+    return SIGNATURES[barrier].fence
 
 
 def buffered_fields(
@@ -83,7 +76,7 @@ def _block(block: ir.Block, buffered: frozenset[str]) -> ir.Block:
             open_point = _marked(body, open_point, i.place.field, STORE, FULL, i.at)
         elif isinstance(i, ir.Atomic):
             open_point = _marked(body, open_point, i.place.field, LOCKED, LOCKED, i.at)
-        elif isinstance(i, ir.Barrier) and i.kind in FENCES:
+        elif isinstance(i, ir.Barrier) and is_fence(i.kind):
             body.append(ir.Point(i.at, FENCE + i.kind))
         body.append(i)
     return replace(block, body=body)
@@ -92,14 +85,14 @@ def _block(block: ir.Block, buffered: frozenset[str]) -> ir.Block:
 def _marked(body: list[ir.Instr], at: int, field: str, mark: str, without: str, where: ir.At) -> int:
     """The point before an access says what it is; one that has none gets one."""
     point = body[at] if at >= 0 else None
-    if isinstance(point, ir.Point) and point.why == field:
+    if isinstance(point, ir.Point) and point.why in (field, PLAIN + field):
         body[at] = ir.Point(point.at, mark + field)
     else:
         body.append(ir.Point(where, without + field))
     return -1
 
 
-def point_kind(why: str, reduce: bool) -> str | None:
+def point_kind(why: str, said: FunctionFacts, reduce: bool) -> str | None:
     """What a point is that the memory model speaks of, for softnet.verify.codegen.frames; None: what it is anyway.
 
     A store into the buffer is a left mover: others see it when it leaves. Its step ends before the next load, so that it can
@@ -111,8 +104,8 @@ def point_kind(why: str, reduce: bool) -> str | None:
         return "fence"
     if why.startswith(LOCKED):
         return "non" if reduce else "hard"
-    if why.startswith(STORE) or why == "set_task_state":
+    if why.startswith(STORE) or (said.stores and said.visible != "release"):
         return "store" if reduce else "hard"
-    if why == "spin_release":
-        return "full" if reduce else "hard"
+    if said.stores:
+        return "full release" if reduce else "hard"
     return None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         vx_put32,
         vx_undo,
     )
-    from softnet.verify.inside.properties import verify_state, verify_terminal
+    from softnet.verify.inside.properties import verify_state, verify_terminal, vx_premises
     from softnet.verify.inside.words import (
         VX_BLOCKED,
         VX_DISOWNED,
@@ -221,6 +221,7 @@ def vx_compact_children(v: explorer) -> int:
             vx_put8(8 * v.trail_action + v.states, mem(row + 1))
             v.states += 1
             vx_write(v, first, end)
+            vx_premises()
             wrong = verify_state() & v.properties
             if wrong != 0:
                 v.at_action = mem(row + 1)
@@ -238,18 +239,21 @@ def vx_compact_expand(v: explorer) -> int:
     v.in_terminal = 0
     v.nr_pending = 0
     v.log_from = v.log
+    v.stamp += 1
     vx_kept(v)
     for action in range(v.nr_actions):
         if not vx_enabled(v, action):
             continue
         v.at_action = action
-        if vx_perform(v, action) == VX_BLOCKED:
+        code = vx_perform(v, action)
+        if hw.error != 0:
+            # In a step that waits for a lock, too, a race may have been found.
+            return VX_MACHINE
+        if code == VX_BLOCKED:
             v.blocked += 1
             vx_undo(v)
             continue
         enabled += 1
-        if hw.error != 0:
-            return VX_MACHINE
         vx_child(v, action)
     v.transitions += enabled
     if enabled != 0:

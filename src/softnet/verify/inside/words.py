@@ -44,11 +44,15 @@ VX_TASK_WORD = 256
 """In the table of machines' words: a task's."""
 VX_LEARNING = 254
 """In the table of owners: every access is noted."""
+VX_OPEN_MAX = 24
+"""Open accesses of a context (softnet.verify.inside.races), of 16 words each."""
+VX_RACE_CONTEXTS = 30
+"""Contexts from this one on share a bit where it is noted who touches a word."""
 VX_COMP_WORDS = 4
 VX_PENDING_WORDS = 4
 
 
-class explorer(Struct):
+class explorer(Struct, engine=True):
     """The search's own words; one. Addresses are of words of S behind the image."""
 
     stacks: int = hw()
@@ -170,17 +174,44 @@ class explorer(Struct):
     sleeping_locks: int = hw()
     switches: int = hw()
     """Per place where a context may have stopped: whether it had given the CPU away there."""
+    # Data races (softnet.verify.inside.races).
+    races: int = hw()
+    """Whether they are looked for now."""
+    race_masks: int = hw()
+    """Address -> a bit for each context that reads it, 32 bits further one for each that writes it; of a per-CPU word by CPU."""
+    race_with: int = hw()
+    """Of the race that was found: the context whose access was open, or -1 - the CPU whose access was early."""
+    race_how: int = hw()
+    early: int = hw()
+    """Per address, CPU and way of access: the stamp of the state in which it was noted, and the locks that were held."""
+    stamp: int = hw()
+    """A number for the state that is expanded."""
+    shared: int = hw()
+    """How many words turned out not to be one context's own."""
+    open_full: int = hw()
+    """Whether a step had more open accesses than there is room for."""
     lock_order: int = hw()
     """Matrix of classes: row held, column taken under it, -1 until seen, then state << 8 | action of the first time."""
 
 
-class verify_env(Struct):
+class vx_premise(Struct, engine=True):
+    """Of each property: how often there was what it is about, in the states found and the steps taken. No part of a state."""
+
+    times: int = hw()
+
+
+class verify_env(Struct, settings=True):
     """What may happen from outside, and how often; one. Bounds are set before the search."""
 
     jiffies: int = hw()
     ticks_left: int = hw()
     """How often time may jump past every limit in jiffies."""
-    nr_producers: int = hw()
+    defer_max_most: int = hw()
+    """The largest value that skb_defer_max takes."""
+    list_own: int = hw()
+    """Whether deferred skbs are kept elsewhere than in the shipped kernels."""
+    list_unknown: int = hw()
+    """Whether the harness does not know where this kernel keeps deferred skbs (softnet.properties.where)."""
     resched_left: int = hw()
     """How often a tick may still preempt, where that is bounded."""
     next_skb: int = hw()
@@ -191,7 +222,7 @@ class verify_env(Struct):
     """A mask of properties that a function of the harness found violated."""
 
 
-class vx_event(Struct):
+class vx_event(Struct, settings=True):
     """A change of a setting while the system runs: which, to what, whether it happened."""
 
     kind: int = hw()
@@ -200,20 +231,29 @@ class vx_event(Struct):
     done: int = hw()
 
 
-class vx_sd(Struct):
+class vx_sd(Struct, per_cpu=True):
     """What the harness notes of a CPU's softnet_data."""
 
     polling: int = hw()
     """Whether its backlog is being polled."""
     in_defer_csd: int = hw()
     """Whether the defer list's function call runs."""
+    producers: int = hw()
+    """How many drivers defer to it."""
 
 
 class vx_skb(Struct):
     """What the harness notes of an skb, same index as sk_buff."""
 
     deferred: int = hw()
-    """Whether it is, or was, on a defer list since it was allocated."""
+    """Whether it was deferred since it was allocated: it was on a defer list, or skb_attempt_defer_free() left it in use."""
+
+
+class sk_buff(Struct, extends=True):  # noqa: N801
+    """What the search notes of an skb in the skb itself."""
+
+    vx_freed: int = hw()
+    """1 + the context that has freed it; an skb is not used again."""
 
 
 class vx_driver(Struct):
@@ -231,6 +271,18 @@ class vx_driver(Struct):
     """Whether it is inside skb_attempt_defer_free()."""
     home: int = hw()
     """The CPU that it acts on."""
+
+
+class vx_open(Struct):  # noqa: N801
+    """What a context's last step touched plainly, that nothing orders yet (softnet.verify.inside.races); what is empty is 0."""
+
+    n: int = hw()
+    at: int = array(24, hw())
+    """The address / 16, and whether an interrupt of the same CPU could have struck there."""
+    locks: int = array(24, hw())
+    """A mask of the locks that were held."""
+    seen: int = array(24, hw())
+    """A bit for each of the 16 words that was read, 16 bits further one for each that was written."""
 
 
 class vx_buffer(Struct):
