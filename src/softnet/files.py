@@ -10,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from softnet.errors import SoftnetError
 
@@ -197,6 +200,29 @@ def kept_folder(within: Path, out: Path | None = None, made: tuple[Path, ...] = 
     raise FileExistsError(errno.EEXIST, "no free name for a temporary folder", str(within))
 
 
+UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError, struct.error,
+                     zlib.error)  # fmt: skip
+"""What Python raises in the middle of a reader when bytes are not what they should be."""
+
+
+@contextlib.contextmanager
+def readable(
+    kind: type[SoftnetError], message: str, *, where: str | Callable[[], str], expected: str, hint: str = ""
+) -> Iterator[None]:
+    """Around a reader: what is raised because the bytes are wrong is one error, of this kind, with the place.
+
+    A reader says what it can say better by itself; this is for what it did not think of.
+    """
+    try:
+        yield
+    except SoftnetError:
+        raise
+    except UNREADABLE as error:
+        found = f"{type(error).__name__}: {error}" if isinstance(error, LookupError | struct.error) else str(error)
+        place = where if isinstance(where, str) else where()
+        raise kind(message, where=place, found=found[:200] or type(error).__name__, expected=expected, hint=hint) from error
+
+
 def read_bounded(path: str | Path, limit: int, kind: type[SoftnetError], what: str) -> bytes:
     """The bytes of a file of at most ``limit`` bytes. Raises ``kind`` for one that is larger or cannot be read.
 
@@ -207,7 +233,98 @@ def read_bounded(path: str | Path, limit: int, kind: type[SoftnetError], what: s
             data = stream.read(limit + 1)
     except (OSError, ValueError) as error:
         found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise kind(f"{what} cannot be read", where=str(path), found=found) from None
+        raise kind(f"the {what} cannot be read", where=str(path), found=found) from None
     if len(data) > limit:
-        raise kind(f"too large for {what}", where=str(path), found=f"more than {limit:,} bytes", expected=f"at most {limit:,}")
+        raise kind(f"too large for a {what}", where=str(path), found=f"more than {limit:,} bytes", expected=f"at most {limit:,}")
     return data
+
+
+def lines_bounded(path: str | Path, limit: int, line_limit: int, kind: type[SoftnetError], what: str) -> Iterator[bytes]:
+    """The lines of a file, which gzip may have compressed, without their ends; at most ``limit`` bytes (0: any number) in all.
+
+    Memory follows the longest line, which is at most ``line_limit`` bytes. Raises ``kind`` with the line.
+    """
+    import gzip
+
+    number = total = 0
+    try:
+        with open(path, "rb") as raw:
+            packed = raw.peek(2)[:2] == b"\x1f\x8b"
+            with gzip.open(raw) if packed else raw as stream:
+                while line := stream.readline(line_limit + 1):
+                    number += 1
+                    total += len(line)
+                    if len(line) > line_limit:
+                        raise kind(
+                            f"too long a line for a {what}", where=f"{path}:{number}", expected=f"at most {line_limit:,} bytes"
+                        )
+                    if limit and total > limit:
+                        raise kind(f"too large for a {what}", where=f"{path}:{number}", found=f"more than {limit:,} bytes",
+                                   expected=f"at most {limit:,}, unpacked")  # fmt: skip
+                    yield line.rstrip(b"\r\n")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        where = f"{path}:{number + 1}" if number else str(path)
+        raise kind(f"the {what} cannot be read", where=where, found=found, expected="a complete file") from None
+
+
+def from_json(text: str | bytes) -> Any:
+    """What JSON says. Raises ValueError for anything else, also for what is nested so deeply that Python gives up."""
+    import json
+
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+DEPTH_MAX: Final = 64
+"""How deeply the tables and lists of a file may be nested."""
+
+
+def from_toml(data: bytes, source: str, kind: type[SoftnetError], what: str) -> dict[str, Any]:
+    """What a file of TOML says. Raises ``kind`` with file and line."""
+    import tomllib
+
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise kind("not text in UTF-8", where=f"{source}:{line}", found=f"byte {error.start} is {data[error.start]:#04x}") from None
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _not_toml(error, source, text, kind) from None
+    except RecursionError:
+        raise kind("tables or lists nested too deeply", where=source, expected=f"at most {DEPTH_MAX} levels") from None
+    except ValueError as error:  # a number of more digits than Python reads
+        raise kind(f"not a value for a {what}", where=source, found=str(error).partition(";")[0]) from None
+    if deeper_than(found, DEPTH_MAX):
+        raise kind("tables or lists nested too deeply", where=source, expected=f"at most {DEPTH_MAX} levels")
+    return found
+
+
+def _not_toml(error: ValueError, source: str, text: str, kind: type[SoftnetError]) -> SoftnetError:
+    """tomllib's message, with its position moved to where we put positions."""
+    message = str(error)
+    match = re.search(r" \(at line (\d+), column (\d+)\)$", message)
+    if match is None:
+        return kind(f"not TOML: {message.removesuffix(' (at end of document)')}", where=f"{source}:{text.count(chr(10)) + 1}")
+    line = int(match.group(1))
+    shown = (text.splitlines() or [""])[min(line, len(text.splitlines())) - 1]
+    return kind(f"not TOML: {message[: match.start()]}", where=f"{source}:{line}:{match.group(2)}", found=shown.strip()[:100])
+
+
+def deeper_than(value: Any, limit: int) -> bool:
+    """Whether tables and lists are nested more deeply; without recursion of its own."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(limit):
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True

@@ -175,7 +175,7 @@ def load_patch(path: str | Path) -> ModuleType:
     from softnet.lang.program.source import refresh
 
     refresh(str(file))
-    text = read_bounded(file, PATCH_BYTES_MAX, SoftnetError, "a patch file")
+    text = read_bounded(file, PATCH_BYTES_MAX, SoftnetError, "patch file")
     try:
         tree = ast.parse(text, str(file))
         check_declarations(tree, str(path))

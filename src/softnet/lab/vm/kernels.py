@@ -8,7 +8,6 @@ named in ``softnet.lab.vm.modules``. Where each came from is recorded beside it 
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import struct
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softnet.files import scratch_folder
+from softnet.files import UNREADABLE, from_json, scratch_folder
 from softnet.lab.errors import LabError, LabMissing
 from softnet.lab.vm import cache, modules, packages
 from softnet.release import nearest
@@ -108,9 +107,9 @@ def cached(name: str) -> Kernel | None:
     if not record.exists():
         return None
     try:
-        provenance: dict[str, Any] = json.loads(record.read_text())
+        provenance: dict[str, Any] = from_json(record.read_bytes())
         release = str(provenance["release"])
-    except (ValueError, KeyError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise LabError("the record of a fetched kernel is damaged", where=str(record), hint=f"softnet lab fetch {name}") from error
     return Kernel(name, release, _folder(name) / "vmlinuz", _folder(name) / "modules", provenance)
 

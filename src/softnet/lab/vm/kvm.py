@@ -8,7 +8,6 @@ up on later is remembered until the next boot of the host.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from softnet import processes
-from softnet.files import scratch_folder
+from softnet.files import from_json, scratch_folder
 from softnet.lab.vm import cache
 
 _PROBE_SECONDS = 10
@@ -51,7 +50,7 @@ def remember_refusal(reason: str) -> Usability:
 
 def _remembered() -> str | None:
     try:
-        record = json.loads(_memory().read_text())
+        record = from_json(_memory().read_bytes())
     except (OSError, ValueError):
         return None
     same = isinstance(record, dict) and record.get("boot_id") == _boot_id()

@@ -22,14 +22,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from softnet import processes
-from softnet.files import scratch_folder
+from softnet.errors import printable
+from softnet.files import from_json, scratch_folder
 from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabHostBusy, LabMissing, LabPanic, LabTimeout
-from softnet.lab.guest.plans import Complaint, Hello, Plan
+from softnet.lab.guest.plans import Hello, Plan
 from softnet.lab.vm import cpio, userland
-from softnet.lab.vm.channel import FrameReader, split_blob
+from softnet.lab.vm.channel import CHANNEL, FrameReader, split_blob
 from softnet.lab.vm.kernels import Kernel
 from softnet.processes import end_with
 
@@ -181,6 +182,32 @@ def _running(argv: list[str], stderr: Path) -> Iterator[subprocess.Popen[bytes]]
         process.wait()
 
 
+BLOBS_BYTES_MAX = 1 << 30
+"""Of a guest's blobs together: ring buffers of gigabytes take other means."""
+
+
+def _table(kind: str, payload: bytes) -> dict[str, Any]:
+    """A frame's JSON. Raises ``LabError`` for anything but a table."""
+    try:
+        found = from_json(payload)
+    except ValueError as error:
+        found = str(error)
+    if not isinstance(found, dict):
+        raise LabError("a frame without its table", where=f"{CHANNEL}: frame {kind}", found=payload[:80].decode(errors="replace"),
+                       expected="a table in JSON")  # fmt: skip
+    return found
+
+
+def _hello(payload: bytes) -> Hello:
+    told = _table("H", payload)
+    texts = ("release", "version", "command_line")
+    missing = [key for key in texts if not isinstance(told.get(key), str)]
+    if missing:
+        raise LabError("a guest that does not say what it is", where=f"{CHANNEL}: frame H", found=f"no {missing[0]}",
+                       expected="texts: " + ", ".join(texts))  # fmt: skip
+    return cast("Hello", told)
+
+
 class _Conversation:
     """One guest's frames as they come in, and what they add up to."""
 
@@ -190,26 +217,33 @@ class _Conversation:
         self.reader = FrameReader()
         self.done = False
         self._pieces: dict[str, list[bytes]] = {}
+        self._bytes = 0
 
     def take(self, data: bytes) -> None:
         """Act on the frames in ``data``; raises ``LabGuestError`` for the guest's own complaint."""
         for kind, payload in self.reader.feed(data):
             if kind == "H":
-                self.session.hello = json.loads(payload)
+                self.session.hello = _hello(payload)
             elif kind == "P":
-                self.say(payload.decode("utf-8", "replace"))
+                self.say(printable(payload.decode("utf-8", "replace")))
             elif kind == "D":
                 name, piece = split_blob(payload)
                 self._pieces.setdefault(name, []).append(piece)
+                self._bytes += len(payload)
+                if self._bytes > BLOBS_BYTES_MAX:
+                    raise LabError("the guest sends more than a run can have", where=CHANNEL,
+                                   found=f"{self._bytes:,} bytes", expected=f"at most {BLOBS_BYTES_MAX:,}")  # fmt: skip
             elif kind == "R":
-                self.session.result = json.loads(payload)
+                self.session.result = _table(kind, payload)
             elif kind == "E":
-                told: Complaint = json.loads(payload)
+                told = _table(kind, payload)
                 raise LabGuestError(
                     "the experiment failed in the guest",
-                    found=told["message"],
-                    hint=told.get("traceback", ""),
+                    found=str(told.get("message", "")),
+                    hint=str(told.get("traceback", "")),
                 )
+            elif self.session.hello is None or self.session.result is None:
+                raise LabError("the guest says good-bye before it has said anything", where=CHANNEL, expected="frames H and R")
             else:
                 self.session.blobs = {name: b"".join(pieces) for name, pieces in self._pieces.items()}
                 self.done = True
