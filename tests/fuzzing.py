@@ -484,6 +484,27 @@ def cache_entries() -> list[bytes]:
     return [(cache.cache_dir() / ("b" * 64 + cache.SUFFIX)).read_bytes()]
 
 
+def saved() -> list[bytes]:
+    import numpy as np
+
+    from softnet.verify import checkpoint
+
+    path = folder() / "saved"
+    about = {"softnet": "verify", "version": checkpoint.VERSION, "digest": "d" * 64, "storage": "exact", "owned": False}
+    checkpoint.write(
+        path, about, {"words": np.arange(40), "owners": np.zeros(9, dtype=np.uint8), "store": np.zeros(0, dtype=np.int64)}
+    )
+    return [path.read_bytes()]
+
+
+def take_saved(data: bytes) -> None:
+    from softnet.verify import checkpoint
+
+    path = file_of(data, "search")
+    checkpoint.owned(path)
+    checkpoint.read(path)
+
+
 def lines(*texts: str) -> Callable[[], list[bytes]]:
     return lambda: [text.encode() for text in texts]
 
@@ -646,6 +667,7 @@ TARGETS: Final[tuple[Target, ...]] = (
     Target("stored JSON", stored, take_stored, (b'"arm"', b"[]", b"null")),
     Target("patch files", patches, take_patch, (b"import os\n", b"@kfunc\n", b"class x(Struct):\n", b"exec(", b"lambda: ")),
     Target("patched kernels", patches, take_patched, (b"while True:", b"x[0]", b"not "), costly=50),
+    Target("a saved search", saved, take_saved, (b'"arrays"', b'"int64"', b"9999999999")),
     Target("cached code", cache_entries, take_cache),
     Target("--set", lines(*SETTINGS), take_set, (b"nic.", b"eth0.", b".0", b"=", b"[1]")),
     Target("--kernel", lines("6.12", "6.12-rt", "6.10-threads"), take_kernel),

@@ -54,9 +54,11 @@ def atomic(path: str | Path) -> Iterator[IO[bytes]]:
         ) from None
 
 
-def write_whole(path: str | Path, data: bytes) -> None:
-    """Put ``data`` at ``path``, whole or not at all. Raises OSError."""
+def write_whole(path: str | Path, data: bytes, *, private: bool = False) -> None:
+    """Put ``data`` at ``path``, whole or not at all; ``private``, so that only the user reads and writes it. Raises OSError."""
     with _whole(Path(path)) as stream:
+        if private:
+            os.fchmod(stream.fileno(), 0o600)
         stream.write(data)
 
 
@@ -70,10 +72,10 @@ def _whole(path: Path) -> Iterator[IO[bytes]]:
     fd, name = _unnamed(target.parent)
     try:
         with os.fdopen(fd, "wb") as stream:
-            yield stream
-            stream.flush()
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(fd, target.stat().st_mode & 0o7777)
+            yield stream
+            stream.flush()
             if not name:
                 name = _named(fd, target)
         if name:
@@ -198,6 +200,67 @@ def kept_folder(within: Path, out: Path | None = None, made: tuple[Path, ...] = 
             raise
         return folder, keeper
     raise FileExistsError(errno.EEXIST, "no free name for a temporary folder", str(within))
+
+
+def users_key() -> bytes:
+    """A secret of the user's, made when it is first asked for: what carries its code was written by nobody else.
+
+    It stands in $XDG_STATE_HOME/softnet/key, else ~/.local/state/softnet/key. Raises SoftnetError where it cannot be kept so
+    that only the user reads it.
+    """
+    state = os.environ.get("XDG_STATE_HOME")
+    path = (Path(state) if state else Path.home() / ".local" / "state") / "softnet" / "key"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            with contextlib.suppress(FileExistsError):
+                fd, name = _unnamed(path.parent)
+                with os.fdopen(fd, "wb") as stream:
+                    os.fchmod(fd, 0o600)
+                    stream.write(os.urandom(32))
+                    stream.flush()
+                    if not name:
+                        os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
+                if name:
+                    os.replace(name, path)
+        with open(path, "rb") as kept:
+            status = os.fstat(kept.fileno())
+            key = kept.read(64)
+    except OSError as error:
+        raise SoftnetError("no place for the user's key", where=str(path), found=error.strerror or str(error),
+                           hint="set XDG_STATE_HOME to a folder of yours")  from None  # fmt: skip
+    if status.st_uid != os.geteuid() or status.st_mode & 0o077 or len(key) != 32:
+        raise SoftnetError("the user's key is not the user's alone", where=str(path), expected="32 bytes that only you can read",
+                           hint="remove it: what was saved with it is then lost")  # fmt: skip
+    return key
+
+
+def own_folder(path: Path) -> str:
+    """Make a folder that only the user writes, with those above it; why it cannot be trusted, empty if it can.
+
+    One that is the user's and that others could write is closed to them; what is in it is asked for by itself.
+    """
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    status = os.stat(path)
+    if status.st_uid == os.geteuid() and status.st_mode & 0o022:
+        os.chmod(path, status.st_mode & 0o7755)
+    return distrusted(path)
+
+
+def distrusted(path: Path | int) -> str:
+    """Why what stands at this path, or in this open file, must not be run or believed: somebody else can write it.
+
+    Empty if it is the user's alone, or is not there.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""
+    if status.st_uid not in (os.geteuid(), 0):
+        return f"{path} belongs to another user"
+    if status.st_mode & 0o022:
+        return f"{path} can be written by others"
+    return ""
 
 
 UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError, struct.error,

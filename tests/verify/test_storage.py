@@ -157,9 +157,14 @@ def test_a_saved_search_is_of_one_kernel_and_configuration(tmp_path: Path) -> No
     ):
         with pytest.raises(SoftnetError, match="another kernel"):
             search(other, limits, resume=file)
-    file.write_bytes(file.read_bytes()[:1000])
+    whole = file.read_bytes()
+    file.write_bytes(whole[:1000])
     with pytest.raises(SoftnetError, match="not a saved search"):
         search(config, COMPACT, resume=file)
+    for at in (len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(SoftnetError, match="damaged, or was written by another"):
+            search(config, COMPACT, resume=file)
     with pytest.raises(SoftnetError, match="cannot be read"):
         search(config, COMPACT, resume=tmp_path / "none")
     with pytest.raises(SoftnetError, match="cannot be saved"):

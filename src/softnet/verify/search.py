@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from softnet.files import users_key
 from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.verify import checkpoint, ownership
 from softnet.verify.arena import Arena, Failure, Limits
@@ -84,6 +85,8 @@ def search(
     An inconclusive search is written to ``save``, and goes on from there with ``resume``. Raises SoftnetError for a file of
     another kernel or configuration.
     """
+    if save is not None:
+        users_key()  # that it can be kept is known before the search, not after it
     if not applies(config):
         return _search(config, limits, progress, save, resume)
     plain = replace(config, owned=False)
@@ -116,11 +119,11 @@ def _search(config: Config, limits: Limits | None, progress: Progress | None, sa
     """One search, begun anew as often as what it assumes of owners turns out wrong, and once when it outgrows hasty code."""
     touched = ownership.Touched()
     machine = Arena(config, limits, hasty=resume is None)
+    machine.settle()  # also of a search that goes on, which may have to begin anew
     if resume is not None:
         checkpoint.load(machine, resume)
         code = words.VX_MORE
     else:
-        machine.settle()
         machine, code = _begin(machine, touched)
     why: Why | None = None
     at_once = False
