@@ -364,6 +364,8 @@ def from_toml(data: bytes, source: str, kind: type[SoftnetError], what: str) -> 
         raise kind(f"not a value for a {what}", where=source, found=str(error).partition(";")[0]) from None
     if deeper_than(found, DEPTH_MAX):
         raise kind("tables or lists nested too deeply", where=source, expected=f"at most {DEPTH_MAX} levels")
+    if holds_endless_number(found):
+        raise kind(f"not a value for a {what}", where=source, found="a number of thousands of digits", expected="64 bits")
     return found
 
 
@@ -376,6 +378,18 @@ def _not_toml(error: ValueError, source: str, text: str, kind: type[SoftnetError
     line = int(match.group(1))
     shown = (text.splitlines() or [""])[min(line, len(text.splitlines())) - 1]
     return kind(f"not TOML: {message[: match.start()]}", where=f"{source}:{line}:{match.group(2)}", found=shown.strip()[:100])
+
+
+def holds_endless_number(value: Any) -> bool:
+    """Whether there is a number in it that Python reads, of hexadecimal digits, but does not print."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict | list):
+            waiting += item.values() if isinstance(item, dict) else item
+        elif isinstance(item, int) and item.bit_length() > 1000:
+            return True
+    return False
 
 
 def deeper_than(value: Any, limit: int) -> bool:

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from softnet.errors import CostError
+from softnet.errors import CostError, printable
 from softnet.files import from_toml, read_bounded
 
 PROVENANCES = ("published", "measured", "derived", "fitted", "assumed")
@@ -117,7 +117,8 @@ def _load(name_or_path: str, via: tuple[str, ...]) -> CostTable:
             found=unknown[0],
             expected="name, about, base, [machine.NAME], [kernel.NAME]",
         )
-    return CostTable(str(data.get("name", path.stem)), str(data.get("about", "")), dict(sorted(rows.items())), str(path))
+    name, about = printable(str(data.get("name", path.stem))), printable(str(data.get("about", "")), keep="\n")
+    return CostTable(name, about, dict(sorted(rows.items())), str(path))
 
 
 def _row(path: Path, section: str, name: str, row: Any) -> CostRow:
@@ -166,4 +167,4 @@ def _row(path: Path, section: str, name: str, row: Any) -> CostRow:
             found=repr(source),
             expected="text: what, where, how",
         )
-    return CostRow(name, section, numbers["ns"], numbers["ps_per_byte"], numbers["spread_permille"], provenance, source)
+    return CostRow(name, section, numbers["ns"], numbers["ps_per_byte"], numbers["spread_permille"], provenance, printable(source))

@@ -11,7 +11,7 @@ from pathlib import Path as FilePath
 from typing import Any, Final, NamedTuple, get_args, get_origin
 
 from softnet.errors import ScenarioError
-from softnet.files import deeper_than, from_toml, read_bounded
+from softnet.files import deeper_than, from_toml, holds_endless_number, read_bounded
 from softnet.release import RT_SUFFIX, THREADS_ARG, THREADS_SUFFIX, first_with, releases
 from softnet.scenario.allowed import keys_at
 from softnet.scenario.fields import RELEASES, Settings
@@ -208,7 +208,7 @@ def _value(text: str) -> Any:
         found = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         return text
-    return text if deeper_than(found, STEPS_MAX) else found
+    return text if deeper_than(found, STEPS_MAX) or holds_endless_number(found) else found
 
 
 def _targets(raw: dict[str, Any], key: str, text: str) -> list[Path]:

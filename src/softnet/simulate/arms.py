@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from softnet.errors import SoftnetError
+from softnet.errors import SoftnetError, printable
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def parse_arm(text: str) -> Arm:
             patches.append(value.strip())
         else:
             settings.append(part)
-    return Arm(label.strip() or rest.strip(), kernel, tuple(settings), tuple(patches))
+    return Arm(printable(label.strip() or rest.strip()), kernel, tuple(settings), tuple(patches))
 
 
 def parse_arms(texts: Sequence[str]) -> list[Arm]:
