@@ -22,15 +22,15 @@ from softnet.verify.standard import from_text
 
 native = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 ROOT = Path(__file__).parents[2]
-DOCUMENT = (ROOT / "docs" / "verify.md").read_text()
+DOCUMENTS = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("verify", "findings"))
 C4 = "kernel=6.12,defer_max=8,driver=free:1:4:0,event=skb_defer_max:4/8.4x36.10"
-SHOWN = sorted(set(re.findall(r"softnet replay-schedule(?: --patch (\S+))? '(\S+)'", DOCUMENT)))
-"""Patch and text of every schedule in the document."""
+SHOWN = sorted(set(re.findall(r"softnet replay-schedule(?: --patch (\S+))? '(\S+)'", DOCUMENTS)))
+"""Patch and text of every schedule in the documents."""
 
 
 @pytest.mark.parametrize(("patch", "text"), SHOWN, ids=[str(n) for n in range(len(SHOWN))])
 class TestShown:
-    """The document's counterexamples."""
+    """The documents' counterexamples."""
 
     pytestmark = native
 
