@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "softnet"
 
-GROUND = frozenset({"errors", "units", "trace", "files", "release"})
+GROUND = frozenset({"errors", "units", "trace", "files", "release", "processes"})
 MODEL = GROUND | {"lang", "machine", "linux", "workload"}
 
 # Layer -> the other layers that it may import.
@@ -24,12 +24,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "trace": frozenset({"errors", "units"}),
     "files": frozenset({"errors"}),
     "release": frozenset(),
+    "processes": frozenset({"errors"}),
     "lang": GROUND,
     "machine": GROUND | {"lang"},
     "linux": GROUND | {"lang", "machine"},
     "workload": GROUND | {"lang", "machine", "linux"},
     "properties": MODEL,
-    "scenario": frozenset({"errors", "units", "release"}),
+    "scenario": frozenset({"errors", "units", "files", "release"}),
     "image": MODEL | {"scenario"},
     "simulate": MODEL | {"properties", "scenario", "image"},
     "verify": MODEL | {"properties", "scenario", "image", "simulate"},

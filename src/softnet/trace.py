@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The trace that reports read: events of the model and, exported by the lab, of real kernels.
 
-The lab's own record says more (softnet.lab.tracing.records; docs/architecture.md has the reasons).
+The lab's own record says more (softnet.lab.tracing.records; docs/model.md has the reasons).
 
 A record is seven integers: time in ns, CPU, context (0 task, 1 softirq, 2 hardirq), event number and three arguments.
 Their meaning stands in EVENTS, by the kernel's own tracepoint or function name.

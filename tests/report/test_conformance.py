@@ -51,12 +51,11 @@ def pages(outcomes: list[ExperimentOutcome], tmp_path_factory: pytest.TempPathFa
     traces = folder / outcomes[0].folder
     traces.mkdir()
     (traces / "6.12.lab.jsonl.gz").write_bytes((FIXTURES / "first-kick-6.12.jsonl.gz").read_bytes())
-    (folder / "refused-of-an-earlier-run.html").write_text("old")
     write_conformance(folder, outcomes, ARMS, "softnet lab conform --out DIR")
     return folder
 
 
-def test_a_refused_trace_has_a_page_and_old_ones_are_gone(pages: Path, outcomes: list[ExperimentOutcome]) -> None:
+def test_a_refused_trace_has_a_page(pages: Path, outcomes: list[ExperimentOutcome]) -> None:
     assert sorted(path.name for path in pages.glob("*.html")) == ["conform.html", refusal_name(outcomes[0])]
     page = (pages / refusal_name(outcomes[0])).read_text()
     assert "the kernel kicked; the model does not" in page

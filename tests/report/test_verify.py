@@ -17,11 +17,10 @@ from softnet.lang.native.compile import available
 from softnet.properties.statements import PROPERTIES
 from softnet.report.verify import WHY, head, outcomes_as_json, row, summary, verdict_text, verdict_width, why_text
 from softnet.verify.api import LeftOut, Standing, Verification, configurations, searches
-from softnet.verify.arena import Failure, Limits
+from softnet.verify.arena import Limits
 from softnet.verify.model import Config, Driver, Event
 from softnet.verify.parallel import Progress
-from softnet.verify.replay.schedule import decode
-from softnet.verify.search import Known, Outcome
+from softnet.verify.search import Known, Outcome, search
 from softnet.verify.standard import from_text
 from softnet.verify.verdict import Verdict, Why
 
@@ -105,10 +104,10 @@ def test_options_make_configurations() -> None:
 
 @pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")
 def test_the_counterexample_is_the_golden_one() -> None:
-    config = from_text("kernel=6.12-threads,driver=free:1:2:0,driver=irq:0:1:0", (str(NO_LOCK),))
-    failure = Failure("phantom SCHED", "SCHED is set on a backlog that nobody owns")
-    actions = decode("8.4x21.9.1.0x2.4.0x5.4.0x11.4x5")
-    text = written(Outcome(config, Verdict.VIOLATED, None, 616, 1109, 29, 0, 20, failure, actions))
+    text = "kernel=6.12-threads,driver=free:1:2:0,driver=irq:0:1:0"
+    outcome = search(replace(from_text(text, (str(NO_LOCK),)), properties=("phantom SCHED",)))
+    assert outcome.failure is not None
+    text = written(outcome)
     held_to_golden("verify", "violated", re.sub(r":\d+\)", ":LINE)", text.replace(str(NO_LOCK), "no_backlog_lock.py")))
 
 

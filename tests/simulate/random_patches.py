@@ -10,6 +10,8 @@ from __future__ import annotations
 import random
 from typing import Final
 
+from tests.mutation import Edit, function_text
+
 HEAD: Final = '''# SPDX-License-Identifier: GPL-2.0-or-later
 """Random functions, seed {seed}."""
 
@@ -35,21 +37,17 @@ class net_hotdata(Struct, extends=True):
     """There is always one."""
 
     fuzz: fuzz_state = embed(line=40)
-
-
-@kfunc
-def sock_recv_timestamp(msg: msghdr, sk: sock, skb: sk_buff) -> None:
-    now = local_clock()
-    for i in range(skb.nr_packets):
-        latency = now - skb.stamp[i]
-        trace("deliver", msg.reader, sk.index, latency)
-        hist_add(msg.hist, latency)
-    msg.received += skb.nr_packets
-    msg.bytes += skb.payload
-    container_of(msg, app, "msg").service_ns = 500 + (fuzz(table(net_hotdata, 0).fuzz, skb.len, skb.hash & 1023) & 255)
-    skb.nr_packets = 0
 '''
 
+CALL: Final = Edit(
+    "sock_recv_timestamp",
+    "skb.nr_packets = 0",
+    """
+    container_of(msg, app, "msg").service_ns = 500 + (fuzz(table(net_hotdata, 0).fuzz, skb.len, skb.hash & 1023) & 255)
+    skb.nr_packets = 0
+    """,
+)
+"""sock_recv_timestamp() is the same in every kernel."""
 PLACES: Final = ("f.a", "f.b", "f.c", "f.d")
 
 
@@ -180,4 +178,5 @@ def patch_text(seed: int) -> str:
     ]
     leaf.lines.append(f"    return {leaf.word(3)} & 4095".replace("f.h[", "f.h[3 & "))
     writer.function("def fuzz(f: fuzz_state, x: int, y: int) -> int:", 9)
-    return HEAD.format(seed=seed, size=writer.size) + "\n".join([*leaf.lines, *writer.lines]) + "\n"
+    caller = CALL.apply(function_text("6.12", CALL.function), "random patch")
+    return HEAD.format(seed=seed, size=writer.size) + "\n\n" + caller + "\n".join([*leaf.lines, *writer.lines]) + "\n"

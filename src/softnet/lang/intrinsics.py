@@ -199,6 +199,11 @@ def fls(value: int) -> int:
     _unlinked("fls")
 
 
+def draw(key: int, number: int) -> int:
+    """Draw ``number`` of the stream that begins with ``key``, below 2**32 (softnet.units.draw)."""
+    _unlinked("draw")
+
+
 def smp_processor_id() -> int:
     """The CPU that runs this."""
     _unlinked("smp_processor_id")

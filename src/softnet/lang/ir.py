@@ -82,7 +82,9 @@ class Instr:
 
 @dataclass(slots=True)
 class Binary(Instr):
-    """``+ - * // % & | ^ << >> == != < <= > >= min max``; comparisons give 0 or 1."""
+    """``+ - * // % & | ^ << >> == != < <= > >= min max draw``; comparisons give 0 or 1,
+    and draw is softnet.units.draw().
+    """
 
     to: Temp
     op: str

@@ -137,6 +137,7 @@ def _signatures() -> dict[str, Signature]:
     mem                     int                 int     -         machine
     mem_set                 int int             void    -         machine
     ref_at                  struct int          struct  -         machine
+    draw                    int int             int     -         machine
     suspend                 -                   void    interacts machine
     """
     out = {}

@@ -13,11 +13,10 @@ from importlib import resources
 from pathlib import Path
 
 from softnet import __version__
-from softnet.files import atomic
+from softnet.files import atomic, write_whole
 from softnet.lab.studies.conform import ExperimentOutcome, as_json, branches
 from softnet.lab.tracing import records
 from softnet.lab.tracing.records import LabRecord
-from softnet.lab.vm import cache
 from softnet.report.html import POLICY
 from softnet.report.lab_verdicts import (
     ARM_HEADER,
@@ -29,6 +28,7 @@ from softnet.report.lab_verdicts import (
     pair_text,
 )
 from softnet.report.names import number
+from softnet.simulate.output import OutputFolder
 
 NEAR_PERCENT, OFF_PERCENT = 5, 25
 """A prediction is near, off, or far beyond these errors."""
@@ -56,18 +56,21 @@ def refusal_name(outcome: ExperimentOutcome) -> str:
     return f"refused-{outcome.folder}-{outcome.arm.replace('/', '_')}.html"
 
 
-def write_conformance(folder: Path, outcomes: Sequence[ExperimentOutcome], arms: Sequence[str], command: str) -> list[Path]:
-    """``conform.html`` and a page for each refusal in ``folder``, where the suite has left its traces; the paths written.
+REFUSALS = "refused-*.html"
+"""The pages of an earlier suite, which the next one does without (simulate.output)."""
 
-    Pages of refusals that an earlier run left there are removed. Raises SoftnetError when something cannot be written.
+
+def write_conformance(
+    folder: Path, outcomes: Sequence[ExperimentOutcome], arms: Sequence[str], command: str, traces: Path | None = None
+) -> list[Path]:
+    """``conform.html`` and a page for each refusal in ``folder``; the paths written.
+
+    ``traces`` is where the suite has left its traces, if not there. Raises SoftnetError when something cannot be written.
     """
     pages = {"conform.html": suite_page(outcomes, arms, command)}
     for outcome in outcomes:
         if not outcome.verdict.accepted:
-            pages[refusal_name(outcome)] = refusal_page(outcome, _trace_path(folder, outcome))
-    for old in sorted(folder.glob("refused-*.html")):
-        if old.name not in pages:
-            old.unlink()
+            pages[refusal_name(outcome)] = refusal_page(outcome, _trace_path(traces or folder, outcome))
     for name, text in pages.items():
         with atomic(folder / name) as out:
             out.write(text.encode())
@@ -338,7 +341,7 @@ def _record_row(line: int, record: LabRecord, task: str, here: bool) -> str:
 
 def write_all(folder: Path, outcomes: Sequence[ExperimentOutcome], arms: Sequence[str], command: str) -> None:
     """``conform.json``, ``conform.md`` and the pages in a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    cache.write_whole(folder / "conform.json", (json.dumps(as_json(outcomes), indent=1) + "\n").encode())
-    cache.write_whole(folder / "conform.md", conform_document(outcomes, arms, command).encode())
-    write_conformance(folder, outcomes, arms, command)
+    with OutputFolder(folder, add=True, renews=REFUSALS) as into:
+        write_whole(into.path / "conform.json", (json.dumps(as_json(outcomes), indent=1) + "\n").encode())
+        write_whole(into.path / "conform.md", conform_document(outcomes, arms, command).encode())
+        write_conformance(into.path, outcomes, arms, command, traces=folder)

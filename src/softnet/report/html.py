@@ -280,12 +280,12 @@ def _figure_row(comparison: Comparison, m: Metric) -> str:
     for i, arm in enumerate(comparison.arms):
         cells.append(f'<td data-metric="{escape(m.name)}" data-arm="{escape(arm)}">{quantity(m.mean(arm), m.unit)}</td>')
         if len(comparison.seeds) > 1:
-            cells.append(f'<td class="word spread">{spread_text(*m.spread(arm), m.unit)}</td>')
+            cells.append(f'<td class="word spread">{spread_text(m.spread(arm), m.unit)}</td>')
         if i:
             d = m.difference(base, arm)
-            change = "" if d.verdict == "same" else percent(d.ratio) or signed(d.mean, m.unit)
+            change = "" if d.verdict in ("same", "no samples") else percent(d.ratio) or signed(d.mean, m.unit)
             mark = {"lower": "▼ ", "higher": "▲ "}.get(d.verdict, "")
-            kind = d.judgement or ("calm" if d.verdict in ("same", "noise") else "")
+            kind = d.judgement or ("calm" if d.verdict in ("same", "noise", "no samples") else "")
             cells.append(f'<td>{change}</td><td class="word {kind}">{mark}{verdict_text(d, len(comparison.seeds))}</td>')
     return f"<tr>{''.join(cells)}</tr>"
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softnet.lab.vm import cache
+from softnet.files import write_whole
 from softnet.report.lab_tables import table
 from softnet.report.lab_verdicts import markdown
+from softnet.simulate.output import OutputFolder
 from softnet.units import format_ns
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ def calibration_text(made: Calibration, file: Path) -> str:
 
 def write_attempts(folder: Path, attempts: Sequence[Attempt]) -> None:
     """``predict.json`` and ``predict.md`` in a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     rows = {"predictions": [attempt.as_json() for attempt in attempts]}
-    cache.write_whole(folder / "predict.json", (json.dumps(rows, indent=1) + "\n").encode())
-    cache.write_whole(folder / "predict.md", document(attempts, "softnet lab predict --all").encode())
+    with OutputFolder(folder, add=True) as into:
+        write_whole(into.path / "predict.json", (json.dumps(rows, indent=1) + "\n").encode())
+        write_whole(into.path / "predict.md", document(attempts, "softnet lab predict --all").encode())
 
 
 def predictions_text(attempts: Sequence[Attempt]) -> str:

@@ -258,7 +258,7 @@ def _as_json(outcome: Outcome, seconds: float) -> dict[str, Any]:
         "depth": outcome.depth, "terminal_states": outcome.terminals, "frontier": outcome.frontier,
         "seconds": round(seconds, 3), "bytes": outcome.bytes_used,
         "violated": None if failure is None else {"property": failure.name, "text": failure.text, "where": failure.where},
-        "schedule": encode(outcome.actions, outcome.repeats) if outcome.actions else None,
+        "schedule": None if outcome.failure is None else encode(outcome.actions, outcome.repeats),
         "repeats": outcome.repeats, "changes": list(outcome.changes),
         "known": [{"finding": k.finding, "property": k.property, "schedule": encode(list(k.actions), k.repeats)}
                   for k in outcome.known],

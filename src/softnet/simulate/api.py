@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -99,7 +100,7 @@ def compare(
     """Run every arm with every seed on the same arrivals.
 
     ``seeds`` defaults to five from the scenario's on; ``trace`` is recorded for each arm's first seed, in memory or in a file
-    of ``trace_folder`` (``trace_name()``); ``progress`` is called with (runs done, runs in all, what just ended). The result
+    of ``trace_folder`` (``trace_names()``); ``progress`` is called with (runs done, runs in all, what just ended). The result
     does not depend on ``processes``. Ctrl-C ends the comparison: half of a run is no basis for one.
     """
     # A run needs neither of them, and starts sooner without.
@@ -123,8 +124,9 @@ def compare(
     first_seed = seed_list[0]
     folder = Path(trace_folder) if trace_folder is not None else None
     jobs = []
+    names = trace_names([arm.label for arm in chosen])
     for arm in chosen:
-        file = str(folder / trace_name(arm.label)) if folder is not None and trace != "off" else ""
+        file = str(folder / names[arm.label]) if folder is not None and trace != "off" else ""
         for seed in seed_list:
             setup = Setup(patches=arm.patches, seed=seed, engine=engine, trace="off", checks=checks)
             if seed == first_seed:
@@ -137,9 +139,20 @@ def compare(
     return Compared(comparison, traces if trace != "off" else {})
 
 
-def trace_name(label: str) -> str:
-    """The name of an arm's trace file."""
-    return "trace-" + "".join(c if c.isalnum() or c in "-._" else "_" for c in label) + ".softnet.gz"
+LABEL_MAX = 100
+"""Characters of an arm's label in the name of its file."""
+
+
+def trace_names(labels: Sequence[str]) -> dict[str, str]:
+    """The name of each arm's trace file: no two are the same, in capital letters or small ones."""
+    plain = {label: "".join(c if c.isascii() and (c.isalnum() or c in "-._") else "_" for c in label) for label in labels}
+    taken = [name.lower() for name in plain.values()]
+    for label, name in plain.items():
+        if taken.count(name.lower()) > 1 or len(name) > LABEL_MAX:
+            # No plain name has a plus sign.
+            digest = hashlib.sha256(label.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+            plain[label] = f"{name[:LABEL_MAX]}+{digest}"
+    return {label: f"trace-{name}.softnet.gz" for label, name in plain.items()}
 
 
 def _run_all(jobs: list[_Job], processes: int | None, progress: Callable[[int, int, str], None] | None) -> list[Run]:

@@ -207,10 +207,15 @@ class Invariants:
         self.image.linked.observers["ck_say_at"](row, text, cpu, now, *(*args, 0, 0, 0, 0)[:4])
 
     def _idle(self) -> bool:
-        """Whether no context has anything in hand: every CPU idles and every task sleeps."""
+        """Whether no context has anything in hand: every CPU idles and every task sleeps.
+
+        A softirq at the end of an interrupt that came into the idle task runs in that task, as its preempt_count says.
+        """
         image = self.image
         for c in range(image.nr_cpus):
-            if image.word("cpu_hw", c, "task") != image.word("cpu_hw", c, "idle") or image.word("cpu_hw", c, "depth"):
+            if image.word("cpu_hw", c, "task") != image.word("cpu_hw", c, "idle"):
+                return False
+            if image.word("cpu_hw", c, "depth") or image.word("cpu_hw", c, "preempt_count"):
                 return False
         tasks = range(image.nr_cpus, len(image.tasks))
         return not any(image.word("task_struct", t, "on_rq") or image.word("task_struct", t, "state") & 0x1000 for t in tasks)

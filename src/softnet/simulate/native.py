@@ -128,6 +128,9 @@ class NativeEngine:
         if self._failure is not None:
             raise self._failure
         self._set_stop(self.base, until_ns)
+        # Whoever ran gave way to the stop. The machine's loop turns once for each, and where nobody runs in between, nothing else
+        # fills up what it takes.
+        self.memory[RUN_WORDS["fuel"]] = FUEL - 1
         while True:
             code = int(self._run(self.base))
             if code == PAUSE_SLICE:

@@ -8,7 +8,7 @@ import ctypes
 import hashlib
 import mmap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from softnet.errors import SoftnetError
@@ -21,7 +21,7 @@ from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.properties.statements import in_order
 from softnet.verify.codegen.llvm_functions import LOG, OWNERS_BYTES, UNDO_WORDS
 from softnet.verify.codegen.runtime import FAILED, LOG_ROOM, module_text
-from softnet.verify.inside import words
+from softnet.verify.inside import races, words
 from softnet.verify.lock_order import Locks
 from softnet.verify.model import SEARCHES, STACK_WORDS, Config, applies, build_model, components, machine_words, nr_actions
 from softnet.verify.properties import properties_mask
@@ -29,6 +29,8 @@ from softnet.verify.properties import properties_mask
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from softnet.verify.model import Model
 
 LOAD_PERCENT: Final = 78
 """How full the table of fingerprints may be: linear probing looks at three entries then, mostly in one cache line."""
@@ -48,6 +50,9 @@ class Limits:
     """``exact``, or ``compact``: of a state that was expanded only a fingerprint of 64 bits is kept."""
 
 
+RACE: Final = "data race"
+
+
 @dataclass
 class Failure:
     """What a search found."""
@@ -57,6 +62,10 @@ class Failure:
     where: str = ""
     also: tuple[str, ...] = ()
     """Other properties that do not hold in the same state."""
+    address: int = field(default=0, compare=False)
+    """Of a race or a touch after the free: the word."""
+    other: int = field(default=0, compare=False)
+    """Of a race: the other context, or -1 - the CPU whose next step touches it."""
 
 
 def machine_failure(error: int) -> Failure:
@@ -68,6 +77,15 @@ def machine_failure(error: int) -> Failure:
         state.ERROR_LOCKDEP: "lock not held",
     }.get(error, f"machine error {error}")
     return Failure(name, name)
+
+
+def race_failure(model: Model, address: int, ctx: int, other: int, how: int) -> Failure:
+    """A race: the word that two contexts touch at once, and who they are."""
+    leaf = model.words_of[address]
+    who = model.context_name(other) if other >= 0 else f"what CPU{-1 - other} runs"
+    does = ("reads", "writes")[how & 1] + " by a marked access" * (how >> 1 & 1)
+    text = f"{model.context_name(ctx)} {does} {leaf.table}[{leaf.index}].{leaf.path}, {who} touches it, and nothing orders the two"
+    return Failure(RACE, text, address=address, other=other)
 
 
 class Room:
@@ -101,6 +119,8 @@ class Arena:
         self.owned = applies(config) and not log
         self._lay_out()
         self._compile(hasty)
+        self.broken = False
+        """Whether a function failed, so that the search's stack is of no use any more."""
         self._prepare()
 
     # -- memory
@@ -110,6 +130,7 @@ class Arena:
         model = self.model
         room = Room(model.image.regions.size)
         self.stacks = room.take(model.nr_contexts * STACK_WORDS)
+        self.after_stacks = room.at
         self.comps = components(model, self.stacks)
         self.locks = Locks.of(model.words_of)
         fixed = {
@@ -123,11 +144,14 @@ class Arena:
         fixed["step_room"] = fixed["nr_actions"] * (fixed["nr_slots"] + fixed["nr_comps"])
         self._make_memory(room.at)
         self.set(**fixed)
-        self.set(touched=self.region("touched", model.image.regions.size))
+        size = model.image.regions.size
+        self.set(touched=self.region("touched", size))
+        if model.config.races:
+            self.set(race_masks=self.region("race_masks", size), early=self.region("early", 8 * model.config.cpus * size))
         self.words[fixed["locks"] : fixed["locks"] + self.locks.words] = self.locks.table()
         self._fill_components()
         self._fill_ownership()
-        (self._compact_tables if self.compact else self._exact_tables)()
+        self._tables()
 
     def _context_words(self, room: Room) -> dict[str, int]:
         """The contexts' frames, and room for those of the one that runs, as they were."""
@@ -174,10 +198,12 @@ class Arena:
         import numpy as np
 
         image = self.model.image
-        # The table of owners stands before S; what is not touched of it takes no memory.
-        self._memory = np.zeros(OWNERS_BYTES // 8 + size, dtype=np.int64)
-        self.words = self._memory[OWNERS_BYTES // 8 :]
-        self.owners: NDArray[np.uint8] = self._memory[: OWNERS_BYTES // 8].view("uint8")
+        # The table of owners stands before S, that of holders before it; what is not touched of them takes no memory.
+        self._memory = np.zeros(OWNERS_BYTES // 4 + size, dtype=np.int64)
+        self.words = self._memory[OWNERS_BYTES // 4 :]
+        tables = self._memory[: OWNERS_BYTES // 4].view("uint8")
+        self.owners: NDArray[np.uint8] = tables[OWNERS_BYTES:]
+        self.holders: NDArray[np.uint8] = tables[:OWNERS_BYTES]
         self.words[: image.regions.size] = np.array(image.memory, dtype=np.int64)
         explorer = image.layout.structs["explorer"].fields.values()
         self.field = {f.name: image.layout.tables["explorer"].base + f.offset for f in explorer}
@@ -205,6 +231,10 @@ class Arena:
         for address, home in machine_words(model).items():
             of_task = model.words_of[address].table == "task_struct"
             self.words[machine_of + address] = home + 1 + of_task * words.VX_TASK_WORD
+
+    def _tables(self) -> None:
+        """Empty tables of states."""
+        (self._compact_tables if self.compact else self._exact_tables)()
 
     def _exact_tables(self) -> None:
         """A state takes its row, an entry of the index at a load of at most 3/4, and a share of the values."""
@@ -282,6 +312,13 @@ class Arena:
         at = self.get("untouched")
         self.words[at : at + len(untouched)] = untouched
 
+    def hold(self, holders: Mapping[int, int]) -> None:
+        """Assume which words one context has to itself, and look for races from now on (softnet.verify.inside.races)."""
+        self.holders[:] = 0
+        for address, holder in holders.items():
+            self.holders[OWNERS_BYTES - 1 - address] = holder
+        self.set(races=1)
+
     def set(self, **values: int) -> None:
         """Words of the search."""
         for name, value in values.items():
@@ -330,7 +367,9 @@ class Arena:
         """Run one of the search's functions (softnet.verify.model.SEARCHES)."""
         self.words[RUN_WORDS["trace_room"]] = what
         self.words[RUN_WORDS["value"]] = argument
-        return int(self._run(int(self.words.ctypes.data)))
+        result = int(self._run(int(self.words.ctypes.data)))
+        self.broken = self.broken or result == FAILED
+        return result
 
     # -- what happened
 
@@ -340,6 +379,26 @@ class Arena:
         if result < 0:
             failure = self.failure(result)
             raise SoftnetError("the configuration does not come to rest before the search", found=f"{failure.text} {failure.where}")
+
+        self._first = self.words[: self.after_stacks].copy()
+
+    def again(self) -> Arena:
+        """As settle() left it, with empty tables, to begin the search anew; another one after a failure inside of a function."""
+        if self.broken:
+            other = Arena(self.model.config, self.limits, hasty=self.hasty)
+            other.settle()
+            return other
+        stamp = self.get("stamp")
+        self.words[: self.after_stacks] = self._first
+        for name, size in (("marks", self.get("nr_slots")), ("cur", self.get("nr_comps") + 1), ("want", self.get("nr_comps") + 1)):
+            at = self.get(name)
+            self.words[at : at + size] = 0
+        at = self.get("locks")
+        self.words[at : at + self.locks.words] = self.locks.table()
+        self._tables()
+        # What was noted under earlier stamps stays in the table of early accesses.
+        self.set(stamp=stamp)
+        return self
 
     def failure(self, code: int) -> Failure:
         """What a failed call means."""
@@ -355,9 +414,14 @@ class Arena:
                 "lockdep": "lockdep_assert_held: the lock is not held",
                 "fuel": "a loop without end",
                 "stack": "recursion too deep for the explorer's frames",
+                "freed": f"{position.what} of an skb that is free",
             }.get(kind, f"{kind} {position.what}")
-            return Failure(kind, f"{text} in {position.function}()", f"{file}:{position.line}")
+            address = int(self.words[RUN_WORDS["value"]]) if kind == "freed" else 0
+            return Failure(kind, f"{text} in {position.function}()", f"{file}:{position.line}", address=address)
         if code == words.VX_MACHINE or code == -1:
+            if self.word("error") == races.VX_ERROR_RACE:
+                address, ctx = self.word("error_arg"), self.word("ctx")
+                return race_failure(self.model, address, ctx, self.get("race_with"), self.get("race_how"))
             return machine_failure(int(self.words[self.model.image.engine_word("error")]))
         mask = self.get("violated")
         if code == words.VX_VIOLATION and mask:
@@ -365,6 +429,10 @@ class Arena:
             where = self.warned() if found.name == "no warning" else ""
             return Failure(found.name, found.text, where, tuple(p.name for p in also))
         return Failure("unknown", f"code {code}")
+
+    def word(self, name: str) -> int:
+        """A word of the machine's singleton."""
+        return int(self.words[self.model.image.engine_word(name)])
 
     def warned(self) -> str:
         """Where the WARN_ON_ONCE stands that fired last."""

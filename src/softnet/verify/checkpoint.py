@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
+from softnet.files import atomic
 from softnet.lang.native.abi import RUN_WORDS
 from softnet.verify.arena import Arena
 from softnet.verify.codegen.runtime import module_text
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-VERSION: Final = 2
+VERSION: Final = 3
 ADDRESSES: Final = frozenset(
     ("index", "index_mask", "ctable", "ctable_mask", "store", "store_room", "pool", "max_states", "prints", "prints_shift",
      "prints_max", "trail", "trail_action", "queue", "other", "other_room", "read_at", "read_end", "write_at", "write_room",
-     "touched")
+     "touched", "race_masks", "early")
 )  # fmt: skip
 """Words of the search that say where its tables are and how large: of the machine that goes on, not of the one that stopped."""
 
@@ -46,20 +45,11 @@ def save(machine: Arena, path: Path) -> None:
     about = {"softnet": "verify", "version": VERSION, "digest": digest(machine), "storage": machine.limits.storage}
     about["owned"] = machine.owned
     tables = _compact_arrays(machine) if machine.compact else _exact_arrays(machine)
-    arrays = {"words": machine.words, "owners": machine.owners, **tables}
+    arrays = {"words": machine.words, "owners": machine.owners, "holders": machine.holders, **tables}
     if machine.compact:
         about["bits"] = machine.prints_bits
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.savez(stream, about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8), **arrays)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise SoftnetError("the search cannot be saved", where=str(path), found=error.strerror or str(error)) from error
+    with atomic(path) as stream:
+        np.savez(stream, about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8), **arrays)
 
 
 def _exact_arrays(machine: Arena) -> dict[str, Any]:
@@ -120,6 +110,7 @@ def load(machine: Arena, path: Path) -> None:
         )
     _words(machine, arrays["words"])
     machine.owners[:] = arrays["owners"]
+    machine.holders[:] = arrays["holders"]
     (_load_compact if machine.compact else _load_exact)(machine, arrays, path)
 
 

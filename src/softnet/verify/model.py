@@ -31,7 +31,7 @@ from softnet.verify.codegen import llvm_frames as back_end
 from softnet.verify.codegen.frames import Frames
 from softnet.verify.codegen.guard import check_patches, depended_on
 from softnet.verify.codegen.llvm_functions import Code
-from softnet.verify.codegen.points import Facts, facts_of, reachable, stored_fields
+from softnet.verify.codegen.points import Facts, facts_of, reachable, stored_fields, with_stops
 from softnet.verify.inside.words import VX_COMP_WORDS, VX_PER_CPU
 from softnet.verify.patches import Patch, changes_of, refuse_anew
 from softnet.verify.user_properties import Claim, claims_of, dispatcher
@@ -48,6 +48,7 @@ HARNESS = (
     f"{_PROPERTIES}.numbers",
     f"{_PROPERTIES}.state",
     *(f"{_INSIDE}.{name}" for name in ("words", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")),
+    *(f"{_INSIDE}.{name}" for name in ("open_accesses", "races")),
 )
 DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6}
 WITHOUT_SKBS = ("hotplug", "call")
@@ -121,6 +122,8 @@ class Config:
     reduce: bool = True
     owned: bool = True
     """Whether a context may pass without a stop what no other CPU touches (softnet.verify.ownership)."""
+    races: bool = True
+    """Whether data races and touches after a free are looked for (softnet.verify.inside.races)."""
     liveness: bool = False
     """Whether the graph of the finished search is asked for what stays owed for ever."""
     property_files: tuple[str, ...] = ()
@@ -165,6 +168,11 @@ class Model:
     """Address -> what every word of a table is."""
     changes: tuple[str, ...] = ()
     """What each patch changes, in words."""
+
+    def context_name(self, ctx: int) -> str:
+        """Who a context is: an interrupt level of a CPU, or a task."""
+        cpus = self.config.cpus
+        return f"an interrupt of CPU{ctx // 2}" if ctx < 2 * cpus else self.image.tasks[ctx - 2 * cpus].comm
 
 
 def nr_actions(config: Config) -> int:
@@ -219,7 +227,7 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[Patch], 
         "VX_RESCHED": 2 if config.resched_max >= 0 else int(config.resched),
         "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
         "VX_STORE_BUFFER": store_buffer(config),
-        "VX_HOTPLUG": int(bool(plugged(config))),
+        "VX_HOTPLUG": int(bool(plugged(config))), "VX_RACES": int(config.races),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
     program = looked_at(make_program(modules, values))
     check_patches(program, [module for _, module in patches], HARNESS)
@@ -250,20 +258,23 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     roots = find_roots(program, image, module)
     if store_buffer(config):
         roots = sorted({*roots, *STORE_BUFFER_FUNCTIONS})
+    if config.races:
+        roots = sorted({*roots, *RACE_FUNCTIONS})
 
     movable = bool(plugged(config)) or any(len(task.cpus) > 1 for task in image.tasks)
+    used = reachable(module, roots, program)
+    module = _kept(("stops", *key, *roots), lambda: with_stops(module, used))
 
     def emitted() -> tuple[Code, frozenset[str], Facts]:
         counted = statistics(program)
         ignored = counted - depended_on(module, patches, counted)
-        used = reachable(module, roots, program)
         facts = facts_of(module, used, movable=movable)
         code = back_end.emit_frames(module, program, roots, ignored, not_state(program), reduce=config.reduce, log=log,
-                                    store_buffer=store_buffer(config), owned=owned, facts=facts)  # fmt: skip
+                                    store_buffer=store_buffer(config), owned=owned, races=config.races, facts=facts)  # fmt: skip
         return code, stored_fields(module, used) - ignored, facts
 
     owned = applies(config) and not log
-    code, changing, facts = _kept(("frames", *key, *roots, config.reduce, log, owned, movable), emitted)
+    code, changing, facts = _kept(("frames", *key, *roots, config.reduce, log, owned, movable, config.races), emitted)
     env = image.ref("verify_env", 0)
     env.list_own = int("softnet_data.defer_list" not in changing)
     env.list_unknown = int(env.list_own != 0 and program.functions["defer_list_first"].module == WHERE)
@@ -295,7 +306,7 @@ def lowered(program: Program, image: Image) -> ir.Module:
 
 
 _KEPT: dict[tuple[object, ...], Any] = {}
-KEPT_MAX = 8
+KEPT_MAX = 12
 
 
 def _kept(key: tuple[object, ...], make: Callable[[], Any]) -> Any:
@@ -329,6 +340,7 @@ def boot_image(config: Config, scenario: Scenario, program: Program, patches: Se
         "rps_map": plan.counts["rps_map"] + len(config.events),
     }  # fmt: skip
     tasks_max = plan.tasks_max + len(drivers) + len(plugged(config))
+    counts["vx_open"] = 2 * cpus + tasks_max if config.races else 1
     plan = replace(plan, counts=counts, tasks_max=tasks_max, histograms=())
     check_costs(program)
     # Nothing takes time: the order of events is the search's.
@@ -387,8 +399,10 @@ def add_drivers(image: Image, config: Config) -> list[TaskSpec]:
     env.ticks_left, env.resched_left = config.ticks, max(config.resched_max, 0)
     env.defer_max_most = max([config.defer_max, *(e.value for e in config.events if e.name == "skb_defer_max")])
     for driver in config.drivers:
-        if driver.kind == "free":
-            image.ref("vx_sd", driver.alloc_cpu).producers += 1
+        # A user's verify_task() may free, too: skbs of any CPU.
+        cpus = {"free": [driver.alloc_cpu], "call": range(config.cpus)}.get(driver.kind, [])
+        for cpu in cpus:
+            image.ref("vx_sd", cpu).producers += 1
     # A card's skbs come last: napi_skb_cache_get() takes them in their order.
     for number, driver in sorted(enumerate(config.drivers), key=lambda pair: pair[1].kind == "nic"):
         row = image.ref("vx_driver", number)
@@ -458,11 +472,13 @@ SEARCHES = (
     "vx_scc", "vx_rebuild", "vx_walk",
 )  # fmt: skip
 """What the search calls, by the number of the call."""
-EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "vx_touched", "vx_calm", "vx_exposed", "irqs_disabled", "lock_is_held")
+EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "vx_touched", "vx_calm", "vx_exposed", "vx_may_move", "irqs_disabled", "lock_is_held")
 
 
 STORE_BUFFER_FUNCTIONS = ("vx_buffer_load", "vx_buffer_store", "vx_buffer_release", "vx_buffer_fence", "vx_buffer_fill")
 """What the back end calls where a CPU has a store buffer."""
+RACE_FUNCTIONS = ("vx_plain", "vx_commit", "vx_race_owner", "vx_freed_node")
+"""What it calls at an access to a word of one holder."""
 
 
 def store_buffer(config: Config) -> int:

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
+from softnet.files import atomic
 from softnet.properties.statements import in_order
+from softnet.units import FACTORS, GAMMA
 from softnet.verify.arena import Arena, Limits
 from softnet.verify.codegen import c_model as cmodel
 from softnet.verify.codegen.frames import FRAME_WORDS_MAX, Rules, state_fields
@@ -37,6 +39,19 @@ ENTRY_POINTS: Final = (
     "verify_terminal",
     "irqs_disabled",
 )
+
+
+C_BEGINS: Final = "/* Made by softnet: the steps of a configuration. */"
+"""The first line of the model's C, whose name the user does not give."""
+
+
+def _begins(path: Path, text: str) -> bool:
+    """Whether the file begins so."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(len(text)) == text.encode()
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,9 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
     code_path = path.with_suffix(".h")
     if code_path == path:
         raise SoftnetError("the model's C goes beside it", where=str(path), expected="another suffix than .h, such as .pml")
+    if code_path.exists() and not _begins(code_path, C_BEGINS):
+        raise SoftnetError("the model's C would replace a file that softnet did not write", where=str(code_path),
+                           expected="no such file", hint=f"name the model otherwise than {path}")  # fmt: skip
     if store_buffer(config):
         raise SoftnetError("a model for SPIN has no store buffers", where="--memory-model", found="tso", expected="sc")
     limits = replace(limits or Limits(), storage="exact")
@@ -86,8 +104,9 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
     verdict = {words.VX_DONE: Verdict.HOLDS, words.VX_FULL: Verdict.INCONCLUSIVE}.get(code, Verdict.VIOLATED)
     kinds = widths(machine, first) if code == words.VX_DONE else wide(machine, first)
     vector = Vector(kinds)
-    path.write_text(promela_text(machine, vector, code_path.name), encoding="utf-8")
-    code_path.write_text(c_text(machine, first, vector), encoding="utf-8")
+    with atomic(path) as text, atomic(code_path) as code_text:
+        text.write(promela_text(machine, vector, code_path.name).encode())
+        code_text.write(c_text(machine, first, vector).encode())
     get = machine.get
     return Export(path, code_path, vector.size(), get("states"), get("transitions"), get("terminals"), verdict)
 
@@ -219,13 +238,17 @@ def c_text(machine: Arena, first: Any, vector: Vector) -> str:
     ]
     return "\n".join(
         [
-            "/* Made by softnet: the steps of a configuration. */",
+            C_BEGINS,
             *(f"#define {name} {value}L" for name, value in numbers.items()),
             f"static const struct {{ long at, value; }} memory0[] = {{ {words_text} }};",
             f"static const struct {{ int at, slot; }} slots0[] = {{ {slots_text} }};",
             f"static const char *property_names[64] = {{ {names} }};",
             f"static const int order[] = {{ {', '.join(map(str, in_order(sum(1 << n for n in model.properties))))} }};",
-            HEAD.replace("LOADS", " ".join(accesses)).replace("STORES", " ".join(stores)),
+            HEAD.replace("GAMMA", f"{GAMMA}UL")
+            .replace("FACTOR0", f"{FACTORS[0]}UL")
+            .replace("FACTOR1", f"{FACTORS[1]}UL")
+            .replace("LOADS", " ".join(accesses))
+            .replace("STORES", " ".join(stores)),
             *body,
             TAIL,
             # SPIN takes no call for an expression, as it might change something.
@@ -297,6 +320,12 @@ static inline long shift_left(long a, long b) { return (long)((unsigned long)a <
 static inline long shift_right(long a, long b) { return a >> (b > 63 ? 63 : b); }
 static inline long min_of(long a, long b) { return a < b ? a : b; }
 static inline long max_of(long a, long b) { return a > b ? a : b; }
+static inline long draw_of(long key, long number) {
+  unsigned long z = (unsigned long)key + (unsigned long)number * GAMMA;
+  z = (z ^ z >> 30) * FACTOR0;
+  z = (z ^ z >> 27) * FACTOR1;
+  return (long)((z ^ z >> 31) >> 32);
+}
 static inline long bit_length(long a) { return a == 0 ? 0 : 64 - __builtin_clzl(a < 0 ? -(unsigned long)a : (unsigned long)a); }
 extern void (*uerror)(char *);
 static long vx_run(long v, long c, long from);

@@ -115,38 +115,53 @@ It is less than that, since what was searched until then is lost."""
 def _search(config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None) -> Outcome:
     """One search, begun anew as often as what it assumes of owners turns out wrong, and once when it outgrows hasty code."""
     touched = ownership.Touched()
-    hasty = resume is None
-    while True:
-        machine = Arena(config, limits, hasty=hasty)
-        if resume is not None:
-            checkpoint.load(machine, resume)
-            code, resume = words.VX_MORE, None
-        else:
-            machine.settle()
-            if machine.owned and not _assume(machine, touched):
-                return _outcome(machine, config, words.VX_FULL, Why.RANDOM_RUN_FAILED)
-            code = machine.start()
+    machine = Arena(config, limits, hasty=resume is None)
+    if resume is not None:
+        checkpoint.load(machine, resume)
+        code = words.VX_MORE
+    else:
+        machine.settle()
+        machine, code = _begin(machine, touched)
+    why: Why | None = None
+    at_once = False
+    while code != words.VX_FULL:
+        at_once = code != words.VX_MORE
         code, why = _run(machine, code, progress)
         if why is Why.OUTGREW_HASTY_CODE:
-            hasty = False
+            machine = Arena(config, limits)
+            machine.settle()
         elif code != words.VX_DISOWNED:
             break
         else:
             ownership.note(machine, touched)
-    outcome = _outcome(machine, config, code, why)
+            machine = machine.again()
+        machine, code = _begin(machine, touched)
+    else:
+        why = Why.RANDOM_RUN_FAILED
+    outcome = _outcome(machine, config, code, why, at_once)
     if save is not None and code in (words.VX_MORE, words.VX_FULL):
         checkpoint.save(machine, save)
     return outcome
 
 
-def _assume(machine: Arena, touched: ownership.Touched) -> bool:
-    """Give a machine its owners; false if a run by chance failed."""
-    if not touched.attempts:
+def _begin(machine: Arena, touched: ownership.Touched) -> tuple[Arena, int]:
+    """Give a machine its owners and holders, and store its first state; the code, VX_FULL where a run by chance failed that was
+    to tell owners. Such a run may leave the machine unfit to go on: then it is another one.
+    """
+    config = machine.model.config
+    if (machine.owned or config.races) and not touched.attempts:
         ownership.learn(machine, touched)
+        if touched.failed:
+            if machine.owned:
+                return machine, words.VX_FULL
+            # What the run found is found again, by the shortest way.
+            machine = machine.again()
     touched.attempts += 1
-    if not touched.failed:
+    if machine.owned:
         machine.own(*ownership.owners(machine, touched))
-    return not touched.failed
+    if config.races:
+        machine.hold(ownership.holders(machine, touched))
+    return machine, machine.start()
 
 
 def _run(machine: Arena, code: int, progress: Progress | None) -> tuple[int, Why | None]:
@@ -155,6 +170,9 @@ def _run(machine: Arena, code: int, progress: Progress | None) -> tuple[int, Why
     with _interrupts() as interrupted:
         while code == words.VX_MORE and why is None:
             code = machine.explore(SLICE_STATES)
+            if machine.get("shared"):
+                # What was thought to be one context's own is not: some accesses to it were not looked at.
+                code = words.VX_DISOWNED
             figures = machine.get("states"), machine.get("transitions"), machine.get("states") - machine.get("head")
             if progress is not None and not progress(*figures) and code == words.VX_MORE:
                 why = Why.TIME_LIMIT
@@ -180,7 +198,8 @@ def _interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _outcome(machine: Arena, config: Config, code: int, why: Why | None) -> Outcome:
+def _outcome(machine: Arena, config: Config, code: int, why: Why | None, at_once: bool = False) -> Outcome:
+    """``at_once``: the search ended in the first state, before any action."""
     get = machine.get
     failure = None
     actions: list[int] = []
@@ -210,7 +229,7 @@ def _outcome(machine: Arena, config: Config, code: int, why: Why | None) -> Outc
     elif code in (words.VX_VIOLATION, words.VX_MACHINE, FAILED):
         verdict = Verdict.VIOLATED
         failure = machine.failure(code)
-        actions = machine.parents()
+        actions = [] if at_once else machine.parents()
     else:
         verdict = Verdict.INCONCLUSIVE
         why = why or Why.SPACE_LIMIT

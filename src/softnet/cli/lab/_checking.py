@@ -59,7 +59,9 @@ def conform(kernels: tuple[str, ...], only: str, again: bool, guests: Guests, as
         raise click.BadParameter(f"no experiment is called so; there are: {names}", param_hint="--only")
     if again and guests.out is None:
         raise click.UsageError("--again needs --out: the folder that an earlier run wrote")
-    arms = guests.arms(kernels or ARMS, boots=not again)
+    folders = [experiment.folder for experiment in chosen]
+    guests.claim([] if again else kernels or ARMS, folders, others=("conform.json", "conform.md", "conform.html"))
+    arms = guests.arms(kernels or ARMS, boots=not again, below=())
     not_run: dict[str, str] = {}
     outcomes = suite.conform(arms, chosen, options=guests.options, say=guests.say, folder=guests.out, again=again, not_run=not_run)
     for name, why in not_run.items():

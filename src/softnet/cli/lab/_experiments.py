@@ -69,7 +69,7 @@ def seed(duration_ms: int, costs: str, guests: Guests, as_json: bool) -> int:
     from softnet.lab.studies import seed as lab_seed
     from softnet.report.lab_seed import seed_text
 
-    arms = guests.arms(lab_seed.ARMS)
+    arms = guests.arms(lab_seed.ARMS, below=("load", "first-kick"))
     results = lab_seed.run(arms, duration_ms, options=guests.options, say=guests.say, costs=costs)
     loads, kicks = [result.load for result in results], [result.kick for result in results]
     guests.write(loads, "load")

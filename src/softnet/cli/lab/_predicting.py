@@ -36,14 +36,15 @@ if TYPE_CHECKING:
 @json_option
 def calibrate(kernel: str, table: Path, note: str, guests: Guests, as_json: bool) -> int:
     """Fit a cost table to a guest: softnet run takes it with machine.costs, softnet lab predict with --costs."""
+    from softnet.files import atomic
     from softnet.lab.studies import calibrate as lab_calibrate
-    from softnet.lab.vm import cache
     from softnet.report.lab_predictions import calibration_text
 
     lab_calibrate.check_note(note)
     (arm,) = guests.arms((kernel,))
     made = lab_calibrate.calibrate(arm, options=guests.options, say=guests.say, when=note)
-    cache.write_whole(table, lab_calibrate.table_of(made, table.stem).encode())
+    with atomic(table) as written:
+        written.write(lab_calibrate.table_of(made, table.stem).encode())
     if as_json:
         print_json(made.as_json())
     else:
@@ -153,6 +154,7 @@ def _predict_all(wanted: _Wanted, guests: Guests) -> int:
     if not chosen:
         names = ", ".join(held.name for held in HELD_OUT)
         raise click.BadParameter(f"no held-out scenario is called so; there are: {names}", param_hint="--only")
+    guests.claim((), others=("predict.json", "predict.md"))
     attempts = _kept_attempts(chosen, wanted, guests) if wanted.again else _attempts(chosen, wanted, guests)
     if guests.out is not None:
         guests.say(f"tables are in {guests.out}/predict.md and predict.json")
@@ -173,7 +175,7 @@ def _attempts(chosen: Sequence[HeldOut], wanted: _Wanted, guests: Guests) -> Seq
         if guests.out is not None:
             write_attempts(guests.out, attempts)
 
-    arms = guests.arms(wanted.kernels or ARMS)
+    arms = guests.arms(wanted.kernels or ARMS, below=())
     return run_all(arms, chosen, wanted.examples, options=guests.options, say=guests.say, keep=keep)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,23 +72,40 @@ class Guests:
     say: Callable[[str], None]
     out: Path | None = None
 
-    def arms(self, names: Sequence[str], boot_args: tuple[str, ...] = (), *, boots: bool = True) -> list[GuestArm]:
-        """The arms of these names. Where they will be booted, a machine that cannot is told so before anything is fetched."""
+    def arms(
+        self, names: Sequence[str], boot_args: tuple[str, ...] = (), *, boots: bool = True, below: Sequence[str] = ("",)
+    ) -> list[GuestArm]:
+        """The arms of these names. Where they will be booted, a machine that cannot is told so before anything is fetched.
+
+        So is who asks for the results in ``out``, in these folders ``below`` it, where they would replace files of the user's.
+        """
         from softnet.lab.play.arm import guest_arm
         from softnet.lab.vm import kernels, qemu
 
+        self.claim(names, below)
         kernels.require_machine()
         if boots:
             qemu.qemu_version()
         return [guest_arm(name, boot_args=boot_args, say=self.say) for name in names]
 
+    def claim(self, names: Sequence[str], folders: Sequence[str] = ("",), others: Sequence[str] = ()) -> None:
+        """Refuse ``out`` before a guest is booted if a file of the results would take the place of one that is the user's."""
+        from softnet.lab.play.run import out_names
+        from softnet.simulate.output import OutputFolder
+
+        if self.out is not None:
+            files = [os.path.join(folder, file) for folder in folders for name in names for file in out_names(name)]
+            OutputFolder(self.out, add=True, names=[*files, *others])
+
     def write(self, results: Sequence[LabResult], folder: str = "") -> None:
         """Results and traces, if they are to be written."""
         from softnet.lab.play.run import write_out
+        from softnet.simulate.output import OutputFolder
 
         if self.out is not None:
-            for result in results:
-                write_out(result, self.out / folder)
+            with OutputFolder(self.out, add=True) as into:
+                for result in results:
+                    write_out(result, into.path / folder)
             self.say(f"results and traces are in {self.out / folder}")
 
 

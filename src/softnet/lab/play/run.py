@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from softnet import files
 from softnet.lab.guest.plans import Found, Result, ScriptPlan, Setting, Step, TracedPlan
 from softnet.lab.play.arm import GuestArm
 from softnet.lab.tracing import facts, records
 from softnet.lab.tracing.counts import count, softnet_stat_delta
 from softnet.lab.tracing.facts import Facts
-from softnet.lab.vm import cache, qemu
+from softnet.lab.vm import qemu
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
@@ -249,7 +250,13 @@ def write_out(result: LabResult, folder: Path) -> None:
     from softnet.lab.tracing import export
 
     folder.mkdir(parents=True, exist_ok=True)
-    stem = result.arm.replace("/", "_")
-    records.write(result.trace, folder / f"{stem}.lab.jsonl.gz")
-    export.write(result.trace, folder / f"{stem}.trace.gz")
-    cache.write_whole(folder / f"{stem}.json", (json.dumps(result.as_json(), indent=1) + "\n").encode())
+    told, trace, events = (folder / name for name in out_names(result.arm))
+    records.write(result.trace, events)
+    export.write(result.trace, trace)
+    files.write_whole(told, (json.dumps(result.as_json(), indent=1) + "\n").encode())
+
+
+def out_names(arm: str) -> tuple[str, str, str]:
+    """The names of what ``write_out`` writes of an arm."""
+    stem = arm.replace("/", "_")
+    return f"{stem}.json", f"{stem}.trace.gz", f"{stem}.lab.jsonl.gz"

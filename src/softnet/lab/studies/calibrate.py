@@ -10,12 +10,11 @@ of the base table, with its source.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from softnet.files import scratch_folder
 from softnet.lab.errors import LabError
 from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.run import GuestOptions, LabResult, run_scenario
@@ -359,8 +358,8 @@ def model_scenario(scenario: Scenario, arm: GuestArm, costs: str) -> Scenario:
 def _model_medians(rows: Sequence[Fitted], arm: GuestArm, about: str) -> dict[str, int]:
     from softnet.simulate.api import run
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "costs.toml"
+    with scratch_folder() as folder:
+        path = folder / "costs.toml"
         path.write_text(table_text(rows, "calibration", about), encoding="utf-8")
         result = run(model_scenario(experiments(), arm, str(path))).result
     return {name: histogram.quantile_ns(1, 2) for name, histogram in result.latency.items()}

@@ -24,6 +24,7 @@ from softnet.lab.tracing import records
 from softnet.lab.validate.branches import merged
 from softnet.lab.validate.checker import check
 from softnet.lab.validate.verdict import TraceVerdict
+from softnet.simulate.output import OutputFolder
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
@@ -327,7 +328,8 @@ def conform(
                     say(f"{experiment.name} on {arm.label}: NOT RUN: {error.message}")
                     break
                 if folder is not None:
-                    write_out(result, folder / experiment.folder)
+                    with OutputFolder(folder, add=True) as into:
+                        write_out(result, into.path / experiment.folder)
             outcome = judge(experiment, arm, result)
             say(
                 f"{experiment.name} on {arm.label}: {outcome.word}, "

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from softnet.files import write_whole
 from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
 from softnet.lab.tracing.records import LabRecord, LabTrace
-from softnet.lab.vm import cache
 from softnet.trace import EVENT_ID, EVENTS
 from softnet.trace import Record as Row
 
@@ -77,4 +77,4 @@ def write(trace: LabTrace, path: Path) -> None:
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as stream:
         stream.write(("\n".join(lines) + "\n").encode())
-    cache.write_whole(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from softnet.files import write_whole
 from softnet.lab.errors import LabError
 from softnet.lab.tracing.facts import Facts
 from softnet.lab.tracing.ringbuffer import Format, events_of_pages, parse_format
-from softnet.lab.vm import cache
 from softnet.release import nearest
 
 FORMAT = "softnet-lab-trace"
@@ -207,7 +207,7 @@ def write(trace: LabTrace, path: Path) -> None:
         with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as stream:
             stream.write(data)
         data = buffer.getvalue()
-    cache.write_whole(path, data)
+    write_whole(path, data)
 
 
 def read(path: Path) -> LabTrace:

@@ -12,12 +12,12 @@ import json
 import platform
 import re
 import struct
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from softnet.files import scratch_folder
 from softnet.lab.errors import LabError, LabMissing
 from softnet.lab.vm import cache, modules, packages
 from softnet.release import nearest
@@ -147,13 +147,13 @@ def fetch(name: str, *, say: Callable[[str], None]) -> Kernel:
             found=", ".join(offers) or "no kernel packages at all",
             hint="apt-get update (as root) may help; or give a vmlinuz of your own by its path",
         )
-    with cache.lock(f"kernel-{name}"), tempfile.TemporaryDirectory(dir=cache.cache_dir()) as scratch:
+    with cache.lock(f"kernel-{name}"), scratch_folder(cache.cache_dir()) as scratch:
         present = cached(name)
         wanted = packages.candidate(offers[name])
         if present is not None and present.provenance.get("package_sha256") == wanted.sha256:
             say(f"{name}: {present.release} is here already")
             return present
-        got = packages.download(offers[name], Path(scratch), say=say)
+        got = packages.download(offers[name], scratch, say=say)
         say(f"unpacking {got.path.name}")
         cache.build_folder(_folder(name), lambda folder: _unpack(name, got, folder))
     kernel = cached(name)

@@ -12,10 +12,10 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from softnet.files import scratch_folder
 from softnet.lab.vm import cache
 
 _PROBE_SECONDS = 10
@@ -75,8 +75,8 @@ def usability() -> Usability:
 def _probe(qemu: str) -> Usability:
     image = bytearray(b"\xf4" * 65536)
     image[0xFFF0 : 0xFFF0 + len(_CODE)] = _CODE
-    with tempfile.TemporaryDirectory() as folder:
-        rom = Path(folder) / "probe.bin"
+    with scratch_folder() as folder:
+        rom = folder / "probe.bin"
         rom.write_bytes(image)
         argv = [qemu, "-accel", "kvm", "-machine", "pc", "-m", "16M", "-display", "none", "-nodefaults"]
         argv += ["-no-user-config", "-bios", str(rom), "-device", "isa-debug-exit,iobase=0xf4,iosize=1"]

@@ -18,13 +18,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from softnet.files import scratch_folder
 from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabHostBusy, LabMissing, LabPanic, LabTimeout
 from softnet.lab.guest.plans import Complaint, Hello, Plan
 from softnet.lab.vm import cpio, userland
@@ -346,8 +346,7 @@ def _boot_once(boot: Boot, accel: Accel) -> Session:
     base, _ = userland.build(say=boot.say)
     threads = {"kvm": "multi", "tcg": "multi"}.get(accel, "single")
     session = Session(ran=Ran(accel.split("-", 1)[0], threads, qemu_version()))
-    with tempfile.TemporaryDirectory(prefix="softnet-lab-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         (folder / "initrd").write_bytes(initramfs(boot.kernel, boot.plan, base))
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(folder / "channel"))

@@ -15,12 +15,13 @@ from softnet.lang.declare import HW, PERCPU, SHARED
 from softnet.lang.program.observe import Observers
 from softnet.lang.program.program import StructDef
 from softnet.lang.types import INT64_MAX, INT64_MIN
+from softnet.units import draw
 
 _FOLD: Final[dict[str, Callable[[int, int], int]]] = {
     "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "&": lambda a, b: a & b,
     "|": lambda a, b: a | b, "^": lambda a, b: a ^ b, "==": lambda a, b: int(a == b), "!=": lambda a, b: int(a != b),
     "<": lambda a, b: int(a < b), "<=": lambda a, b: int(a <= b), ">": lambda a, b: int(a > b),
-    ">=": lambda a, b: int(a >= b), "min": min, "max": max,
+    ">=": lambda a, b: int(a >= b), "min": min, "max": max, "draw": draw,
     "<<": lambda a, b: a << b, ">>": lambda a, b: a >> b, "//": lambda a, b: a // b, "%": lambda a, b: a % b,
 }  # fmt: skip
 

@@ -258,6 +258,11 @@ class Intrinsics:
         self.out.locate(node)
         return self.out.binary("max", left, right)
 
+    def draw(self, node: ast.Call) -> ir.Operand:
+        key, number = self.arguments.operands(node.args)
+        self.out.locate(node)
+        return self.out.binary("draw", key, number)
+
     def fls(self, node: ast.Call) -> ir.Operand:
         value = self.arguments.value(node.args[0])
         self.out.locate(node)
@@ -365,6 +370,7 @@ _LOWERED: Final[dict[str, Callable[[Intrinsics, ast.Call], ir.Operand]]] = {
     "min": Intrinsics.min,
     "max": Intrinsics.max,
     "fls": Intrinsics.fls,
+    "draw": Intrinsics.draw,
     "work": Intrinsics.work,
     "work_bytes": Intrinsics.work_bytes,
     "work_ns": Intrinsics.work_ns,

@@ -10,7 +10,7 @@ from typing import Final
 
 FAILURES: Final = (
     "none", "bug-on", "null", "index", "divide", "shift", "overflow", "fuel", "lockdep", "guard", "pointer", "stack",
-    "ended", "memory",
+    "ended", "memory", "freed",
 )  # fmt: skip
 """Why ``fail`` stops a run; the number is the index."""
 

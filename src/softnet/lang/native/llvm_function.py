@@ -8,6 +8,7 @@ from typing import Final
 
 from softnet.lang import ir
 from softnet.lang.native.abi import FAILURES, RUN_WORDS, STACK_BYTES
+from softnet.units import FACTORS, GAMMA
 
 INLINE_LINES: Final = 60
 """A function of more lines of LLVM's text is never inlined. LLVM would inline a few, those with one caller; that costs a quarter of
@@ -15,6 +16,13 @@ its time and gains nothing that bench/engines.py could measure."""
 
 COMPARISONS: Final = {"==": "eq", "!=": "ne", "<": "slt", "<=": "sle", ">": "sgt", ">=": "sge"}
 PLAIN: Final = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor"}
+
+
+def signed(word: int) -> int:
+    """A word of 64 bits as LLVM writes it."""
+    return word - (1 << 64) if word >> 63 else word
+
+
 OVERFLOWING: Final = {"+": "sadd", "-": "ssub", "*": "smul"}
 
 
@@ -192,6 +200,8 @@ class FunctionText(ir.Visitor[None]):
             value = self.define(f"zext i1 {bit} to i64")
         elif op in ("min", "max"):
             value = self.define(f"call i64 @llvm.s{op}.i64(i64 {left}, i64 {right})")
+        elif op == "draw":
+            value = self.draw(left, right)
         elif op in ("//", "%"):
             value = self.divide(i, left, right)
         elif op in ("<<", ">>"):
@@ -204,6 +214,16 @@ class FunctionText(ir.Visitor[None]):
         else:
             value = self.define(f"{PLAIN[op]} i64 {left}, {right}")
         self.names[i.to] = value
+
+    def draw(self, key: str, number: str) -> str:
+        """softnet.units.draw(), whose sums and products are taken modulo 2**64."""
+        step = self.define(f"mul i64 {number}, {signed(GAMMA)}")
+        z = self.define(f"add i64 {key}, {step}")
+        for shift, factor in zip((30, 27), FACTORS, strict=True):
+            folded = self.define(f"xor i64 {z}, {self.define(f'lshr i64 {z}, {shift}')}")
+            z = self.define(f"mul i64 {folded}, {signed(factor)}")
+        last = self.define(f"lshr i64 {z}, 31")
+        return self.define(f"lshr i64 {self.define(f'xor i64 {z}, {last}')}, 32")
 
     def divide(self, i: ir.Binary, left: str, right: str) -> str:
         """Python's floor division and its remainder."""

@@ -3,9 +3,9 @@
 
 The memo of each stack of modules (lang.program.memo) is in the same folder.
 
-An entry's name is the hash of everything that decides its content, so a changed source is another entry. An entry is written to a
-temporary file and renamed: concurrent writers each leave a whole file, a killed writer none. The content carries its own hash, so
-a damaged file is no entry. Deleting the folder is always safe.
+An entry's name is the hash of everything that decides its content, so a changed source is another entry. An entry appears whole:
+concurrent writers each leave a whole file, a killed writer none. The content carries its own hash, so a damaged file is no entry.
+Deleting the folder is always safe.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+from softnet.files import write_whole
 
 MAGIC: Final = b"softnet native 1\n"
 ENTRIES_MAX: Final = 128
@@ -83,21 +85,11 @@ def store(key: str, about: dict[str, Any], code: bytes) -> bool:
 
 
 def _write(name: str, body: bytes) -> bool:
-    """Write a temporary file, whole and with its hash, and rename it."""
-    import tempfile  # with all that it imports, only where something new is stored
-
+    """Write a file, whole and with its hash."""
     folder = cache_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, new = tempfile.mkstemp(dir=folder, prefix=".new.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(MAGIC + hashlib.sha256(body).digest() + body)
-            Path(new).chmod(0o644)
-            Path(new).replace(folder / name)
-        except BaseException:
-            Path(new).unlink(missing_ok=True)
-            raise
+        write_whole(folder / name, MAGIC + hashlib.sha256(body).digest() + body)
         _evict(folder, Path(name).suffix)
     except OSError:
         return False
@@ -140,7 +132,7 @@ def clear() -> int:
         return 0
     removed = 0
     for path in sorted(folder.iterdir()):
-        if path.name.endswith((SUFFIX, MARK, DERIVED)) or path.name.startswith(".new."):
+        if path.name.endswith((SUFFIX, MARK, DERIVED)) or path.name.startswith((".new.", ".softnet-")):
             path.unlink(missing_ok=True)
             removed += 1
     return removed

@@ -178,6 +178,7 @@ def _classes(runtime: Runtime, layout: Layout, space: dict[str, Any]) -> dict[st
         cls._known, cls._at = space[f"cache_{name}"], staticmethod(space[f"at_{name}"])
         cls._off = {f.name: f.offset for f in struct.fields.values()}
         cls._hw = frozenset(f.name for f in struct.fields.values() if f.kind == HW)
+        cls._guards = {f.name: f.guard for f in struct.fields.values() if f.guard}
         cls._conv = {f.name: space[f"at_{f.type}"] for f in struct.fields.values() if f.is_ref}
         structs[name] = cls
     runtime.at = {name: space[f"at_{name}"] for name in structs}

@@ -11,6 +11,7 @@ from softnet.lang.cell import Cell
 from softnet.lang.program.layout import ENGINE_BASE
 from softnet.lang.program.program import StructDef
 from softnet.lang.python.stop import KernelStop
+from softnet.units import draw
 
 TURNS_MAX: Final = 1 << 22
 """Turns of loops that a context may take before it gives way, in every engine: a list that leads back into itself ends there."""
@@ -171,7 +172,7 @@ class Runtime:
             "address_of": lambda ref: 0 if ref is None else ref._a,
             "ref_at": lambda struct, a: runtime.at[struct._name](a),
             "smp_processor_id": lambda: S[CPU], "raw_smp_processor_id": lambda: S[CPU],
-            "min": min, "max": max, "bool": bool, "range": range, "fls": int.bit_length,
+            "min": min, "max": max, "bool": bool, "range": range, "fls": int.bit_length, "draw": draw,
             "IS_ENABLED": bool, "likely": bool, "unlikely": bool, "suspend": runtime.suspend,
         }  # fmt: skip
 

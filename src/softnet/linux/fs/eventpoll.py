@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """fs/eventpoll.c (6.1), level-triggered, one waiter: how an application learns which of its sockets to read.
 
-The reader-writer lock of 6.1 is a plain spinlock with interrupts off here, and there is no overflow list: what becomes
+The lock is a spinlock with interrupts off, as in 6.1.192 and 6.12.117. There is no overflow list: what becomes
 ready while events are being copied goes straight to the ready list.
 """
 

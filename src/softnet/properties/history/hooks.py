@@ -208,6 +208,30 @@ def leave___flush_smp_call_function_queue(token: int) -> None:
 
 
 @observer
+def event_queue_work_on(cpu: int, b: int, c: int) -> None:
+    """6.1-rt kicks by a work item: from here on it is under way (I8)."""
+    if ck_is_cpu(cpu):
+        table(ck_cpu, cpu).works += 1
+
+
+@observer
+def enter_process_one_work() -> int:
+    """The worker has it: it clears the flag, and flushes as soon as bottom halves let it (I6)."""
+    it = table(ck_cpu, hw.cpu)
+    it.works -= 1
+    it.calling += 1
+    it.flushing += 1
+    return hw.cpu
+
+
+@observer
+def leave_process_one_work(token: int) -> None:
+    it = table(ck_cpu, token)
+    it.calling -= 1
+    it.flushing -= 1
+
+
+@observer
 def enter___smp_call_single_queue(cpu: int, node: llist_node) -> None:
     ck_queued(cpu, node)
 

@@ -121,7 +121,9 @@ class ck_cpu(Struct):
     deferring: int = hw()
     """Contexts inside skb_attempt_defer_free() with one of its skbs."""
     calling: int = hw()
-    """Contexts inside __flush_smp_call_function_queue() on it."""
+    """Contexts inside __flush_smp_call_function_queue() or a work item on it."""
+    works: int = hw()
+    """Work items that are queued for its worker."""
     flushing: int = hw()
     """Contexts on it inside a function that flushes its defer list on the way."""
     producers: int = hw()

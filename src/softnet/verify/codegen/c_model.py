@@ -17,7 +17,10 @@ from softnet.verify.codegen.llvm_functions import BLOCKED, LEFT, STEP
 from softnet.verify.codegen.points import PREEMPT_MASK
 
 SIMPLE: Final = frozenset(("+", "-", "*", "&", "|", "^", "==", "!=", "<", "<=", ">", ">="))
-HELPERS: Final = {"//": "floor_div", "%": "floor_mod", "<<": "shift_left", ">>": "shift_right", "min": "min_of", "max": "max_of"}
+HELPERS: Final = {
+    "//": "floor_div", "%": "floor_mod", "<<": "shift_left", ">>": "shift_right", "min": "min_of", "max": "max_of",
+    "draw": "draw_of",
+}  # fmt: skip
 
 LEFT_OUT: Final = frozenset(("vx_lock_order", "vx_saw"))
 """What SPIN leaves out: the order of locks, which is a property of a whole search and not of a state, and counting."""
@@ -315,6 +318,7 @@ class CText(ir.Visitor[None]):
             "non": f"phase == 2 || (phase == 1 && {irqs_on})",
             "acquire": f"phase == 2 || (phase == 1 && {irqs_on})",
             "count": f"phase != 0 && {self.count_changes(frame, segment)}",
+            "cpu": f"phase != 0 && {irqs_on} && vx_may_move()",
         }.get(kind, "0")
         self.put(f"if ({leaves}) {self.away(frame, segment)}")
         self.put(f"goto G{segment.pc};")
@@ -327,7 +331,9 @@ class CText(ir.Visitor[None]):
             self.put(f"if (owner != 0 && owner != mem[{self.module.engine['ctx']}] + 1) {{")
             self.put(f"if (phase == 0) {{ frame_end = fp + {frame.words}; return {BLOCKED}; }}")
             self.put(self.away(frame, segment) + " } }")
-        if kind in ("own", "count"):
+        if kind == "cpu":
+            self.put(f"if ({irqs_on} && vx_may_move()) phase = 2;")
+        elif kind in ("own", "count"):
             self.put(f"if ({irqs_on if kind == 'own' else self.count_changes(frame, segment)}) phase = 2;")
         elif kind in ("disable", "acquire"):
             self.put("if (phase < 1) phase = 1;")

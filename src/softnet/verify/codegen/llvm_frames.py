@@ -29,8 +29,9 @@ from softnet.verify.codegen.llvm_functions import (
     Code,
     Emitter,
     PlainText,
+    holders_of,
 )
-from softnet.verify.codegen.points import PREEMPT_MASK, Facts, reachable, stored_fields
+from softnet.verify.codegen.points import PREEMPT_MASK, Facts, fields_at_stops, reachable, stored_fields
 from softnet.verify.codegen.store_order import buffered_fields, with_points
 from softnet.verify.inside import words
 
@@ -39,7 +40,7 @@ VX_READ_ONLY: Final = words.VX_READ_ONLY
 
 def emit_frames(
     module: ir.Module, program: Program, roots: Iterable[str], ignored: frozenset[str], outside: frozenset[str], *,
-    reduce: bool = True, log: bool = False, store_buffer: int = 0, owned: bool = False, facts: Facts,
+    reduce: bool = True, log: bool = False, store_buffer: int = 0, owned: bool = False, races: bool = False, facts: Facts,
 ) -> Code:  # fmt: skip
     """The text of all reachable functions, those that may stop as steps over frames.
 
@@ -55,7 +56,8 @@ def emit_frames(
         buffered = buffered_fields(module, used, fields, state_fields(changing, outside), reduce=reduce)
         module = with_points(module, used, buffered)
     rules = Rules(module, fields, changing, reduce, facts, buffered)
-    emitter = Emitter(rules, outside, log=log, store_buffer=store_buffer, owned=owned)
+    emitter = Emitter(rules, outside, log=log, store_buffer=store_buffer, owned=owned,
+                      holders=holders_of(module, program.structs, races=races), stops=fields_at_stops(module, used))  # fmt: skip
     stopping = stopping_functions(used, rules)
     for name in used:
         function = module.functions[name]
@@ -211,6 +213,8 @@ class StepText(PlainText):
         elif kind == "count":
             seen = self.count_changes(segment)
             leaves = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {seen}")
+        elif kind == "cpu":
+            leaves = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {self.may_move()}")
         elif kind == "release":
             leaves = self.taken_here(phase)
         elif kind in ("store", "full", "full release", "fence"):
@@ -233,6 +237,8 @@ class StepText(PlainText):
         elif kind == "count":
             self.names = {}
             new = self.define(f"select i1 {self.count_changes(segment)}, i64 2, i64 {old}")
+        elif kind == "cpu":
+            new = self.define(f"select i1 {self.may_move()}, i64 2, i64 {old}")
         elif kind == "own":
             new = self.define(f"select i1 {self.irqs_on()}, i64 2, i64 {old}")
         elif kind in ("disable", "acquire"):
@@ -243,6 +249,11 @@ class StepText(PlainText):
             new = "2"
         self.store(str(PHASE), new, "")
         self.line(f'br label %"{segment.after}"')
+
+    def may_move(self) -> str:
+        """Whether the running task may be switched out and moved to another CPU, as an i1."""
+        moves = self.define(f"icmp ne i64 {self.define('call i64 @vx_may_move(ptr %S)')}, 0")
+        return self.define(f"and i1 {moves}, {self.irqs_on()}")
 
     def count_changes(self, segment: Segment) -> str:
         """Whether preempt_count_add() or _sub() changes anything for an interrupt that may strike, as an i1."""

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from string import Template
 from typing import Final
 
 from softnet.lang import ir
-from softnet.lang.declare import HW
+from softnet.lang.declare import HW, PERCPU, PRIVATE
 from softnet.lang.native.abi import FAILURES, RUN_WORDS
 from softnet.lang.native.llvm_function import FunctionText, Position, Text
+from softnet.lang.program.program import StructDef
 from softnet.verify.codegen import store_order
 from softnet.verify.codegen.frames import Frames, Rules, state_fields
+from softnet.verify.codegen.points import FREES, OWN
 
 STEP: Final = "verify_step"
 """The machine function by which the search runs a context to its next stop; its text is given here."""
@@ -101,6 +104,19 @@ OWNERS_BYTES: Final = 1 << 20
 """Size of the table of owners. It ends where S begins and runs backwards: the owner of word ``a`` is the byte at S - 1 - a."""
 
 FOREIGN |= {
+    "vx_race_owner": f"""define internal i64 @vx_race_owner(ptr %S, i64 %a) alwaysinline nounwind {{
+  %n = sub i64 {-1 - OWNERS_BYTES}, %a
+  %p = getelementptr i8, ptr %S, i64 %n
+  %o = load i8, ptr %p
+  %r = zext i8 %o to i64
+  ret i64 %r
+}}""",
+    "vx_share": f"""define internal i64 @vx_share(ptr %S, i64 %a) alwaysinline nounwind {{
+  %n = sub i64 {-1 - OWNERS_BYTES}, %a
+  %p = getelementptr i8, ptr %S, i64 %n
+  store i8 0, ptr %p
+  ret i64 0
+}}""",
     "vx_owner": """define internal i64 @vx_owner(ptr %S, i64 %a) alwaysinline nounwind {
   %n = xor i64 %a, -1
   %p = getelementptr i8, ptr %S, i64 %n
@@ -137,6 +153,28 @@ done:
   ret void
 }""")
 
+PLAIN_TEXT: Final = """define internal void @plain(ptr %S, i64 %a, i64 %how, i64 %mep) alwaysinline nounwind {
+  %o = call i64 @vx_race_owner(ptr %S, i64 %a)
+  %meat = getelementptr i64, ptr %S, i64 %mep
+  %who = load i64, ptr %meat
+  %me = add i64 %who, 1
+  %mine = icmp eq i64 %o, %me
+  %write = and i64 %how, 1
+  %both = or i64 %o, %write
+  %read = icmp eq i64 %both, 255
+  %never = icmp eq i64 %write, 0
+  %fixed = and i1 %read, %never
+  %fine = or i1 %mine, %fixed
+  br i1 %fine, label %done, label %tell
+tell:
+  %r = call i64 @vx_plain(ptr %S, i64 %a, i64 %how)
+  br label %done
+done:
+  ret void
+}"""
+"""An access to a word that one context has to itself: unless that is known, vx_plain() looks. ``mep`` is where the number of
+the running context stands, of a per-CPU word that of the CPU."""
+
 LEFT, BLOCKED, SWITCHED = -1, -2, -3
 """What a step returns: the context stopped; it waits for a lock and has done nothing; it has given the CPU away (Suspend)."""
 
@@ -149,14 +187,49 @@ class Code:
     frames: Frames
 
 
+@dataclass(frozen=True)
+class Holders:
+    """What is checked at an access of a kernel function."""
+
+    races: bool = False
+    """Whether accesses to words of one holder are told to softnet.verify.inside.races, and freed skbs are poisoned."""
+    locks: Mapping[str, int] = field(default_factory=dict)
+    """Guarded field -> how far behind it its lock stands."""
+    freed: Mapping[str, int] = field(default_factory=dict)
+    """Field of an skb -> how far behind it the word stands that says whether it is free."""
+    nodes: frozenset[str] = frozenset()
+    """The structures that stand inside an skb, and others of whose words that takes a look at the address."""
+
+
+NOBODY: Final = Holders()
+
+
+def holders_of(module: ir.Module, structs: Mapping[str, StructDef], *, races: bool) -> Holders:
+    """What is checked in a program."""
+    at, locks = module.offsets, {}
+    for s in structs.values():
+        for f in s.fields.values():
+            if f.guard and f.count == 1:
+                lock = structs[s.fields[f.guard].type].fields.get("lock")
+                inner = 0 if lock is None else at[f"{s.fields[f.guard].type}.lock"]
+                locks[f"{s.name}.{f.name}"] = at[f"{s.name}.{f.guard}"] - at[f"{s.name}.{f.name}"] + inner
+    skb = structs["sk_buff"].fields.values()
+    freed = {f"sk_buff.{f.name}": at["sk_buff.vx_freed"] - at[f"sk_buff.{f.name}"] for f in skb if f.count == 1}
+    return Holders(races, locks, freed, frozenset({"sk_buff", *(f.type for f in skb if f.embedded)}))
+
+
 class Emitter:
     """What the functions of one program share while their LLVM text is written.
 
     ``outside`` are the structures that are no state; ``log``: write accesses down for a counterexample; ``store_buffer``: how many
-    stores it holds; ``owned``: check and use who owns each word.
+    stores it holds; ``owned``: check and use who owns each word; ``stops``: the fields that are stops somewhere: of those, and
+    the machine's, who owns a word matters.
     """
 
-    def __init__(self, rules: Rules, outside: frozenset[str], *, log: bool, store_buffer: int = 0, owned: bool = False) -> None:
+    def __init__(
+        self, rules: Rules, outside: frozenset[str], *, log: bool, store_buffer: int = 0, owned: bool = False,
+        holders: Holders = NOBODY, stops: frozenset[str] = frozenset(),
+    ) -> None:  # fmt: skip
         self.rules = rules
         self.module = rules.module
         self.state = state_fields(rules.changing, outside)
@@ -166,6 +239,8 @@ class Emitter:
         self.log = log
         self.store_buffer = store_buffer
         self.owned = owned
+        self.holders = holders
+        self.stops = stops
         self.text = Text()
         self.frames = Frames()
 
@@ -222,6 +297,8 @@ class Emitter:
                 entries[number] = f"i64 {self.frames.entries[name]}"
                 arity[number] = f"i64 {len(self.module.functions[name].params)}"
         self.text.lines += [*FOREIGN.values(), UNDO_TEXT, *self.poke()]
+        if self.holders.races:
+            self.text.lines.append(PLAIN_TEXT)
         if self.owned:
             self.text.lines.append(TOUCH_TEXT.substitute(cpu=self.module.engine["cpu"]))
         self.text.lines += [
@@ -304,8 +381,46 @@ class PlainText(FunctionText):
 
     def touched(self, place: ir.Place, write: int) -> None:
         """Check that no other CPU owns a word of the state that is read or written."""
-        if self.emitter.owned and not self.searching and place.kind != ir.RAW and place.field in self.emitter.state:
+        if not self.emitter.owned or self.searching or place.field not in self.emitter.state:
+            return
+        if place.kind == HW or place.field in self.emitter.stops:
             self.line(f"call void @touch(ptr %S, i64 {self.operand(place.address)}, i64 {write})")
+
+    def alone(self, i: ir.Load | ir.Store | ir.Atomic, write: int) -> None:
+        """Check that nobody else touches a word whose kind says so, that no skb is touched after its free, and that whoever stores
+        to a guarded field holds its lock, even where the store is marked for those who read it without.
+        """
+        place, holders = i.place, self.emitter.holders
+        if self.function.kind != "kfunc" or place.kind in (HW, ir.RAW):
+            return
+        if write and place.field in holders.locks:
+            lock = self.define(f"add i64 {self.operand(place.address)}, {holders.locks[place.field]}")
+            held = self.define(f'call i64 @"lock_is_held"(ptr %S, i64 {lock})')
+            self.unless(self.define(f"icmp ne i64 {held}, 0"), "guard", i.at, f"{place.field} touched without {place.guard}")
+        if holders.races:
+            if self.function.name != FREES:
+                self.check_freed(place, i.at)
+            if place.kind in (PRIVATE, PERCPU) and place.field in self.emitter.state:
+                order = "" if isinstance(i, ir.Atomic) else i.order
+                percpu, marked, own = place.kind == PERCPU, order not in ("plain", OWN), order == OWN
+                how, me = write | marked << 1 | percpu << 2 | own << 3, self.module.engine["cpu" if percpu else "ctx"]
+                if not marked and not percpu:
+                    fresh = self.define(f"icmp ne i64 {self.load(str(PHASE), '')}, 2")
+                    self.when_rare(fresh, "call i64 @vx_commit(ptr %S)")
+                self.line(f"call void @plain(ptr %S, i64 {self.operand(place.address)}, i64 {how}, i64 {me})")
+
+    def check_freed(self, place: ir.Place, at: ir.At) -> None:
+        """Whether the skb that the place is in has been freed."""
+        struct, _, _ = place.field.partition(".")
+        address = self.operand(place.address)
+        if place.field in self.emitter.holders.freed:
+            where = self.define(f"add i64 {address}, {self.emitter.holders.freed[place.field]}")
+            freed = self.load(where, "sk_buff.vx_freed")
+        elif struct in self.emitter.holders.nodes:
+            freed = self.define(f'call i64 @"vx_freed_node"(ptr %S, i64 {address})')
+        else:
+            return
+        self.unless(self.define(f"icmp eq i64 {freed}, 0"), "freed", at, place.field, address)
 
     def fence(self) -> None:
         """Wait until the CPU's store buffer is empty."""
@@ -321,6 +436,7 @@ class PlainText(FunctionText):
 
     def on_load(self, i: ir.Load) -> None:
         self.touched(i.place, 0)
+        self.alone(i, 0)
         mine = self.own_loads and (self.is_buffered(i.place) or i.place.field in self.emitter.own_stores)
         if mine or (self.function.kind == "kfunc" and self.is_buffered(i.place)):
             address = self.operand(i.place.address)
@@ -333,6 +449,7 @@ class PlainText(FunctionText):
         if i.place.field == "engine_state.now" and self.function.kind == "kfunc":
             return
         self.touched(i.place, 1)
+        self.alone(i, 1)
         if i.place.field == self.own_store or (self.function.kind == "kfunc" and self.is_buffered(i.place)):
             self.buffer(i)
             return
@@ -357,6 +474,7 @@ class PlainText(FunctionText):
         if self.rules.buffered is not None:
             self.fence()
         self.touched(i.place, 1)
+        self.alone(i, 1)
         self.remember(i.place)
         super().on_atomic(i)
         new = self.load(self.operand(i.place.address), i.place.field) if self.logging else "0"

@@ -12,8 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from softnet.lang.declare import PERCPU, PRIVATE
 from softnet.lang.python.runtime import STRUCTURES, encode
-from softnet.verify.codegen.points import PREEMPT_MASK, Facts, point_kind
+from softnet.lang.python.stop import KernelStop
+from softnet.verify.codegen.points import FREES, OWN, PREEMPT_MASK, READ_ONCE_IN_C, Facts, point_kind
+from softnet.verify.inside import words
 
 LOOP: Final = ("lang/python/hooks.py", "lang/python/runtime.py", "verify/codegen/python_loop.py", "verify/replay/debugger.py")
 """The files whose functions run between a kernel function and a stop."""
@@ -51,6 +54,12 @@ class Stops:
     active: bool = False
     """Whether a kernel function runs; machine functions and the search do not stop, and their accesses are not noted."""
     blocked: bool = False
+    freed: Mapping[str, int] = field(default_factory=dict)
+    """Field of an skb -> how far behind it the word stands that says whether it is free."""
+    nodes: frozenset[str] = frozenset()
+    """The structures that stand inside an skb."""
+    races: bool = False
+    """Whether races and touches of freed skbs are looked for."""
     notes: list[Note] = field(default_factory=list)
     warned: str = ""
     """The place of the WARN_ON_ONCE that fired last."""
@@ -65,7 +74,7 @@ class Stops:
     def point(self, why: str) -> Callable[[], None] | None:
         """The stop before an access."""
         kind = point_kind(why, self.fields, self.changing, self.reduce, self.facts)
-        return {"": None, "hard": self._hard, "non": self._non, "own": self._own}[kind]
+        return {"": None, "hard": self._hard, "non": self._non, "own": self._own, "cpu": self._cpu}[kind]
 
     def call(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """A machine function with its stop; its own accesses are neither stops nor noted."""
@@ -107,6 +116,41 @@ class Stops:
             code, line = where()
             self.notes.append(Note(what, address, int(word), code.co_name, code.co_filename, line))
 
+    def touch(self, name: str, address: int, write: bool, marked: bool) -> None:
+        """What softnet.verify.codegen.llvm_functions does at an access."""
+        if not self.active:
+            return
+        own = name in READ_ONCE_IN_C.values() and READ_ONCE_IN_C.get(where()[0].co_name) == name
+        before = self.point(OWN + name) if own else None
+        if before is not None:
+            before()
+        if not self.races:
+            return
+        if self._is_freed(name, address):
+            code, line = where()
+            if code.co_name != FREES:
+                raise KernelStop(f"touched after its free: {name}", f"{code.co_filename}:{line}: in {code.co_name}()")
+        kind = self.fields[name]
+        if kind not in (PRIVATE, PERCPU) or name not in self.changing:
+            return
+        self.active = False
+        self.memory[words.VX_PHASE_WORD] = self.phase
+        if not marked and kind == PRIVATE and self.phase != COMMITTED:
+            self.machine["vx_commit"]()
+            self.phase = self.memory[words.VX_PHASE_WORD]
+        self.machine["vx_plain"](address, write | marked << 1 | (kind == PERCPU) << 2 | own << 3)
+        self.active = True
+
+    def _is_freed(self, name: str, address: int) -> bool:
+        if name in self.freed:
+            return bool(self.memory[address + self.freed[name]])
+        if name.partition(".")[0] not in self.nodes:
+            return False
+        self.active = False
+        freed = self.machine["vx_freed_node"](address)
+        self.active = True
+        return bool(freed)
+
     def warn(self, line: int) -> None:
         """A WARN_ON_ONCE fires."""
         code, _ = where()
@@ -141,6 +185,13 @@ class Stops:
                 self.leave()
             if self._irqs_on():
                 self.phase = COMMITTED
+
+    def _cpu(self) -> None:
+        active, self.active = self.active, False
+        moves = active and self.machine["vx_may_move"]()
+        self.active = active
+        if moves:
+            self._own()
 
     def _count(self, change: int) -> None:
         active, self.active = self.active, False

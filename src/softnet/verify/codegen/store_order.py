@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from softnet.lang import ir
 from softnet.lang.declare import FunctionFacts
+from softnet.lang.python.hooks import PLAIN
 from softnet.lang.types import SIGNATURES
 
 STORE, LOCKED, FENCE, FULL = "store ", "locked ", "fence ", "unmarked store "
@@ -84,7 +85,7 @@ def _block(block: ir.Block, buffered: frozenset[str]) -> ir.Block:
 def _marked(body: list[ir.Instr], at: int, field: str, mark: str, without: str, where: ir.At) -> int:
     """The point before an access says what it is; one that has none gets one."""
     point = body[at] if at >= 0 else None
-    if isinstance(point, ir.Point) and point.why == field:
+    if isinstance(point, ir.Point) and point.why in (field, PLAIN + field):
         body[at] = ir.Point(point.at, mark + field)
     else:
         body.append(ir.Point(where, without + field))

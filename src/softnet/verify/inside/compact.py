@@ -239,18 +239,21 @@ def vx_compact_expand(v: explorer) -> int:
     v.in_terminal = 0
     v.nr_pending = 0
     v.log_from = v.log
+    v.stamp += 1
     vx_kept(v)
     for action in range(v.nr_actions):
         if not vx_enabled(v, action):
             continue
         v.at_action = action
-        if vx_perform(v, action) == VX_BLOCKED:
+        code = vx_perform(v, action)
+        if hw.error != 0:
+            # In a step that waits for a lock, too, a race may have been found.
+            return VX_MACHINE
+        if code == VX_BLOCKED:
             v.blocked += 1
             vx_undo(v)
             continue
         enabled += 1
-        if hw.error != 0:
-            return VX_MACHINE
         vx_child(v, action)
     v.transitions += enabled
     if enabled != 0:

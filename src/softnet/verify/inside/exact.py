@@ -214,18 +214,21 @@ def vx_expand(v: explorer, state: int) -> int:
     enabled = 0
     v.blocked = 0
     v.in_terminal = 0
+    v.stamp += 1
     for action in range(v.nr_actions):
         if not vx_enabled(v, action):
             continue
         v.at_action = action
-        if vx_perform(v, action) == VX_BLOCKED:
+        code = vx_perform(v, action)
+        if hw.error != 0:
+            # In a step that waits for a lock, too, a race may have been found.
+            return VX_MACHINE
+        if code == VX_BLOCKED:
             v.blocked += 1
             vx_undo(v)
             continue
         enabled += 1
         v.transitions += 1
-        if hw.error != 0:
-            return VX_MACHINE
         vx_changed(v)
         code = vx_add(v, state, action)
         if code != VX_MORE:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         vx_env_enabled,
         vx_env_perform,
     )
+    from softnet.verify.inside.open_accesses import VX_RACES, vx_close
     from softnet.verify.inside.properties import verify_after
     from softnet.verify.inside.words import (
         VX_BLOCKED,
@@ -188,6 +189,15 @@ def vx_calm() -> bool:
 
 
 @hwfunc
+def vx_may_move() -> bool:
+    """Whether the running task, if an interrupt struck now, could be switched out and moved to another CPU."""
+    c = table(cpu_hw, hw.cpu)
+    if c.cur.kind != CTX_TASK or c.preempt_count != 0 or c.task.migrate_disabled != 0:
+        return False
+    return bool(VX_HOTPLUG != 0 or c.task.nr_allowed != 1)
+
+
+@hwfunc
 def vx_cpu_enabled(c: cpu_hw, what: int) -> bool:
     """Whether the CPU can act: 0 its context goes on, 1 an interrupt strikes, 2 the scheduler preempts a fair task, 3 it
     prefers another of the waiting fair tasks.
@@ -222,6 +232,8 @@ def vx_run(v: explorer, c: cpu_hw, phase: int) -> int:
     hw.ctx = ctx
     hw.now = 0
     hw.running = True
+    if VX_RACES != 0:
+        vx_close(ctx)
     mem_set(VX_PHASE_WORD, phase)
     mem_set(VX_LIMIT_WORD, base + v.stack_words - VX_FRAME_WORDS_MAX)
     mem_set(VX_FUEL_WORD, VX_FUEL)
@@ -255,6 +267,8 @@ def vx_run_on(v: explorer, c: cpu_hw) -> int:
             vx_remember(base + i)
     hw.ctx = ctx
     hw.running = True
+    if VX_RACES != 0:
+        vx_close(ctx)
     mem_set(VX_LIMIT_WORD, base + v.stack_words - VX_FRAME_WORDS_MAX)
     r = verify_step(base + mem(base))
     hw.running = False
@@ -340,6 +354,8 @@ def vx_perform(v: explorer, action: int) -> int:
             if VX_STORE_BUFFER != 0:
                 # An interrupt drains the store buffer.
                 vx_buffer_drain(c.id)
+            # To enter an interrupt is a right mover: nothing of the same CPU comes between it and irq_ack(), and what other CPUs
+            # do there they can as well do before, if they raise this line again, or after irq_ack().
             irq_deliver(c, 0)
             return vx_run(v, c, 1)
         hw.cpu = VX_OUTSIDE
@@ -401,6 +417,7 @@ def vx_walk(seed: int) -> int:
     steps = 0
     while steps < VX_WALK_STEPS:
         seed = vx_mix(seed, steps)
+        v.stamp += 1
         first = vx_logical(seed, 32) % v.nr_actions
         went = False
         for i in range(v.nr_actions):
@@ -427,6 +444,7 @@ def vx_replay(action: int) -> int:
     vx_kept(v)
     if not vx_enabled(v, action):
         return VX_BLOCKED
+    v.stamp += 1
     r = vx_perform(v, action)
     if r == VX_BLOCKED:
         vx_undo(v)

@@ -78,6 +78,7 @@ if TYPE_CHECKING:
         spinlock_t,
     )
     from softnet.properties.numbers import VX_CSD_TWICE, VX_FREED_AWAY, VX_RX_FROM_IPI, VX_TWO_OWNERS, VX_WARN, VX_WRONG_CPU
+    from softnet.verify.inside.open_accesses import VX_RACES, vx_poison, vx_stopped_machine, vx_taken
     from softnet.verify.inside.properties import vx_saw
     from softnet.verify.inside.user_task import verify_task
     from softnet.verify.inside.words import explorer, verify_env, vx_driver, vx_event, vx_sd, vx_skb
@@ -198,6 +199,8 @@ def vx_stop_machine() -> bool:
         if cpu != hw.cpu and c.online != 0 and vx_not_preemptible(c):
             return False
     table(verify_env, 0).stopped_by = hw.cpu + 1
+    if VX_RACES != 0:
+        vx_stopped_machine()
     return True
 
 
@@ -295,6 +298,7 @@ def vx_forget(skb: sk_buff) -> None:
     if note.deferred != 0 and skb.alloc_cpu != raw_smp_processor_id() and table(cpu_hw, skb.alloc_cpu).online != 0:
         vx_break(VX_FREED_AWAY)
     note.deferred = 0
+    vx_poison(address_of(skb))
     skb.next = None
     skb.prev = None
     skb.alloc_cpu = 0
@@ -327,18 +331,25 @@ def napi_skb_cache_get() -> sk_buff:
     return table(sk_buff, e.next_skb - 1)
 
 
+@hwfunc(visible="search", x86="plain load")
+def vx_on_list(new: llist_node, node: llist_node) -> bool:
+    """Whether a node is on the list that begins with another one."""
+    while node is not None:
+        if node == new:
+            return True
+        node = node.next
+    return False
+
+
 @kfunc
 def llist_add(new: llist_node, head: llist_head) -> bool:
     """include/linux/llist.h, with the test that a node is not on the list already: I9, a csd is queued at most once."""
     vx_saw(VX_CSD_TWICE)
     while True:
         first = READ_ONCE(head.first)
-        node: llist_node = first
-        while node is not None:
-            if node == new:
-                vx_break(VX_CSD_TWICE)
-                return False
-            node = node.next
+        if vx_on_list(new, first):
+            vx_break(VX_CSD_TWICE)
+            return False
         new.next = first
         if cmpxchg(head.first, first, new) == first:
             return first is None
@@ -409,7 +420,20 @@ def spin_acquire(lock: spinlock_t) -> bool:
         lock_error(ERROR_SPIN_RECURSION, lock)
         return True
     vx_lock_order(lock)
+    if VX_RACES != 0:
+        vx_taken(lock)
     lock.owner = me.id + 1
+    return True
+
+
+@hwfunc(visible="try", x86="locked")
+def spin_try(lock: spinlock_t) -> bool:
+    """machine/locks.py: take the lock if it is free."""
+    if lock.owner != 0:
+        return False
+    if VX_RACES != 0:
+        vx_taken(lock)
+    lock.owner = table(cpu_hw, hw.cpu).cur.id + 1
     return True
 
 

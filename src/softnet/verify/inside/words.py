@@ -44,6 +44,10 @@ VX_TASK_WORD = 256
 """In the table of machines' words: a task's."""
 VX_LEARNING = 254
 """In the table of owners: every access is noted."""
+VX_OPEN_MAX = 24
+"""Open accesses of a context (softnet.verify.inside.races), of 16 words each."""
+VX_RACE_CONTEXTS = 30
+"""Contexts from this one on share a bit where it is noted who touches a word."""
 VX_COMP_WORDS = 4
 VX_PENDING_WORDS = 4
 
@@ -170,6 +174,22 @@ class explorer(Struct, engine=True):
     sleeping_locks: int = hw()
     switches: int = hw()
     """Per place where a context may have stopped: whether it had given the CPU away there."""
+    # Data races (softnet.verify.inside.races).
+    races: int = hw()
+    """Whether they are looked for now."""
+    race_masks: int = hw()
+    """Address -> a bit for each context that reads it, 32 bits further one for each that writes it; of a per-CPU word by CPU."""
+    race_with: int = hw()
+    """Of the race that was found: the context whose access was open, or -1 - the CPU whose access was early."""
+    race_how: int = hw()
+    early: int = hw()
+    """Per address, CPU and way of access: the stamp of the state in which it was noted, and the locks that were held."""
+    stamp: int = hw()
+    """A number for the state that is expanded."""
+    shared: int = hw()
+    """How many words turned out not to be one context's own."""
+    open_full: int = hw()
+    """Whether a step had more open accesses than there is room for."""
     lock_order: int = hw()
     """Matrix of classes: row held, column taken under it, -1 until seen, then state << 8 | action of the first time."""
 
@@ -229,6 +249,13 @@ class vx_skb(Struct):
     """Whether it was deferred since it was allocated: it was on a defer list, or skb_attempt_defer_free() left it in use."""
 
 
+class sk_buff(Struct, extends=True):  # noqa: N801
+    """What the search notes of an skb in the skb itself."""
+
+    vx_freed: int = hw()
+    """1 + the context that has freed it; an skb is not used again."""
+
+
 class vx_driver(Struct):
     """A task of the harness: which of its actions it does, on skbs ``first`` to ``first + count - 1``."""
 
@@ -244,6 +271,18 @@ class vx_driver(Struct):
     """Whether it is inside skb_attempt_defer_free()."""
     home: int = hw()
     """The CPU that it acts on."""
+
+
+class vx_open(Struct):  # noqa: N801
+    """What a context's last step touched plainly, that nothing orders yet (softnet.verify.inside.races); what is empty is 0."""
+
+    n: int = hw()
+    at: int = array(24, hw())
+    """The address / 16, and whether an interrupt of the same CPU could have struck there."""
+    locks: int = array(24, hw())
+    """A mask of the locks that were held."""
+    seen: int = array(24, hw())
+    """A bit for each of the 16 words that was read, 16 bits further one for each that was written."""
 
 
 class vx_buffer(Struct):

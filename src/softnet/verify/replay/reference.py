@@ -23,10 +23,12 @@ from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.simulate.reference import MISTAKES, kernel_stop
 from softnet.trace import EVENT_ID
 from softnet.verify.actions import decode_action
-from softnet.verify.arena import Failure, machine_failure
+from softnet.verify.arena import Failure, machine_failure, race_failure
+from softnet.verify.codegen.llvm_functions import holders_of
 from softnet.verify.codegen.python_loop import LOOP, Stops
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
+from softnet.verify.inside.races import VX_ERROR_RACE
 from softnet.verify.liveness import property_of
 from softnet.verify.lock_order import Locks
 from softnet.verify.model import STACK_WORDS, Config, Model, build_model, components, store_buffer
@@ -78,6 +80,8 @@ class ReferenceReplay(Replay):
             image.engine_word("ctx"),
             frozenset(name for name, said in self.model.facts.functions.items() if said.price_only),
         )
+        holders = holders_of(self.model.module, program.structs, races=self.model.config.races)
+        stops.freed, stops.nodes, stops.races = holders.freed, holders.nodes, holders.races
         linked = link(
             program,
             image.layout,
@@ -109,11 +113,19 @@ class ReferenceReplay(Replay):
             "stacks": stacks, "stack_words": STACK_WORDS, "saved": stacks + model.nr_contexts * STACK_WORDS,
             "log": stacks + (model.nr_contexts + 1) * STACK_WORDS, "nr_drivers": len(model.config.drivers),
             "nr_actions": self.nr_actions(), "properties": properties_mask(config.properties, model.properties, config.without),
-            "locks": table, "nr_locks": len(locks.addresses), "lock_classes": len(locks.classes), "lock_order": self.lock_order,
+            "races": int(config.races), "early": self._early(), "locks": table,
+            "nr_locks": len(locks.addresses), "lock_classes": len(locks.classes), "lock_order": self.lock_order,
         }  # fmt: skip
         for name, value in values.items():
             self.words[at[name]] = value
         self.properties = values["properties"]
+
+    def _early(self) -> int:
+        """Where the table of early accesses stands, which nobody fills where no action is taken back."""
+        at = len(self.words)
+        if self.model.config.races:
+            self.words.extend([0] * (8 * self.model.config.cpus * self.model.image.regions.size))
+        return at
 
     def _step(self, frame: int) -> int:
         """verify_step(): run the context that the search says."""
@@ -153,7 +165,12 @@ class ReferenceReplay(Replay):
     def failure(self, code: int) -> Failure:
         if code == FAILED and self._failure is not None:
             return self._failure
-        return machine_failure(self.words[self.image.engine_word("error")])
+        error = self.words[self.image.engine_word("error")]
+        if error == VX_ERROR_RACE:
+            v = self.image.ref("explorer", 0)
+            address, ctx = (self.words[self.image.engine_word(name)] for name in ("error_arg", "ctx"))
+            return race_failure(self.model, address, ctx, v.race_with, v.race_how)
+        return machine_failure(error)
 
     def stacks(self) -> list[str]:
         return []
@@ -235,6 +252,8 @@ class ReferenceReplay(Replay):
         ):
             if message.startswith(begin):
                 return kind, text
+        if message.startswith("touched after"):
+            return "freed", f"{message.rpartition(' ')[2]} of an skb that is free"
         if " touched without " in message:
             return "guard", "a guarded field is touched without its lock"
         outside = re.fullmatch(r"index -?\d+ is outside 0\.\.(-?\d+)", message)
@@ -279,6 +298,7 @@ def watched(
                 before.append(reference.state())
         return False
 
+    said.extend(f"violated in the first state: {f.name}: {f.text}" for f in reference.found())
     if repeats and begin == 0:
         before.append(reference.state())
     schedule = replay(runs.model.config, actions, stop, runs, after)

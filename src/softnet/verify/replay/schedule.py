@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
+from softnet.units import whole_number
 from softnet.verify.actions import Action, ActionKind, decode_action
 from softnet.verify.codegen.llvm_functions import LOG_FILL
 from softnet.verify.inside import words
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from softnet.image.image import Image
     from softnet.verify.model import Model
 
+STEPS_MAX = 1_000_000
+"""Of a schedule that somebody hands in."""
 SHOWN_CALLS = ("try_to_wake_up", "arch_send_call_function_single_ipi", "smp_send_reschedule")
 """Calls of the machine that are steps of the story: who wakes whom, who interrupts whom."""
 DRIVER_TITLES = {"irq": "raises its interrupt", "nic": "receives a frame", "hotplug": "goes on: what it waited for has come"}
@@ -112,13 +115,16 @@ def repeats_of(text: str) -> int:
 
 
 def decode(text: str) -> list[int]:
-    """The actions of an encoded schedule. Raises SoftnetError."""
+    """The actions of an encoded schedule: none for an empty text. Raises SoftnetError."""
     out: list[int] = []
-    for part in text.replace("~", ".", 1).split("."):
+    for part in text.replace("~", ".", 1).split(".") if text else ():
         action, times, count = part.partition("x")
-        if not action.isdigit() or (times and not count.isdigit()):
+        number, often = whole_number(action), whole_number(count) if times else 1
+        if number is None or often is None:
             raise SoftnetError("not a schedule", found=repr(part), expected="numbers as in 6.3x17.7")
-        out += [int(action)] * (int(count) if count else 1)
+        if len(out) + often > STEPS_MAX:
+            raise SoftnetError("the schedule is too long", found=repr(part), expected=f"at most {STEPS_MAX:,} steps")
+        out += [number] * often
     return out
 
 
@@ -220,6 +226,8 @@ class NativeReplay(Replay):
     def __init__(self, config: Config, *, log: bool = True) -> None:
         self.machine = Arena(config, Limits(states=1000, memory_bytes=64 << 20), log=log, hasty=True)
         self.machine.settle()
+        if config.races:
+            self.machine.hold({})
         self.model = self.machine.model
         self.image = self.model.image
         self.words = self.machine.words
@@ -320,6 +328,9 @@ def replay(
     steps = []
     failure = None
     for number, action in enumerate(actions, 1):
+        if action >= engine.nr_actions():
+            raise SoftnetError("the schedule does not fit this configuration", found=f"action {action}",
+                               expected=f"0 to {engine.nr_actions() - 1}")  # fmt: skip
         step, code = engine.step(number, action)
         steps.append(step)
         if code == words.VX_BLOCKED:

@@ -249,7 +249,17 @@ def skb_try_coalesce(to: sk_buff, from_: sk_buff) -> bool:
 
 @kfunc
 def skb_move_packets(to: sk_buff, from_: sk_buff) -> None:
-    """softnet's own: the merged skb remembers when each of its packets came."""
+    """softnet's own: the merged skb remembers when each of its packets came.
+
+    A segment without data that merges with data is an acknowledgement still, and is counted as one.
+    """
+    stats = this_cpu_ptr(skb_drop_stats)
+    if to.payload == 0 and from_.payload != 0:
+        stats.pure_acks += to.nr_packets
+        to.nr_packets = 0
+    elif from_.payload == 0 and to.payload != 0:
+        stats.pure_acks += from_.nr_packets
+        from_.nr_packets = 0
     for i in range(from_.nr_packets):
         to.stamp[to.nr_packets + i] = from_.stamp[i]
     to.nr_packets += from_.nr_packets
