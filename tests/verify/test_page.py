@@ -26,7 +26,7 @@ ACTIONS = "8.4x31.9.1.0x3.4.0x5.4.0x13.4x5"
 
 @pytest.fixture(scope="module")
 def phantom() -> Schedule:
-    """The phantom SCHED of docs/verify.md."""
+    """The phantom SCHED of docs/findings.md."""
     return replay(from_text(WHAT, (NO_LOCK,)), decode(ACTIONS))
 
 

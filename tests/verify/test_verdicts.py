@@ -72,6 +72,10 @@ class Case:
         return tuple(files)
 
 
+_FLAG_CLEARED = """
+    if smp_call_function_single_async(cpu, sd.defer_csd):
+        smp_store_release(sd.defer_ipi_scheduled, 0)
+"""
 _NO_WORK = "work('net_rx_action')"
 """In the place of what is left out: a price, which the explorer does not pay."""
 
@@ -108,6 +112,9 @@ BROKEN = (
          breaks=("over the limit",)),
     Case("never_rests", "kernel=6.12-threads,liveness=1,driver=free:1:2", file="thread_waits_for_ever.py",
          breaks=("kick without a flush", "livelock")),
+    # Half a fix of C7: the flag is right again, and the list of the CPU that comes back is above its watermark.
+    Case("failed_kick_clears_its_flag", "kernel=6.12,resched=0,driver=free:0:2:1,driver=hotplug:0:2:1",
+         (("kick_defer_list_purge", "smp_call_function_single_async(cpu, sd.defer_csd)", _FLAG_CLEARED),), breaks=("lost kick",)),
 )  # fmt: skip
 
 CORRECT = (

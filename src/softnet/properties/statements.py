@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The invariants I1 to I13 and the explorer's properties, each said once: number, name, sentence, what a violation means.
 
-The tables of docs/invariants.md and docs/verify.md are held to these (tests/properties/test_statements.py).
+The tables of docs/invariants.md, docs/verify.md and docs/findings.md are held to these (tests/properties/test_statements.py).
 """
 
 from __future__ import annotations
