@@ -183,7 +183,8 @@ class TestKernels:
     def test_half_a_fix_of_c7_leaves_a_lost_kick(self, tmp_path: Path) -> None:
         # The flag is right again; the list of the CPU that comes back is above its watermark, and nobody flushes it.
         text = "kernel=6.12,defer_max=1,resched=0,driver=free:0:1:1,driver=hotplug:0:2:1"
-        patch = mutate(tmp_path, "6.12", "kick_defer_list_purge", "smp_call_function_single_async(cpu, sd.defer_csd)", _FLAG_CLEARED)
+        call = "smp_call_function_single_async(cpu, sd.defer_csd)"
+        patch = mutate(tmp_path, "6.12", "kick_defer_list_purge", call, _FLAG_CLEARED)
         asked = replace(from_text(text, (patch,)), properties=("lost kick",))
         failure = search(asked, replace(SMALL, states=4_000_000, storage="compact")).failure
         assert failure is not None
