@@ -12,6 +12,7 @@ import __future__
 import ast
 import importlib
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -163,7 +164,7 @@ def load_patch(path: str | Path) -> ModuleType:
     SoftnetError when it cannot be read, or says more than that.
     """
     file = Path(path)
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise SoftnetError("no such patch file", where=str(path), found="nothing", expected="a Python file")
     name = "softnet_patch_" + "".join(c if c.isalnum() else "_" for c in file.stem)
     spec = importlib.util.spec_from_file_location(name, file)

@@ -14,6 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from softnet.release import releases
 
 #: Releases that softnet models. ``softnet.linux.releases`` holds their stack of patches.
+SOCKETS_MAX: Final = 1 << 17
+"""That the image holds from boot on: a TCP flow has one, and takes four kilobytes and a twenty-thousandth of a second."""
 RELEASES: Final = tuple(releases())
 
 CPUS_MAX: Final = 256

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path as FilePath
@@ -113,7 +114,7 @@ def _validate_all(raw: dict[str, Any]) -> Scenario:
 def _missing_files(scenario: Scenario) -> list[Problem]:
     problems = []
     for index, traffic in enumerate(scenario.traffic):
-        if isinstance(traffic, CaptureTraffic) and not scenario.resolve(traffic.file).is_file():
+        if isinstance(traffic, CaptureTraffic) and not os.path.isfile(scenario.resolve(traffic.file)):
             problems.append(
                 Problem(
                     ("traffic", index, "file"),
@@ -123,7 +124,7 @@ def _missing_files(scenario: Scenario) -> list[Problem]:
                 )
             )
     costs = scenario.machine.costs
-    if costs.endswith(".toml") and not scenario.resolve(costs).is_file():
+    if costs.endswith(".toml") and not os.path.isfile(scenario.resolve(costs)):
         problems.append(
             Problem(
                 ("machine", "costs"),

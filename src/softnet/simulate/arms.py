@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from softnet.errors import SoftnetError
 
@@ -93,6 +93,6 @@ def parse_arms(texts: Sequence[str]) -> list[Arm]:
             )
     for arm in arms:
         for patch in arm.patches:
-            if not Path(patch).is_file():
+            if not os.path.isfile(patch):
                 raise SoftnetError("no such patch file", where=f"--arm {arm.label}", found=patch, expected="a Python file")
     return arms

@@ -6,6 +6,7 @@ What an arm could not be asked (a guest that did not come up in time) is a row o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ def run_all(
     """
     from softnet.scenario import load_scenario
 
-    missing = [held.file for held in chosen if not (examples / held.file).exists()]
+    missing = [held.file for held in chosen if not os.path.exists(examples / held.file)]
     if missing:
         raise LabError(
             "the held-out scenarios are not here",

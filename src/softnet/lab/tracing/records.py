@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -228,7 +229,7 @@ def write(trace: LabTrace, path: Path) -> None:
 
 def read(path: Path) -> LabTrace:
     """Read what ``write`` wrote. Raises ``LabError`` naming file and line."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise LabError("the trace cannot be read", where=str(path), found="a folder",
                        hint="give the files in it that end in .lab.jsonl.gz")  # fmt: skip
     lines = lines_bounded(path, FILE_BYTES_MAX, LINE_BYTES_MAX, LabError, "trace")

@@ -119,7 +119,7 @@ class Format:
             if field.text == "array":
                 values[field.name] = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
             elif field.text == "data_loc":
-                (where,) = struct.unpack("<I", raw)
+                where = int.from_bytes(raw[:4], "little")
                 start = where & 0xFFFF
                 body = payload[start : start + (where >> 16)] if where >> 16 else payload[start:]
                 values[field.name] = body.split(b"\0", 1)[0].decode("utf-8", "replace")

@@ -8,6 +8,7 @@ named in ``softnet.lab.vm.modules``. Where each came from is recorded beside it 
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import struct
@@ -247,7 +248,7 @@ def _release_of(path: Path) -> str:
 
 def resolve(name: str, *, say: Callable[[str], None], may_fetch: bool = True) -> Kernel:
     """The kernel of this short name (fetched if it is not here) or at this path."""
-    if "/" in name or Path(name).is_file():
+    if "/" in name or os.path.isfile(name):
         return from_path(Path(name))
     check_name(name)
     kernel = cached(name)
