@@ -16,7 +16,13 @@ from softnet.scenario.kernel_models import Sysctl
 from softnet.scenario.traffic import socket_table
 from softnet.simulate.simulation import Simulation
 
-VALUES: dict[str, Any] = {"rps_cpus": [1], "irq_cpus": [1, 0], "gro": False, "flow_limit_table_len": 256, "netdev_budget_usecs": 8000}
+VALUES: dict[str, Any] = {
+    "rps_cpus": [1],
+    "irq_cpus": [1, 0],
+    "gro": False,
+    "flow_limit_table_len": 256,
+    "netdev_budget_usecs": 8000,
+}
 TARGETS = [
     *(f"sysctl.{name}" for name in Sysctl.model_fields if name not in AT_BOOT_ONLY["sysctl"]),
     *(f"nic.eth0.{name}" for name in NIC_EVENT_KEYS),
