@@ -18,7 +18,7 @@ from softnet.report.tracefile import StoredRecords, open_trace, read_trace, writ
 from softnet.simulate.result import Trace
 from softnet.trace import EVENTS, Record
 
-words = st.integers(-(2**63), 2**63)
+words = st.integers(-(2**63), 2**63 - 1)
 traces = st.integers(1, 8).flatmap(
     lambda cpus: st.builds(
         Trace,
