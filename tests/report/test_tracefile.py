@@ -29,7 +29,7 @@ traces = st.integers(1, 8).flatmap(
             ),
             max_size=20,
         ).map(tuple),
-        st.lists(st.tuples(st.integers(0, 10**6), st.text(st.characters(codec="utf-8"), max_size=15)), max_size=5).map(tuple),
+        st.lists(st.tuples(st.integers(0, 10**6), st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), max_size=15)), max_size=5).map(tuple),
         st.just(cpus),
         st.integers(0, 10**9),
     )

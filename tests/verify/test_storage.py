@@ -120,7 +120,7 @@ def test_a_stopped_search_goes_on(limits: Limits, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_search_is_saved_between_two_states(tmp_path: Path) -> None:
-    config = standard("6.12-threads")[3]
+    config = replace(standard("6.12-threads")[3], owned=False)
     file = tmp_path / "search"
 
     def interrupt(*figures: int) -> bool:
