@@ -244,7 +244,11 @@ def _record(path: str | Path, number: int, line: str, event_ids: list[int], cpus
         row = from_json(line)
     except ValueError:
         row = None
-    if not isinstance(row, list) or len(row) != _FIELDS or not all(type(value) is int and abs(value) <= _WORD_MAX for value in row):
+    if (
+        not isinstance(row, list)
+        or len(row) != _FIELDS
+        or not all(type(value) is int and -_WORD_MAX <= value + 1 <= _WORD_MAX + 1 for value in row)
+    ):
         raise _bad(path, number, line[:60].strip(), expected)
     time_ns, cpu, context, event, a, b, c = row
     if not (0 <= cpu < cpus and 0 <= context <= 2 and 0 <= event < len(event_ids)):

@@ -121,6 +121,8 @@ class Arena:
         self._compile(hasty)
         self.broken = False
         """Whether a function failed, so that the search's stack is of no use any more."""
+        self._first: NDArray[np.int64] | None = None
+        """The words as settle() left them."""
         self._prepare()
 
     # -- memory
@@ -383,8 +385,10 @@ class Arena:
         self._first = self.words[: self.after_stacks].copy()
 
     def again(self) -> Arena:
-        """As settle() left it, with empty tables, to begin the search anew; another one after a failure inside of a function."""
-        if self.broken:
+        """As settle() left it, with empty tables, to begin the search anew; another one after a failure inside of a function,
+        and where the search was loaded from a file and never settled.
+        """
+        if self.broken or self._first is None:
             other = Arena(self.model.config, self.limits, hasty=self.hasty)
             other.settle()
             return other
