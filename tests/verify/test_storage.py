@@ -173,5 +173,5 @@ def test_a_saved_search_is_of_one_kernel_and_configuration(tmp_path: Path) -> No
             search(config, COMPACT, resume=file)
     with pytest.raises(SoftnetError, match="cannot be read"):
         search(config, COMPACT, resume=tmp_path / "none")
-    with pytest.raises(SoftnetError, match="cannot be written"):
+    with pytest.raises(SoftnetError, match="cannot be saved"):
         search(config, replace(COMPACT, states=1_000), save=tmp_path / "none" / "search")
