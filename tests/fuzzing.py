@@ -50,7 +50,9 @@ class Target:
     packed: bool = False
     """Whether inputs are packed by gzip after they are mutated; some are mutated once more then."""
     costly: int = 1
-    """How many times fewer inputs are run than of others."""
+    """How many times fewer inputs than of others the tests run."""
+    share: int = 1
+    """How many times fewer bench/fuzz.py runs."""
 
 
 @dataclass
@@ -666,7 +668,7 @@ TARGETS: Final[tuple[Target, ...]] = (
     Target("kallsyms", lines(SYMBOLS), take_symbols),
     Target("stored JSON", stored, take_stored, (b'"arm"', b"[]", b"null")),
     Target("patch files", patches, take_patch, (b"import os\n", b"@kfunc\n", b"class x(Struct):\n", b"exec(", b"lambda: ")),
-    Target("patched kernels", patches, take_patched, (b"while True:", b"x[0]", b"not "), costly=50),
+    Target("patched kernels", patches, take_patched, (b"while True:", b"x[0]", b"not "), costly=50, share=10),
     Target("a saved search", saved, take_saved, (b'"arrays"', b'"int64"', b"9999999999")),
     Target("cached code", cache_entries, take_cache),
     Target("--set", lines(*SETTINGS), take_set, (b"nic.", b"eth0.", b".0", b"=", b"[1]")),
