@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import difflib
 import functools
 import gzip
 import io
@@ -458,6 +459,28 @@ def take_patch(data: bytes) -> None:
     claims_of([load_patch(file_of(data, "patch.py"))])
 
 
+def diffs() -> list[bytes]:
+    from softnet.linux.source import linked_source
+
+    old = linked_source("6.12").text("net/core/skbuff.c")
+    found = []
+    for before, after in (
+        ("kick = sd.defer_count == defer_max >> 1", "kick = sd.defer_count == defer_max - 1"),
+        ("@kfunc\n", "MINE: Final = 1 << 3\n\n\n@kfunc\n"),
+    ):
+        new = old.replace(before, after, 1)
+        assert new != old
+        lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), "a/net/core/skbuff.c", "b/net/core/skbuff.c")
+        found.append("".join(lines).encode())
+    return found
+
+
+def take_diff(data: bytes) -> None:
+    from softnet.linux.releases import load_patches
+
+    load_patches([str(file_of(data, "mine.diff"))], "6.12", "mainline")
+
+
 def take_patched(data: bytes) -> None:
     """A patch that loads, checked whole with a kernel."""
     from softnet.scenario import scenario_from_dict
@@ -668,6 +691,7 @@ TARGETS: Final[tuple[Target, ...]] = (
     Target("kallsyms", lines(SYMBOLS), take_symbols),
     Target("stored JSON", stored, take_stored, (b'"arm"', b"[]", b"null")),
     Target("patch files", patches, take_patch, (b"import os\n", b"@kfunc\n", b"class x(Struct):\n", b"exec(", b"lambda: ")),
+    Target("diffs", diffs, take_diff, (b"@@ -1 +1 @@\n", b"+++ ", b"--- ", b"\n+", b"\n-", b"\n+import os\n", b"+++ /\n"), costly=5),
     Target("patched kernels", patches, take_patched, (b"while True:", b"x[0]", b"not "), costly=50, share=10),
     Target("a saved search", saved, take_saved, (b'"arrays"', b'"int64"', b"9999999999")),
     Target("cached code", cache_entries, take_cache),

@@ -16,7 +16,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from softnet.errors import SoftnetError
 from softnet.files import read_bounded
@@ -154,7 +154,8 @@ def patch_info(name: str) -> dict[str, Any]:
     return info
 
 
-PATCH_BYTES_MAX = 4 << 20
+PATCH_BYTES_MAX: Final = 4 << 20
+"""Of a patch, as a Python file or as a diff."""
 
 
 def load_patch(path: str | Path) -> ModuleType:

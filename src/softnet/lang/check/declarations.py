@@ -8,6 +8,7 @@ the file, is asked for here before: imports of softnet's modules and of typing, 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from typing import Final, NoReturn
 
 from softnet.errors import SoftnetError
@@ -20,15 +21,18 @@ DEPTH_MAX: Final = 200
 """Of brackets and operators: Python's own stack bounds how deep a text may be nested."""
 
 
-def check_declarations(tree: ast.Module, file: str) -> None:
-    """Raises SoftnetError, with the line, for a statement that would do something."""
-    _Checker(file).body(tree.body)
+def check_declarations(tree: ast.Module, file: str, words: Iterable[str] = ()) -> None:
+    """Raises SoftnetError, with the line, for a statement that would do something.
+
+    ``words`` are those of declarations that the file need not import.
+    """
+    _Checker(file, words).body(tree.body)
 
 
 class _Checker:
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, words: Iterable[str]) -> None:
         self.file = file
-        self.words: set[str] = set()
+        self.words = set(words)
 
     def refuse(self, node: ast.AST, found: str = "") -> NoReturn:
         line = getattr(node, "lineno", 0)
