@@ -691,7 +691,7 @@ TARGETS: Final[tuple[Target, ...]] = (
     Target("kallsyms", lines(SYMBOLS), take_symbols),
     Target("stored JSON", stored, take_stored, (b'"arm"', b"[]", b"null")),
     Target("patch files", patches, take_patch, (b"import os\n", b"@kfunc\n", b"class x(Struct):\n", b"exec(", b"lambda: ")),
-    Target("diffs", diffs, take_diff, (b"@@ -1 +1 @@\n", b"+++ ", b"--- ", b"\n+", b"\n-", b"\n+import os\n", b"+++ /\n"), costly=5),
+    Target("diffs", diffs, take_diff, (b"@@ -1 +1 @@\n", b"+++ ", b"--- ", b"\n+", b"\n+import os\n", b"+++ /\n"), costly=5),
     Target("patched kernels", patches, take_patched, (b"while True:", b"x[0]", b"not "), costly=50, share=10),
     Target("a saved search", saved, take_saved, (b'"arrays"', b'"int64"', b"9999999999")),
     Target("cached code", cache_entries, take_cache),
