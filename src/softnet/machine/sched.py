@@ -249,9 +249,14 @@ def wake_task(p: task_struct) -> None:
 
 @hwfunc
 def wake(p: task_struct) -> None:
-    """A task whose state has just become TASK_RUNNING: wake it, if it is not on its CPU or queue still."""
+    """A task whose state has just become TASK_RUNNING: wake it, unless it runs. It may not have left its queue."""
     if p.on_rq and not p.on_cpu:
+        trace("sched_waking", p.pid, p.cpu)
+        p.nr_wakeups += 1
+        p.woken_at = hw.now
         ttwu_runnable(table(cpu_hw, p.cpu), p)
+        trace("sched_wakeup", p.pid, p.cpu)
+        hw.now += hw.cost_wakeup
     elif not p.on_cpu:
         wake_task(p)
 
