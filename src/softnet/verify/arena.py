@@ -7,7 +7,7 @@ import contextlib
 import ctypes
 import hashlib
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -117,8 +117,10 @@ class Machine:
         self.owned = applies(config) and not log
         self._lay_out()
         self._compile(hasty)
+        self.prepare: Callable[[Machine], None] | None = None
+        """What changes the memory that a search begins with."""
         self.broken = False
-        """Whether a function failed, so that the search's stack is of no use any more."""
+        """Whether a function failed, so that the search's stack is of no use any more, until again()."""
         self._prepare()
 
     # -- memory
@@ -299,6 +301,20 @@ class Machine:
         """The search's own stack, and every context at its beginning."""
         import numpy as np
 
+        self._new_stack()
+        self._log = np.zeros((LOG_ROOM, 3), dtype=np.int64)
+        self.words[LOG] = int(self._log.ctypes.data)
+        frames = self.model.frames
+        for ctx in range(self.model.nr_contexts):
+            root = "irq_context" if ctx < 2 * self.model.config.cpus else "task_context"
+            entry = frames.resume.get(root) if root == "irq_context" else None
+            base = self.stacks + ctx * STACK_WORDS
+            self.words[base : base + 3] = [2, 2 + frames.frame_words[root], entry or frames.entries[root]]
+
+    def _new_stack(self) -> None:
+        """The search's own stack, on which it begins at its first call."""
+        import numpy as np
+
         self._region = mmap.mmap(-1, 2 * STACK_BYTES)
         region = np.frombuffer(self._region, dtype=np.int64)
         self._stack = region
@@ -310,14 +326,6 @@ class Machine:
         region[at + FRAME_RETURN] = self._code.address("enter")
         self.words[RUN_WORDS["resume"]] = start + 8 * at
         self.words[RUN_WORDS["stacks"]] = start + first
-        self._log = np.zeros((LOG_ROOM, 3), dtype=np.int64)
-        self.words[LOG] = int(self._log.ctypes.data)
-        frames = self.model.frames
-        for ctx in range(self.model.nr_contexts):
-            root = "irq_context" if ctx < 2 * self.model.config.cpus else "task_context"
-            entry = frames.resume.get(root) if root == "irq_context" else None
-            base = self.stacks + ctx * STACK_WORDS
-            self.words[base : base + 3] = [2, 2 + frames.frame_words[root], entry or frames.entries[root]]
 
     def call(self, what: int, argument: int = 0) -> int:
         """Run one of the search's functions (softnet.verify.model.SEARCHES)."""
@@ -337,15 +345,15 @@ class Machine:
             raise SoftnetError("the configuration does not come to rest before the search", found=f"{failure.text} {failure.where}")
 
         self._first = self.words[: self.after_stacks].copy()
+        if self.prepare is not None:
+            self.prepare(self)
 
-    def again(self) -> Machine:
-        """As settle() left it, with empty tables, to begin the search anew; another one after a failure inside of a function."""
-        if self.broken:
-            other = Machine(self.model.config, self.limits, hasty=self.hasty)
-            other.settle()
-            return other
+    def again(self) -> None:
+        """As settle() left it, with empty tables, to begin the search anew."""
         stamp = self.get("stamp")
-        self.words[: self.after_stacks] = self._first
+        # The engine's own words say where the search's stack stands, which may be another one by now.
+        first = max(RUN_WORDS.values()) + 1
+        self.words[first : self.after_stacks] = self._first[first:]
         for name, size in (("marks", self.get("nr_slots")), ("cur", self.get("nr_comps") + 1), ("want", self.get("nr_comps") + 1)):
             at = self.get(name)
             self.words[at : at + size] = 0
@@ -354,7 +362,20 @@ class Machine:
         self._tables()
         # What was noted under earlier stamps stays in the table of early accesses.
         self.set(stamp=stamp)
-        return self
+        if self.broken:
+            # The word of the loops' turns holds what kind of failure it was.
+            self._new_stack()
+            self.words[words.VX_FUEL_WORD] = words.VX_FUEL
+            self.broken = False
+        if self.prepare is not None:
+            self.prepare(self)
+
+    def another(self) -> Machine:
+        """A machine of the same configuration with optimised code, as it has settled."""
+        other = Machine(self.model.config, self.limits)
+        other.prepare = self.prepare
+        other.settle()
+        return other
 
     def failure(self, code: int) -> Failure:
         """What a failed call means."""

@@ -159,6 +159,8 @@ class Model:
     properties: dict[int, Property] = field(default_factory=dict)
     words_of: dict[int, Leaf] = field(default_factory=dict)
     """Address -> what every word of a table is."""
+    one_holder: list[int] = field(default_factory=list)
+    """The words that softnet.verify.ownership finds to be of one holder, once it has looked."""
 
     def context_name(self, ctx: int) -> str:
         """Who a context is: an interrupt level of a CPU, or a task."""

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.lang import ir
+from softnet.lang.native.abi import RUN_WORDS
 from softnet.verify.codegen.points import reachable
 from softnet.verify.inside import words
 from softnet.verify.model import NOT_STATE, SEARCHES
@@ -124,21 +125,25 @@ def learn(machine: Machine, touched: Touched) -> None:
         machine.own(dict.fromkeys(addresses, words.VX_LEARNING), [0] * model.config.cpus)
     if model.config.races:
         machine.hold(dict.fromkeys(words_of_one_holder(model), words.VX_LEARNING))
-    first = machine.words[: machine.after_stacks].copy()
+    begin = max(RUN_WORDS.values()) + 1
+    first = machine.words[begin : machine.after_stacks].copy()
     walk = SEARCHES.index("vx_walk")
     for seed in range(WALKS if machine.owned else WALKS_FOR_HOLDERS):
         if machine.call(walk, 1 + seed + WALKS * touched.attempts) < 0:
             touched.failed = True
             break
-        machine.words[: machine.after_stacks] = first
+        machine.words[begin : machine.after_stacks] = first
     note(machine, touched)
     machine.set(disowned=0)
 
 
 def words_of_one_holder(model: Model) -> list[int]:
     """The words that a race may be about: of kind private or percpu, and stored to by some function."""
-    kinds = {f"{s.name}.{f.name}": f.kind for s in model.program.structs.values() for f in s.fields.values()}
-    return [a for a, leaf in model.words_of.items() if kinds[leaf.what] in ("private", "percpu") and leaf.what in model.changing]
+    if not model.one_holder:
+        kinds = {f"{s.name}.{f.name}": f.kind for s in model.program.structs.values() for f in s.fields.values()}
+        fields = {what for what in model.changing if kinds.get(what) in ("private", "percpu")}
+        model.one_holder += [a for a, leaf in model.words_of.items() if leaf.what in fields]
+    return model.one_holder
 
 
 def holders(machine: Machine, touched: Touched) -> dict[int, int]:

@@ -64,6 +64,16 @@ def search(
     An inconclusive search is written to ``save``, and goes on from there with ``resume``. Raises SoftnetError for a file of
     another kernel or configuration.
     """
+    outcome = _decided(config, limits, progress, save, resume)
+    if outcome.failure is not None and outcome.failure.address:
+        from softnet.verify.replay.places import told
+
+        return replace(outcome, failure=told(config, outcome.actions, outcome.failure))
+    return outcome
+
+
+def _decided(config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None) -> Outcome:
+    """The search, with owners where a plain one gets too large."""
     if not applies(config):
         return _search(config, limits, progress, save, resume)
     plain = replace(config, owned=False)
@@ -98,51 +108,55 @@ TIMED_OUT: Final = "stopped at the time limit"
 
 def _search(config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None) -> Outcome:
     """One search, begun anew as often as what it assumes of owners turns out wrong, and once when it outgrows hasty code."""
-    touched = ownership.Touched()
     machine = Machine(config, limits, hasty=resume is None)
     if resume is not None:
         checkpoint.load(machine, resume)
-        code = words.VX_MORE
     else:
         machine.settle()
-        machine, code = _begin(machine, touched)
-    while code != words.VX_FULL:
-        code, why = _run(machine, code, progress)
-        if why == OUTGROWN:
-            machine = Machine(config, limits)
-            machine.settle()
-        elif code != words.VX_DISOWNED:
-            break
-        else:
-            ownership.note(machine, touched)
-            machine = machine.again()
-        machine, code = _begin(machine, touched)
-    else:
-        why = BY_CHANCE
+    machine, code, why = explored(machine, progress, resumed=resume is not None)
     outcome = _outcome(machine, config, code, why)
     if save is not None and code in (words.VX_MORE, words.VX_FULL):
         checkpoint.save(machine, save)
     return outcome
 
 
-def _begin(machine: Machine, touched: ownership.Touched) -> tuple[Machine, int]:
+def explored(machine: Machine, progress: Progress | None = None, *, resumed: bool = False) -> tuple[Machine, int, str]:
+    """Search from where a machine has settled, or stopped: the machine that came to the end, the code, and why it stopped."""
+    touched = ownership.Touched()
+    code = words.VX_MORE
+    if not resumed:
+        code = _begin(machine, touched)
+    while code != words.VX_FULL:
+        code, why = _run(machine, code, progress)
+        if why == OUTGROWN:
+            machine = machine.another()
+        elif code != words.VX_DISOWNED:
+            return machine, code, why
+        else:
+            ownership.note(machine, touched)
+            machine.again()
+        code = _begin(machine, touched)
+    return machine, code, BY_CHANCE
+
+
+def _begin(machine: Machine, touched: ownership.Touched) -> int:
     """Give a machine its owners and holders, and store its first state; the code, VX_FULL where a run by chance failed that was
-    to tell owners. Such a run may leave the machine unfit to go on: then it is another one.
+    to tell owners.
     """
     config = machine.model.config
     if (machine.owned or config.races) and not touched.attempts:
         ownership.learn(machine, touched)
         if touched.failed:
             if machine.owned:
-                return machine, words.VX_FULL
+                return words.VX_FULL
             # What the run found is found again, by the shortest way.
-            machine = machine.again()
+            machine.again()
     touched.attempts += 1
     if machine.owned:
         machine.own(*ownership.owners(machine, touched))
     if config.races:
         machine.hold(ownership.holders(machine, touched))
-    return machine, machine.start()
+    return machine.start()
 
 
 def _run(machine: Machine, code: int, progress: Progress | None) -> tuple[int, str]:

@@ -75,6 +75,9 @@ class explorer(Struct):
     terminals: int = hw()
     ends: int = hw()
     """Hash compaction: the sum of the terminal states' fingerprints."""
+    ends_at: int = hw()
+    """Where the terminal states' numbers are written down, and how many at most; for who compares searches."""
+    ends_room: int = hw()
     depth: int = hw()
     level_end: int = hw()
     nr_actions: int = hw()
