@@ -15,14 +15,15 @@ import time
 from typing import Any
 
 import simpy_path
+from softnet.image.readout import drops
+from softnet.lang.native.abi import RUN_WORDS
 from softnet.lang.native.compile import Options
-from softnet.lang.native.llvm_function import RUN_WORDS
 from softnet.machine.state import TIME_IDLE
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.scenario.traffic import arrivals
+from softnet.simulate.arrivals import arrival_blocks
 from softnet.simulate.measure import cpu_times
 from softnet.simulate.native import NativeEngine
-from softnet.simulate.readout import drops
 from softnet.simulate.simulation import Simulation
 
 CPUS = (4, 8)
@@ -80,7 +81,9 @@ def simpy_seconds(cpus: int, duration_ms: int, parts: int = 1) -> tuple[float, i
 def interactions_per_packet(cpus: int, rate: int = BUSY) -> tuple[float, float]:
     """Interaction points that a packet passes, counted in a build of its own, and changes of context."""
     simulation = Simulation(scenario(cpus, SLOW_MS, rate), engine="native")
-    engine = NativeEngine(simulation.image, simulation._arrival_blocks(), simulation.recorder.take, Options(count_points=True))
+    engine = NativeEngine(
+        simulation.image, arrival_blocks(simulation.scenario), simulation.recorder.take, Options(count_points=True)
+    )
     simulation.engine = engine
     simulation.finish()
     packets = received(simulation)

@@ -17,9 +17,10 @@ import time
 from typing import Any
 
 from engines import received
+from softnet.lang.native.abi import RUN_WORDS
 from softnet.lang.native.compile import Options
-from softnet.lang.native.llvm_function import RUN_WORDS
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
+from softnet.simulate.arrivals import arrival_blocks
 from softnet.simulate.native import NativeEngine
 from softnet.simulate.simulation import Simulation
 
@@ -51,7 +52,7 @@ def once(cpus: int, *, spread: bool, counting: bool = False) -> tuple[float, int
     if counting:
         simulation.engine = NativeEngine(
             simulation.image,
-            simulation._arrival_blocks(),
+            arrival_blocks(simulation.scenario),
             simulation.recorder.take,
             Options(count_points=True),
         )

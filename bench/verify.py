@@ -20,10 +20,11 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from softnet.cli._searches import search_all
-from softnet.verify.arena import Limits, Machine
+from softnet.report.verify import verdict_text, why_text
+from softnet.verify.arena import Arena, Limits
 from softnet.verify.inside import words
 from softnet.verify.model import Config
+from softnet.verify.parallel import search_all
 from softnet.verify.promela import Export, export, vector_bytes_max
 from softnet.verify.search import search
 from softnet.verify.standard import standard
@@ -44,7 +45,7 @@ class Run:
 
 def softnet(config: Config, storage: str) -> Run:
     """The explorer, its code compiled and loaded before the clock starts."""
-    machine = Machine(replace(config, owned=False), Limits(storage=storage))
+    machine = Arena(replace(config, owned=False), Limits(storage=storage))
     machine.settle()
     begin = time.process_time()
     code = machine.start()
@@ -110,7 +111,7 @@ def owners(rounds: int) -> None:
             outcome = search(config, Limits(storage="compact"))
             seconds.append(time.process_time() - begin)
         if not outcome.holds:
-            sys.exit(f"{config.name}: {outcome.verdict} {outcome.why}")
+            sys.exit(f"{config.name}: {verdict_text(outcome)} {why_text(outcome)}")
         taken = statistics.median(seconds)
         print(
             f"  {kernel:<14}{config.name:<16}{outcome.states:>12,} states{outcome.states / taken / 1e6:>7.2f} M states/s"

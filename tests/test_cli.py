@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -101,3 +103,72 @@ def test_ctrl_c_ends_a_process_with_130() -> None:
         _, error = process.communicate()
     assert process.returncode == 130
     assert error.strip() == "softnet: interrupted"
+
+
+def _process(program: str, **how: Any) -> subprocess.CompletedProcess[bytes]:
+    """A command of one function in a process of its own."""
+    whole = f"import sys, click\nfrom softnet.cli import cli, main\n@cli.command()\ndef probe(): {program}\nmain(['probe'])\n"
+    return subprocess.run([sys.executable, "-c", whole], stderr=subprocess.PIPE, check=False, **how)
+
+
+def test_a_bug_is_no_violation_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Status 1 means that the answer is no."""
+    done = _process("1 / 0")
+    assert done.returncode == 70
+    assert b"please report it" in done.stderr
+    assert b"ZeroDivisionError: division by zero" in done.stderr
+    assert b"Traceback" not in done.stderr
+    monkeypatch.setenv("SOFTNET_TRACEBACK", "1")
+    assert b"Traceback" in _process("1 / 0").stderr
+
+
+WRITING = (
+    "click.echo('x' * 100)",
+    "click.echo('x' * 100_000)",
+    "print('x' * 100)",
+    "print('x' * 100_000)",
+    "print('x' * 100_000); sys.exit(1)",
+)
+
+
+@pytest.mark.parametrize("program", WRITING)
+def test_an_output_on_a_full_device_is_an_error(program: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = _process(program, stdout=full)
+    assert (done.returncode, done.stderr) == (2, b"softnet: No space left on device\n")
+
+
+@pytest.mark.parametrize("program", WRITING)
+def test_a_reader_that_goes_away_is_no_error(program: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = _process(program, stdout=write)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0 1", "1 2", "0 1 2"])
+def test_closed_streams_are_read_and_written_as_nothing(closed: str, tmp_path: Path) -> None:
+    """And no file that is opened later takes their place."""
+    file = tmp_path / "f"
+    program = (
+        f"sys.stdin.read(); print('out', sys.stdout.isatty()); click.echo('err', err=True);open({str(file)!r}, 'w').write('mine')"
+    )
+    whole = f"import click, sys\nfrom softnet.cli import cli, main\n@cli.command()\ndef probe(): {program}\nmain(['probe'])\n"
+    close = f"import os\nfor fd in {list(map(int, closed.split()))}: os.close(fd)\n"
+    start = f"{close}os.execv({sys.executable!r}, [{sys.executable!r}, '-c', {whole!r}])"
+    done = subprocess.run([sys.executable, "-c", start], capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (b"" if "1" in closed else b"out False\n")
+    assert done.stderr == (b"" if "2" in closed else b"err\n")
+    assert file.read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [("cp437", b"? caf\x82 ?"), ("latin-1", b"? caf\xe9 ?"), ("utf-8", "→ café \\udcff".encode())],
+)
+def test_every_text_can_be_printed(encoding: str, said: bytes) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = _process(r"click.echo('\u2192 caf\xe9 \udcff')", stdout=subprocess.PIPE, env=environment)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, said, b"")

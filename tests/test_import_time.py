@@ -21,6 +21,7 @@ HEAVY = (
     "greenlet",
     "rich",
     "softnet.scenario",
+    "softnet.image",
     "softnet.simulate",
 )
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softnet.errors import ScenarioError, SoftnetError
-from softnet.units import format_ns, mix, mix_array, parse_duration_ns
+from softnet.units import draw, format_ns, mix, mix64_array, mix_array, parse_duration_ns, whole_number
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,38 @@ def test_a_longer_duration_is_never_written_as_a_shorter_one(duration_ns: int, m
     assert abs(shorter - duration_ns) * 1000 <= 5 * duration_ns
 
 
+SPLITMIX64 = {
+    # Of the generator's reference implementation, begun with 0 and with 1234567.
+    0: [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F],
+    1234567: [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821],
+}
+
+
+@pytest.mark.parametrize("begin", SPLITMIX64)
+def test_a_stream_is_splitmix64(begin: int) -> None:
+    expected = [value >> 32 for value in SPLITMIX64[begin]]
+    assert [draw(begin, number) for number in range(1, len(expected) + 1)] == expected
+    assert draw(begin - (1 << 64), 1 + (1 << 64)) == expected[0]
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**62))
+def test_the_upper_half_of_a_word_is_the_draw(seed: int, stream: int, counter: int) -> None:
+    word = int(mix64_array(seed, stream, np.array(counter, dtype=np.int64)))
+    assert word >> 32 == mix(seed, stream, counter)
+
+
+WHOLE = {
+    "0": 0, "007": 7, "9" * 18: 10**18 - 1, "-5": None, "": None, "+5": None, "5 ": None, " 5": None, "1_0": None, "²": None,
+    "٣": None, "9" * 19: None, "9" * 5000: None, "--5": None, "0x10": None, "1e3": None, "5\n": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", WHOLE)
+def test_a_whole_number_is_ascii_digits(text: str) -> None:
+    assert whole_number(text) == WHOLE[text]
+    assert whole_number("-" + text, negative=True) == (None if WHOLE[text] is None else -WHOLE[text])
+
+
 def test_the_hash_keeps_its_numbers() -> None:
     # Results that people have published depend on these: a change of any of them is a change of every result.
     assert [mix(1, 2, counter) for counter in range(4)] == GOLDEN_DRAWS
@@ -108,4 +140,4 @@ def test_an_error_is_one_message_and_survives_a_pickle() -> None:
     assert str(SoftnetError("just this")) == "just this"
 
 
-GOLDEN_DRAWS = [2120649788, 724354303, 1747263253, 1726381668]
+GOLDEN_DRAWS = [1746969614, 1041375302, 4272658949, 2725776440]

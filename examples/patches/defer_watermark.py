@@ -11,21 +11,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        WRITE_ONCE,
-        per_cpu,
-        raw_smp_processor_id,
-        table,
-        trace,
-        work,
-    )
+    from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.netdevice import softnet_data
-    from softnet.linux.include.linux.skbuff import sk_buff
-    from softnet.linux.kernel.locking.spinlock import spin_lock_bh, spin_unlock_bh
+    from softnet.linux.include.linux.skbuff import SKB_NODEFER_CPU, SKB_NODEFER_FULL, sk_buff
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.patches.backlog_lock_rename import kick_defer_list_purge
     from softnet.linux.patches.nodefer_napi_cache import kfree_skb_napi_cache
-    from softnet.machine.interrupts import cpu_online
+    from softnet.machine.interrupts import *
+
 
 PATCH = {"subject": "net: add skb_defer_watermark", "since": "never"}
 
@@ -33,7 +27,6 @@ PATCH = {"subject": "net: add skb_defer_watermark", "since": "never"}
 class net_hotdata(Struct, extends=True):
     """include/net/hotdata.h: one field more."""
 
-    sysctl_skb_defer_max: int = shared(line=1, init=64)
     sysctl_skb_defer_watermark: int = shared(line=1, init=8)
 
 
@@ -41,25 +34,25 @@ class net_hotdata(Struct, extends=True):
 def skb_attempt_defer_free(skb: sk_buff) -> None:
     """net/core/skbuff.c:7237 (6.12): the watermark is a setting of its own."""
     cpu = skb.alloc_cpu
-    if cpu == raw_smp_processor_id() or not cpu_online(cpu):
-        trace("skb_defer_nodefer", skb.id, cpu, 0)
+    if cpu == raw_smp_processor_id() or WARN_ON_ONCE(cpu >= nr_cpu_ids()) or not cpu_online(cpu):
+        trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_CPU)
         kfree_skb_napi_cache(skb)
         return
 
-    nh = table(net_hotdata, 0)
     sd = per_cpu(softnet_data, cpu)
-    if READ_ONCE(sd.defer_count) >= READ_ONCE(nh.sysctl_skb_defer_max):
-        trace("skb_defer_nodefer", skb.id, cpu, 1)
+    defer_max = READ_ONCE(table(net_hotdata, 0).sysctl_skb_defer_max)
+    if READ_ONCE(sd.defer_count) >= defer_max:
+        trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_FULL)
         kfree_skb_napi_cache(skb)
         return
 
     work("skb_attempt_defer_free")
     spin_lock_bh(sd.defer_lock)
-    kick = sd.defer_count == READ_ONCE(nh.sysctl_skb_defer_watermark)
+    kick = sd.defer_count == READ_ONCE(table(net_hotdata, 0).sysctl_skb_defer_watermark)
     WRITE_ONCE(sd.defer_count, sd.defer_count + 1)
     skb.next = sd.defer_list
     WRITE_ONCE(sd.defer_list, skb)
-    trace("skb_attempt_defer_free", skb.id, cpu, sd.defer_count)
+    trace_skb_attempt_defer_free(skb, cpu, sd.defer_count)
     spin_unlock_bh(sd.defer_lock)
 
     if kick:

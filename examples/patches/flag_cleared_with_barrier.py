@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import smp_mb, smp_store_release, trace
-    from softnet.linux.include.linux.netdevice import softnet_data
-    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.softirq import *
+    from softnet.linux.kernel.softirq import __raise_softirq_irqoff
 
 
 @kfunc
 def trigger_rx_softirq(data: softnet_data) -> None:
     """net/core/dev.c:4927 (6.12): smp_store_mb() in the place of smp_store_release()."""
     sd = data
-    trace("trigger_rx_softirq", sd.cpu)
+    trace_trigger_rx_softirq(sd.cpu)
     __raise_softirq_irqoff(NET_RX_SOFTIRQ)
     smp_store_release(sd.defer_ipi_scheduled, 0)
     smp_mb()

@@ -8,32 +8,33 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import container_of, per_cpu, this_cpu_ptr
-    from softnet.linux.include.linux.list import list_del_init, list_empty
-    from softnet.linux.include.linux.netdevice import input_queue_head_incr, napi_struct, softnet_data
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.include.linux.skbuff import __skb_dequeue, skb_dequeue
-    from softnet.linux.kernel.locking.spinlock import local_irq_disable, local_irq_enable
-    from softnet.linux.kernel.softirq import NET_TX_SOFTIRQ, raise_softirq_irqoff
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.skbuff import __skb_dequeue
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.softirq import *
     from softnet.linux.net.core.dev import ____napi_schedule, dev_cpu_dead_backlog, dev_cpu_dead_send_ipi
-    from softnet.linux.net.core.dev_backlog import netif_rx
+    from softnet.linux.net.core.dev_backlog import *
     from softnet.linux.patches.defer_lock_bh import skb_defer_free_flush
 
 
 @kfunc
 def dev_cpu_dead(oldcpu: int) -> int:
-    """dev.c:11277 (6.1), a CPU hotplug callback on a surviving CPU. The defer list is not touched."""
+    """dev.c:11277 (6.1), a CPU hotplug callback on a surviving CPU, and the defer list."""
     local_irq_disable()
     sd = this_cpu_ptr(softnet_data)
     oldsd = per_cpu(softnet_data, oldcpu)
 
     skb = oldsd.completion_queue
     oldsd.completion_queue = None
-    while skb is not None:
-        following = skb.next
+    while skb:
+        next = skb.next
         skb.next = sd.completion_queue
         sd.completion_queue = skb
-        skb = following
+        skb = next
 
     # The backlog must be polled by the CPU that owns it; its packets are taken below.
     while not list_empty(oldsd.poll_list):
@@ -52,14 +53,10 @@ def dev_cpu_dead(oldcpu: int) -> int:
 
     dev_cpu_dead_send_ipi(oldsd)
 
-    skb = __skb_dequeue(oldsd.process_queue)
-    while skb is not None:
+    while skb := __skb_dequeue(oldsd.process_queue):
         netif_rx(skb)
         input_queue_head_incr(oldsd)
-        skb = __skb_dequeue(oldsd.process_queue)
-    skb = skb_dequeue(oldsd.input_pkt_queue)
-    while skb is not None:
+    while skb := skb_dequeue(oldsd.input_pkt_queue):
         netif_rx(skb)
         input_queue_head_incr(oldsd)
-        skb = skb_dequeue(oldsd.input_pkt_queue)
     return 0

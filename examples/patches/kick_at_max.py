@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Kick a little before the defer list is full instead of when it is half full: fewer kicks, more memory held.
+"""Kick when an skb makes the defer list full, instead of when one makes it more than half full: fewer kicks, more memory held.
 
-    softnet compare examples/seed.toml --arm 6.12-rt --arm 6.12-rt+examples/patches/kick_at_max.py
+    softnet compare examples/seed.toml --arm 6.12-rt --arm 6.12-rt,patch=examples/patches/kick_at_max.py
 
-The watermark cannot be the limit itself: the list never holds more than skb_defer_max skbs, so a test for that many
-before the push never succeeds, and nothing would be kicked at all.
+The count is tested before the push, so the watermark is one below the limit: a list never holds skb_defer_max skbs before a push,
+and a test for that many would never kick.
 """
 
 from __future__ import annotations
@@ -14,38 +14,32 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        WRITE_ONCE,
-        per_cpu,
-        raw_smp_processor_id,
-        table,
-        trace,
-        work,
-    )
-    from softnet.linux.include.linux.netdevice import net_hotdata, softnet_data
-    from softnet.linux.include.linux.skbuff import sk_buff
-    from softnet.linux.kernel.locking.spinlock import spin_lock_bh, spin_unlock_bh
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.patches.backlog_lock_rename import kick_defer_list_purge
     from softnet.linux.patches.nodefer_napi_cache import kfree_skb_napi_cache
-    from softnet.machine.interrupts import cpu_online
+    from softnet.machine.interrupts import *
 
-PATCH = {"subject": "net: kick the defer list's owner at the limit", "since": "never"}
+
+PATCH = {"subject": "net: kick the defer list's owner when its list is full", "since": "never"}
 
 
 @kfunc
 def skb_attempt_defer_free(skb: sk_buff) -> None:
     """net/core/skbuff.c:7237 (6.12), with another watermark."""
     cpu = skb.alloc_cpu
-    if cpu == raw_smp_processor_id() or not cpu_online(cpu):
-        trace("skb_defer_nodefer", skb.id, cpu, 0)
+    if cpu == raw_smp_processor_id() or WARN_ON_ONCE(cpu >= nr_cpu_ids()) or not cpu_online(cpu):
+        trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_CPU)
         kfree_skb_napi_cache(skb)
         return
 
     sd = per_cpu(softnet_data, cpu)
     defer_max = READ_ONCE(table(net_hotdata, 0).sysctl_skb_defer_max)
     if READ_ONCE(sd.defer_count) >= defer_max:
-        trace("skb_defer_nodefer", skb.id, cpu, 1)
+        trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_FULL)
         kfree_skb_napi_cache(skb)
         return
 
@@ -56,7 +50,7 @@ def skb_attempt_defer_free(skb: sk_buff) -> None:
     WRITE_ONCE(sd.defer_count, sd.defer_count + 1)
     skb.next = sd.defer_list
     WRITE_ONCE(sd.defer_list, skb)
-    trace("skb_attempt_defer_free", skb.id, cpu, sd.defer_count)
+    trace_skb_attempt_defer_free(skb, cpu, sd.defer_count)
     spin_unlock_bh(sd.defer_lock)
 
     if kick:

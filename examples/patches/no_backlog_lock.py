@@ -12,19 +12,10 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED
-    from softnet.linux.config import CONFIG_RPS
-    from softnet.linux.kernel.locking.spinlock import (
-        local_irq_disable,
-        local_irq_enable,
-        local_irq_restore,
-        local_irq_save,
-        spin_lock_irq,
-        spin_lock_irqsave,
-        spin_unlock_irq,
-        spin_unlock_irqrestore,
-    )
-    from softnet.linux.kernel.sched.core import CONFIG_PREEMPT_RT
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
     from softnet.linux.patches.process_queue_bh_lock import softnet_data
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import test_bit
-    from softnet.linux.include.linux.netdevice import NAPI_STATE_SCHED_THREADED, napi_struct
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.kernel.sched.core import cond_resched
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.kernel.sched.core import *
 
 
 @kfunc

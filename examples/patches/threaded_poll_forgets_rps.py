@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import barrier, this_cpu_ptr
-    from softnet.linux.include.linux.netdevice import napi_struct, softnet_data
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.kernel.sched.core import cond_resched
-    from softnet.linux.net.core.dev import __napi_poll, skb_defer_free_flush
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.net.core.dev import *
+    from softnet.linux.net.core.dev import __napi_poll
 
 
 @kfunc

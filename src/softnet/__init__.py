@@ -9,7 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from softnet import release
+
 __version__ = "0.1.0"
+
+
+def _releases() -> release.Table:
+    from softnet.linux.releases import RELEASES
+
+    return RELEASES
+
+
+# The scenario imports no kernel and must know its releases.
+release.provide(_releases)
 
 # Public name -> the module that defines it. Extend this table, never add an eager import.
 _EXPORTS: dict[str, str] = {
@@ -18,9 +30,11 @@ _EXPORTS: dict[str, str] = {
     "Result": "softnet.simulate.result",
     "Scenario": "softnet.scenario",
     "SoftnetError": "softnet.errors",
+    "VerifyOptions": "softnet.verify.api",
     "compare": "softnet.simulate.api",
     "load_scenario": "softnet.scenario",
     "run": "softnet.simulate.api",
+    "verify_kernel": "softnet.verify.api",
 }
 
 if TYPE_CHECKING:
@@ -30,6 +44,7 @@ if TYPE_CHECKING:
     from softnet.simulate.arms import Arm
     from softnet.simulate.comparison import Comparison
     from softnet.simulate.result import Result
+    from softnet.verify.api import VerifyOptions, verify_kernel
 
 __all__ = [
     "Arm",
@@ -37,10 +52,12 @@ __all__ = [
     "Result",
     "Scenario",
     "SoftnetError",
+    "VerifyOptions",
     "__version__",
     "compare",
     "load_scenario",
     "run",
+    "verify_kernel",
 ]
 
 

@@ -81,10 +81,6 @@ class CostError(SoftnetError):
     """A cost table that is incomplete or wrong."""
 
 
-class PatchError(SoftnetError):
-    """A patch module that does not fit the kernel it is applied to."""
-
-
 class LabError(SoftnetError):
     """A real kernel that could not be built, booted or heard."""
 

@@ -29,6 +29,20 @@ _UNIT_NS: Final = {
 _DURATION: Final = re.compile(r"([0-9]+)(?:\.([0-9]+))?\s*(ns|us|µs|μs|ms|s)", re.ASCII)
 
 
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+
+
+def whole_number(text: str, *, negative: bool = False) -> int | None:
+    """The number that ASCII digits write, at most 18 of them, so that it fits 64 bits; None for any other text.
+
+    ``str.isdigit()`` takes other scripts' digits and raised ones for digits, and ``int()`` refuses some of these, and takes
+    signs, blanks and underscores; text from outside comes through here.
+    """
+    if _WHOLE.fullmatch(text) is None or (text.startswith("-") and not negative):
+        return None
+    return int(text)
+
+
 def parse_duration_ns(text: str, *, where: str = "") -> int:
     """Nanoseconds of a duration such as ``250us``, ``1.5 ms`` or ``2s``.
 
@@ -79,54 +93,56 @@ def format_ns(duration_ns: int) -> str:
     return f"{sign}{(magnitude + NS_PER_SEC // 2) // NS_PER_SEC} s"
 
 
+GAMMA: Final = 0x9E3779B97F4A7C15
+FACTORS: Final = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+"""Of SplitMix64: G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014."""
+U64_MAX: Final = 0xFFFF_FFFF_FFFF_FFFF
+
+
+def draw(key: int, number: int) -> int:
+    """Draw ``number`` of SplitMix64 begun with ``key``: the upper 32 of its 64 bits.
+
+    Every engine has it as an instruction of its own; only the low 64 bits of its arguments count.
+    """
+    return _finalise(key + GAMMA * number) >> 32
+
+
 def mix(seed: int, stream: int, counter: int) -> int:
     """A 32-bit number that looks random and depends on nothing but its three arguments.
 
     Draw number ``counter`` of stream ``stream`` of a run with ``seed``. There is no state, so a new consumer
     with its own stream never disturbs the draws of the others. Each argument enters with its low 64 bits.
-    Every product stays below 2**63, so that the same lines compiled to 64-bit integers give the same numbers.
     """
-    return _absorb(_absorb(_absorb(0x9E3779B9, seed), stream), counter)
+    return draw(_key(seed, stream), counter)
 
 
 def mix_array(seed: int, stream: int, counters: NDArray[np.int64]) -> NDArray[np.uint32]:
     """``mix(seed, stream, counter)`` of every counter of an array of any shape."""
     import numpy as np
 
-    prefix = np.uint64(_absorb(_absorb(0x9E3779B9, seed), stream))
-    wide = counters.astype(np.uint64)
-    x = _scramble_array(prefix ^ (wide & np.uint64(U32_MAX)))
-    high = wide >> np.uint64(32)
-    if high.any():
-        x = np.where(high != 0, _scramble_array(x ^ high), x)
-    return x.astype(np.uint32)
+    return (mix64_array(seed, stream, counters) >> np.uint64(32)).astype(np.uint32)
 
 
-def _absorb(x: int, word: int) -> int:
-    """Stir 64 bits into a 32-bit state; the high half costs a second round only where there is one."""
-    x = _scramble(x ^ (word & U32_MAX))
-    high = (word >> 32) & U32_MAX
-    if high != 0:
-        x = _scramble(x ^ high)
-    return x
-
-
-def _scramble(x: int) -> int:
-    """A bijection of 32-bit numbers: both factors are odd and below 2**31, so each product is below 2**63."""
-    x ^= x >> 16
-    x = (x * 0x7FEB352D) & U32_MAX
-    x ^= x >> 15
-    x = (x * 0x045D9F3B) & U32_MAX
-    x ^= x >> 16
-    return x
-
-
-def _scramble_array(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """``_scramble`` of every element."""
+def mix64_array(seed: int, stream: int, counters: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The 64-bit numbers of which ``mix()`` gives the upper halves."""
     import numpy as np
 
-    x = x ^ (x >> np.uint64(16))
-    x = (x * np.uint64(0x7FEB352D)) & np.uint64(U32_MAX)
-    x = x ^ (x >> np.uint64(15))
-    x = (x * np.uint64(0x045D9F3B)) & np.uint64(U32_MAX)
-    return x ^ (x >> np.uint64(16))
+    with np.errstate(over="ignore"):  # an array without a dimension, whose products numpy would warn of
+        z = np.uint64(_key(seed, stream)) + counters.astype(np.uint64) * np.uint64(GAMMA)
+        for shift, factor in zip((30, 27), FACTORS, strict=True):
+            z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+        mixed: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+        return mixed
+
+
+def _key(seed: int, stream: int) -> int:
+    """Where a stream of a seed begins: streams are far apart, whatever the two numbers are."""
+    return _finalise(_finalise(seed + GAMMA) + GAMMA * (stream + 1))
+
+
+def _finalise(z: int) -> int:
+    """A bijection of 64-bit numbers."""
+    z &= U64_MAX
+    z = ((z ^ (z >> 30)) * FACTORS[0]) & U64_MAX
+    z = ((z ^ (z >> 27)) * FACTORS[1]) & U64_MAX
+    return z ^ (z >> 31)

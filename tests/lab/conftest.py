@@ -6,16 +6,26 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from softnet.lab.play.run import ARMS
-from softnet.lab.tracing.records import Trace, read
+from softnet.lab.errors import LabHostBusy
+from softnet.lab.play.arm import ARMS
+from softnet.lab.tracing.records import LabTrace, read
 from softnet.lab.vm import cache, kernels, qemu
 
 FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """A guest that the host did not let run is no answer, wrong or right: say so, apart from what fails."""
+    try:
+        return (yield)
+    except LabHostBusy as error:
+        pytest.skip(f"the host was too busy: {error.message}")
 
 
 @pytest.fixture
@@ -33,6 +43,6 @@ def guest() -> Iterator[None]:
 
 
 @pytest.fixture(params=ARMS)
-def first_kick_trace(request: pytest.FixtureRequest) -> Trace:
+def first_kick_trace(request: pytest.FixtureRequest) -> LabTrace:
     """The committed first-kick trace of each arm in turn."""
     return read(FIXTURES / f"first-kick-{request.param}.jsonl.gz")

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from softnet.lab.errors import LabError
-from softnet.lab.play.run import Arm, Options, arm
+from softnet.lab.play.arm import GuestArm, guest_arm
+from softnet.lab.play.run import GuestOptions
 from softnet.lab.studies import calibrate
 from softnet.lab.studies.calibrate import Fitted, Overhead
 from softnet.lab.tracing import graph
 from softnet.lab.tracing.graph import Call
 from softnet.lab.vm.kernels import Kernel
+from softnet.lab.vm.qemu import Bounds
 from softnet.machine.costtable import load_cost_table
 from softnet.scenario import scenario_from_dict
 
@@ -107,7 +109,7 @@ def test_the_model_runs_the_kernel_of_the_arm(tmp_path: Path) -> None:
     def kernel_of(release: str, config: str, boot_args: tuple[str, ...] = ()) -> tuple[str, str, bool]:
         (tmp_path / "config").write_text(config)
         kernel = Kernel("k", release, tmp_path / "vmlinuz", None, {})
-        made = calibrate.model_scenario(calibrate.experiments(), Arm("k", kernel, boot_args), "default").kernel
+        made = calibrate.model_scenario(calibrate.experiments(), GuestArm("k", boot_args=boot_args, image=kernel), "default").kernel
         assert "idle=halt" in made.boot_args
         return made.release, made.flavour, made.backlog_threads
 
@@ -135,10 +137,10 @@ def test_counts_of_a_quiet_scenario_are_predicted_to_the_last_one() -> None:
         }
     )  # fmt: skip
     told = predict(
-        arm("6.12", say=lambda text: None),
+        guest_arm("6.12", say=lambda text: None),
         scenario,
         "default",
-        options=Options("icount"),
+        options=GuestOptions("icount", Bounds(600, 900)),
         say=lambda text: None,
     )
     rows = {row.name: (row.predicted, row.measured) for row in told.rows if row.unit == ""}

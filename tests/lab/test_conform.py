@@ -9,25 +9,27 @@ from pathlib import Path
 import pytest
 
 from softnet.cli import run_cli
-from softnet.lab import verdicts
 from softnet.lab.errors import LabError, LabTimeout
-from softnet.lab.play.run import Arm, LabResult, write_out
+from softnet.lab.play.arm import GuestArm
+from softnet.lab.play.run import LabResult, write_out
 from softnet.lab.studies import conform, experiments
 from softnet.lab.studies.experiment_prediction import expected_drops, expected_kick
 from softnet.lab.studies.replay import Achieved, replayed
 from softnet.lab.tracing.counts import count
-from softnet.lab.tracing.records import Trace, read
-from softnet.lab.validate.verdict import check
+from softnet.lab.tracing.records import LabTrace, read
+from softnet.lab.validate.checker import check
 from softnet.lab.vm.kernels import Kernel
 from softnet.lab.vm.qemu import Ran
+from softnet.report import lab_verdicts as verdicts
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
-def _arm(name: str) -> Arm:
+def _arm(name: str) -> GuestArm:
     release = {"6.1": "6.1.0-56", "6.12": "6.12.117+deb12"}[name.split("-")[0]]
     kernel = Kernel(name, f"{release}{'-rt' if name.endswith('-rt') else ''}-amd64", Path("vmlinuz"), None, {})
-    return Arm(name, kernel, ("thread_backlog_napi",) if name.endswith("-threads") else ())
+    boot_args = ("thread_backlog_napi",) if name.endswith("-threads") else ()
+    return GuestArm(name, name, boot_args=boot_args, image=kernel)
 
 
 def test_the_suite_has_what_it_must_have() -> None:
@@ -67,7 +69,7 @@ def _kept(folder: Path, arm: str) -> None:
     write_out(_result(read(FIXTURES / "flow-limit-6.12.jsonl.gz"), arm), folder)
 
 
-def _result(trace: Trace, arm: str) -> LabResult:
+def _result(trace: LabTrace, arm: str) -> LabResult:
     return LabResult(
         arm=arm, release="6.12.117+deb12-amd64", ran=Ran("tcg", "multi", "7.2", ""), boot_args=(), trace=trace,
         counts=count(trace.records), softnet_stat={}, work={}, refused={}, lost={}, complaints=[], threads_set=[],
@@ -100,11 +102,11 @@ def test_a_lost_guest_is_tried_once_more_and_an_experiment_that_stays_lost_is_le
     trace = read(FIXTURES / "flow-limit-6.12.jsonl.gz")
     lost: list[str] = []
 
-    def run(arm: Arm, options: conform.Options, say: conform.Say) -> LabResult:
-        lost.append(arm.name)
-        if lost.count(arm.name) == 1 or arm.name == "6.1":
+    def run(arm: GuestArm, options: conform.Options, say: conform.Say) -> LabResult:
+        lost.append(arm.label)
+        if lost.count(arm.label) == 1 or arm.label == "6.1":
             raise LabTimeout("the guest was not done")
-        return _result(trace, arm.name)
+        return _result(trace, arm.label)
 
     exact = next(e for e in conform.suite() if e.name.startswith("flow limit")).exact
     for arms, words in ((["6.12"], ["ok"]), (["6.12", "6.1"], [])):

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
+import importlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.test_layers import imported_modules
 
 from softnet.lab.errors import LabError
+from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.measured import late_senders, quantiles, summarise
-from softnet.lab.play.run import Arm
 from softnet.lab.play.scenario import GuestPlan, guest_plan
 from softnet.lab.tracing.facts import Facts
 from softnet.lab.vm.kernels import Kernel
@@ -22,9 +26,9 @@ RAW = Path(__file__).parent / "fixtures" / "raw-6.12.json.gz"
 
 
 @pytest.fixture
-def arm(tmp_path: Path) -> Arm:
+def arm(tmp_path: Path) -> GuestArm:
     (tmp_path / "config").write_text("CONFIG_HZ=250\nCONFIG_PREEMPT_DYNAMIC=y\n")
-    return Arm("6.12", Kernel("6.12", "6.12.9+deb12-amd64", tmp_path / "vmlinuz", None, {}))
+    return GuestArm("6.12", image=Kernel("6.12", "6.12.9+deb12-amd64", tmp_path / "vmlinuz", None, {}))
 
 
 def _facts() -> Facts:
@@ -32,7 +36,7 @@ def _facts() -> Facts:
     return Facts(told["release"], told["offsets"], told["symbols"], tuple(told["tracepoints"]))
 
 
-def _plan(arm: Arm, **tables: Any) -> GuestPlan:
+def _plan(arm: GuestArm, **tables: Any) -> GuestPlan:
     document: dict[str, Any] = {
         "name": "plan",
         "machine": {"cpus": 4},
@@ -43,7 +47,7 @@ def _plan(arm: Arm, **tables: Any) -> GuestPlan:
     return guest_plan(scenario_from_dict(document), arm, _facts())
 
 
-def test_settings_reach_the_files_of_the_kernel(arm: Arm) -> None:
+def test_settings_reach_the_files_of_the_kernel(arm: GuestArm) -> None:
     guest = _plan(
         arm,
         kernel={"sysctl": {"skb_defer_max": 16, "flow_limit_cpu_bitmap": [0, 2], "flow_limit_table_len": 1024}},
@@ -61,7 +65,7 @@ def test_settings_reach_the_files_of_the_kernel(arm: Arm) -> None:
     assert "preempt=voluntary" in guest.boot_args
 
 
-def test_a_packet_has_the_size_that_was_asked_for_or_it_is_said(arm: Arm) -> None:
+def test_a_packet_has_the_size_that_was_asked_for_or_it_is_said(arm: GuestArm) -> None:
     guest = _plan(arm)
     assert guest.plan["work"]["senders"][0]["payload"] == 200 - 14 - 20 - 8
     assert guest.deviations == ()
@@ -76,7 +80,7 @@ def test_a_packet_has_the_size_that_was_asked_for_or_it_is_said(arm: Arm) -> Non
     assert any("acknowledgements" in text for text in tcp.deviations)
 
 
-def test_two_senders_of_one_name_are_told_apart(arm: Arm) -> None:
+def test_two_senders_of_one_name_are_told_apart(arm: GuestArm) -> None:
     sender = {"cpu": 0, "to": "sink", "rate_pps": 1}
     guest = _plan(arm, sender=[sender, sender])
     assert [row["name"] for row in guest.plan["work"]["senders"]] == ["sender", "sender-2"]
@@ -94,16 +98,16 @@ def test_two_senders_of_one_name_are_told_apart(arm: Arm) -> None:
         ({"task": [{"kind": "hog", "cpu": 2, "sched": "fifo:1"}]}, "95 %"),
     ],
 )
-def test_what_the_guest_cannot_be_is_said(arm: Arm, tables: dict[str, Any], said: str) -> None:
+def test_what_the_guest_cannot_be_is_said(arm: GuestArm, tables: dict[str, Any], said: str) -> None:
     assert any(said in text for text in _plan(arm, **tables).deviations)
 
 
-def test_what_no_guest_can_give_is_an_error(arm: Arm) -> None:
+def test_what_no_guest_can_give_is_an_error(arm: GuestArm) -> None:
     with pytest.raises(LabError, match="built with RPS"):
         _plan(arm, kernel={"config": {"RPS": False, "NET_FLOW_LIMIT": False}})
 
 
-def test_every_probe_names_a_symbol_that_this_kernel_has(arm: Arm) -> None:
+def test_every_probe_names_a_symbol_that_this_kernel_has(arm: GuestArm) -> None:
     guest, known = _plan(arm), _facts()
     names = [name for name, _ in guest.plan["trace"]["kprobes"]]
     assert {"skb_attempt_defer_free", "kick_defer_list_purge", "enqueue_to_backlog_ret"} <= set(names)
@@ -134,3 +138,14 @@ def test_what_a_task_could_not_do_is_said() -> None:
         "b: 1 packets were refused by the receiver's socket.",
         "c failed in the guest: OSError: no.",
     ]
+
+
+def test_the_guest_imports_the_standard_library_alone() -> None:
+    folder = Path(str(importlib.import_module("softnet.lab.guest").__file__)).parent
+    found = {
+        (path.name, name)
+        for path in sorted(folder.glob("*.py"))
+        for _, name in imported_modules(ast.parse(path.read_text()), f"softnet.lab.guest.{path.stem}", False)
+        if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith("softnet.lab.guest.")
+    }
+    assert not found

@@ -10,7 +10,8 @@ import pytest
 
 from softnet.cli import run_cli
 from softnet.lab.errors import LabError
-from softnet.lab.play.run import Arm, LabResult
+from softnet.lab.play.arm import GuestArm
+from softnet.lab.play.run import LabResult
 from softnet.lab.play.stretch import stretched
 from softnet.lab.studies import conform
 from softnet.lab.studies import predict_all as heldout
@@ -22,6 +23,7 @@ from softnet.lab.tracing.records import read
 from softnet.lab.vm.kernels import Kernel
 from softnet.lab.vm.qemu import Ran
 from softnet.machine.costtable import load_cost_table
+from softnet.report import lab_predictions
 from softnet.scenario import Scenario, load_scenario
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -29,9 +31,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 MS = 1_000_000
 
 
-def _arm(name: str, release: str) -> Arm:
+def _arm(name: str, release: str) -> GuestArm:
     rt = name.endswith("-rt")
-    return Arm(name, Kernel(name, f"{release}{'-rt' if rt else ''}-amd64", Path("vmlinuz"), None, {}), ())
+    return GuestArm(name, image=Kernel(name, f"{release}{'-rt' if rt else ''}-amd64", Path("vmlinuz"), None, {}))
 
 
 PLAIN = _arm("6.12", "6.12.117+deb12")
@@ -158,11 +160,11 @@ def test_held_out_predictions_are_summed_up_by_quantity(tmp_path: Path) -> None:
         heldout.Attempt("rps ×100", "6.12", TOLD),
         heldout.Attempt("rps ×100", "6.1", None, "no answer | within 240 s"),
     ]
-    assert heldout.summary_rows(attempts) == [
+    assert lab_predictions.summary_rows(attempts) == [
         ["ipis_rps", "1", "10.0 %", "+10.0 %", "rps ×100 on 6.12"],
         ["latency p50", "1", "25.0 %", "-25.0 %", "rps ×100 on 6.12"],
     ]
-    text = heldout.document(attempts, "softnet lab predict --all")
+    text = lab_predictions.document(attempts, "softnet lab predict --all")
     assert "| rps ×100 | 6.12 | kicks | 3 | 0 | – |" in text
     assert "| rps ×100 | 6.1 | not measured |  |  | no answer \\| within 240 s |" in text
     assert "- slow." in text

@@ -11,16 +11,17 @@ import pytest
 from softnet.cli import run_cli
 from softnet.lab.errors import LabError
 from softnet.lab.play.run import LabResult
-from softnet.lab.studies.reproduce import DEFECTS, report, seen, story
-from softnet.lab.tracing.records import Trace, read
-from softnet.lab.validate.verdict import check
+from softnet.lab.studies.reproduce import DEFECTS, seen, story
+from softnet.lab.tracing.records import LabTrace, read
+from softnet.lab.validate.checker import check
 from softnet.lab.vm.qemu import Ran
+from softnet.report.lab_defects import defect_lines, phase_text
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
-def _phases(trace: Trace) -> dict[str, str]:
-    return dict(story(trace, 2))
+def _phases(trace: LabTrace) -> dict[str, str]:
+    return {name: phase_text(steps) for name, steps in story(trace, 2)}
 
 
 def test_no_ipi_follows_once_a_kick_met_an_offline_cpu() -> None:
@@ -35,7 +36,9 @@ def test_no_ipi_follows_once_a_kick_met_an_offline_cpu() -> None:
 
 def test_a_lost_kick_of_a_real_kernel_is_a_behaviour_of_the_model() -> None:
     trace = read(FIXTURES / "lost-kick-6.12-threads.jsonl.gz")
-    assert story(trace, 0) == [("race", "packet queued, net_rx_action begins, backlog polled, 2 frees, kick, net_rx_action ends")]
+    ((name, steps),) = story(trace, 0)
+    assert name == "race"
+    assert phase_text(steps) == "packet queued, net_rx_action begins, backlog polled, 2 frees, kick, net_rx_action ends"
     verdict = check(trace)
     assert verdict.accepted, verdict.reasons
     assert verdict.covered["net_rx_action ended: squeezed"] == 1
@@ -50,7 +53,7 @@ def test_a_trace_with_pauses_is_not_checked() -> None:
     assert "offline-kick" in caught.value.found
 
 
-def _result(trace: Trace, work: dict[str, object]) -> LabResult:
+def _result(trace: LabTrace, work: dict[str, object]) -> LabResult:
     return LabResult("6.12", "6.12.1-amd64", Ran("tcg", "single", "7"), (), trace, {}, {}, work, {}, {}, [], [], 0.0)
 
 
@@ -63,7 +66,7 @@ def test_what_is_not_shown_by_trace_and_memory_is_not_called_seen() -> None:
     work: dict[str, object] = {"found": True, "tries": 5, "samples": 662, "holds": 5, "watched": states}
     defect = DEFECTS["offline-kick"]
     assert seen(defect, _result(trace, work))
-    lines = report(defect, _result(trace, work))
+    lines = defect_lines(defect, _result(trace, work))
     assert lines[0] == "6.12: reproduced, after 5 tries; the task was in the window at 5 of 662 looks at it"
     assert "    after: 33 frees, kick, 167 frees" in lines
     assert lines[-2].endswith("before: all zero")
@@ -73,7 +76,7 @@ def test_what_is_not_shown_by_trace_and_memory_is_not_called_seen() -> None:
     # A kernel whose kick is sent has not lost it, whatever its memory holds.
     kicked = [at for at, record in enumerate(trace.records) if record.event == "mark"][-2]
     ipi = next(record for record in trace.records if record.event == "csd_queue_cpu")
-    told = Trace(trace.header, [*trace.records[: kicked + 1], ipi, *trace.records[kicked + 1 :]])
+    told = LabTrace(trace.header, [*trace.records[: kicked + 1], ipi, *trace.records[kicked + 1 :]])
     assert not seen(defect, _result(told, work))
 
 
@@ -82,8 +85,11 @@ def test_what_is_not_shown_by_trace_and_memory_is_not_called_seen() -> None:
 def test_a_defect_of_the_models_is_reproduced(capsys: pytest.CaptureFixture[str]) -> None:
     """The race with the widest window. Each run tries often, and is chance all the same: three may."""
     for _ in range(3):
-        status = run_cli(["lab", "reproduce", "offline-kick", "--kernel", "6.12", "--json", "--quiet"])
-        (row,) = json.loads(capsys.readouterr().out)
+        status = run_cli(["lab", "reproduce", "offline-kick", "--kernel", "6.12", "--json", "--quiet", "--timeout", "900"])
+        told = capsys.readouterr()
+        if status == 2 and "the host was too busy" in told.err:
+            pytest.skip(told.err)
+        (row,) = json.loads(told.out)
         assert status == (0 if row["seen"] else 1)
         if row["seen"]:
             break

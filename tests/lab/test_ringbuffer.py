@@ -15,7 +15,7 @@ import pytest
 from softnet.lab.errors import LabError
 from softnet.lab.studies.experiments import first_kick_at
 from softnet.lab.tracing.facts import Facts
-from softnet.lab.tracing.records import Record, Trace, decode
+from softnet.lab.tracing.records import LabRecord, LabTrace, decode
 from softnet.lab.tracing.ringbuffer import events_of_pages, parse_format
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -92,7 +92,7 @@ def test_something_else_is_no_format() -> None:
         parse_format("test", "hello")
 
 
-def _raw() -> tuple[dict[str, Any], list[Record]]:
+def _raw() -> tuple[dict[str, Any], list[LabRecord]]:
     document = json.loads(gzip.decompress((FIXTURES / "raw-6.12.json.gz").read_bytes()))
     blobs = {name: base64.b64decode(text) for name, text in document["blobs"].items()}
     told = document["facts"]
@@ -104,7 +104,7 @@ def test_the_pages_of_a_real_kernel_are_one_total_order_with_the_kick_at_the_33r
     _, records = _raw()
     times = [record.when for record in records]
     assert times == sorted(set(times))
-    trace = Trace({"clock": "counter"}, records)
+    trace = LabTrace({"clock": "counter"}, records)
     attempts = list(trace.of("skb_attempt_defer_free"))
     assert [record.c for record in attempts[:33]] == list(range(33))
     assert {record.cpu for record in attempts} == {1}

@@ -7,21 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from softnet.lab.play.run import THREADS_ARG, Arm, LabResult
+from softnet.lab.play.arm import THREADS_ARG, GuestArm
+from softnet.lab.play.run import LabResult
 from softnet.lab.studies import seed
 from softnet.lab.tracing.counts import COUNTERS
-from softnet.lab.tracing.records import Trace
+from softnet.lab.tracing.records import LabTrace
 from softnet.lab.vm.kernels import Kernel
 from softnet.lab.vm.qemu import Ran
+from softnet.report.lab_seed import beside_table
 
 
-def _arm(folder: Path, name: str) -> Arm:
+def _arm(folder: Path, name: str) -> GuestArm:
     base = folder / name
     base.mkdir()
     (base / "config").write_text("CONFIG_PREEMPT_RT=y\n" if name.endswith("-rt") else "")
     release = "6.1.0-56-amd64" if name.startswith("6.1-") else "6.12.9-amd64"
     boot_args = (THREADS_ARG,) if name.endswith("-threads") else ()
-    return Arm(name, Kernel(name, release, base / "vmlinuz", None, {}), boot_args)
+    return GuestArm(name, boot_args=boot_args, image=Kernel(name, release, base / "vmlinuz", None, {}))
 
 
 @pytest.mark.slow
@@ -42,7 +44,7 @@ def test_every_burst_is_kicked_for_by_the_way_that_the_kernel_has(tmp_path: Path
 def _load(name: str, release: str, **totals: int) -> LabResult:
     counts = {counter: {"total": totals.get(counter, 0), "by_cpu": {}} for counter in COUNTERS}
     return LabResult(
-        arm=name, release=release, ran=Ran("tcg", "multi", "9"), boot_args=(), trace=Trace({}), counts=counts,
+        arm=name, release=release, ran=Ran("tcg", "multi", "9"), boot_args=(), trace=LabTrace({"release": release}), counts=counts,
         softnet_stat={}, work={}, refused={}, lost={}, complaints=[], threads_set=[], seconds=0.0,
     )  # fmt: skip
 
@@ -54,7 +56,7 @@ def test_model_and_kernel_stand_side_by_side() -> None:
     old = _load("6.1-rt", "6.1.0-56-rt-amd64", works_defer_free=4, net_rx_raises=40, kicks=0)
     new = _load("6.12-rt", "6.12.9-rt-amd64", kicks=6)
     results = [seed.SeedResult(load, load, dict(model)) for load in (old, new)]
-    rows = {line.rsplit(maxsplit=6)[0].strip(): line.split()[-6:] for line in seed.beside_table(results).splitlines()}
+    rows = {line.rsplit(maxsplit=6)[0].strip(): line.split()[-6:] for line in beside_table(results).splitlines()}
     # Before v6.10 the kick is inlined: what it sent is counted, on Debian's 6.1-rt work items.
     assert rows["kicks"] == ["4", "6", "1.50", "6", "6", "1.00"]
     assert rows["NET_RX raised"] == ["40", "30", "0.75", "0", "30", "-"]

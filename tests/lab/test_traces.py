@@ -12,19 +12,20 @@ from softnet.lab.errors import LabError
 from softnet.lab.studies import experiments
 from softnet.lab.tracing import records
 from softnet.lab.tracing.counts import COUNTERS, count, parse_softnet_stat, softnet_stat_delta
-from softnet.lab.tracing.records import Record, Trace
+from softnet.lab.tracing.records import LabRecord, LabTrace
+from softnet.report import lab_defects
 
 IPI_ARMS = ("6.1", "6.12")
 THREAD_ARMS = ("6.12-threads", "6.12-rt")
 
 
-def test_the_first_kick_is_at_the_33rd_on_every_arm(first_kick_trace: Trace) -> None:
+def test_the_first_kick_is_at_the_33rd_on_every_arm(first_kick_trace: LabTrace) -> None:
     header = first_kick_trace.header
     assert experiments.first_kick_at(first_kick_trace) == 33
     assert experiments.expected_first_kick(header["skb_defer_max"], header["connections"]) == 33
 
 
-def test_the_kick_goes_the_way_of_its_arm(first_kick_trace: Trace) -> None:
+def test_the_kick_goes_the_way_of_its_arm(first_kick_trace: LabTrace) -> None:
     arm = first_kick_trace.header["arm"]
     counts = {name: row["total"] for name, row in count(first_kick_trace.records).items()}
     assert (counts["ipis_defer_free"] > 0) == (arm in IPI_ARMS)
@@ -36,7 +37,7 @@ def test_the_kick_goes_the_way_of_its_arm(first_kick_trace: Trace) -> None:
     assert first_kick_trace.header["threads_backlog"] == (arm in THREAD_ARMS)
 
 
-def test_each_skb_is_attempted_once_and_freed_where_it_was_allocated(first_kick_trace: Trace) -> None:
+def test_each_skb_is_attempted_once_and_freed_where_it_was_allocated(first_kick_trace: LabTrace) -> None:
     attempts = [record.a for record in first_kick_trace.of("skb_attempt_defer_free")]
     assert len(attempts) == len(set(attempts)) == first_kick_trace.header["connections"]
     freed = [record for record in first_kick_trace.of("consume_skb") if record.a in set(attempts)]
@@ -44,19 +45,19 @@ def test_each_skb_is_attempted_once_and_freed_where_it_was_allocated(first_kick_
     assert {record.cpu for record in freed} == {0}
 
 
-def test_the_order_is_total(first_kick_trace: Trace) -> None:
+def test_the_order_is_total(first_kick_trace: LabTrace) -> None:
     assert first_kick_trace.clock == "counter"
     order = [record.when for record in first_kick_trace.records]
     assert order == sorted(set(order))
 
 
-def test_a_header_says_where_a_trace_comes_from(first_kick_trace: Trace) -> None:
+def test_a_header_says_where_a_trace_comes_from(first_kick_trace: LabTrace) -> None:
     provenance = first_kick_trace.header["provenance"]
     assert set(provenance) >= {"package", "package_version", "package_sha256", "vmlinuz_sha256"}
     assert first_kick_trace.header["ran"]["accel"] in ("tcg", "kvm")
 
 
-def test_a_trace_is_the_same_after_writing_and_reading(first_kick_trace: Trace, tmp_path: Path) -> None:
+def test_a_trace_is_the_same_after_writing_and_reading(first_kick_trace: LabTrace, tmp_path: Path) -> None:
     for name in ("t.jsonl", "t.jsonl.gz"):
         records.write(first_kick_trace, tmp_path / name)
         assert records.read(tmp_path / name) == first_kick_trace
@@ -85,22 +86,22 @@ def test_a_broken_trace_is_refused_with_its_place(data: bytes, place: str, messa
 
 
 def test_the_story_counts_equal_neighbours_together() -> None:
-    def attempt(when: int) -> Record:
-        return Record(when, 1, 0, "skb_attempt_defer_free", when, 0, when)
+    def attempt(when: int) -> LabRecord:
+        return LabRecord(when, 1, 0, "skb_attempt_defer_free", when, 0, when)
 
-    trace = Trace(
+    trace = LabTrace(
         {"clock": "counter", "lowered_to": 2},
         [
             attempt(1),
             attempt(2),
-            Record(3, 1, 0, "kick_defer_list_purge", 0),
-            Record(4, 0, 2, "softirq_raise", 3),
+            LabRecord(3, 1, 0, "kick_defer_list_purge", 0),
+            LabRecord(4, 0, 2, "softirq_raise", 3),
             attempt(5),
         ],
     )
-    assert experiments.story_text(experiments.story(trace)) == "2 attempts, kick, 1 attempt"
+    assert lab_defects.story_text(experiments.story(trace)) == "2 attempts, kick, 1 attempt"
     assert not experiments.c4_seen(trace)
-    quiet = Trace(trace.header, [attempt(1), attempt(2)])
+    quiet = LabTrace(trace.header, [attempt(1), attempt(2)])
     assert experiments.c4_seen(quiet)
     assert experiments.held_at_end(quiet) == 2
 
@@ -112,15 +113,15 @@ def test_where_the_first_kick_must_be(limit: int, connections: int, at: int | No
 
 def test_counts_are_complete_and_by_cpu() -> None:
     rows = [
-        Record(1, 0, 1, "softirq_raise", 3),
-        Record(2, 2, 1, "softirq_raise", 3),
-        Record(3, 0, 0, "softirq_raise", 1),
-        Record(4, 0, 0, "sched_waking", 9, text="ksoftirqd/0"),
-        Record(5, 0, 0, "sched_waking", 9, text="backlog_napi/2"),
-        Record(6, 0, 0, "csd_queue_cpu", 1, 1),
-        Record(7, 0, 0, "csd_queue_cpu", 1, 2),
-        Record(8, 0, 0, "enqueue_to_backlog_ret", 0),
-        Record(9, 0, 0, "enqueue_to_backlog_ret", 1),
+        LabRecord(1, 0, 1, "softirq_raise", 3),
+        LabRecord(2, 2, 1, "softirq_raise", 3),
+        LabRecord(3, 0, 0, "softirq_raise", 1),
+        LabRecord(4, 0, 0, "sched_waking", 9, text="ksoftirqd/0"),
+        LabRecord(5, 0, 0, "sched_waking", 9, text="backlog_napi/2"),
+        LabRecord(6, 0, 0, "csd_queue_cpu", 1, 1),
+        LabRecord(7, 0, 0, "csd_queue_cpu", 1, 2),
+        LabRecord(8, 0, 0, "enqueue_to_backlog_ret", 0),
+        LabRecord(9, 0, 0, "enqueue_to_backlog_ret", 1),
     ]
     counts = count(rows)
     assert tuple(counts) == COUNTERS
@@ -147,7 +148,7 @@ def test_softnet_stat_is_read_as_the_kernel_prints_it() -> None:
         parse_softnet_stat("00000001 00000002")
 
 
-def test_a_lab_trace_in_the_one_format_is_read_by_the_reports(first_kick_trace: Trace, tmp_path: Path) -> None:
+def test_a_lab_trace_in_the_one_format_is_read_by_the_reports(first_kick_trace: LabTrace, tmp_path: Path) -> None:
     from softnet.lab.tracing import export
     from softnet.report.tracefile import read_trace
     from softnet.trace import EVENTS

@@ -17,7 +17,7 @@ from softnet.lab.errors import LabError
 from softnet.lab.guest import cards as guest_cards
 from softnet.lab.guest.load import _Stream
 from softnet.lab.play import traffic
-from softnet.lab.play.run import Arm
+from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.scenario import guest_plan, refuse_impossible
 from softnet.lab.play.stretch import stretched
 from softnet.lab.tracing.facts import Facts
@@ -29,9 +29,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 RAW = Path(__file__).parent / "fixtures" / "raw-6.12.json.gz"
 
 
-def _arm(folder: Path, rt: bool = False) -> Arm:
+def _arm(folder: Path, rt: bool = False) -> GuestArm:
     (folder / "config").write_text("CONFIG_HZ=250\n" + "CONFIG_PREEMPT_RT=y\n" * rt)
-    return Arm("6.12", Kernel("6.12", "6.12.9+deb12-amd64", folder / "vmlinuz", None, {}))
+    return GuestArm("6.12", image=Kernel("6.12", "6.12.9+deb12-amd64", folder / "vmlinuz", None, {}))
 
 
 def _facts() -> Facts:

@@ -14,27 +14,27 @@ from pathlib import Path
 import pytest
 
 from softnet.lab.errors import LabError
-from softnet.lab.tracing.records import HARDIRQ, SOFTIRQ, TASK, Record, Trace, read
-from softnet.lab.validate.checker import Raises
+from softnet.lab.tracing.records import HARDIRQ, SOFTIRQ, TASK, LabRecord, LabTrace, read
+from softnet.lab.validate.checker import Raises, check
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.knowledge import Knowledge, cards_of
-from softnet.lab.validate.verdict import Verdict, check
+from softnet.lab.validate.verdict import TraceVerdict
 
 FIXTURES = Path(__file__).parent / "fixtures"
 ACCEPTED = ("6.1", "6.1-rt", "6.12", "6.12-threads", "6.12-rt")
-Change = Callable[[list[Record]], list[Record]]
+Change = Callable[[list[LabRecord]], list[LabRecord]]
 
 
-def _trace(arm: str) -> Trace:
+def _trace(arm: str) -> LabTrace:
     return read(FIXTURES / f"first-kick-{arm}.jsonl.gz")
 
 
-def _changed(arm: str, change: Change) -> Verdict:
+def _changed(arm: str, change: Change) -> TraceVerdict:
     trace = _trace(arm)
-    return check(Trace(trace.header, change(list(trace.records))))
+    return check(LabTrace(trace.header, change(list(trace.records))))
 
 
-def _where(records: list[Record], event: str, nth: int = 0) -> int:
+def _where(records: list[LabRecord], event: str, nth: int = 0) -> int:
     return [at for at, record in enumerate(records) if record.event == event][nth]
 
 
@@ -52,7 +52,7 @@ def test_what_the_kernel_did_is_a_behaviour_of_the_model(arm: str) -> None:
 def test_a_kernel_that_is_not_the_models_is_refused_at_its_first_difference() -> None:
     """6.1-rt kicks by a work item, which mainline never did: a trace that says it is 6.1's is refused at the 33rd."""
     trace = _trace("6.1-rt")
-    verdict = check(Trace({**trace.header, "release": "6.1.0-56-amd64"}, trace.records))
+    verdict = check(LabTrace({**trace.header, "release": "6.1.0-56-amd64"}, trace.records))
     assert not verdict.accepted
     assert any("work item" in reason for reason in verdict.reasons)
     before = trace.records[: verdict.line - 2]
@@ -90,23 +90,23 @@ def test_a_raise_is_found_however_late() -> None:
     """A guest's CPU may stand still between two records while the others make hundreds."""
     trace = read(FIXTURES / "card-6.12.jsonl.gz")
     at = _where(trace.records, "rps_trigger_softirq", 3)
-    idle = [Record(0, 0, 0, "kfree_skb", 1, 71, pid=9)] * 500
-    late = Trace(trace.header, [*trace.records[: at + 1], *idle, *trace.records[at + 1 :]])
+    idle = [LabRecord(0, 0, 0, "kfree_skb", 1, 71, pid=9)] * 500
+    late = LabTrace(trace.header, [*trace.records[: at + 1], *idle, *trace.records[at + 1 :]])
     assert check(late).accepted
 
 
 def test_a_poll_is_not_quiet_while_a_packet_has_long_been_on_its_way() -> None:
     """A sender that stands still in enqueue_to_backlog() for a thousand records may have queued its packet or not."""
-    rest = [Record(0, 2, 1, "kfree_skb", 1, 71, pid=33)] * 1000
+    rest = [LabRecord(0, 2, 1, "kfree_skb", 1, 71, pid=33)] * 1000
     poll = [
-        Record(0, 2, 1, "process_backlog_entry", 64, pid=33),
-        Record(0, 2, 1, "process_backlog", 0, pid=33),
-        Record(0, 2, 1, "net_rx_action", pid=33),
+        LabRecord(0, 2, 1, "process_backlog_entry", 64, pid=33),
+        LabRecord(0, 2, 1, "process_backlog", 0, pid=33),
+        LabRecord(0, 2, 1, "net_rx_action", pid=33),
     ]
-    enqueue = Record(0, 0, 0, "enqueue_to_backlog", 5, 2, pid=7)
-    back = Record(0, 0, 0, "enqueue_to_backlog_ret", pid=7)
+    enqueue = LabRecord(0, 0, 0, "enqueue_to_backlog", 5, 2, pid=7)
+    back = LabRecord(0, 0, 0, "enqueue_to_backlog_ret", pid=7)
 
-    def known(records: list[Record]) -> bool:
+    def known(records: list[LabRecord]) -> bool:
         return Knowledge(records, 4, threads=(), known_at_first=False).backlog(2, len(records))
 
     assert not known([enqueue, *rest, *poll])
@@ -114,12 +114,12 @@ def test_a_poll_is_not_quiet_while_a_packet_has_long_been_on_its_way() -> None:
     assert known([enqueue, *rest, back, *poll])
 
 
-def _load(arm: str) -> Trace:
+def _load(arm: str) -> LabTrace:
     return read(FIXTURES / f"load-{arm}.jsonl.gz")
 
 
 def _at(event: str, nth: int, **fields: int) -> Change:
-    def change(records: list[Record]) -> list[Record]:
+    def change(records: list[LabRecord]) -> list[LabRecord]:
         at = _where(records, event, nth)
         records[at] = replace(records[at], **{key: getattr(records[at], key) + by for key, by in fields.items()})
         return records
@@ -127,7 +127,7 @@ def _at(event: str, nth: int, **fields: int) -> Change:
     return change
 
 
-def _poll_twice(records: list[Record]) -> list[Record]:
+def _poll_twice(records: list[LabRecord]) -> list[LabRecord]:
     """A poll that nobody scheduled, right after one that emptied the queue."""
     entry, end = _where(records, "process_backlog_entry", 20), _where(records, "process_backlog", 20)
     assert entry < end
@@ -151,7 +151,7 @@ def _poll_twice(records: list[Record]) -> list[Record]:
 )
 def test_a_backlog_that_did_otherwise_is_refused(arm: str, change: Change, reason: str) -> None:
     trace = _load(arm)
-    verdict = check(Trace(trace.header, change(list(trace.records))))
+    verdict = check(LabTrace(trace.header, change(list(trace.records))))
     assert not verdict.accepted
     assert any(reason in text for text in verdict.reasons), verdict.reasons
 
@@ -189,7 +189,7 @@ def test_a_run_of_net_rx_that_nobody_asked_for_is_refused() -> None:
     at = _where(trace.records, "softirq_exit", 30)
     entry = max(n for n in range(at) if trace.records[n].event == "softirq_entry" and trace.records[n].cpu == trace.records[at].cpu)
     records = [*trace.records[: at + 1], trace.records[entry], *trace.records[at + 1 :]]
-    verdict = check(Trace(trace.header, records))
+    verdict = check(LabTrace(trace.header, records))
     assert not verdict.accepted
     assert "its bit is not pending" in verdict.reasons[0]
 
@@ -200,35 +200,35 @@ def test_a_backlog_with_a_bound_drops_where_the_model_does() -> None:
     header = {**_trace("6.12").header, "netdev_max_backlog": 1}
     records = []
     for number, (qlen, dropped) in enumerate([(0, 0), (1, 0), (2, 1)]):
-        records.append(Record(10 * number + 1, 0, 0, "enqueue_to_backlog", number + 1, 2, qlen, pid=7))
+        records.append(LabRecord(10 * number + 1, 0, 0, "enqueue_to_backlog", number + 1, 2, qlen, pid=7))
         if number == 0:
-            records.append(Record(2, 0, 0, "softirq_raise", 3, pid=7))
-        records.append(Record(10 * number + 3, 0, 0, "enqueue_to_backlog_ret", dropped, pid=7))
-    records.append(Record(90, 0, 1, "net_rx_action_entry", pid=7))
-    records.append(Record(91, 0, 1, "csd_queue_cpu", 2, 2, pid=7))
-    records.append(Record(92, 0, 1, "net_rx_action", pid=7))
-    records.append(Record(93, 2, 2, "rps_trigger_softirq", 2))
-    records.append(Record(94, 2, 2, "softirq_raise", 3))
-    records.append(Record(95, 2, 1, "softirq_entry", 3))
-    records.append(Record(96, 2, 1, "net_rx_action_entry"))
-    records.append(Record(100, 2, 1, "process_backlog_entry", 64))
-    records.append(Record(101, 2, 1, "process_backlog", 2))
-    verdict = check(Trace(header, records))
+            records.append(LabRecord(2, 0, 0, "softirq_raise", 3, pid=7))
+        records.append(LabRecord(10 * number + 3, 0, 0, "enqueue_to_backlog_ret", dropped, pid=7))
+    records.append(LabRecord(90, 0, 1, "net_rx_action_entry", pid=7))
+    records.append(LabRecord(91, 0, 1, "csd_queue_cpu", 2, 2, pid=7))
+    records.append(LabRecord(92, 0, 1, "net_rx_action", pid=7))
+    records.append(LabRecord(93, 2, 2, "rps_trigger_softirq", 2))
+    records.append(LabRecord(94, 2, 2, "softirq_raise", 3))
+    records.append(LabRecord(95, 2, 1, "softirq_entry", 3))
+    records.append(LabRecord(96, 2, 1, "net_rx_action_entry"))
+    records.append(LabRecord(100, 2, 1, "process_backlog_entry", 64))
+    records.append(LabRecord(101, 2, 1, "process_backlog", 2))
+    verdict = check(LabTrace(header, records))
     assert verdict.accepted, verdict.reasons
     assert verdict.covered["packet dropped at the backlog"] == 1
-    assert not check(Trace({**header, "netdev_max_backlog": 0}, records)).accepted
-    assert not check(Trace({**header, "netdev_max_backlog": 2}, records)).accepted
+    assert not check(LabTrace({**header, "netdev_max_backlog": 0}, records)).accepted
+    assert not check(LabTrace({**header, "netdev_max_backlog": 2}, records)).accepted
 
 
 def _without(event: str, nth: int = 0) -> Change:
-    def change(records: list[Record]) -> list[Record]:
+    def change(records: list[LabRecord]) -> list[LabRecord]:
         del records[_where(records, event, nth)]
         return records
 
     return change
 
 
-def _early_kick(records: list[Record]) -> list[Record]:
+def _early_kick(records: list[LabRecord]) -> list[LabRecord]:
     """The kick, and what it does, one attempt too soon."""
     kick = _where(records, "kick_defer_list_purge")
     attempt = _where(records, "skb_attempt_defer_free", 32)
@@ -237,32 +237,32 @@ def _early_kick(records: list[Record]) -> list[Record]:
     return records
 
 
-def _swapped_frees(records: list[Record]) -> list[Record]:
+def _swapped_frees(records: list[LabRecord]) -> list[LabRecord]:
     first, second = _where(records, "consume_skb", 3), _where(records, "consume_skb", 4)
     one, other = records[first], records[second]
     records[first], records[second] = replace(one, a=other.a), replace(other, a=one.a)
     return records
 
 
-def _freed_elsewhere(records: list[Record]) -> list[Record]:
+def _freed_elsewhere(records: list[LabRecord]) -> list[LabRecord]:
     at = _where(records, "consume_skb")
     records[at] = replace(records[at], cpu=2)
     return records
 
 
-def _wrong_count(records: list[Record]) -> list[Record]:
+def _wrong_count(records: list[LabRecord]) -> list[LabRecord]:
     at = _where(records, "skb_attempt_defer_free", 20)
     records[at] = replace(records[at], c=records[at].c + 1)
     return records
 
 
-def _second_trigger(records: list[Record]) -> list[Record]:
+def _second_trigger(records: list[LabRecord]) -> list[LabRecord]:
     at = _where(records, "softirq_raise")
     records[at + 1 : at + 1] = [records[_where(records, "trigger_rx_softirq")], records[at]]
     return records
 
 
-def _no_frees_at_all(records: list[Record]) -> list[Record]:
+def _no_frees_at_all(records: list[LabRecord]) -> list[LabRecord]:
     return [record for record in records if record.event != "consume_skb"]
 
 
@@ -296,7 +296,7 @@ def test_a_kernel_that_did_otherwise_is_refused(arm: str, change: Change, reason
 @pytest.mark.parametrize("limit", [128, 32])
 def test_the_kick_of_another_limit_is_not_explained(limit: int) -> None:
     trace = _trace("6.12")
-    verdict = check(Trace({**trace.header, "skb_defer_max": limit}, trace.records))
+    verdict = check(LabTrace({**trace.header, "skb_defer_max": limit}, trace.records))
     assert not verdict.accepted
     assert any("kick" in reason or "defer_count" in reason for reason in verdict.reasons)
 
@@ -328,19 +328,19 @@ def test_a_patched_model_is_held_against_the_kernel_that_does_not_have_the_patch
 def test_a_trace_that_begins_in_the_middle_is_followed_from_there() -> None:
     trace = _trace("6.12-rt")
     at = _where(trace.records, "skb_attempt_defer_free", 10)
-    verdict = check(Trace(trace.header, trace.records[at:]))
+    verdict = check(LabTrace(trace.header, trace.records[at:]))
     assert verdict.accepted, verdict.reasons
 
 
 def test_the_limit_may_change_while_the_list_is_filled() -> None:
     """C4 in a trace made by hand: 20 on the list, the limit falls to 16, nothing is kicked and nothing stored."""
-    attempts = [Record(n + 1, 1, 0, "skb_attempt_defer_free", n + 1, 0, min(n, 20), pid=7) for n in range(40)]
-    mark = Record(100, 1, 0, "mark", pid=7, text="skb_defer_max 16")
+    attempts = [LabRecord(n + 1, 1, 0, "skb_attempt_defer_free", n + 1, 0, min(n, 20), pid=7) for n in range(40)]
+    mark = LabRecord(100, 1, 0, "mark", pid=7, text="skb_defer_max 16")
     records = [*attempts[:20], mark, *attempts[20:]]
     header = {**_trace("6.12").header, "skb_defer_max": 64}
-    assert check(Trace(header, records)).accepted
+    assert check(LabTrace(header, records)).accepted
     without_the_change = [record for record in records if record.event != "mark"]
-    assert not check(Trace(header, without_the_change)).accepted
+    assert not check(LabTrace(header, without_the_change)).accepted
 
 
 def test_a_saved_state_comes_back_whole() -> None:
@@ -362,19 +362,19 @@ def test_a_saved_state_comes_back_whole() -> None:
 def test_a_trace_without_a_total_order_or_a_model_is_refused_with_what_to_do() -> None:
     trace = _trace("6.12")
     with pytest.raises(LabError, match="no total order") as caught:
-        check(Trace({**trace.header, "clock": "mono"}, trace.records))
+        check(LabTrace({**trace.header, "clock": "mono"}, trace.records))
     assert "--clock counter" in caught.value.hint
     with pytest.raises(LabError, match=r"no model of Linux 5\.4"):
-        check(Trace({**trace.header, "release": "5.4.0-1-amd64"}, trace.records))
+        check(LabTrace({**trace.header, "release": "5.4.0-1-amd64"}, trace.records))
 
 
-def _with_marks(trace: Trace, marks: dict[int, str]) -> Trace:
+def _with_marks(trace: LabTrace, marks: dict[int, str]) -> LabTrace:
     records = []
     for at, record in enumerate(trace.records):
         if at in marks:
             records.append(replace(record, cpu=1, context=0, event="mark", a=0, b=0, c=0, pid=1, text=marks[at]))
         records.append(record)
-    return Trace(trace.header, records)
+    return LabTrace(trace.header, records)
 
 
 def test_a_cpu_that_is_offline_is_steered_no_packet() -> None:
@@ -411,3 +411,10 @@ def test_cards_rfs_and_hotplug_of_real_kernels(name: str, followed: int, steered
         assert {record.b for record in trace.records if record.event == "enqueue_to_backlog"} == steered
     else:
         assert verdict.covered["online changed"] == 2
+
+
+def test_a_function_that_the_model_does_not_have_is_no_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("softnet.lab.validate.driver._SILENT", ("spin_lock_of_yesterday",))
+    with pytest.raises(LabError, match="a function that the model does not have") as caught:
+        Driver("6.12", "plain", threads=False, cpus=1, skb_defer_max=64)
+    assert caught.value.found == "spin_lock_of_yesterday"

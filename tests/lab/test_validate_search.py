@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from softnet.lab.tracing.records import MARK, SOFTIRQ, TASK, Record, Trace, read
+from softnet.lab.tracing.records import MARK, SOFTIRQ, TASK, LabRecord, LabTrace, read
 from softnet.lab.validate import checker, explore
+from softnet.lab.validate.checker import check
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.memory import History, Memory, Noted
 from softnet.lab.validate.settings import WRITE_RECORDS, settings_of
-from softnet.lab.validate.verdict import check
-from softnet.lab.verdicts import verdict_lines
+from softnet.report.lab_verdicts import verdict_lines
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
-def _fixture(name: str) -> Trace:
+def _fixture(name: str) -> LabTrace:
     return read(FIXTURES / f"{name}.jsonl.gz")
 
 
@@ -100,22 +100,22 @@ def test_a_flag_that_must_have_been_cleared_is() -> None:
     # The CPU's raise, entry and net_rx_action() first, in their order; then the other CPU's attempts in theirs.
     first = [record for record in records[trigger + 1 : entry + 1] if record.cpu == 0]
     rest = [attempt, *(record for record in records[trigger + 1 : entry + 1] if record.cpu != 0)]
-    verdict = check(Trace(trace.header, [*records[: trigger + 1], *first, *rest, *records[entry + 1 :]]))
+    verdict = check(LabTrace(trace.header, [*records[: trigger + 1], *first, *rest, *records[entry + 1 :]]))
     assert not verdict.accepted
     assert any("the model kicks; the kernel did not" in reason for reason in verdict.reasons)
 
 
-def _mark(at: int, pid: int) -> Record:
-    return Record(at, 2, TASK, MARK, 0, 0, 0, pid, "/proc/sys/net/core/netdev_max_backlog = 2")
+def _mark(at: int, pid: int) -> LabRecord:
+    return LabRecord(at, 2, TASK, MARK, 0, 0, 0, pid, "/proc/sys/net/core/netdev_max_backlog = 2")
 
 
 def test_what_interrupts_the_writer_is_no_bound_of_its_write() -> None:
     """Softirqs in the writer come between its write and its mark; a record of another task on its CPU came before both."""
-    inside = [Record(n, 2, SOFTIRQ, "kfree_skb", 1, 0, 0, 7, "") for n in range(1, 201)]
+    inside = [LabRecord(n, 2, SOFTIRQ, "kfree_skb", 1, 0, 0, 7, "") for n in range(1, 201)]
     assert settings_of([*inside, _mark(201, 7)])[200].since == 0
-    other = Record(100, 2, TASK, "netif_rx", 1, 2, 0, 8, "")
+    other = LabRecord(100, 2, TASK, "netif_rx", 1, 2, 0, 8, "")
     assert settings_of([*inside[:100], other, *inside[100:], _mark(202, 7)])[201].since == 101
-    elsewhere = [Record(n, 1, SOFTIRQ, "kfree_skb", 1, 0, 0, 8, "") for n in range(1, 201)]
+    elsewhere = [LabRecord(n, 1, SOFTIRQ, "kfree_skb", 1, 0, 0, 8, "") for n in range(1, 201)]
     assert settings_of([*elsewhere, _mark(201, 7)])[200].since == 200 - WRITE_RECORDS
 
 
@@ -150,5 +150,5 @@ def test_a_trace_may_end_before_the_raise() -> None:
     """A trace whose last record is the arrival of an IPI does not tell whether NET_RX is raised there."""
     trace = _fixture("flag-late-6.1")
     end = [at for at, record in enumerate(trace.records) if record.event == "trigger_rx_softirq"][-1]
-    verdict = check(Trace(trace.header, list(trace.records[: end + 1])))
+    verdict = check(LabTrace(trace.header, list(trace.records[: end + 1])))
     assert verdict.accepted, verdict.reasons

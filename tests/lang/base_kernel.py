@@ -71,7 +71,7 @@ class nic_queue(Struct):
     pending: int = hw()
 
 
-@hwfunc
+@hwfunc(visible="all", x86="plain load")
 def nic_rx_pending(q: int) -> int:
     """Packets that wait in the ring."""
     return table(nic_queue, q).pending

@@ -1,45 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel's tests share: small scenarios, runs with a trace, and mutations of kernel functions.
-
-A mutation is the text of a function of some release with one piece replaced, written to a patch file: the same way by
-which a user's own change comes in.
-"""
+"""What the kernel's tests share: small scenarios, runs with a trace, patch files. Mutations are made by tests/mutation.py."""
 
 from __future__ import annotations
 
-import ast
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from softnet.linux.releases import modules_for
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.simulate.simulation import Run, Simulation
 from softnet.trace import EVENT_ID, EVENTS, Record
 
 HEAD = "# SPDX-License-Identifier: GPL-2.0-or-later\nfrom __future__ import annotations\n\nfrom softnet.lang import kfunc\n\n\n"
-
-
-def function_text(release: str, name: str) -> str:
-    """The text of a kernel function as the release has it, with its decorator."""
-    for module_name in reversed(modules_for(release)):
-        module = importlib.import_module(module_name)
-        text = Path(str(module.__file__)).read_text()
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.FunctionDef) and node.name == name:
-                lines = text.splitlines()[node.decorator_list[0].lineno - 1 : node.end_lineno]
-                return "\n".join(lines) + "\n"
-    raise AssertionError(f"{release} has no {name}()")
-
-
-def mutate(tmp_path: Path, release: str, name: str, old: str, new: str) -> str:
-    """A patch file in which one piece of a function is another; the piece must occur once or more."""
-    text = function_text(release, name)
-    assert old in text, f"{name}() of {release} does not contain {old!r}"
-    path = tmp_path / f"mutation_{name}.py"
-    path.write_text(HEAD + text.replace(old, new))
-    return str(path)
 
 
 def patch_file(tmp_path: Path, name: str, text: str) -> str:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.linux.support import drain_scenario, mutate, named, simulate
+from tests.linux.support import drain_scenario, named, simulate
+from tests.mutation import mutate
 
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.12-rt"])

@@ -12,14 +12,13 @@ from tests.linux.support import (
     drain_scenario,
     event_name,
     loopback_scenario,
-    mutate,
     named,
-    patch_file,
     scenario,
     simulate,
 )
+from tests.mutation import mutate
 
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 
 pytestmark = pytest.mark.slow
 """Many seconds together: make test runs them, make check does not."""
@@ -203,25 +202,15 @@ def test_gro_merges_segments_of_a_flow_only_in_order():
 
 
 def test_a_double_free_stops_the_run(tmp_path):
-    twice = mutate(tmp_path, "6.12", "skb_consume_udp", "__kfree_skb(skb)", "__kfree_skb(skb)\n    __kfree_skb(skb)")
+    twice = mutate(tmp_path, "6.12", "skb_consume_udp", "__kfree_skb(skb)", "__kfree_skb(skb)\n__kfree_skb(skb)")
     with pytest.raises(KernelStop, match="BUG_ON"):
         simulate(loopback_scenario("6.12"), [twice])
 
 
 def test_adding_a_napi_twice_stops_the_run(tmp_path):
     """lib/list_debug.c's test: two owners of a NAPI corrupt the poll list, and the run says so."""
-    both = patch_file(
-        tmp_path,
-        "twice",
-        '''@kfunc
-def __napi_schedule(n: napi_struct) -> None:
-    """Schedule twice: what a lost SCHED bit leads to."""
-    flags = local_irq_save()
-    ____napi_schedule(this_cpu_ptr(softnet_data), n)
-    ____napi_schedule(this_cpu_ptr(softnet_data), n)
-    local_irq_restore(flags)
-''',
-    )
+    line = "____napi_schedule(this_cpu_ptr(softnet_data), n)"
+    both = mutate(tmp_path, "6.12-rt", "__napi_schedule", line, f"{line}\n{line}")
     with pytest.raises(KernelStop):
         simulate(loopback_scenario("6.12-rt"), [both])
 

@@ -13,13 +13,12 @@ from tests.linux.support import (
     drain_scenario,
     event_name,
     loopback_scenario,
-    mutate,
     named,
-    patch_file,
     simulate,
 )
+from tests.mutation import Edit, Mutation, mutate
 
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 
 IPI_KERNELS = ("6.1", "6.9", "6.10", "6.12")
 RT_BEFORE = ("6.9-rt",)
@@ -189,33 +188,32 @@ def test_s6_kick_defer_list_purge_chooses(drain, tmp_path):
     assert not kicked_by_thread(simulate(drain_scenario("6.12-threads"), [patch])[0])
 
 
-STATE_OBSERVER = '''@kfunc
-def napi_schedule_rps(sd: softnet_data) -> None:
-    """As in the release, with the rule of the backlog's NAPI state checked."""
-    lockdep_assert_held(sd.input_pkt_queue.lock)
-    __napi_schedule_irqoff(sd.backlog)
-
-
-@kfunc
-def process_backlog_retire_sched(napi: napi_struct) -> None:
-    """As in the release, with the rule of the backlog's NAPI state checked."""
-    lockdep_assert_held(container_of(napi, softnet_data, "backlog").input_pkt_queue.lock)
-    napi.state &= NAPIF_STATE_THREADED
-
-
-@kfunc
-def __napi_schedule_irqoff(n: napi_struct) -> None:
-    """As in the release, with the rule of the backlog's NAPI state checked."""
-    if n.dev is None:
-        lockdep_assert_held(container_of(n, softnet_data, "backlog").input_pkt_queue.lock)
-    __napi_schedule(n)
-'''
+STATE_OBSERVER = Mutation(
+    "observer",
+    "Nothing is: the rule of the backlog's NAPI state is checked where it changes.",
+    (
+        Edit("napi_schedule_rps", "", "lockdep_assert_held(sd.input_pkt_queue.lock)"),
+        Edit(
+            "process_backlog_retire_sched",
+            "",
+            'lockdep_assert_held(container_of(napi, softnet_data, "backlog").input_pkt_queue.lock)',
+        ),
+        Edit(
+            "__napi_schedule_irqoff",
+            "",
+            """
+            if not n.dev:
+                lockdep_assert_held(container_of(n, softnet_data, "backlog").input_pkt_queue.lock)
+            """,
+        ),
+    ),
+)
 
 
 @pytest.mark.parametrize("kernel", ["6.10-threads", "6.12-rt", "6.12-threads"])
 @pytest.mark.parametrize("rps", [True, False])
 def test_s7_the_backlogs_state_changes_under_its_lock(tmp_path, kernel, rps):
-    observer = patch_file(tmp_path, "observer", STATE_OBSERVER)
+    observer = STATE_OBSERVER.write(tmp_path, kernel)
     table = {"kernel_table": {"config": {"RPS": rps, "NET_FLOW_LIMIT": rps}}}
     run = simulate(drain_scenario(kernel, **table), [observer])[0]
     assert kicked_by_thread(run)
@@ -223,31 +221,35 @@ def test_s7_the_backlogs_state_changes_under_its_lock(tmp_path, kernel, rps):
 
 
 def test_s7_fails_without_the_lock_in_the_kick(tmp_path):
-    observer = patch_file(tmp_path, "observer", STATE_OBSERVER)
-    text = "flags = backlog_lock_irq_save(sd)"
-    unlocked = mutate(tmp_path, "6.12", "kick_defer_list_purge", text, "flags = local_irq_save()")
-    path = mutate_again(unlocked, "backlog_unlock_irq_restore(sd, flags)", "local_irq_restore(flags)")
+    observer = STATE_OBSERVER.write(tmp_path, "6.12-threads")
     with pytest.raises(KernelStop):
-        simulate(drain_scenario("6.12-threads"), [observer, path])
+        simulate(drain_scenario("6.12-threads"), [observer, UNLOCKED_KICK.write(tmp_path, "6.12-threads")])
 
 
-def mutate_again(path: str, old: str, new: str) -> str:
-    """Replace another piece in a mutation's file."""
-    from pathlib import Path
+UNLOCKED_KICK = Mutation(
+    "unlocked_kick",
+    "The kick of a backlog thread only turns interrupts off.",
+    (
+        Edit("kick_defer_list_purge", "backlog_lock_irq_save(sd)", "local_irq_save()"),
+        Edit("kick_defer_list_purge", "backlog_unlock_irq_restore(sd, flags)", "local_irq_restore(flags)"),
+    ),
+)
 
-    file = Path(path)
-    text = file.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new))
-    return path
 
-
-LOCK_OBSERVER = '''@kfunc
-def process_backlog_retire_sched(napi: napi_struct) -> None:
-    """As in the release, noting whether the lock is held and interrupts are off."""
-    trace("lock_acquired", lock_is_held(container_of(napi, softnet_data, "backlog").input_pkt_queue.lock), irqs_disabled())
-    napi.state &= NAPIF_STATE_THREADED
-'''
+LOCK_OBSERVER = Mutation(
+    "observer",
+    "Nothing is: it is noted whether the lock is held and interrupts are off.",
+    (
+        Edit(
+            "process_backlog_retire_sched",
+            "",
+            """
+            lock = container_of(napi, softnet_data, "backlog").input_pkt_queue.lock
+            trace_lock_acquired(lock_is_held(lock), irqs_disabled())
+            """,
+        ),
+    ),
+)
 
 LOCK_TABLE = [
     # kernel, RPS, lock held, interrupts off: research table of input_pkt_queue.lock, every row
@@ -275,12 +277,12 @@ def lock_rule(run: Run) -> set[tuple[int, int]]:
 
 @pytest.mark.parametrize(("kernel", "rps", "held", "irqs_off"), LOCK_TABLE)
 def test_s8_the_lock_table(tmp_path, kernel, rps, held, irqs_off):
-    observer = patch_file(tmp_path, "observer", LOCK_OBSERVER)
+    observer = LOCK_OBSERVER.write(tmp_path, kernel)
     assert lock_rule(simulate(loopback_scenario(kernel, rps=rps), [observer])[0]) == {(held, irqs_off)}
 
 
 def test_s8_fails_without_the_threads_in_the_rule(tmp_path):
-    observer = patch_file(tmp_path, "observer", LOCK_OBSERVER)
+    observer = LOCK_OBSERVER.write(tmp_path, "6.10-threads")
     patches = [observer]
     for name in ("rps_lock_irqsave", "rps_lock_irq_disable", "rps_unlock_irq_restore", "rps_unlock_irq_enable"):
         patches.append(mutate(tmp_path, "6.10", name, " or use_backlog_threads()", ""))

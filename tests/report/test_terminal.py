@@ -229,7 +229,7 @@ def test_noise_is_never_told_as_a_difference() -> None:
     text = sentences(noisy())
     for claim in ("Fewer", "More", "more than noise", "lower", "higher", " → 2", "by class"):
         assert claim not in text
-    assert "No difference beyond noise in the latency of web (p99 10 µs in both)." in text
+    assert "No difference of 1 % or more, beyond noise, in the latency of web (p99 10 µs in both)." in text
     assert "CPU time outside idle does not differ beyond noise" in text
     assert "better" not in render_comparison(noisy())
 

@@ -304,10 +304,50 @@ def test_a_capture_repeats_after_an_average_gap(tmp_path: Path) -> None:
     assert set(got.flow.tolist()) == {0}
 
 
-def test_a_single_packet_repeats_and_ends(tmp_path: Path) -> None:
-    path = write(tmp_path / "one.pcap", [(0, make.ipv4(make.udp(), 17))])
-    got = everything(scenario(CaptureTraffic(file=str(path), loop=True), duration_ms=0.0001))
-    assert got.time_ns.tolist() == list(range(100))
+@pytest.mark.parametrize("stop_ns", range(1, 5_000_001, 499_999))
+def test_a_capture_longer_than_the_run_does_not_begin_again(tmp_path: Path, stop_ns: int) -> None:
+    """Where the run ends within the capture, there is nothing to repeat: its gap is not that of the packets that came."""
+    path = str(three_packets(tmp_path))
+    once, looped = (
+        everything(scenario(CaptureTraffic(file=path, loop=loop), duration_ms=stop_ns / 1e6)).time_ns.tolist()
+        for loop in (False, True)
+    )
+    assert looped == once == [at for at in (0, 1_000_000, 4_000_000) if at < stop_ns]
+
+
+def test_the_shipped_capture_does_not_begin_again_within_a_quarter_of_its_time() -> None:
+    raw = ROOT / "examples" / "seed.toml"
+    settings = ["measure.duration_ms=30", "measure.warmup_ms=0"]
+    plain, looped = (everything(load_scenario(raw, [*settings, f"traffic.0.loop={loop}"])) for loop in ("false", "true"))
+    assert len(plain) == len(looped) == 520
+    assert plain.time_ns.tolist() == looped.time_ns.tolist()
+
+
+@pytest.mark.parametrize("speed", [0.25, 1.0, 3.0])
+def test_a_looped_capture_is_the_capture_again_and_again(tmp_path: Path, speed: float) -> None:
+    """Whatever is shown of it: the same gaps, sizes and flows, one whole file's time and one average gap apart."""
+    there = make.ipv4(make.tcp(b"x" * 9), 6, src="10.0.0.2", dst="10.0.0.1")
+    back = make.ipv4(make.tcp(), 6, src="10.0.0.1", dst="10.0.0.2")
+    times = [(0, back), (100, there), (200, there), (900, there), (3900, back)]
+    path = str(write(tmp_path / "loop.pcap", times))
+    source = CaptureTraffic(file=path, loop=True, speed=speed, local_addresses=("10.0.0.1",))
+    got = everything(scenario(source, duration_ms=0.05))
+    # The file lasts 3900 ns and has 4 gaps of 975 ns on average.
+    span, offsets = int(3900 / speed), [0, int(100 / speed), int(800 / speed)]
+    period = span + span // 4
+    assert got.time_ns.tolist() == [
+        at for n in range(50_000 // period + 1) for at in (n * period + o for o in offsets) if at < 50_000
+    ]
+    assert set(got.flow.tolist()) == {0}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_capture_of_one_instant_is_not_repeated_without_a_gap(tmp_path: Path, count: int) -> None:
+    path = write(tmp_path / "one.pcap", [(0, make.ipv4(make.udp(), 17))] * count)
+    assert len(everything(scenario(CaptureTraffic(file=str(path))))) == count
+    with pytest.raises(CaptureError, match="no gap after which it could begin again") as caught:
+        everything(scenario(CaptureTraffic(file=str(path), loop=True)))
+    assert f"{count} packet" in str(caught.value)
 
 
 def test_sequence_numbers_and_flags_of_a_capture(tmp_path: Path) -> None:

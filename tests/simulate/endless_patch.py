@@ -23,14 +23,14 @@ def which() -> int:
     return READ_ONCE(table(net_hotdata, 0).netdev_budget)
 
 
-@hwfunc
+@hwfunc(visible="all", x86="none")
 def of_the_machine(n: int) -> int:
     while n != 0:  # in a machine function
         n += 2
     return n
 
 
-@hwfunc
+@hwfunc(visible="all", x86="none")
 def counted_of_the_machine() -> int:
     n = 0
     for i in range(1 << 40):  # counted, in a machine function

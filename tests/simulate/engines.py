@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from softnet.lang.native.compile import Options
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 from softnet.scenario import Scenario
+from softnet.simulate.arrivals import arrival_blocks
 from softnet.simulate.native import NativeEngine
 from softnet.simulate.simulation import Simulation
 
@@ -54,7 +55,7 @@ def outcome(
 
 
 def _with_options(simulation: Simulation, options: Options) -> Simulation:
-    simulation.engine = NativeEngine(simulation.image, simulation._arrival_blocks(), simulation.recorder.take, options)
+    simulation.engine = NativeEngine(simulation.image, arrival_blocks(simulation.scenario), simulation.recorder.take, options)
     return simulation
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Patches with random functions: a user's code in all of the restricted Python's forms, for the engines to agree on.
 
-``patch_text(seed)`` overrides app_deliver() with itself and a call of random statements over a structure that every CPU
+``patch_text(seed)`` overrides sock_recv_timestamp() with itself and a call of random statements over a structure that every CPU
 shares. Some of them overflow, shift too far or leave an array: then both engines must stop at the same place.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import random
 from typing import Final
+
+from tests.mutation import Edit, function_text
 
 HEAD: Final = '''# SPDX-License-Identifier: GPL-2.0-or-later
 """Random functions, seed {seed}."""
@@ -28,27 +30,24 @@ class fuzz_state(Struct):
     c: int = private()
     d: int = percpu(line=3)
     h: int = array(FUZZ_SIZE)
+    to: fuzz_state = private()
 
 
 class net_hotdata(Struct, extends=True):
     """There is always one."""
 
     fuzz: fuzz_state = embed(line=40)
-
-
-@kfunc
-def app_deliver(a: app, sk: sock, skb: sk_buff) -> None:
-    now = local_clock()
-    for i in range(skb.nr_packets):
-        latency = now - skb.stamp[i]
-        trace("deliver", a.index, sk.index, latency)
-        hist_add(a.hist, latency)
-    a.received += skb.nr_packets
-    a.bytes += skb.payload
-    a.service_ns = 500 + (fuzz(table(net_hotdata, 0).fuzz, skb.len, skb.hash & 1023) & 255)
-    skb.nr_packets = 0
 '''
 
+CALL: Final = Edit(
+    "sock_recv_timestamp",
+    "skb.nr_packets = 0",
+    """
+    container_of(msg, app, "msg").service_ns = 500 + (fuzz(table(net_hotdata, 0).fuzz, skb.len, skb.hash & 1023) & 255)
+    skb.nr_packets = 0
+    """,
+)
+"""sock_recv_timestamp() is the same in every kernel."""
 PLACES: Final = ("f.a", "f.b", "f.c", "f.d")
 
 
@@ -89,6 +88,8 @@ class Writer:
 
     def condition(self, depth: int) -> str:
         """An expression for an ``if``."""
+        if self.random.random() < 0.2:
+            return self.random.choice((f"{self.word(depth)} & 7", "f.to", "not f.to", "f.to is None"))
         compare = f"{self.word(depth)} {self.random.choice(('<', '<=', '>', '>=', '==', '!='))} {self.word(depth)}"
         if depth == 0 or self.random.random() < 0.7:
             return compare
@@ -119,13 +120,15 @@ class Writer:
             lambda: f'trace("sysctl_set", {self.word(1)}, {self.word(1)})',
             lambda: f"v = fuzz_leaf({self.word(1)} & 4095, {self.word(1)} & 4095)",
             lambda: f"WARN_ON_ONCE({self.condition(1)})",
+            lambda: f"f.to = {r.choice(('f', 'None'))}",
         )
         if depth == 0 or r.random() < 0.7:
             self.lines.append(indent + r.choice(simple)())
             return
         kind = r.choice(("if", "for", "while"))
         if kind == "if":
-            self.lines.append(f"{indent}if {self.condition(2)}:")
+            test = self.condition(2) if r.random() < 0.8 else f"(v := {self.word(2)} & 7) and {self.condition(1)}"
+            self.lines.append(f"{indent}if {test}:")
             self.body(indent + "    ", depth - 1)
             if r.random() < 0.5:
                 self.lines.append(f"{indent}else:")
@@ -135,11 +138,11 @@ class Writer:
             self.body(indent + "    ", depth - 1)
             self.leave(indent + "    ")
         else:
-            self.lines += [
-                f"{indent}n{depth} = {r.randrange(4)}",
-                f"{indent}while n{depth} > 0:",
-                f"{indent}    n{depth} -= 1",
-            ]
+            self.lines += [f"{indent}n{depth} = {r.randrange(4)}"]
+            if r.random() < 0.5:
+                self.lines += [f"{indent}while n{depth} > 0:", f"{indent}    n{depth} -= 1"]
+            else:
+                self.lines += [f"{indent}while (n{depth} := n{depth} >> 1):"]
             self.body(indent + "    ", depth - 1)
             self.leave(indent + "    ")
 
@@ -175,4 +178,5 @@ def patch_text(seed: int) -> str:
     ]
     leaf.lines.append(f"    return {leaf.word(3)} & 4095".replace("f.h[", "f.h[3 & "))
     writer.function("def fuzz(f: fuzz_state, x: int, y: int) -> int:", 9)
-    return HEAD.format(seed=seed, size=writer.size) + "\n".join([*leaf.lines, *writer.lines]) + "\n"
+    caller = CALL.apply(function_text("6.12", CALL.function), "random patch")
+    return HEAD.format(seed=seed, size=writer.size) + "\n\n" + caller + "\n".join([*leaf.lines, *writer.lines]) + "\n"

@@ -6,10 +6,10 @@ from __future__ import annotations
 import pytest
 from tests.linux.support import drain_scenario
 
+from softnet.image import readout
+from softnet.image.changes import apply_change
 from softnet.machine.cache import LINE_WRITER_SHIFT
 from softnet.scenario import Change
-from softnet.simulate import readout
-from softnet.simulate.changes import apply_change
 from softnet.simulate.simulation import Simulation
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.linux.support import mutate
+from tests.mutation import mutate
 
 pytestmark = pytest.mark.slow
 """Many seconds together: make test runs them, make check does not."""
@@ -31,7 +31,13 @@ def test_run_writes_a_whole_folder(tmp_path: Path) -> None:
     done = softnet("run", SEED, *SHORT, "--json", "--out", out)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads((out / "result.json").read_text(encoding="utf-8"))
-    assert sorted(p.name for p in out.iterdir()) == ["perfetto.json.gz", "report.html", "result.json", "trace.softnet.gz"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        ".softnet-files.json",
+        "perfetto.json.gz",
+        "report.html",
+        "result.json",
+        "trace.softnet.gz",
+    ]
     again = softnet("run", SEED, *SHORT, "--json", "--out", out)
     assert again.stdout == done.stdout
 

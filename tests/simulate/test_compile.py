@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from softnet.errors import SoftnetError
+from softnet.image.costnames import cost_names
 from softnet.lang import ir
 from softnet.lang.check.subset import typed_program
 from softnet.lang.lowering.lower import lower_program, reachable
@@ -17,12 +18,11 @@ from softnet.lang.native.llvm import suspending_functions
 from softnet.lang.program.digest import program_digest
 from softnet.lang.program.layout import Layout
 from softnet.lang.program.program import Program, StructDef
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 from softnet.scenario import apply_kernel, load_scenario, scenario_from_dict
-from softnet.simulate.costnames import cost_names
 from softnet.simulate.explain import explain_function, list_functions, lowered
-from softnet.simulate.image import BOOT_POINTERS
-from softnet.simulate.simulation import Simulation, load_program
+from softnet.simulate.program import load_program
+from softnet.simulate.simulation import Simulation
 from softnet.trace import EVENT_ID
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -117,6 +117,7 @@ def check_function(module: ir.Module, function: ir.Function) -> None:
 def test_native_code_knows_every_pointer_that_boot_stores() -> None:
     known: dict[str, set[str]] = {}
     everywhere: set[str] = set()
+    entries: set[str] = set()
     cases = [(path.name, "") for path in sorted(EXAMPLES.glob("*.toml"))]
     for name, kernel in [
         *cases,
@@ -134,7 +135,8 @@ def test_native_code_knows_every_pointer_that_boot_stores() -> None:
             known[key] = lowered_pointers(image.program)
         assert stored <= known[key], f"{name} {kernel}"
         everywhere |= stored
-    assert everywhere >= set(BOOT_POINTERS), "a name in the list that nothing stores"
+        entries |= set(image.program.pointed or ())
+    assert everywhere >= entries, "declared with entry=True, and nothing stores it"
 
 
 def lowered_pointers(program: Program) -> set[str]:

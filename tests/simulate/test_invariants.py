@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.linux.support import drain_scenario, loopback_scenario, mutate, patch_file, scenario
+from tests.linux.support import drain_scenario, loopback_scenario, patch_file, scenario
+from tests.mutation import mutate
 
 from softnet.simulate.invariants import KNOWN, STATEMENTS, InvariantError
 from softnet.simulate.simulation import Simulation
@@ -192,14 +193,14 @@ def test_i9_a_call_queued_twice(tmp_path):
             tmp_path,
             "6.12",
             "smp_call_function_single_async",
-            "csd.u_flags & CSD_FLAG_LOCK != 0",
+            "csd.u_flags & CSD_FLAG_LOCK",
             "nr_cpu_ids() == 0",
         ),
         mutate(
             tmp_path,
             "6.12",
             "kick_defer_list_purge",
-            "cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0",
+            "not cmpxchg(sd.defer_ipi_scheduled, 0, 1)",
             "nr_cpu_ids() > 0",
         ),
         mutate(
@@ -219,39 +220,38 @@ def test_i10_a_count_that_stays(tmp_path):
     assert broken(drain_scenario("6.12"), patch) == "I10"
 
 
-FLUSH_UNDER_LOCK = '''@kfunc
-def process_backlog_retire_sched(napi: napi_struct) -> None:
-    """Flush while the backlog's lock is held."""
-    napi.state &= NAPIF_STATE_THREADED
-    skb_defer_free_flush(container_of(napi, softnet_data, "backlog"))
-'''
+FLUSH = """
+napi.state &= NAPIF_STATE_THREADED
+skb_defer_free_flush(container_of(napi, softnet_data, "backlog"))
+"""
+LOOK = """
+spin_lock(sd.defer_lock)
+spin_unlock(sd.defer_lock)
+__raise_softirq_irqoff(NET_RX_SOFTIRQ)
+"""
 
-FLUSH_IN_THE_INTERRUPT = '''@kfunc
-def trigger_rx_softirq(data: softnet_data) -> None:
-    """Look at the list here instead of in NET_RX."""
-    spin_lock(data.defer_lock)
-    spin_unlock(data.defer_lock)
-    __raise_softirq_irqoff(NET_RX_SOFTIRQ)
-    smp_store_release(data.defer_ipi_scheduled, 0)
-'''
+
+def look_in_the_interrupt(folder, kernel):
+    """The defer list's interrupt looks at the list itself instead of leaving that to NET_RX."""
+    return mutate(folder, kernel, "trigger_rx_softirq", "__raise_softirq_irqoff(NET_RX_SOFTIRQ)", LOOK)
 
 
 def test_i11_two_orders(tmp_path):
     inside = "    if kick:\n        kick_defer_list_purge(sd, cpu)\n"
     unlock = "    spin_unlock_bh(sd.defer_lock)\n"
     patch = mutate(tmp_path, "6.12", "skb_attempt_defer_free", f"{unlock}\n{inside}", inside + unlock)
-    flush = patch_file(tmp_path, "flush", FLUSH_UNDER_LOCK)
+    flush = mutate(tmp_path, "6.12-threads", "process_backlog_retire_sched", "napi.state &= NAPIF_STATE_THREADED", FLUSH)
     assert broken(drain_scenario("6.12-threads"), patch, flush) == "I11"
 
 
 def test_i11_a_sleeping_lock_in_a_hard_interrupt(tmp_path):
-    flush = patch_file(tmp_path, "flush", FLUSH_IN_THE_INTERRUPT)
+    flush = look_in_the_interrupt(tmp_path, "6.9-rt")
     assert broken(drain_scenario("6.9-rt"), flush) == "I11"
 
 
 def test_i11_a_lock_of_interrupts_taken_with_interrupts_on(tmp_path):
     """defer_lock is taken with bottom halves off only since 6.4: no hard interrupt may want it."""
-    flush = patch_file(tmp_path, "flush", FLUSH_IN_THE_INTERRUPT)
+    flush = look_in_the_interrupt(tmp_path, "6.9")
     assert broken(drain_scenario("6.9", kernel_table=HALT), flush) == "I11"
     assert strict(drain_scenario("6.1", kernel_table=HALT), [flush]).result.warnings == []
 

@@ -25,7 +25,7 @@ def sleep_until(at: int) -> None:
 @kfunc
 def note(what: int) -> None:
     """Record that this point was reached."""
-    trace("cyclictest", what, local_clock())
+    trace_cyclictest(what, local_clock())
 
 
 '''

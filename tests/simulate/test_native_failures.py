@@ -11,7 +11,7 @@ import pytest
 from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.native.compile import available
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
 from softnet.simulate import native
 from softnet.simulate.explain import lowered
@@ -177,3 +177,11 @@ def test_without_llvmlite_the_reference_engine_serves_and_says_so(monkeypatch: p
     )
     with pytest.raises(SoftnetError, match="no native engine"):
         native.choose_engine("native")
+
+
+def test_an_idle_machine_runs_as_long_as_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sample stops the machine, whose loop turns once: 4,194,304 of them were taken for a loop without end."""
+    monkeypatch.setattr(native, "FUEL", 500)
+    tables = {"machine": {"cpus": 1}, "measure": {"duration_ms": 5, "series_interval_us": 1}}
+    done = Simulation(scenario_from_dict(tables), engine="native").finish()
+    assert len(done.result.series["time_ns"]) == 5000

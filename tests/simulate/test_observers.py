@@ -7,16 +7,17 @@ import pytest
 from tests.linux.support import loopback_scenario, patch_file
 
 from softnet.errors import SoftnetError
+from softnet.image.costnames import cost_names
 from softnet.lang import ir
 from softnet.lang.check.subset import typed_program
 from softnet.lang.lowering.lower import lower_program
 from softnet.lang.program.layout import observers_own
 from softnet.lang.program.observe import observers_of
 from softnet.lang.program.program import function_numbers
-from softnet.simulate.costnames import cost_names
+from softnet.properties.history import words
 from softnet.simulate.invariants import ROWS
-from softnet.simulate.observers import words
-from softnet.simulate.simulation import Simulation, load_program
+from softnet.simulate.program import load_program
+from softnet.simulate.simulation import Simulation
 from softnet.trace import EVENT_ID
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,9 @@ from tests.simulate.engines import Outcome, outcome
 
 from softnet.lang import ir
 from softnet.lang.native.compile import Options, available
-from softnet.lang.passes import dataflow as known
 from softnet.lang.passes.dataflow import Flow, Summary
 from softnet.lang.passes.redundant import drop_redundant
+from softnet.machine.state import engine_state
 from softnet.scenario import Scenario, load_scenario
 from softnet.simulate.explain import lowered
 
@@ -62,11 +63,11 @@ def test_counted_points_are_all_points() -> None:
 
 
 def bounds_stay(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(known, "MOVING", known.MOVING - {"engine_state.lim"})
+    patch.setattr(engine_state, "lim", replace(vars(engine_state)["lim"], decides_turn=False))
 
 
 def lines_are_kept_for_ever(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Flow, "suspended", lambda self, state, index: None)
+    patch.setattr(Flow, "suspended", lambda self: None)
 
 
 def calls_do_not_suspend(patch: pytest.MonkeyPatch) -> None:

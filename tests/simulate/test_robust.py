@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ from tests.linux.support import drain_scenario, loopback_scenario, patch_file
 from tests.simulate.engines import assert_equal, outcome
 
 from softnet.lang.native.compile import available
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 from softnet.scenario import Scenario, apply_kernel, scenario_from_dict
+from softnet.simulate.output import digest_of
 from softnet.simulate.simulation import Simulation
 
 pytestmark = [
@@ -209,7 +211,7 @@ sys.setprofile(interrupt)
         ("lang/check/subset.py", "typed_program"),
         ("lang/lowering/lower.py", "lower_program"),
         ("lang/program/cache.py", "store"),
-        ("simulate/boot.py", "boot"),
+        ("image/boot.py", "boot"),
         ("report/html.py", "write_html"),
     ],
 )
@@ -228,14 +230,50 @@ def test_ctrl_c_leaves_nothing_half_done(file, name, tmp_path, monkeypatch):
         assert (out / "result.json").read_text(encoding="utf-8") == again.stdout
 
 
-@pytest.mark.parametrize(("file", "name", "nth"), [("output.py", "_take_the_place", 1), ("pathlib.py", "rename", 2)])
-def test_ctrl_c_between_an_old_result_and_the_new_keeps_one(file, name, nth, tmp_path):
-    """An earlier folder steps aside for the new one, and comes back."""
+@pytest.mark.parametrize(
+    ("file", "name", "nth", "new"),
+    [
+        ("output.py", "_commit", 1, False),
+        ("pathlib.py", "write_text", 2, False),
+        ("pathlib.py", "rename", 1, False),
+        ("output.py", "_place", 1, True),
+        ("pathlib.py", "replace", 1, True),
+        ("pathlib.py", "replace", 3, True),
+        ("output.py", "_finish", 1, True),
+    ],
+)
+def test_ctrl_c_between_an_old_result_and_the_new_leaves_one_whole(file, name, nth, new, tmp_path):
+    """Before the new one is committed, the old; from then on, the new, whoever has to put it in its place."""
     out = tmp_path / "out"
     args = ("run", "examples/loopback.toml", *SHORT, "--out", str(out))
-    first = command(*args)
+    first = command(*args, "--seed", "1")
     assert first.returncode == 0, first.stderr
-    done = command(*args, program=INTERRUPT.format(file=file, name=name, nth=nth))
+    second = command(*args[:-2], "--seed", "2")
+    done = command(*args, "--seed", "2", program=INTERRUPT.format(file=file, name=name, nth=nth))
     assert done.returncode == 130
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert (out / "result.json").read_text(encoding="utf-8") == first.stdout
+    wanted = [".softnet-files.json", "perfetto.json.gz", "report.html", "result.json", "trace.softnet.gz"]
+    assert sorted(path.name for path in out.iterdir()) == wanted
+    assert (out / "result.json").read_text(encoding="utf-8") == (second if new else first).stdout
+    listed = json.loads((out / ".softnet-files.json").read_text(encoding="utf-8"))["files"]
+    assert listed == {path: digest_of(out / path) for path in listed}
+
+
+PARTIAL = INTERRUPT.format(file="simulation.py", name="advance", nth=2)
+
+
+def test_a_partial_result_replaces_no_whole_one(tmp_path):
+    """It is printed, and says why it is not written; where there is none, or another partial one, it is."""
+    out = tmp_path / "out"
+    args = ("run", "examples/loopback.toml", *SHORT, "--out", str(out))
+    for attempt in range(2):
+        done = command(*args, program=PARTIAL)
+        assert (done.returncode, json.loads(done.stdout)["partial"]) == (130, True), attempt
+        assert (out / "result.json").read_text(encoding="utf-8") == done.stdout
+    first = command(*args)
+    assert first.returncode == 0, first.stderr
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    done = command(*args, program=PARTIAL)
+    assert (done.returncode, json.loads(done.stdout)["partial"]) == (130, True)
+    assert "holds a complete result, which stays" in done.stderr
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.linux.support import mutate, scenario
+from tests.linux.support import scenario
+from tests.mutation import mutate
 
 from softnet.report.terminal import render_result
 from softnet.simulate.simulation import Simulation

@@ -9,9 +9,10 @@ import pytest
 
 from softnet.errors import SoftnetError
 from softnet.lang.native.compile import available
-from softnet.lang.python.link import KernelStop
+from softnet.lang.python.stop import KernelStop
 from softnet.simulate.api import resolve
-from softnet.simulate.simulation import WRITE_BLOCK, Simulation
+from softnet.simulate.recorder import WRITE_BLOCK
+from softnet.simulate.simulation import Simulation
 from softnet.simulate.tracefile import StoredRecords, open_trace
 
 pytestmark = pytest.mark.slow

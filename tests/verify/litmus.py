@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from softnet.verify.arena import Limits, Machine
+from softnet.verify.arena import Arena, Limits
 from softnet.verify.inside import words
 from softnet.verify.model import Config, Driver
 
@@ -125,7 +125,7 @@ def explored(test: Litmus, patch: Path, model: str, *, entries: int = 4, reduce:
     drivers = tuple(Driver("call", cpu, first + cpu) for cpu in range(len(test.threads)))
     config = Config(test.name, cpus=max(len(drivers), 2), drivers=drivers, patches=(str(patch),), memory_model=model,
                     store_buffer=entries, reduce=reduce, resched=False, properties=("driver stuck",))  # fmt: skip
-    machine = Machine(config, Limits(states=2_000_000, memory_bytes=1 << 30))
+    machine = Arena(config, Limits(states=2_000_000, memory_bytes=1 << 30))
     machine.settle()
     code = machine.start()
     while code == words.VX_MORE:
@@ -134,7 +134,7 @@ def explored(test: Litmus, patch: Path, model: str, *, entries: int = 4, reduce:
     return set(_finals(machine, len(test.threads)))
 
 
-def _finals(machine: Machine, threads: int) -> Iterator[tuple[int, ...]]:
+def _finals(machine: Arena, threads: int) -> Iterator[tuple[int, ...]]:
     """The values in the stored states in which all threads are done and no store is under way."""
     import numpy as np
 

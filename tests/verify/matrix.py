@@ -4,19 +4,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+
+from tests.verify.mutations import patch
 
 from softnet.verify.model import Config, known_properties
 from softnet.verify.search import Limits, search
 from softnet.verify.standard import from_text
 
-HERE = Path(__file__).parent
-FOLDERS = (HERE / "mutations", HERE / "history", HERE.parents[1] / "examples" / "patches")
-
 
 @dataclass(frozen=True)
 class Row:
-    """A mutation, the property that must see it, and what is explored."""
+    """A mutation of tests/verify/mutations.py or an example patch, the property that must see it, and what is explored."""
 
     mutation: str
     property: str
@@ -26,8 +24,7 @@ class Row:
 
     def config(self) -> Config:
         """The configuration with the mutation's patch file."""
-        path = next(folder / f"{self.mutation}.py" for folder in FOLDERS if (folder / f"{self.mutation}.py").exists())
-        return from_text(self.configuration, (str(path),))
+        return from_text(self.configuration, (patch(self.mutation, from_text(self.configuration).kernel),))
 
     def line(self) -> str:
         """The row of the document's table."""
@@ -83,7 +80,7 @@ csd queued twice     | kick_without_flag         | kernel=6.12,cpus=3,defer_max=
 csd queued twice     | csd_without_flag          | kernel=6.1,cpus=3,defer_max=1,driver=free:1,driver=free:2,driver=irq:0 | alone
 flag without a call  | kick_sets_flag_only       | kernel=6.12,defer_max=4,driver=free:1:1 | alone
 flag without a call  | flag_not_cleared          | {_FREE} | alone
-flag without a call  | flag_cleared_after_flush  | kernel=6.12,driver=free:1:4,driver=irq:0 |
+lost kick            | flag_cleared_after_flush  | kernel=6.12,driver=free:1:4,driver=irq:0 |
 NET_RX from an IPI   | rt_ipi_kick               | kernel=6.12-rt,driver=free:1:2 | alone
 NET_RX from an IPI   | rt_rps_ipi                | kernel=6.12-rt,rps=1,driver=rps:0:1:1 | alone
 lock order           | defer_under_backlog       | kernel=6.12,rps=1,driver=free:1:2,driver=netif_rx:0:1 | alone

@@ -5,23 +5,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from tests.verify.mutations import EXAMPLES, patch
 
 from softnet.cli import run_cli
 from softnet.errors import SoftnetError
 from softnet.lang.native.compile import available
-from softnet.verify.columns import render
+from softnet.report.columns import render
+from softnet.report.verify import verdict_text
 from softnet.verify.model import Config, Driver, Event
 from softnet.verify.replay.schedule import decode, encode, replay
 from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.standard import driver_of, from_text, to_text
+from softnet.verify.verdict import Verdict, Why
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 
-MUTATIONS = Path(__file__).parent / "mutations"
-EXAMPLES = Path(__file__).parents[2] / "examples" / "patches"
 NO_LOCK = EXAMPLES / "no_backlog_lock.py"
 SMALL = Limits(states=2_000_000, memory_bytes=512 << 20)
 FREE2 = (Driver("free", 1, 2),)
@@ -29,17 +29,15 @@ IRQ = Driver("irq", 0)
 
 
 def explore(kernel: str, drivers: tuple[Driver, ...], mutation: str = "", **more: object) -> Outcome:
-    """Search one configuration, with a mutation of this folder if one is named."""
-    path = MUTATIONS / f"{mutation}.py"
-    path = path if path.exists() else EXAMPLES / path.name
-    patches = (str(path),) if mutation else ()
+    """Search one configuration, with a mutation or an example patch if one is named."""
+    patches = (patch(mutation, kernel),) if mutation else ()
     config = replace(Config("test", kernel=kernel, drivers=drivers, patches=patches), **more)  # type: ignore[arg-type]
     return search(config, SMALL)
 
 
 def found(outcome: Outcome) -> str:
     """The violated property, or the verdict."""
-    return outcome.failure.name if outcome.failure is not None else outcome.verdict
+    return outcome.failure.name if outcome.failure is not None else verdict_text(outcome)
 
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.10", "6.10-threads", "6.12", "6.12-threads", "6.12-rt"])
@@ -154,9 +152,9 @@ def test_an_unfinished_search_is_inconclusive() -> None:
     config = Config("test", kernel="6.12", drivers=(*FREE2, IRQ))
     outcome = search(config, Limits(states=1000, memory_bytes=256 << 20))
     assert outcome.verdict == "inconclusive"
-    assert outcome.why == "memory or state limit"
+    assert outcome.why is Why.SPACE_LIMIT
     stopped = search(replace(config, drivers=(*FREE2, Driver("irq", 0, 3))), SMALL, lambda *figures: False)
-    assert (stopped.verdict, stopped.why) == ("inconclusive", "stopped at the time limit")
+    assert (stopped.verdict, stopped.why) == (Verdict.INCONCLUSIVE, Why.TIME_LIMIT)
 
 
 def test_exit_statuses_and_replay(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from softnet.errors import SoftnetError
 from softnet.lang.native.compile import available
+from softnet.report.verify import verdict_text
 from softnet.verify.lock_order import Locks
 from softnet.verify.model import Config, Driver, Event, build_model, known_properties
 from softnet.verify.search import Limits, Outcome, search
@@ -27,7 +28,7 @@ def explore(kernel: str, *drivers: Driver, **more: object) -> Outcome:
 
 def found(outcome: Outcome) -> str:
     """The violated property, or the verdict."""
-    return outcome.failure.name if outcome.failure is not None else outcome.verdict
+    return outcome.failure.name if outcome.failure is not None else verdict_text(outcome)
 
 
 def patch(folder: Path, text: str) -> Config:

@@ -10,7 +10,7 @@ import pytest
 
 from softnet.lang.native.compile import available
 from softnet.verify import search as searching
-from softnet.verify.arena import Limits, Machine
+from softnet.verify.arena import Arena, Limits
 from softnet.verify.model import Config, Driver
 from softnet.verify.search import search
 from softnet.verify.standard import standard
@@ -36,14 +36,14 @@ def test_a_search_that_outgrows_hasty_code_begins_anew_and_says_the_same(tmp_pat
     hasty = search(config, LIMITS, progress)
     assert hasty.holds
     assert seen == sorted(seen)
-    assert Machine(config, LIMITS, hasty=True).hasty, "nobody built optimised code for a small search"
+    assert Arena(config, LIMITS, hasty=True).hasty, "nobody built optimised code for a small search"
 
     monkeypatch.setattr(searching, "HASTY_STATES", 30_000)
     seen.clear()
     outgrown = search(config, LIMITS, progress)
     assert seen != sorted(seen), "it began anew"
     assert outgrown == hasty
-    assert not Machine(config, LIMITS, hasty=True).hasty, "optimised code is known now, and used from the start"
+    assert not Arena(config, LIMITS, hasty=True).hasty, "optimised code is known now, and used from the start"
     seen.clear()
     assert search(config, LIMITS, progress) == hasty
     assert seen == sorted(seen)
@@ -55,6 +55,6 @@ def test_a_violation_is_the_same_schedule(tmp_path: Path, monkeypatch: pytest.Mo
     config = Config("broken", kernel="6.12-threads", drivers=drivers, patches=(NO_LOCK,))
     hasty = search(config, LIMITS)
     assert hasty.failure is not None
-    assert Machine(config, LIMITS, hasty=True).hasty
-    assert not Machine(config, LIMITS).hasty
+    assert Arena(config, LIMITS, hasty=True).hasty
+    assert not Arena(config, LIMITS).hasty
     assert search(config, LIMITS) == hasty

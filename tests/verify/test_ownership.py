@@ -16,7 +16,7 @@ from tests.verify.matrix import Row, rows
 
 from softnet.lang.native.compile import available
 from softnet.verify import ownership
-from softnet.verify.arena import Limits, Machine
+from softnet.verify.arena import Arena, Limits
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
 from softnet.verify.model import Config, Driver, applies
@@ -30,17 +30,17 @@ LIMITS = Limits(states=2_000_000, memory_bytes=512 << 20, storage="compact")
 VIOLATED = (words.VX_VIOLATION, words.VX_MACHINE, FAILED)
 
 
-def end_of(config: Config, *, learn: bool = True) -> tuple[int, Machine, int]:
+def end_of(config: Config, *, learn: bool = True) -> tuple[int, Arena, int]:
     """A search that is not told by a failed run by chance, and makes nothing of what it finds: its code, and its attempts."""
     touched = ownership.Touched()
     while True:
-        machine = Machine(config, LIMITS)
+        machine = Arena(config, LIMITS)
         machine.settle()
         if machine.owned and learn and not touched.attempts:
             ownership.learn(machine, touched)
             if touched.failed:
                 ownership.note(machine, touched)
-                machine = Machine(config, LIMITS)
+                machine = Arena(config, LIMITS)
                 machine.settle()
         touched.attempts += 1
         if machine.owned:
@@ -53,7 +53,7 @@ def end_of(config: Config, *, learn: bool = True) -> tuple[int, Machine, int]:
         ownership.note(machine, touched)
 
 
-def compare(config: Config) -> tuple[Machine, Machine]:
+def compare(config: Config) -> tuple[Arena, Arena]:
     """Both searches; where they hold they end in the same states, where not both find something."""
     code, owned, _ = end_of(config)
     plain_code, plain, _ = end_of(replace(config, owned=False))

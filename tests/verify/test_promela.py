@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from tests.verify.mutations import patch
 
 from softnet.errors import SoftnetError
 from softnet.lang.native.compile import available
@@ -17,6 +18,7 @@ from softnet.verify.model import Config, Driver
 from softnet.verify.promela import Export, export, vector_bytes_max
 from softnet.verify.search import Limits, search
 from softnet.verify.standard import standard
+from softnet.verify.verdict import Verdict
 
 MISSING = [tool for tool in ("spin", "gcc") if shutil.which(tool) is None]
 pytestmark = [
@@ -25,8 +27,6 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (Debian packages of that name)"),
 ]
 
-MUTATIONS = Path(__file__).parent / "mutations"
-NO_LOCK = Path(__file__).parents[2] / "examples" / "patches" / "no_backlog_lock.py"
 LIMITS = Limits(states=1_000_000, memory_bytes=512 << 20)
 FREE2 = (Driver("free", 1, 2),)
 IRQ = Driver("irq", 0)
@@ -63,7 +63,7 @@ def spin(config: Config, folder: Path, *options: str) -> tuple[Export, Pan]:
 )
 def test_spin_counts_the_same_states(kernel: str, number: int, tmp_path: Path) -> None:
     written, pan = spin(standard(kernel)[number], tmp_path)
-    assert written.verdict == "holds (exhausted)"
+    assert written.verdict is Verdict.HOLDS
     assert pan.violated == ""
     assert (pan.states, pan.transitions) == (written.spin_states, written.spin_transitions)
 
@@ -74,21 +74,21 @@ def test_spin_counts_the_same_states_unreduced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "patch", "drivers", "property_", "found"),
+    ("kernel", "mutation", "drivers", "property_", "found"),
     [
-        ("6.12-threads", NO_LOCK, (*FREE2, IRQ), "phantom SCHED", "phantom SCHED"),
-        ("6.12-threads", NO_LOCK, (*FREE2, IRQ), "two owners", "two owners"),
-        ("6.12", MUTATIONS / "kick_at_max.py", FREE2, "lost kick", "lost kick"),
-        ("6.12", MUTATIONS / "flush_unlocked.py", FREE2, "lost kick", "guard in skb_defer_free_flush()"),
+        ("6.12-threads", "no_backlog_lock", (*FREE2, IRQ), "phantom SCHED", "phantom SCHED"),
+        ("6.12-threads", "no_backlog_lock", (*FREE2, IRQ), "two owners", "two owners"),
+        ("6.12", "kick_at_max", FREE2, "lost kick", "lost kick"),
+        ("6.12", "flush_unlocked", FREE2, "lost kick", "guard in skb_defer_free_flush()"),
     ],
 )
 def test_spin_finds_the_same_violation_at_the_same_depth(
-    kernel: str, patch: Path, drivers: tuple[Driver, ...], property_: str, found: str, tmp_path: Path
+    kernel: str, mutation: str, drivers: tuple[Driver, ...], property_: str, found: str, tmp_path: Path
 ) -> None:
-    config = Config("t", kernel=kernel, drivers=drivers, patches=(str(patch),), properties=(property_,))
+    config = Config("t", kernel=kernel, drivers=drivers, patches=(patch(mutation, kernel),), properties=(property_,))
     written, pan = spin(config, tmp_path, "-DBFS")
     ours = search(config, LIMITS)
-    assert written.verdict == ours.verdict == "violated"
+    assert written.verdict == ours.verdict is Verdict.VIOLATED
     assert pan.violated.startswith(found)
     # SPIN numbers a failing step by the state it begins in; a property that is tested at rest is one step of its own there.
     assert abs(pan.depth - len(ours.actions)) <= 1

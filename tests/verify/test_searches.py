@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from softnet.cli._searches import search_all
 from softnet.lang.native.compile import available
 from softnet.verify.model import Config, Driver
+from softnet.verify.parallel import search_all
 from softnet.verify.search import Limits, search
 from softnet.verify.standard import standard
+from softnet.verify.verdict import Verdict, Why
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 
@@ -39,5 +40,5 @@ def test_who_closes_early_does_not_wait_for_the_rest() -> None:
 
 def test_the_time_limit_is_each_searchs_own() -> None:
     ((outcome, seconds),) = search_all([standard("6.12-threads", 3)[4]], LIMITS, 0, 2)
-    assert (outcome.verdict, outcome.why) == ("inconclusive", "stopped at the time limit")
+    assert (outcome.verdict, outcome.why) == (Verdict.INCONCLUSIVE, Why.TIME_LIMIT)
     assert seconds < 60

@@ -11,12 +11,14 @@ import pytest
 
 from softnet.errors import SoftnetError
 from softnet.lang.native.compile import available
-from softnet.verify.arena import Limits, Machine
+from softnet.report.verify import exhausted, verdict_text
+from softnet.verify.arena import Arena, Limits
 from softnet.verify.inside import words
 from softnet.verify.model import Config, Driver
 from softnet.verify.replay.schedule import replay
-from softnet.verify.search import Outcome, exhausted, omission, search
+from softnet.verify.search import Outcome, search
 from softnet.verify.standard import standard
+from softnet.verify.verdict import Verdict, Why, omission
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 
@@ -37,8 +39,8 @@ def test_both_storages_count_the_same(kernel: str, number: int) -> None:
     config = standard(kernel)[number]
     exact, compact = search(config, EXACT), search(config, COMPACT)
     assert figures(exact) == figures(compact)
-    assert exact.verdict == "holds (exhausted)"
-    assert compact.verdict == exhausted(omission(compact.states))
+    assert verdict_text(exact) == "holds (exhausted)"
+    assert verdict_text(compact) == exhausted(omission(compact.states))
     assert compact.bytes_used < exact.bytes_used
 
 
@@ -76,7 +78,7 @@ def test_compaction_finds_a_shortest_counterexample_that_replays(property_: str)
 
 def test_a_long_table_of_fingerprints_is_a_short_one_doubled() -> None:
     config = standard("6.12")[4]
-    machine = Machine(config, COMPACT)
+    machine = Arena(config, COMPACT)
     machine.settle()
     bits = machine.prints_bits
     code = machine.start()
@@ -105,7 +107,7 @@ def test_a_stopped_search_goes_on(limits: Limits, tmp_path: Path) -> None:
     whole = search(config, limits)
     file = tmp_path / "search"
     first = search(config, replace(limits, states=5_000), save=file)
-    assert (first.verdict, first.why) == ("inconclusive", "memory or state limit")
+    assert (first.verdict, first.why) == (Verdict.INCONCLUSIVE, Why.SPACE_LIMIT)
     second = search(config, limits, lambda *figures: False, resume=file, save=file)
     assert second.verdict == "inconclusive"
     assert second.states > first.states
@@ -123,7 +125,7 @@ def test_an_interrupted_search_is_saved_between_two_states(tmp_path: Path) -> No
 
     handler = signal.getsignal(signal.SIGINT)
     stopped = search(config, COMPACT, interrupt, save=file)
-    assert (stopped.verdict, stopped.why) == ("inconclusive", "interrupted")
+    assert (stopped.verdict, stopped.why) == (Verdict.INCONCLUSIVE, Why.INTERRUPTED)
     assert signal.getsignal(signal.SIGINT) is handler
     assert search(config, COMPACT, resume=file) == search(config, COMPACT)
 
@@ -131,7 +133,7 @@ def test_an_interrupted_search_is_saved_between_two_states(tmp_path: Path) -> No
 @pytest.mark.parametrize("storage", ["exact", "compact"])
 def test_little_memory_ends_a_search_cleanly(storage: str) -> None:
     outcome = search(standard("6.12")[5], Limits(memory_bytes=8 << 20, storage=storage))
-    assert (outcome.verdict, outcome.why) == ("inconclusive", "memory or state limit")
+    assert (outcome.verdict, outcome.why) == (Verdict.INCONCLUSIVE, Why.SPACE_LIMIT)
     assert outcome.states > 10_000
 
 

@@ -6,15 +6,20 @@ It is imported only when it is invoked, so ``softnet --help`` stays quick: its l
 the first line of the module's docstring, read from the source without importing anything.
 
 Exit statuses: 0 done; 1 done, and the answer is no (a verdict, a regression); 2 bad input, told in one
-message on stderr; 130 interrupted.
+message on stderr, or an output that cannot be written; 70 a mistake of softnet's own; 130 interrupted;
+141 nobody reads the output any more.
 """
 
 from __future__ import annotations
 
 import ast
+import codecs
+import contextlib
 import importlib
+import io
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import click
@@ -23,7 +28,9 @@ from softnet import __version__
 from softnet.errors import SoftnetError
 
 EXIT_BAD_INPUT = 2
+EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 
 _COMMANDS_DIR = Path(__file__).parent
 
@@ -81,23 +88,96 @@ def cli() -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line and leave with its exit status."""
-    sys.exit(run_cli(argv))
+    """Run the command line and leave with its exit status; a mistake of softnet's own has one, too, which means nothing else."""
+    try:
+        status = run_cli(argv)
+    except Exception as error:
+        if os.environ.get("SOFTNET_TRACEBACK"):
+            raise
+        status = _say(_bug(error), EXIT_BUG)
+    sys.exit(status)
 
 
 def run_cli(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status; every message for the user is printed here."""
     for name, value in LIBRARY_SETTINGS.items():
         os.environ.setdefault(name, value)
+    standard_streams()
+    status = _run(argv)
     try:
-        status = cli.main(args=argv, prog_name="softnet", standalone_mode=False)
+        sys.stdout.flush()
+    except OSError as error:
+        status = _no_output(error)
+    return status
+
+
+def _run(argv: list[str] | None) -> int:
+    try:
+        if "_SOFTNET_COMPLETE" in os.environ:
+            cli.main(args=argv, prog_name="softnet")  # of the shell's words; it leaves by itself
+        # Not click's main(), which ends with status 1 when nobody reads the output.
+        with cli.make_context("softnet", list(sys.argv[1:] if argv is None else argv)) as context:
+            status = cli.invoke(context)
+    except click.exceptions.Exit as left:
+        return left.exit_code
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else EXIT_BAD_INPUT if left.code else 0
     except SoftnetError as error:
-        click.echo(f"softnet: {error}", err=True)
-        return EXIT_BAD_INPUT
+        return _say(str(error), EXIT_BAD_INPUT)
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("softnet: interrupted", err=True)
-        return EXIT_INTERRUPTED
+        return _say("interrupted", EXIT_INTERRUPTED)
+    except MemoryError:
+        return _say("out of memory\n  hint:     a smaller scenario or search, or a machine with more", EXIT_BAD_INPUT)
+    except OSError as error:
+        return _no_output(error)
     return status if isinstance(status, int) else 0
+
+
+def standard_streams() -> None:
+    """Make every text printable, and open /dev/null for a standard stream that is closed.
+
+    What the output's encoding cannot say becomes a question mark; half a character, which no encoding can, its number.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            # The lowest free number is the stream's own: no other file comes to stand there and is written into.
+            stream = os.fdopen(os.open(os.devnull, os.O_RDWR), mode)
+            setattr(sys, name, stream)
+        elif number and isinstance(stream, io.TextIOWrapper):
+            unicode = codecs.lookup(stream.encoding).name.startswith("utf")
+            stream.reconfigure(errors="backslashreplace" if unicode else "replace")
+
+
+def _say(text: str, status: int) -> int:
+    """A message on stderr, if that can be written."""
+    with contextlib.suppress(OSError):
+        click.echo(f"softnet: {text}", err=True)
+    return status
+
+
+def _no_output(error: OSError) -> int:
+    """The status after an error of the operating system: a reader that went away is none to speak of."""
+    with contextlib.suppress(OSError, ValueError):
+        # What still waits to be written would fail once more when the interpreter ends.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    if isinstance(error, BrokenPipeError):
+        return EXIT_BROKEN_PIPE
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    return _say(f"{where}{error.strerror or error}", EXIT_BAD_INPUT)
+
+
+def _bug(error: Exception) -> str:
+    """What to say of an exception that nobody foresaw."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    found = f"{type(error).__name__}: {error}".replace("\n", " ")[:300]
+    return (
+        f"this is a mistake of softnet's own, please report it\n  found:    {found}\n"
+        f"  where:    {frame.filename}:{frame.lineno} in {frame.name}()\n  hint:     SOFTNET_TRACEBACK=1 shows all of it"
+    )

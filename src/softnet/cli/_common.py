@@ -83,7 +83,7 @@ def imports() -> Iterator[None]:
 @contextmanager
 def stopped_kernel() -> Iterator[None]:
     """A run that a kernel function stopped ends with the place in that function and exit status 3, not with a traceback."""
-    from softnet.lang.python.link import KernelStop
+    from softnet.lang.python.stop import KernelStop
 
     try:
         yield

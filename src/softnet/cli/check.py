@@ -23,7 +23,7 @@ def command(scenario: Path, kernel: str, patches: tuple[str, ...], settings: tup
     from softnet.scenario.traffic import capture_notes
     from softnet.simulate.api import resolve
     from softnet.simulate.output import to_json
-    from softnet.simulate.simulation import load_program, scenario_costs
+    from softnet.simulate.program import load_program, scenario_costs
 
     made = resolve(scenario, kernel, settings)
     costs = scenario_costs(made)

@@ -63,15 +63,16 @@ def command(
     width: int | None,
 ) -> None:
     """Compare arms."""
-    from softnet.simulate.api import compare, resolve
+    from softnet.simulate.api import compare, resolve, trace_names
     from softnet.simulate.arms import parse_arms
     from softnet.simulate.native import choose_engine
-    from softnet.simulate.output import to_json, whole_folder
+    from softnet.simulate.output import OutputFolder, to_json
 
     with stopped_kernel(), ExitStack() as output:
         chosen = parse_arms(arms)
         base = resolve(scenario, "", settings)
-        folder = output.enter_context(whole_folder(out)) if out is not None else None
+        names = ["comparison.json", "report.html", *trace_names([arm.label for arm in chosen]).values()]
+        folder = output.enter_context(OutputFolder(out, names=names)) if out is not None else None
         note = choose_engine(engine)[1]
         if note and not quiet:
             click.echo(f"softnet: {note}", err=True)
@@ -85,7 +86,7 @@ def command(
                 checks=wanted_checks(checks, strict),
                 processes=processes,
                 trace="full" if out is not None else "off",
-                trace_folder=folder,
+                trace_folder=folder.path if folder is not None else None,
                 progress=lambda n, total, what: tell(n, what),
             )
         if folder is not None:
@@ -93,7 +94,7 @@ def command(
                 "softnet", "compare", str(scenario), *(f"--arm={arm}" for arm in arms), f"--seeds={seeds}",
                 *(f"--set={setting}" for setting in settings),
             ]  # fmt: skip
-            write_comparison(folder, done, shlex.join(parts))
+            write_comparison(folder.path, done, shlex.join(parts))
     if as_json:
         click.echo(to_json(done.comparison.to_dict()), nl=False)
     else:
@@ -108,12 +109,13 @@ def write_comparison(folder: Path, done: Compared, command: str = "") -> None:
     """comparison.json, report.html, and per arm its first seed for Perfetto, beside the traces that the runs have written."""
     from softnet.report.html import write_html
     from softnet.report.perfetto import write_perfetto
-    from softnet.simulate.api import trace_name
+    from softnet.simulate.api import trace_names
     from softnet.simulate.output import to_json
 
     (folder / "comparison.json").write_text(to_json(done.comparison.to_dict()), encoding="utf-8")
     shown = {arm: trace.head(SHOWN_RECORDS_MAX // len(done.traces)) for arm, trace in done.traces.items()}
     write_html(folder / "report.html", done.comparison, shown, command=command)
+    names = trace_names(list(shown))
     for arm, trace in shown.items():
-        name = trace_name(arm).removeprefix("trace-").removesuffix(".softnet.gz")
+        name = names[arm].removeprefix("trace-").removesuffix(".softnet.gz")
         write_perfetto(folder / f"perfetto-{name}.json.gz", trace)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import click
 
 from softnet.errors import SoftnetError
+from softnet.release import DEFAULT
 
 
 @click.command("explain", help=__doc__)
 @click.argument("function", required=False)
-@click.option("--kernel", default="6.12", show_default=True, metavar="RELEASE[-rt|-threads]", help="Of which kernel.")
+@click.option("--kernel", default=DEFAULT, show_default=True, metavar="RELEASE[-rt|-threads]", help="Of which kernel.")
 @click.option(
     "--patch",
     "patches",

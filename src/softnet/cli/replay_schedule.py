@@ -10,13 +10,12 @@ Exit status: 0 shown, 2 the text is no schedule, or does not fit the kernel with
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from softnet.verify.replay.schedule import Replay, Step
+    from softnet.verify.replay.schedule import Step
 
 
 @click.command("replay-schedule", help=__doc__)
@@ -47,52 +46,24 @@ def command(
     width: int,
 ) -> None:
     """Replay."""
-    from softnet.errors import SoftnetError
-    from softnet.verify.columns import render
-    from softnet.verify.replay.schedule import NativeReplay, decode, repeats_of, replay
-    from softnet.verify.standard import from_text
+    from softnet.report import verify as written
+    from softnet.verify.api import replay_schedule, schedule_of
 
-    what, slash, encoded = text.rpartition("/")
-    if not slash:
-        raise SoftnetError("not a schedule", found=repr(text), expected="CONFIGURATION/SCHEDULE as softnet verify prints it")
-    actions, repeats = decode(encoded), repeats_of(encoded)
-    config = replace(from_text(what, patches), property_files=property_files)
+    config, actions, repeats = schedule_of(text, patches, property_files)
     if engine == "reference" and (function is not None or at is not None):
         from softnet.verify.replay.debugger import debug
 
         debug(config, actions, function, at)
         return
-    said: list[str] = []
-    runs: Replay = NativeReplay(config)
-    if engine != "native":
-        from softnet.verify.replay.agreement import PairedReplay
-        from softnet.verify.replay.reference import ReferenceReplay, watched
-
-        runs = ReferenceReplay(config) if engine == "reference" else PairedReplay(config)
-        reference = runs.reference if isinstance(runs, PairedReplay) else runs
-        assert isinstance(reference, ReferenceReplay)
-        schedule, said = watched(reference, runs, actions, repeats, _stop(function, at))
-        if isinstance(runs, PairedReplay):
-            said.append(runs.summary(schedule))
-    else:
-        schedule = replay(config, actions, _stop(function, at), runs)
-    if len(schedule.steps) != len(schedule.actions):
-        repeats = 0
-    click.echo(render(schedule, width, every=all_accesses, repeats=repeats))
-    click.echo("\n".join([*schedule.ends, *(["", *schedule.stacks] if schedule.stacks else [])]))
-    if html is not None or perfetto is not None:
-        from softnet.report import counterexample as files
-
-        files_of = "".join(f" --patch {p}" for p in patches) + "".join(f" --property-file {p}" for p in property_files)
-        if html is not None:
-            command_text = f"softnet replay-schedule{files_of} '{text}'"
-            files.write_page(html, files.page(schedule, "a schedule", what, command_text, every=all_accesses, repeats=repeats))
-        if perfetto is not None:
-            files.write_perfetto(perfetto, schedule, repeats=repeats)
-    if schedule.failure is not None:
-        click.echo(f"\nstopped: {schedule.failure.text} {schedule.failure.where}")
-    if said:
-        click.echo("\n" + "\n".join(said))
+    replayed = replay_schedule(config, actions, repeats, engine=engine, stop=_stop(function, at))
+    click.echo(written.schedule_text(replayed, width, every=all_accesses))
+    again = f"softnet replay-schedule{written.file_options(patches, property_files)} '{text}'"
+    what = text.rpartition("/")[0]
+    written.write_schedule(
+        replayed.schedule, html, perfetto, "a schedule", what, again, every=all_accesses, repeats=replayed.repeats
+    )
+    if remarks := written.remarks_text(replayed):
+        click.echo(remarks)
 
 
 def _stop(function: str | None, at: int | None) -> Callable[[Step], bool] | None:

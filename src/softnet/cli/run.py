@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from softnet.simulate.simulation import Run
 
 
+RESULT_FILES = ("result.json", "report.html", "trace.softnet.gz", "perfetto.json.gz")
+SHOWN_RECORDS_PARTIAL = 5_000
+"""Events of an interrupted run that the report's timeline and the Perfetto file take."""
+
+
 @click.command("run", help=__doc__)
 @click.argument("scenario", type=click.Path(path_type=Path))
 @click.option(
@@ -72,23 +77,23 @@ def command(
     with imports():
         from softnet.report.terminal import render_result
         from softnet.simulate.api import resolve
-        from softnet.simulate.output import to_json, whole_folder
-        from softnet.simulate.simulation import Simulation
+        from softnet.simulate.output import OutputFolder, to_json
+        from softnet.simulate.simulation import Setup, Simulation
 
     with stopped_kernel(), ExitStack() as output:
         if out is not None and trace is None:
             trace = "full"
         resolved = resolve(scenario, kernel, settings)
-        folder = output.enter_context(whole_folder(out)) if out is not None else None
-        sim = Simulation(
-            resolved,
+        folder = output.enter_context(OutputFolder(out, names=RESULT_FILES)) if out is not None else None
+        setup = Setup(
             patches=patches,
             seed=seed,
             engine="reference" if break_at else engine,
             trace=trace,
             checks=wanted_checks(checks, strict),
-            trace_file=folder / "trace.softnet.gz" if folder is not None else None,
+            trace_file=folder.path / "trace.softnet.gz" if folder is not None else None,
         )
+        sim = Simulation(resolved, setup)
         if sim.engine_note and not quiet:
             click.echo(f"softnet: {sim.engine_note}", err=True)
         if break_at:
@@ -97,16 +102,21 @@ def command(
             break_in(sim, break_at)
         with progress_bar(quiet or bool(break_at), sim.scenario.measure.duration_ns, "virtual time") as tell:
             done = sim.finish(lambda now, total: tell(now, ""))
+        if done.result.partial:
+            click.echo("softnet: interrupted: the figures are of the part that ran", err=True)
         if folder is not None:
             parts = ["softnet", "run", str(scenario), *([f"--kernel={kernel}"] if kernel else [])]
             parts += [f"--patch={patch}" for patch in patches] + ([] if seed is None else [f"--seed={seed}"])
             parts += [f"--set={setting}" for setting in settings]
-            write_run(folder, done, shlex.join(parts))
+            folder.partial = done.result.partial
+            write_run(folder.path, done, shlex.join(parts))
     if as_json:
         click.echo(to_json(done.result.to_dict()), nl=False)
     else:
         click.echo(render_result(done.result, width=columns(width), color=sys.stdout.isatty()), nl=False)
-    if out is not None and not quiet and not as_json:
+    if folder is not None and folder.withheld:
+        click.echo(f"softnet: {out} holds a complete result, which stays; this partial one is not written", err=True)
+    elif out is not None and not quiet and not as_json:
         click.echo(f"\nreport: {out / 'report.html'}")
     if done.result.partial:
         sys.exit(EXIT_PARTIAL)
@@ -119,7 +129,8 @@ def write_run(folder: Path, done: Run, command: str = "") -> None:
     from softnet.simulate.output import to_json
 
     (folder / "result.json").write_text(to_json(done.result.to_dict()), encoding="utf-8")
-    shown = done.trace.head(SHOWN_RECORDS_MAX)
+    # Who interrupted a run does not want to wait for it.
+    shown = done.trace.head(SHOWN_RECORDS_PARTIAL if done.result.partial else SHOWN_RECORDS_MAX)
     traces = {str(done.result.kernel["label"]): shown} if shown.records else {}
     write_html(folder / "report.html", done.result, traces, command=command)
     if shown.records:

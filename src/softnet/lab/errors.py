@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from softnet.errors import LabError
 
-__all__ = ["LabChannelLost", "LabError", "LabGuestError", "LabMissing", "LabPanic", "LabTimeout", "kind_of"]
+__all__ = ["LabChannelLost", "LabError", "LabGuestError", "LabHostBusy", "LabMissing", "LabPanic", "LabTimeout", "kind_of"]
 
 
 class LabMissing(LabError):
@@ -18,6 +18,10 @@ class LabMissing(LabError):
 
 class LabTimeout(LabError):
     """The guest did not finish within its bound and was killed."""
+
+
+class LabHostBusy(LabTimeout):
+    """The same, and the guest waited for the host's CPUs longer than it ran: that says nothing of the guest."""
 
 
 class LabPanic(LabError):
@@ -35,6 +39,7 @@ class LabGuestError(LabError):
 _KINDS: dict[type[LabError], str] = {
     LabMissing: "missing",
     LabTimeout: "timeout",
+    LabHostBusy: "host-busy",
     LabPanic: "panic",
     LabChannelLost: "channel-lost",
     LabGuestError: "guest",

@@ -15,6 +15,7 @@ from softnet.lang.declare import (
     kfunc,
     observer,
     percpu,
+    predicate,
     private,
     shared,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "kfunc",
     "observer",
     "percpu",
+    "predicate",
     "private",
     "shared",
 ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.check.diagnostic import closest
+from softnet.lang.passes.dataflow import LINE_PRICES
 from softnet.lang.passes.redundant import find_redundant
 from softnet.lang.program.source import source_file
 
@@ -77,6 +78,7 @@ LEGEND = "under each line of the source what it becomes: %N is a value, a bare n
 
 def _body(function: ir.Function, costs: Mapping[str, str], observers: Set[str], needless: Set[tuple[str, int]]) -> Iterator[str]:
     source = source_file(function.file).lines
+    description = Description(costs)
     shown = 0
     for block in function.blocks:
         yield f"{block.label}:"
@@ -88,70 +90,98 @@ def _body(function: ir.Function, costs: Mapping[str, str], observers: Set[str], 
             mark = ">>" if isinstance(instr, ir.Point | ir.Suspend) else "  "
             mark = "--" if (block.label, index) in needless else mark
             looks = "observer " if isinstance(instr, ir.Call) and instr.function in observers else ""
-            yield f"       {mark} {looks}{describe(instr, costs)}"
+            yield f"       {mark} {looks}{description.visit(instr)}"
 
 
-def describe(instr: ir.Instr, costs: Mapping[str, str]) -> str:
-    """One instruction as text."""
-    match instr:
-        case ir.Binary(_, to, op, left, right):
-            return f"{to} = {left} {op} {right}"
-        case ir.BitLength(_, to, value):
-            return f"{to} = bit length of {value}"
-        case ir.Get(_, to, local):
-            return f"{to} = {local}"
-        case ir.Set(_, local, value):
-            return f"{local} = {value}"
-        case ir.Load(_, to, place, order):
-            return f"{to} = load {_place(place)}{_order(order)}"
-        case ir.Store(_, place, value, order):
-            return f"store {_place(place)} <- {value}{_order(order)}"
-        case ir.Atomic(_, to, op, place, args):
-            return f"{to} = atomic {op} {_place(place)} {', '.join(map(str, args))}"
-        case ir.Offset(_, to, base, words, what, checked):
-            return f"{to} = {base} + {words} (&{what}{_stops(base, checked)})"
-        case ir.Element(_, to, base, index, count, stride):
-            return f"{to} = {base} + {index} * {stride} (index below {count})"
-        case ir.Table(_, to, struct, index, checked):
-            return f"{to} = {struct}[{index}]{' (index checked)' if checked else ''}"
-        case ir.TableLength(_, to, struct):
-            return f"{to} = number of {struct}"
-        case ir.IndexOf(_, to, struct, address, checked):
-            return f"{to} = index of {address} in {struct}{_stops(address, checked)}"
-        case _:
-            return _describe_control(instr, costs)
+class Description(ir.Visitor[str]):
+    """Each instruction as text; ``costs`` as for explain()."""
+
+    def __init__(self, costs: Mapping[str, str]) -> None:
+        self.costs = costs
+
+    # -- values
+
+    def on_binary(self, i: ir.Binary) -> str:
+        return f"{i.to} = {i.left} {i.op} {i.right}"
+
+    def on_bit_length(self, i: ir.BitLength) -> str:
+        return f"{i.to} = bit length of {i.value}"
+
+    def on_get(self, i: ir.Get) -> str:
+        return f"{i.to} = {i.local}"
+
+    def on_set(self, i: ir.Set) -> str:
+        return f"{i.local} = {i.value}"
+
+    # -- memory
+
+    def on_load(self, i: ir.Load) -> str:
+        return f"{i.to} = load {_place(i.place)}{_order(i.order)}"
+
+    def on_store(self, i: ir.Store) -> str:
+        return f"store {_place(i.place)} <- {i.value}{_order(i.order)}"
+
+    def on_atomic(self, i: ir.Atomic) -> str:
+        return f"{i.to} = atomic {i.op} {_place(i.place)} {', '.join(map(str, i.args))}"
+
+    def on_barrier(self, i: ir.Barrier) -> str:
+        return i.kind
+
+    def on_offset(self, i: ir.Offset) -> str:
+        return f"{i.to} = {i.base} + {i.words} (&{i.what}{_stops(i.base, i.checked)})"
+
+    def on_element(self, i: ir.Element) -> str:
+        return f"{i.to} = {i.base} + {i.index} * {i.stride} (index below {i.count})"
+
+    def on_table(self, i: ir.Table) -> str:
+        return f"{i.to} = {i.struct}[{i.index}]{' (index checked)' if i.checked else ''}"
+
+    def on_table_length(self, i: ir.TableLength) -> str:
+        return f"{i.to} = number of {i.struct}"
+
+    def on_index_of(self, i: ir.IndexOf) -> str:
+        return f"{i.to} = index of {i.address} in {i.struct}{_stops(i.address, i.checked)}"
+
+    # -- calls and control
+
+    def on_call(self, i: ir.Call) -> str:
+        if i.function == "cost_ns" and len(i.args) == 1:
+            return f"{i.to} = cost {self.costs.get(str(i.args[0]), i.args[0])}"
+        if i.function in LINE_PRICES and i.to is None and len(i.args) == 1:
+            return f"{i.function.replace('_', ' ')} of {i.args[0]} (a transfer if another CPU has it)"
+        return f"{_result(i.to)}{i.function}({', '.join(map(str, i.args))})"
+
+    def on_call_pointer(self, i: ir.CallPointer) -> str:
+        return f"{_result(i.to)}(*{i.pointer})({', '.join(map(str, i.args))})"
+
+    def on_point(self, i: ir.Point) -> str:
+        return f"interaction: {i.why}"
+
+    def on_suspend(self, i: ir.Suspend) -> str:
+        return "suspend until resumed"
+
+    def on_trace(self, i: ir.Trace) -> str:
+        return f"trace {i.event} {', '.join(map(str, i.args))}"
+
+    def on_check(self, i: ir.Check) -> str:
+        return f"stop unless {i.value} ({i.what or i.code})"
+
+    def on_fuel(self, i: ir.Fuel) -> str:
+        return "one turn of a loop"
+
+    def on_jump(self, i: ir.Jump) -> str:
+        return f"go to {i.target}"
+
+    def on_branch(self, i: ir.Branch) -> str:
+        return f"if {i.value} go to {i.yes} else to {i.no}"
+
+    def on_return(self, i: ir.Return) -> str:
+        return "return" if i.value is None else f"return {i.value}"
 
 
-def _describe_control(instr: ir.Instr, costs: Mapping[str, str]) -> str:
-    match instr:
-        case ir.Call(_, to, "cost_ns", (row,)):
-            return f"{to} = cost {costs.get(str(row), row)}"
-        case ir.Call(_, None, "line_read" | "line_write" as name, (address,)):
-            return f"{name.replace('_', ' ')} of {address} (a transfer if another CPU has it)"
-        case ir.Call(_, to, function, args):
-            return f"{f'{to} = ' if to is not None else ''}{function}({', '.join(map(str, args))})"
-        case ir.CallPointer(_, to, pointer, args):
-            return f"{f'{to} = ' if to is not None else ''}(*{pointer})({', '.join(map(str, args))})"
-        case ir.Point(_, why):
-            return f"interaction: {why}"
-        case ir.Suspend():
-            return "suspend until resumed"
-        case ir.Trace(_, event, args):
-            return f"trace {event} {', '.join(map(str, args))}"
-        case ir.Check(_, value, code, what):
-            return f"stop unless {value} ({what or code})"
-        case ir.Fuel():
-            return "one turn of a loop"
-        case ir.Barrier(_, kind):
-            return kind
-        case ir.Jump(_, target):
-            return f"go to {target}"
-        case ir.Branch(_, value, yes, no):
-            return f"if {value} go to {yes} else to {no}"
-        case ir.Return(_, value):
-            return "return" if value is None else f"return {value}"
-        case _:
-            raise AssertionError(f"unknown instruction {instr}")
+def _result(to: ir.Temp | None) -> str:
+    """The left side of a call whose result may not be wanted."""
+    return "" if to is None else f"{to} = "
 
 
 def _stops(reference: ir.Operand, checked: bool) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The intrinsics by name and signature, for the reader, the editor and the type checker.
 
-Linking gives each its meaning (lang.pylink for CPython, the compiler for native code); called unlinked they refuse.
+Linking gives each its meaning (lang.python.runtime for CPython, lang.lowering.intrinsics for native code); unlinked, they raise.
 """
 
 from __future__ import annotations
@@ -46,40 +46,6 @@ BARRIERS: tuple[str, ...] = (
     "smp_mb__before_atomic",
     "barrier",
 )
-
-PLAIN: tuple[str, ...] = (
-    "container_of",
-    "min",
-    "max",
-    "fls",
-    "bool",
-    "smp_processor_id",
-    "raw_smp_processor_id",
-    "this_cpu_ptr",
-    "per_cpu",
-    "table",
-    "table_len",
-    "work",
-    "work_bytes",
-    "work_ns",
-    "trace",
-    "hist_add",
-    "BUG_ON",
-    "WARN_ON_ONCE",
-    "lockdep_assert_held",
-    "IS_ENABLED",
-    "likely",
-    "unlikely",
-    "mem",
-    "mem_set",
-    "address_of",
-    "index_of",
-    "suspend",
-    "ref_at",
-)
-"""The other intrinsics; the last line is for softnet.machine only."""
-
-INTRINSICS: frozenset[str] = frozenset((*PLACE_INTRINSICS, *PLACE_SECOND, *BARRIERS, *PLAIN))
 
 
 def _unlinked(name: str) -> NoReturn:
@@ -231,6 +197,11 @@ def container_of(ref: Any, struct: Any, field: str) -> Any:
 def fls(value: int) -> int:
     """The number of the highest set bit, from 1; 0 for 0."""
     _unlinked("fls")
+
+
+def draw(key: int, number: int) -> int:
+    """Draw ``number`` of the stream that begins with ``key``, below 2**32 (softnet.units.draw)."""
+    _unlinked("draw")
 
 
 def smp_processor_id() -> int:

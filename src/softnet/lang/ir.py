@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The intermediate form of kernel functions: a control-flow graph of simple instructions, on one screen.
+"""The intermediate form of kernel functions: a control-flow graph of simple instructions.
 
-Everything is a signed 64-bit word. An operand is an int or a ``Temp``; a temp is defined once and used in its own block
-only, whatever lives longer is a local (``Get``, ``Set``), so a local is all that a suspended function has to keep.
+Everything is a signed 64-bit word. An operand is an int or a ``Temp``; a temp is defined once. What lives across an interaction
+point is a local (``Get``, ``Set``), except the address of an access, which is computed before the point of that access.
 Every access to memory is one instruction that says what it is: the field, its kind, its ordering. Every place where a
 context may lose the CPU is a ``Point`` or a ``Suspend``. Every instruction carries its place in the user's file.
+
+Analyses ask an instruction what it ``uses()`` and ``defines()``, and a block for its ``successors()``. What treats each
+instruction in a way of its own is a ``Visitor``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final, Literal, TypeVar
+
+from softnet.lang.declare import NOTHING_SAID, FunctionFacts, Kind
+from softnet.lang.dispatch import Dispatch
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +42,22 @@ class At:
     column: int
 
 
+Raw = Literal["raw"]
+RAW: Final = "raw"
+"""The kind of a word that mem() reaches by its address; all others are the kinds of fields."""
+
+
+CPU_FIELD: Final = "engine_state.cpu"
+"""The number of the CPU that runs: the only field that the compiler knows more about than its declaration says."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A word of memory and what is declared about it; ``field`` is "structure.field", kind "raw" means mem()."""
+    """A word of memory and what is declared about it; ``field`` is "structure.field"."""
 
     address: Operand
     field: str
-    kind: str
+    kind: Kind | Raw
     guard: str = ""
 
 
@@ -49,15 +67,35 @@ class Instr:
 
     at: At
 
+    def operands(self) -> tuple[Operand, ...]:
+        """What it computes with, in the order of its fields."""
+        return ()
+
+    def uses(self) -> list[Temp]:
+        """The temps that it reads."""
+        return [operand for operand in self.operands() if isinstance(operand, Temp)]
+
+    def defines(self) -> Temp | None:
+        """The temp that it computes, if any."""
+        return None
+
 
 @dataclass(slots=True)
 class Binary(Instr):
-    """``+ - * // % & | ^ << >> == != < <= > >= min max``; comparisons give 0 or 1."""
+    """``+ - * // % & | ^ << >> == != < <= > >= min max draw``; comparisons give 0 or 1,
+    and draw is softnet.units.draw().
+    """
 
     to: Temp
     op: str
     left: Operand
     right: Operand
+
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.left, self.right)
+
+    def defines(self) -> Temp:
+        return self.to
 
 
 @dataclass(slots=True)
@@ -67,6 +105,12 @@ class BitLength(Instr):
     to: Temp
     value: Operand
 
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.value,)
+
+    def defines(self) -> Temp:
+        return self.to
+
 
 @dataclass(slots=True)
 class Get(Instr):
@@ -75,6 +119,9 @@ class Get(Instr):
     to: Temp
     local: str
 
+    def defines(self) -> Temp:
+        return self.to
+
 
 @dataclass(slots=True)
 class Set(Instr):
@@ -82,6 +129,9 @@ class Set(Instr):
 
     local: str
     value: Operand
+
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.value,)
 
 
 @dataclass(slots=True)
@@ -92,6 +142,12 @@ class Load(Instr):
     place: Place
     order: str = "plain"
 
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.place.address,)
+
+    def defines(self) -> Temp:
+        return self.to
+
 
 @dataclass(slots=True)
 class Store(Instr):
@@ -100,6 +156,9 @@ class Store(Instr):
     place: Place
     value: Operand
     order: str = "plain"
+
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.place.address, self.value)
 
 
 @dataclass(slots=True)
@@ -111,6 +170,12 @@ class Atomic(Instr):
     place: Place
     args: tuple[Operand, ...]
 
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.place.address, *self.args)
+
+    def defines(self) -> Temp:
+        return self.to
+
 
 @dataclass(slots=True)
 class Barrier(Instr):
@@ -121,13 +186,19 @@ class Barrier(Instr):
 
 @dataclass(slots=True)
 class Offset(Instr):
-    """The address of a part of a structure; ``base`` must not be NULL, and is tested unless lang.sound cleared ``checked``."""
+    """The address of a part of a structure. ``base`` must not be NULL; it is tested while ``checked`` (see passes.null_checks)."""
 
     to: Temp
     base: Operand
     words: int
     what: str
     checked: bool = True
+
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.base,)
+
+    def defines(self) -> Temp:
+        return self.to
 
 
 @dataclass(slots=True)
@@ -140,6 +211,12 @@ class Element(Instr):
     count: int
     stride: int
 
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.base, self.index)
+
+    def defines(self) -> Temp:
+        return self.to
+
 
 @dataclass(slots=True)
 class Table(Instr):
@@ -150,6 +227,12 @@ class Table(Instr):
     index: Operand
     checked: bool = True
 
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.index,)
+
+    def defines(self) -> Temp:
+        return self.to
+
 
 @dataclass(slots=True)
 class TableLength(Instr):
@@ -158,15 +241,24 @@ class TableLength(Instr):
     to: Temp
     struct: str
 
+    def defines(self) -> Temp:
+        return self.to
+
 
 @dataclass(slots=True)
 class IndexOf(Instr):
-    """The index of a table's instance, which must not be NULL; tested as of Offset."""
+    """The index of a table's instance, which must not be NULL; tested while ``checked``."""
 
     to: Temp
     struct: str
     address: Operand
     checked: bool = True
+
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.address,)
+
+    def defines(self) -> Temp:
+        return self.to
 
 
 @dataclass(slots=True)
@@ -177,6 +269,12 @@ class Call(Instr):
     function: str
     args: tuple[Operand, ...]
 
+    def operands(self) -> tuple[Operand, ...]:
+        return self.args
+
+    def defines(self) -> Temp | None:
+        return self.to
+
 
 @dataclass(slots=True)
 class CallPointer(Instr):
@@ -185,6 +283,12 @@ class CallPointer(Instr):
     to: Temp | None
     pointer: Operand
     args: tuple[Operand, ...]
+
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.pointer, *self.args)
+
+    def defines(self) -> Temp | None:
+        return self.to
 
 
 @dataclass(slots=True)
@@ -206,6 +310,9 @@ class Trace(Instr):
     event: str
     args: tuple[Operand, ...]
 
+    def operands(self) -> tuple[Operand, ...]:
+        return self.args
+
 
 @dataclass(slots=True)
 class Check(Instr):
@@ -214,6 +321,9 @@ class Check(Instr):
     value: Operand
     code: str
     what: str = ""
+
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.value,)
 
 
 @dataclass(slots=True)
@@ -229,6 +339,10 @@ class Jump(Instr):
 
     target: str
 
+    def successors(self) -> tuple[str, ...]:
+        """The blocks that may come next."""
+        return (self.target,)
+
 
 @dataclass(slots=True)
 class Branch(Instr):
@@ -238,6 +352,13 @@ class Branch(Instr):
     yes: str
     no: str
 
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.value,)
+
+    def successors(self) -> tuple[str, ...]:
+        """The blocks that may come next."""
+        return (self.yes, self.no)
+
 
 @dataclass(slots=True)
 class Return(Instr):
@@ -245,8 +366,24 @@ class Return(Instr):
 
     value: Operand | None
 
+    def operands(self) -> tuple[Operand, ...]:
+        return () if self.value is None else (self.value,)
+
+    def successors(self) -> tuple[str, ...]:
+        """The blocks that may come next."""
+        return ()
+
 
 Terminator = Jump | Branch | Return
+
+INSTRUCTIONS: Final = (
+    Binary, BitLength, Get, Set, Load, Store, Atomic, Barrier, Offset, Element, Table, TableLength, IndexOf, Call, CallPointer,
+    Point, Suspend, Trace, Check, Fuel, Jump, Branch, Return,
+)  # fmt: skip
+
+
+class Visitor(Dispatch[Result], over=INSTRUCTIONS, abstract=True):
+    """Does with each instruction what its type asks for: ``on_load(i)``, ``on_call_pointer(i)`` and so on."""
 
 
 @dataclass(slots=True)
@@ -256,6 +393,10 @@ class Block:
     label: str
     body: list[Instr] = field(default_factory=list)
     end: Terminator | None = None
+
+    def successors(self) -> tuple[str, ...]:
+        """The labels of the blocks that may come next; none while the block has no end."""
+        return () if self.end is None else self.end.successors()
 
 
 @dataclass(slots=True)
@@ -272,6 +413,8 @@ class Function:
     returns: bool
     locals: list[str]
     blocks: list[Block]
+    facts: FunctionFacts = NOTHING_SAID
+    """What its declaration says of it."""
 
 
 @dataclass(slots=True)
@@ -289,10 +432,12 @@ class Module:
     engine: dict[str, int]
     """Field of the singleton engine_state -> its address."""
     pointed: set[str]
-    """Functions whose address is taken: a pointer may lead to them."""
+    """Functions whose address is taken: they may be called through a pointer."""
     observer_index: dict[str, int] = field(default_factory=dict)
-    """Structure of the observers -> its row in their directory, which stands at engine_state.observed."""
+    """Structure of the observers -> its row in their directory, whose address is in engine_state.observed."""
     in_lines: dict[str, int] = field(default_factory=dict)
-    """How the instances of a structure lie in their lines: layout.in_lines()."""
+    """Structure -> the alignment of its instances: layout.in_lines()."""
     before_switch: str = ""
     """The observer that runs before a context goes on; "" for none."""
+    decides_turn: frozenset[str] = frozenset()
+    """"structure.field" of those by which the machine decides who acts next."""

@@ -62,16 +62,22 @@ class Signature:
 
     Argument words: ``int``; ``cond`` (a condition); ``ref`` (any reference); ``any``; ``place`` (a field, as with ``&``
     in C); ``field`` (a value of that place's type); ``struct`` (a structure's name); ``member``, ``cost``, ``event``
-    (literal names). Result words: ``field``, ``struct``, ``arg`` or a type. A last argument ending in ``*`` may be
+    (literal names). Result words: ``field``, ``struct`` or a type. A last argument ending in ``*`` may be
     repeated or left out. ``users``: who may call it, ``all``, ``kfunc`` or ``machine`` (modules of softnet.machine).
-    ``interacts``: a kfunc may be interrupted there.
     """
 
     name: str
     args: tuple[str, ...]
     result: str
-    interacts: bool
     users: str
+    interacts: bool
+    """A kfunc may be interrupted there."""
+    branches: bool
+    """It is an expression whose lowering ends the block."""
+    condition: bool
+    """It gives its argument as a condition, and does nothing else."""
+    fence: bool
+    """A barrier that on x86 waits until the CPU's store buffer is empty; a kfunc may be interrupted there, too."""
 
 
 def _signatures() -> dict[str, Signature]:
@@ -98,14 +104,14 @@ def _signatures() -> dict[str, Signature]:
     __set_bit               int place           void    interacts all
     __clear_bit             int place           void    interacts all
     __test_and_set_bit      int place           bool    interacts all
-    smp_mb                  -                   void    interacts all
+    smp_mb                  -                   void    fence     all
     smp_rmb                 -                   void    interacts all
     smp_wmb                 -                   void    interacts all
     smp_mb__before_atomic   -                   void    interacts all
     smp_mb__after_atomic    -                   void    interacts all
     barrier                 -                   void    -         all
     container_of            ref struct member   struct  -         all
-    bool                    cond                bool    -         all
+    bool                    cond                bool    condition all
     min                     int int             int     -         all
     max                     int int             int     -         all
     fls                     int                 int     -         all
@@ -118,28 +124,29 @@ def _signatures() -> dict[str, Signature]:
     work                    cost                void    interacts kfunc
     work_bytes              cost int            void    interacts kfunc
     work_ns                 int                 void    interacts kfunc
-    user_work_ns            int                 void    interacts kfunc
     trace                   event any*          void    -         all
     hist_add                int int             void    -         all
     BUG_ON                  cond                void    -         all
-    WARN_ON_ONCE            cond                bool    -         all
+    WARN_ON_ONCE            cond                bool    branches  all
     lockdep_assert_held     ref                 void    -         all
-    IS_ENABLED              int                 bool    -         all
-    unlikely                cond                bool    -         all
-    likely                  cond                bool    -         all
+    IS_ENABLED              int                 bool    condition all
+    unlikely                cond                bool    condition all
+    likely                  cond                bool    condition all
     address_of              any                 int     -         all
     index_of                ref                 int     -         all
     mem                     int                 int     -         machine
     mem_set                 int int             void    -         machine
     ref_at                  struct int          struct  -         machine
-    rnd                     int int             int     -         machine
+    draw                    int int             int     -         machine
     suspend                 -                   void    interacts machine
     """
     out = {}
     for line in table.strip().splitlines():
-        name, *args, result, interacts, users = line.split()
+        name, *args, result, effect, users = line.split()
         words = tuple(a for a in args if a != "-")
-        out[name] = Signature(name, words, result, interacts != "-", users)
+        kinds = [effect == word for word in ("interacts", "branches", "condition", "fence")]
+        kinds[0] |= kinds[3]
+        out[name] = Signature(name, words, result, users, *kinds)
     return out
 
 

@@ -11,12 +11,13 @@ import __future__
 
 import importlib
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from softnet.errors import SoftnetError
+from softnet.release import Release
 
 _KERNEL = "softnet.linux"
 _PATCHES = "softnet.linux.patches"
@@ -54,70 +55,74 @@ BASE: tuple[str, ...] = tuple(
         "net.ipv4.tcp_input",
         "net.ipv4.tcp",
         "net.ipv4.udp",
+        "net.socket",
         "drivers.net.softnet_nic",
         "drivers.net.loopback",
-        "user",
         "kernel.cpu",
     )
 )
-"""The modules of 6.1."""
+"""The modules of the oldest release."""
 
-PATCHES_SINCE: dict[str, tuple[str, ...]] = {
-    "6.9": (
-        "softnet_stat_queue_lengths",
-        "in_net_rx_action",
-        "optimize_napi_schedule_rps",
-        "avoid_extra_net_rx",
-        "defer_lock_bh",
-        "threaded_poll_defer_flush",
-        "threaded_poll_rps",
-        "ksoftirqd_gate_revert",
-    ),
-    "6.10": (
-        "napi_wakeup_unconditional",
-        "backlog_napi_threads",
-        "backlog_napi_defer_list",
-    ),
-    "6.12": (
-        "backlog_lock_rename",
-        "enqueue_not_running",
-        "dropped_atomic",
-        "rps_input_queue_head_add",
-        "nodefer_napi_cache",
-        "backlog_lock_no_rt",
-        "process_queue_bh_lock",
-        "napi_alloc_cache_bh_lock",
-    ),
+RELEASES: dict[str, Release] = {
+    release.name: release
+    for release in (
+        # x86 could not be built with PREEMPT_RT before v6.12 without the patch queue of linux-stable-rt, so a 6.1-rt that runs is
+        # that queue's; read in Debian's linux 6.1.176-1, debian/patches-rt (v6.1.176-rt64). Of its 72 patches two change this path
+        # (0009, 0055); 0012 to 0015 give the timer softirqs a thread of their own, and there are none in the model. The later
+        # releases have mainline's text on both flavours: 6.9-rt and 6.10-rt differ by the series.
+        Release(
+            "6.1",
+            rt_patches=("kernel.workqueue", "patches.rt_defer_work", "patches.ksoftirqd_gate_revert"),
+            rt_features=("kick_by_work_item",),
+            in_lab=True,
+        ),
+        Release(
+            "6.9",
+            patches=(
+                "softnet_stat_queue_lengths",
+                "in_net_rx_action",
+                "optimize_napi_schedule_rps",
+                "avoid_extra_net_rx",
+                "defer_lock_bh",
+                "threaded_poll_defer_flush",
+                "threaded_poll_rps",
+                "ksoftirqd_gate_revert",
+            ),
+        ),
+        Release(
+            "6.10",
+            patches=(
+                "napi_wakeup_unconditional",
+                "backlog_napi_threads",
+                "backlog_napi_defer_list",
+            ),
+            features=("backlog_threads", "kick_function"),
+        ),
+        Release(
+            "6.12",
+            patches=(
+                "backlog_lock_rename",
+                "enqueue_not_running",
+                "dropped_atomic",
+                "rps_input_queue_head_add",
+                "nodefer_napi_cache",
+                "backlog_lock_no_rt",
+                "process_queue_bh_lock",
+                "napi_alloc_cache_bh_lock",
+            ),
+            features=("backlog_threads", "kick_function"),
+            in_lab=True,
+        ),
+    )
 }
-"""What each release adds to the one before it."""
-
-PATCHES_RT: dict[str, tuple[str, ...]] = {
-    "6.1": (f"{_KERNEL}.kernel.workqueue", f"{_PATCHES}.rt_defer_work", f"{_PATCHES}.ksoftirqd_gate_revert"),
-}
-"""What the rt flavour of a release adds. x86 could not be built with PREEMPT_RT before v6.12 without the patch queue of
-linux-stable-rt, so a 6.1-rt that runs is that queue's; read in Debian's linux 6.1.176-1, debian/patches-rt (v6.1.176-rt64).
-Of its 72 patches two change this path (0009, 0055); 0012 to 0015 give the timer softirqs a thread of their own, and there
-are none in the model. The later releases have mainline's text on both flavours: 6.9-rt and 6.10-rt differ by the series."""
-
-
-def _stacks() -> dict[str, tuple[str, ...]]:
-    stack = BASE
-    stacks = {"6.1": stack}
-    for release, names in PATCHES_SINCE.items():
-        stack += tuple(f"{_PATCHES}.{name}" for name in names)
-        stacks[release] = stack
-    return stacks
-
-
-RELEASES: dict[str, tuple[str, ...]] = _stacks()
-"""Release -> the modules that make it, base first."""
+"""Oldest first: each release is the one before it with its own patches on top."""
 
 
 def modules_for(release: str, flavour: str = "plain") -> tuple[str, ...]:
     """The names of the modules of a release. Raises SoftnetError for one that does not exist.
 
     PREEMPT_RT is a configuration constant that the functions test, as in the kernel; the ``flavour`` "rt" adds modules
-    only where the kernel had it from patches (``PATCHES_RT``).
+    only where the kernel had it from patches (``rt_patches``).
     """
     if release not in RELEASES:
         raise SoftnetError(
@@ -129,7 +134,14 @@ def modules_for(release: str, flavour: str = "plain") -> tuple[str, ...]:
         )
     if flavour not in ("plain", "rt"):
         raise SoftnetError("no such kernel flavour", where="kernel.flavour", found=flavour, expected="plain or rt")
-    return RELEASES[release] + (PATCHES_RT.get(release, ()) if flavour == "rt" else ())
+    stack = list(BASE)
+    for one in RELEASES.values():
+        stack += [f"{_PATCHES}.{name}" for name in one.patches]
+        if one.name == release:
+            break
+    if flavour == "rt":
+        stack += [f"{_KERNEL}.{name}" for name in RELEASES[release].rt_patches]
+    return tuple(stack)
 
 
 def patch_info(name: str) -> dict[str, Any]:
@@ -178,7 +190,28 @@ def load_patch(path: str | Path) -> ModuleType:
     return module
 
 
-def load_modules(release: str, flavour: str = "plain", patches: Iterable[str | Path] = ()) -> list[ModuleType]:
+def load_patches(paths: Sequence[str | Path], release: str, flavour: str) -> list[tuple[str, ModuleType]]:
+    """The modules of the user's patches, in their order, each with what it is called.
+
+    A patch is a Python file, or a unified diff (``.diff``, ``.patch``) against the kernel below it: a module for each file of it.
+    """
+    modules: list[tuple[str, ModuleType]] = []
+    for number, path in enumerate(paths):
+        if is_diff(path):
+            from softnet.linux.diffs import modules_of
+
+            modules += modules_of(path, release, flavour, paths[:number])
+        else:
+            modules.append((str(path), load_patch(path)))
+    return modules
+
+
+def is_diff(path: str | Path) -> bool:
+    """Whether a patch is a unified diff: by its name."""
+    return Path(path).suffix in (".diff", ".patch")
+
+
+def load_modules(release: str, flavour: str = "plain", patches: Sequence[str | Path] = ()) -> list[ModuleType]:
     """The modules of a release, imported, with the user's patch files on top, in their order."""
     names: Sequence[str] = modules_for(release, flavour)
-    return [importlib.import_module(name) for name in names] + [load_patch(path) for path in patches]
+    return [importlib.import_module(name) for name in names] + [module for _, module in load_patches(patches, release, flavour)]

@@ -30,7 +30,7 @@ def line_seat(c: cpu_hw) -> None:
     c.line_only = (c.id + 1) << LINE_WRITER_SHIFT | c.line_bit
 
 
-@hwfunc
+@hwfunc(inline="always")
 def line_owner(c: cpu_hw) -> None:
     """Accesses from here on are this CPU's."""
     hw.line_mine = c.line_mine
@@ -38,7 +38,7 @@ def line_owner(c: cpu_hw) -> None:
     hw.line_only = c.line_only
 
 
-@hwfunc
+@hwfunc(price_only=True, inline="always")
 def line_transfer(writer: int) -> None:
     """Charge the transfer of a line from its last writer (CPU + 1), by whether that one sits on the same NUMA node."""
     hw.line_transfers += 1
@@ -52,21 +52,21 @@ def line_transfer(writer: int) -> None:
         hw.now += hw.cost_line_remote
 
 
-@hwfunc
+@hwfunc(price_only=True)
 def line_read(addr: int) -> None:
     """Charge a load: nothing when this CPU holds a copy, else a transfer; it holds a copy afterwards."""
     if mem(hw.line_mine + (addr >> 4)) & hw.line_bit == 0:
         line_fetch(hw.line_mine + (addr >> 4))
 
 
-@hwfunc
+@hwfunc(price_only=True)
 def line_write(addr: int) -> None:
     """Charge a store: nothing when this CPU alone holds the line, else a transfer; it alone holds it afterwards."""
     if mem(hw.line_mine + (addr >> 4)) != hw.line_only:
         line_claim(hw.line_mine + (addr >> 4))
 
 
-@hwfunc
+@hwfunc(inline="never")
 def line_fetch(at: int) -> None:
     """Take a copy of the line whose word of this CPU's group is at ``at``."""
     word = mem(at)
@@ -80,7 +80,7 @@ def line_fetch(at: int) -> None:
             mem_set(home, mem(home) | LINE_FAR)
 
 
-@hwfunc
+@hwfunc(inline="never")
 def line_claim(at: int) -> None:
     """Take the line from all who hold it; one that nobody wrote or of this group read costs nothing."""
     word = mem(at)

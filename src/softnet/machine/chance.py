@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The oracle inside the model: counter-based integer hashes, one stream per CPU, and costs drawn from the table.
-
-Products stay below 2**63, so that every engine computes the same with 64-bit integers. The mixing function is that of units.mix().
-"""
+"""The oracle inside the model: one stream of draws per CPU (softnet.units.draw), and costs drawn from the table."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from softnet.lang import hwfunc
-from softnet.lang.intrinsics import mem, table
+from softnet.lang.intrinsics import draw, mem, table
 
 if TYPE_CHECKING:
     from softnet.machine.globals import hw
@@ -17,20 +14,10 @@ if TYPE_CHECKING:
 
 
 @hwfunc
-def mix32(value: int) -> int:
-    """A 32-bit integer hash."""
-    x = value & 0xFFFFFFFF
-    x = x ^ (x >> 16)
-    x = (x * 0x7FEB352D) & 0xFFFFFFFF
-    x = x ^ (x >> 15)
-    x = (x * 0x045D9F3B) & 0xFFFFFFFF
-    return x ^ (x >> 16)
-
-
-@hwfunc
 def rnd_seed(c: cpu_hw) -> None:
     """Begin the CPU's stream of numbers."""
-    c.rnd_key = mix32(hw.seed + (1 << 20) + (c.id << 8))
+    at = (1 << 32) + 2 * c.id
+    c.rnd_key = (draw(hw.seed, at) << 30) ^ draw(hw.seed, at + 1)
     c.rnd_count = 0
 
 
@@ -39,10 +26,10 @@ def rnd(n: int) -> int:
     """The next number below ``n`` (at most 2**31) of this CPU's stream."""
     c = table(cpu_hw, hw.cpu)
     c.rnd_count += 1
-    return mix32(c.rnd_key ^ c.rnd_count) * n >> 32
+    return draw(c.rnd_key, c.rnd_count) * n >> 32
 
 
-@hwfunc
+@hwfunc(price_only=True)
 def cost_ns(index: int) -> int:
     """A row of the cost table: the least value, and how many there are, 0 for a cost that does not vary; drawn evenly."""
     least = mem(hw.cost_base + 2 * index)

@@ -35,7 +35,7 @@ KEY_NEVER = 1 << 50
 """NEVER as a key's time, which has 51 bits: 13 days, where a run takes 28 hours at most."""
 
 
-@hwfunc
+@hwfunc(inline="always")
 def climb(tree: int, leaf: int, depth: int, key: int) -> None:
     """Put a key on its leaf and play its matches up to the root, which is node 1."""
     node = leaf
@@ -46,7 +46,7 @@ def climb(tree: int, leaf: int, depth: int, key: int) -> None:
         mem_set(tree + node, key)
 
 
-@hwfunc
+@hwfunc(inline="always")
 def best_other(tree: int, leaf: int, depth: int, key: int) -> int:
     """The least of ``key`` and the keys of all leaves but this one."""
     node = leaf
@@ -56,7 +56,7 @@ def best_other(tree: int, leaf: int, depth: int, key: int) -> int:
     return key
 
 
-@hwfunc
+@hwfunc(price_only=True)
 def actor_set(actor: int, at: int) -> None:
     """The next action of an actor that is no CPU is at ``at``; the running context may not run past it."""
     climb(hw.devices, hw.device_leaves + actor, hw.device_depth, min(at, KEY_NEVER) << ACTOR_BITS | actor)
@@ -84,16 +84,16 @@ def run_ahead_bound() -> int:
     return (hw.next_key - hw.cpu - 1) >> ACTOR_BITS
 
 
-@hwfunc
+@hwfunc(inline="always")
 def due_key(c: cpu_hw) -> int:
     """When the CPU acts next, as a key: its context does, or an interrupt that the context lets through."""
     at = c.t
-    if c.irq_head is not None and c.cur.irqs_off == 0:
+    if c.irq_head is not None and not c.cur.irqs_off:
         at = min(at, max(c.irq_head.at, c.irq_from))
     return min(at, KEY_NEVER) << ACTOR_BITS | c.id
 
 
-@hwfunc
+@hwfunc(price_only=True)
 def cpu_update(c: cpu_hw) -> None:
     """Recompute when a CPU acts next; the running context may not run past it."""
     climb(hw.cpus, hw.cpu_leaves + c.id, hw.cpu_depth, due_key(c))
@@ -115,7 +115,7 @@ def next_context() -> int:
         mine = due_key(ran)
         climb(hw.cpus, hw.cpu_leaves + hw.cpu, hw.cpu_depth, mine)
         key = min(key, mine)
-    if hw.running == 0 or key & ACTOR_MASK >= hw.nr_cpus or hw.error != 0:
+    if not hw.running or key & ACTOR_MASK >= hw.nr_cpus or hw.error != 0:
         key = devices_act()
         if key < 0:
             return key
@@ -126,9 +126,9 @@ def next_context() -> int:
     line_owner(c)
     look_ahead()
     hw.lim = run_ahead_bound()
-    if c.irq_head is not None and c.cur.irqs_off == 0:
+    if c.irq_head is not None and not c.cur.irqs_off:
         irq_next(c)
-    hw.running = 1
+    hw.running = True
     hw.switches += 1
     return hw.ctx
 
@@ -136,7 +136,7 @@ def next_context() -> int:
 @hwfunc
 def devices_act() -> int:
     """Let all act who come before the next CPU: that one's key, or negative why the loop stops."""
-    hw.running = 0
+    hw.running = False
     while hw.error == 0:
         key = min(mem(hw.cpus + 1), mem(hw.devices + 1))
         actor = key & ACTOR_MASK

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from softnet.machine.sched import resched_curr
     from softnet.machine.state import (
         NEVER,
+        RESCHED_NOW,
         TIME_IDLE,
         VECTOR_DEVICE,
         cpu_hw,
@@ -35,7 +36,7 @@ def fallback_cpu() -> int:
     return 0
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def rq_has_pinned(cpu: int) -> bool:
     """Whether a task waits there that may not be moved yet: it is in a migrate_disable() section."""
     c = table(cpu_hw, cpu)
@@ -52,11 +53,11 @@ def rq_has_pinned(cpu: int) -> bool:
     return False
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def cpu_disable() -> None:
     """__cpu_disable(): this CPU leaves cpu_online_mask; its device interrupts go elsewhere (fixup_irqs())."""
     c = table(cpu_hw, hw.cpu)
-    c.online = 0
+    c.online = False
     target = fallback_cpu()
     for i in range(table_len(nic_queue)):
         q = table(nic_queue, i)
@@ -69,7 +70,7 @@ def cpu_disable() -> None:
         after = line.next
         line.next = None
         if line.vector == VECTOR_DEVICE:
-            line.pending = 0
+            line.pending = False
             irq_post(line, target, hw.now)
         elif keep is None:
             keep = line
@@ -80,7 +81,7 @@ def cpu_disable() -> None:
         line = after
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def migrate_dying_cpu() -> None:
     """Queued tasks and timers of this CPU move to another (migrate_tasks(), hrtimers_cpu_dying()), allowed there or not."""
     c = table(cpu_hw, hw.cpu)
@@ -110,37 +111,37 @@ def move_task(c: cpu_hw, target: cpu_hw, p: task_struct) -> None:
     """A queued task goes to another CPU's queue."""
     dequeue_task(c, p)
     p.vruntime = p.vruntime - c.min_vruntime + target.min_vruntime
-    enqueue_task(target, p, 0)
-    resched_curr(target, 2)
+    enqueue_task(target, p, False)
+    resched_curr(target, RESCHED_NOW)
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def cpu_play_dead() -> None:
     """arch_cpu_idle_dead(): this CPU stops; the caller suspends until the CPU is brought up."""
     c = table(cpu_hw, hw.cpu)
     account(c, hw.now, TIME_IDLE)
-    c.polling = 0
+    c.polling = False
     c.tick_at = NEVER
     actor_set(hw.nr_cpus + c.id, NEVER)
-    c.cur.irqs_off = 1
+    c.cur.irqs_off = True
     hw.now = NEVER
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def cpu_is_dead(cpu: int) -> bool:
     """Whether the CPU has stopped: its idle task reported itself dead."""
     c = table(cpu_hw, cpu)
-    return bool(c.online == 0 and c.t >= NEVER and c.task == c.idle)
+    return bool(not c.online and c.t >= NEVER and c.task == c.idle)
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def cpu_bring_up(cpu: int) -> None:
     """The CPU starts again in its idle task, online, interrupts on."""
     c = table(cpu_hw, cpu)
-    c.online = 1
-    c.cur.irqs_off = 0
+    c.online = True
+    c.cur.irqs_off = False
     c.irq_from = hw.now
-    c.need_resched = 0
-    c.need_resched_lazy = 0
+    c.need_resched = False
+    c.need_resched_lazy = False
     c.t = hw.now + hw.cost_idle_exit
     cpu_update(c)

@@ -15,12 +15,11 @@ from softnet.lang.intrinsics import table, trace
 if TYPE_CHECKING:
     from softnet.machine.events import cpu_update
     from softnet.machine.globals import hw
-    from softnet.machine.sched import resched_on_return, switch_to
+    from softnet.machine.sched import resched_on_return, resume_computing, switch_to
     from softnet.machine.state import (
         CTX_TASK,
         HARDIRQ_MASK,
         NEVER,
-        SOFTIRQ_MASK,
         TIME_HARDIRQ,
         TIME_IDLE,
         TIME_SOFTIRQ,
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     )
 
 
-@hwfunc
+@hwfunc(price_only=True)
 def account(c: cpu_hw, at: int, time_class: int) -> None:
     """Close the running class of CPU time at ``at`` and open another."""
     if at > c.time_since:
@@ -46,7 +45,7 @@ def irq_post(line: irq_line, cpu: int, at: int) -> None:
     """The line becomes pending on ``cpu`` at ``at``; a line that is pending already stays as it is."""
     if line.pending:
         return
-    line.pending = 1
+    line.pending = True
     line.at = at
     line.cpu = cpu
     c = table(cpu_hw, cpu)
@@ -61,7 +60,7 @@ def irq_post(line: irq_line, cpu: int, at: int) -> None:
     else:
         before.next = line
     if hw.running and cpu == hw.cpu:
-        if c.cur.irqs_off == 0 and at - 1 < hw.lim:
+        if not c.cur.irqs_off and at - 1 < hw.lim:
             hw.lim = at - 1
     else:
         cpu_update(c)
@@ -75,19 +74,19 @@ def irq_deliver(c: cpu_hw, at: int) -> None:
     interrupted = c.cur
     interrupted.remain = c.t - at if c.t < NEVER else NEVER
     if c.idle_waiting and interrupted.kind == CTX_TASK:
-        c.idle_waiting = 0
-        c.polling = 0
+        c.idle_waiting = False
+        c.polling = False
         interrupted.remain = 0
         at = at + hw.cost_idle_exit
     ctx.prev = interrupted
-    ctx.irqs_off = 1
+    ctx.irqs_off = True
     ctx.time_class = c.time_class
     c.cur = ctx
     account(c, at, TIME_HARDIRQ)
     c.t = at + hw.cost_irq_entry
 
 
-@hwfunc
+@hwfunc(visible="all", x86="none")
 def irq_ack() -> irq_line:
     """Take the first pending line off this CPU's list; the interrupt context reads its vector and data."""
     c = table(cpu_hw, hw.cpu)
@@ -95,11 +94,11 @@ def irq_ack() -> irq_line:
     if line is not None:
         c.irq_head = line.next
         line.next = None
-        line.pending = 0
+        line.pending = False
     return line
 
 
-@hwfunc
+@hwfunc(visible="own cpu", x86="locked")
 def irq_return() -> None:
     """Leave the interrupt: back to what was interrupted, or to another task if the kernel may preempt here."""
     c = table(cpu_hw, hw.cpu)
@@ -110,77 +109,69 @@ def irq_return() -> None:
     c.cur = below
     c.irq_from = hw.now + hw.cost_irq_exit
     if below.kind == CTX_TASK and resched_on_return(c, below):
-        switch_to(c, 1)
-    elif below.remain >= NEVER:
-        hw.now = NEVER
+        switch_to(c, True)
     else:
-        hw.now += below.remain
+        resume_computing(below)
     if hw.now < NEVER:
         hw.now += hw.cost_irq_exit
 
 
-@hwfunc
+@hwfunc(visible="irq disable", x86="none")
 def irq_local_disable() -> int:
     """Interrupts off on this CPU; whether they were off before."""
     ctx = table(cpu_hw, hw.cpu).cur
     was = ctx.irqs_off
-    ctx.irqs_off = 1
+    ctx.irqs_off = True
     return was
 
 
-@hwfunc
+@hwfunc(visible="irq restore", x86="none")
 def irq_local_restore(was: int) -> None:
     """Interrupts as they were; one that waits strikes before the context's next interaction."""
     c = table(cpu_hw, hw.cpu)
     ctx = c.cur
-    if was == 0 and ctx.irqs_off != 0:
-        ctx.irqs_off = 0
+    if was == 0 and ctx.irqs_off:
+        ctx.irqs_off = False
         c.irq_from = hw.now
         if c.irq_head is not None:
             bound = max(c.irq_head.at, hw.now) - 1
             if bound < hw.lim:
                 hw.lim = bound
     elif was != 0:
-        ctx.irqs_off = 1
+        ctx.irqs_off = True
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="none")
 def irqs_disabled() -> bool:
     """Whether this context runs with interrupts off."""
-    return table(cpu_hw, hw.cpu).cur.irqs_off != 0
+    return table(cpu_hw, hw.cpu).cur.irqs_off
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="none")
 def in_hardirq() -> bool:
     """Whether this CPU serves a hard interrupt."""
     return table(cpu_hw, hw.cpu).preempt_count & HARDIRQ_MASK != 0
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="none")
 def preempt_count() -> int:
     """This CPU's preempt_count()."""
     return table(cpu_hw, hw.cpu).preempt_count
 
 
-@hwfunc
-def softirq_count() -> int:
-    """The softirq part of preempt_count()."""
-    return table(cpu_hw, hw.cpu).preempt_count & SOFTIRQ_MASK
-
-
-@hwfunc
+@hwfunc(visible="preempt_count", x86="none")
 def preempt_count_add(value: int) -> None:
     """Add to preempt_count()."""
     table(cpu_hw, hw.cpu).preempt_count += value
 
 
-@hwfunc
+@hwfunc(visible="preempt_count", x86="none")
 def preempt_count_sub(value: int) -> None:
     """Subtract from preempt_count(); does not reschedule."""
     table(cpu_hw, hw.cpu).preempt_count -= value
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="none")
 def vtime_softirq_enter() -> int:
     """CPU time is softirq time from here, unless a kernel thread exists for it; the class before."""
     c = table(cpu_hw, hw.cpu)
@@ -190,35 +181,35 @@ def vtime_softirq_enter() -> int:
     return was
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="none")
 def vtime_softirq_exit(was: int) -> None:
     """CPU time is of the class that vtime_softirq_enter() returned."""
     account(table(cpu_hw, hw.cpu), hw.now, was)
 
 
-@hwfunc
+@hwfunc(visible="own interrupts", x86="none")
 def vtime_user_enter() -> None:
     """This task goes to user mode."""
     c = table(cpu_hw, hw.cpu)
-    c.cur.user = 1
+    c.cur.user = True
     account(c, hw.now, TIME_USER)
 
 
-@hwfunc
+@hwfunc(visible="own interrupts", x86="none")
 def vtime_user_exit() -> None:
     """This task enters the kernel."""
     c = table(cpu_hw, hw.cpu)
-    c.cur.user = 0
+    c.cur.user = False
     account(c, hw.now, c.cur.task.time_class)
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="none")
 def cpu_irq_line(cpu: int, vector: int) -> irq_line:
     """The line of a CPU's own vectors: timer, function call, reschedule."""
     return table(irq_line, cpu * 4 + vector)
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def arch_send_call_function_single_ipi(cpu: int) -> None:
     """Send the CALL_FUNCTION_SINGLE interrupt; arch/x86/kernel/smp.c."""
     trace("ipi_send_cpu", cpu, VECTOR_CALL_FUNCTION_SINGLE)
@@ -226,70 +217,70 @@ def arch_send_call_function_single_ipi(cpu: int) -> None:
     irq_post(cpu_irq_line(cpu, VECTOR_CALL_FUNCTION_SINGLE), cpu, hw.now + hw.cost_ipi)
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def smp_send_reschedule(cpu: int) -> None:
     """Send the RESCHEDULE interrupt; arch/x86/kernel/smp.c."""
     trace("ipi_send_cpu", cpu, VECTOR_RESCHEDULE)
     irq_post(cpu_irq_line(cpu, VECTOR_RESCHEDULE), cpu, hw.now + hw.cost_ipi)
 
 
-@hwfunc
+@hwfunc(visible="own context", reads="cpu_hw.online", x86="plain load")
 def cpu_online(cpu: int) -> bool:
     """Whether the CPU is online."""
-    return table(cpu_hw, cpu).online != 0
+    return table(cpu_hw, cpu).online
 
 
-@hwfunc
+@hwfunc(visible="own context", reads="cpu_hw.online", x86="plain load")
 def cpu_is_offline(cpu: int) -> bool:
     """Whether the CPU is not online."""
-    return table(cpu_hw, cpu).online == 0
+    return not table(cpu_hw, cpu).online
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="none")
 def nr_cpu_ids() -> int:
     """How many CPUs the machine has."""
     return hw.nr_cpus
 
 
-@hwfunc
+@hwfunc(visible="own cpu", x86="locked")
 def idle_enter() -> bool:
     """Halt until an interrupt or a remote NEED_RESCHED; false if there is something to do already."""
     c = table(cpu_hw, hw.cpu)
     if c.need_resched or c.need_resched_lazy:
         return False
-    c.idle_waiting = 1
+    c.idle_waiting = True
     account(c, hw.now, TIME_IDLE)
     hw.now = NEVER
     return True
 
 
-@hwfunc
+@hwfunc(visible="own cpu", x86="locked")
 def set_polling() -> None:
     """TIF_POLLING_NRFLAG: the idle loop watches need_resched, so no interrupt is needed to wake it."""
-    table(cpu_hw, hw.cpu).polling = 1
+    table(cpu_hw, hw.cpu).polling = True
 
 
-@hwfunc
+@hwfunc(visible="own cpu", x86="locked")
 def clear_polling() -> None:
     """The idle loop stops watching need_resched."""
-    table(cpu_hw, hw.cpu).polling = 0
+    table(cpu_hw, hw.cpu).polling = False
 
 
-@hwfunc
+@hwfunc(visible="all", x86="plain load")
 def is_idle_polling(cpu: int) -> bool:
     """Whether the CPU idles and watches need_resched."""
-    return table(cpu_hw, cpu).polling != 0
+    return table(cpu_hw, cpu).polling
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def set_nr_if_polling(cpu: int) -> bool:
     """Set need_resched on a polling idle CPU, which sees it without an interrupt; kernel/sched/core.c."""
     c = table(cpu_hw, cpu)
-    if c.polling == 0:
+    if not c.polling:
         return False
-    c.need_resched = 1
+    c.need_resched = True
     if c.idle_waiting:
-        c.idle_waiting = 0
+        c.idle_waiting = False
         wake_at = hw.now + hw.cost_poll_wake
         if c.cur.kind == CTX_TASK:
             c.t = wake_at

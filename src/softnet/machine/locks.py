@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from softnet.machine.cache import line_write
     from softnet.machine.events import cpu_update
     from softnet.machine.globals import hw
-    from softnet.machine.sched import resume_spinner, set_prio, wake_task
+    from softnet.machine.sched import rt_spinner_looks_again, set_prio, wake_task
     from softnet.machine.state import (
         ERROR_LOCKDEP,
         ERROR_SPIN_RECURSION,
         ERROR_UNLOCK_NOT_OWNER,
+        MAX_PRIO,
         NEVER,
         TASK_RTLOCK_WAIT,
         TASK_RUNNING,
@@ -45,7 +46,7 @@ def lock_error(error: int, lock: spinlock_t) -> None:
     hw.error_arg = address_of(lock)
 
 
-@hwfunc
+@hwfunc(visible="acquire", x86="locked")
 def spin_acquire(lock: spinlock_t) -> bool:
     """Take the lock, or join its queue: then the caller suspends and owns the lock when it resumes."""
     c = table(cpu_hw, hw.cpu)
@@ -73,7 +74,7 @@ def spin_acquire(lock: spinlock_t) -> bool:
     return False
 
 
-@hwfunc
+@hwfunc(visible="try", x86="locked")
 def spin_try(lock: spinlock_t) -> bool:
     """Take the lock if it is free."""
     line_write(address_of(lock))
@@ -84,7 +85,7 @@ def spin_try(lock: spinlock_t) -> bool:
     return True
 
 
-@hwfunc
+@hwfunc(visible="release", x86="plain store spinlock_t.owner")
 def spin_release(lock: spinlock_t) -> None:
     """Give the lock to the first in its queue, or free it."""
     c = table(cpu_hw, hw.cpu)
@@ -116,8 +117,8 @@ def spin_release(lock: spinlock_t) -> None:
 
 @hwfunc
 def rt_top_prio(lock: spinlock_t) -> int:
-    """The priority of the lock's most important waiter, 200 when there is none."""
-    return lock.rt_waiters.prio if lock.rt_waiters is not None else 200
+    """The priority of the lock's most important waiter, MAX_PRIO when there is none."""
+    return lock.rt_waiters.prio if lock.rt_waiters is not None else MAX_PRIO
 
 
 @hwfunc
@@ -128,7 +129,7 @@ def rt_owner_task(lock: spinlock_t) -> task_struct:
     return table(context, lock.owner - 1).task
 
 
-@hwfunc
+@hwfunc(visible="lock", x86="locked")
 def rt_try_take(lock: spinlock_t) -> bool:
     """Take a free lock if this task is its top waiter or may steal it from one that is not more important."""
     me = table(cpu_hw, hw.cpu).task
@@ -147,7 +148,7 @@ def rt_try_take(lock: spinlock_t) -> bool:
     return True
 
 
-@hwfunc
+@hwfunc(visible="lock", x86="locked")
 def rt_block_on(lock: spinlock_t) -> None:
     """Join the lock's waiters and lend this task's priority to the owner, and to whoever that one waits for."""
     me = table(cpu_hw, hw.cpu).task
@@ -254,26 +255,26 @@ def rt_adjust_prio_chain(p: task_struct) -> None:
             return
 
 
-@hwfunc
-def rt_wait_how(lock: spinlock_t) -> int:
-    """How the waiter goes on: take the lock, spin because it is first and the owner runs, or sleep."""
+@hwfunc(visible="lock", x86="locked")
+def rt_lock_slowpath_step(lock: spinlock_t) -> int:
+    """One round of rt_spin_lock_slowpath(): take the lock, spin because it is first and the owner runs, or sleep; one of RT_*."""
     c = table(cpu_hw, hw.cpu)
     me = c.task
-    me.rt_spinning = 0
+    me.rt_spinning = False
     if rt_try_take(lock):
         me.state = me.saved_state
         me.saved_state = TASK_RUNNING
         return RT_ACQUIRED
     owner = rt_owner_task(lock)
-    if owner is not None and owner.on_cpu and lock.rt_waiters == me and c.need_resched == 0:
-        me.rt_spinning = 1
+    if owner is not None and owner.on_cpu and lock.rt_waiters == me and not c.need_resched:
+        me.rt_spinning = True
         hw.now = NEVER
         return RT_SPIN
     me.state = TASK_RTLOCK_WAIT
     return RT_SLEEP
 
 
-@hwfunc
+@hwfunc(visible="own cpu", x86="locked")
 def rt_save_state() -> None:
     """current_save_and_set_rtlock_wait_state(): the task's own state survives the wait for the lock."""
     me = table(cpu_hw, hw.cpu).task
@@ -281,7 +282,7 @@ def rt_save_state() -> None:
     me.state = TASK_RUNNING
 
 
-@hwfunc
+@hwfunc(visible="lock", x86="locked")
 def rt_release(lock: spinlock_t) -> None:
     """Free the lock, give back the lent priority, and wake the top waiter to compete for it."""
     me = table(cpu_hw, hw.cpu).task
@@ -297,10 +298,10 @@ def rt_release(lock: spinlock_t) -> None:
     rt_pi_unlink(me, lock)
     rt_adjust_prio_chain(me)
     if top.rt_spinning:
-        resume_spinner(top)
+        rt_spinner_looks_again(top)
     elif top.state & TASK_RTLOCK_WAIT != 0:
         top.state = TASK_RUNNING
-        if top.on_cpu == 0 and top.on_rq == 0:
+        if not top.on_cpu and not top.on_rq:
             wake_task(top)
     line_write(address_of(lock))
     hw.now += hw.cost_atomic
@@ -313,11 +314,11 @@ def rt_owner_leaves_cpu(p: task_struct) -> None:
     while held is not None:
         top = held.rt_waiters
         if top is not None and top.rt_spinning:
-            resume_spinner(top)
+            rt_spinner_looks_again(top)
         held = held.pi_next
 
 
-@hwfunc
+@hwfunc(visible="all", x86="plain load")
 def lock_is_held(lock: spinlock_t) -> bool:
     """Whether the running context holds the lock."""
     return bool(lock.unchecked or lock.owner == table(cpu_hw, hw.cpu).cur.id + 1)
@@ -328,9 +329,3 @@ def assert_held(lock: spinlock_t) -> None:
     """lockdep_assert_held(): stop the run if the running context does not hold the lock."""
     if not lock_is_held(lock):
         lock_error(ERROR_LOCKDEP, lock)
-
-
-@hwfunc
-def spinner_since(ctx: context) -> int:
-    """When the context began to wait."""
-    return ctx.wait_since

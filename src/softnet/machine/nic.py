@@ -48,7 +48,7 @@ def arrival_due() -> bool:
     hw.arrival_head += 1
     if hw.arrival_head < hw.arrival_tail:
         actor_set(hw.nr_actors - 1, mem(row + ARRIVAL_WORDS + ARRIVAL_TIME))
-    elif hw.arrival_more == 0:
+    elif not hw.arrival_more:
         actor_set(hw.nr_actors - 1, NEVER)
     return True
 
@@ -108,17 +108,17 @@ def nic_moderation_due(index: int) -> None:
         nic_raise(q, index)
 
 
-@hwfunc
+@hwfunc(visible="all", x86="none")
 def nic_irq_disable(index: int) -> None:
     """Mask the queue's interrupt."""
-    table(nic_queue, index).irq_enabled = 0
+    table(nic_queue, index).irq_enabled = False
 
 
-@hwfunc
+@hwfunc(visible="all", x86="posted write")
 def nic_irq_enable(index: int) -> None:
     """Unmask the queue's interrupt; frames that wait are moderated as if they had just come."""
     q = table(nic_queue, index)
-    q.irq_enabled = 1
+    q.irq_enabled = True
     q.waiting_frames = nic_waiting(q)
     if q.waiting_frames:
         nic_moderate(q, index)
@@ -130,13 +130,7 @@ def nic_waiting(q: nic_queue) -> int:
     return q.size - q.free - q.popped
 
 
-@hwfunc
-def nic_rx_pending(index: int) -> int:
-    """Frames that wait in the ring."""
-    return nic_waiting(table(nic_queue, index))
-
-
-@hwfunc
+@hwfunc(visible="all", x86="plain load")
 def nic_rx_pop(index: int) -> int:
     """Take the oldest frame: its slot's address, valid until the descriptor is given back; 0 when the ring is empty."""
     q = table(nic_queue, index)
@@ -148,7 +142,7 @@ def nic_rx_pop(index: int) -> int:
     return slot
 
 
-@hwfunc
+@hwfunc(visible="all", x86="posted write")
 def nic_refill(index: int, n: int) -> None:
     """Give ``n`` descriptors back to the card."""
     q = table(nic_queue, index)
@@ -156,67 +150,55 @@ def nic_refill(index: int, n: int) -> None:
     q.popped -= n
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="plain load")
 def rx_time_ns(slot: int) -> int:
     """When the frame reached the card."""
     return mem(slot + ARRIVAL_TIME)
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="plain load")
 def rx_hash(slot: int) -> int:
     """The hash that the card computed, 0 if it computes none."""
     return mem(slot + ARRIVAL_HASH)
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="plain load")
 def rx_len(slot: int) -> int:
     """The frame's length in bytes."""
     return mem(slot + ARRIVAL_LEN)
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="plain load")
 def rx_sock(slot: int) -> int:
     """The socket it is for, from 1; 0 for nobody."""
     return mem(slot + ARRIVAL_SOCK)
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="plain load")
 def rx_proto(slot: int) -> int:
     """The IP protocol."""
     return mem(slot + ARRIVAL_PROTO)
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="plain load")
 def rx_flow(slot: int) -> int:
     """The flow's number."""
     return mem(slot + ARRIVAL_FLOW)
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="plain load")
 def rx_flags(slot: int) -> int:
     """Bit 0: last of a burst; bit 1: an IP fragment."""
     return mem(slot + ARRIVAL_FLAGS)
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="plain load")
 def rx_seq_ok(slot: int) -> int:
     """1 when this TCP segment continues the one before it in its flow."""
     return mem(slot + ARRIVAL_SEQ_OK)
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="plain load")
 def rx_payload(slot: int) -> int:
     """Bytes of payload."""
     return mem(slot + ARRIVAL_PAYLOAD)
-
-
-@hwfunc
-def rx_number(slot: int) -> int:
-    """The arrival's number in its stream, from 1."""
-    return mem(slot + ARRIVAL_NUMBER)
-
-
-@hwfunc
-def rx_segs(slot: int) -> int:
-    """How many segments the frame holds: the card merges none."""
-    return 1

@@ -15,11 +15,12 @@ from softnet.lang.intrinsics import table
 if TYPE_CHECKING:
     from softnet.machine.globals import hw
     from softnet.machine.state import (
-        MASK_WORDS,
-        SCHED_FIFO,
+        MAX_PRIO,
+        MAX_RT_PRIO,
+        RESCHED_LAZY,
+        RESCHED_NONE,
+        RESCHED_NOW,
         SCHED_IDLE_TASK,
-        SCHED_NORMAL,
-        SCHED_RR,
         cpu_hw,
         task_struct,
     )
@@ -28,19 +29,19 @@ if TYPE_CHECKING:
 @hwfunc
 def is_rt(p: task_struct) -> bool:
     """Whether the task runs at a real-time priority now, by its policy or by inheritance."""
-    return p.prio < 100
+    return p.prio < MAX_RT_PRIO
 
 
 @hwfunc
-def enqueue_task(c: cpu_hw, p: task_struct, at_head: int) -> None:
+def enqueue_task(c: cpu_hw, p: task_struct, at_head: bool) -> None:
     """Put a runnable task on the CPU's queue; ``at_head``: before its equals (a preempted FIFO task keeps its turn)."""
-    p.on_rq = 1
+    p.on_rq = True
     p.cpu = c.id
     c.nr_running += 1
     before: task_struct = None
     if is_rt(p):
         after = c.rt_head
-        while after is not None and (after.prio < p.prio or (after.prio == p.prio and at_head == 0)):
+        while after is not None and (after.prio < p.prio or (after.prio == p.prio and not at_head)):
             before = after
             after = after.rq_next
         p.rq_next = after
@@ -81,11 +82,11 @@ def dequeue_task(c: cpu_hw, p: task_struct) -> None:
     else:
         c.fair_head = unlink_from(c.fair_head, p)
     p.rq_next = None
-    p.on_rq = 0
+    p.on_rq = False
     c.nr_running -= 1
 
 
-@hwfunc
+@hwfunc(price_only=True)
 def update_curr(c: cpu_hw) -> None:
     """Charge the running task for the time since it was last charged; kernel/sched/fair.c."""
     p = c.task
@@ -116,9 +117,9 @@ def cpu_allowed(p: task_struct, cpu: int) -> bool:
 
 @hwfunc
 def highest_prio(c: cpu_hw) -> int:
-    """The priority of what the CPU runs: lower is more important, 140 when it idles."""
+    """The priority of what the CPU runs: lower is more important, MAX_PRIO when it idles."""
     if c.task == c.idle:
-        return 140
+        return MAX_PRIO
     return c.task.prio
 
 
@@ -132,7 +133,7 @@ def select_task_rq(p: task_struct) -> int:
     """
     prev = p.cpu
     c = table(cpu_hw, prev)
-    if c.online == 0:
+    if not c.online:
         return select_fallback_rq(p)
     if p.nr_allowed == 1 or p.migrate_disabled:
         return prev
@@ -145,7 +146,7 @@ def select_task_rq(p: task_struct) -> int:
             other = table(cpu_hw, i)
             if other.online and other.task == other.idle and other.nr_running == 0:
                 return i
-            if other.online == 0:
+            if not other.online:
                 continue
             if is_rt(p) and highest_prio(other) > best_prio:
                 best = i
@@ -172,17 +173,17 @@ def select_fallback_rq(p: task_struct) -> int:
 
 @hwfunc
 def check_preempt(c: cpu_hw, p: task_struct) -> int:
-    """What the arrival of ``p`` means for the running task: 0 nothing, 1 lazily (fair), 2 at once (real-time)."""
+    """What the arrival of ``p`` means for the running task: one of RESCHED_*, lazily if both are fair."""
     cur = c.task
     if cur == c.idle:
-        return 2
+        return RESCHED_NOW
     if is_rt(p):
-        return 2 if p.prio < cur.prio else 0
+        return RESCHED_NOW if p.prio < cur.prio else RESCHED_NONE
     if is_rt(cur):
-        return 0
+        return RESCHED_NONE
     update_curr(c)
     gran = hw.wakeup_gran_ns * 1024 // p.weight
-    return 1 if cur.vruntime - p.vruntime > gran else 0
+    return RESCHED_LAZY if cur.vruntime - p.vruntime > gran else RESCHED_NONE
 
 
 @hwfunc
@@ -218,7 +219,7 @@ def pull_task(c: cpu_hw) -> task_struct:
                     dequeue_task(other, p)
                     if not is_rt(p):
                         p.vruntime = p.vruntime - other.min_vruntime + c.min_vruntime
-                    enqueue_task(c, p, 0)
+                    enqueue_task(c, p, False)
                     return p
                 p = p.rq_next
     return None
@@ -232,21 +233,3 @@ def set_allowed(p: task_struct, cpu: int) -> None:
         p.nr_allowed += 1
         if p.nr_allowed == 2:
             hw.nr_movable += 1
-
-
-@hwfunc
-def policy_is_rt(p: task_struct) -> bool:
-    """Whether the task's own policy is a real-time one."""
-    return p.policy == SCHED_FIFO or p.policy == SCHED_RR
-
-
-@hwfunc
-def policy_is_fair(p: task_struct) -> bool:
-    """Whether the task's own policy is the fair one."""
-    return p.policy == SCHED_NORMAL
-
-
-@hwfunc
-def nr_mask_words() -> int:
-    """Words of an affinity mask."""
-    return MASK_WORDS

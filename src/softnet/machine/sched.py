@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         is_rt,
         pick_next,
         place_entity,
-        policy_is_rt,
         select_task_rq,
         update_curr,
     )
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
         PREEMPT_MODEL_FULL,
         PREEMPT_MODEL_LAZY,
         PREEMPT_MODEL_RT,
+        RESCHED_LAZY,
+        RESCHED_NONE,
+        RESCHED_NOW,
         SCHED_RR,
         TASK_INTERRUPTIBLE,
         TASK_PARKED,
@@ -48,60 +50,63 @@ if TYPE_CHECKING:
     from softnet.machine.timers import cpu_timer_update
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="none")
 def current() -> task_struct:
     """The task that this CPU runs, also while an interrupt borrows it."""
     return table(cpu_hw, hw.cpu).task
 
 
-@hwfunc
+@hwfunc(visible="all", x86="plain load")
 def task_state(p: task_struct) -> int:
     """READ_ONCE(p->__state)."""
     return p.state
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def task_inactive(p: task_struct, state: int) -> bool:
     """Whether the task sleeps in that state, off its CPU and run queue: what kernel/sched/core.c wait_task_inactive() waits for."""
-    return p.state == state and p.on_rq == 0 and p.on_cpu == 0
+    return p.state == state and not p.on_rq and not p.on_cpu
+
+
+@hwfunc(visible="own cpu", x86="plain load")
+def need_resched() -> bool:
+    """TIF_NEED_RESCHED of the running task."""
+    return table(cpu_hw, hw.cpu).need_resched
 
 
 @hwfunc
-def need_resched() -> bool:
-    """TIF_NEED_RESCHED of the running task."""
-    return table(cpu_hw, hw.cpu).need_resched != 0
+def preempts_kernel() -> bool:
+    """Whether the preemption model lets a task in the kernel be preempted, where its preempt_count() is 0."""
+    model = hw.preempt_model
+    return model == PREEMPT_MODEL_FULL or model == PREEMPT_MODEL_LAZY or model == PREEMPT_MODEL_RT
 
 
 @hwfunc
 def resched_on_return(c: cpu_hw, below: context) -> bool:
     """Whether the return from an interrupt to this context may switch tasks: irqentry_exit()."""
-    if c.need_resched == 0 and c.need_resched_lazy == 0:
+    if not c.need_resched and not c.need_resched_lazy:
         return False
     if below.user:
         return True
     if c.task == c.idle:
         return False
-    if c.need_resched == 0 or c.preempt_count != 0:
+    if not c.need_resched or c.preempt_count != 0:
         return False
-    return bool(
-        hw.preempt_model == PREEMPT_MODEL_FULL or hw.preempt_model == PREEMPT_MODEL_LAZY or hw.preempt_model == PREEMPT_MODEL_RT
-    )
+    return preempts_kernel()
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="plain load")
 def preempt_enable_due() -> bool:
     """preempt_enable() reached 0: whether it must call the scheduler now."""
     c = table(cpu_hw, hw.cpu)
-    if c.need_resched == 0 or c.preempt_count != 0 or c.cur.irqs_off or c.cur.kind != CTX_TASK:
+    if not c.need_resched or c.preempt_count != 0 or c.cur.irqs_off or c.cur.kind != CTX_TASK:
         return False
     if c.task == c.idle:
         return False
-    return bool(
-        hw.preempt_model == PREEMPT_MODEL_FULL or hw.preempt_model == PREEMPT_MODEL_LAZY or hw.preempt_model == PREEMPT_MODEL_RT
-    )
+    return preempts_kernel()
 
 
-@hwfunc
+@hwfunc(visible="all", x86="plain load")
 def user_return_due() -> bool:
     """exit_to_user_mode_loop(): whether the scheduler must run before user mode."""
     c = table(cpu_hw, hw.cpu)
@@ -109,41 +114,52 @@ def user_return_due() -> bool:
 
 
 @hwfunc
-def switch_to(c: cpu_hw, preempted: int) -> None:
-    """Pick the next task and make its context the CPU's; the caller's context suspends right after.
+def resume_computing(ctx: context) -> None:
+    """The running context becomes this one: it computes for what was left of its time, or goes on waiting."""
+    if ctx.remain >= NEVER:
+        hw.now = NEVER
+    else:
+        hw.now += ctx.remain
 
-    Who is preempted while it still looks whether to sleep stays runnable, as by __schedule(SM_PREEMPT): nobody would wake it
-    for what came before. Who has done with looking (TASK_UNINTERRUPTIBLE, TASK_RTLOCK_WAIT here) only sleeps earlier.
+
+@hwfunc
+def put_prev_task(c: cpu_hw, prev: task_struct, preempted: bool) -> None:
+    """The task that ran goes back to the queue, unless it sleeps.
+
+    A task that is preempted between set_current_state() and schedule() stays runnable, as by __schedule(SM_PREEMPT): else the
+    wakeup for which it was about to look would be lost. One in TASK_UNINTERRUPTIBLE or TASK_RTLOCK_WAIT has looked already: it
+    sleeps a little earlier.
     """
+    about_to_look = preempted and prev.state & (TASK_INTERRUPTIBLE | TASK_PARKED) != 0
+    if prev == c.idle or (prev.state != TASK_RUNNING and not about_to_look):
+        return
+    expired = prev.policy == SCHED_RR and prev.slice_used >= hw.slice_ns
+    enqueue_task(c, prev, is_rt(prev) and not expired)
+
+
+@hwfunc
+def switch_to(c: cpu_hw, preempted: bool) -> None:
+    """Pick the next task and make its context the CPU's; the caller's context suspends right after."""
     prev = c.task
     update_curr(c)
-    c.need_resched = 0
-    c.need_resched_lazy = 0
-    looks = preempted != 0 and prev.state & (TASK_INTERRUPTIBLE | TASK_PARKED) != 0
-    if prev != c.idle and (prev.state == TASK_RUNNING or looks):
-        if is_rt(prev):
-            expired = prev.policy == SCHED_RR and prev.slice_used >= hw.slice_ns
-            enqueue_task(c, prev, 0 if expired else 1)
-        else:
-            enqueue_task(c, prev, 0)
+    c.need_resched = False
+    c.need_resched_lazy = False
+    put_prev_task(c, prev, preempted)
     next_task = pick_next(c)
     if next_task == prev:
         prev.slice_used = 0
-        if c.cur.remain >= NEVER:
-            hw.now = NEVER
-        else:
-            hw.now += c.cur.remain
+        resume_computing(c.cur)
         return
     trace("sched_switch", prev.pid, next_task.pid, prev.state)
     c.context_switches += 1
     prev.nr_switches += 1
-    prev.on_cpu = 0
+    prev.on_cpu = False
     prev.preempt_count = c.preempt_count
     prev.ctx.time_class = c.time_class
     if prev.rt_spinning:
         prev.ctx.remain = 0
     rt_owner_leaves_cpu(prev)
-    next_task.on_cpu = 1
+    next_task.on_cpu = True
     next_task.slice_used = 0
     next_task.cpu = c.id
     next_task.ctx.cpu = c.id
@@ -159,56 +175,55 @@ def switch_to(c: cpu_hw, preempted: int) -> None:
     account(c, hw.now, TIME_USER if c.cur.user else c.cur.time_class)
     if (prev == c.idle) != (next_task == c.idle):
         cpu_timer_update(c)
-    if c.cur.remain >= NEVER:
-        hw.now = NEVER
-    else:
-        hw.now += c.cur.remain
+    resume_computing(c.cur)
+    if c.cur.remain < NEVER:
         c.cur.remain = 0
 
 
-@hwfunc
+@hwfunc(visible="own cpu", x86="locked")
 def schedule_now() -> bool:
     """__schedule(): false when the task may simply go on (it was woken meanwhile and nobody is better)."""
     c = table(cpu_hw, hw.cpu)
-    if c.cur.kind != CTX_TASK or (c.preempt_count != 0 and c.task.state != TASK_RUNNING and c.task != c.idle):
-        hw.error = ERROR_SLEEP_IN_ATOMIC
-        hw.error_arg = c.task.pid
-        return True
-    c.cur.remain = 0
-    was = c.task
-    switch_to(c, 0)
-    return c.task != was
+    return schedule_task(c, c.preempt_count != 0 and c.task.state != TASK_RUNNING and c.task != c.idle, False)
 
 
-@hwfunc
+@hwfunc(visible="own cpu", x86="locked")
 def schedule_preempt() -> bool:
     """__schedule(SM_PREEMPT): the task that gives way did not ask to sleep."""
     c = table(cpu_hw, hw.cpu)
-    if c.cur.kind != CTX_TASK:
+    return schedule_task(c, False, True)
+
+
+@hwfunc
+def schedule_task(c: cpu_hw, atomic: bool, preempted: bool) -> bool:
+    """Switch tasks; whether another one runs now, or the run stops because this one may not sleep here."""
+    if c.cur.kind != CTX_TASK or atomic:
         hw.error = ERROR_SLEEP_IN_ATOMIC
         hw.error_arg = c.task.pid
         return True
     c.cur.remain = 0
     was = c.task
-    switch_to(c, 1)
+    switch_to(c, preempted)
     return c.task != was
 
 
 @hwfunc
 def resched_curr(c: cpu_hw, how: int) -> None:
-    """Ask the CPU to reschedule: ``how`` 2 at once, 1 lazily where the model has that; kernel/sched/core.c."""
-    if how == 1 and hw.preempt_model == PREEMPT_MODEL_LAZY and c.task != c.idle:
-        c.need_resched_lazy = 1
+    """Ask the CPU to reschedule: RESCHED_NOW, or RESCHED_LAZY where the model has that; kernel/sched/core.c."""
+    if how == RESCHED_NONE:
+        return
+    if how == RESCHED_LAZY and hw.preempt_model == PREEMPT_MODEL_LAZY and c.task != c.idle:
+        c.need_resched_lazy = True
         return
     if c.need_resched:
         return
     if c.id == hw.cpu:
-        c.need_resched = 1
+        c.need_resched = True
     elif is_idle_polling(c.id):
         set_nr_if_polling(c.id)
         trace("sched_wake_idle_without_ipi", c.id)
     else:
-        c.need_resched = 1
+        c.need_resched = True
         smp_send_reschedule(c.id)
 
 
@@ -227,15 +242,13 @@ def wake_task(p: task_struct) -> None:
     update_curr(c)
     if not is_rt(p):
         place_entity(c, p)
-    enqueue_task(c, p, 0)
-    how = check_preempt(c, p)
-    if how:
-        resched_curr(c, how)
+    enqueue_task(c, p, False)
+    resched_curr(c, check_preempt(c, p))
     trace("sched_wakeup", p.pid, cpu)
     hw.now += hw.cost_wakeup
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def try_to_wake_up(p: task_struct, mask: int) -> int:
     """Wake ``p`` if its state is in ``mask``; 1 if it was woken. kernel/sched/core.c ttwu_state_match() for RT locks."""
     if p.state == TASK_RUNNING or p.state & mask == 0:
@@ -250,7 +263,7 @@ def try_to_wake_up(p: task_struct, mask: int) -> int:
     return 1
 
 
-@hwfunc
+@hwfunc(visible="own cpu", x86="plain store task_struct.state")
 def set_task_state(state: int) -> None:
     """set_current_state() without its barrier."""
     table(cpu_hw, hw.cpu).task.state = state
@@ -263,20 +276,20 @@ def scheduler_tick() -> None:
     p = c.task
     if p == c.idle:
         if c.nr_running:
-            c.need_resched = 1
+            c.need_resched = True
         return
     update_curr(c)
     if c.need_resched_lazy:
-        c.need_resched = 1
+        c.need_resched = True
     if is_rt(p):
         if p.policy == SCHED_RR and p.slice_used >= hw.slice_ns and c.rt_head is not None and c.rt_head.prio == p.prio:
-            c.need_resched = 1
+            c.need_resched = True
         return
     first = c.fair_head
     if first is not None and p.slice_used >= hw.slice_ns and first.vruntime < p.vruntime:
-        resched_curr(c, 1)
+        resched_curr(c, RESCHED_LAZY)
     elif c.rt_head is not None:
-        c.need_resched = 1
+        c.need_resched = True
 
 
 @hwfunc
@@ -292,11 +305,9 @@ def set_prio(p: task_struct, prio: int) -> None:
     else:
         p.prio = prio
     if queued:
-        how = check_preempt(c, p)
-        if how:
-            resched_curr(c, how)
+        resched_curr(c, check_preempt(c, p))
     elif p.on_cpu and c.rt_head is not None and c.rt_head.prio < prio:
-        resched_curr(c, 2)
+        resched_curr(c, RESCHED_NOW)
 
 
 @hwfunc
@@ -304,23 +315,17 @@ def requeue_prio(c: cpu_hw, p: task_struct, prio: int) -> None:
     """Move a queued task to its place at a new priority."""
     dequeue_task(c, p)
     p.prio = prio
-    enqueue_task(c, p, 1)
+    enqueue_task(c, p, True)
 
 
-@hwfunc
+@hwfunc(visible="migration", x86="none")
 def migrate_count(delta: int) -> None:
     """Count sections in which the running task may not migrate."""
     table(cpu_hw, hw.cpu).task.migrate_disabled += delta
 
 
 @hwfunc
-def task_is_rt_policy(p: task_struct) -> bool:
-    """Whether the task's own policy is real-time."""
-    return policy_is_rt(p)
-
-
-@hwfunc
-def resume_spinner(p: task_struct) -> None:
+def rt_spinner_looks_again(p: task_struct) -> None:
     """A task that spins for a sleeping lock looks again: now if it runs, else when it is next switched in."""
     c = table(cpu_hw, p.cpu)
     if p.on_cpu and c.cur == p.ctx:

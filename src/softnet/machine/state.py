@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The machine's structures. All of their fields are ``hw``: no interaction point, no cost."""
+"""The machine's structures. All of their fields are ``hw``: no interaction point, no cost.
+
+Times are nanoseconds of virtual time since the start of the run, durations and costs nanoseconds, addresses and sizes words of 64
+bits. ``statistic``: nothing but counting and time-keeping depends on the field, so it is no part of a state that is explored.
+``decides_turn``: the machine decides by the field who acts next.
+"""
 
 from __future__ import annotations
 
@@ -68,6 +73,16 @@ STOP_REFILL = -2
 STOP_ERROR = -3
 STOP_IDLE = -4
 
+# Priorities, include/linux/sched/prio.h: a lower number is more important.
+MAX_RT_PRIO = 100
+DEFAULT_PRIO = 120
+MAX_PRIO = 140
+
+# What check_preempt() asks for and resched_curr() does.
+RESCHED_NONE = 0
+RESCHED_LAZY = 1
+RESCHED_NOW = 2
+
 # Errors a run can stop with, engine_state.error.
 ERROR_BUG_ON = 1
 ERROR_SPIN_RECURSION = 2
@@ -77,62 +92,107 @@ ERROR_GUARD = 5
 ERROR_LOCKDEP = 6
 
 
-class engine_state(Struct):
+class engine_state(Struct, engine=True):
     """The singleton ``hw``: clock and bounds of the running context, and where the tables stand."""
 
-    now: int = hw()
-    lim: int = hw()
-    cpu: int = hw(init=-1)
-    ctx: int = hw(init=-1)
+    now: int = hw(decides_turn=True)
+    """The running CPU's clock, in ns."""
+    lim: int = hw(decides_turn=True)
+    """The last time, in ns, up to which the running context may act before anybody else does."""
+    cpu: int = hw(init=-1, decides_turn=True)
+    """The number of the CPU that runs, from 0."""
+    ctx: int = hw(init=-1, decides_turn=True)
+    """The id of the context that runs."""
     seed: int = hw()
+    """The run's seed, 31 bits."""
     nr_cpus: int = hw()
+    """How many CPUs there are."""
     nr_actors: int = hw()
+    """How many actors there are (machine/events.py): CPUs, their timers, NIC queues, the arrivals."""
     cpus: int = hw()
-    """The tournament tree of the CPUs: where it stands, its first leaf, its depth."""
+    """The address of the tournament tree of the CPUs."""
     cpu_leaves: int = hw()
+    """The number of its first leaf."""
     cpu_depth: int = hw()
+    """How many matches there are from a leaf to its root."""
     devices: int = hw()
-    """That of all other actors; an actor's leaf is device_leaves + its number."""
+    """The address of the tournament tree of all other actors."""
     device_leaves: int = hw()
+    """An actor's leaf there is device_leaves + its number."""
     device_depth: int = hw()
+    """How many matches there are from a leaf to its root."""
     dir_base: int = hw()
+    """The address of the directory of cache lines (machine/cache.py)."""
     dir_lines: int = hw()
+    """How many cache lines it knows."""
     line_mine: int = hw()
+    """The address of the directory's words for the running CPU's group of 32."""
     line_bit: int = hw()
+    """The running CPU's bit in them."""
     line_only: int = hw()
+    """The word of a line that the running CPU alone holds, as its writer."""
     cost_base: int = hw()
+    """The address of the cost table: two words a row, the least ns and how many values there are."""
     count_base: int = hw()
+    """The address of the counts of events, a row of them for each CPU."""
     hist_base: int = hw()
+    """The address of the histograms (machine/stats.py)."""
     wake_hists: int = hw()
-    stop_at: int = hw(init=NEVER)
-    running: int = hw()
-    error: int = hw()
+    """The number of the first histogram of wakeup latencies; there is one for each class of CPU time."""
+    stop_at: int = hw(init=NEVER, decides_turn=True)
+    """When the run stops, in ns."""
+    running: bool = hw(decides_turn=True)
+    """Whether a context runs; else the devices act, or somebody outside."""
+    error: int = hw(decides_turn=True)
+    """One of ERROR_*, for which the run stops; 0 for none."""
     observed: int = hw()
-    """Where the directory of the observers' tables stands, 0 in a run that nobody observes."""
+    """The address of the directory of the observers' tables, 0 in a run that nobody observes."""
     error_arg: int = hw()
+    """What the error is about: a pid, a lock's address."""
     cost_line_local: int = hw()
+    """Of the transfer of a cache line from a CPU of the same node, in ns."""
     cost_line_remote: int = hw()
+    """Of the transfer of a cache line from another node, in ns."""
     cost_atomic: int = hw()
+    """Of a locked instruction, in ns."""
     cost_ipi: int = hw()
+    """From the sending of an inter-processor interrupt until it is pending, in ns."""
     cost_handoff: int = hw()
+    """From the release of a spinlock until the first waiter sees it, in ns."""
     cost_context_switch: int = hw()
+    """Of a switch of tasks, in ns."""
     cost_irq_entry: int = hw()
+    """Of the entry into an interrupt, in ns."""
     cost_irq_exit: int = hw()
+    """Of the return from an interrupt, in ns."""
     cost_idle_exit: int = hw()
+    """Of the way out of a halted CPU, in ns."""
     cost_wakeup: int = hw()
+    """Of try_to_wake_up() that wakes, in ns."""
     cost_poll_wake: int = hw()
+    """From the setting of NEED_RESCHED until a polling idle CPU sees it, in ns."""
     preempt_model: int = hw()
+    """One of PREEMPT_MODEL_*."""
     tick_ns: int = hw()
+    """The length of a tick, in ns: 10**9 // HZ."""
     switches: int = hw()
+    """How often a context was resumed."""
     line_transfers: int = hw()
+    """How many cache lines were transferred, on all CPUs."""
     slice_ns: int = hw()
+    """After so much time a task gives way to its equals, in ns: base_slice_ns, and sched_rr_timeslice."""
     wakeup_gran_ns: int = hw()
+    """A woken fair task preempts one that is ahead by more than that, in ns."""
     arrivals: int = hw()
+    """The address of the buffer of arrivals (machine/nic.py)."""
     arrival_head: int = hw()
+    """The row of the next arrival."""
     arrival_tail: int = hw()
-    arrival_more: int = hw()
-    events: int = hw()
+    """The row after the last one in the buffer."""
+    arrival_more: bool = hw()
+    """Whether more will come when the buffer is empty."""
     trace_mask: int = hw()
+    """A bit for each event that is recorded, by softnet.trace.EVENT_ID."""
     nr_movable: int = hw()
     """Tasks that may run on more than one CPU."""
     next_key: int = hw()
@@ -143,129 +203,228 @@ class context(Struct):
     """One flow of control: a task's, or one of a CPU's two interrupt levels."""
 
     id: int = hw()
+    """Its index: first the interrupt levels, two for each CPU, then the tasks by pid."""
     kind: int = hw()
+    """CTX_TASK or CTX_IRQ."""
     cpu: int = hw()
+    """The CPU on which it runs or ran last."""
     task: task_struct = hw()
+    """The task whose flow it is, None for an interrupt level."""
     prev: context = hw()
+    """Of an interrupt level: what it interrupted."""
     remain: int = hw()
-    irqs_off: int = hw()
-    user: int = hw()
-    wait_next: context = hw()
-    wait_since: int = hw()
-    waiting_for: spinlock_t = hw()
-    time_class: int = hw()
+    """What is left of the computing that was interrupted, in ns; NEVER while it waits."""
+    irqs_off: bool = hw()
+    """Whether it runs with interrupts off."""
+    user: bool = hw()
+    """Whether it is in user mode."""
+    wait_next: context = hw(statistic=True)
+    """The next in the queue of a spinlock, where the explorer lets nobody queue."""
+    wait_since: int = hw(statistic=True)
+    """When it began to wait for a lock, in ns."""
+    waiting_for: spinlock_t = hw(statistic=True)
+    """The spinlock in whose queue it stands, where the explorer lets nobody queue."""
+    time_class: int = hw(statistic=True)
+    """What its time counts as, one of TIME_*; of an interrupt level: what the time before it counted as."""
 
 
 class task_struct(Struct):
     """A task as the scheduler sees it; ``thread_fn(data)`` is its body."""
 
     pid: int = hw()
+    """Its number, from 1: its index in the table + 1."""
     comm: int = hw()
+    """Not used: names are outside, in TaskInfo."""
     data: int = hw()
+    """The argument of thread_fn."""
     thread_fn: fnptr = hw()
+    """Its body, of one argument."""
     ctx: context = hw()
+    """Its flow of control."""
     state: int = hw()
+    """__state: TASK_RUNNING or bits of TASK_*."""
     saved_state: int = hw()
+    """Its own state while it waits for a sleeping lock (PREEMPT_RT)."""
     cpu: int = hw()
+    """The CPU on whose queue it is, or on which it ran last."""
     policy: int = hw()
-    prio: int = hw(init=120)
-    normal_prio: int = hw(init=120)
+    """One of SCHED_*."""
+    prio: int = hw(init=DEFAULT_PRIO)
+    """Its effective priority, 0 to 139; below MAX_RT_PRIO it is a real-time one."""
+    normal_prio: int = hw(init=DEFAULT_PRIO)
+    """The priority without what was lent to it."""
     weight: int = hw(init=1024)
-    on_rq: int = hw()
-    on_cpu: int = hw()
-    vruntime: int = hw()
-    exec_start: int = hw()
-    slice_used: int = hw()
+    """Its share of CPU time by its nice value; 1024 for nice 0."""
+    on_rq: bool = hw()
+    """Whether it waits on a run queue; the running task does not."""
+    on_cpu: bool = hw()
+    """Whether it runs."""
+    vruntime: int = hw(statistic=True)
+    """Its CPU time, in ns weighted by 1024 / weight."""
+    exec_start: int = hw(statistic=True)
+    """When it was charged last, in ns."""
+    slice_used: int = hw(statistic=True)
+    """How much of its slice is used, in ns."""
     rq_next: task_struct = hw()
+    """The next on the run queue."""
     preempt_count: int = hw()
+    """preempt_count() while it does not run."""
     migrate_disabled: int = hw()
-    time_class: int = hw()
+    """The depth of its migrate_disable() sections."""
+    time_class: int = hw(statistic=True)
+    """What its time counts as, one of TIME_*."""
     allowed: int = array(MASK_WORDS, hw())
+    """The CPUs on which it may run, 32 to a word."""
     nr_allowed: int = hw()
+    """How many those are."""
     softirq_disable_cnt: int = private(line=3)
+    """Its share of preempt_count()'s softirq bits (PREEMPT_RT)."""
     pi_blocked_on: spinlock_t = hw()
+    """The sleeping lock for which it waits."""
     pi_next: task_struct = hw()
+    """The next waiter of that lock, by priority."""
     pi_locks: spinlock_t = hw()
-    rt_spinning: int = hw()
-    woken_at: int = hw()
-    nr_switches: int = hw()
-    nr_wakeups: int = hw()
+    """The first of the locks that it holds and others wait for."""
+    rt_spinning: bool = hw()
+    """Whether it spins for a sleeping lock whose owner runs."""
+    woken_at: int = hw(statistic=True)
+    """When it was woken, in ns; 0 once it has run since."""
+    nr_switches: int = hw(statistic=True)
+    """How often it was switched out."""
+    nr_wakeups: int = hw(statistic=True)
+    """How often it was woken."""
     sleep_timer: hrtimer = embed()
+    """The timer of schedule_hrtimeout()."""
     kthread_flags: int = shared(line=4)
+    """Bits of KTHREAD_*, kernel/kthread.c."""
 
 
 class cpu_hw(Struct):
     """One CPU: what it runs, when it acts next, what interrupts wait, its run queue and its timers."""
 
     id: int = hw()
+    """Its number, from 0."""
     t: int = hw()
+    """When its context acts next, in ns: until then it computes; NEVER while it waits."""
     cur: context = hw()
+    """The context that it runs."""
     depth: int = hw()
+    """How many of its interrupt levels are in use, 0 to 2."""
     irq0: context = hw()
+    """The lower interrupt level."""
     irq1: context = hw()
+    """The upper interrupt level, above an interrupt that has interrupts on."""
     irq_head: irq_line = hw()
-    irq_from: int = hw()
+    """The pending interrupts, by time."""
+    irq_from: int = hw(statistic=True)
+    """Not before that may an interrupt strike, in ns."""
     preempt_count: int = hw()
-    need_resched: int = hw()
-    need_resched_lazy: int = hw()
-    online: int = hw(init=1)
+    """preempt_count(), by the bits of include/linux/preempt.h."""
+    need_resched: bool = hw()
+    """TIF_NEED_RESCHED of the running task."""
+    need_resched_lazy: bool = hw()
+    """TIF_NEED_RESCHED_LAZY of the running task."""
+    online: bool = hw(init=1)
+    """Whether it is in cpu_online_mask."""
     node: int = hw()
+    """Its NUMA node, from 0."""
     task: task_struct = hw()
+    """The task that it runs, also below an interrupt."""
     idle: task_struct = hw()
+    """Its idle task."""
     rt_head: task_struct = hw()
+    """The waiting real-time tasks, by priority."""
     fair_head: task_struct = hw()
+    """The waiting fair tasks, by vruntime."""
     nr_running: int = hw()
-    min_vruntime: int = hw()
-    idle_waiting: int = hw()
-    polling: int = hw()
-    time_class: int = hw()
-    time_since: int = hw()
-    time_spent: int = array(TIME_CLASSES, hw())
-    spin_ns: int = hw()
+    """How many tasks wait; the running one is not among them."""
+    min_vruntime: int = hw(statistic=True)
+    """The least vruntime of its fair tasks so far, in weighted ns."""
+    idle_waiting: bool = hw()
+    """Whether it halts, or polls, in its idle task."""
+    polling: bool = hw()
+    """TIF_POLLING_NRFLAG: whether its idle task watches need_resched."""
+    time_class: int = hw(statistic=True)
+    """What its time counts as now, one of TIME_*."""
+    time_since: int = hw(statistic=True)
+    """Up to when its time is counted, in ns."""
+    time_spent: int = array(TIME_CLASSES, hw(statistic=True))
+    """Time by class, in ns."""
+    spin_ns: int = hw(statistic=True)
+    """Time in the queues of spinlocks, in ns."""
     timer_head: hrtimer = hw()
-    tick_at: int = hw()
-    isolated: int = hw()
+    """Its armed timers, by time."""
+    tick_at: int = hw(statistic=True)
+    """When the next tick is due, in ns; NEVER while it idles."""
+    isolated: bool = hw()
+    """isolcpus: it pulls no tasks."""
     rnd_key: int = hw()
-    rnd_count: int = hw()
+    """The key of its stream of random numbers, 32 bits."""
+    rnd_count: int = hw(statistic=True)
+    """How many of them were drawn."""
     line_mine: int = hw()
+    """What engine_state.line_mine is while it runs."""
     line_bit: int = hw()
+    """What engine_state.line_bit is while it runs."""
     line_only: int = hw()
-    line_transfers: int = hw()
-    context_switches: int = hw()
+    """What engine_state.line_only is while it runs."""
+    line_transfers: int = hw(statistic=True)
+    """How many cache lines it fetched from others."""
+    context_switches: int = hw(statistic=True)
+    """How often it switched tasks."""
 
 
 class irq_line(Struct):
     """A source of interrupts: pending or not, for which CPU, since when."""
 
-    pending: int = hw()
-    at: int = hw()
+    pending: bool = hw()
+    """Whether the interrupt waits to be served; raising it again changes nothing."""
+    at: int = hw(statistic=True)
+    """When it became pending, in ns."""
     cpu: int = hw()
+    """The CPU that it interrupts."""
     vector: int = hw()
+    """One of VECTOR_*."""
     data: int = hw()
+    """Of a device's line: the row of table(nic_queue, ...)."""
     next: irq_line = hw()
+    """The next pending line of that CPU, by time."""
 
 
 class hrtimer(Struct):
     """A high resolution timer on one CPU: ``function(timer)`` runs in hard interrupt context."""
 
     expires: int = hw()
-    active: int = hw()
+    """When it expires, in ns."""
+    active: bool = hw()
+    """Whether it is armed."""
     cpu: int = hw()
+    """The CPU on whose list it is."""
     function: fnptr = private()
+    """What runs when it expires."""
     data: int = private()
+    """For the function: a pid."""
     next: hrtimer = hw()
+    """The next armed timer of that CPU, by time."""
 
 
 class spinlock_t(Struct):
-    """A spinlock; on PREEMPT_RT it sleeps. ``owner`` is 1 + the holder's context id."""
+    """A spinlock; on PREEMPT_RT it sleeps."""
 
     owner: int = hw()
+    """1 + the id of the context that holds it, 0 when it is free."""
     wait_head: context = hw()
+    """The first of those who spin for it, in their order."""
     wait_tail: context = hw()
+    """The last of them."""
     rt_waiters: task_struct = hw()
+    """The tasks that wait for it as a sleeping lock, by priority."""
     pi_next: spinlock_t = hw()
-    unchecked: int = hw()
-    contended: int = hw()
+    """The next of the locks with waiters that its owner holds."""
+    unchecked: bool = hw()
+    """Whether accesses to what it guards pass unchecked."""
+    contended: int = hw(statistic=True)
+    """How often somebody had to wait for it."""
 
 
 class raw_spinlock_t(Struct):
@@ -284,18 +443,34 @@ class nic_queue(Struct):
     """The device's side of a receive queue: ring, interrupt, coalescing."""
 
     ring: int = hw()
+    """The address of its ring, ARRIVAL_WORDS words for each descriptor."""
     size: int = hw()
+    """How many descriptors the ring has."""
     head: int = hw()
+    """The descriptor that the driver takes next, from 0."""
     tail: int = hw()
+    """The descriptor that the card fills next, from 0."""
     popped: int = hw()
+    """Descriptors that the driver has taken and not given back."""
     free: int = hw()
-    irq_enabled: int = hw()
+    """Descriptors that the card may fill."""
+    irq_enabled: bool = hw()
+    """Whether the card may raise its interrupt."""
     irq_cpu: int = hw()
+    """The CPU that it interrupts."""
     rx_usecs: int = hw()
+    """ethtool -C rx-usecs: the longest wait for an interrupt, in microseconds; 0 for none."""
     rx_frames: int = hw()
+    """ethtool -C rx-frames: so many waiting frames raise it at once; 0: no number does."""
     waiting_frames: int = hw()
+    """Frames since the last interrupt."""
     raise_at: int = hw()
+    """When the moderated interrupt is due, in ns; NEVER for none."""
     actor: int = hw()
-    received: int = hw()
-    dropped: int = hw()
-    irqs: int = hw()
+    """Its number as an actor (machine/events.py)."""
+    received: int = hw(statistic=True)
+    """Frames that reached the ring."""
+    dropped: int = hw(statistic=True)
+    """Frames for which no descriptor was free."""
+    irqs: int = hw(statistic=True)
+    """Interrupts that it raised."""

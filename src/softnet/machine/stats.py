@@ -28,7 +28,7 @@ def hist_bucket(value: int) -> int:
     return min((shift << HIST_SUB_BITS) + (value >> shift), HIST_BUCKETS - 1)
 
 
-@hwfunc
+@hwfunc(price_only=True)
 def hist_record(index: int, value: int) -> None:
     """Add a value to a histogram."""
     at = hw.hist_base + index * HIST_WORDS

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from softnet.machine.state import NEVER, VECTOR_TIMER, cpu_hw, hrtimer
 
 
-@hwfunc
+@hwfunc(price_only=True)
 def cpu_timer_update(c: cpu_hw) -> None:
     """Program the CPU's timer: the tick runs unless the CPU idles; the first expiring timer counts if it is earlier."""
     if c.task == c.idle:
@@ -26,7 +26,7 @@ def cpu_timer_update(c: cpu_hw) -> None:
     timer_program(c)
 
 
-@hwfunc
+@hwfunc(price_only=True)
 def timer_program(c: cpu_hw) -> None:
     """Set the timer actor to the earlier of tick and first timer; not while its interrupt is pending."""
     at = c.tick_at
@@ -44,7 +44,7 @@ def timer_due(c: cpu_hw) -> None:
     irq_post(cpu_irq_line(c.id, VECTOR_TIMER), c.id, hw.now)
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def hrtimer_start(timer: hrtimer, expires: int) -> None:
     """Arm the timer on this CPU for the absolute time ``expires``; kernel/time/hrtimer.c."""
     if timer.active:
@@ -52,7 +52,7 @@ def hrtimer_start(timer: hrtimer, expires: int) -> None:
     c = table(cpu_hw, hw.cpu)
     timer.cpu = c.id
     timer.expires = max(expires, hw.now)
-    timer.active = 1
+    timer.active = True
     before: hrtimer = None
     after = c.timer_head
     while after is not None and after.expires <= timer.expires:
@@ -80,25 +80,19 @@ def hrtimer_remove(timer: hrtimer) -> None:
         if before is not None:
             before.next = timer.next
     timer.next = None
-    timer.active = 0
+    timer.active = False
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def hrtimer_cancel(timer: hrtimer) -> int:
     """Disarm; 1 if the timer was armed."""
-    if timer.active == 0:
+    if not timer.active:
         return 0
     hrtimer_remove(timer)
     return 1
 
 
-@hwfunc
-def hrtimer_active(timer: hrtimer) -> bool:
-    """Whether the timer is armed."""
-    return timer.active != 0
-
-
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def hrtimer_take_expired() -> hrtimer:
     """The first timer of this CPU that is due, disarmed; None when there is none."""
     c = table(cpu_hw, hw.cpu)
@@ -107,11 +101,11 @@ def hrtimer_take_expired() -> hrtimer:
         return None
     c.timer_head = timer.next
     timer.next = None
-    timer.active = 0
+    timer.active = False
     return timer
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def tick_and_reprogram() -> None:
     """The end of the timer interrupt: the tick's share if it is due, and the device programmed anew."""
     c = table(cpu_hw, hw.cpu)
@@ -121,19 +115,19 @@ def tick_and_reprogram() -> None:
     timer_program(c)
 
 
-@hwfunc
+@hwfunc(visible="all", x86="plain load")
 def jiffies() -> int:
     """Ticks since the start."""
     return hw.now // hw.tick_ns
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="none")
 def ktime_get() -> int:
     """Nanoseconds since the start."""
     return hw.now
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="none")
 def local_clock() -> int:
     """Nanoseconds since the start."""
     return hw.now

@@ -6,19 +6,29 @@ They open offline and ask for nothing. A colour never says anything alone: the w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
 
 from softnet import __version__
-from softnet.lab.studies.conform import Outcome, branches
+from softnet.files import atomic, write_whole
+from softnet.lab.studies.conform import ExperimentOutcome, as_json, branches
 from softnet.lab.tracing import records
-from softnet.lab.tracing.records import Record
-from softnet.lab.verdicts import ARM_HEADER, arm_rows, branch_totals, decision_rows, error_percent, pair_text
+from softnet.lab.tracing.records import LabRecord
 from softnet.report.html import POLICY
+from softnet.report.lab_verdicts import (
+    ARM_HEADER,
+    arm_rows,
+    branch_totals,
+    conform_document,
+    decision_rows,
+    error_percent,
+    pair_text,
+)
 from softnet.report.names import number
-from softnet.simulate.files import atomic
+from softnet.simulate.output import OutputFolder
 
 NEAR_PERCENT, OFF_PERCENT = 5, 25
 """A prediction is near, off, or far beyond these errors."""
@@ -41,34 +51,37 @@ tbody td.code { text-align: left; font-family: ui-monospace, "DejaVu Sans Mono",
 """
 
 
-def refusal_name(outcome: Outcome) -> str:
+def refusal_name(outcome: ExperimentOutcome) -> str:
     """The file name of a refused trace's page."""
     return f"refused-{outcome.folder}-{outcome.arm.replace('/', '_')}.html"
 
 
-def write_conformance(folder: Path, outcomes: Sequence[Outcome], arms: Sequence[str], command: str) -> list[Path]:
-    """``conform.html`` and a page for each refusal in ``folder``, where the suite has left its traces; the paths written.
+REFUSALS = "refused-*.html"
+"""The pages of an earlier suite, which the next one does without (simulate.output)."""
 
-    Pages of refusals that an earlier run left there are removed. Raises SoftnetError when something cannot be written.
+
+def write_conformance(
+    folder: Path, outcomes: Sequence[ExperimentOutcome], arms: Sequence[str], command: str, traces: Path | None = None
+) -> list[Path]:
+    """``conform.html`` and a page for each refusal in ``folder``; the paths written.
+
+    ``traces`` is where the suite has left its traces, if not there. Raises SoftnetError when something cannot be written.
     """
     pages = {"conform.html": suite_page(outcomes, arms, command)}
     for outcome in outcomes:
         if not outcome.verdict.accepted:
-            pages[refusal_name(outcome)] = refusal_page(outcome, _trace_path(folder, outcome))
-    for old in sorted(folder.glob("refused-*.html")):
-        if old.name not in pages:
-            old.unlink()
+            pages[refusal_name(outcome)] = refusal_page(outcome, _trace_path(traces or folder, outcome))
     for name, text in pages.items():
         with atomic(folder / name) as out:
             out.write(text.encode())
     return [folder / name for name in pages]
 
 
-def _trace_path(folder: Path, outcome: Outcome) -> Path:
+def _trace_path(folder: Path, outcome: ExperimentOutcome) -> Path:
     return folder / outcome.folder / f"{outcome.arm.replace('/', '_')}.lab.jsonl.gz"
 
 
-def suite_page(outcomes: Sequence[Outcome], arms: Sequence[str], command: str) -> str:
+def suite_page(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str], command: str) -> str:
     """The page of the whole suite."""
     parts = [
         *_summary(outcomes, arms), *_arms(outcomes, arms), *_matrix(outcomes, arms), *_predictions(outcomes, arms),
@@ -117,7 +130,7 @@ def _cell(text: str, kind: str = "") -> str:
     return f'<td class="{kind}">{escape(text)}</td>' if kind else f"<td>{escape(text)}</td>"
 
 
-def _summary(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
+def _summary(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> Iterator[str]:
     accepted = sum(outcome.verdict.accepted for outcome in outcomes)
     followed = sum(outcome.verdict.events_checked for outcome in outcomes)
     events = sum(outcome.verdict.events for outcome in outcomes)
@@ -149,7 +162,7 @@ def _summary(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
         yield "</ul></section>"
 
 
-def _arms(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
+def _arms(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> Iterator[str]:
     yield '<h2 id="arms">Kernels</h2>'
     yield _table(ARM_HEADER, arm_rows(outcomes, arms))
     yield (
@@ -158,11 +171,11 @@ def _arms(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
     )
 
 
-def _by_place(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], Outcome]:
+def _by_place(outcomes: Sequence[ExperimentOutcome]) -> dict[tuple[str, str], ExperimentOutcome]:
     return {(outcome.experiment, outcome.arm): outcome for outcome in outcomes}
 
 
-def _matrix(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
+def _matrix(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> Iterator[str]:
     by_place = _by_place(outcomes)
     rows = []
     for experiment in dict.fromkeys(outcome.experiment for outcome in outcomes):
@@ -188,7 +201,7 @@ def closeness(predicted: int | None, measured: int | None) -> str:
     return "near" if error <= NEAR_PERCENT else "off" if error <= OFF_PERCENT else "far"
 
 
-def _predictions(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
+def _predictions(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> Iterator[str]:
     by_place = _by_place(outcomes)
     yield '<h2 id="predictions">Predicted and measured</h2>'
     yield (
@@ -209,7 +222,7 @@ def _predictions(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[s
             yield f"<h3>{escape(experiment)}</h3>{_table(('predicted / measured', *arms), rows)}"
 
 
-def _rates(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
+def _rates(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> Iterator[str]:
     by_place = _by_place(outcomes)
     names = dict.fromkeys(outcome.experiment for outcome in outcomes if outcome.rate)
     yield '<h2 id="rates">What the senders managed</h2>'
@@ -223,7 +236,7 @@ def _rates(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
     )
 
 
-def _decisions(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str]:
+def _decisions(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> Iterator[str]:
     rows = [
         [row[0], *(_cell(number(int(n)) if n != "0" else "–", "" if n != "0" else "calm") for n in row[1:])]
         for row in decision_rows(outcomes, arms)
@@ -232,7 +245,7 @@ def _decisions(outcomes: Sequence[Outcome], arms: Sequence[str]) -> Iterator[str
     yield _table(("decision", *arms), rows)
 
 
-def _never(outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _never(outcomes: Sequence[ExperimentOutcome]) -> Iterator[str]:
     rows = branches(outcomes)
     taken, ways = branch_totals(rows)
     never = [row for row in rows if not row["true"] or not row["false"]]
@@ -249,7 +262,7 @@ def _never(outcomes: Sequence[Outcome]) -> Iterator[str]:
     )  # fmt: skip
 
 
-def _provenance(outcomes: Sequence[Outcome], arms: Sequence[str], command: str) -> Iterator[str]:
+def _provenance(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str], command: str) -> Iterator[str]:
     packages = {outcome.arm: outcome.package or outcome.release for outcome in outcomes}
     yield '<h2 id="provenance">Where this comes from</h2>'
     yield _table(("arm", "kernel package"), [[arm, packages[arm]] for arm in arms], words=2)
@@ -257,7 +270,7 @@ def _provenance(outcomes: Sequence[Outcome], arms: Sequence[str], command: str) 
     yield "<p>The same as JSON, with every verdict whole: conform.json. The traces are in the folders beside it.</p>"
 
 
-def refusal_page(outcome: Outcome, trace: Path) -> str:
+def refusal_page(outcome: ExperimentOutcome, trace: Path) -> str:
     """The page of one refused trace: the event, why the model cannot explain it, its state, and what was around it."""
     verdict = outcome.verdict
     title = f"{outcome.experiment} on {outcome.arm}"
@@ -317,10 +330,18 @@ def _task(tasks: dict[str, str], pid: int) -> str:
     return "idle" if pid == 0 else str(tasks.get(str(pid), pid))
 
 
-def _record_row(line: int, record: Record, task: str, here: bool) -> str:
+def _record_row(line: int, record: LabRecord, task: str, here: bool) -> str:
     cells = [
         str(record.when), str(record.cpu), _CONTEXTS[record.context], task, record.event, str(record.a), str(record.b),
         str(record.c), record.text,
     ]  # fmt: skip
     body = "".join(f'<td class="word">{escape(cell)}</td>' for cell in cells)
     return f'<tr{" class=here" if here else ""}><th scope="row">{line}</th>{body}</tr>'
+
+
+def write_all(folder: Path, outcomes: Sequence[ExperimentOutcome], arms: Sequence[str], command: str) -> None:
+    """``conform.json``, ``conform.md`` and the pages in a folder."""
+    with OutputFolder(folder, add=True, renews=REFUSALS) as into:
+        write_whole(into.path / "conform.json", (json.dumps(as_json(outcomes), indent=1) + "\n").encode())
+        write_whole(into.path / "conform.md", conform_document(outcomes, arms, command).encode())
+        write_conformance(into.path, outcomes, arms, command, traces=folder)

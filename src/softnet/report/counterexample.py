@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from softnet import __version__
+from softnet.files import atomic
+from softnet.report.columns import lines_of, relevant, wrap
 from softnet.report.perfetto import event_text
-from softnet.simulate.files import atomic
-from softnet.verify.columns import lines_of, relevant, wrap
 
 if TYPE_CHECKING:
     from softnet.verify.replay.schedule import Schedule, Step

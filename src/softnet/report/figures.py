@@ -29,7 +29,9 @@ def busy_metric(comparison: Comparison) -> Metric:
     """CPU time outside idle."""
     from softnet.simulate.comparison import Metric  # here: the page of one run compares nothing
 
-    values = {arm: tuple(busy_ns(r) for r in results) for arm, results in comparison.results.items()}
+    values: dict[str, tuple[int | None, ...]] = {
+        arm: tuple(busy_ns(r) for r in results) for arm, results in comparison.results.items()
+    }
     return Metric("cpu_busy_ns", "all outside idle", "ns", "lower", values)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from softnet import __version__
 from softnet.errors import SoftnetError
+from softnet.files import atomic
 from softnet.report import charts, window
 from softnet.report.figures import groups, merged
 from softnet.report.names import COUNTER, clock_of, duration, number, percent, quantity, signed, stretch
@@ -22,7 +23,6 @@ from softnet.report.story import Sentence, comparison_story, result_story, verdi
 from softnet.report.terminal import conservation_rows, spread_text
 from softnet.report.terminal import title as page_title
 from softnet.simulate.comparison import Comparison, Metric
-from softnet.simulate.files import atomic
 from softnet.simulate.result import TIME_CLASS_NAMES, Histogram, Result, Trace
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -280,12 +280,12 @@ def _figure_row(comparison: Comparison, m: Metric) -> str:
     for i, arm in enumerate(comparison.arms):
         cells.append(f'<td data-metric="{escape(m.name)}" data-arm="{escape(arm)}">{quantity(m.mean(arm), m.unit)}</td>')
         if len(comparison.seeds) > 1:
-            cells.append(f'<td class="word spread">{spread_text(*m.spread(arm), m.unit)}</td>')
+            cells.append(f'<td class="word spread">{spread_text(m.spread(arm), m.unit)}</td>')
         if i:
             d = m.difference(base, arm)
-            change = "" if d.verdict == "same" else percent(d.ratio) or signed(d.mean, m.unit)
+            change = "" if d.verdict in ("same", "no samples") else percent(d.ratio) or signed(d.mean, m.unit)
             mark = {"lower": "▼ ", "higher": "▲ "}.get(d.verdict, "")
-            kind = d.judgement or ("calm" if d.verdict in ("same", "noise") else "")
+            kind = d.judgement or ("calm" if d.verdict in ("same", "noise", "no samples") else "")
             cells.append(f'<td>{change}</td><td class="word {kind}">{mark}{verdict_text(d, len(comparison.seeds))}</td>')
     return f"<tr>{''.join(cells)}</tr>"
 

@@ -121,8 +121,14 @@ def task_class(comm: str) -> str:
     return "task"
 
 
-def duration(value_ns: float) -> str:
-    """A duration with its unit: ``812 ns``, ``34.57 µs``."""
+NO_SAMPLE = "–"
+"""Stands where a figure would, in a run that took no sample of it."""
+
+
+def duration(value_ns: float | None) -> str:
+    """A duration with its unit: ``812 ns``, ``34.57 µs``; a dash where there is none."""
+    if value_ns is None:
+        return NO_SAMPLE
     return format_ns(round(value_ns)).replace(" us", " µs")
 
 
@@ -157,8 +163,10 @@ def number(value: float) -> str:
     return f"{rounded:,}".replace("-", "−")
 
 
-def quantity(value: float, unit: str) -> str:
-    """A figure in its unit ("ns" or none)."""
+def quantity(value: float | None, unit: str) -> str:
+    """A figure in its unit ("ns" or none); a dash where there is none."""
+    if value is None:
+        return NO_SAMPLE
     return duration(value).replace("-", "−") if unit == "ns" else number(value)
 
 

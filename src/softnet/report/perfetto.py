@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from softnet.files import atomic
 from softnet.report.names import (
     COUNTER,
     TRACKS,
@@ -29,7 +30,6 @@ from softnet.report.names import (
     task_names,
 )
 from softnet.report.timeline import GOES_BACK, GOES_ON, HARDIRQ, SOFTIRQ, TASK, Slice, Timeline, build
-from softnet.simulate.files import atomic
 from softnet.simulate.result import Trace
 from softnet.trace import EVENTS, Record
 

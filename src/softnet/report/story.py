@@ -49,9 +49,14 @@ class Sentence(NamedTuple):
 
 
 def verdict_text(difference: Difference, seeds: int) -> str:
-    """A verdict for a table: ``lower, better``, ``noise``, ``same``; ``one seed`` where nothing can be told."""
+    """A verdict for a table: ``lower, better``, ``noise``, ``same``; ``one seed`` where nothing can be told.
+
+    ``lower, below 1 %``: surely lower, and too little to call it better or worse (LEAST_EFFECT).
+    """
     if difference.verdict == "noise" and seeds == 1:
         return "one seed"
+    if difference.verdict in ("lower", "higher") and difference.small:
+        return f"{difference.verdict}, below 1 %"
     if difference.judgement:
         return f"{difference.verdict}, {difference.judgement}"
     return difference.verdict
@@ -60,7 +65,7 @@ def verdict_text(difference: Difference, seeds: int) -> str:
 def change_text(metric: Metric, base: str, arm: str) -> str:
     """``412 → 0 (−100 %)``."""
     difference = metric.difference(base, arm)
-    change = percent(difference.ratio)
+    change = percent(difference.ratio) if difference.verdict != "no samples" else ""
     text = f"{quantity(metric.mean(base), metric.unit)} → {quantity(metric.mean(arm), metric.unit)}"
     return f"{text} ({change})" if change and metric.mean(arm) else text
 
@@ -128,7 +133,9 @@ def rps_way(results: tuple[Result, ...]) -> str:
 
 
 def _sure(difference: Difference, seeds: int) -> bool:
-    """Whether to speak of a difference: beyond noise, or, with one seed, simply there."""
+    """Whether to speak of a difference: beyond noise, or, with one seed, simply there; and of LEAST_EFFECT or more."""
+    if difference.small:
+        return False
     return difference.verdict in ("lower", "higher") or (seeds == 1 and difference.verdict == "noise")
 
 
@@ -170,7 +177,7 @@ def _latency_sentences(comparison: Comparison, metrics: dict[str, Metric], arm: 
             text += f", but its {t} {direction} from {duration(m.mean(base))} to {duration(m.mean(arm))}"
         yield f"{text}."
     if calm:
-        yield f"No difference beyond noise in the latency of {'; '.join(calm)}."
+        yield f"No difference of 1 % or more, beyond noise, in the latency of {'; '.join(calm)}."
 
 
 def _cpu_sentence(comparison: Comparison, metrics: dict[str, Metric], arm: str) -> Iterator[str]:
@@ -181,12 +188,11 @@ def _cpu_sentence(comparison: Comparison, metrics: dict[str, Metric], arm: str) 
     for name, metric in metrics.items():
         if name.startswith("cpu_"):
             d = metric.difference(base, arm)
-            if _sure(d, seeds) and abs(d.mean) * 20 >= max(abs(difference.mean), totals.mean(base) / 10):
+            if _sure(d, seeds) and abs(d.mean) * 20 >= max(abs(difference.mean), (totals.mean(base) or 0) / 10):
                 moved.append((-abs(d.mean), f"{name[4:-3]} {change_text(metric, base, arm)}"))
     words = "CPU time outside idle"
-    ratio = difference.ratio or 0
-    if _sure(difference, seeds) and abs(ratio - 1) < 0.005:
-        text = f"{words} differs by less than half a per cent ({duration(totals.mean(base))} and {duration(totals.mean(arm))})"
+    if difference.small and difference.verdict in ("lower", "higher"):
+        text = f"{words} differs by less than 1 % ({duration(totals.mean(base))} and {duration(totals.mean(arm))})"
     elif _sure(difference, seeds):
         text = f"{words}: {change_text(totals, base, arm)}"
     elif difference.verdict == "same":
@@ -202,9 +208,9 @@ def _packet_sentence(comparison: Comparison, metrics: dict[str, Metric], arm: st
     base = comparison.arms[0]
     dropped, delivered = metrics["dropped"], metrics["delivered"]
     difference = delivered.difference(base, arm)
-    both = sum(dropped.values[base]) + sum(dropped.values[arm])
+    both = sum(dropped.sampled(base)) + sum(dropped.sampled(arm))
     if difference.verdict == "same":
-        text = f"Both deliver {number(delivered.mean(base))} packets"
+        text = f"Both deliver {quantity(delivered.mean(base), '')} packets"
     else:
         verdict = verdict_text(difference, len(comparison.seeds))
         text = f"Delivered packets: {change_text(delivered, base, arm)}, {verdict}"

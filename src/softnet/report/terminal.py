@@ -231,9 +231,11 @@ def _with_spread(comparison: Comparison, width: int) -> bool:
     return len(comparison.seeds) > 1 and width >= 100
 
 
-def spread_text(low: int, high: int, unit: str) -> str:
-    """Least to greatest, the unit once where it is the same; empty where they read the same."""
-    first, last = quantity(low, unit), quantity(high, unit)
+def spread_text(spread: tuple[int, int] | None, unit: str) -> str:
+    """Least to greatest, the unit once where it is the same; empty where they read the same, or where there is none."""
+    if spread is None:
+        return ""
+    first, last = (quantity(value, unit) for value in spread)
     if first == last:
         return ""
     value, _, own_unit = first.rpartition(" ")
@@ -244,13 +246,14 @@ def _difference_row(comparison: Comparison, m: Metric, arm: str, width: int) -> 
     base = comparison.arms[0]
     difference = m.difference(base, arm)
     style = {"better": BETTER, "worse": WORSE}.get(difference.judgement, "")
-    change = percent(difference.ratio) if difference.verdict != "same" else ""
+    told = difference.verdict not in ("same", "no samples")
+    change = percent(difference.ratio) if told else ""
     row: list[Cell] = [m.title]
     for a in (base, arm):
         row.append(quantity(m.mean(a), m.unit))
         if _with_spread(comparison, width):
-            row.append(spread_text(*m.spread(a), m.unit))
-    row.append(change or ("" if difference.verdict == "same" else signed(difference.mean, m.unit)))
+            row.append(spread_text(m.spread(a), m.unit))
+    row.append(change or (signed(difference.mean, m.unit) if told else ""))
     row.append((verdict_text(difference, len(comparison.seeds)), style))
     return row
 

@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from softnet.release import THREADS_ARG, first_with
 from softnet.scenario.allowed import show
 from softnet.scenario.events import check_events
 from softnet.scenario.fields import ms_to_ns
@@ -76,7 +77,7 @@ def _machine(scenario: Scenario) -> Iterator[Problem]:
 
 def _kernel(scenario: Scenario) -> Iterator[Problem]:
     kernel = scenario.kernel
-    if (kernel.flavour == "rt") != (kernel.preempt == "rt"):
+    if kernel.rt != (kernel.preempt == "rt"):
         yield Problem(
             ("kernel", "preempt"),
             "preempt and flavour do not fit",
@@ -89,12 +90,12 @@ def _kernel(scenario: Scenario) -> Iterator[Problem]:
         if arg not in BOOT_ARGS:
             known = ", ".join(show(name) for name in BOOT_ARGS)
             yield Problem(path, "unknown boot argument", show(arg), f"one of {known}", did_you_mean(arg, BOOT_ARGS))
-        elif arg == "thread_backlog_napi" and kernel.release in ("6.1", "6.9"):
+        elif arg == THREADS_ARG and not kernel.has("backlog_threads"):
             yield Problem(
                 path,
                 f"this boot argument does not exist in {kernel.release}",
                 show(arg),
-                "release 6.10 or later",
+                f"release {first_with('backlog_threads')} or later",
                 "backlog threads came with v6.10 (commit dad6b9770263)",
             )
     sysctl = kernel.sysctl

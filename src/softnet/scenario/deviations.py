@@ -31,11 +31,35 @@ def deviations(scenario: Scenario) -> Iterator[str]:
         yield "kernel.preempt: lazy preemption is in mainline since v6.13; here it is a what-if."
     if any(name.startswith("backlog_napi") for name in kernel.threads) and not kernel.backlog_threads:
         yield f"kernel.threads: {kernel.release} {kernel.flavour} has no backlog_napi threads here."
-    if "threadirqs" in kernel.boot_args and kernel.flavour == "rt":
+    if "threadirqs" in kernel.boot_args and kernel.rt:
         yield "kernel.boot_args: threadirqs is always in force on PREEMPT_RT."
     yield from _unheard(scenario)
+    yield from _scheduler(scenario)
     if not (scenario.traffic or scenario.sender or scenario.task):
         yield "There is no traffic, no sender and no task: nothing will happen."
+
+
+RT_PERIOD_MS = 950
+"""sched_rt_runtime_us, 950000 of each second (kernel/sched/rt.c); the fair server of 6.12 gives 50 ms of each second back."""
+
+
+def _scheduler(scenario: Scenario) -> Iterator[str]:
+    """Where the model's scheduler is known to answer wrongly, beside hogs."""
+    hogs = [task for task in scenario.task if task.kind == "hog"]
+    for hog in hogs:
+        if hog.policy.policy == "other":
+            beside = [app.name for app in scenario.application if hog.cpu in app.task_cpus and app.policy.policy == "other"]
+            if beside:
+                yield (
+                    f"task.{hog.name}: shares CPU {hog.cpu} with {', '.join(beside)}. In the model a fair task that wakes runs at"
+                    " once; a real kernel may let it wait for milliseconds (EEVDF from 6.6 on). Percentiles above the median are"
+                    " too good."
+                )
+        elif hog.duty == 1 and scenario.measure.duration_ms > RT_PERIOD_MS:
+            yield (
+                f"task.{hog.name}: the model has neither real-time throttling nor 6.12's fair server, which leave other tasks"
+                f" of CPU {hog.cpu} 50 ms of each second."
+            )
 
 
 def _unheard(scenario: Scenario) -> Iterator[str]:

@@ -11,8 +11,10 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from softnet.release import releases
+
 #: Releases that softnet models. ``softnet.linux.releases`` holds their stack of patches.
-RELEASES: Final = ("6.1", "6.9", "6.10", "6.12")
+RELEASES: Final = tuple(releases())
 
 CPUS_MAX: Final = 256
 NS_MAX: Final = 10**15

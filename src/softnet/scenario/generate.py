@@ -17,7 +17,7 @@ import numpy as np
 from softnet.scenario.columns import FLAG_PUSH, SourceChunk
 from softnet.scenario.fields import ms_to_ns, us_to_ns
 from softnet.scenario.traffic_models import OnOffTraffic, PoissonTraffic
-from softnet.units import NS_PER_SEC, mix_array
+from softnet.units import NS_PER_SEC, mix64_array, mix_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,9 +73,8 @@ def exponential(seed: int, stream: int, counters: NDArray[np.int64]) -> NDArray[
     -ln(u) for u uniform on 53 bits: the exponent and the mantissa of u, both exact in IEEE arithmetic, give
     ln(u) = exponent * ln 2 + ln(mantissa), and the second comes from a table with linear steps between.
     """
-    high = mix_array(seed, stream, counters * 2).astype(np.int64)
-    low = mix_array(seed, stream, counters * 2 + 1).astype(np.int64)
-    u = (((high << 21) | (low >> 11)) + 1).astype(np.float64)  # 1 to 2**53, each exactly representable
+    drawn = (mix64_array(seed, stream, counters) >> np.uint64(11)).astype(np.int64)
+    u = (drawn + 1).astype(np.float64)  # 1 to 2**53, each exactly representable
     bits = u.view(np.int64)
     exponent = (bits >> 52) - 1023
     mantissa = bits & ((1 << 52) - 1)

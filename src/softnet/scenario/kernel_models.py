@@ -6,11 +6,13 @@ Defaults cite the file that sets them in Linux 6.12 unless another release is na
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from softnet.release import DEFAULT, RT_SUFFIX, THREADS_ARG, THREADS_SUFFIX, Feature, releases
 from softnet.scenario.fields import (
+    RELEASES,
     SCHED_ALLOWED,
     CpuList,
     Sched,
@@ -20,6 +22,11 @@ from softnet.scenario.fields import (
     parse_sched,
     setting,
 )
+
+if TYPE_CHECKING:
+    ReleaseName = str
+else:
+    ReleaseName = Literal[RELEASES]
 
 #: Sysctls of net.core that exist in the kernel but change nothing in the model, with the reason.
 UNMODELLED_SYSCTLS: Final = {
@@ -38,7 +45,7 @@ UNMODELLED_SYSCTLS: Final = {
 
 #: Boot arguments that the model knows, with what each does.
 BOOT_ARGS: Final = {
-    "thread_backlog_napi": "the backlog is polled by backlog_napi/N threads instead of the softirq (v6.10)",
+    THREADS_ARG: "the backlog is polled by backlog_napi/N threads instead of the softirq (v6.10)",
     "threadirqs": "interrupt handlers run in threads (kernel/irq/manage.c)",
     "idle=halt": "CPUs idle by hlt, as most guests do: waking one takes an interrupt (arch/x86/kernel/process.c)",
 }
@@ -175,7 +182,7 @@ ThreadName = Annotated[str, StringConstraints(pattern=_THREAD_PATTERN)]
 class Kernel(Settings):
     """``[kernel]``: the kernel that receives the traffic."""
 
-    release: Literal["6.1", "6.9", "6.10", "6.12"] = setting("6.12", "Linux release.")
+    release: ReleaseName = setting(DEFAULT, "Linux release.")
     flavour: Literal["plain", "rt"] = setting("plain", "rt is a kernel built with PREEMPT_RT.")
     preempt: Literal["none", "voluntary", "full", "lazy", "rt"] = setting(
         "voluntary",
@@ -208,6 +215,22 @@ class Kernel(Settings):
         return value
 
     @property
+    def rt(self) -> bool:
+        """Whether the kernel is built with PREEMPT_RT."""
+        return self.flavour == "rt"
+
+    def has(self, feature: Feature) -> bool:
+        """Whether this kernel has a feature that not every release has."""
+        return releases()[self.release].has(feature, rt=self.rt)
+
+    @property
+    def label(self) -> str:
+        """The kernel's shorthand, as ``--kernel`` takes it."""
+        if self.rt:
+            return self.release + RT_SUFFIX
+        return self.release + (THREADS_SUFFIX if THREADS_ARG in self.boot_args else "")
+
+    @property
     def jiffy_us(self) -> int:
         """Microseconds of one tick, rounded down as the kernel's own integer division does."""
         return 1_000_000 // self.hz
@@ -219,14 +242,13 @@ class Kernel(Settings):
 
     @property
     def backlog_threads(self) -> bool:
-        """Whether backlog_napi/N threads exist: v6.10 and later, always on RT, else by the boot argument."""
-        has_them = self.release not in ("6.1", "6.9")
-        return has_them and (self.flavour == "rt" or "thread_backlog_napi" in self.boot_args)
+        """Whether backlog_napi/N threads exist: of the releases that know them always on RT, else by the boot argument."""
+        return self.has("backlog_threads") and (self.rt or THREADS_ARG in self.boot_args)
 
     @property
     def threaded_irqs(self) -> bool:
         """Whether interrupt handlers are forced into threads."""
-        return self.flavour == "rt" or "threadirqs" in self.boot_args
+        return self.rt or "threadirqs" in self.boot_args
 
     def sysctl_values(self) -> dict[str, int]:
         """Every integer sysctl with its value in force; the CPU list of flow_limit_cpu_bitmap as a mask."""

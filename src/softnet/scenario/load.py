@@ -11,6 +11,7 @@ from pathlib import Path as FilePath
 from typing import Any, Final, NamedTuple, get_args, get_origin
 
 from softnet.errors import ScenarioError
+from softnet.release import RT_SUFFIX, THREADS_ARG, THREADS_SUFFIX, first_with, releases
 from softnet.scenario.allowed import keys_at
 from softnet.scenario.fields import RELEASES, Settings
 from softnet.scenario.locate import Path, key_lines
@@ -35,6 +36,11 @@ class KernelChoice(NamedTuple):
     release: str
     flavour: str
     boot_args: tuple[str, ...]
+
+    @property
+    def rt(self) -> bool:
+        """Whether it is a PREEMPT_RT kernel."""
+        return self.flavour == "rt"
 
 
 def load_scenario(path: str | FilePath, overrides: Sequence[str] = ()) -> Scenario:
@@ -167,9 +173,10 @@ def _toml_error(error: tomllib.TOMLDecodeError, source: str, text: str) -> Scena
 def parse_kernel(text: str) -> KernelChoice:
     """``6.12``, ``6.12-rt`` or ``6.12-threads`` as release, flavour and boot arguments."""
     release, _, suffix = text.strip().partition("-")
-    allowed = ", ".join(RELEASES) + ", each also with -rt, and from 6.10 with -threads"
+    threaded = first_with("backlog_threads")
+    allowed = ", ".join(RELEASES) + f", each also with -rt, and from {threaded} with -threads"
     if release not in RELEASES or suffix not in ("", "rt", "threads") or text.strip().endswith("-"):
-        every = [f"{known}{tail}" for known in RELEASES for tail in ("", "-rt", "-threads")]
+        every = [f"{known}{tail}" for known in RELEASES for tail in ("", RT_SUFFIX, THREADS_SUFFIX)]
         raise ScenarioError(
             "unknown kernel",
             where=f"kernel {text}",
@@ -177,15 +184,15 @@ def parse_kernel(text: str) -> KernelChoice:
             expected=allowed,
             hint=did_you_mean(text, every),
         )
-    if suffix == "threads" and release in ("6.1", "6.9"):
+    if suffix == "threads" and not releases()[release].has("backlog_threads"):
         raise ScenarioError(
             f"{release} has no backlog threads",
             where=f"kernel {text}",
             found=f'"{text}"',
-            expected="6.10-threads or later",
+            expected=f"{threaded}-threads or later",
             hint="backlog threads came with v6.10 (commit dad6b9770263)",
         )
-    boot_args = ("thread_backlog_napi",) if suffix == "threads" else ()
+    boot_args = (THREADS_ARG,) if suffix == "threads" else ()
     return KernelChoice(release, "rt" if suffix == "rt" else "plain", boot_args)
 
 
@@ -196,9 +203,9 @@ def apply_kernel(raw: dict[str, Any], text: str) -> dict[str, Any]:
     kernel = out.setdefault("kernel", {})
     if not isinstance(kernel, dict):
         kernel = out["kernel"] = {}
-    kept = [arg for arg in kernel.get("boot_args", []) if arg != "thread_backlog_napi"]
+    kept = [arg for arg in kernel.get("boot_args", []) if arg != THREADS_ARG]
     kernel.update(release=choice.release, flavour=choice.flavour, boot_args=[*kept, *choice.boot_args])
-    if choice.flavour == "rt" or kernel.get("preempt") == "rt":
+    if choice.rt or kernel.get("preempt") == "rt":
         kernel.pop("preempt", None)
     return out
 

@@ -45,18 +45,23 @@ class CaptureSource:
         self._flow_of: dict[FlowKey, int] = {}
         self._flow_labels: list[int] = []
         self._kept: list[SourceChunk] | None = []
-        self._period_ns = 0
+        self._all_flows_known = False
+        self._seen = 0
+        """Packets of the file that were looked at, those for others included."""
+        self._span_ns: int | None = None
+        """From the first packet of the file to the last, at the scenario's speed; None where the run ends before the file."""
         self._first_pass()
+        self._all_flows_known = True
+        self._period_ns = self._period()
 
     @property
     def flows(self) -> FlowTable:
         return table_of_keys(list(self._flow_of), self._flow_labels)
 
     def _first_pass(self) -> None:
-        count, last_ns = 0, self.start_ns
+        count = 0
         for chunk in self._read_once():
             count += len(chunk)
-            last_ns = int(chunk.time_ns[-1])
             if self._kept is not None:
                 self._kept.append(chunk)
                 if count > PACKETS_KEPT_MAX:
@@ -69,9 +74,23 @@ class CaptureSource:
                 expected="packets to " + (", ".join(self.source.local_addresses) or "this host"),
                 hint="set local_addresses to the receiving host's addresses",
             )
-        # A repetition follows after a gap as long as the average one.
-        span_ns = last_ns - self.start_ns
-        self._period_ns = span_ns + max(span_ns // max(count - 1, 1), 1)
+
+    def _period(self) -> int | None:
+        """From one repetition's beginning to the next one's: the whole file's time, and a gap as long as its average one.
+
+        None where there is no repetition. Raises ``CaptureError`` where the file has no time that could be repeated.
+        """
+        if not self.source.loop or self._span_ns is None:
+            return None
+        if not self._span_ns:
+            raise CaptureError(
+                "a capture of one instant has no gap after which it could begin again",
+                where=str(self.path),
+                found=f"loop = true with {self._seen} packet{'s' if self._seen > 1 else ''} of the same time",
+                expected="packets of two times at least, or loop = false",
+                hint='a steady stream is [[traffic]] with kind = "constant" and rate_pps',
+            )
+        return self._span_ns + max(self._span_ns // (self._seen - 1), 1)
 
     def chunks(self) -> Iterator[SourceChunk]:
         """The packets in time order, as often as the scenario asks, before the end of the run."""
@@ -84,7 +103,7 @@ class CaptureSource:
                     yield inside
                 if len(inside) < len(moved):
                     return
-            if not self.source.loop:
+            if self._period_ns is None:
                 return
             shift_ns += self._period_ns
 
@@ -92,29 +111,40 @@ class CaptureSource:
         """One pass over the file, up to the end of the run."""
         reader = read_capture(self.path)
         self.summary = reader.summary
-        self.elsewhere = 0
+        self.elsewhere = self._seen = 0
+        self._span_ns = None
         next_seq: dict[int, int] = {}
         rows: list[_Row] = []
         first_ns: int | None = None
+        begin_ns = end_ns = 0
         for packet in reader:
+            begin_ns, end_ns = begin_ns if self._seen else packet.time_ns, packet.time_ns
+            self._seen += 1
             if packet.outgoing or (self.local and packet.dst not in self.local):
                 self.elsewhere += 1
                 continue
             if first_ns is None:
                 first_ns = packet.time_ns
             elapsed_ns = packet.time_ns - first_ns
-            time_ns = self.start_ns + elapsed_ns * self.speed.denominator // self.speed.numerator
+            time_ns = self.start_ns + self._at_speed(elapsed_ns)
             if time_ns >= self.stop_ns:
                 break
             flow = self._flow_of.setdefault(flow_key(packet), len(self._flow_of))
             if flow == len(self._flow_labels):
+                if self._all_flows_known:
+                    raise CaptureError("the capture changed while it was read", where=str(self.path), expected="a finished file")
                 self._flow_labels.append(packet.flow_label)
             rows.append(_row(packet, time_ns, flow, next_seq))
             if len(rows) == CHUNK:
                 yield _to_chunk(rows)
                 rows = []
+        else:
+            self._span_ns = self._at_speed(end_ns - begin_ns)
         if rows:
             yield _to_chunk(rows)
+
+    def _at_speed(self, elapsed_ns: int) -> int:
+        return elapsed_ns * self.speed.denominator // self.speed.numerator
 
 
 def _row(packet: Packet, time_ns: int, flow: int, next_seq: dict[int, int]) -> _Row:

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from softnet.errors import SoftnetError
 from softnet.simulate.result import Trace
-from softnet.simulate.simulation import Checks, Progress, Run, Simulation
+from softnet.simulate.simulation import Checks, Progress, Run, Setup, Simulation
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
@@ -20,16 +22,22 @@ if TYPE_CHECKING:
 DEFAULT_SEEDS = 5
 
 
-def resolve(scenario: Scenario | str | Path, kernel: str = "", settings: Sequence[str] = ()) -> Scenario:
-    """The scenario with another kernel and settings. Raises ScenarioError."""
+def resolve(
+    scenario: Scenario | str | Path, kernel: str = "", settings: Sequence[str] = (), boot_args: Sequence[str] = ()
+) -> Scenario:
+    """The scenario with another kernel, settings, and words for its command line. Raises ScenarioError."""
     from softnet import scenario as scenarios
 
     base = scenarios.load_scenario(scenario) if isinstance(scenario, str | Path) else scenario
-    if not kernel and not settings:
+    if not kernel and not settings and not boot_args:
         return base
     raw = base.to_dict()
     if kernel:
         raw = scenarios.apply_kernel(raw, kernel)
+    if boot_args:
+        table = raw.setdefault("kernel", {})
+        given = table.get("boot_args", [])
+        table["boot_args"] = [*given, *(word for word in boot_args if word not in given)]
     return scenarios.scenario_from_dict(raw, list(settings), directory=base.directory)
 
 
@@ -55,31 +63,18 @@ def run(
     SoftnetError for bad input, KernelStop when a kernel function stops the run.
     """
     resolved = resolve(scenario, kernel, settings)
-    sim = Simulation(resolved, patches=patches, seed=seed, engine=engine, trace=trace, checks=checks, trace_file=trace_file)
-    return sim.finish(progress)
+    setup = Setup(patches=patches, seed=seed, engine=engine, trace=trace, checks=checks, trace_file=trace_file)
+    return Simulation(resolved, setup).finish(progress)
 
 
 class _Job(NamedTuple):
-    scenario: Any
+    scenario: Scenario
     arm: Arm
-    seed: int
-    engine: str
-    trace: str
-    checks: Checks
-    trace_file: str
+    setup: Setup
 
 
 def _work(job: _Job) -> Run:
-    sim = Simulation(
-        job.scenario,
-        patches=job.arm.patches,
-        seed=job.seed,
-        engine=job.engine,
-        trace=job.trace,
-        checks=job.checks,
-        trace_file=job.trace_file or None,
-    )
-    return sim.finish()
+    return Simulation(job.scenario, job.setup).finish()
 
 
 class Compared(NamedTuple):
@@ -105,7 +100,7 @@ def compare(
     """Run every arm with every seed on the same arrivals.
 
     ``seeds`` defaults to five from the scenario's on; ``trace`` is recorded for each arm's first seed, in memory or in a file
-    of ``trace_folder`` (``trace_name()``); ``progress`` is called with (runs done, runs in all, what just ended). The result
+    of ``trace_folder`` (``trace_names()``); ``progress`` is called with (runs done, runs in all, what just ended). The result
     does not depend on ``processes``. Ctrl-C ends the comparison: half of a run is no basis for one.
     """
     # A run needs neither of them, and starts sooner without.
@@ -123,17 +118,20 @@ def compare(
             expected="at least 2",
             hint="softnet compare SCENARIO --arm 6.9-rt --arm 6.10-rt",
         )
-    scenarios = {arm.label: resolve(resolve(scenario, "", settings), arm.kernel, arm.settings) for arm in chosen}
+    scenarios = {arm.label: resolve(resolve(scenario, "", settings), arm.kernel, arm.settings, arm.boot_args) for arm in chosen}
     first = scenarios[chosen[0].label]
     seed_list = tuple(seeds) if seeds else tuple(range(first.measure.seed, first.measure.seed + DEFAULT_SEEDS))
     first_seed = seed_list[0]
     folder = Path(trace_folder) if trace_folder is not None else None
     jobs = []
+    names = trace_names([arm.label for arm in chosen])
     for arm in chosen:
-        file = str(folder / trace_name(arm.label)) if folder is not None and trace != "off" else ""
+        file = str(folder / names[arm.label]) if folder is not None and trace != "off" else ""
         for seed in seed_list:
-            told = (trace, checks, file) if seed == first_seed else ("off", checks, "")
-            jobs.append(_Job(scenarios[arm.label], arm, seed, engine, *told))
+            setup = Setup(patches=arm.patches, seed=seed, engine=engine, trace="off", checks=checks)
+            if seed == first_seed:
+                setup = replace(setup, trace=trace, trace_file=file or None)
+            jobs.append(_Job(scenarios[arm.label], arm, setup))
     runs = _run_all(jobs, processes, progress)
     results = {arm.label: tuple(r.result for job, r in zip(jobs, runs, strict=True) if job.arm is arm) for arm in chosen}
     traces = {arm.label: next(r.trace for job, r in zip(jobs, runs, strict=True) if job.arm is arm) for arm in chosen}
@@ -141,9 +139,20 @@ def compare(
     return Compared(comparison, traces if trace != "off" else {})
 
 
-def trace_name(label: str) -> str:
-    """The name of an arm's trace file."""
-    return "trace-" + "".join(c if c.isalnum() or c in "-._" else "_" for c in label) + ".softnet.gz"
+LABEL_MAX = 100
+"""Characters of an arm's label in the name of its file."""
+
+
+def trace_names(labels: Sequence[str]) -> dict[str, str]:
+    """The name of each arm's trace file: no two are the same, in capital letters or small ones."""
+    plain = {label: "".join(c if c.isascii() and (c.isalnum() or c in "-._") else "_" for c in label) for label in labels}
+    taken = [name.lower() for name in plain.values()]
+    for label, name in plain.items():
+        if taken.count(name.lower()) > 1 or len(name) > LABEL_MAX:
+            # No plain name has a plus sign.
+            digest = hashlib.sha256(label.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+            plain[label] = f"{name[:LABEL_MAX]}+{digest}"
+    return {label: f"trace-{name}.softnet.gz" for label, name in plain.items()}
 
 
 def _run_all(jobs: list[_Job], processes: int | None, progress: Callable[[int, int, str], None] | None) -> list[Run]:
@@ -151,7 +160,7 @@ def _run_all(jobs: list[_Job], processes: int | None, progress: Callable[[int, i
 
     def done(n: int, job: _Job) -> None:
         if progress is not None:
-            progress(n, len(jobs), f"{job.arm.label}, seed {job.seed}")
+            progress(n, len(jobs), f"{job.arm.label}, seed {job.setup.seed}")
 
     if count <= 1:
         out = []

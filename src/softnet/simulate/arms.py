@@ -12,12 +12,17 @@ from softnet.errors import SoftnetError
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: ``kernel`` as "6.12-rt" ("" keeps the scenario's), ``settings`` as "sysctl.skb_defer_max=128", patch files."""
+    """One arm: ``kernel`` as "6.12-rt" ("" keeps the scenario's), ``settings`` as "sysctl.skb_defer_max=128", patch files.
+
+    ``boot_args`` are words for the kernel's command line, in addition to the scenario's. In the lab an arm also has the image
+    that is booted (softnet.lab.play.arm).
+    """
 
     label: str
     kernel: str = ""
     settings: tuple[str, ...] = ()
     patches: tuple[str, ...] = ()
+    boot_args: tuple[str, ...] = ()
 
 
 def split_parts(text: str) -> list[str]:

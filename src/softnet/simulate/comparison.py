@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from softnet.simulate.result import WAKEUP_CLASSES, Histogram, Result
+from softnet.image.time_classes import WAKEUP_CLASSES
+from softnet.simulate.result import Histogram, Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,23 +43,33 @@ COUNTER_METRICS = (
 """Counter, what it is, and which direction is better ("" where neither is)."""
 
 
+LEAST_EFFECT = 0.01
+"""A difference of less than this share of the base is called neither better nor worse, however sure it is."""
+
+
 @dataclass(frozen=True)
 class Metric:
-    """One figure of every arm: ``values[arm]`` has one entry per seed."""
+    """One figure of every arm: ``values[arm]`` has one entry per seed, None where that run took no sample."""
 
     name: str
     title: str
     unit: str
     better: str
-    values: dict[str, tuple[int, ...]]
+    values: dict[str, tuple[int | None, ...]]
 
-    def mean(self, arm: str) -> float:
-        """The mean over the seeds."""
-        return sum(self.values[arm]) / len(self.values[arm])
+    def sampled(self, arm: str) -> list[int]:
+        """The figures of the runs that took a sample."""
+        return [value for value in self.values[arm] if value is not None]
 
-    def spread(self, arm: str) -> tuple[int, int]:
-        """Least and greatest over the seeds."""
-        return min(self.values[arm]), max(self.values[arm])
+    def mean(self, arm: str) -> float | None:
+        """The mean over the seeds that took a sample; None where none did."""
+        values = self.sampled(arm)
+        return sum(values) / len(values) if values else None
+
+    def spread(self, arm: str) -> tuple[int, int] | None:
+        """Least and greatest over the seeds that took a sample; None where none did."""
+        values = self.sampled(arm)
+        return (min(values), max(values)) if values else None
 
     def difference(self, base: str, arm: str) -> Difference:
         """``arm`` against ``base``, seed by seed."""
@@ -67,9 +78,10 @@ class Metric:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference: mean, its 95 % interval, and the verdict "same", "noise", "lower" or "higher".
+    """A paired difference: mean, its 95 % interval, and the verdict "same", "noise", "lower", "higher" or "no samples".
 
-    "same": equal in every seed. "noise": the interval contains 0, or there is one seed only.
+    "same": equal in every seed. "noise": the interval contains 0, or one pair of runs only. "no samples": no seed has the
+    figure in both arms, so there is nothing to compare. Only pairs of runs that both have it count.
     """
 
     mean: float
@@ -78,32 +90,40 @@ class Difference:
     ratio: float | None
     verdict: str
     judgement: str
-    """"better", "worse" or "" (noise, or neither direction is better)."""
+    """"better", "worse" or "" (noise, less than LEAST_EFFECT, or neither direction is better)."""
+
+    @property
+    def small(self) -> bool:
+        """Whether it is less than LEAST_EFFECT of the base; a base of 0 makes nothing small."""
+        return self.ratio is not None and abs(self.ratio - 1) < LEAST_EFFECT
 
     @staticmethod
-    def of(base: tuple[int, ...], other: tuple[int, ...], better: str) -> Difference:
+    def of(base: tuple[int | None, ...], other: tuple[int | None, ...], better: str) -> Difference:
         """The paired comparison of two arms over the same seeds."""
-        deltas = [b - a for a, b in zip(base, other, strict=True)]
+        pairs = [(a, b) for a, b in zip(base, other, strict=True) if a is not None and b is not None]
+        if not pairs:
+            return Difference(0.0, 0.0, 0.0, None, "no samples", "")
+        deltas = [b - a for a, b in pairs]
         n = len(deltas)
         mean = sum(deltas) / n
         half = float("inf")
         if n > 1:
             variance = sum((d - mean) ** 2 for d in deltas) / (n - 1)
             half = T_975_PERMILLE[min(n - 1, 30) - 1] / 1000 * (variance / n) ** 0.5
-        base_mean = sum(base) / n
-        ratio = (sum(other) / n) / base_mean if base_mean else None
+        base_mean = sum(a for a, _ in pairs) / n
+        ratio = (base_mean + mean) / base_mean if base_mean else None
         if not any(deltas):
             verdict = "same"
         elif n == 1 or mean - half <= 0 <= mean + half:
             verdict = "noise"
         else:
             verdict = "higher" if mean > 0 else "lower"
-        judgement = ""
-        if better and verdict in ("lower", "higher"):
-            judgement = "better" if verdict == better else "worse"
         if n == 1:
             half = 0.0
-        return Difference(mean, mean - half, mean + half, ratio, verdict, judgement)
+        found = Difference(mean, mean - half, mean + half, ratio, verdict, "")
+        if better and not found.small and verdict in ("lower", "higher"):
+            return replace(found, judgement="better" if verdict == better else "worse")
+        return found
 
 
 @dataclass(frozen=True)
@@ -140,7 +160,7 @@ class Comparison:
                         f"{name} {title}",
                         "ns",
                         "lower",
-                        lambda r, n=name, c=column: r.latency[n].summary()[c] if n in r.latency else 0,
+                        lambda r, n=name, c=column: _summary(r.latency, n, c),
                     )
                 )
         woken = {name for arm in self.arms for r in self.results[arm] for name in r.wakeup_latency}
@@ -158,7 +178,7 @@ class Comparison:
         return out
 
     def _metric(self, name: str, title: str, unit: str, better: str, value: Any) -> Metric:
-        return Metric(name, title, unit, better, {arm: tuple(int(value(r)) for r in self.results[arm]) for arm in self.arms})
+        return Metric(name, title, unit, better, {arm: tuple(value(r) for r in self.results[arm]) for arm in self.arms})
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document of ``softnet compare --json``."""
@@ -167,7 +187,7 @@ class Comparison:
         for m in self.metrics():
             entry: dict[str, Any] = {"name": m.name, "title": m.title, "unit": m.unit, "better": m.better, "arms": {}}
             for arm in self.arms:
-                low, high = m.spread(arm)
+                low, high = m.spread(arm) or (None, None)
                 entry["arms"][arm] = {"values": list(m.values[arm]), "mean": m.mean(arm), "min": low, "max": high}
                 if arm != base:
                     d = m.difference(base, arm)
@@ -191,12 +211,12 @@ class Comparison:
         for m in self.metrics():
             for arm in self.arms:
                 d = m.difference(base, arm)
-                rows.append((m.name, arm, m.unit, m.mean(arm), *m.spread(arm), d.mean, d.low, d.high, d.verdict))
+                rows.append((m.name, arm, m.unit, m.mean(arm), *(m.spread(arm) or (None, None)), d.mean, d.low, d.high, d.verdict))
         columns = ["metric", "arm", "unit", "mean", "min", "max", "difference", "low", "high", "verdict"]
         frame: pd.DataFrame = _pandas().DataFrame(rows, columns=columns)
         return frame
 
 
-def _summary(histograms: dict[str, Histogram], name: str, column: str) -> int:
-    """A figure of a histogram that a run may not have; 0 then."""
-    return histograms[name].summary()[column] if name in histograms else 0
+def _summary(histograms: dict[str, Histogram], name: str, column: str) -> int | None:
+    """A figure of a histogram; None where the run has no such histogram, or no sample in it."""
+    return histograms[name].summary()[column] if name in histograms and histograms[name].count else None

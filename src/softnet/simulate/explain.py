@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from softnet.image.costnames import cost_names
 from softnet.lang import ir
 from softnet.lang.check.subset import typed_program
 from softnet.lang.explain import explain, summarise
@@ -15,8 +16,7 @@ from softnet.lang.program.layout import ENGINE_STRUCT, LINE_SHIFT, lay_out_struc
 from softnet.lang.program.program import Program
 from softnet.machine.costtable import load_cost_table
 from softnet.scenario import apply_kernel, scenario_from_dict
-from softnet.simulate.costnames import cost_names
-from softnet.simulate.simulation import load_program
+from softnet.simulate.program import load_program
 from softnet.trace import EVENT_ID
 
 PRICES: Final = ("line_read", "line_write")

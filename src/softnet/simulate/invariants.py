@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run-time checks of the invariants I1 to I13: ``run(…, checks=True)`` or ``checks="strict"``.
 
-The checks are observers in the restricted Python (softnet.simulate.observers), compiled beside the kernel or run by the reference
+The checks are observers in the restricted Python (softnet.properties.history), compiled beside the kernel or run by the reference
 engine, and never change a run. Here their tables are filled in before it, and what they found is put into words. It goes to
 ``Result.warnings``; strict checks stop at the first thing that is no known finding of the real kernel.
 """
@@ -9,42 +9,21 @@ engine, and never change a run. Here their tables are filled in before it, and w
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from softnet.errors import InvariantError, SoftnetError
-from softnet.simulate import readout
-from softnet.simulate.image import Image
-from softnet.simulate.observers import locks, words
+from softnet.image import readout
+from softnet.image.image import Image, one_per_cpu
+from softnet.properties.findings import KNOWN
+from softnet.properties.history import locks, words
+from softnet.properties.statements import STATEMENTS
+
+if TYPE_CHECKING:
+    from softnet.image.plan import MachineSpec
 
 __all__ = ["KNOWN", "STATEMENTS", "InvariantError", "Invariants", "Violation", "table_counts"]
-
-STATEMENTS: dict[str, str] = {
-    "I1": "every skb is handed out, freed and put back exactly once, and none is lost",
-    "I2": "a deferred skb is freed on the CPU that allocated it",
-    "I3": "a NAPI has SCHED set if and only if it has exactly one owner",
-    "I4": "a backlog is polled on its own CPU only",
-    "I5": "the backlog of an online CPU with packets in its input queue has SCHED set",
-    "I6": "a defer list above skb_defer_max / 2 will be flushed: a kick is under way or NET_RX is due",
-    "I7": "a defer list is never longer than skb_defer_max and one more for each other task that defers to it",
-    "I8": "defer_ipi_scheduled is set only while its function call is under way",
-    "I9": "a function call is queued at most once at a time",
-    "I10": "defer_count and defer_list agree while defer_lock is free: a list that counts but is empty stops deferral",
-    "I11": "locks are taken in one order, interrupts cannot deadlock on them, and nothing sleeps in atomic context",
-    "I12": "packets that came in are delivered, dropped, used up or queued, and a backlog holds what went in and not out",
-    "I13": "on PREEMPT_RT with backlog threads no function call from another CPU raises NET_RX",
-}
-"""What each invariant says (numbers as in the research notes of the project)."""
-
-KNOWN: dict[str, str] = {
-    "C1": "a kick that meets a backlog which the softirq polls is lost when that run of net_rx_action ends without a flush",
-    "C4": "skb_defer_max was lowered below what the list held already: the test for equality never sees the watermark",
-    "C5": "net_rps_send_ipi() skips an offline CPU, whose backlog keeps SCHED for ever",
-    "C6": "dev_cpu_dead() leaves a dead CPU's defer list, and a kick on its way there, as they are (06e3f54e8b22 flushes it)",
-    "I13": "before the backlog threads (6.10) a kick or an RPS IPI raises NET_RX from the interrupt, which wakes ksoftirqd",
-}
-"""Findings that the real kernel has as well: they are counted and named, and are no error of the model or of a patch."""
 
 ROWS: dict[int, tuple[str, str]] = {
     **{number: (f"I{number}", "") for number in range(1, words.CK_KNOWN)},
@@ -66,10 +45,11 @@ class Violation:
     count: int = 1
 
 
-def table_counts(cpus: int, queues: int, contexts: int, skbs: int, words_of_memory: int) -> dict[str, int]:
-    """How many rows each table of the checks has, for an image with ``words_of_memory`` words of other tables."""
+def table_counts(spec: MachineSpec, counts: Mapping[str, int], words_of_memory: int) -> dict[str, int]:
+    """How many rows each observers' table has, where other tables have ``counts`` rows in ``words_of_memory`` words."""
+    cpus, queues, contexts, skbs = spec.nr_cpus, len(spec.ring_sizes), counts["context"], counts["sk_buff"]
     rows = -(-contexts // words.CK_MEMBERS)
-    return {
+    return one_per_cpu(spec, counts, words_of_memory) | {
         "ck_env": 1, "ck_found": words.CK_ROWS, "ck_cpu": cpus, "ck_ctx": contexts, "ck_napi": cpus + queues, "ck_skb": skbs,
         "ck_set": cpus * rows + words_of_memory // words.CK_MEMBERS + 1, "ck_class": words.CK_CLASSES, "ck_range": 64,
     }  # fmt: skip
@@ -227,10 +207,15 @@ class Invariants:
         self.image.linked.observers["ck_say_at"](row, text, cpu, now, *(*args, 0, 0, 0, 0)[:4])
 
     def _idle(self) -> bool:
-        """Whether no context has anything in hand: every CPU idles and every task sleeps."""
+        """Whether no context has anything in hand: every CPU idles and every task sleeps.
+
+        A softirq at the end of an interrupt that came into the idle task runs in that task, as its preempt_count says.
+        """
         image = self.image
         for c in range(image.nr_cpus):
-            if image.word("cpu_hw", c, "task") != image.word("cpu_hw", c, "idle") or image.word("cpu_hw", c, "depth"):
+            if image.word("cpu_hw", c, "task") != image.word("cpu_hw", c, "idle"):
+                return False
+            if image.word("cpu_hw", c, "depth") or image.word("cpu_hw", c, "preempt_count"):
                 return False
         tasks = range(image.nr_cpus, len(image.tasks))
         return not any(image.word("task_struct", t, "on_rq") or image.word("task_struct", t, "state") & 0x1000 for t in tasks)

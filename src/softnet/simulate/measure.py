@@ -6,17 +6,37 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
+from softnet.image import readout
+from softnet.image.image import Image, clear
+from softnet.image.time_classes import TIME_CLASS_NAMES
 from softnet.lang.program.program import warn_site
 from softnet.machine import state, stats
 from softnet.scenario.traffic import capture_notes
-from softnet.simulate import readout
-from softnet.simulate.image import Image, clear
-from softnet.simulate.result import TIME_CLASS_NAMES, Conservation, Histogram, Result
+from softnet.simulate.result import Conservation, Histogram, Result
 from softnet.trace import EVENT_ID, EVENTS
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from softnet.lang.program.program import Program
-    from softnet.simulate.simulation import Simulation
+    from softnet.machine.costtable import CostTable
+    from softnet.scenario import Scenario
+    from softnet.simulate.recorder import Recorder
+
+    class Measured(Protocol):
+        """What is read of a simulation."""
+
+        scenario: Scenario
+        program: Program
+        image: Image
+        costs: CostTable
+        recorder: Recorder
+        baseline: Baseline
+        sampler: Sampler
+        engine_name: str
+        now_ns: int
+        partial: bool
+
 
 SERIES_MAX = 20_000
 """Bound of the samples kept per column; beyond it every second one is dropped and the interval doubles."""
@@ -134,10 +154,8 @@ def _minus(a: list[int], b: list[int]) -> list[int]:
     return [x - y for x, y in zip(a, b, strict=True)]
 
 
-def collect_result(sim: Simulation) -> Result:
+def collect_result(sim: Measured) -> Result:
     """The Result of a simulation as it stands."""
-    from softnet.simulate.simulation import describe
-
     image = sim.image
     counts = [_minus(a, b) for a, b in zip(event_counts(image), sim.baseline.events, strict=True)]
     events = {e.name: [counts[cpu][i] for cpu in range(image.nr_cpus)] for i, e in enumerate(EVENTS)}
@@ -149,9 +167,9 @@ def collect_result(sim: Simulation) -> Result:
     return Result(
         scenario=sim.scenario.name,
         description=sim.scenario.description,
-        kernel=describe(sim),
+        kernel=kernel_row(sim),
         engine=sim.engine_name,
-        seed=sim.seed,
+        seed=measure.seed,
         cpus=image.nr_cpus,
         duration_ns=sim.now_ns if sim.partial else measure.duration_ns,
         warmup_ns=measure.warmup_ns,
@@ -173,6 +191,16 @@ def collect_result(sim: Simulation) -> Result:
         warnings=_warnings(sim, conservation),
         partial=sim.partial,
     )
+
+
+def kernel_row(sim: Measured) -> dict[str, Any]:
+    """The kernel of a simulation, for its result."""
+    kernel = sim.scenario.kernel
+    return {
+        "label": kernel.label, "release": kernel.release, "flavour": kernel.flavour, "preempt": kernel.preempt, "hz": kernel.hz,
+        "boot_args": list(kernel.boot_args), "sysctl": dict(kernel.sysctl_values()),
+        "patches": [m for m in sim.program.modules if ".patches." in m or not m.startswith("softnet.")],
+    }  # fmt: skip
 
 
 def counters(events: dict[str, list[int]], per_cpu: dict[str, list[int]], where: Conservation) -> dict[str, int]:
@@ -227,7 +255,7 @@ def warning_sites(program: Program, warned: dict[int, int]) -> list[str]:
     return [f"WARN_ON_ONCE fired {n} times at {places[site]}" for site, n in sorted(warned.items())]
 
 
-def _warnings(sim: Simulation, where: Conservation) -> list[str]:
+def _warnings(sim: Measured, where: Conservation) -> list[str]:
     out = warning_sites(sim.program, sim.recorder.warned) if sim.recorder.warned else []
     if where.balance:
         out.append(f"conservation broken: {where.balance} packets neither delivered, dropped nor queued; this is a defect")

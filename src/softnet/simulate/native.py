@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
+from softnet.image.image import Image, machine_error
 from softnet.lang.native.abi import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native.compile import Options as Options
 from softnet.lang.native.compile import Place, available, compile_program
@@ -28,10 +29,9 @@ from softnet.lang.native.switch_runtime import (
     PAUSE_TRACE,
     RECORD_WORDS,
 )
-from softnet.lang.python.link import KernelStop
 from softnet.lang.python.runtime import TURNS_MAX
+from softnet.lang.python.stop import KernelStop
 from softnet.machine import nic, state
-from softnet.simulate.image import Image, machine_error
 from softnet.trace import EVENT_ID
 
 if TYPE_CHECKING:
@@ -128,6 +128,9 @@ class NativeEngine:
         if self._failure is not None:
             raise self._failure
         self._set_stop(self.base, until_ns)
+        # Whoever ran gave way to the stop. The machine's loop turns once for each, and where nobody runs in between, nothing else
+        # fills up what it takes.
+        self.memory[RUN_WORDS["fuel"]] = FUEL - 1
         while True:
             code = int(self._run(self.base))
             if code == PAUSE_SLICE:

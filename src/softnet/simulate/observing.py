@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Observers in the reference engine: around functions, behind stores, at events (lang.observe says when each runs).
+"""Observers in the reference engine: around functions, behind stores, at events (lang.program.observe says when each runs).
 
 In native code the calls are part of the functions. Here the linked functions are wrapped, so an unobserved run pays nothing.
 """
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from softnet.image.image import Image
 from softnet.lang.intrinsics import PLACE_INTRINSICS, PLACE_SECOND
 from softnet.lang.program.observe import Around, Observers, observers_of
-from softnet.simulate.image import Image
 
 LOADS = ("READ_ONCE", "data_race", "smp_load_acquire", "atomic_read", "test_bit")
 

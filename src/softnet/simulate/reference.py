@@ -7,15 +7,15 @@ comes back here when it may not go on. ``python -m pdb`` or ``--break FUNCTION``
 
 from __future__ import annotations
 
-import re
+import dis
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from softnet.lang.python.link import KernelStop
+from softnet.image.image import Image, machine_error
+from softnet.lang.python.stop import KernelStop
 from softnet.lang.python.text import find_function
 from softnet.machine import nic, state
-from softnet.simulate.image import Image, machine_error
 
 ArrivalRows = list[tuple[int, ...]]
 """Rows of ARRIVAL_WORDS columns, softnet.machine.nic, shorter ones filled with 0."""
@@ -66,7 +66,7 @@ class ReferenceEngine:
     def run(self, until_ns: int) -> int:
         """Run until virtual time ``until_ns``; the machine's reason to stop. Raises KernelStop from a kernel function."""
         hub = self._greenlet.getcurrent()
-        self.image.linked.suspend[0] = hub.switch
+        self.image.linked.switch.value = hub.switch
         memory, contexts, next_context, observer = self.memory, self._contexts, self._next, self.observer
         turns = self.image.linked.turns
         self.image.linked.machine["stop_set"](until_ns)
@@ -78,7 +78,7 @@ class ReferenceEngine:
                     body = contexts[ctx] = self._new_context(ctx)
                 if observer is not None:
                     observer()
-                turns[0] = 0
+                turns.value = 0
                 try:
                     body.switch()
                 except MISTAKES as error:
@@ -133,11 +133,19 @@ def kernel_stop(image: Image, error: Exception) -> KernelStop | None:
         )
     if frames[-1] is not frame:
         return None
-    missing = re.search(r"'NoneType' object has no attribute '(\w+)'", str(error))
-    if missing:
-        return KernelStop(f"{missing[1]} of a NULL reference", where)
+    if isinstance(error, AttributeError) and error.obj is None:
+        return KernelStop(f"{error.name or _attribute(error)} of a NULL reference", where)
     if isinstance(error, ZeroDivisionError):
         return KernelStop("a division by zero", where)
     if isinstance(error, ValueError):
         return KernelStop(f"a shift: {error}", where)
     return KernelStop("a function pointer is NULL", where) if "NoneType" in str(error) else None
+
+
+def _attribute(error: AttributeError) -> str:
+    """The attribute that could not be stored to; Python 3.11 leaves its name out of the exception."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    instructions = dis.get_instructions(at.tb_frame.f_code) if at is not None else ()
+    return next((str(i.argval) for i in instructions if at is not None and i.offset == at.tb_lasti), "a field")

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
+from softnet.image.time_classes import TIME_CLASS_NAMES as TIME_CLASS_NAMES
 from softnet.trace import Record
 
 if TYPE_CHECKING:
@@ -19,22 +20,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "softnet-result/1"
 QUANTILES = {"p50_ns": (50, 100), "p90_ns": (90, 100), "p99_ns": (99, 100), "p999_ns": (999, 1000)}
-
-TIME_CLASS_NAMES = (
-    "idle",
-    "user",
-    "system",
-    "hardirq",
-    "softirq",
-    "ksoftirqd",
-    "backlog_napi",
-    "irq_thread",
-    "napi_thread",
-    "task",
-)
-
-WAKEUP_CLASSES = tuple("applications" if name == "system" else name for name in TIME_CLASS_NAMES)
-"""The same of who is woken: what runs as system time in a task is an application or a sender."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any, overload
 
 from softnet.errors import SoftnetError
-from softnet.simulate.files import atomic
+from softnet.files import atomic
 from softnet.simulate.result import Trace
 from softnet.trace import EVENT_ID, EVENTS, Record
 

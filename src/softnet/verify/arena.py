@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from softnet.errors import SoftnetError
+from softnet.lang.native.abi import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native.compile import builder_identity, native_code
-from softnet.lang.native.llvm_function import FAILURES, RUN_WORDS, STACK_BYTES
 from softnet.lang.native.switch_runtime import FRAME_ARGUMENT, FRAME_FUNCTION, FRAME_RETURN, FRAME_WORDS
 from softnet.lang.program import cache
 from softnet.machine import state
-from softnet.verify.codegen.frames import LOG
-from softnet.verify.codegen.llvm_functions import OWNERS_BYTES, UNDO_WORDS
+from softnet.properties.numbers import VX_LOCK_ORDER
+from softnet.properties.statements import in_order
+from softnet.verify.codegen.llvm_functions import LOG, OWNERS_BYTES, UNDO_WORDS
 from softnet.verify.codegen.runtime import FAILED, LOG_ROOM, module_text
 from softnet.verify.inside import races, words
 from softnet.verify.lock_order import Locks
-from softnet.verify.model import SEARCHES, STACK_WORDS, Config, applies, build_model, components, nr_actions
-from softnet.verify.ownership import machine_words
+from softnet.verify.model import SEARCHES, STACK_WORDS, Config, applies, build_model, components, machine_words, nr_actions
 from softnet.verify.properties import properties_mask
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class Failure:
     name: str
     text: str
     where: str = ""
+    also: tuple[str, ...] = ()
+    """Other properties that do not hold in the same state."""
     address: int = field(default=0, compare=False)
     """Of a race or a touch after the free: the word."""
     other: int = field(default=0, compare=False)
@@ -99,7 +101,7 @@ class Room:
         return begin
 
 
-class Machine:
+class Arena:
     """A model's memory and its native code."""
 
     def __init__(self, config: Config, limits: Limits | None = None, *, log: bool = False, hasty: bool = False) -> None:
@@ -117,7 +119,7 @@ class Machine:
         self.owned = applies(config) and not log
         self._lay_out()
         self._compile(hasty)
-        self.prepare: Callable[[Machine], None] | None = None
+        self.prepare: Callable[[Arena], None] | None = None
         """What changes the memory that a search begins with."""
         self.broken = False
         """Whether a function failed, so that the search's stack is of no use any more, until again()."""
@@ -127,68 +129,110 @@ class Machine:
 
     def _lay_out(self) -> None:
         """Image, frames, components, the undo log; then, in memory of their own, what grows with the states."""
-        import numpy as np
-
         model = self.model
         room = Room(model.image.regions.size)
         self.stacks = room.take(model.nr_contexts * STACK_WORDS)
         self.after_stacks = room.at
         self.comps = components(model, self.stacks)
-        parts = self.comps.addresses
-        count, slots = len(parts), sum(map(len, parts))
-        fixed = {
-            "stacks": self.stacks, "stack_words": STACK_WORDS, "saved": room.take(STACK_WORDS),
-            "nr_actions": nr_actions(model.config),
-            "nr_drivers": len(model.config.drivers), "level_end": 1,
-            "properties": properties_mask(model.config.properties, model.properties),
-            "part_of": room.take(self.stacks + model.nr_contexts * STACK_WORDS), "marks": room.take(slots),
-            "marked": room.take(slots), "nr_comps": count, "comps": room.take(words.VX_COMP_WORDS * count),
-            "frames_comp": self.comps.owners.index(1), "cur": room.take(count + 1), "want": room.take(count + 1),
-            "key_words": (count + 1) // 2, "slots": room.take(slots), "nr_slots": slots, "shadow": room.take(slots),
-            "pending": room.take(words.VX_PENDING_WORDS * 256), "log": room.take(2 * UNDO_WORDS, align=UNDO_WORDS),
-            "value_bits": 32 - max(slots, 1).bit_length(), "step_room": 0,
-            "untouched": room.take(model.config.cpus), "machine_of": room.take(model.image.regions.size),
-            "switches": room.take(len(model.frames.stops)), "sleeping_locks": int(model.config.kernel.endswith("-rt")),
-        }  # fmt: skip
         self.locks = Locks.of(model.words_of)
-        locks = room.take(self.locks.words)
-        fixed |= {
-            "locks": locks,
-            "nr_locks": len(self.locks.addresses),
-            "lock_classes": len(self.locks.classes),
-            "lock_order": locks + 2 * len(self.locks.addresses),
+        fixed = {
+            **self._context_words(room),
+            **self._asked(),
+            **self._component_words(room),
+            **self._ownership_words(room),
+            **self._lock_words(room),
         }
-        fixed["step_room"] = fixed["nr_actions"] * (slots + count)
-        # The table of owners stands before S, that of holders before it; what is not touched of them takes no memory.
-        self._memory = np.zeros(OWNERS_BYTES // 4 + room.at, dtype=np.int64)
-        self.words = self._memory[OWNERS_BYTES // 4 :]
-        tables = self._memory[: OWNERS_BYTES // 4].view("uint8")
-        self.owners: NDArray[np.uint8] = tables[OWNERS_BYTES:]
-        self.holders: NDArray[np.uint8] = tables[:OWNERS_BYTES]
-        self.words[: model.image.regions.size] = np.array(model.image.memory, dtype=np.int64)
-        explorer = model.image.layout.structs["explorer"].fields.values()
-        self.field = {f.name: model.image.layout.tables["explorer"].base + f.offset for f in explorer}
+        # What the actions of one state can add to the store at most.
+        fixed["step_room"] = fixed["nr_actions"] * (fixed["nr_slots"] + fixed["nr_comps"])
+        self._make_memory(room.at)
         self.set(**fixed)
-        self.words[locks : locks + self.locks.words] = self.locks.table()
         size = model.image.regions.size
         self.set(touched=self.region("touched", size))
         if model.config.races:
             self.set(race_masks=self.region("race_masks", size), early=self.region("early", 8 * model.config.cpus * size))
+        self.words[fixed["locks"] : fixed["locks"] + self.locks.words] = self.locks.table()
+        self._fill_components()
+        self._fill_ownership()
+        self._tables()
+
+    def _context_words(self, room: Room) -> dict[str, int]:
+        """The contexts' frames, and room for those of the one that runs, as they were."""
+        return {"stacks": self.stacks, "stack_words": STACK_WORDS, "saved": room.take(STACK_WORDS)}
+
+    def _asked(self) -> dict[str, int]:
+        """What may happen, and what is asked of every state."""
+        config = self.model.config
+        return {
+            "nr_actions": nr_actions(config),
+            "nr_drivers": len(config.drivers),
+            "level_end": 1,
+            "properties": properties_mask(config.properties, self.model.properties, config.without),
+            "sleeping_locks": int(config.preempt_rt),
+        }
+
+    def _component_words(self, room: Room) -> dict[str, int]:
+        """The parts of a state: which word belongs to which, which have changed, and the undo log."""
+        count, slots = len(self.comps.addresses), sum(map(len, self.comps.addresses))
+        return {
+            "part_of": room.take(self.stacks + self.model.nr_contexts * STACK_WORDS), "marks": room.take(slots),
+            "marked": room.take(slots), "nr_comps": count, "comps": room.take(words.VX_COMP_WORDS * count),
+            "frames_comp": self.comps.owners.index(1), "cur": room.take(count + 1), "want": room.take(count + 1),
+            "key_words": (count + 1) // 2, "slots": room.take(slots), "nr_slots": slots, "shadow": room.take(slots),
+            "pending": room.take(words.VX_PENDING_WORDS * 256), "log": room.take(2 * UNDO_WORDS, align=UNDO_WORDS),
+            "value_bits": 32 - max(slots, 1).bit_length(),
+        }  # fmt: skip
+
+    def _ownership_words(self, room: Room) -> dict[str, int]:
+        """Which CPUs nobody else touches, of whose machine a word is, and which stops give a CPU to another task."""
+        return {
+            "untouched": room.take(self.model.config.cpus),
+            "machine_of": room.take(self.model.image.regions.size),
+            "switches": room.take(len(self.model.frames.stops)),
+        }
+
+    def _lock_words(self, room: Room) -> dict[str, int]:
+        """The locks, and in which order their classes were taken."""
+        at, count = room.take(self.locks.words), len(self.locks.addresses)
+        return {"locks": at, "nr_locks": count, "lock_classes": len(self.locks.classes), "lock_order": at + 2 * count}
+
+    def _make_memory(self, size: int) -> None:
+        """The memory, with the image at its beginning, and the search's own words by name."""
+        import numpy as np
+
+        image = self.model.image
+        # The table of owners stands before S, that of holders before it; what is not touched of them takes no memory.
+        self._memory = np.zeros(OWNERS_BYTES // 4 + size, dtype=np.int64)
+        self.words = self._memory[OWNERS_BYTES // 4 :]
+        tables = self._memory[: OWNERS_BYTES // 4].view("uint8")
+        self.owners: NDArray[np.uint8] = tables[OWNERS_BYTES:]
+        self.holders: NDArray[np.uint8] = tables[:OWNERS_BYTES]
+        self.words[: image.regions.size] = np.array(image.memory, dtype=np.int64)
+        explorer = image.layout.structs["explorer"].fields.values()
+        self.field = {f.name: image.layout.tables["explorer"].base + f.offset for f in explorer}
+
+    def _fill_components(self) -> None:
+        """Of each component where its slots begin, how many, and whose frames they are; of each slot its address."""
+        import numpy as np
+
+        parts, slots, rows, part_of = self.comps.addresses, self.get("slots"), self.get("comps"), self.get("part_of")
+        all_slots = np.concatenate([np.array(a, dtype=np.int64) for a in parts])
+        self.words[slots : slots + len(all_slots)] = all_slots
+        first = slots
+        for k, addresses in enumerate(parts):
+            row = rows + words.VX_COMP_WORDS * k
+            self.words[row : row + 3] = [first, len(addresses), self.comps.owners[k]]
+            numbers = np.arange(first, first + len(addresses)) - slots if self.compact else k
+            self.words[part_of + np.array(addresses)] = numbers + 1
+            first += len(addresses)
+
+    def _fill_ownership(self) -> None:
+        """Of each stop whether it gives the CPU away, and of each word of whose machine it is."""
+        model, switches, machine_of = self.model, self.get("switches"), self.get("machine_of")
         for pc, stop in enumerate(model.frames.stops):
-            self.words[fixed["switches"] + pc] = stop.what == "suspend"
+            self.words[switches + pc] = stop.what == "suspend"
         for address, home in machine_words(model).items():
             of_task = model.words_of[address].table == "task_struct"
-            self.words[fixed["machine_of"] + address] = home + 1 + of_task * words.VX_TASK_WORD
-        all_slots = np.concatenate([np.array(a, dtype=np.int64) for a in parts])
-        self.words[fixed["slots"] : fixed["slots"] + slots] = all_slots
-        first = fixed["slots"]
-        for k, addresses in enumerate(parts):
-            row = fixed["comps"] + words.VX_COMP_WORDS * k
-            self.words[row : row + 3] = [first, len(addresses), self.comps.owners[k]]
-            numbers = np.arange(first, first + len(addresses)) - fixed["slots"] if self.compact else k
-            self.words[fixed["part_of"] + np.array(addresses)] = numbers + 1
-            first += len(addresses)
-        self._tables()
+            self.words[machine_of + address] = home + 1 + of_task * words.VX_TASK_WORD
 
     def _tables(self) -> None:
         """Empty tables of states."""
@@ -370,9 +414,9 @@ class Machine:
         if self.prepare is not None:
             self.prepare(self)
 
-    def another(self) -> Machine:
+    def another(self) -> Arena:
         """A machine of the same configuration with optimised code, as it has settled."""
-        other = Machine(self.model.config, self.limits)
+        other = Arena(self.model.config, self.limits)
         other.prepare = self.prepare
         other.settle()
         return other
@@ -382,7 +426,7 @@ class Machine:
         if code == FAILED:
             kind = FAILURES[int(self.words[RUN_WORDS["fuel"]])]
             number = int(self.words[RUN_WORDS["where"]])
-            position = self.model.frames.text.positions[number]
+            position = self.model.text.positions[number]
             file = self.model.module.functions[position.function].file
             text = {
                 "bug-on": "BUG_ON",
@@ -394,7 +438,7 @@ class Machine:
                 "freed": f"{position.what} of an skb that is free",
             }.get(kind, f"{kind} {position.what}")
             address = int(self.words[RUN_WORDS["value"]]) if kind == "freed" else 0
-            return Failure(kind, f"{text} in {position.function}()", f"{file}:{position.line}", address)
+            return Failure(kind, f"{text} in {position.function}()", f"{file}:{position.line}", address=address)
         if code == words.VX_MACHINE or code == -1:
             if self.word("error") == races.VX_ERROR_RACE:
                 address, ctx = self.word("error_arg"), self.word("ctx")
@@ -402,8 +446,9 @@ class Machine:
             return machine_failure(int(self.words[self.model.image.engine_word("error")]))
         mask = self.get("violated")
         if code == words.VX_VIOLATION and mask:
-            found = self.model.properties[(mask & -mask).bit_length() - 1]
-            return Failure(found.name, found.text, self.warned() if found.name == "no warning" else "")
+            found, *also = [self.model.properties[number] for number in in_order(mask)]
+            where = self.warned() if found.name == "no warning" else ""
+            return Failure(found.name, found.text, where, tuple(p.name for p in also))
         return Failure("unknown", f"code {code}")
 
     def word(self, name: str) -> int:
@@ -412,7 +457,7 @@ class Machine:
 
     def warned(self) -> str:
         """Where the WARN_ON_ONCE stands that fired last."""
-        position = self.model.frames.text.positions[self.get("warned")]
+        position = self.model.text.positions[self.get("warned")]
         return f"{position.function}() {self.model.module.functions[position.function].file}:{position.line}"
 
     def lock_cycle(self) -> tuple[str, int] | None:
@@ -448,10 +493,27 @@ class Machine:
             return (8 << self.prints_bits) + 5 * get("states") + 8 * get("peak")
         return 8 * (get("store_used") + get("states") * (get("key_words") + 2) + get("values"))
 
+    def _premises(self) -> NDArray[np.int64]:
+        """Of each property by number, how often there was what it is about."""
+        table = self.model.image.layout.tables["vx_premise"]
+        return self.words[table.base : table.base + table.stride * table.count : table.stride]
+
+    def premises(self) -> dict[str, int]:
+        """The same by name, of the properties that are about something."""
+        times = self._premises().tolist()
+        at, n = self.get("lock_order"), self.get("lock_classes")
+        times[VX_LOCK_ORDER] = int((self.words[at : at + n * n] >= 0).sum())
+        return {p.name: times[number] for number, p in self.model.properties.items() if p.premise}
+
+    def undecided(self) -> bool:
+        """Whether a schedule came to its end with a stuck task that has skbs: whether one is lost, it does not tell."""
+        return bool(self._premises()[0])
+
     # -- the search
 
     def start(self) -> int:
         """Store the present memory as the first state; a code as explore()'s."""
+        self._premises()[:] = 0
         return self.call(SEARCHES.index("vx_compact_start" if self.compact else "vx_start"))
 
     def explore(self, states: int) -> int:

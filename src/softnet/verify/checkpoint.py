@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
-from softnet.lang.native.llvm_function import RUN_WORDS
-from softnet.verify.arena import Machine
+from softnet.files import atomic
+from softnet.lang.native.abi import RUN_WORDS
+from softnet.verify.arena import Arena
 from softnet.verify.codegen.runtime import module_text
 from softnet.verify.model import SEARCHES
 
@@ -30,7 +29,7 @@ ADDRESSES: Final = frozenset(
 """Words of the search that say where its tables are and how large: of the machine that goes on, not of the one that stopped."""
 
 
-def digest(machine: Machine) -> str:
+def digest(machine: Arena) -> str:
     """The hash of everything that decides what the search finds: the code, the first memory's tables, the properties."""
     from softnet.verify.standard import to_text
 
@@ -39,7 +38,7 @@ def digest(machine: Machine) -> str:
     return hashlib.sha256((rest + module_text(machine.model)).encode()).hexdigest()
 
 
-def save(machine: Machine, path: Path) -> None:
+def save(machine: Arena, path: Path) -> None:
     """Write a search that stopped between two states. Raises SoftnetError if the file cannot be written."""
     import numpy as np
 
@@ -49,20 +48,11 @@ def save(machine: Machine, path: Path) -> None:
     arrays = {"words": machine.words, "owners": machine.owners, "holders": machine.holders, **tables}
     if machine.compact:
         about["bits"] = machine.prints_bits
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.savez(stream, about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8), **arrays)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise SoftnetError("the search cannot be saved", where=str(path), found=error.strerror or str(error)) from error
+    with atomic(path) as stream:
+        np.savez(stream, about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8), **arrays)
 
 
-def _exact_arrays(machine: Machine) -> dict[str, Any]:
+def _exact_arrays(machine: Arena) -> dict[str, Any]:
     get = machine.get
     return {
         "store": machine.regions["store"][: get("store_used")],
@@ -70,7 +60,7 @@ def _exact_arrays(machine: Machine) -> dict[str, Any]:
     }
 
 
-def _compact_arrays(machine: Machine) -> dict[str, Any]:
+def _compact_arrays(machine: Arena) -> dict[str, Any]:
     get = machine.get
     states = get("states")
     written, read = machine.queues()
@@ -94,7 +84,7 @@ def owned(path: Path) -> bool:
         return False
 
 
-def load(machine: Machine, path: Path) -> None:
+def load(machine: Arena, path: Path) -> None:
     """Make a fresh machine the one that was saved.
 
     Raises SoftnetError if the file is none of softnet's, is of another kernel or configuration, or does not fit the limits.
@@ -124,7 +114,7 @@ def load(machine: Machine, path: Path) -> None:
     (_load_compact if machine.compact else _load_exact)(machine, arrays, path)
 
 
-def _words(machine: Machine, saved: NDArray[np.int64]) -> None:
+def _words(machine: Arena, saved: NDArray[np.int64]) -> None:
     """Everything but the engine's own words, and where this machine's tables are."""
     first = max(RUN_WORDS.values()) + 1
     own = {name: machine.get(name) for name in ADDRESSES}
@@ -132,7 +122,7 @@ def _words(machine: Machine, saved: NDArray[np.int64]) -> None:
     machine.set(**own)
 
 
-def _fit(machine: Machine, name: str, array: Any, path: Path) -> None:
+def _fit(machine: Arena, name: str, array: Any, path: Path) -> None:
     """Copy an array to the beginning of a region."""
     target = machine.regions[name].view(array.dtype)
     if len(array) > len(target):
@@ -141,13 +131,13 @@ def _fit(machine: Machine, name: str, array: Any, path: Path) -> None:
     target[: len(array)] = array
 
 
-def _load_exact(machine: Machine, arrays: dict[str, Any], path: Path) -> None:
+def _load_exact(machine: Arena, arrays: dict[str, Any], path: Path) -> None:
     for name in ("store", "pool"):
         _fit(machine, name, arrays[name], path)
     machine.call(SEARCHES.index("vx_rebuild"))
 
 
-def _load_compact(machine: Machine, arrays: dict[str, Any], path: Path) -> None:
+def _load_compact(machine: Arena, arrays: dict[str, Any], path: Path) -> None:
     bits = len(arrays["prints"]).bit_length() - 1
     if bits > machine.prints_bits_max:
         raise SoftnetError("the saved search does not fit", where=str(path), found=f"{8 << bits:,} bytes of fingerprints",

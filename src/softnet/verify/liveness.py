@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from softnet.verify.arena import Machine
+    from softnet.verify.arena import Arena
 
     Words = NDArray[np.int64]
 
@@ -58,7 +58,7 @@ class Graph:
 class Liveness:
     """The second pass over a finished search."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Arena) -> None:
         self.machine = machine
 
     def collect(self) -> bool:
@@ -106,12 +106,13 @@ class Liveness:
         if not everywhere.any():
             return None
         allowed = self.machine.get("properties")
-        for bit in range(62):
+        # Every fair run for ever is one without rest, so that is asked last.
+        for bit in [*(b for b in range(62) if b != cycles.VX_OWED_REST), cycles.VX_OWED_REST]:
             number = property_of(bit)
             if not allowed >> number & 1:
                 continue
             alive = everywhere & (g.owed >> bit & 1)
-            found = self.fair_part(g, alive, owed_nothing=bit == cycles.VX_OWED_REST) if alive.any() else None
+            found = self.fair_part(g, alive) if alive.any() else None
             if found is not None:
                 state = int(found.argmax())
                 return Lasso(number, state, closed_walk(g, found, state))
@@ -128,11 +129,8 @@ class Liveness:
         found[comp == 0] = 0
         return found
 
-    def fair_part(self, g: Graph, alive: Words, *, owed_nothing: bool = False) -> Words | None:
-        """The states of a component in which a fair run can stay (Streett's condition by taking apart); None if none can.
-
-        ``owed_nothing``: only one in which nothing is owed all the time, which would be another property's.
-        """
+    def fair_part(self, g: Graph, alive: Words) -> Words | None:
+        """The states of a component in which a fair run can stay (Streett's condition by taking apart); None if none can."""
         import numpy as np
 
         nobody = ~np.int64(1 << cycles.VX_NOBODY)
@@ -150,14 +148,7 @@ class Liveness:
             cyclic[comp[g.source[inside]]] = True
             unfair = can & ~goes
             fair = cyclic & (unfair == 0) & (np.arange(count) > 0)
-            good = fair
-            if owed_nothing:
-                always = np.full(count, (1 << cycles.VX_OWED_REST) - 1, dtype=np.int64)
-                np.bitwise_and.at(always, comp, g.owed)
-                good = fair & (always == 0)
-                # A fair one in which something is owed is that property's, and is not taken apart further.
-                cyclic &= ~fair
-            good = np.flatnonzero(good)
+            good = np.flatnonzero(fair)
             if len(good):
                 # The component with the state that was found first: the shortest way there.
                 members = np.isin(comp, good)

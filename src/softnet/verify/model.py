@@ -4,37 +4,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
+from softnet.image.boot import boot
+from softnet.image.costnames import cost_names
+from softnet.image.image import Image, Wiring, list_of_words
+from softnet.image.plan import Plan
+from softnet.image.program import constants, kernel_modules, load_modules, make_program
+from softnet.image.settings import update_static_keys
+from softnet.image.tasks import TaskSpec
 from softnet.lang import Struct, ir
 from softnet.lang.program.digest import program_digest
 from softnet.lang.program.program import Program
 from softnet.linux import releases
-from softnet.machine import nic, state
+from softnet.machine import MACHINE_MODULES, nic
 from softnet.machine.costtable import load_cost_table
-from softnet.scenario import apply_kernel, scenario_from_dict
-from softnet.simulate import boot
-from softnet.simulate import image as images
-from softnet.simulate.image import Image, TaskInfo
-from softnet.simulate.simulation import POLICIES, TIME_CLASS_OF_KIND, constants, machine_spec
+from softnet.properties.statements import PROPERTIES, Property
+from softnet.release import DEFAULT
+from softnet.scenario import apply_kernel, parse_kernel, scenario_from_dict
 from softnet.trace import EVENT_ID
-from softnet.verify.codegen import frames as back_end
+from softnet.verify.codegen import llvm_frames as back_end
+from softnet.verify.codegen.frames import Frames
 from softnet.verify.codegen.guard import check_patches, depended_on
-from softnet.verify.codegen.points import CAUTIOUS, Facts, facts_of, reachable, stored_fields, with_stops
+from softnet.verify.codegen.llvm_functions import Code
+from softnet.verify.codegen.points import Facts, facts_of, reachable, stored_fields, with_stops
 from softnet.verify.inside.words import VX_COMP_WORDS, VX_PER_CPU
-from softnet.verify.properties import PROPERTIES, Property
+from softnet.verify.patches import Patch, changes_of, refuse_anew
 from softnet.verify.user_properties import Claim, claims_of, dispatcher
 
 if TYPE_CHECKING:
+    from softnet.lang.native.llvm_function import Text
     from softnet.scenario.models import Scenario
 
 _INSIDE = "softnet.verify.inside"
-HARNESS = tuple(
-    f"{_INSIDE}.{name}" for name in ("words", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers", "races")
+_PROPERTIES = "softnet.properties"
+WHERE = f"{_PROPERTIES}.where"
+"""Linked below a user's patches, which may say otherwise."""
+HARNESS = (
+    f"{_PROPERTIES}.numbers",
+    f"{_PROPERTIES}.state",
+    *(f"{_INSIDE}.{name}" for name in ("words", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")),
+    *(f"{_INSIDE}.{name}" for name in ("open_accesses", "races")),
 )
 DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6}
 WITHOUT_SKBS = ("hotplug", "call")
@@ -45,21 +59,6 @@ EVENTS = {"skb_defer_max": 0, "netdev_max_backlog": 1, "netdev_budget": 2, "dev_
 """Settings that may change while the system runs; rps_cpus is a mask, for every receive queue."""
 _EVENT_CONSTANTS = ("VX_SET_DEFER_MAX", "VX_SET_BACKLOG", "VX_SET_BUDGET", "VX_SET_WEIGHT", "VX_SET_RPS")
 STACK_WORDS = 320
-
-STATISTICS = frozenset(
-    ("context.wait_since", "context.time_class", "context.wait_next", "context.waiting_for", "cpu_hw.time_class",
-     "cpu_hw.time_since", "cpu_hw.time_spent", "cpu_hw.spin_ns", "cpu_hw.rnd_count", "cpu_hw.line_transfers",
-     "cpu_hw.context_switches", "cpu_hw.irq_from", "cpu_hw.tick_at", "cpu_hw.min_vruntime", "task_struct.exec_start",
-     "task_struct.slice_used", "task_struct.woken_at", "task_struct.nr_switches", "task_struct.nr_wakeups",
-     "task_struct.vruntime", "task_struct.time_class", "spinlock_t.contended", "softnet_data.processed",
-     "softnet_data.time_squeeze", "softnet_data.received_rps", "softnet_data.dropped", "softnet_data.input_queue_head",
-     "softnet_data.input_queue_tail", "net_device.nr_rx_dropped", "skb_drop_stats.reason", "skb_drop_stats.skbs",
-     "irq_line.at", "nic_queue.received", "nic_queue.dropped", "nic_queue.irqs", "nic_vector.received",
-     "nic_vector.alloc_failed")
-)  # fmt: skip
-"""Fields that count or keep time: no function's path depends on them while the clock stands still and RFS is off."""
-
-NOT_STATE = frozenset(("engine_state", "explorer"))
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Config:
     """What is explored."""
 
     name: str
-    kernel: str = "6.12"
+    kernel: str = DEFAULT
     cpus: int = 2
     rps: bool = False
     defer_max: int = 2
@@ -131,6 +130,13 @@ class Config:
     """Files with properties of the user's own (softnet.verify.user_properties)."""
     properties: tuple[str, ...] = ()
     """Names of the properties to check; all if empty. What stops a kernel function counts always."""
+    without: tuple[str, ...] = ()
+    """Names of properties that are not checked."""
+
+    @property
+    def preempt_rt(self) -> bool:
+        """Whether the kernel is PREEMPT_RT."""
+        return parse_kernel(self.kernel).rt
 
 
 @dataclass
@@ -151,16 +157,19 @@ class Model:
     program: Program
     module: ir.Module
     image: Image
-    frames: back_end.Frames
+    text: Text
+    frames: Frames
     roots: list[str]
     changing: frozenset[str]
     nr_contexts: int
-    facts: Facts = CAUTIOUS
+    facts: Facts
     properties: dict[int, Property] = field(default_factory=dict)
     words_of: dict[int, Leaf] = field(default_factory=dict)
     """Address -> what every word of a table is."""
     one_holder: list[int] = field(default_factory=list)
     """The words that softnet.verify.ownership finds to be of one holder, once it has looked."""
+    changes: tuple[str, ...] = ()
+    """What each patch changes, in words."""
 
     def context_name(self, ctx: int) -> str:
         """Who a context is: an interrupt level of a CPU, or a task."""
@@ -176,8 +185,14 @@ def nr_actions(config: Config) -> int:
 
 def known_properties(config: Config) -> dict[int, Property]:
     """The properties by number, with those of the user's files."""
-    claims = claims_of([releases.load_patch(path) for path in (*config.patches, *config.property_files)])
+    claims = claims_of([module for _, module in _patches(config)])
     return PROPERTIES | {c.number: Property(c.name, "", c.text) for c in claims}
+
+
+def _patches(config: Config) -> list[Patch]:
+    """The modules of the user's patches, with what they are called; behind them those of the property files."""
+    choice = parse_kernel(config.kernel)
+    return releases.load_patches((*config.patches, *config.property_files), choice.release, choice.flavour)
 
 
 def scenario_of(config: Config) -> Scenario:
@@ -197,39 +212,48 @@ def scenario_of(config: Config) -> Scenario:
     raw = apply_kernel(tables, config.kernel)
     if config.threadirqs:
         raw["kernel"]["boot_args"] = [*raw["kernel"].get("boot_args", ()), "threadirqs"]
-    flavour = raw["kernel"].get("flavour", "plain")
-    if flavour != "rt":
+    if not config.preempt_rt:
         raw["kernel"]["preempt"] = config.preempt or "full"
     return scenario_from_dict(raw, [], directory=Path())
 
 
-def build_program(config: Config, scenario: Scenario, patches: Sequence[ModuleType], claims: Sequence[Claim]) -> Program:
-    """The release's modules, the user's patches, the harness. Raises SubsetError, PatchError."""
-    modules = images.load_modules(releases.modules_for(scenario.kernel.release, scenario.kernel.flavour))
-    modules += [*images.load_modules((f"{_INSIDE}.user_task",)), *patches]
-    work = any("worker_thread" in vars(module) for module in modules)
-    modules += [dispatcher(claims), *images.load_modules((*HARNESS, f"{_INSIDE}.calls{'_work' if work else ''}"))]
+def build_program(config: Config, scenario: Scenario, patches: Sequence[Patch], claims: Sequence[Claim]) -> Program:
+    """The release's modules, the user's patches, the harness. Raises SubsetError, SoftnetError."""
+    modules = [*kernel_modules(scenario), *load_modules((f"{_INSIDE}.user_task", WHERE))]
+    refuse_anew(patches, [*load_modules(MACHINE_MODULES), *modules])
+    modules += [module for _, module in patches]
+    work = "_work" if scenario.kernel.has("kick_by_work_item") else ""
+    modules += [dispatcher(claims), *load_modules((*HARNESS, f"{_PROPERTIES}.kick{work}", f"{_INSIDE}.calls{work}"))]
     changed = {EVENTS[e.name] for e in config.events}
     values = constants(scenario) | {
         "VX_RESCHED": 2 if config.resched_max >= 0 else int(config.resched),
         "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
         "VX_STORE_BUFFER": store_buffer(config),
-        "VX_HOTPLUG": int(plugged(config)), "VX_RACES": int(config.races),
+        "VX_HOTPLUG": int(bool(plugged(config))), "VX_RACES": int(config.races),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
-    program = images.make_program(modules, values)
-    check_patches(program, patches, HARNESS)
+    program = looked_at(make_program(modules, values))
+    check_patches(program, [module for _, module in patches], HARNESS)
     if any(d.kind == "call" for d in config.drivers) and program.functions["verify_task"].module == f"{_INSIDE}.user_task":
         raise SoftnetError("nothing to call", where="driver call", found="no verify_task() in a patch file",
                            expected="--patch FILE with a kfunc verify_task(number: int) -> None")  # fmt: skip
     return program
 
 
+def looked_at(program: Program) -> Program:
+    """The program with its predicates as functions of the machine: here nothing observes, the search itself looks."""
+    found = {n: d._replace(kind="hwfunc") for n, d in program.functions.items() if hasattr(d.function, "__softnet_predicate__")}
+    return replace(program, functions=program.functions | found)
+
+
 def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Model:
     """Boot a configuration. ``memory`` makes the words of the image."""
     scenario = scenario_of(config)
-    patches = [releases.load_patch(path) for path in (*config.patches, *config.property_files)]
+    loaded = _patches(config)
+    patches = [module for _, module in loaded]
     claims = claims_of(patches)
-    program = build_program(config, scenario, patches, claims)
+    program = build_program(config, scenario, loaded, claims)
+    below = [*load_modules(MACHINE_MODULES), *kernel_modules(scenario), *load_modules((WHERE,))]
+    changes = changes_of(program, loaded[: len(loaded) - len(config.property_files)], below)
     image = boot_image(config, scenario, program, patches, memory)
     key = (program_digest(program), *config.patches, *config.property_files, *image.cost_index.items())
     module = _kept(("module", *key), lambda: lowered(program, image))
@@ -239,26 +263,35 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     if config.races:
         roots = sorted({*roots, *RACE_FUNCTIONS})
 
-    movable = plugged(config) or any(len(task.cpus) > 1 for task in image.tasks)
+    movable = bool(plugged(config)) or any(len(task.cpus) > 1 for task in image.tasks)
     used = reachable(module, roots, program)
     module = _kept(("stops", *key, *roots), lambda: with_stops(module, used))
 
-    def emitted() -> tuple[back_end.Frames, frozenset[str], Facts]:
-        ignored = STATISTICS - depended_on(module, patches, STATISTICS)
+    def emitted() -> tuple[Code, frozenset[str], Facts]:
+        counted = statistics(program)
+        ignored = counted - depended_on(module, patches, counted)
         facts = facts_of(module, used, movable=movable)
-        frames = back_end.emit_frames(module, program, roots, ignored, NOT_STATE, reduce=config.reduce, log=log,
-                                      store_buffer=store_buffer(config), owned=owned, races=config.races, facts=facts)  # fmt: skip
-        return frames, stored_fields(module, used) - ignored, facts
+        code = back_end.emit_frames(module, program, roots, ignored, not_state(program), reduce=config.reduce, log=log,
+                                    store_buffer=store_buffer(config), owned=owned, races=config.races, facts=facts)  # fmt: skip
+        return code, stored_fields(module, used) - ignored, facts
 
     owned = applies(config) and not log
-    frames, changing, facts = _kept(("frames", *key, *roots, config.reduce, log, owned, movable, config.races), emitted)
-    return Model(config, scenario, program, module, image, frames, roots, changing,
-                 2 * config.cpus + len(image.tasks), facts, known_properties(config))  # fmt: skip
+    code, changing, facts = _kept(("frames", *key, *roots, config.reduce, log, owned, movable, config.races), emitted)
+    env = image.ref("verify_env", 0)
+    env.list_own = int("softnet_data.defer_list" not in changing)
+    env.list_unknown = int(env.list_own != 0 and program.functions["defer_list_first"].module == WHERE)
+    return Model(config, scenario, program, module, image, code.text, code.frames, roots, changing,
+                 2 * config.cpus + len(image.tasks), facts, known_properties(config), changes=tuple(map(str, changes)))  # fmt: skip
 
 
-def plugged(config: Config) -> bool:
-    """Whether a CPU goes."""
-    return any(d.kind == "hotplug" for d in config.drivers)
+def statistics(program: Program) -> frozenset[str]:
+    """The "structure.field" of those that only count or keep time: no part of a state."""
+    return frozenset(f"{s.name}.{f.name}" for s in program.structs.values() for f in s.fields.values() if f.statistic)
+
+
+def not_state(program: Program) -> frozenset[str]:
+    """The structures that are bookkeeping of the machine's engine and of the search."""
+    return frozenset(s.name for s in program.structs.values() if s.engine)
 
 
 def applies(config: Config) -> bool:
@@ -301,59 +334,61 @@ def boot_image(config: Config, scenario: Scenario, program: Program, patches: Se
     """Memory as boot leaves it, with the drivers' tasks and their skbs; of a user's own structure there is one for each CPU."""
     cpus, drivers = config.cpus, config.drivers
     nr_skbs = max(sum(d.count for d in drivers if d.kind not in WITHOUT_SKBS), 1)
-    counts = boot.STRUCT_COUNTS(scenario)
-    counts |= {
-        "sk_buff": nr_skbs, "verify_env": 1, "explorer": 1, "vx_driver": max(len(drivers), 1), "vx_skb": nr_skbs, "vx_sd": cpus,
+    plan = Plan.of(scenario)
+    counts = dict.fromkeys(own_structs(patches), cpus) | dict(plan.counts) | {
+        "sk_buff": nr_skbs, "verify_env": 1, "explorer": 1, "vx_driver": max(len(drivers), 1), "vx_skb": nr_skbs,
+        "vx_premise": max(PROPERTIES) + 1,
         "vx_event": max(len(config.events), 1), "vx_buffer": cpus if store_buffer(config) else 1,
-        "rps_map": counts["rps_map"] + len(config.events),
+        "rps_map": plan.counts["rps_map"] + len(config.events),
     }  # fmt: skip
-    going = sorted({d.target for d in drivers if d.kind == "hotplug"})
-    nr_tasks = cpus + boot.nr_tasks_max(scenario) + len(drivers) + len(going)
-    counts["vx_open"] = 2 * cpus + nr_tasks if config.races else 1
-    counts = dict.fromkeys(own_structs(patches), cpus) | counts
-    image = images.build(
-        program, machine_spec(scenario, 1), counts, nr_tasks, [], load_cost_table("default"), lambda *args: None, words=memory
-    )
-    free_of_charge(image)
-    kernel = image.linked.kernel
-    specs = boot.boot(kernel, scenario)
-    specs += [stopper(image, cpu) for cpu in going]
-    for cpu in range(cpus):
-        idle = (state.SCHED_IDLE_TASK, 120, "cpu_startup_entry", cpu, state.TIME_IDLE)
-        images.add_task(image, TaskInfo(cpu + 1, f"swapper/{cpu}", (cpu,), *idle))
-    for pid, spec in enumerate(specs, start=cpus + 1):
-        policy, prio = POLICIES[spec.policy], 99 - spec.priority if spec.policy != "other" else 120 + spec.nice
-        info = TaskInfo(pid, spec.comm, spec.cpus, policy, prio, spec.thread_fn, spec.data, TIME_CLASS_OF_KIND[spec.kind])
-        task = images.add_task(image, info, spec.nice)
-        if spec.store is not None:
-            spec.store(task)
-    add_drivers(image, config)
+    tasks_max = plan.tasks_max + len(drivers) + len(plugged(config))
+    counts["vx_open"] = 2 * cpus + tasks_max if config.races else 1
+    plan = replace(plan, counts=counts, tasks_max=tasks_max, histograms=())
+    check_costs(program)
+    # Nothing takes time: the order of events is the search's.
+    wiring = Wiring(costs=None, record=lambda *event: None, words=memory or list_of_words, observed=memory is None)
+    return boot(program, plan, wiring, lambda image: harness_tasks(image, config))
+
+
+def plugged(config: Config) -> list[int]:
+    """The CPUs that a driver takes down."""
+    return sorted({d.target for d in config.drivers if d.kind == "hotplug"})
+
+
+def check_costs(program: Program) -> None:
+    """A search pays for nothing, but a cost without a row is a mistake here too. Raises CostError."""
+    table = load_cost_table("default")
+    for name in cost_names(program):
+        table.row(name)
+
+
+def harness_tasks(image: Image, config: Config) -> list[TaskSpec]:
+    """Give the harness what it finds when the search begins; its tasks, each pinned to its CPU."""
     add_events(image, config)
-    images.start(image)
-    return image
+    return [stopper(image, cpu) for cpu in plugged(config)] + add_drivers(image, config)
 
 
-def stopper(image: Image, cpu: int) -> boot.TaskSpec:
+def stopper(image: Image, cpu: int) -> TaskSpec:
     """The thread that takes the CPU down, above every other task."""
 
     def store(task: Any) -> None:
         image.ref("cpu_stopper", cpu).thread = task
 
-    return boot.TaskSpec(f"migration/{cpu}", (cpu,), "fifo", 99, 0, "cpu_stopper_thread", cpu, "hotplug", store)
+    return TaskSpec(f"migration/{cpu}", (cpu,), "fifo", 99, 0, "cpu_stopper_thread", cpu, "hotplug", store)
 
 
-def free_of_charge(image: Image) -> None:
-    """Nothing takes time: the order of events is the search's."""
-    memory = image.memory
-    for i in range(2 * len(image.cost_index)):
-        memory[image.regions.costs + i] = 0
-    for name in image.layout.structs["engine_state"].fields:
-        if name.startswith("cost_") and name != "cost_base":
-            memory[image.engine_word(name)] = 0
+def driver_task(image: Image, number: int, driver: Driver) -> TaskSpec:
+    """The task of a driver."""
+
+    def store(task: Any) -> None:
+        image.ref("vx_driver", number).task = task
+
+    return TaskSpec(f"{driver.kind}/{driver.cpu}", (driver.cpu,), "other", 0, 0, "vx_driver_task", number, "sender", store)
 
 
-def add_drivers(image: Image, config: Config) -> None:
-    """The drivers' tasks, each pinned to its CPU, and their skbs in use, allocated where the configuration says."""
+def add_drivers(image: Image, config: Config) -> list[TaskSpec]:
+    """The drivers' rows, and their skbs in use, allocated where the configuration says; the tasks that they need."""
+    tasks = []
     for cpu in range(config.cpus):
         sd = image.ref("softnet_data", cpu)
         # process_backlog() sets it at its first poll; the system is older than that.
@@ -364,14 +399,17 @@ def add_drivers(image: Image, config: Config) -> None:
     first = nr_cards = 0
     env = image.ref("verify_env", 0)
     env.ticks_left, env.resched_left = config.ticks, max(config.resched_max, 0)
-    env.nr_producers = sum(1 for d in config.drivers if d.kind == "free")
+    env.defer_max_most = max([config.defer_max, *(e.value for e in config.events if e.name == "skb_defer_max")])
+    for driver in config.drivers:
+        # A user's verify_task() may free, too: skbs of any CPU.
+        cpus = {"free": [driver.alloc_cpu], "call": range(config.cpus)}.get(driver.kind, [])
+        for cpu in cpus:
+            image.ref("vx_sd", cpu).producers += 1
     # A card's skbs come last: napi_skb_cache_get() takes them in their order.
     for number, driver in sorted(enumerate(config.drivers), key=lambda pair: pair[1].kind == "nic"):
         row = image.ref("vx_driver", number)
         if driver.kind not in DEVICES:
-            info = TaskInfo(len(image.tasks) + 1, f"{driver.kind}/{driver.cpu}", (driver.cpu,), state.SCHED_NORMAL, 120,
-                            "vx_driver_task", number, state.TIME_SYSTEM)  # fmt: skip
-            row.task = images.add_task(image, info)
+            tasks.append(driver_task(image, number, driver))
         target = driver.cpu if driver.kind == "irq" else driver.target
         row.kind, row.first, row.count, row.target = DRIVER_KINDS[driver.kind], first, driver.count, target
         row.home = driver.cpu
@@ -383,6 +421,7 @@ def add_drivers(image: Image, config: Config) -> None:
                 add_skb(image, i, driver.alloc_cpu)
             first += driver.count
     env.next_skb = first
+    return tasks
 
 
 def add_skb(image: Image, index: int, alloc_cpu: int) -> None:
@@ -416,7 +455,7 @@ def add_events(image: Image, config: Config) -> None:
         for queue in range(ns["table_len"](image.linked.structs["netdev_rx_queue"])):
             fill_map(image, queue, config.rps_cpus)
             image.ref("netdev_rx_queue", queue).map = image.ref("rps_map", queue)
-        boot.update_static_keys(image.linked.kernel)
+        update_static_keys(image.linked.kernel)
 
 
 def fill_map(image: Image, row: int, mask: int) -> None:
@@ -496,13 +535,14 @@ def components(model: Model, stacks: int) -> Components:
     The last are the contexts' frames, as long as the deepest can be.
     """
     groups: dict[str, list[int]] = {}
+    outside = not_state(model.program)
     for address, leaf in leaf_words(model.image):
         model.words_of[address] = leaf
         if leaf.what not in model.changing:
             continue
-        if leaf.table in NOT_STATE:
+        if leaf.table in outside:
             # What is stored to such a word would be undone without being part of a state.
-            assert leaf.what.partition(".")[0] in NOT_STATE, leaf
+            assert leaf.what.partition(".")[0] in outside, leaf
             continue
         groups.setdefault(f"{leaf.table}[{leaf.index}]", []).append(address)
     out = Components()
@@ -517,10 +557,25 @@ def components(model: Model, stacks: int) -> Components:
     return out
 
 
-def check_room(image: Image) -> None:
-    """Addresses are stored in halves of words nowhere, but numbers of values are."""
-    if image.regions.size >= 1 << 31:
-        raise SoftnetError("the configuration is too large", found=f"{image.regions.size} words", expected="fewer than 2**31")
+def machine_words(model: Model) -> dict[int, int]:
+    """Address -> the CPU of whose machine it is: cpu_hw, contexts, interrupt lines, tasks that stay on it."""
+    image, cpus = model.image, model.config.cpus
+    found = {}
+    for address, leaf in model.words_of.items():
+        home = -1
+        if leaf.table == "cpu_hw":
+            home = leaf.index
+        elif leaf.table == "irq_line" and leaf.index < 4 * cpus:
+            home = leaf.index // 4
+        elif leaf.table == "context" and leaf.index < 2 * cpus:
+            home = leaf.index // 2
+        elif leaf.table in ("task_struct", "context"):
+            number = leaf.index - (2 * cpus if leaf.table == "context" else 0)
+            allowed = image.tasks[number].cpus if number < len(image.tasks) else ()
+            home = allowed[0] if len(allowed) == 1 else -1
+        if home >= 0 and leaf.what in model.changing:
+            found[address] = home
+    return found
 
 
 __all__ = ["VX_COMP_WORDS", "Components", "Config", "Driver", "Model", "build_model", "components"]

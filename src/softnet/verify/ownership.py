@@ -24,13 +24,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.lang import ir
+from softnet.lang.declare import PERCPU, PRIVATE
 from softnet.lang.native.abi import RUN_WORDS
 from softnet.verify.codegen.points import reachable
 from softnet.verify.inside import words
-from softnet.verify.model import NOT_STATE, SEARCHES
+from softnet.verify.model import SEARCHES, machine_words, not_state
 
 if TYPE_CHECKING:
-    from softnet.verify.arena import Machine
+    from softnet.verify.arena import Arena
     from softnet.verify.model import Model
 
 WALKS: Final = 400
@@ -39,8 +40,6 @@ WALKS_FOR_HOLDERS: Final = 40
 """Where it matters only which words need a look at who else touches them."""
 RESTARTS_MAX: Final = 40
 """After so many searches nothing is assumed any more."""
-NEVER_OWNED: Final = ("net_hotdata", "netdev_rx_queue", "rps_map", "verify_env", "vx_event")
-"""Tables that the world outside writes without a check."""
 
 
 @dataclass
@@ -56,27 +55,6 @@ class Touched:
     """Whether a run by chance ended in a failure: then the plain search will, too."""
 
 
-def machine_words(model: Model) -> dict[int, int]:
-    """Address -> the CPU of whose machine it is: cpu_hw, contexts, interrupt lines, tasks that stay on it."""
-    image, cpus = model.image, model.config.cpus
-    found = {}
-    for address, leaf in model.words_of.items():
-        home = -1
-        if leaf.table == "cpu_hw":
-            home = leaf.index
-        elif leaf.table == "irq_line" and leaf.index < 4 * cpus:
-            home = leaf.index // 4
-        elif leaf.table == "context" and leaf.index < 2 * cpus:
-            home = leaf.index // 2
-        elif leaf.table in ("task_struct", "context"):
-            number = leaf.index - (2 * cpus if leaf.table == "context" else 0)
-            allowed = image.tasks[number].cpus if number < len(image.tasks) else ()
-            home = allowed[0] if len(allowed) == 1 else -1
-        if home >= 0 and leaf.what in model.changing:
-            found[address] = home
-    return found
-
-
 def looked_at(model: Model) -> frozenset[str]:
     """The fields that the properties of every state read."""
     found: set[str] = set()
@@ -86,17 +64,18 @@ def looked_at(model: Model) -> frozenset[str]:
     return frozenset(found)
 
 
-def owners(machine: Machine, touched: Touched) -> tuple[dict[int, int], list[int]]:
+def owners(machine: Arena, touched: Touched) -> tuple[dict[int, int], list[int]]:
     """What a search assumes: address -> owner, and for each CPU whether it is untouched."""
     model = machine.model
     homes = machine_words(model)
     looked = looked_at(model)
+    structs, outside = model.program.structs, not_state(model.program)
     found: dict[int, int] = {}
     untouched = [1] * model.config.cpus
     if touched.attempts > RESTARTS_MAX:
         return found, [0] * model.config.cpus
     for address, leaf in model.words_of.items():
-        if leaf.what not in model.changing or leaf.table in NOT_STATE:
+        if leaf.what not in model.changing or leaf.table in outside:
             continue
         mask = touched.masks.get(address, 0)
         written, both = mask >> 32, (mask | mask >> 32) & 0xFFFFFFFF
@@ -108,7 +87,7 @@ def owners(machine: Machine, touched: Touched) -> tuple[dict[int, int], list[int
                 found[address] = words.VX_READ_ONLY
             else:
                 untouched[home] = 0
-        elif leaf.what in looked or leaf.table in NEVER_OWNED:
+        elif leaf.what in looked or structs[leaf.table].settings:
             continue
         elif not written:
             found[address] = words.VX_READ_ONLY
@@ -117,11 +96,12 @@ def owners(machine: Machine, touched: Touched) -> tuple[dict[int, int], list[int
     return found, untouched
 
 
-def learn(machine: Machine, touched: Touched) -> None:
+def learn(machine: Arena, touched: Touched) -> None:
     """Runs by chance from the first state, which note who touches what. The machine is as before, unless one failed."""
     model = machine.model
     if machine.owned:
-        addresses = [a for a, leaf in model.words_of.items() if leaf.what in model.changing and leaf.table not in NOT_STATE]
+        outside = not_state(model.program)
+        addresses = [a for a, leaf in model.words_of.items() if leaf.what in model.changing and leaf.table not in outside]
         machine.own(dict.fromkeys(addresses, words.VX_LEARNING), [0] * model.config.cpus)
     if model.config.races:
         machine.hold(dict.fromkeys(words_of_one_holder(model), words.VX_LEARNING))
@@ -141,12 +121,12 @@ def words_of_one_holder(model: Model) -> list[int]:
     """The words that a race may be about: of kind private or percpu, and stored to by some function."""
     if not model.one_holder:
         kinds = {f"{s.name}.{f.name}": f.kind for s in model.program.structs.values() for f in s.fields.values()}
-        fields = {what for what in model.changing if kinds.get(what) in ("private", "percpu")}
+        fields = {what for what in model.changing if kinds.get(what) in (PRIVATE, PERCPU)}
         model.one_holder += [a for a, leaf in model.words_of.items() if leaf.what in fields]
     return model.one_holder
 
 
-def holders(machine: Machine, touched: Touched) -> dict[int, int]:
+def holders(machine: Arena, touched: Touched) -> dict[int, int]:
     """Which words one context (of a per-CPU word: one CPU) has to itself, or nobody writes, as far as was seen.
 
     It saves a look at each access; who else touches such a word is noticed, and the search begins anew.
@@ -164,7 +144,7 @@ def holders(machine: Machine, touched: Touched) -> dict[int, int]:
     return found
 
 
-def note(machine: Machine, touched: Touched) -> None:
+def note(machine: Arena, touched: Touched) -> None:
     """Take what a machine saw into account."""
     for name, seen in (("touched", touched.masks), ("race_masks", touched.contexts)):
         masks = machine.regions.get(name, ())

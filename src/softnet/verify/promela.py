@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
-from softnet.verify.arena import Limits, Machine
+from softnet.files import atomic
+from softnet.properties.statements import in_order
+from softnet.units import FACTORS, GAMMA
+from softnet.verify.arena import Arena, Limits
 from softnet.verify.codegen import c_model as cmodel
-from softnet.verify.codegen.llvm_functions import FRAME_WORDS_MAX, Emitter
+from softnet.verify.codegen.frames import FRAME_WORDS_MAX, Rules, state_fields
 from softnet.verify.codegen.points import reachable
 from softnet.verify.inside import words
-from softnet.verify.model import NOT_STATE, STACK_WORDS, Config, store_buffer
+from softnet.verify.model import STACK_WORDS, Config, not_state, store_buffer
+from softnet.verify.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +41,19 @@ ENTRY_POINTS: Final = (
 )
 
 
+C_BEGINS: Final = "/* Made by softnet: the steps of a configuration. */"
+"""The first line of the model's C, whose name the user does not give."""
+
+
+def _begins(path: Path, text: str) -> bool:
+    """Whether the file begins so."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(len(text)) == text.encode()
+    except OSError:
+        return False
+
+
 @dataclass(frozen=True)
 class Export:
     """What was written."""
@@ -48,7 +65,7 @@ class Export:
     states: int
     transitions: int
     terminals: int
-    verdict: str
+    verdict: Verdict
     """What the explorer found, for comparison."""
 
     @property
@@ -71,21 +88,25 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
     code_path = path.with_suffix(".h")
     if code_path == path:
         raise SoftnetError("the model's C goes beside it", where=str(path), expected="another suffix than .h, such as .pml")
+    if code_path.exists() and not _begins(code_path, C_BEGINS):
+        raise SoftnetError("the model's C would replace a file that softnet did not write", where=str(code_path),
+                           expected="no such file", hint=f"name the model otherwise than {path}")  # fmt: skip
     if store_buffer(config):
         raise SoftnetError("a model for SPIN has no store buffers", where="--memory-model", found="tso", expected="sc")
     limits = replace(limits or Limits(), storage="exact")
     # SPIN knows no owners.
-    machine = Machine(replace(config, owned=False), limits)
+    machine = Arena(replace(config, owned=False), limits)
     machine.settle()
     first = machine.words.copy()
     code = machine.start()
     while code == words.VX_MORE:
         code = machine.explore(100_000)
-    verdict = "holds (exhausted)" if code == words.VX_DONE else "inconclusive" if code == words.VX_FULL else "violated"
+    verdict = {words.VX_DONE: Verdict.HOLDS, words.VX_FULL: Verdict.INCONCLUSIVE}.get(code, Verdict.VIOLATED)
     kinds = widths(machine, first) if code == words.VX_DONE else wide(machine, first)
     vector = Vector(kinds)
-    path.write_text(promela_text(machine, vector, code_path.name), encoding="utf-8")
-    code_path.write_text(c_text(machine, first, vector), encoding="utf-8")
+    with atomic(path) as text, atomic(code_path) as code_text:
+        text.write(promela_text(machine, vector, code_path.name).encode())
+        code_text.write(c_text(machine, first, vector).encode())
     get = machine.get
     return Export(path, code_path, vector.size(), get("states"), get("transitions"), get("terminals"), verdict)
 
@@ -93,7 +114,7 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
 # -- the state vector
 
 
-def widths(machine: Machine, first: Any) -> dict[int, int]:
+def widths(machine: Arena, first: Any) -> dict[int, int]:
     """Address -> which of TYPES holds its difference from the first state, of the words that ever differ."""
     import numpy as np
 
@@ -119,7 +140,7 @@ def widths(machine: Machine, first: Any) -> dict[int, int]:
     return found
 
 
-def wide(machine: Machine, first: Any) -> dict[int, int]:
+def wide(machine: Arena, first: Any) -> dict[int, int]:
     """32 bits for every word of the state, 64 where the first state's value needs them."""
     return {a: max(2, kind_of((int(first[a]), -int(first[a])))) for addresses in machine.comps.addresses for a in addresses}
 
@@ -147,7 +168,7 @@ class Vector:
 # -- the model
 
 
-def promela_text(machine: Machine, vector: Vector, code: str) -> str:
+def promela_text(machine: Arena, vector: Vector, code: str) -> str:
     """The processes and their options."""
     from softnet.verify.standard import to_text
 
@@ -180,7 +201,7 @@ def vector_bytes_max(size: int) -> int:
     return (size + 1024 + 255) // 256 * 256
 
 
-def c_text(machine: Machine, first: Any, vector: Vector) -> str:
+def c_text(machine: Arena, first: Any, vector: Vector) -> str:
     """The steps, the memory they work on, and what SPIN's options call."""
     model = machine.model
     module = model.module
@@ -191,11 +212,13 @@ def c_text(machine: Machine, first: Any, vector: Vector) -> str:
     roots = [*ENTRY_POINTS, *sorted(n for n in everything if module.functions[n].kind == "kfunc")]
     used = reachable(whole, roots, model.program)
     fields = {f"{s.name}.{f.name}": f.kind for s in model.program.structs.values() for f in s.fields.values()}
-    emitter = Emitter(whole, fields, model.changing, NOT_STATE, reduce=model.config.reduce, log=False,
-                      facts=model.facts)  # fmt: skip
+    rules = Rules(whole, fields, model.changing, model.config.reduce, model.facts)
     tables = model.image.layout.tables
-    body = cmodel.translate(whole, used, emitter, {n: (t.base, t.count) for n, t in tables.items()})
-    if any(model.frames.entries[n] != pc for n, pc in emitter.out.entries.items()):
+    shared = cmodel.Shared(
+        rules, state_fields(model.changing, not_state(model.program)), {n: (t.base, t.count) for n, t in tables.items()}
+    )
+    body = cmodel.translate(used, shared)
+    if any(model.frames.entries[n] != pc for n, pc in shared.frames.entries.items()):
         raise AssertionError("places are numbered otherwise than in the first state")
     size = machine.stacks + model.nr_contexts * STACK_WORDS
     words_text = ", ".join(f"{{{a}, {constant(v)}}}" for a, v in enumerate(first[:size].tolist()) if v)
@@ -215,12 +238,17 @@ def c_text(machine: Machine, first: Any, vector: Vector) -> str:
     ]
     return "\n".join(
         [
-            "/* Made by softnet: the steps of a configuration. */",
+            C_BEGINS,
             *(f"#define {name} {value}L" for name, value in numbers.items()),
             f"static const struct {{ long at, value; }} memory0[] = {{ {words_text} }};",
             f"static const struct {{ int at, slot; }} slots0[] = {{ {slots_text} }};",
             f"static const char *property_names[64] = {{ {names} }};",
-            HEAD.replace("LOADS", " ".join(accesses)).replace("STORES", " ".join(stores)),
+            f"static const int order[] = {{ {', '.join(map(str, in_order(sum(1 << n for n in model.properties))))} }};",
+            HEAD.replace("GAMMA", f"{GAMMA}UL")
+            .replace("FACTOR0", f"{FACTORS[0]}UL")
+            .replace("FACTOR1", f"{FACTORS[1]}UL")
+            .replace("LOADS", " ".join(accesses))
+            .replace("STORES", " ".join(stores)),
             *body,
             TAIL,
             # SPIN takes no call for an expression, as it might change something.
@@ -292,6 +320,12 @@ static inline long shift_left(long a, long b) { return (long)((unsigned long)a <
 static inline long shift_right(long a, long b) { return a >> (b > 63 ? 63 : b); }
 static inline long min_of(long a, long b) { return a < b ? a : b; }
 static inline long max_of(long a, long b) { return a > b ? a : b; }
+static inline long draw_of(long key, long number) {
+  unsigned long z = (unsigned long)key + (unsigned long)number * GAMMA;
+  z = (z ^ z >> 30) * FACTOR0;
+  z = (z ^ z >> 27) * FACTOR1;
+  return (long)((z ^ z >> 31) >> 32);
+}
 static inline long bit_length(long a) { return a == 0 ? 0 : 64 - __builtin_clzl(a < 0 ? -(unsigned long)a : (unsigned long)a); }
 extern void (*uerror)(char *);
 static long vx_run(long v, long c, long from);
@@ -353,7 +387,8 @@ static void found(const char *what)
 static void found_mask(long mask)
 {
   mask &= PROPERTIES;
-  if (mask) found(property_names[__builtin_ctzl(mask)]);
+  for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+    if (mask >> order[i] & 1) { found(property_names[order[i]]); return; }
 }
 void act(int action)
 {

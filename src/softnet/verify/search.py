@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -12,15 +11,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.verify import checkpoint, ownership
-from softnet.verify.arena import Failure, Limits, Machine
+from softnet.verify.arena import Arena, Failure, Limits
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
-from softnet.verify.inside.harness import VX_LOCK_ORDER
 from softnet.verify.liveness import Liveness
-from softnet.verify.model import Config, applies, store_buffer
+from softnet.verify.model import Config, applies
+from softnet.verify.verdict import Verdict, Why
 
 SLICE_STATES = 20_000
+
+
+@dataclass(frozen=True)
+class Known:
+    """A violation that is a finding on the shipped kernel: its number, the property, and the schedule."""
+
+    finding: str
+    property: str
+    actions: tuple[int, ...]
+    repeats: int = 0
 
 
 @dataclass
@@ -28,11 +38,9 @@ class Outcome:
     """The verdict on one configuration, with the figures of the search."""
 
     config: Config
-    verdict: str
-    """``holds (exhausted)``, with the memory model and what hash compaction may have omitted, ``violated``, or
-    ``inconclusive``.
-    """
-    why: str
+    verdict: Verdict
+    why: Why | None
+    """Why it is inconclusive."""
     states: int
     transitions: int
     depth: int
@@ -44,11 +52,23 @@ class Outcome:
     storage: str = "exact"
     repeats: int = 0
     """How many of the last actions repeat for ever; 0 for a violation of safety."""
+    premises: dict[str, int] = field(default_factory=dict)
+    """Property -> how often there was what it is about, of those that are about something."""
+    known: tuple[Known, ...] = ()
+    """Violations that are findings on the shipped kernel; what else there is was searched for without them."""
+    list_unknown: bool = False
+    """Whether the harness does not know where this kernel keeps deferred skbs (softnet.properties.where)."""
+    stuck_with_skbs: bool = False
+    """Whether a schedule came to its end with a stuck task that has skbs: conservation is not decided there."""
+    changes: tuple[str, ...] = ()
+    """What each patch changes, in words."""
+    known_violation: str = ""
+    """The property that a schedule violates which an inconclusive search knows of, but has not found the shortest of."""
 
     @property
     def holds(self) -> bool:
         """Whether the search was exhausted and found nothing."""
-        return self.verdict.startswith("holds")
+        return self.verdict is Verdict.HOLDS
 
 
 Progress = Callable[[int, int, int], bool]
@@ -83,15 +103,15 @@ def _decided(config: Config, limits: Limits | None, progress: Progress | None, s
         # Small ones, and what breaks soon, need no assumptions: the states are those of docs/verify.md's definition.
         few = bounds if resume is not None else replace(bounds, states=min(bounds.states, PLAIN_STATES))
         outcome = _search(plain, few, progress, save, resume)
-        if outcome.why != AT_THE_LIMIT or few.states == bounds.states:
+        if outcome.why is not Why.SPACE_LIMIT or few.states == bounds.states:
             return replace(outcome, config=config)
     outcome = _search(config, bounds, progress, save, resume)
-    if outcome.failure is None and outcome.why != BY_CHANCE:
+    if outcome.failure is None and outcome.why is not Why.RANDOM_RUN_FAILED:
         return outcome
     # The shortest schedule is told in steps that assume nothing.
     shortest = _search(plain, bounds, progress, None, None)
-    if shortest.verdict == "inconclusive" and outcome.failure is not None:
-        shortest.why += f", before a schedule that violates {outcome.failure.name}, which there is, was found"
+    if shortest.verdict is Verdict.INCONCLUSIVE and outcome.failure is not None:
+        shortest.known_violation = outcome.failure.name
     return replace(shortest, config=config)
 
 
@@ -100,46 +120,44 @@ PLAIN_STATES: Final = 100_000
 HASTY_STATES: Final = 200_000
 """Hasty code took 4 us longer for a state of 6.12-rt, and building optimised code 1.3 to 2 s: as much as 300,000 to 500,000 states.
 It is less than that, since what was searched until then is lost."""
-OUTGROWN: Final = "too large for hasty code"
-BY_CHANCE: Final = "a run by chance failed"
-AT_THE_LIMIT: Final = "memory or state limit"
-TIMED_OUT: Final = "stopped at the time limit"
 
 
 def _search(config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None) -> Outcome:
     """One search, begun anew as often as what it assumes of owners turns out wrong, and once when it outgrows hasty code."""
-    machine = Machine(config, limits, hasty=resume is None)
+    machine = Arena(config, limits, hasty=resume is None)
     if resume is not None:
         checkpoint.load(machine, resume)
     else:
         machine.settle()
-    machine, code, why = explored(machine, progress, resumed=resume is not None)
-    outcome = _outcome(machine, config, code, why)
+    machine, code, why, at_once = explored(machine, progress, resumed=resume is not None)
+    outcome = _outcome(machine, config, code, why, at_once)
     if save is not None and code in (words.VX_MORE, words.VX_FULL):
         checkpoint.save(machine, save)
     return outcome
 
 
-def explored(machine: Machine, progress: Progress | None = None, *, resumed: bool = False) -> tuple[Machine, int, str]:
-    """Search from where a machine has settled, or stopped: the machine that came to the end, the code, and why it stopped."""
+def explored(machine: Arena, progress: Progress | None = None, *, resumed: bool = False) -> tuple[Arena, int, Why | None, bool]:
+    """Search from where a machine has settled, or stopped: the machine that came to the end, the code, why it stopped, and
+    whether that was in the first state.
+    """
     touched = ownership.Touched()
-    code = words.VX_MORE
-    if not resumed:
-        code = _begin(machine, touched)
+    code = words.VX_MORE if resumed else _begin(machine, touched)
+    at_once = False
     while code != words.VX_FULL:
+        at_once = code != words.VX_MORE
         code, why = _run(machine, code, progress)
-        if why == OUTGROWN:
+        if why is Why.OUTGREW_HASTY_CODE:
             machine = machine.another()
         elif code != words.VX_DISOWNED:
-            return machine, code, why
+            return machine, code, why, at_once
         else:
             ownership.note(machine, touched)
             machine.again()
         code = _begin(machine, touched)
-    return machine, code, BY_CHANCE
+    return machine, code, Why.RANDOM_RUN_FAILED, at_once
 
 
-def _begin(machine: Machine, touched: ownership.Touched) -> int:
+def _begin(machine: Arena, touched: ownership.Touched) -> int:
     """Give a machine its owners and holders, and store its first state; the code, VX_FULL where a run by chance failed that was
     to tell owners.
     """
@@ -159,22 +177,22 @@ def _begin(machine: Machine, touched: ownership.Touched) -> int:
     return machine.start()
 
 
-def _run(machine: Machine, code: int, progress: Progress | None) -> tuple[int, str]:
+def _run(machine: Arena, code: int, progress: Progress | None) -> tuple[int, Why | None]:
     """Explore in slices until the search ends or is stopped: its code, and why it was stopped."""
-    why = ""
+    why: Why | None = None
     with _interrupts() as interrupted:
-        while code == words.VX_MORE and not why:
+        while code == words.VX_MORE and why is None:
             code = machine.explore(SLICE_STATES)
             if machine.get("shared"):
                 # What was thought to be one context's own is not: some accesses to it were not looked at.
                 code = words.VX_DISOWNED
             figures = machine.get("states"), machine.get("transitions"), machine.get("states") - machine.get("head")
             if progress is not None and not progress(*figures) and code == words.VX_MORE:
-                why = TIMED_OUT
+                why = Why.TIME_LIMIT
             if interrupted:
-                why = "interrupted"
-            if machine.hasty and not why and code == words.VX_MORE and machine.get("states") >= HASTY_STATES:
-                why = OUTGROWN
+                why = Why.INTERRUPTED
+            if machine.hasty and why is None and code == words.VX_MORE and machine.get("states") >= HASTY_STATES:
+                why = Why.OUTGREW_HASTY_CODE
     return code, why
 
 
@@ -193,76 +211,52 @@ def _interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def omission(states: int) -> float:
-    """With hash compaction: a bound on the probability that any state was taken for another one.
-
-    Each of n (n - 1) / 2 pairs of states has the same 64 bits with probability 2**-64.
-    """
-    return states**2 / 2.0**65
-
-
-def exhausted(probability: float, entries: int = 0) -> str:
-    """The verdict of a search that came to its end; ``probability`` is omission()'s, 0 for exact storage; with x86-TSO's
-    store buffers of that many ``entries``.
-    """
-    parts = ["exhausted"]
-    if entries:
-        parts.append(f"x86-TSO with {entries}-entry store buffers")
-    if probability:
-        parts.append(f"hash compaction: P(omission) < {upwards(probability)}")
-    return f"holds ({', '.join(parts)})"
-
-
-def upwards(probability: float) -> str:
-    """With one digit, rounded up."""
-    exponent = math.floor(math.log10(probability))
-    digit = math.ceil(probability / 10.0**exponent)
-    return f"{digit if digit < 10 else 1}e{exponent if digit < 10 else exponent + 1}"
-
-
-def _outcome(machine: Machine, config: Config, code: int, why: str) -> Outcome:
+def _outcome(machine: Arena, config: Config, code: int, why: Why | None, at_once: bool = False) -> Outcome:
+    """``at_once``: the search ended in the first state, before any action."""
     get = machine.get
     failure = None
     actions: list[int] = []
     cycle_from = 0
     cycle = machine.lock_cycle() if code in (words.VX_DONE, words.VX_MORE, words.VX_FULL) else None
     if cycle is not None and get("properties") >> VX_LOCK_ORDER & 1:
-        verdict = "violated"
+        verdict = Verdict.VIOLATED
         failure = Failure("lock order", cycle[0])
         actions = [*machine.path(cycle[1] >> 8), cycle[1] & 0xFF]
     elif code == words.VX_DONE:
-        verdict = exhausted(omission(get("states")) if machine.compact else 0.0, store_buffer(config))
+        verdict = Verdict.HOLDS
         if config.liveness and machine.compact:
-            verdict, why = "inconclusive", "liveness needs exact storage"
+            verdict, why = Verdict.INCONCLUSIVE, Why.LIVENESS_NEEDS_EXACT_STORAGE
         elif config.liveness:
             liveness = Liveness(machine)
             room = liveness.collect()
             lasso = liveness.check() if room else None
             if not room:
-                verdict, why = "inconclusive", "no room for the graph that liveness needs"
+                verdict, why = Verdict.INCONCLUSIVE, Why.NO_ROOM_FOR_LIVENESS
             elif lasso is not None:
-                verdict = "violated"
+                verdict = Verdict.VIOLATED
                 failure = Failure(*_named(machine, lasso.number))
                 actions, cycle_from = [*machine.path(lasso.state), *lasso.cycle], len(lasso.cycle)
         if failure is None and not get("terminals"):
             # What must hold in the end was asked nowhere.
-            verdict, why = "inconclusive", why or "no schedule comes to an end; --liveness says whether a fair one does"
+            verdict, why = Verdict.INCONCLUSIVE, why or Why.NO_END
     elif code in (words.VX_VIOLATION, words.VX_MACHINE, FAILED):
-        verdict = "violated"
+        verdict = Verdict.VIOLATED
         failure = machine.failure(code)
-        actions = machine.parents()
+        actions = [] if at_once else machine.parents()
     else:
-        verdict = "inconclusive"
-        why = why or AT_THE_LIMIT
+        verdict = Verdict.INCONCLUSIVE
+        why = why or Why.SPACE_LIMIT
     return Outcome(
         config, verdict, why, get("states"), get("transitions"), get("depth"), get("terminals"), get("states") - get("head"),
-        failure, actions, machine.bytes_used(), machine.limits.storage, cycle_from,
+        failure, actions, machine.bytes_used(), machine.limits.storage, cycle_from, machine.premises(),
+        list_unknown=bool(machine.model.image.word("verify_env", 0, "list_unknown")), changes=machine.model.changes,
+        stuck_with_skbs=machine.undecided(),
     )  # fmt: skip
 
 
-def _named(machine: Machine, number: int) -> tuple[str, str]:
+def _named(machine: Arena, number: int) -> tuple[str, str]:
     found = machine.model.properties[number]
     return found.name, found.text
 
 
-__all__ = ["FAILED", "Failure", "Limits", "Machine", "Outcome", "exhausted", "omission", "search"]
+__all__ = ["FAILED", "Arena", "Failure", "Limits", "Outcome", "search"]

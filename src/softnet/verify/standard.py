@@ -5,16 +5,23 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
-from softnet.errors import SoftnetError
+from softnet.errors import ScenarioError, SoftnetError
+from softnet.release import DEFAULT, releases
+from softnet.units import whole_number
 from softnet.verify.inside.words import VX_STORE_BUFFER_MAX
-from softnet.verify.model import DRIVER_KINDS, EVENTS, Config, Driver, Event
+from softnet.verify.model import DRIVER_KINDS, EVENTS, WITHOUT_SKBS, Config, Driver, Event, nr_actions
 
 AIMED = ("rps", "hotplug")
 """Kinds of driver whose last number is the CPU that they act upon."""
-NOT_TEXT = ("name", "drivers", "events", "patches", "property_files", "properties")
+NOT_TEXT = ("name", "drivers", "events", "patches", "property_files", "properties", "without")
 """What a configuration's line of text does not say, or says in another way."""
 
-KERNELS = ("6.12", "6.12-threads", "6.12-rt")
+ACTIONS_MAX = 254
+"""A state remembers by a byte which action led to it, and 255 is none."""
+SKBS_MAX = 1024
+PREEMPT = ("", "none", "voluntary", "full", "lazy")
+
+KERNELS = releases()[DEFAULT].kernels
 """The three modes: IPI, threads, PREEMPT_RT."""
 
 
@@ -26,7 +33,7 @@ def standard(kernel: str, cpus: int = 2, skbs: int = 2, patches: tuple[str, ...]
     free = tuple(Driver("free", cpu, skbs) for cpu in range(1, cpus))
     base = Config("", kernel=kernel, cpus=cpus, patches=patches)
     # On PREEMPT_RT a device's handler is a thread: netif_rx() from a hard interrupt would take a sleeping lock there.
-    device = "netif_rx" if kernel.endswith("-rt") else "irq"
+    device = "netif_rx" if base.preempt_rt else "irq"
     small = replace(base, budget=1, dev_weight=1)
     # Sleeping locks make many more states: with RPS only wakeups preempt there.
     steered = replace(base, rps=True, resched=device == "irq")
@@ -69,29 +76,47 @@ def from_text(text: str, patches: tuple[str, ...] = ()) -> Config:
             raise SoftnetError("not a part of a configuration", found=repr(part), expected="KEY=VALUE such as cpus=2")
         elif kinds[key] is str:
             config = replace(config, **{key: value})  # type: ignore[arg-type]
-        elif not value.lstrip("-").isdigit():
+        elif (number := whole_number(value, negative=True)) is None:
             raise SoftnetError(f"{key} is a number", found=repr(value), expected="such as 2")
+        elif kinds[key] is bool and number not in (0, 1):
+            raise SoftnetError(f"{key} is on or off", found=repr(value), expected="1 or 0")
         else:
-            config = replace(config, **{key: kinds[key](int(value))})
+            config = replace(config, **{key: kinds[key](number)})
     return check(config)
 
 
 def driver_of(text: str) -> Driver:
     """``KIND:CPU[:COUNT[:CPU]]``; the last number is the target of rps, else the CPU that allocated the skbs."""
-    kind, *numbers = text.split(":")
-    if kind not in DRIVER_KINDS or not 1 <= len(numbers) <= 3 or not all(n.isdigit() for n in numbers):
-        raise SoftnetError("not a driver", found=repr(text), expected=f"KIND:CPU[:COUNT[:CPU]], KIND {', '.join(DRIVER_KINDS)}")
-    cpu, count, other = [*map(int, numbers), *[1, 0][len(numbers) - 1 :]]
+    kind, *words = text.split(":")
+    numbers = [number for number in map(whole_number, words) if number is not None]
+    if kind not in DRIVER_KINDS or not 1 <= len(words) <= 3 or len(numbers) != len(words):
+        raise SoftnetError("not a driver", where="driver", found=repr(text),
+                           expected=f"KIND:CPU[:COUNT[:CPU]], KIND {', '.join(DRIVER_KINDS)}")  # fmt: skip
+    cpu, count, other = [*numbers, *[1, 0][len(numbers) - 1 :]]
     return Driver(kind, cpu, count, 0 if kind in AIMED else other, other if kind in AIMED else 0)
 
 
 def event_of(text: str, between: str = "=") -> Event:
     """``NAME=VALUE``: a setting that changes while the system runs."""
     name, found, value = text.partition(between)
-    if name not in EVENTS or not found or not value.isdigit():
+    number = whole_number(value)
+    if name not in EVENTS or not found or number is None:
         raise SoftnetError("not a change of a setting", where="event", found=repr(text),
                            expected=f"NAME{between}NUMBER, NAME one of {', '.join(EVENTS)}")  # fmt: skip
-    return Event(name, int(value))
+    return Event(name, number)
+
+
+def _check_event(event: Event) -> None:
+    """A setting takes while the system runs what it takes at boot. Raises SoftnetError."""
+    from softnet.scenario import scenario_from_dict
+
+    if event.name == "rps_cpus":
+        return
+    try:
+        scenario_from_dict({"kernel": {"sysctl": {event.name: event.value}}})
+    except ScenarioError as error:
+        raise SoftnetError("not a value of the setting", where=f"event {event.name}", found=error.found or str(event.value),
+                           expected=error.expected) from None  # fmt: skip
 
 
 def check(config: Config) -> Config:
@@ -105,6 +130,10 @@ def check(config: Config) -> Config:
         raise SoftnetError("a store buffer holds 1 to 8 stores", where="store_buffer", found=str(config.store_buffer))
     if config.liveness and config.memory_model == "tso":
         raise SoftnetError("liveness is asked of sequentially consistent memory", where="--liveness", found="tso", expected="sc")
+    if config.preempt not in PREEMPT:
+        raise SoftnetError("not a preemption model", where="preempt", found=repr(config.preempt), expected=", ".join(PREEMPT[1:]))
+    for event in config.events:
+        _check_event(event)
     if not config.drivers:
         raise SoftnetError("nothing would happen", where="driver", found="no driver", expected="at least one")
     if (config.rps_cpus or any(e.name == "rps_cpus" for e in config.events)) and not config.rps:
@@ -120,10 +149,22 @@ def check(config: Config) -> Config:
                 )
             if d.count > 2:
                 raise SoftnetError("hotplug is down (1), or down and up again (2)", where="driver hotplug", found=str(d.count))
+        if d.kind == "irq" and config.kernel.endswith("-rt"):
+            raise SoftnetError("a hard interrupt may not call netif_rx() on PREEMPT_RT, which takes locks that sleep",
+                               where="driver irq", found=config.kernel, expected="netif_rx or nic",
+                               hint="a handler is a thread there")  # fmt: skip
+        if d.kind == "rps" and not config.rps:
+            raise SoftnetError("without CONFIG_RPS nothing is steered", where="driver rps", found="rps=0", expected="--set rps=1",
+                               hint="the kernel has no enqueue on another CPU's backlog then")  # fmt: skip
         for cpu in (d.cpu, d.alloc_cpu, d.target):
             if cpu >= config.cpus:
                 raise SoftnetError("a driver on a CPU that there is not", where=f"driver {d.kind}", found=str(cpu),
                                    expected=f"0 to {config.cpus - 1}")  # fmt: skip
         if d.count < 1:
             raise SoftnetError("a driver that does nothing", where=f"driver {d.kind}", found=str(d.count), expected="1 or more")
+    if nr_actions(config) > ACTIONS_MAX:
+        raise SoftnetError("too much may happen for the explorer", where="driver, event", found=f"{nr_actions(config)} actions",
+                           expected=f"at most {ACTIONS_MAX}, with the CPUs' and the store buffers' own")  # fmt: skip
+    if (skbs := sum(d.count for d in config.drivers if d.kind not in WITHOUT_SKBS)) > SKBS_MAX:
+        raise SoftnetError("too many skbs for the explorer", where="driver", found=str(skbs), expected=f"at most {SKBS_MAX}")
     return config

@@ -22,4 +22,9 @@ def my_change(sd: softnet_data, skb: sk_buff) -> bool:
         if cmpxchg(sd.defer_count, 0, 1) == 0:
             break
         work_ns(10)
-    return bool(head is not None and head.cloned)
+    while (skb := skb.next):
+        if skb.len & 3 or not skb.next:
+            break
+    if (qlen := skb.len if skb else 0):
+        sd.processed = qlen
+    return bool(head and head.cloned)

@@ -7,7 +7,7 @@ from softnet.lang.declare import Struct, hwfunc, kfunc, private
 @kfunc
 def my_change(sd: softnet_data, skb: sk_buff) -> None:
     n = sd.input_qlenn
-    if n > 3 and skb:
+    if n > 3 and sd.backlog:
         spin_lok(sd.input_lock)
     sd.processed = n / 2.5
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from tests.verify.programs import kernel
 from tests.verify.programs.explore import Program, Shape
 
-from softnet.verify.arena import RACE, Limits, Machine
+from softnet.verify.arena import RACE, Arena, Limits
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
 from softnet.verify.model import Config, Driver
-from softnet.verify.search import BY_CHANCE, explored
+from softnet.verify.search import explored
+from softnet.verify.verdict import Why
 
 KERNEL = str(Path(kernel.__file__))
 MODES: dict[str, dict[str, bool]] = {"reduced": {"owned": False}, "owned": {}, "unreduced": {"reduce": False}}
@@ -51,7 +52,7 @@ class Search:
 
     def __init__(self, shape: Shape, mode: str) -> None:
         self.shape = shape
-        self.machine = Machine(config_of(shape, **MODES[mode]), LIMITS, hasty=True)
+        self.machine = Arena(config_of(shape, **MODES[mode]), LIMITS, hasty=True)
         self.machine.settle()
         addresses = {(leaf.table, leaf.index, leaf.path): a for a, leaf in self.machine.model.words_of.items()}
         self.at = {name: addresses["vp_code", 0, f"{name}[0]"] for name in SET_BY_PROGRAM}
@@ -64,7 +65,7 @@ class Search:
         self.compared = [k for k, name in enumerate(comps.names) if not name.startswith(NOT_COMPARED)]
         self.program = Program(shape, ())
 
-    def write(self, machine: Machine) -> None:
+    def write(self, machine: Arena) -> None:
         """Put the program into the memory that a search begins with, and a table for its ends."""
         row = 0
         for number, code in enumerate(self.program.code):
@@ -81,13 +82,13 @@ class Search:
         self.program = program
         self.machine.prepare = self.write
         self.machine.again()
-        machine, code, why = explored(self.machine)
+        machine, code, why, _ = explored(self.machine)
         self.machine = machine
         states = machine.get("states")
         if code in (words.VX_VIOLATION, words.VX_MACHINE, FAILED):
             failure = machine.failure(code)
             return Found(RACE if failure.name == RACE else failure.name, states=states)
-        if why == BY_CHANCE:
+        if why is Why.RANDOM_RUN_FAILED:
             return Found("by chance", states=states)
         if code != words.VX_DONE:
             return Found("", states=states, inconclusive=True)

@@ -34,9 +34,9 @@ def doctor(as_json: bool) -> int:
 @json_option
 def kernels(as_json: bool) -> int:
     """List the kernels that can be had and those that are here."""
-    from softnet.lab import show
     from softnet.lab.errors import LabMissing
     from softnet.lab.vm import kernels as lab_kernels
+    from softnet.report.lab_tables import table
 
     here = {kernel.name: kernel for kernel in lab_kernels.all_cached()}
     try:
@@ -61,7 +61,7 @@ def kernels(as_json: bool) -> int:
         print_json(rows)
     else:
         cells = [[row["name"], row["package"] or "-", row["fetched"] or "no"] for row in rows]
-        click.echo(show.table(["name", "package", "fetched"], cells))
+        click.echo(table(["name", "package", "fetched"], cells))
         click.echo("\nsoftnet lab fetch NAME gets one; every --kernel also takes the path of a vmlinuz.")
     return 0
 

@@ -3,97 +3,79 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from softnet.cli.lab._shared import (
-    arms_of,
+    Guests,
+    calibrated_guest_options,
     json_option,
-    options_of,
+    kernels_option,
+    one_kernel_option,
+    out_option,
+    possible_scenario,
     print_json,
-    say_aloud,
-    say_nothing,
+    set_option,
+    stretch_option,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any
+    from collections.abc import Sequence
 
-    from softnet.lab.play.run import Options
-    from softnet.lab.studies.scenario_prediction import Prediction
-
-_ACCEL = click.option(
-    "--accel",
-    type=click.Choice(["icount", "kvm", "tcg", "tcg-single"]),
-    default="icount",
-    show_default=True,
-    help="What runs the guest; icount is emulation in which an instruction takes 1 ns, the same on every host.",
-)
-_TIMEOUT = click.option(
-    "--timeout", "timeout_seconds", type=click.FloatRange(min=1), default=600.0, show_default=True,
-    help="Seconds after which a guest is killed.",
-)  # fmt: skip
-_QUIET = click.option("--quiet", is_flag=True, help="No progress on stderr.")
-
-
-def _guest(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (_ACCEL, _TIMEOUT, _QUIET):
-        command = option(command)
-    return command
+    from softnet.lab.studies.predict_all import Attempt, HeldOut
 
 
 @click.command()
-@click.option("--kernel", "kernel", default="6.12", show_default=True, help="6.12, 6.12-rt, 6.12-threads or a vmlinuz.")
-@click.option("--out", "out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The table to write.")
+@one_kernel_option
+@click.option("--out", "table", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The table to write.")
 @click.option("--note", default="", help="A date or what else the table shall say of its making.")
-@_guest
+@calibrated_guest_options
 @json_option
-def calibrate(kernel: str, out: Path, note: str, accel: str, timeout_seconds: float, quiet: bool, as_json: bool) -> int:
+def calibrate(kernel: str, table: Path, note: str, guests: Guests, as_json: bool) -> int:
     """Fit a cost table to a guest: softnet run takes it with machine.costs, softnet lab predict with --costs."""
-    from softnet.lab import show
+    from softnet.files import atomic
     from softnet.lab.studies import calibrate as lab_calibrate
-    from softnet.lab.vm import cache
+    from softnet.report.lab_predictions import calibration_text
 
-    say = say_nothing if quiet else say_aloud
     lab_calibrate.check_note(note)
-    (arm,) = arms_of((kernel,), (), say)
-    made = lab_calibrate.calibrate(arm, options=options_of(accel, timeout_seconds), say=say, when=note)
-    cache.write_whole(out, lab_calibrate.table_of(made, out.stem).encode())
+    (arm,) = guests.arms((kernel,))
+    made = lab_calibrate.calibrate(arm, options=guests.options, say=guests.say, when=note)
+    with atomic(table) as written:
+        written.write(lab_calibrate.table_of(made, table.stem).encode())
     if as_json:
         print_json(made.as_json())
-        return 0
-    rows = [[row.name, f"{row.value} {'ps/byte' if row.per_byte else 'ns'}", row.provenance] for row in made.rows]
-    click.echo(show.table(["row", "value", "provenance"], rows))
-    fitted = [[name, str(pair["guest"]), str(pair["model"])] for name, pair in made.medians.items()]
-    click.echo("\n" + show.table(["experiment, median", "guest ns", "model ns"], fitted))
-    click.echo(f"\n{arm.name}: Linux {made.release}, QEMU {made.ran.qemu} {made.ran.accel}; written to {out}")
+    else:
+        click.echo(calibration_text(made, table))
     return 0
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is to be predicted: of one scenario, or with --all of which."""
+
+    kernels: tuple[str, ...]
+    costs: str
+    overrides: tuple[str, ...]
+    stretch: int
+    only: str
+    examples: Path
+    again: bool
+    as_json: bool
 
 
 @click.command()
 @click.argument("scenario_path", metavar="[SCENARIO]", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--kernel",
-    "kernels",
-    multiple=True,
-    help="6.12, 6.12-rt, 6.12-threads or a vmlinuz; may be repeated. Default: 6.12, with --all the five arms.",
-)
+@kernels_option("6.12, with --all the five arms", "6.12, 6.12-rt, 6.12-threads or a vmlinuz")
 @click.option(
     "--costs",
     default="",
     help="A table of softnet lab calibrate, or any other, by name or path. Default: the one fitted to the arm.",
 )
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the scenario.")
-@click.option(
-    "--stretch",
-    type=click.IntRange(1, 10_000),
-    default=1,
-    show_default=True,
-    help="Play it so many times slower.",
-)
+@set_option
+@stretch_option()
 @click.option("--all", "everything", is_flag=True, help="Every held-out scenario on every arm, with the errors.")
 @click.option("--only", default="", metavar="TEXT", help="With --all: only scenarios whose name contains TEXT.")
 @click.option(
@@ -103,17 +85,13 @@ def calibrate(kernel: str, out: Path, note: str, accel: str, timeout_seconds: fl
     show_default=True,
     help="With --all: where the scenarios are.",
 )
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="With --all: write predict.json and predict.md here.",
-)
+@out_option("With --all: write predict.json and predict.md here.")
 @click.option(
     "--again",
     is_flag=True,
     help="With --all: boot nothing, show and write again what an earlier run left in --out.",
 )
-@_guest
+@calibrated_guest_options
 @json_option
 def predict(
     scenario_path: Path | None,
@@ -124,108 +102,92 @@ def predict(
     everything: bool,
     only: str,
     examples: Path,
-    out: Path | None,
     again: bool,
-    accel: str,
-    timeout_seconds: float,
-    quiet: bool,
+    guests: Guests,
     as_json: bool,
 ) -> int:
     """Say what the model predicts of SCENARIO, and what a real kernel does."""
-    say = say_nothing if quiet else say_aloud
-    options = options_of(accel, timeout_seconds)
+    wanted = _Wanted(kernels, costs, overrides, stretch, only, examples, again, as_json)
     if everything:
         if scenario_path is not None or costs or overrides or stretch != 1:
             raise click.UsageError("--all has scenarios, settings and costs of its own: give it none")
-        if again and out is None:
+        if again and guests.out is None:
             raise click.UsageError("--again needs --out: the folder that an earlier run wrote")
-        return _predict_all(kernels, only, examples, out, options, say, as_json, again)
+        return _predict_all(wanted, guests)
     if scenario_path is None:
         raise click.UsageError("which scenario? softnet lab predict SCENARIO, or softnet lab predict --all")
-    if only or again or out is not None:
+    if only or again or guests.out is not None:
         raise click.UsageError("--only, --again and --out belong to --all")
-    return _predict_one(scenario_path, kernels or ("6.12",), costs, overrides, stretch, options, say, as_json)
+    return _predict_one(scenario_path, wanted, guests)
 
 
-def _predict_one(
-    path: Path, kernels: tuple[str, ...], costs: str, overrides: tuple[str, ...], stretch: int, options: Options,
-    say: Callable[[str], None], as_json: bool,
-) -> int:  # fmt: skip
-    from softnet.lab.play.scenario import refuse_impossible
-    from softnet.lab.studies import scenario_prediction as lab_predict
+def _predict_one(path: Path, wanted: _Wanted, guests: Guests) -> int:
+    from softnet.lab.studies import scenario_prediction
     from softnet.lab.studies.replay import guest_costs
     from softnet.machine.costtable import load_cost_table
-    from softnet.scenario import load_scenario
+    from softnet.report.lab_predictions import prediction_text
 
-    scenario = load_scenario(path, overrides)
-    refuse_impossible(scenario)
-    if costs:
-        load_cost_table(costs)
-    table = costs if not costs or not Path(costs).exists() else str(Path(costs).resolve())
+    scenario = possible_scenario(path, wanted.overrides)
+    table = wanted.costs
+    if table:
+        load_cost_table(table)
+        table = str(Path(table).resolve()) if Path(table).exists() else table
     found = [
-        lab_predict.predict(arm, scenario, table or guest_costs(arm), options=options, say=say, stretch=stretch)
-        for arm in arms_of(kernels, (), say)
+        scenario_prediction.predict(
+            arm, scenario, table or guest_costs(arm), options=guests.options, say=guests.say, stretch=wanted.stretch
+        )
+        for arm in guests.arms(wanted.kernels or ("6.12",))
     ]
-    if as_json:
-        print_json(found[0].as_json() if len(found) == 1 else [told.as_json() for told in found])
-        return 0
-    for told in found:
-        _print_prediction(told)
+    if wanted.as_json:
+        print_json(found[0].as_json() if len(found) == 1 else [prediction.as_json() for prediction in found])
+    else:
+        for prediction in found:
+            click.echo(prediction_text(prediction))
     return 0
 
 
-def _print_prediction(told: Prediction) -> None:
-    from softnet.lab import show
-    from softnet.units import format_ns
+def _predict_all(wanted: _Wanted, guests: Guests) -> int:
+    from softnet.lab.studies.predict_all import HELD_OUT
+    from softnet.report.lab_predictions import predictions_text
 
-    rows = []
-    for row in told.rows:
-        cells = [format_ns(value) if row.unit else str(value) for value in (row.predicted, row.measured)]
-        error = "-" if row.error_permille is None else f"{row.error_permille / 10:+.1f} %"
-        rows.append([row.name, *cells, error])
-    click.echo(f"{told.scenario} on {told.arm} (Linux {told.release}, {told.ran}), costs {told.costs}\n")
-    click.echo(show.table(["", "predicted", "measured", "error"], rows) + "\n")
-    for text in told.deviations:
-        click.echo(f"deviation: {text}")
-
-
-def _predict_all(
-    kernels: tuple[str, ...], only: str, examples: Path, out: Path | None, options: Options, say: Callable[[str], None],
-    as_json: bool, again: bool,
-) -> int:  # fmt: skip
-    from softnet.lab import show
-    from softnet.lab.play.run import ARMS
-    from softnet.lab.studies import predict_all as heldout
-
-    chosen = [held for held in heldout.HELD_OUT if only in held.name]
+    chosen = [held for held in HELD_OUT if wanted.only in held.name]
     if not chosen:
-        names = ", ".join(held.name for held in heldout.HELD_OUT)
+        names = ", ".join(held.name for held in HELD_OUT)
         raise click.BadParameter(f"no held-out scenario is called so; there are: {names}", param_hint="--only")
-
-    def keep(attempts: Sequence[heldout.Attempt]) -> None:
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            told = {"predictions": [attempt.as_json() for attempt in attempts]}
-            cache.write_whole(out / "predict.json", (json.dumps(told, indent=1) + "\n").encode())
-            cache.write_whole(out / "predict.md", heldout.document(attempts, "softnet lab predict --all").encode())
-
-    from softnet.lab.vm import cache
-
-    if again:
-        assert out is not None
-        wanted = [held.name for held in chosen]
-        kept = heldout.read(out / "predict.json")
-        attempts = [one for one in kept if one.scenario in wanted and (not kernels or one.arm in kernels)]
-        if attempts == kept:
-            keep(attempts)
-    else:
-        arms = arms_of(kernels or ARMS, (), say)
-        attempts = heldout.run_all(arms, chosen, examples, options=options, say=say, keep=keep)
-    if out is not None:
-        say(f"tables are in {out}/predict.md and predict.json")
-    if as_json:
+    guests.claim((), others=("predict.json", "predict.md"))
+    attempts = _kept_attempts(chosen, wanted, guests) if wanted.again else _attempts(chosen, wanted, guests)
+    if guests.out is not None:
+        guests.say(f"tables are in {guests.out}/predict.md and predict.json")
+    if wanted.as_json:
         print_json([attempt.as_json() for attempt in attempts])
     else:
-        click.echo(show.table(heldout.FIGURES_HEADER, heldout.rows_of(attempts)))
-        click.echo("\n" + show.table(heldout.SUMMARY_HEADER, heldout.summary_rows(attempts)))
+        click.echo(predictions_text(attempts))
     return 1 if any(attempt.told is None for attempt in attempts) else 0
+
+
+def _attempts(chosen: Sequence[HeldOut], wanted: _Wanted, guests: Guests) -> Sequence[Attempt]:
+    """Predict and run; what there is is written after each, so that an interrupted run is not lost."""
+    from softnet.lab.play.arm import ARMS
+    from softnet.lab.studies.predict_all import run_all
+    from softnet.report.lab_predictions import write_attempts
+
+    def keep(attempts: Sequence[Attempt]) -> None:
+        if guests.out is not None:
+            write_attempts(guests.out, attempts)
+
+    arms = guests.arms(wanted.kernels or ARMS, below=())
+    return run_all(arms, chosen, wanted.examples, options=guests.options, say=guests.say, keep=keep)
+
+
+def _kept_attempts(chosen: Sequence[HeldOut], wanted: _Wanted, guests: Guests) -> Sequence[Attempt]:
+    """What an earlier run left; its tables are written again if nothing of it is left out."""
+    from softnet.lab.studies.predict_all import read
+    from softnet.report.lab_predictions import write_attempts
+
+    assert guests.out is not None
+    names = [held.name for held in chosen]
+    kept = read(guests.out / "predict.json")
+    attempts = [one for one in kept if one.scenario in names and (not wanted.kernels or one.arm in wanted.kernels)]
+    if attempts == kept:
+        write_attempts(guests.out, attempts)
+    return attempts

@@ -3,32 +3,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from softnet.cli.lab._shared import (
-    arms_of,
+    Guests,
+    boot_arg_option,
     guest_options,
     json_option,
-    options_of,
+    kernels_option,
+    one_kernel_option,
+    possible_scenario,
     print_json,
-    print_results,
-    say_aloud,
-    say_nothing,
-    write_results,
+    scenario_argument,
+    set_option,
+    status_of,
+    stretch_option,
 )
 
-if TYPE_CHECKING:
-    from softnet.lab.play.run import Options
+_SLOWER = ", for a guest that cannot keep up"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What both commands are given: the scenario, and how it is played."""
+
+    path: Path
+    overrides: tuple[str, ...]
+    boot_args: tuple[str, ...]
+    stretch: int
+    as_json: bool
+    clock: str = "counter"
 
 
 @click.command()
-@click.argument("scenario_path", metavar="SCENARIO", type=click.Path(path_type=Path))
-@click.option("--kernel", "kernel", default="6.12", show_default=True, help="6.12, 6.12-rt, 6.12-threads or a vmlinuz.")
-@click.option("--boot-arg", "boot_args", multiple=True, help="A word for the kernel's command line; may be repeated.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the scenario.")
+@scenario_argument
+@one_kernel_option
+@boot_arg_option("the kernel's command line")
+@set_option
 @click.option(
     "--clock",
     type=click.Choice(["counter", "mono"]),
@@ -36,13 +50,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Trace by total order or by time.",
 )
-@click.option(
-    "--stretch",
-    type=click.IntRange(1, 10_000),
-    default=1,
-    show_default=True,
-    help="Play it so many times slower, for a guest that cannot keep up.",
-)
+@stretch_option(_SLOWER)
 @guest_options
 @json_option
 def run(
@@ -52,44 +60,19 @@ def run(
     overrides: tuple[str, ...],
     clock: str,
     stretch: int,
-    accel: str,
-    timeout_seconds: float,
-    out: Path | None,
-    quiet: bool,
+    guests: Guests,
     as_json: bool,
 ) -> int:
-    """Run SCENARIO on a real kernel."""
-    return _run_scenario(
-        scenario_path,
-        (kernel,),
-        boot_args,
-        overrides,
-        clock,
-        stretch,
-        options_of(accel, timeout_seconds),
-        out,
-        quiet,
-        as_json,
-    )
+    """Run SCENARIO on a real kernel. Status 5: not one event was recorded."""
+    return _run(_Asked(scenario_path, overrides, boot_args, stretch, as_json, clock), (kernel,), guests)
 
 
 @click.command()
-@click.argument("scenario_path", metavar="SCENARIO", type=click.Path(path_type=Path))
-@click.option(
-    "--kernel",
-    "kernels",
-    multiple=True,
-    help="A kernel to run it on; may be repeated. Default: the five arms.",
-)
-@click.option("--boot-arg", "boot_args", multiple=True, help="A word for every command line; may be repeated.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the scenario.")
-@click.option(
-    "--stretch",
-    type=click.IntRange(1, 10_000),
-    default=1,
-    show_default=True,
-    help="Play it so many times slower, for a guest that cannot keep up.",
-)
+@scenario_argument
+@kernels_option()
+@boot_arg_option("every command line")
+@set_option
+@stretch_option(_SLOWER)
 @guest_options
 @json_option
 def compare(
@@ -98,57 +81,28 @@ def compare(
     boot_args: tuple[str, ...],
     overrides: tuple[str, ...],
     stretch: int,
-    accel: str,
-    timeout_seconds: float,
-    out: Path | None,
-    quiet: bool,
+    guests: Guests,
     as_json: bool,
 ) -> int:
-    """Run SCENARIO on several real kernels and show them side by side."""
-    from softnet.lab.play.run import ARMS
+    """Run SCENARIO on several real kernels and show them side by side. Status 5: one recorded not one event."""
+    from softnet.lab.play.arm import ARMS
 
-    names = kernels or ARMS
-    return _run_scenario(
-        scenario_path,
-        names,
-        boot_args,
-        overrides,
-        "counter",
-        stretch,
-        options_of(accel, timeout_seconds),
-        out,
-        quiet,
-        as_json,
-    )
+    return _run(_Asked(scenario_path, overrides, boot_args, stretch, as_json), kernels or ARMS, guests)
 
 
-def _run_scenario(
-    path: Path,
-    names: tuple[str, ...],
-    boot_args: tuple[str, ...],
-    overrides: tuple[str, ...],
-    clock: str,
-    stretch: int,
-    options: Options,
-    out: Path | None,
-    quiet: bool,
-    as_json: bool,
-) -> int:
+def _run(asked: _Asked, names: tuple[str, ...], guests: Guests) -> int:
     from softnet.lab.play.run import run_scenario
-    from softnet.lab.play.scenario import refuse_impossible
-    from softnet.scenario import load_scenario
+    from softnet.report.lab_tables import results_text
 
-    say = say_nothing if quiet else say_aloud
-    scenario = load_scenario(path, overrides)
-    refuse_impossible(scenario)
+    scenario = possible_scenario(asked.path, asked.overrides)
     results = [
-        run_scenario(arm, scenario, options=options, say=say, clock=clock, stretch=stretch)
-        for arm in arms_of(names, boot_args, say)
+        run_scenario(arm, scenario, options=guests.options, say=guests.say, clock=asked.clock, stretch=asked.stretch)
+        for arm in guests.arms(names, asked.boot_args)
     ]
-    write_results(results, out, say)
-    if as_json:
+    guests.write(results)
+    if asked.as_json:
         print_json([result.as_json() for result in results])
     else:
-        click.echo(f"{scenario.name}: {scenario.measure.duration_ms * stretch:g} ms on real kernels\n")
-        print_results(results)
-    return 0
+        click.echo(f"{scenario.name}: {scenario.measure.duration_ms * asked.stretch:g} ms on real kernels\n")
+        click.echo(results_text(results))
+    return status_of(results)

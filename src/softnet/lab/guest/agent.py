@@ -8,11 +8,11 @@ import os
 import subprocess
 import sys
 import traceback
-from typing import Any
 
 from softnet.lab.guest import cards, load, races, script, threads, tracefs
 from softnet.lab.guest.channel import Channel
 from softnet.lab.guest.files import read_text, task_names, write_setting
+from softnet.lab.guest.plans import Complaint, FactsResult, Found, Hello, Plan, Result
 
 _COMPLAINT_MARKS = ("WARNING:", "BUG:", "Oops", "rcu: INFO", "handler #", "lockup", "throttling")
 
@@ -23,7 +23,7 @@ def complaints() -> list[str]:
     return [line for line in log.splitlines() if any(mark in line for mark in _COMPLAINT_MARKS)]
 
 
-def run(plan: dict[str, Any], channel: Channel) -> dict[str, Any]:
+def run(plan: Plan, channel: Channel) -> Result | FactsResult:
     """Carry out the plan; the returned dictionary is the result frame."""
     if plan["kind"] == "facts":
         return tracefs.send_facts(plan, channel)
@@ -35,14 +35,15 @@ def run(plan: dict[str, Any], channel: Channel) -> dict[str, Any]:
         write_setting(path, value)
     threads_set = threads.apply(plan["threads"])
     trace = tracefs.Tracer(plan["trace"])
+    done: Found
     if plan["kind"] == "script":
-        done = script.run(plan["work"], trace, channel)
+        done = script.run(plan["work"], trace)
     elif plan["kind"] == "race":
         done = races.run(plan["work"], trace, channel)
     else:
         done = load.run(plan["work"], files, trace, channel)
     trace.stop()
-    names = task_names() | done.pop("task_names", {})
+    names = {**task_names(), **done.pop("task_names", {})}
     channel.say("sending the trace")
     return {
         "threads_set": threads_set,
@@ -58,9 +59,9 @@ def run(plan: dict[str, Any], channel: Channel) -> dict[str, Any]:
 def main() -> int:
     """Say hello, run the plan, say bye."""
     channel = Channel()
-    plan = json.loads(read_text("/lab/plan.json"))
+    plan: Plan = json.loads(read_text("/lab/plan.json"))
     uname = os.uname()
-    hello = {
+    hello: Hello = {
         "release": uname.release,
         "version": uname.version,
         "cpus": os.sysconf("SC_NPROCESSORS_ONLN"),
@@ -70,7 +71,7 @@ def main() -> int:
     try:
         channel.send_json("R", run(plan, channel))
     except Exception as error:  # Whatever it was, the host must hear of it.
-        told = {"message": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        told: Complaint = {"message": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         channel.send_json("E", told)
         return 1
     channel.send("B", b"")

@@ -17,6 +17,7 @@ import time
 from typing import Any
 
 from softnet.lab.guest.files import write_setting
+from softnet.lab.guest.plans import CardPlan, QueuePlan, SocketPlan
 
 # include/uapi/linux/if_tun.h, include/uapi/linux/sockios.h, include/uapi/linux/ethtool.h
 _TUNSETIFF = 0x400454CA
@@ -54,7 +55,7 @@ def _open_queue(name: str, queues: int) -> int:
     return fd
 
 
-def create(cards: list[dict[str, Any]]) -> dict[str, int]:
+def create(cards: list[CardPlan]) -> dict[str, int]:
     """Make every card; returns the open file of each queue by the queue's name."""
     files = {}
     for card in cards:
@@ -79,7 +80,7 @@ def change(path: str, value: str, pids: dict[str, int]) -> None:
         os.sched_setaffinity(pids[name], {int(value)})
 
 
-def open_socket(row: dict[str, Any], rcvbuf: int) -> tuple[socket.socket, array.array[int] | None]:
+def open_socket(row: SocketPlan, rcvbuf: int) -> tuple[socket.socket, array.array[int] | None]:
     """A receiving socket and, for TCP, the payload lengths of the packets to come.
 
     A TCP socket is put into the state that it would have after its handshake (TCP_REPAIR), so that no peer is
@@ -109,11 +110,12 @@ def open_socket(row: dict[str, Any], rcvbuf: int) -> tuple[socket.socket, array.
 class Player:
     """One queue's packets, taken apart before the run so that a write is all that is left to do."""
 
-    def __init__(self, queue: dict[str, Any], fd: int, duration_ns: int) -> None:
+    def __init__(self, queue: QueuePlan, fd: int, duration_ns: int) -> None:
         self.fd = fd
         self.duration_ns = duration_ns
         self.packets: list[tuple[int, bytes, bool, bytes]] = []
-        data = base64.b64decode(queue.pop("packets"))
+        data = base64.b64decode(queue["packets"])
+        queue["packets"] = ""
         fill: dict[int, bytes] = {}
         at = 0
         while at < len(data):

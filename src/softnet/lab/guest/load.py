@@ -23,6 +23,17 @@ from typing import Any
 from softnet.lab.guest import cards, threads
 from softnet.lab.guest.channel import Channel
 from softnet.lab.guest.files import write_setting
+from softnet.lab.guest.plans import (
+    ApplicationPlan,
+    CyclictestPlan,
+    Found,
+    HogPlan,
+    LoadWork,
+    ReceiverPlan,
+    SenderPlan,
+    TaskFound,
+    TaskPlan,
+)
 from softnet.lab.guest.tracefs import Tracer
 
 _STAMP = struct.Struct("<q")
@@ -53,7 +64,7 @@ def _stop(signum: int, frame: object) -> None:
 class _Connections:
     """The sockets of one application and its senders, opened before anybody is forked."""
 
-    def __init__(self, app: dict[str, Any], senders: list[dict[str, Any]]) -> None:
+    def __init__(self, app: ApplicationPlan, senders: list[SenderPlan]) -> None:
         self.app = app
         self.receiving: list[Receiving] = []
         self.sending: dict[str, socket.socket] = {}
@@ -67,7 +78,7 @@ class _Connections:
         receiver.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, self.app["rcvbuf"] // 2)
         return receiver
 
-    def _open_tcp(self, senders: list[dict[str, Any]]) -> None:
+    def _open_tcp(self, senders: list[SenderPlan]) -> None:
         with socket.socket() as server:
             server.bind(("127.0.0.1", 0))
             self._sized(server)
@@ -80,7 +91,7 @@ class _Connections:
                 self.receiving.append((receiver, itertools.repeat(sender["payload"])))
                 self.sending[sender["name"]] = client
 
-    def _open_udp(self, senders: list[dict[str, Any]]) -> None:
+    def _open_udp(self, senders: list[SenderPlan]) -> None:
         receiver = self._sized(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         receiver.bind(("127.0.0.1", 0))
         self.receiving.append((receiver, None))
@@ -93,7 +104,7 @@ class _Connections:
 class _Window:
     """The measured part of the run: what falls outside is not among the latencies."""
 
-    def __init__(self, work: dict[str, Any], start_ns: int) -> None:
+    def __init__(self, work: LoadWork, start_ns: int) -> None:
         self.first_ns = start_ns + work["warmup_ns"]
         self.end_ns = start_ns + work["duration_ns"]
 
@@ -127,7 +138,7 @@ class _Stream:
         return count
 
 
-def _receive(task: dict[str, Any], sockets: list[Receiving], window: _Window, found: dict[str, Any]) -> None:
+def _receive(task: ReceiverPlan, sockets: list[Receiving], window: _Window, found: dict[str, Any]) -> None:
     """Receive for ever; ``found`` holds what was received so far."""
     service_ns: int = task["service_ns"]
     latencies: array.array[int] = array.array("q")
@@ -156,7 +167,7 @@ def _receive(task: dict[str, Any], sockets: list[Receiving], window: _Window, fo
                 _spin(service_ns * count)
 
 
-def _send(task: dict[str, Any], client: socket.socket, start_ns: int, found: dict[str, Any]) -> None:
+def _send(task: SenderPlan, client: socket.socket, start_ns: int, found: dict[str, Any]) -> None:
     """Send at the times that the scenario asks for; behind time, as fast as it goes. ``sent_ns`` says when it was."""
     gap, stop = task["gap_ns"], start_ns + task["stop_ns"]
     due = start_ns + task["start_ns"]
@@ -182,7 +193,7 @@ def _send(task: dict[str, Any], client: socket.socket, start_ns: int, found: dic
     found["asked"] = max(0, -(-(stop - start_ns - task["start_ns"]) // gap))
 
 
-def _cyclictest(task: dict[str, Any], start_ns: int, window: _Window, found: dict[str, Any]) -> None:
+def _cyclictest(task: CyclictestPlan, start_ns: int, window: _Window, found: dict[str, Any]) -> None:
     latencies: array.array[int] = array.array("q")
     found["latencies"] = latencies
     due = start_ns
@@ -200,7 +211,7 @@ def _cyclictest(task: dict[str, Any], start_ns: int, window: _Window, found: dic
             due += behind // task["interval_ns"] * task["interval_ns"]
 
 
-def _hog(task: dict[str, Any], start_ns: int) -> None:
+def _hog(task: HogPlan, start_ns: int) -> None:
     period, busy = task["period_ns"], task["busy_ns"]
     due = start_ns
     while busy >= period:
@@ -211,7 +222,7 @@ def _hog(task: dict[str, Any], start_ns: int) -> None:
         threads.sleep_until(due)
 
 
-def _child(task: dict[str, Any], ready_fd: int, start_fd: int, body: Callable[[int, dict[str, Any]], None], path: str) -> None:
+def _child(task: TaskPlan, ready_fd: int, start_fd: int, body: Callable[[int, dict[str, Any]], None], path: str) -> None:
     """One task's process: become what it must be, wait for the start, work, write down what was found."""
     found: dict[str, Any] = {}
     try:
@@ -242,7 +253,7 @@ def _child(task: dict[str, Any], ready_fd: int, start_fd: int, body: Callable[[i
 class Load:
     """All tasks of one scenario."""
 
-    def __init__(self, work: dict[str, Any], files: dict[str, int]) -> None:
+    def __init__(self, work: LoadWork, files: dict[str, int]) -> None:
         self.work = work
         self.files = files
         self.pids: list[int] = []
@@ -251,7 +262,7 @@ class Load:
         self.read_fd, self.write_fd = os.pipe()
         self.ready_read_fd, self.ready_write_fd = os.pipe()
 
-    def _fork(self, task: dict[str, Any], body: Callable[[int, dict[str, Any]], None]) -> None:
+    def _fork(self, task: TaskPlan, body: Callable[[int, dict[str, Any]], None]) -> None:
         path = f"/tmp/task{len(self.pids)}"
         pid = os.fork()
         if pid == 0:
@@ -274,11 +285,14 @@ class Load:
             receiving = by_app[app["name"]].receiving
             for index, cpu in enumerate(app["cpus"]):
                 mine = receiving[index :: len(app["cpus"])] + by_task.get((number, index), [])
-                task = {**app, "cpu": cpu, "label": f"{app['name']}@{cpu}"}
+                receiver: ReceiverPlan = {
+                    "name": app["name"], "label": f"{app['name']}@{cpu}", "cpu": cpu, "sched": app["sched"], "nice": app["nice"],
+                    "service_ns": app["service_ns"],
+                }  # fmt: skip
                 if mine:
                     self._fork(
-                        task,
-                        lambda start, found, t=task, m=mine: _receive(t, m, _Window(self.work, start), found),  # type: ignore[misc]
+                        receiver,
+                        lambda start, found, t=receiver, m=mine: _receive(t, m, _Window(self.work, start), found),  # type: ignore[misc]
                     )
         for sender in self.work["senders"]:
             client = by_app[sender["to"]].sending[sender["name"]]
@@ -308,23 +322,25 @@ class Load:
         os.write(self.write_fd, _STAMP.pack(start_ns) * len(self.pids))
         return start_ns
 
-    def finish(self, channel: Channel) -> list[dict[str, Any]]:
+    def finish(self, channel: Channel) -> list[TaskFound]:
         """End every task and bring home what each found."""
         for pid in self.pids:
             os.kill(pid, signal.SIGUSR1)
-        found = []
+        found: list[TaskFound] = []
         for index, pid in enumerate(self.pids):
             os.waitpid(pid, 0)
             path = f"/tmp/task{index}"
+            row: TaskFound = {"task": self.names[index]}
             with open(path) as text:
-                found.append({"task": self.names[index], **json.load(text)})
+                row.update(json.load(text))
+            found.append(row)
             if os.path.exists(path + ".latencies"):
                 with open(path + ".latencies", "rb") as stream:
                     channel.blob(f"latencies/{self.names[index]}", stream.read())
         return found
 
 
-def run(work: dict[str, Any], files: dict[str, int], trace: Tracer, channel: Channel) -> dict[str, Any]:
+def run(work: LoadWork, files: dict[str, int], trace: Tracer, channel: Channel) -> Found:
     """Run the scenario for its duration; the result has one row a task and one an event.
 
     ``files`` are the open queues of the guest's cards, by name.

@@ -22,6 +22,7 @@ from softnet.lab.guest import threads
 from softnet.lab.guest.channel import Channel
 from softnet.lab.guest.files import read_text, write_setting
 from softnet.lab.guest.memory import SoftnetData
+from softnet.lab.guest.plans import Found, RaceWork
 from softnet.lab.guest.tracefs import Tracer, put
 
 _CPUS = "/sys/devices/system/cpu"
@@ -90,7 +91,7 @@ def going_down(cpu: int) -> Callable[[], bool]:
 class Race:
     """What the races have in common: the tasks, the holder, the kernel's memory."""
 
-    def __init__(self, work: dict[str, Any], trace: Tracer, channel: Channel) -> None:
+    def __init__(self, work: RaceWork, trace: Tracer, channel: Channel) -> None:
         self.work = work
         self.trace = trace
         self.channel = channel
@@ -172,7 +173,10 @@ class Race:
         """Record no more for now."""
         put("tracing_on", "0")
 
-    def told(self, **more: Any) -> dict[str, Any]:
+    def told(self, found: bool, rounds: int, tries: int, watched: list[dict[str, Any]]) -> Found:
         """The result."""
         shared = self.shared
-        return {"samples": shared[SAMPLES], "holds": shared[HOLDS], **more}
+        return {
+            "samples": shared[SAMPLES], "holds": shared[HOLDS],
+            "found": found, "rounds": rounds, "tries": tries, "watched": watched,
+        }  # fmt: skip

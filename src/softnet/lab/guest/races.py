@@ -12,6 +12,7 @@ from typing import Any
 from softnet.lab.guest import threads
 from softnet.lab.guest.channel import Channel
 from softnet.lab.guest.files import write_setting
+from softnet.lab.guest.plans import Found, RaceWork
 from softnet.lab.guest.race import (
     ARMED,
     DONE,
@@ -43,7 +44,7 @@ _SO_MAX_PACING_RATE = 47
 class OfflineKick(Race):
     """A kick at a CPU that goes offline between skb_attempt_defer_free()'s look at cpu_online() and its kick."""
 
-    def __init__(self, work: dict[str, Any], trace: Tracer, channel: Channel) -> None:
+    def __init__(self, work: RaceWork, trace: Tracer, channel: Channel) -> None:
         super().__init__(work, trace, channel)
         self.task = Task(trace)
         self.main_cpu: int = work["main"]
@@ -120,7 +121,7 @@ class OfflineKick(Race):
         time.sleep(UP_SECONDS)
         return True
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Found:
         """Control, tries until the flag stays set, the same again, and once more after another down and up."""
         self.trace.start()
         self.rest()
@@ -137,13 +138,13 @@ class OfflineKick(Race):
             online(self.owner, 0)
             online(self.owner, 1)
             after.append(self.watch("after another down and up"))
-        return self.told(found=found, rounds=rounds, tries=taken_down, watched=[before, *after])
+        return self.told(found, rounds, taken_down, [before, *after])
 
 
 class OwedIpi(Race):
     """A CPU that goes offline while another CPU owes it an IPI of RPS (C5): SCHED stays set on its backlog."""
 
-    def __init__(self, work: dict[str, Any], trace: Tracer, channel: Channel) -> None:
+    def __init__(self, work: RaceWork, trace: Tracer, channel: Channel) -> None:
         super().__init__(work, trace, channel)
         self.steers: int = work["steers"]
         os.sched_setaffinity(0, {work["main"]})
@@ -202,7 +203,7 @@ class OwedIpi(Race):
             time.sleep(LOOK_SECONDS)
         return True
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Found:
         """Control, tries until SCHED stays set, and the same again."""
         shared = self.shared
         self.trace.start()
@@ -226,19 +227,15 @@ class OwedIpi(Race):
         os.kill(self.pids[0], signal.SIGSTOP)
         time.sleep(QUIET_SECONDS)
         after = self.watch("after")
-        return self.told(
-            found=found,
-            rounds=taken_down,
-            tries=taken_down,
-            received=shared[RECEIVED],
-            watched=[before, after],
-        )
+        told = self.told(found, taken_down, taken_down, [before, after])
+        told["received"] = shared[RECEIVED]
+        return told
 
 
 class DeadQueue(Race):
     """On PREEMPT_RT: a task that steers a packet is preempted between its look at cpu_online() and its enqueue."""
 
-    def __init__(self, work: dict[str, Any], trace: Tracer, channel: Channel) -> None:
+    def __init__(self, work: RaceWork, trace: Tracer, channel: Channel) -> None:
         super().__init__(work, trace, channel)
         os.sched_setaffinity(0, {work["main"]})
         threads.set_policy(0, "fifo:97")
@@ -278,7 +275,7 @@ class DeadQueue(Race):
         shared = self.shared
         return {"name": name, "sent": shared[SENT], "received": shared[RECEIVED], **self.data.all(self.owner)}
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Found:
         """Take the owner down while the sender sends, until a packet lies in its queue when it is dead."""
         shared = self.shared
         self.trace.start()
@@ -306,13 +303,13 @@ class DeadQueue(Race):
             time.sleep(UP_SECONDS)
             if found:
                 watched.append(self._state("back"))
-        return self.told(found=found, rounds=taken_down, tries=taken_down, watched=watched)
+        return self.told(found, taken_down, taken_down, watched)
 
 
 class LostKick(OfflineKick):
     """C1: a kick that coalesces onto a softirq's last poll, which then ends on its budget with nothing on its lists."""
 
-    def __init__(self, work: dict[str, Any], trace: Tracer, channel: Channel) -> None:
+    def __init__(self, work: RaceWork, trace: Tracer, channel: Channel) -> None:
         Race.__init__(self, work, trace, channel)
         self.task = Task(trace)
         self.main_cpu = work["main"]
@@ -359,7 +356,7 @@ class LostKick(OfflineKick):
         data, owner = self.data, self.owner
         return data.read(owner, "defer_count") > self.work["race_limit"] >> 1 and not data.read(owner, "backlog.state") & _SCHED
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Found:
         """Let a packet and frees meet on the owner, a little later or earlier each time, until a kick is lost."""
         shared = self.shared
         self.trace.start()
@@ -394,7 +391,7 @@ class LostKick(OfflineKick):
                 watched.clear()
                 if self.data.read(self.owner, "defer_count"):
                     self.flush()
-        return self.told(found=found, rounds=tries, tries=tries, watched=watched)
+        return self.told(found, tries, tries, watched)
 
 
 RACES: dict[str, type[OfflineKick] | type[OwedIpi] | type[DeadQueue]] = {
@@ -405,7 +402,7 @@ RACES: dict[str, type[OfflineKick] | type[OwedIpi] | type[DeadQueue]] = {
 }
 
 
-def run(work: dict[str, Any], trace: Tracer, channel: Channel) -> dict[str, Any]:
+def run(work: RaceWork, trace: Tracer, channel: Channel) -> Found:
     """Try one race; the result says how often, whether it was seen, and what the kernel's memory held."""
     race = RACES[work["race"]](work, trace, channel)
     try:

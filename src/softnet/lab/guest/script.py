@@ -12,10 +12,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 from softnet.lab.guest.channel import Channel
 from softnet.lab.guest.files import write_setting
+from softnet.lab.guest.plans import Found, Step
 from softnet.lab.guest.tracefs import Tracer
 
 
@@ -86,7 +87,7 @@ class Task:
         self._trace.mark(text)
 
 
-def run(steps: list[list[Any]], trace: Tracer, channel: Channel) -> dict[str, Any]:
+def run(steps: list[Step], trace: Tracer) -> Found:
     """Carry out ``steps``; the result says how many there were."""
     task = Task(trace)
     actions = {
@@ -106,7 +107,7 @@ def run(steps: list[list[Any]], trace: Tracer, channel: Channel) -> dict[str, An
     return {"steps": len(steps)}
 
 
-def misbehave(how: str, channel: Channel) -> dict[str, Any]:
+def misbehave(how: str, channel: Channel) -> NoReturn:
     """For the lab's own tests: hang, panic, die, vanish, or fail."""
     if how == "hang":
         time.sleep(3600)

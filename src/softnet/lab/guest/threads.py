@@ -6,9 +6,9 @@ from __future__ import annotations
 import fnmatch
 import os
 import time
-from typing import Any
 
 from softnet.lab.guest.files import task_names
+from softnet.lab.guest.plans import ThreadWish
 
 _POLICIES = {"other": os.SCHED_OTHER, "fifo": os.SCHED_FIFO, "rr": os.SCHED_RR}
 
@@ -32,7 +32,7 @@ def set_policy(pid: int, sched: str) -> None:
         os.setpriority(os.PRIO_PROCESS, pid, number)
 
 
-def apply(wishes: list[list[Any]]) -> list[list[object]]:
+def apply(wishes: list[ThreadWish]) -> list[list[object]]:
     """Give kernel threads their policy; each wish is [pattern of the name, sched, CPUs or None].
 
     Returns [pattern, sched, number of threads] for each.

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
-from typing import Any
 
 from softnet.lab.guest.channel import Channel
 from softnet.lab.guest.files import read_text
+from softnet.lab.guest.plans import FactsPlan, FactsResult, Traced, TracePlan
 
 ROOT = "/sys/kernel/tracing"
 SOFTNET_STAT = "/proc/net/softnet_stat"
@@ -39,7 +39,7 @@ def get(path: str) -> bytes:
 class Tracer:
     """The events of one experiment. ``stop`` ends recording, ``send`` brings the buffers home."""
 
-    def __init__(self, plan: dict[str, Any]) -> None:
+    def __init__(self, plan: TracePlan) -> None:
         self.refused: dict[str, str] = {}
         self.enabled: list[str] = []
         self.stat_before = self.stat_after = ""
@@ -107,8 +107,8 @@ class Tracer:
         if self.wanted:
             put("trace_marker", text)
 
-    def send(self, channel: Channel) -> dict[str, Any]:
-        """Send formats and pages; the dictionary says what was refused and what was lost."""
+    def send(self, channel: Channel) -> Traced:
+        """Send formats and pages; what is returned says what was refused and what was lost."""
         lost: dict[str, int] = {}
         if not self.wanted:
             return {"refused": self.refused, "lost": lost, "page_bytes": 0}
@@ -165,7 +165,7 @@ def symbols(names: list[str]) -> bytes:
     return found.stdout
 
 
-def send_facts(plan: dict[str, Any], channel: Channel) -> dict[str, Any]:
+def send_facts(plan: FactsPlan, channel: Channel) -> FactsResult:
     """What the host needs to know of a kernel once: its types (BTF) and the addresses of some symbols."""
     with open("/sys/kernel/btf/vmlinux", "rb") as stream:
         channel.blob("btf", stream.read())

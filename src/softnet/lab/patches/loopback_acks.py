@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from softnet.linux.net.ipv4.tcp import tcp_eat_recv_skb
     from softnet.linux.net.ipv4.tcp_ipv4 import tcp_v4_rcv
     from softnet.linux.net.ipv4.udp import udp_rcv
-    from softnet.linux.user import app, app_deliver
+    from softnet.linux.net.socket import msghdr, sock_recv_timestamp
 
 ACK_BYTES = 66
 ACK_SOCK = 0x7FFFFFFF
@@ -54,7 +54,7 @@ def tcp_send_ack(hash: int, flow: int) -> None:
 
 
 @kfunc
-def tcp_recvmsg(sk: sock, len: int, a: app) -> int:
+def tcp_recvmsg(sk: sock, msg: msghdr, len: int) -> int:
     """tcp.c:2709 (6.1) as it is, with tcp.c:1575 tcp_cleanup_rbuf(): data was pushed and nothing waits, so it is acknowledged."""
     packets = 0
     copied = 0
@@ -80,7 +80,7 @@ def tcp_recvmsg(sk: sock, len: int, a: app) -> int:
         hash = skb.flow_hash
         flow = skb.flow
         local = skb.dev == table(net_device, 0)
-        app_deliver(a, sk, skb)
+        sock_recv_timestamp(msg, sk, skb)
         tcp_eat_recv_skb(sk, skb)
     work("tcp_cleanup_rbuf")
     if local and copied != 0 and skb_peek(sk.sk_receive_queue) is None:

@@ -9,10 +9,10 @@ from softnet.lang import Struct, array, kfunc
 
 if TYPE_CHECKING:
     from softnet.lang.intrinsics import table
-    from softnet.linux.kernel.sched.core import exit_to_user_mode, schedule_hrtimeout_abs, set_current_state
-    from softnet.linux.user import sender_sendmsg, sleep_for_ever
+    from softnet.linux.kernel.sched.core import exit_to_user_mode, schedule_hrtimeout_abs, set_current_state, sleep_for_ever
     from softnet.machine.state import TASK_INTERRUPTIBLE
     from softnet.machine.timers import ktime_get
+    from softnet.workload.senders import sender_sendmsg
 
 SENDS_MAX = 8192
 

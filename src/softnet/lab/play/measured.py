@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+
+from softnet.lab.guest.plans import Found, Latency, TaskFound
 
 _SHARE_SENT_MIN = 0.98
 # Parts per thousand, rounded up to the next observation: no value is shown that was not measured.
 _QUANTILES = {"p50_ns": 500, "p99_ns": 990, "p999_ns": 999}
 
 
-def quantiles(values: list[int]) -> dict[str, int]:
+def quantiles(values: list[int]) -> Latency:
     """Count, quantiles and maximum of measured times; only the count where there are none."""
     if not values:
         return {"count": 0}
@@ -24,15 +25,15 @@ def quantiles(values: list[int]) -> dict[str, int]:
     return told
 
 
-def summarise(work: dict[str, Any], blobs: dict[str, bytes]) -> dict[str, Any]:
+def summarise(work: Found, blobs: dict[str, bytes]) -> Found:
     """The guest's rows with its raw latencies put into figures.
 
     A packet's latency is from before its send call to after the receive call that brought it; a cyclictest's
     is from the time it was due to the time it ran. Both are in the guest's clock.
     """
-    rows = []
+    rows: list[TaskFound] = []
     for task in work["tasks"]:
-        row = dict(task)
+        row = task.copy()
         data = blobs.get(f"latencies/{task['task']}")
         if data is not None:
             row["latency"] = quantiles(list(struct.unpack(f"<{len(data) // 8}q", data)))
@@ -40,7 +41,7 @@ def summarise(work: dict[str, Any], blobs: dict[str, bytes]) -> dict[str, Any]:
     return {**work, "tasks": rows}
 
 
-def late_senders(work: dict[str, Any]) -> list[str]:
+def late_senders(work: Found) -> list[str]:
     """Sentences for what the guest's tasks could not do."""
     said = []
     for task in work["tasks"]:

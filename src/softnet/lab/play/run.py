@@ -1,51 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Run one plan on one arm and return what happened: the result that every lab command shows.
-
-An arm is a kernel and its boot arguments; ``6.12-threads`` is kernel 6.12 with ``thread_backlog_napi``.
-"""
+"""Run one plan on one arm and return what happened: the result that every lab command shows."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from softnet import files
+from softnet.lab.guest.plans import Found, Result, ScriptPlan, Setting, Step, TracedPlan
+from softnet.lab.play.arm import GuestArm
 from softnet.lab.tracing import facts, records
 from softnet.lab.tracing.counts import count, softnet_stat_delta
 from softnet.lab.tracing.facts import Facts
-from softnet.lab.vm import cache, kernels, qemu
+from softnet.lab.vm import qemu
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
-
-ARMS = ("6.1", "6.1-rt", "6.12", "6.12-threads", "6.12-rt")
-THREADS_SUFFIX = "-threads"
-THREADS_ARG = "thread_backlog_napi"
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """A kernel to boot and what to say on its command line."""
-
-    name: str
-    kernel: kernels.Kernel
-    boot_args: tuple[str, ...] = ()
-
-    @property
-    def threads(self) -> bool:
-        """Whether backlog NAPI runs in threads: always on PREEMPT_RT since 6.10, else by the boot argument."""
-        major, minor = (int(part) for part in self.kernel.release.split(".")[:2])
-        return (major, minor) >= (6, 10) and (self.kernel.rt or THREADS_ARG in self.boot_args)
-
-
-def arm(name: str, *, boot_args: tuple[str, ...] = (), say: Callable[[str], None]) -> Arm:
-    """The arm called ``name``: a kernel's short name, optionally with ``-threads``, or a vmlinuz's path."""
-    if "/" not in name and name.endswith(THREADS_SUFFIX):
-        base = name.removesuffix(THREADS_SUFFIX)
-        return Arm(name, kernels.resolve(base, say=say), (THREADS_ARG, *boot_args))
-    return Arm(name, kernels.resolve(name, say=say), boot_args)
 
 
 @dataclass(slots=True)
@@ -56,10 +29,10 @@ class LabResult:
     release: str
     ran: qemu.Ran
     boot_args: tuple[str, ...]
-    trace: records.Trace
+    trace: records.LabTrace
     counts: dict[str, Any]
     softnet_stat: dict[int, dict[str, int]]
-    work: dict[str, Any]
+    work: Found
     refused: dict[str, str]
     lost: dict[str, int]
     complaints: list[str]
@@ -70,33 +43,51 @@ class LabResult:
     blobs: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     def as_json(self) -> dict[str, Any]:
-        """All but the trace itself."""
-        return {
-            "arm": self.arm,
-            "release": self.release,
-            "boot_args": list(self.boot_args),
-            "ran": {
-                "accel": self.ran.accel,
-                "threads": self.ran.threads,
-                "qemu": self.ran.qemu,
-                "note": self.ran.note,
-            },
-            "clock": self.trace.clock,
-            "counts": self.counts,
-            "softnet_stat": {str(cpu): row for cpu, row in sorted(self.softnet_stat.items())},
-            "work": self.work,
-            "deviations": self.deviations,
-            "events_not_traced": self.refused,
-            "events_lost": self.lost,
-            "kernel_complaints": self.complaints,
-            "threads_set": self.threads_set,
-            "events": len(self.trace.records),
-            "provenance": self.provenance,
-        }
+        """All but the trace itself, the seconds and the raw latencies."""
+        return {key.name: key.write(getattr(self, key.attribute)) for key in _KEYS}
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any], trace: records.LabTrace) -> LabResult:
+        """What as_json() made, with its trace."""
+        given = {key.attribute: key.read(row[key.name]) for key in _KEYS if key.read is not None}
+        return cls(trace=trace, seconds=0.0, **given)
+
+
+class _Key(NamedTuple):
+    """A key of a result's JSON: of which attribute, and the way there and back; None where the trace has it."""
+
+    name: str
+    attribute: str
+    write: Callable[[Any], Any] = lambda value: value
+    read: Callable[[Any], Any] | None = lambda value: value
+
+
+_KEYS = (
+    _Key("arm", "arm"),
+    _Key("release", "release"),
+    _Key("boot_args", "boot_args", list, tuple),
+    _Key("ran", "ran", asdict, lambda row: qemu.Ran(**row)),
+    _Key("clock", "trace", lambda trace: trace.clock, None),
+    _Key("counts", "counts"),
+    _Key(
+        "softnet_stat",
+        "softnet_stat",
+        lambda rows: {str(cpu): row for cpu, row in sorted(rows.items())},
+        lambda rows: {int(cpu): row for cpu, row in rows.items()},
+    ),
+    _Key("work", "work"),
+    _Key("deviations", "deviations"),
+    _Key("events_not_traced", "refused"),
+    _Key("events_lost", "lost"),
+    _Key("kernel_complaints", "complaints"),
+    _Key("threads_set", "threads_set"),
+    _Key("events", "trace", lambda trace: len(trace.records), None),
+    _Key("provenance", "provenance"),
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class GuestOptions:
     """How to run, as the command line gives it."""
 
     accel: qemu.AccelChoice = "auto"
@@ -104,39 +95,41 @@ class Options:
 
 
 def execute(
-    arm: Arm,
-    plan: dict[str, Any],
+    arm: GuestArm,
+    plan: TracedPlan,
     known: Facts,
-    machine: qemu.Machine,
+    machine: qemu.GuestMachine,
     *,
-    options: Options,
+    options: GuestOptions,
     say: Callable[[str], None],
     about: dict[str, Any],
 ) -> LabResult:
     """Boot ``arm``, carry out ``plan``, decode. ``about`` goes into the trace's header."""
-    machine = qemu.Machine(machine.cpus, machine.memory_mb, (*machine.boot_args, *arm.boot_args))
-    session = qemu.boot(arm.kernel, plan, machine, bounds=options.bounds, accel=options.accel, say=say)
-    told = session.result
-    provenance = dict(arm.kernel.provenance)
+    machine = qemu.GuestMachine(machine.cpus, machine.memory_mb, (*machine.boot_args, *arm.boot_args))
+    session = qemu.boot(arm.image, plan, machine, bounds=options.bounds, accel=options.accel, say=say)
+    told: Result = session.result
+    hello = session.greeting()
+    provenance = dict(arm.image.provenance)
     header = {
         "format": records.FORMAT,
         "version": records.VERSION,
         "clock": plan["trace"]["clock"],
-        "arm": arm.name,
+        "arm": arm.label,
         "threads_backlog": arm.threads,
-        "release": session.hello["release"],
-        "kernel_version": session.hello["version"],
-        "command_line": session.hello["command_line"],
+        "release": hello["release"],
+        "kernel_version": hello["version"],
+        "command_line": hello["command_line"],
         "cpus": machine.cpus,
         "ran": {"accel": session.ran.accel, "threads": session.ran.threads, "qemu": session.ran.qemu},
         "tasks": told["threads"],
+        "probed": sorted(name for name, _ in plan["trace"]["kprobes"] if name not in told["trace"]["refused"]),
         "provenance": provenance,
         **about,
     }
-    trace = records.Trace(header, records.decode(session.blobs, told["trace"]["page_bytes"], known))
+    trace = records.LabTrace(header, records.decode(session.blobs, told["trace"]["page_bytes"], known))
     return LabResult(
-        arm=arm.name,
-        release=session.hello["release"],
+        arm=arm.label,
+        release=hello["release"],
         ran=session.ran,
         boot_args=machine.boot_args,
         trace=trace,
@@ -154,11 +147,11 @@ def execute(
 
 
 def run_script(
-    arm: Arm,
-    steps: list[list[Any]],
+    arm: GuestArm,
+    steps: list[Step],
     *,
-    settings: list[list[str]],
-    options: Options,
+    settings: list[Setting],
+    options: GuestOptions,
     say: Callable[[str], None],
     about: dict[str, Any],
     cpus: int = 4,
@@ -166,25 +159,25 @@ def run_script(
     """Run a list of steps (``guest/script.py``) on an arm."""
     from softnet.lab.tracing import probes
 
-    known = facts.gather(arm.kernel, say=say, accel=options.accel)
-    plan = {
+    known = facts.gather(arm.image, say=say, accel=options.accel)
+    plan: ScriptPlan = {
         "kind": "script",
         "settings": settings,
         "threads": [],
         "trace": probes.trace_plan(known, cpus, buffer_kb=8192),
         "work": steps,
     }
-    say(f"{arm.name}: booting {arm.kernel.release}")
+    say(f"{arm.label}: booting {arm.image.release}")
     result = execute(
         arm,
         plan,
         known,
-        qemu.Machine(cpus=cpus),
+        qemu.GuestMachine(cpus=cpus),
         options=options,
-        say=lambda text: say(f"{arm.name}: {text}"),
+        say=lambda text: say(f"{arm.label}: {text}"),
         about=about,
     )
-    say(f"{arm.name}: {len(result.trace.records)} events in {result.seconds:.1f} s")
+    say(f"{arm.label}: {len(result.trace.records)} events in {result.seconds:.1f} s")
     return result
 
 
@@ -202,10 +195,10 @@ def settings_told(scenario: Scenario) -> dict[str, Any]:
 
 
 def run_scenario(
-    arm: Arm,
+    arm: GuestArm,
     scenario: Scenario,
     *,
-    options: Options,
+    options: GuestOptions,
     say: Callable[[str], None],
     clock: str = "counter",
     stretch: int = 1,
@@ -219,15 +212,16 @@ def run_scenario(
     from softnet.lab.play.measured import late_senders, summarise
     from softnet.lab.play.scenario import guest_plan, refuse_impossible
     from softnet.lab.tracing import probes
+    from softnet.simulate.api import resolve
 
-    scenario = stretching.stretched(scenario, stretch)
+    scenario = stretching.stretched(resolve(scenario, settings=arm.settings), stretch)
     refuse_impossible(scenario)
-    known = facts.gather(arm.kernel, say=say, accel=options.accel)
+    known = facts.gather(arm.image, say=say, accel=options.accel)
     guest = guest_plan(scenario, arm, known, clock=clock)
     if not traced:
         guest.plan["trace"] = probes.NO_TRACE
-    machine = qemu.Machine(cpus=guest.cpus, boot_args=guest.boot_args)
-    say(f"{arm.name}: booting {arm.kernel.release}")
+    machine = qemu.GuestMachine(cpus=guest.cpus, boot_args=guest.boot_args)
+    say(f"{arm.label}: booting {arm.image.release}")
     sysctl = scenario.kernel.sysctl
     about = {
         "scenario": scenario.name,
@@ -241,13 +235,13 @@ def run_scenario(
         known,
         machine,
         options=options,
-        say=lambda text: say(f"{arm.name}: {text}"),
+        say=lambda text: say(f"{arm.label}: {text}"),
         about=about,
     )
     result.work = summarise(result.work, result.blobs)
     said = [stretching.sentence(stretch)] if stretch != 1 else []
     result.deviations = [*said, *guest.deviations, *late_senders(result.work)]
-    say(f"{arm.name}: {len(result.trace.records)} events in {result.seconds:.1f} s")
+    say(f"{arm.label}: {len(result.trace.records)} events in {result.seconds:.1f} s")
     return result
 
 
@@ -256,7 +250,13 @@ def write_out(result: LabResult, folder: Path) -> None:
     from softnet.lab.tracing import export
 
     folder.mkdir(parents=True, exist_ok=True)
-    stem = result.arm.replace("/", "_")
-    records.write(result.trace, folder / f"{stem}.lab.jsonl.gz")
-    export.write(result.trace, folder / f"{stem}.trace.gz")
-    cache.write_whole(folder / f"{stem}.json", (json.dumps(result.as_json(), indent=1) + "\n").encode())
+    told, trace, events = (folder / name for name in out_names(result.arm))
+    records.write(result.trace, events)
+    export.write(result.trace, trace)
+    files.write_whole(told, (json.dumps(result.as_json(), indent=1) + "\n").encode())
+
+
+def out_names(arm: str) -> tuple[str, str, str]:
+    """The names of what ``write_out`` writes of an arm."""
+    stem = arm.replace("/", "_")
+    return f"{stem}.json", f"{stem}.trace.gz", f"{stem}.lab.jsonl.gz"

@@ -8,10 +8,20 @@ anything boots; what can be had only approximately becomes a sentence in the res
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from softnet.lab.errors import LabError
-from softnet.lab.play.run import Arm
+from softnet.lab.guest.plans import (
+    ApplicationPlan,
+    CyclictestPlan,
+    Event,
+    HogPlan,
+    LoadPlan,
+    LoadWork,
+    SenderPlan,
+    Setting,
+    ThreadWish,
+)
+from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.traffic import card_settings, cards, change_settings, refuse_cards
 from softnet.lab.tracing.facts import Facts
 from softnet.lab.tracing.probes import trace_plan
@@ -32,7 +42,7 @@ _CPUS = "/sys/devices/system/cpu"
 class GuestPlan:
     """What to send to the guest, how many CPUs to give it, what to add to its command line, what deviates."""
 
-    plan: dict[str, Any]
+    plan: LoadPlan
     cpus: int
     boot_args: tuple[str, ...]
     deviations: tuple[str, ...]
@@ -48,7 +58,7 @@ def _mask(cpus: tuple[int, ...]) -> str:
     return ",".join(reversed(groups))
 
 
-def _setting(table: str, key: str, value: int | tuple[int, ...]) -> list[str]:
+def _setting(table: str, key: str, value: int | tuple[int, ...]) -> Setting:
     """[path, text] of one setting in the guest; ``table`` is loopback, sysctl or cpu."""
     if table == "cpu":
         return [f"{_CPUS}/cpu{key}/online", str(value)]
@@ -89,21 +99,21 @@ def refuse_impossible(scenario: Scenario) -> None:
             )
 
 
-def _kernel_deviations(scenario: Scenario, arm: Arm) -> list[str]:
+def _kernel_deviations(scenario: Scenario, arm: GuestArm) -> list[str]:
     """Where the booted kernel is not the one that the scenario describes."""
     said = []
     wanted = scenario.kernel
-    flavour = "rt" if arm.kernel.rt else "plain"
-    release = ".".join(arm.kernel.release.split(".")[:2])
+    flavour = "rt" if arm.image.rt else "plain"
+    release = arm.release
     if "release" in wanted.model_fields_set and wanted.release != release:
-        said.append(f"kernel.release: the scenario says {wanted.release}, the guest runs {arm.kernel.release}.")
+        said.append(f"kernel.release: the scenario says {wanted.release}, the guest runs {arm.image.release}.")
     if "flavour" in wanted.model_fields_set and wanted.flavour != flavour:
         said.append(f"kernel.flavour: the scenario says {wanted.flavour}, the guest's kernel is {flavour}.")
     built = _config(arm)
     if built.get("CONFIG_HZ") not in (None, str(wanted.hz)):
         said.append(f"kernel.hz: the scenario has {wanted.hz}, the guest's kernel was built with {built['CONFIG_HZ']}.")
     if wanted.preempt not in ("rt", "none", "voluntary", "full") or (
-        wanted.preempt != "rt" and not arm.kernel.rt and "CONFIG_PREEMPT_DYNAMIC" not in built
+        wanted.preempt != "rt" and not arm.image.rt and "CONFIG_PREEMPT_DYNAMIC" not in built
     ):
         said.append(f"kernel.preempt: the guest's kernel cannot be told to be {wanted.preempt} at boot.")
     if any(name.startswith("backlog_napi") for name in wanted.threads) and not arm.threads:
@@ -111,17 +121,17 @@ def _kernel_deviations(scenario: Scenario, arm: Arm) -> list[str]:
     return said
 
 
-def _config(arm: Arm) -> dict[str, str]:
-    path = arm.kernel.vmlinuz.with_name("config")
+def _config(arm: GuestArm) -> dict[str, str]:
+    path = arm.image.vmlinuz.with_name("config")
     if not path.exists():
         return {}
     lines = [line.split("=", 1) for line in path.read_text().splitlines() if line.startswith("CONFIG_")]
     return {key: value.strip('"') for key, value in lines}
 
 
-def _boot_args(scenario: Scenario, arm: Arm) -> tuple[str, ...]:
+def _boot_args(scenario: Scenario, arm: GuestArm) -> tuple[str, ...]:
     words = [arg for arg in scenario.kernel.boot_args if arg not in arm.boot_args]
-    if not arm.kernel.rt and scenario.kernel.preempt in ("none", "voluntary", "full"):
+    if not arm.image.rt and scenario.kernel.preempt in ("none", "voluntary", "full"):
         words.append(f"preempt={scenario.kernel.preempt}")
     if scenario.machine.isolated_cpus:
         words.append("isolcpus=" + ",".join(map(str, sorted(scenario.machine.isolated_cpus))))
@@ -132,7 +142,7 @@ def _policy(sched: str) -> str:
     return sched if ":" in sched else f"{sched}:0"
 
 
-def _application(app: Application) -> dict[str, Any]:
+def _application(app: Application) -> ApplicationPlan:
     cpus = app.cpus or ((app.cpu,) if app.cpu is not None else (0,))
     return {
         "name": app.name,
@@ -145,7 +155,7 @@ def _application(app: Application) -> dict[str, Any]:
     }
 
 
-def _sender(sender: Sender, name: str, kind: str, scenario: Scenario, said: list[str]) -> dict[str, Any]:
+def _sender(sender: Sender, name: str, kind: str, scenario: Scenario, said: list[str]) -> SenderPlan:
     overhead = _ETHERNET_BYTES + _IPV4_BYTES + (_TCP_BYTES if kind == "tcp" else _UDP_BYTES)
     asked = sender.size - overhead
     payload = min(max(asked, _STAMP_BYTES), _UDP_PAYLOAD_MAX)
@@ -177,23 +187,27 @@ def _unique(names: list[str]) -> list[str]:
     return out
 
 
-def _tasks(scenario: Scenario, said: list[str]) -> list[dict[str, Any]]:
-    rows = []
+def _tasks(scenario: Scenario, said: list[str]) -> list[HogPlan | CyclictestPlan]:
+    rows: list[HogPlan | CyclictestPlan] = []
     for task, name in zip(scenario.task, _unique([task.name for task in scenario.task]), strict=True):
-        row: dict[str, Any] = {"kind": task.kind, "name": name, "label": name, "cpu": task.cpu}
-        row["sched"] = _policy(task.sched)
+        sched = _policy(task.sched)
         if isinstance(task, Hog):
             period_ns = round(task.period_us * 1000)
-            row.update(nice=task.nice, period_ns=period_ns, busy_ns=round(period_ns * task.duty))
+            rows.append({
+                "kind": "hog", "name": name, "label": name, "cpu": task.cpu, "sched": sched, "nice": task.nice,
+                "period_ns": period_ns, "busy_ns": round(period_ns * task.duty),
+            })  # fmt: skip
             if task.duty == 1 and not task.sched.startswith("other"):
                 said.append(f"{name}: the kernel throttles real-time tasks to 95 % of a CPU (sched_rt_runtime_us).")
         else:
-            row.update(nice=0, interval_ns=task.interval_ns, work_ns=task.work_ns)
-        rows.append(row)
+            rows.append({
+                "kind": "cyclictest", "name": name, "label": name, "cpu": task.cpu, "sched": sched, "nice": 0,
+                "interval_ns": task.interval_ns, "work_ns": task.work_ns,
+            })  # fmt: skip
     return rows
 
 
-def _work(scenario: Scenario, said: list[str]) -> dict[str, Any]:
+def _work(scenario: Scenario, arm: GuestArm, said: list[str]) -> LoadWork:
     kinds = {app.name: app.kind for app in scenario.application}
     names = _unique([sender.name for sender in scenario.sender])
     senders = []
@@ -211,19 +225,25 @@ def _work(scenario: Scenario, said: list[str]) -> dict[str, Any]:
             "TCP over loopback is the kernel's own TCP: acknowledgements pass through the backlog too, and segments "
             "that wait in a queue may be merged into one skb."
         )
+    tasks, events = _tasks(scenario, said), _events(scenario)
+    if scenario.machine.numa_nodes > 1:
+        said.append("machine.numa_nodes: the guest has one node.")
+    made, sockets = cards(scenario, arm, said) if scenario.nic else ([], [])
     return {
         "applications": [_application(app) for app in scenario.application],
         "senders": senders,
-        "tasks": _tasks(scenario, said),
-        "events": _events(scenario),
+        "tasks": tasks,
+        "cards": made,
+        "sockets": sockets,
+        "events": events,
         "warmup_ns": scenario.measure.warmup_ns,
         "duration_ns": scenario.measure.duration_ns,
     }
 
 
-def _events(scenario: Scenario) -> list[list[Any]]:
+def _events(scenario: Scenario) -> list[Event]:
     """[time, path, text] of every setting that changes during the run."""
-    rows: list[list[Any]] = []
+    rows: list[Event] = []
     for change in changes(scenario):
         if change.table == "nic":
             nic = scenario.nic[change.nic]
@@ -233,15 +253,15 @@ def _events(scenario: Scenario) -> list[list[Any]]:
     return rows
 
 
-def _threads(scenario: Scenario, arm: Arm, said: list[str]) -> list[list[Any]]:
+def _threads(scenario: Scenario, arm: GuestArm, said: list[str]) -> list[ThreadWish]:
     """[pattern of the name, policy, CPUs or None] for every wish about a kernel thread that the guest has."""
-    rows: list[list[Any]] = []
+    rows: list[ThreadWish] = []
     for name, setting in scenario.kernel.threads.items():
         kind, _, instance = name.partition("/")
         if kind == "irq":
             if setting.cpus is not None:
                 said.append(f"kernel.threads.{name}: the card's task stays on the interrupt's CPU.")
-            if not arm.kernel.rt:
+            if not arm.image.rt:
                 said.append(f"kernel.threads.{name}: only PREEMPT_RT and threadirqs have such threads.")
             continue
         if kind == "napi":
@@ -252,7 +272,7 @@ def _threads(scenario: Scenario, arm: Arm, said: list[str]) -> list[list[Any]]:
     return rows
 
 
-def _settings(scenario: Scenario) -> list[list[str]]:
+def _settings(scenario: Scenario) -> list[Setting]:
     """Every setting of the scenario, defaults included, in an order in which the kernel takes them."""
     sysctl = scenario.kernel.sysctl
     rows = []
@@ -267,16 +287,13 @@ def _settings(scenario: Scenario) -> list[list[str]]:
     return rows
 
 
-def guest_plan(scenario: Scenario, arm: Arm, known: Facts, *, clock: str = "counter") -> GuestPlan:
+def guest_plan(scenario: Scenario, arm: GuestArm, known: Facts, *, clock: str = "counter") -> GuestPlan:
     """The plan of ``scenario`` for ``arm``. Raises ``LabError`` for what a guest cannot give."""
     refuse_impossible(scenario)
     said = _kernel_deviations(scenario, arm)
-    work = _work(scenario, said)
+    work = _work(scenario, arm, said)
     cpus = scenario.machine.cpus
-    if scenario.machine.numa_nodes > 1:
-        said.append("machine.numa_nodes: the guest has one node.")
-    work["cards"], work["sockets"] = cards(scenario, arm, said) if scenario.nic else ([], [])
-    plan = {
+    plan: LoadPlan = {
         "kind": "load",
         "settings": _settings(scenario),
         "threads": _threads(scenario, arm, said),

@@ -15,15 +15,16 @@ import ipaddress
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from softnet.lab.errors import LabError
+from softnet.lab.guest.plans import CardPlan, QueuePlan, Setting, SocketPlan
 from softnet.scenario.columns import FLAG_FRAGMENT, FLAG_PUSH
 from softnet.scenario.events import changes
 from softnet.scenario.traffic import arrivals, socket_table
 
 if TYPE_CHECKING:
-    from softnet.lab.play.run import Arm
+    from softnet.lab.play.arm import GuestArm
     from softnet.scenario import Nic, Scenario
 
 PACKETS_MAX = 250_000
@@ -191,9 +192,9 @@ def _play(scenario: Scenario, wire: _Wire) -> _Played:
     return played
 
 
-def _irq_sched(scenario: Scenario, arm: Arm, instance: str) -> str:
+def _irq_sched(scenario: Scenario, arm: GuestArm, instance: str) -> str:
     """Policy of the task that stands for the card's interrupt."""
-    if arm.kernel.rt or "threadirqs" in (*scenario.kernel.boot_args, *arm.boot_args):
+    if arm.image.rt or "threadirqs" in (*scenario.kernel.boot_args, *arm.boot_args):
         policy, _ = scenario.kernel.thread(_IRQ_THREAD_KIND, instance)
         return f"{policy.policy}:{policy.rt_priority}"
     return _HARDIRQ_SCHED
@@ -204,7 +205,7 @@ def queue_path(nic: Nic, queue: int) -> str:
     return f"{_SYS_NET}/{nic.name}/queues/rx-{queue}"
 
 
-def card_settings(nic: Nic, mask: Callable[[tuple[int, ...]], str]) -> list[list[str]]:
+def card_settings(nic: Nic, mask: Callable[[tuple[int, ...]], str]) -> list[Setting]:
     """[path, text] of every setting of a card that sysfs takes, defaults included."""
     rows = []
     for queue in range(nic.queues):
@@ -215,7 +216,7 @@ def card_settings(nic: Nic, mask: Callable[[tuple[int, ...]], str]) -> list[list
     return rows
 
 
-def change_settings(nic: Nic, key: str, value: int | tuple[int, ...], mask: Callable[[tuple[int, ...]], str]) -> list[list[str]]:
+def change_settings(nic: Nic, key: str, value: int | tuple[int, ...], mask: Callable[[tuple[int, ...]], str]) -> list[Setting]:
     """[path, text] of a setting of a card that changes during the run; "card:" paths are for the guest's agent."""
     if key in ("rps_cpus", "rps_flow_cnt"):
         text = mask(value) if isinstance(value, tuple) else str(value)
@@ -248,7 +249,7 @@ def refuse_cards(scenario: Scenario) -> None:
             change_settings(scenario.nic[change.nic], change.key, change.value, str)
 
 
-def cards(scenario: Scenario, arm: Arm, said: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def cards(scenario: Scenario, arm: GuestArm, said: list[str]) -> tuple[list[CardPlan], list[SocketPlan]]:
     """(cards, sockets) for the guest; appends to ``said`` what a card of the guest is not.
 
     A card has its name, address, routes and queues; a queue its task (cpu, sched) and its packets, records of
@@ -257,9 +258,9 @@ def cards(scenario: Scenario, arm: Arm, said: list[str]) -> tuple[list[dict[str,
     """
     wire = _Wire(scenario)
     played = _play(scenario, wire)
-    made = []
+    made: list[CardPlan] = []
     for index, nic in enumerate(scenario.nic):
-        queues = []
+        queues: list[QueuePlan] = []
         for queue in range(nic.queues):
             number = scenario.queue_base[index] + queue
             sched = _irq_sched(scenario, arm, f"{nic.name}-{queue}")
@@ -288,11 +289,11 @@ def cards(scenario: Scenario, arm: Arm, said: list[str]) -> tuple[list[dict[str,
     return made, _sockets(scenario, played)
 
 
-def _sockets(scenario: Scenario, played: _Played) -> list[dict[str, Any]]:
+def _sockets(scenario: Scenario, played: _Played) -> list[SocketPlan]:
     """The sockets that the packets need: of TCP those with a flow, of UDP all."""
-    rows: list[dict[str, Any]] = []
+    rows: list[SocketPlan] = []
     for spec in socket_table(scenario):
-        row = {"application": spec.application, "worker": spec.worker, "kind": spec.kind, "port": spec.port}
+        row: SocketPlan = {"application": spec.application, "worker": spec.worker, "kind": spec.kind, "port": spec.port}
         if spec.kind == "udp":
             rows.append(row)
             continue
@@ -314,7 +315,7 @@ def _sockets(scenario: Scenario, played: _Played) -> list[dict[str, Any]]:
     return rows
 
 
-def _deviations(scenario: Scenario, arm: Arm, wire: _Wire, played: _Played) -> list[str]:
+def _deviations(scenario: Scenario, arm: GuestArm, wire: _Wire, played: _Played) -> list[str]:
     said = []
     for nic in scenario.nic:
         said.append(

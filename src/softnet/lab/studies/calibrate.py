@@ -10,14 +10,14 @@ of the base table, with its source.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from softnet.files import scratch_folder
 from softnet.lab.errors import LabError
-from softnet.lab.play.run import Arm, LabResult, Options, run_scenario
+from softnet.lab.play.arm import GuestArm
+from softnet.lab.play.run import GuestOptions, LabResult, run_scenario
 from softnet.lab.tracing import facts, graph, probes
 from softnet.lab.vm import qemu
 
@@ -194,16 +194,16 @@ def experiments() -> Scenario:
 
 
 def _graph(
-    arm: Arm, functions: Sequence[str], options: Options, say: Callable[[str], None]
+    arm: GuestArm, functions: Sequence[str], options: GuestOptions, say: Callable[[str], None]
 ) -> tuple[list[graph.Call], qemu.Session]:
     """Every call of ``functions`` while the traced scenario runs."""
     from softnet.lab.play.scenario import guest_plan
 
-    known = facts.gather(arm.kernel, say=say)
+    known = facts.gather(arm.image, say=say)
     guest = guest_plan(traced_scenario(), arm, known)
     guest.plan["trace"] = {**probes.NO_TRACE, "clock": "mono", "buffer_kb": 16384, "graph": list(functions)}
-    machine = qemu.Machine(guest.cpus, boot_args=(*guest.boot_args, *arm.boot_args))
-    session = qemu.boot(arm.kernel, guest.plan, machine, bounds=options.bounds, accel=options.accel, say=say)
+    machine = qemu.GuestMachine(guest.cpus, boot_args=(*guest.boot_args, *arm.boot_args))
+    session = qemu.boot(arm.image, guest.plan, machine, bounds=options.bounds, accel=options.accel, say=say)
     told = session.result["trace"]
     if told["lost"]:
         raise LabError("the guest lost events while functions were traced", found=str(told["lost"]))
@@ -337,16 +337,17 @@ def _ack_row(calls: Sequence[graph.Call], cost: Overhead, made: str) -> list[Fit
     return [Fitted("tcp_cleanup_rbuf", middle, "fitted", what)]
 
 
-def model_scenario(scenario: Scenario, arm: Arm, costs: str) -> Scenario:
+def model_scenario(scenario: Scenario, arm: GuestArm, costs: str) -> Scenario:
     """The scenario as the model must run it to be held against ``arm``: its kernel, hlt when idle, these costs."""
+    from softnet.release import RT_SUFFIX, THREADS_SUFFIX
     from softnet.scenario import RELEASES, apply_kernel, scenario_from_dict
 
-    release = ".".join(arm.kernel.release.split(".")[:2])
+    release = arm.release
     if release not in RELEASES:
-        raise LabError("the model has no such release", found=arm.kernel.release, expected=", ".join(RELEASES))
-    name = f"{release}{'-rt' if arm.kernel.rt else ''}"
-    if arm.threads and not arm.kernel.rt:
-        name += "-threads"
+        raise LabError("the model has no such release", found=arm.image.release, expected=", ".join(RELEASES))
+    name = f"{release}{RT_SUFFIX if arm.image.rt else ''}"
+    if arm.threads and not arm.image.rt:
+        name += THREADS_SUFFIX
     raw = apply_kernel(scenario.to_dict(), name)
     boot_args = raw["kernel"].get("boot_args", [])
     raw["kernel"]["boot_args"] = [*boot_args, *(["idle=halt"] if "idle=halt" not in boot_args else [])]
@@ -354,11 +355,11 @@ def model_scenario(scenario: Scenario, arm: Arm, costs: str) -> Scenario:
     return scenario_from_dict(raw, directory=scenario.directory)
 
 
-def _model_medians(rows: Sequence[Fitted], arm: Arm, about: str) -> dict[str, int]:
+def _model_medians(rows: Sequence[Fitted], arm: GuestArm, about: str) -> dict[str, int]:
     from softnet.simulate.api import run
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "costs.toml"
+    with scratch_folder() as folder:
+        path = folder / "costs.toml"
         path.write_text(table_text(rows, "calibration", about), encoding="utf-8")
         result = run(model_scenario(experiments(), arm, str(path))).result
     return {name: histogram.quantile_ns(1, 2) for name, histogram in result.latency.items()}
@@ -392,7 +393,7 @@ def _receive_row(result: LabResult, known: dict[str, int], made: str) -> Fitted:
     )
 
 
-def machine_rows(rows: list[Fitted], result: LabResult, arm: Arm, made: str) -> tuple[list[Fitted], dict[str, dict[str, int]]]:
+def machine_rows(rows: list[Fitted], result: LabResult, arm: GuestArm, made: str) -> tuple[list[Fitted], dict[str, dict[str, int]]]:
     """The rows that no function shows, and the medians that they were fitted to."""
     guest = _guest_medians(result)
     zero = [Fitted(name, 0, "derived", why) for name, why in sorted({**_NOT_IN_A_GUEST, **_NO_CACHES}.items())]
@@ -413,16 +414,16 @@ def machine_rows(rows: list[Fitted], result: LabResult, arm: Arm, made: str) -> 
     return base, {name: {"guest": guest[name], "model": model[name]} for name in guest}
 
 
-def calibrate(arm: Arm, *, options: Options, say: Callable[[str], None], when: str = "") -> Calibration:
+def calibrate(arm: GuestArm, *, options: GuestOptions, say: Callable[[str], None], when: str = "") -> Calibration:
     """Fit a table to ``arm``: three boots. ``when`` is a date or note of the user's, for the provenance."""
-    say(f"{arm.name}: tracing {len(_functions())} functions")
+    say(f"{arm.label}: tracing {len(_functions())} functions")
     many, session = _graph(arm, _functions(), options, say)
-    say(f"{arm.name}: tracing one function alone")
+    say(f"{arm.label}: tracing one function alone")
     alone, _ = _graph(arm, [_OUTER], options, say)
-    say(f"{arm.name}: five experiments")
+    say(f"{arm.label}: five experiments")
     result = run_scenario(arm, experiments(), options=options, say=say, traced=False)
     ran = session.ran
-    made = f"Linux {session.hello['release']}, QEMU {ran.qemu} {ran.accel}" + (f", {when}" if when else "")
+    made = f"Linux {session.greeting()['release']}, QEMU {ran.qemu} {ran.accel}" + (f", {when}" if when else "")
     cost = overhead(many, alone)
     times = own_times(many, cost)
     rows = [
@@ -432,7 +433,7 @@ def calibrate(arm: Arm, *, options: Options, say: Callable[[str], None], when: s
         *_ack_row(many, cost, made),
     ]
     fitted, medians = machine_rows(rows, result, arm, made)
-    return Calibration(arm.name, session.hello["release"], ran, tuple(sorted(fitted, key=lambda row: row.name)), medians)
+    return Calibration(arm.label, session.greeting()["release"], ran, tuple(sorted(fitted, key=lambda row: row.name)), medians)
 
 
 def check_note(note: str) -> None:

@@ -16,22 +16,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softnet.lab.errors import LabChannelLost, LabError, LabPanic, LabTimeout
-from softnet.lab.play.run import Arm, LabResult, Options, run_scenario, write_out
+from softnet.lab.play.arm import GuestArm
+from softnet.lab.play.run import GuestOptions, LabResult, run_scenario, write_out
 from softnet.lab.studies import experiments
-from softnet.lab.studies.experiment_prediction import Prediction, expected_drops, expected_kick, predict
+from softnet.lab.studies.experiment_prediction import ExpectedFigures, expected_drops, expected_kick, predict
 from softnet.lab.tracing import records
 from softnet.lab.validate.branches import merged
-from softnet.lab.validate.verdict import Verdict, check
-from softnet.lab.vm.qemu import Ran
+from softnet.lab.validate.checker import check
+from softnet.lab.validate.verdict import TraceVerdict
+from softnet.simulate.output import OutputFolder
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
 
 Say = Callable[[str], None]
-Runner = Callable[[Arm, Options, Say], LabResult]
+Runner = Callable[[GuestArm, GuestOptions, Say], LabResult]
 
 KNOWN: dict[str, tuple[str, str]] = {}
-"""Arm -> (what the model refuses there, the finding that explains it). None today."""
+"""GuestArm -> (what the model refuses there, the finding that explains it). None today."""
 
 
 def folder_of(experiment: str) -> str:
@@ -45,7 +47,7 @@ class Experiment:
 
     name: str
     run: Runner
-    exact: Callable[[Arm], dict[str, int | None]] | None = None
+    exact: Callable[[GuestArm], dict[str, int | None]] | None = None
     scenario: Callable[[], Scenario] | None = None
 
     @property
@@ -55,7 +57,7 @@ class Experiment:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ExperimentOutcome:
     """One experiment on one arm.
 
     ``predicted`` and ``measured`` have the same keys; ``exact`` says that they must be equal.
@@ -65,7 +67,7 @@ class Outcome:
     arm: str
     release: str
     package: str
-    verdict: Verdict
+    verdict: TraceVerdict
     predicted: dict[str, int | None]
     measured: dict[str, int | None]
     exact: bool
@@ -126,7 +128,7 @@ class Outcome:
 
 
 def _limits() -> Experiment:
-    def exact(arm: Arm) -> dict[str, int | None]:
+    def exact(arm: GuestArm) -> dict[str, int | None]:
         return {
             f"first kick, skb_defer_max {limit}": expected_kick(arm, limit, experiments.reads_at(limit))
             for limit in experiments.LIMITS
@@ -140,14 +142,14 @@ def _limits() -> Experiment:
 
 
 def _c4() -> Experiment:
-    def exact(arm: Arm) -> dict[str, int | None]:
+    def exact(arm: GuestArm) -> dict[str, int | None]:
         return {"first kick at": expected_kick(arm, 64, 110, lowered_to=16, after=20)}
 
     return Experiment("C4: limit lowered", lambda arm, options, say: experiments.c4(arm, options=options, say=say), exact)
 
 
 def _flow_limit() -> Experiment:
-    def exact(arm: Arm) -> dict[str, int | None]:
+    def exact(arm: GuestArm) -> dict[str, int | None]:
         return {"backlog drops": expected_drops(arm, experiments.DATAGRAMS)}
 
     return Experiment(
@@ -158,7 +160,7 @@ def _flow_limit() -> Experiment:
 
 
 def _load(name: str, make: Callable[[], Scenario]) -> Experiment:
-    def run(arm: Arm, options: Options, say: Say) -> LabResult:
+    def run(arm: GuestArm, options: GuestOptions, say: Say) -> LabResult:
         return run_scenario(arm, make(), options=options, say=say)
 
     return Experiment(name, run, scenario=make)
@@ -281,7 +283,7 @@ def suite() -> list[Experiment]:
     return [_limits(), _c4(), _flow_limit(), *_loads()]
 
 
-def _measured(experiment: Experiment, result: LabResult, prediction: Prediction) -> dict[str, int | None]:
+def _measured(experiment: Experiment, result: LabResult, prediction: ExpectedFigures) -> dict[str, int | None]:
     """The figures of a prediction, as the kernel has them."""
     if experiment.scenario is not None:
         return {name: prediction.measured(name, result) for name in prediction.figures}
@@ -296,15 +298,15 @@ def _measured(experiment: Experiment, result: LabResult, prediction: Prediction)
 
 
 def conform(
-    arms: Sequence[Arm],
+    arms: Sequence[GuestArm],
     chosen: Sequence[Experiment],
     *,
-    options: Options,
+    options: GuestOptions,
     say: Say,
     folder: Path | None = None,
     again: bool = False,
     not_run: dict[str, str] | None = None,
-) -> list[Outcome]:
+) -> list[ExperimentOutcome]:
     """Run ``chosen`` on every arm, writing results and traces below ``folder``.
 
     ``again`` boots nothing: it takes what an earlier run left in ``folder`` and holds it against the model of today.
@@ -315,21 +317,22 @@ def conform(
         for arm in arms:
             if again:
                 assert folder is not None
-                result = stored(folder / experiment.folder, arm.name)
+                result = stored(folder / experiment.folder, arm.label)
             else:
                 try:
                     result = _run(experiment, arm, options, say)
                 except _LOST as error:
                     if not_run is None:
                         raise
-                    not_run[experiment.name] = f"{arm.name}: {error.message}"
-                    say(f"{experiment.name} on {arm.name}: NOT RUN: {error.message}")
+                    not_run[experiment.name] = f"{arm.label}: {error.message}"
+                    say(f"{experiment.name} on {arm.label}: NOT RUN: {error.message}")
                     break
                 if folder is not None:
-                    write_out(result, folder / experiment.folder)
+                    with OutputFolder(folder, add=True) as into:
+                        write_out(result, into.path / experiment.folder)
             outcome = judge(experiment, arm, result)
             say(
-                f"{experiment.name} on {arm.name}: {outcome.word}, "
+                f"{experiment.name} on {arm.label}: {outcome.word}, "
                 f"{outcome.verdict.events_checked} of {outcome.verdict.events} events followed"
             )
             outcomes.append(outcome)
@@ -340,13 +343,13 @@ def conform(
 _LOST = (LabTimeout, LabPanic, LabChannelLost)
 
 
-def _run(experiment: Experiment, arm: Arm, options: Options, say: Say) -> LabResult:
+def _run(experiment: Experiment, arm: GuestArm, options: GuestOptions, say: Say) -> LabResult:
     """Run it; once more if the guest was lost, and then say so in the result."""
     try:
         return experiment.run(arm, options, lambda text: None)
     except _LOST as error:
         said = f"a first guest was lost: {error.message}" + (f" ({error.found})" if error.found else "")
-    say(f"{experiment.name} on {arm.name}: {said}; trying once more")
+    say(f"{experiment.name} on {arm.label}: {said}; trying once more")
     result = experiment.run(arm, options, lambda text: None)
     result.deviations.append(said)
     return result
@@ -365,36 +368,19 @@ def stored(folder: Path, arm: str) -> LabResult:
             expected="what softnet lab conform --out wrote",
             hint="run it without --again first",
         ) from error
-    ran = told["ran"]
-    return LabResult(
-        arm=told["arm"],
-        release=told["release"],
-        ran=Ran(ran["accel"], ran["threads"], ran["qemu"], ran["note"]),
-        boot_args=tuple(told["boot_args"]),
-        trace=records.read(folder / f"{arm}.lab.jsonl.gz"),
-        counts=told["counts"],
-        softnet_stat={int(cpu): row for cpu, row in told["softnet_stat"].items()},
-        work=told["work"],
-        refused=told["events_not_traced"],
-        lost=told["events_lost"],
-        complaints=told["kernel_complaints"],
-        threads_set=told["threads_set"],
-        seconds=0.0,
-        deviations=told["deviations"],
-        provenance=told["provenance"],
-    )
+    return LabResult.from_json(told, records.read(folder / f"{arm}.lab.jsonl.gz"))
 
 
-def judge(experiment: Experiment, arm: Arm, result: LabResult) -> Outcome:
+def judge(experiment: Experiment, arm: GuestArm, result: LabResult) -> ExperimentOutcome:
     """Hold a result against the model: its trace, and its counts."""
     if experiment.exact is not None:
-        prediction = Prediction(experiment.exact(arm))
+        prediction = ExpectedFigures(experiment.exact(arm))
     else:
         assert experiment.scenario is not None
         prediction = predict(experiment.scenario(), arm, result)
-    return Outcome(
+    return ExperimentOutcome(
         experiment.name,
-        arm.name,
+        arm.label,
         result.release,
         f"{result.provenance.get('package', '')} {result.provenance.get('package_version', '')}".strip(),
         check(result.trace),
@@ -410,8 +396,8 @@ def judge(experiment: Experiment, arm: Arm, result: LabResult) -> Outcome:
     )
 
 
-def coverage(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:
-    """Arm -> decision -> how often real traces exercised it."""
+def coverage(outcomes: Sequence[ExperimentOutcome]) -> dict[str, dict[str, int]]:
+    """GuestArm -> decision -> how often real traces exercised it."""
     table: dict[str, dict[str, int]] = {}
     for outcome in outcomes:
         row = table.setdefault(outcome.arm, {})
@@ -420,6 +406,15 @@ def coverage(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:
     return table
 
 
-def branches(outcomes: Sequence[Outcome], arm: str = "") -> list[dict[str, Any]]:
+def branches(outcomes: Sequence[ExperimentOutcome], arm: str = "") -> list[dict[str, Any]]:
     """The model's tests and how often real traces took each way, of one arm or of all."""
     return merged(o.verdict.branches for o in outcomes if not arm or o.arm == arm)
+
+
+def as_json(outcomes: Sequence[ExperimentOutcome]) -> dict[str, Any]:
+    """The outcomes, and what they covered on each arm."""
+    return {
+        "outcomes": [outcome.as_json() for outcome in outcomes],
+        "decisions": coverage(outcomes),
+        "branches": {arm: branches(outcomes, arm) for arm in dict.fromkeys(o.arm for o in outcomes)},
+    }

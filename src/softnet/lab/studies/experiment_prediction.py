@@ -16,7 +16,8 @@ from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.softirq import net_rx_begins, net_rx_goes_on
 
 if TYPE_CHECKING:
-    from softnet.lab.play.run import Arm, LabResult
+    from softnet.lab.play.arm import GuestArm
+    from softnet.lab.play.run import LabResult
     from softnet.scenario import Scenario
 
 # Figure of a simulation -> the lab's counter of the same thing.
@@ -32,7 +33,7 @@ _FLOW = 0x5EED
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
+class ExpectedFigures:
     """Figures by name; ``measured`` finds the same one in a result of the lab."""
 
     figures: dict[str, int | None]
@@ -52,11 +53,10 @@ class Prediction:
         return sum(counts[counter] for counter in _COUNTERS[name])
 
 
-def _driver(arm: Arm, skb_defer_max: int = 64, settings: dict[str, int] | None = None, flow_limit: bool = False) -> Driver:
-    major, minor = arm.kernel.release.split(".")[:2]
+def _driver(arm: GuestArm, skb_defer_max: int = 64, settings: dict[str, int] | None = None, flow_limit: bool = False) -> Driver:
     return Driver(
-        f"{major}.{minor}",
-        "rt" if arm.kernel.rt else "plain",
+        arm.release,
+        "rt" if arm.image.rt else "plain",
         threads=arm.threads,
         cpus=4,
         skb_defer_max=skb_defer_max,
@@ -65,7 +65,7 @@ def _driver(arm: Arm, skb_defer_max: int = 64, settings: dict[str, int] | None =
     )
 
 
-def expected_kick(arm: Arm, skb_defer_max: int, attempts: int, *, lowered_to: int | None = None, after: int = 0) -> int | None:
+def expected_kick(arm: GuestArm, skb_defer_max: int, attempts: int, *, lowered_to: int | None = None, after: int = 0) -> int | None:
     """Which of ``attempts`` skbs of CPU 0 freed on CPU 1 kicks first, nobody flushing; None if none does."""
     driver = _driver(arm, skb_defer_max)
     for number in range(1, attempts + 1):
@@ -76,7 +76,7 @@ def expected_kick(arm: Arm, skb_defer_max: int, attempts: int, *, lowered_to: in
     return None
 
 
-def expected_drops(arm: Arm, packets: int) -> int:
+def expected_drops(arm: GuestArm, packets: int) -> int:
     """How many of ``packets`` of one flow the flow limit drops, each polled before the next is queued."""
     driver = _driver(arm, settings={"netdev_max_backlog": 1}, flow_limit=True)
     drops = 0
@@ -93,7 +93,7 @@ def expected_drops(arm: Arm, packets: int) -> int:
     return drops
 
 
-def predict(scenario: Scenario, arm: Arm, result: LabResult) -> Prediction:
+def predict(scenario: Scenario, arm: GuestArm, result: LabResult) -> ExpectedFigures:
     """The counts of the same scenario in the model, on the arm's kernel, with the senders' times and the speed of ``result``."""
     told = achieved(scenario, arm, result)
     made = replayed(scenario, arm, told)
@@ -101,4 +101,4 @@ def predict(scenario: Scenario, arm: Arm, result: LabResult) -> Prediction:
     figures["enqueued"] = sum(made.events["enqueue_to_backlog"]) + sum(made.events["backlog_drop"])
     figures["dropped"] = sum(made.events["backlog_drop"])
     figures["time_squeeze"] = made.counters["time_squeeze"]
-    return Prediction(figures, told)
+    return ExpectedFigures(figures, told)

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from softnet.lab.play.run import Arm, LabResult, Options, run_script
-from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, Record, Trace
+from softnet.lab.guest.plans import Step
+from softnet.lab.play.arm import GuestArm
+from softnet.lab.play.run import GuestOptions, LabResult, run_script
+from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, LabRecord, LabTrace
+from softnet.properties.findings import FINDINGS
 
 OWNER_CPU, READER_CPU = 0, 1
 SKB_DEFER_MAX = "/proc/sys/net/core/skb_defer_max"
@@ -30,7 +32,7 @@ SEGMENT_BYTES = 600
 _SETTLE_MS = 500
 
 
-def first_kick_steps(connections: int) -> list[list[Any]]:
+def first_kick_steps(connections: int) -> list[Step]:
     """The steps of first-kick."""
     return [
         ["move", OWNER_CPU],
@@ -46,7 +48,7 @@ def first_kick_steps(connections: int) -> list[list[Any]]:
     ]
 
 
-def c4_steps(connections: int, before: int, lowered_to: int) -> list[list[Any]]:
+def c4_steps(connections: int, before: int, lowered_to: int) -> list[Step]:
     """The steps of C4: ``before`` reads, then the limit is lowered, then the rest of the reads."""
     steps = first_kick_steps(connections)
     at = steps.index(["read", connections])
@@ -68,9 +70,9 @@ def reads_at(limit: int) -> int:
     return max(110, limit // 2 + 30)
 
 
-def limits_steps() -> list[list[Any]]:
+def limits_steps() -> list[Step]:
     """The steps of ``limits``: first-kick at one limit after the other; a datagram on CPU 0 flushes in between."""
-    steps: list[list[Any]] = [
+    steps: list[Step] = [
         ["move", OWNER_CPU],
         ["connect", sum(reads_at(limit) for limit in LIMITS)],
         ["send_each", SEGMENT_BYTES],
@@ -91,13 +93,13 @@ def limits_steps() -> list[list[Any]]:
     return [*steps, ["trace", "off"]]
 
 
-def limits(arm: Arm, *, options: Options, say: Callable[[str], None]) -> LabResult:
+def limits(arm: GuestArm, *, options: GuestOptions, say: Callable[[str], None]) -> LabResult:
     """Run ``limits`` on an arm."""
     about = {"experiment": "limits", "limits": list(LIMITS), "skb_defer_max": 64, "lo_rps_cpus": []}
     return run_script(arm, limits_steps(), settings=[], options=options, say=say, about=about)
 
 
-def first_kicks(trace: Trace) -> dict[int, int | None]:
+def first_kicks(trace: LabTrace) -> dict[int, int | None]:
     """Limit -> the attempt after which the first kick came while it was in force, or None if none came."""
     found: dict[int, int | None] = {}
     limit = attempts = -1
@@ -118,9 +120,9 @@ _FLOW_LIMIT_CPUS = "/proc/sys/net/core/flow_limit_cpu_bitmap"
 _MAX_BACKLOG = "/proc/sys/net/core/netdev_max_backlog"
 
 
-def flow_limit(arm: Arm, *, options: Options, say: Callable[[str], None]) -> LabResult:
+def flow_limit(arm: GuestArm, *, options: GuestOptions, say: Callable[[str], None]) -> LabResult:
     """Run flow-limit on an arm."""
-    steps: list[list[Any]] = [
+    steps: list[Step] = [
         ["move", OWNER_CPU],
         ["settle", _SETTLE_MS],
         ["trace", "on"],
@@ -135,14 +137,14 @@ def flow_limit(arm: Arm, *, options: Options, say: Callable[[str], None]) -> Lab
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StoryStep:
     """A run of equal events in the story of an experiment."""
 
     what: str
     count: int
 
 
-def _told(record: Record) -> str | None:
+def _told(record: LabRecord) -> str | None:
     """What a record is in the story, or None if it plays no part in it."""
     if record.event == "skb_attempt_defer_free" and record.cpu == READER_CPU and record.b == OWNER_CPU:
         return "attempt"
@@ -159,32 +161,26 @@ def _told(record: Record) -> str | None:
     return record.text if record.event == MARK else None
 
 
-def story(trace: Trace) -> list[Step]:
+def story(trace: LabTrace) -> list[StoryStep]:
     """The order of events, equal neighbours counted together."""
-    steps: list[Step] = []
+    steps: list[StoryStep] = []
     for record in trace.records:
         what = _told(record)
         if what is None:
             continue
-        if steps and steps[-1].what == what:
-            steps[-1] = Step(what, steps[-1].count + 1)
-        else:
-            steps.append(Step(what, 1))
+        add_step(steps, what)
     return steps
 
 
-def story_text(steps: list[Step]) -> str:
-    """The order of events in one line."""
-    words = []
-    for step in steps:
-        if step.what == "attempt":
-            words.append(f"{step.count} attempts" if step.count > 1 else "1 attempt")
-        else:
-            words.append(step.what if step.count == 1 else f"{step.what} x{step.count}")
-    return ", ".join(words)
+def add_step(steps: list[StoryStep], what: str) -> None:
+    """One more event at the end of a story; equal neighbours are counted together."""
+    if steps and steps[-1].what == what:
+        steps[-1] = StoryStep(what, steps[-1].count + 1)
+    else:
+        steps.append(StoryStep(what, 1))
 
 
-def first_kick_at(trace: Trace) -> int | None:
+def first_kick_at(trace: LabTrace) -> int | None:
     """The number of the attempt (from 1) after which the first kick came, or None if none came.
 
     Where the kernel has no kick_defer_list_purge() of its own (6.1 inlines it), the IPI is the kick; on
@@ -207,7 +203,7 @@ def expected_first_kick(skb_defer_max: int, connections: int) -> int | None:
 
 
 def first_kick(
-    arm: Arm, *, connections: int = 110, skb_defer_max: int = 64, options: Options, say: Callable[[str], None]
+    arm: GuestArm, *, connections: int = 110, skb_defer_max: int = 64, options: GuestOptions, say: Callable[[str], None]
 ) -> LabResult:
     """Run first-kick on an arm."""
     about = {"experiment": "first-kick", "connections": connections, "skb_defer_max": skb_defer_max}
@@ -217,12 +213,12 @@ def first_kick(
 
 
 def c4(
-    arm: Arm,
+    arm: GuestArm,
     *,
     connections: int = 110,
     before: int = 20,
     lowered_to: int = 16,
-    options: Options,
+    options: GuestOptions,
     say: Callable[[str], None],
 ) -> LabResult:
     """Run C4 on an arm, from ``skb_defer_max`` 64."""
@@ -237,29 +233,18 @@ def c4(
     )
 
 
-def held_at_end(trace: Trace) -> int:
+def held_at_end(trace: LabTrace) -> int:
     """The owner's defer_count as the last attempt found it: what stays on the list when nobody kicks."""
     counts = [record.c for record in trace.of("skb_attempt_defer_free") if record.b == OWNER_CPU]
     return counts[-1] if counts else 0
 
 
-C4_TEXT = (
-    "C4: skb_defer_max is lowered from 64 to 16 while 20 skbs wait on CPU 0's list, then 90 more are freed on CPU 1.\n"
-    "The watermark of 8 is behind and the limit is reached, so no kick comes: the 20 stay until CPU 0 receives."
-)
+C4_ARMS = ("6.1", "6.12", "6.12-rt")
+C4_TEXT = FINDINGS["C4"].text
 
 
-def c4_seen(trace: Trace) -> bool:
+def c4_seen(trace: LabTrace) -> bool:
     """Whether the defect showed: no kick and no flush of the owner's, while the list held more than it may."""
     lowered_to = int(trace.header["lowered_to"])
     quiet = all(step.what == "attempt" or step.what.startswith("skb_defer_max") for step in story(trace))
     return quiet and held_at_end(trace) >= lowered_to
-
-
-def c4_report(result: LabResult) -> list[str]:
-    """What happened on one arm, for a terminal."""
-    word = "seen" if c4_seen(result.trace) else "NOT SEEN"
-    return [
-        f"{result.arm}: {word}; {held_at_end(result.trace)} skbs stay on CPU {OWNER_CPU}'s list",
-        f"    {story_text(story(result.trace))}",
-    ]

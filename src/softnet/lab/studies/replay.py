@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from softnet.errors import SoftnetError
 from softnet.lab.errors import LabError
 from softnet.lab.patches.replay_sender import SENDS_MAX
-from softnet.lab.play.run import Arm, LabResult
+from softnet.lab.play.arm import GuestArm
+from softnet.lab.play.run import LabResult
 from softnet.machine.costtable import CostTable, load_cost_table, shipped_tables
 
 if TYPE_CHECKING:
+    from softnet.image.image import Image
     from softnet.scenario import Scenario
-    from softnet.simulate.image import Image
     from softnet.simulate.result import Result
 
 LAB_RECEIVE = "lab_receive"
@@ -60,15 +61,15 @@ class Achieved:
         return f"{sent} sent, {when}; {scale}"
 
 
-def guest_costs(arm: Arm) -> str:
+def guest_costs(arm: GuestArm) -> str:
     """The shipped table that was fitted to the arm's kernel, or to the nearest one."""
-    rt = "-rt" if arm.kernel.rt else ""
+    rt = "-rt" if arm.image.rt else ""
     tables = shipped_tables()
-    own = f"guest-{'.'.join(arm.kernel.release.split('.')[:2])}{rt}"
+    own = f"guest-{arm.release}{rt}"
     return own if own in tables else f"guest-6.12{rt}"
 
 
-def achieved(scenario: Scenario, arm: Arm, result: LabResult) -> Achieved:
+def achieved(scenario: Scenario, arm: GuestArm, result: LabResult) -> Achieved:
     """Read a result's senders and receivers. Raises ``LabError`` where a sender of the scenario is not in the result."""
     rows = {row["task"]: row for row in result.work["tasks"]}
     sends: list[tuple[int, ...]] = []
@@ -124,7 +125,7 @@ def scaled(table: CostTable, permille: int) -> CostTable:
     return CostTable(table.name, table.about, rows, table.file)
 
 
-def replayed(scenario: Scenario, arm: Arm, told: Achieved) -> Result:
+def replayed(scenario: Scenario, arm: GuestArm, told: Achieved) -> Result:
     """The simulation of the scenario on the arm's kernel, with the senders' times and the guest's speed."""
     from softnet.lab.studies.calibrate import model_scenario
     from softnet.scenario import scenario_from_dict
@@ -138,10 +139,10 @@ def replayed(scenario: Scenario, arm: Arm, told: Achieved) -> Result:
 
     try:
         adjusted = scenario_from_dict(raw, directory=scenario.directory)
-        patches = [_SENDER, *guest_patches(scenario)]
+        patches = [_SENDER, *guest_patches(scenario), *arm.patches]
         model = Simulation(adjusted, patches=patches, costs=table, trace="off", engine="reference")
     except SoftnetError as error:
-        raise LabError("the model cannot run this scenario", where=f"arm {arm.name}", found=str(error)) from error
+        raise LabError("the model cannot run this scenario", where=f"arm {arm.label}", found=str(error)) from error
     _fill(model.image, told.sends)
     return model.finish().result
 

@@ -7,15 +7,18 @@ from the kernel's own memory (/proc/kcore) and shown by what the kernel does aft
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from softnet.lab.play.run import Arm, LabResult, Options, execute
+from softnet.lab.guest.plans import RacePlan, RaceWork
+from softnet.lab.play.arm import GuestArm
+from softnet.lab.play.run import GuestOptions, LabResult, execute
+from softnet.lab.studies.experiments import StoryStep, add_step
 from softnet.lab.tracing import facts, probes
-from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, Record, Trace
+from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, LabRecord, LabTrace
 from softnet.lab.vm import qemu
+from softnet.properties.findings import FINDINGS
 
 _FIELDS = {
     "defer_count": 4,
@@ -37,11 +40,11 @@ class Defect:
     arms: tuple[str, ...]
     boot_args: tuple[str, ...]
     settings: tuple[tuple[str, str], ...]
-    work: dict[str, Any]
+    work: RaceWork
 
 
 _SYSCTL = "/proc/sys/net/core"
-_COMMON = {
+_COMMON: RaceWork = {
     "main": 3,
     "freer": 1,
     "steers": 1,
@@ -51,14 +54,18 @@ _COMMON = {
     "hold_seconds": 10.0,
 }
 
+
+def _finding(number: str) -> tuple[str, str, tuple[str, ...]]:
+    """Name, text and arms of a finding."""
+    found = FINDINGS[number]
+    return found.lab, found.text, found.seen
+
+
 DEFECTS = {
     defect.name: defect
     for defect in (
         Defect(
-            "offline-kick",
-            "A CPU goes offline between skb_attempt_defer_free()'s look at cpu_online() and its kick.\n"
-            "defer_ipi_scheduled stays set: when the CPU is back, its full defer list is never kicked again.",
-            ("6.1", "6.12"),
+            *_finding("C7"),
             ("preempt=full",),
             (),
             {
@@ -68,20 +75,14 @@ DEFECTS = {
             },
         ),
         Defect(
-            "C5",
-            "A CPU goes offline while another CPU owes it an IPI of RPS (rps_ipi_list); net_rps_send_ipi() skips it.\n"
-            "SCHED stays set on its backlog: when the CPU is back, its backlog takes packets and never polls them.",
-            ("6.1", "6.12"),
+            *_finding("C5"),
             # While ksoftirqd is kept waiting, RCU must go on without it, or the CPU cannot be taken down.
             ("threadirqs", "rcutree.use_softirq=0"),
             (("/sys/class/net/lo/queues/rx-0/rps_cpus", "4"),),
             {**_COMMON, "race": "owed-ipi", "owner": 2, "freer": 0, "pacing": 3_000_000, "datagrams": 10},
         ),
         Defect(
-            "dead-queue",
-            "On PREEMPT_RT a task that steers a packet is preempted between its look at cpu_online() and its enqueue.\n"
-            "Its packet is queued on a CPU that is dead already, and stays there until the CPU is back.",
-            ("6.12-rt",),
+            *_finding("C8"),
             (),
             (("/sys/class/net/lo/queues/rx-0/rps_cpus", "4"),),
             {
@@ -92,10 +93,7 @@ DEFECTS = {
             },
         ),
         Defect(
-            "C1",
-            "A kick finds SCHED set by a softirq's poll, which is the last one of a net_rx_action() out of budget.\n"
-            "Nobody flushes: the list stays above its watermark, and no later free kicks.",
-            ("6.12-threads", "6.12-rt"),
+            *_finding("C1"),
             (),
             ((f"{_SYSCTL}/netdev_budget", "1"),),
             {
@@ -107,9 +105,11 @@ DEFECTS = {
 }  # fmt: skip
 
 
-def attempt(defect: Defect, arm: Arm, *, options: Options, say: Callable[[str], None], tries: int | None = None) -> LabResult:
+def attempt(
+    defect: Defect, arm: GuestArm, *, options: GuestOptions, say: Callable[[str], None], tries: int | None = None
+) -> LabResult:
     """Try ``defect`` on ``arm``; the result's ``work`` is what the guest's program says."""
-    known = facts.gather(arm.kernel, say=say, accel=options.accel)
+    known = facts.gather(arm.image, say=say, accel=options.accel)
     trace = probes.trace_plan(known, _CPUS, buffer_kb=8192)
     trace["kprobes"].append(
         [
@@ -117,7 +117,7 @@ def attempt(defect: Defect, arm: Arm, *, options: Options, say: Callable[[str], 
             "r:softnet/smp_call_function_single_async_ret smp_call_function_single_async ret=$retval:s32",
         ]
     )
-    work = {
+    work: RaceWork = {
         **defect.work,
         "fields": {
             name: [known.offsets[f"softnet_data.{name}"], size]
@@ -131,21 +131,21 @@ def attempt(defect: Defect, arm: Arm, *, options: Options, say: Callable[[str], 
     }
     if tries is not None:
         work["tries"] = tries
-    plan = {
+    plan: RacePlan = {
         "kind": "race",
         "settings": [list(row) for row in defect.settings],
         "threads": [["rcu*", "fifo:99", None]],
         "trace": trace,
         "work": work,
     }
-    say(f"{arm.name}: booting {arm.kernel.release}")
+    say(f"{arm.label}: booting {arm.image.release}")
     return execute(
         arm,
         plan,
         known,
-        qemu.Machine(cpus=_CPUS, boot_args=defect.boot_args),
+        qemu.GuestMachine(cpus=_CPUS, boot_args=defect.boot_args),
         options=options,
-        say=lambda text: say(f"{arm.name}: {text}"),
+        say=lambda text: say(f"{arm.label}: {text}"),
         about={"experiment": defect.name, **_about(defect)},
     )
 
@@ -160,10 +160,11 @@ def _about(defect: Defect) -> dict[str, Any]:
 
 _TRIGGER_RX = CSD_FUNCTIONS["trigger_rx_softirq"]
 _ENXIO = -6
-_RACE, _CAUGHT, _NOTHING = "race", "caught in ", "nothing"
+RACE, CAUGHT = "race", "caught in "
+"""Marks that the guest's program puts into the trace: a race is held open; where the task was caught."""
 
 
-def _told(record: Record, owner: int, threads: dict[int, str]) -> str | None:
+def _told(record: LabRecord, owner: int, threads: dict[int, str]) -> str | None:
     """What a record is in the story of the owner's CPU, or None."""
     if record.event == "skb_attempt_defer_free" and record.b == owner != record.cpu:
         return "free"
@@ -188,10 +189,10 @@ def _told(record: Record, owner: int, threads: dict[int, str]) -> str | None:
     return None
 
 
-def story(trace: Trace, owner: int) -> list[tuple[str, str]]:
+def story(trace: LabTrace, owner: int) -> list[tuple[str, list[StoryStep]]]:
     """(phase, what happened on or to the owner's CPU in its order, equal neighbours counted together)."""
     threads = {int(pid): name for pid, name in trace.header.get("tasks", {}).items()}
-    phases: list[tuple[str, list[list[Any]]]] = []
+    phases: list[tuple[str, list[StoryStep]]] = []
     for record in trace.records:
         if record.event == MARK:
             phases.append((record.text, []))
@@ -200,21 +201,8 @@ def story(trace: Trace, owner: int) -> list[tuple[str, str]]:
         if what is None or not phases:
             continue
         steps = phases[-1][1]
-        if steps and steps[-1][0] == what:
-            steps[-1][1] += 1
-        else:
-            steps.append([what, 1])
-    return [(name, _line(steps)) for name, steps in phases]
-
-
-def _line(steps: list[list[Any]]) -> str:
-    words = []
-    for what, times in steps:
-        if what == "free":
-            words.append(f"{times} frees" if times > 1 else "1 free")
-        else:
-            words.append(what if times == 1 else f"{what} x{times}")
-    return ", ".join(words) or _NOTHING
+        add_step(steps, what)
+    return phases
 
 
 def seen(defect: Defect, result: LabResult) -> bool:
@@ -226,61 +214,15 @@ def seen(defect: Defect, result: LabResult) -> bool:
     race = defect.work["race"]
     if race == "offline-kick":
         after, limit = states["after"], defect.work["limit"]
-        kicked = any("IPI to kick" in line for name, line in story(result.trace, defect.work["owner"]) if name == "after")
+        kicked = any(
+            step.what == "IPI to kick"
+            for name, steps in story(result.trace, defect.work["owner"])
+            if name == "after"
+            for step in steps
+        )
         return bool(after["defer_ipi_scheduled"] and after["defer_count"] == limit and not kicked)
     if race == "owed-ipi":
         return bool(states["before"]["arrived"] and not states["after"]["arrived"])
     if race == "dead-queue":
         return bool(states["dead, a second later"]["input_pkt_queue.qlen"])
     return bool(states["a second later"]["defer_count"] > defect.work["race_limit"] >> 1)
-
-
-_STATE = "backlog.state"
-_STEPS_SHOWN = 14
-# include/linux/netdevice.h (6.12), enum; SCHED is bit 0 in 6.1 too.
-_STATE_BITS = {0: "SCHED", 8: "THREADED", 9: "SCHED_THREADED"}
-
-
-def _bits(state: int) -> str:
-    names = [name for bit, name in _STATE_BITS.items() if state >> bit & 1]
-    return "|".join(names) or f"{state:#x}"
-
-
-def _shortened(line: str) -> str:
-    steps = line.split(", ")
-    more = len(steps) - _STEPS_SHOWN
-    return line if more <= 1 else ", ".join([*steps[:_STEPS_SHOWN], f"… and {more} more"])
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 100, initial_indent="    ", subsequent_indent="      ")
-
-
-def report(defect: Defect, result: LabResult) -> list[str]:
-    """What happened on one arm, for a terminal: the phases in their order, of many tries the last; what memory held."""
-    work, owner = result.work, defect.work["owner"]
-    tries = f"{work['tries']} tries" if work["tries"] != 1 else "1 try"
-    word = f"reproduced, after {tries}" if seen(defect, result) else f"NOT reproduced in {tries}"
-    if work["samples"]:
-        word += f"; the task was in the window at {work['holds']} of {work['samples']} looks at it"
-    lines = [f"{result.arm}: {word}"]
-    phases = story(result.trace, owner)
-    # Where a task was caught, and the race that was held open then, belong together.
-    tried = [at for at, (name, _) in enumerate(phases) if name == _RACE or name.startswith(_CAUGHT)]
-    shown = set(tried[-1:]) if work["found"] else set()
-    shown |= {at - 1 for at in shown if phases[at - 1][0].startswith(_CAUGHT)}
-    for at, (name, line) in enumerate(phases):
-        if at in tried and at not in shown:
-            continue
-        if name.startswith(_CAUGHT):
-            lines += _wrapped(" < ".join(name.split(" < ")[:5]))
-        if not name.startswith(_CAUGHT) or line != _NOTHING:
-            lines += _wrapped(f"{_RACE if name.startswith(_CAUGHT) else name}: {_shortened(line)}")
-    for row in work["watched"]:
-        told = ", ".join(
-            f"{key} {_bits(value) if key == _STATE else value}"
-            for key, value in row.items()
-            if key not in ("name", "read") and value
-        )
-        lines += _wrapped(f"CPU {owner}'s softnet_data, {row['name']}: {told or 'all zero'}")
-    return lines

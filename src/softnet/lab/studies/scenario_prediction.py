@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.measured import quantiles
-from softnet.lab.play.run import Arm, LabResult, Options, run_scenario
+from softnet.lab.play.run import GuestOptions, LabResult, run_scenario
 from softnet.lab.play.stretch import stretched
 from softnet.lab.studies.calibrate import model_scenario
 from softnet.lab.studies.replay import guest_patches
@@ -82,7 +83,7 @@ def _offset_row(scenario: Scenario, application: str) -> str:
     return f"lab_{kind}" if sent else f"lab_card_{kind}"
 
 
-def model_run(scenario: Scenario, arm: Arm, costs: str) -> tuple[Result, dict[str, int]]:
+def model_run(scenario: Scenario, arm: GuestArm, costs: str) -> tuple[Result, dict[str, int]]:
     """The simulation's result, and per application what to add to its latencies for the lab's own calls.
 
     The lab's receivers take ``lab_receive`` of their own for each packet, on top of the scenario's service time.
@@ -98,7 +99,7 @@ def model_run(scenario: Scenario, arm: Arm, costs: str) -> tuple[Result, dict[st
         app["service_ns"] = app.get("service_ns", 1500) + known.get(_RECEIVE, 0)
     adjusted = scenario_from_dict(raw, directory=scenario.directory)
     offsets = {app.name: known.get(_offset_row(scenario, app.name), 0) for app in scenario.application}
-    return run(adjusted, patches=guest_patches(scenario)).result, offsets
+    return run(adjusted, patches=[*guest_patches(scenario), *arm.patches]).result, offsets
 
 
 def _measured_latencies(result: LabResult, scenario: Scenario) -> dict[str, list[int]]:
@@ -122,7 +123,7 @@ def rows_of(scenario: Scenario, result: Result, offsets: dict[str, int], counted
     rows = [Row("packets received", "", delivered, sum(len(values) for values in measured.values()))]
     for name, counter in COUNTS.items():
         seen, said = int(counted.counts[name]["total"]), result.counters[counter]
-        if name == "kicks" and not _kick_is_traced(counted):
+        if name == "kicks" and not counted.trace.kick_is_function:
             seen = int(counted.counts["ipis_defer_free"]["total"] + counted.counts["works_defer_free"]["total"])
         if seen or said:
             rows.append(Row(name, "", said, seen))
@@ -144,18 +145,12 @@ def rows_of(scenario: Scenario, result: Result, offsets: dict[str, int], counted
     return rows
 
 
-def _kick_is_traced(result: LabResult) -> bool:
-    """Whether the kick is a function of its own; before v6.10 only what it does shows."""
-    major, minor = (int(part) for part in result.release.split(".")[:2])
-    return (major, minor) >= (6, 10)
-
-
 def predict(
-    arm: Arm,
+    arm: GuestArm,
     scenario: Scenario,
     costs: str,
     *,
-    options: Options,
+    options: GuestOptions,
     say: Callable[[str], None],
     stretch: int = 1,
 ) -> Prediction:
@@ -177,7 +172,7 @@ def predict(
     ran = f"QEMU {counted.ran.qemu} {counted.ran.accel}"
     name = f"{scenario.name}, {stretch} times slower" if stretch != 1 else scenario.name
     said = tuple(dict.fromkeys([*counted.deviations, *timed.deviations]))
-    return Prediction(arm.name, counted.release, ran, name, load_cost_table(costs).name, tuple(rows), said)
+    return Prediction(arm.label, counted.release, ran, name, load_cost_table(costs).name, tuple(rows), said)
 
 
 __all__ = ["COUNTS", "Prediction", "Row", "model_run", "predict", "quantiles", "rows_of"]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from softnet.lab.play.run import Arm, LabResult, Options, run_scenario
-from softnet.lab.show import table
+from softnet.lab.play.arm import GuestArm
+from softnet.lab.play.run import GuestOptions, LabResult, run_scenario
 from softnet.lab.studies.experiments import first_kick, first_kick_at
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 ARMS = ("6.1-rt", "6.12-rt", "6.12", "6.12-threads")
 _FLOWS = 400
-_PAIRS = (("6.1-rt", "6.12-rt"), ("6.12", "6.12-threads"))
+PAIRS = (("6.1-rt", "6.12-rt"), ("6.12", "6.12-threads"))
 # kernel/softirq.c, do_softirq_post_smp_call_flush(): a softirq other than SCHED was raised while the idle task
 # flushed the queue of cross-CPU calls. On PREEMPT_RT the IPIs of RPS and of the deferred free do just that.
-_FLUSH_WARNING = "do_softirq_post_smp_call_flush"
+FLUSH_WARNING = "do_softirq_post_smp_call_flush"
 
 
 def scenario(duration_ms: int) -> Scenario:
@@ -65,7 +65,7 @@ class SeedResult:
     def flush_warnings(self) -> int:
         """How often the kernel warned of a softirq raised by an IPI in idle."""
         lines = [*self.load.complaints, *self.kick.complaints]
-        return sum(_FLUSH_WARNING in line for line in lines)
+        return sum(FLUSH_WARNING in line for line in lines)
 
     def as_json(self) -> dict[str, Any]:
         """Both runs, and where the first kick came."""
@@ -78,7 +78,7 @@ class SeedResult:
         }
 
 
-def model_counters(arm: Arm, wanted: Scenario, costs: str) -> dict[str, int]:
+def model_counters(arm: GuestArm, wanted: Scenario, costs: str) -> dict[str, int]:
     """What the model counts of the load with this arm's kernel; both ways to the owner of the list are kicks."""
     from softnet.lab.studies.calibrate import model_scenario
     from softnet.simulate.api import run as simulate
@@ -87,10 +87,10 @@ def model_counters(arm: Arm, wanted: Scenario, costs: str) -> dict[str, int]:
 
 
 def run(
-    arms: Sequence[Arm],
+    arms: Sequence[GuestArm],
     duration_ms: int,
     *,
-    options: Options,
+    options: GuestOptions,
     say: Callable[[str], None],
     costs: str = "default",
 ) -> list[SeedResult]:
@@ -104,87 +104,14 @@ def run(
     return results
 
 
-def _kicks(result: LabResult) -> int:
+def kicks(result: LabResult) -> int:
     """Kicks that told the owner: by an IPI, a work item or its backlog thread. Before v6.10 the kick is inlined."""
-    major, minor = (int(part) for part in result.release.split(".")[:2])
-    if (major, minor) >= (6, 10):
+    if result.trace.kick_is_function:
         return int(result.counts["kicks"]["total"])
     return int(result.counts["ipis_defer_free"]["total"] + result.counts["works_defer_free"]["total"])
-
-
-def beside_table(pair: Sequence[SeedResult]) -> str:
-    """Kernel, model and their ratio for each arm of a pair."""
-    rows = []
-    for label, counter, modelled in (
-        ("skb_attempt_defer_free", "defer_attempts", "deferred"),
-        ("kicks", "", "kicks"),
-        ("trigger_rx_softirq", "trigger_rx_softirq", "trigger_rx_softirq"),
-        ("IPIs: rps_trigger_softirq", "ipis_rps", "rps_ipis"),
-        ("NET_RX raised", "net_rx_raises", "net_rx_raises"),
-        ("ksoftirqd wakeups", "ksoftirqd_wakeups", "ksoftirqd_wakeups"),
-        ("backlog_napi wakeups", "backlog_napi_wakeups", "backlog_napi_wakeups"),
-        ("process_backlog polls", "backlog_polls", "process_backlog_polls"),
-    ):
-        cells = [label]
-        for result in pair:
-            seen = int(result.load.counts[counter]["total"]) if counter else _kicks(result.load)
-            said = result.model[modelled]
-            ratio = f"{said / seen:.2f}" if seen else ("1.00" if not said else "-")
-            cells += [str(seen), str(said), ratio]
-        rows.append(cells)
-    header = [""]
-    for result in pair:
-        header += [result.load.arm, "model", "model/kernel"]
-    return table(header, rows)
 
 
 def pairs(results: Sequence[SeedResult]) -> list[list[SeedResult]]:
     """The results as pairs of before and after."""
     by_arm = {result.load.arm: result for result in results}
-    return [[by_arm[before], by_arm[after]] for before, after in _PAIRS]
-
-
-def kick_table(results: Sequence[SeedResult]) -> str:
-    """What each arm's kicks did in first-kick."""
-    rows = []
-    for label, counter in (
-        ("attempts until the first kick", ""),
-        ("IPIs: trigger_rx_softirq", "ipis_defer_free"),
-        ("work items: trigger_rx_softirq", "works_defer_free"),
-        ("NET_RX raised", "net_rx_raises"),
-        ("backlog_napi wakeups", "backlog_napi_wakeups"),
-        ("process_backlog polls", "backlog_polls"),
-    ):
-        cells = [
-            str(result.kick.counts[counter]["total"]) if counter else str(first_kick_at(result.kick.trace) or "none")
-            for result in results
-        ]
-        rows.append([label, *cells])
-    return table(["", *(result.load.arm for result in results)], rows)
-
-
-def _ipis(result: LabResult) -> int:
-    return int(result.counts["ipis_defer_free"]["total"] + result.counts["ipis_rps"]["total"])
-
-
-def story(results: Sequence[SeedResult]) -> list[str]:
-    """One line for each pair of before and after."""
-    by_arm = {result.load.arm: result for result in results}
-    lines = []
-    for before, after in _PAIRS:
-        old, new = by_arm[before], by_arm[after]
-
-        def change(counter: str, old: SeedResult = old, new: SeedResult = new) -> str:
-            return f"{old.load.counts[counter]['total']} -> {new.load.counts[counter]['total']}"
-
-        lines.append(
-            f"{before} -> {after}, under load: IPIs that raise NET_RX {_ipis(old.load)} -> {_ipis(new.load)}, "
-            f"NET_RX raised {change('net_rx_raises')}, wakeups of ksoftirqd {change('ksoftirqd_wakeups')}, "
-            f"of backlog_napi {change('backlog_napi_wakeups')}."
-        )
-        if old.flush_warnings() or new.flush_warnings():
-            lines.append(
-                f"{before} -> {after}: the kernel's own WARNING in {_FLUSH_WARNING}(), a softirq raised by an IPI "
-                f"in idle: {old.flush_warnings()} -> {new.flush_warnings()}."
-            )
-    return lines
+    return [[by_arm[before], by_arm[after]] for before, after in PAIRS]

@@ -8,7 +8,7 @@ from typing import Any
 
 from softnet.lab.errors import LabError
 from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
-from softnet.lab.tracing.records import CSD_FUNCTIONS, Record
+from softnet.lab.tracing.records import CSD_FUNCTIONS, LabRecord
 
 # Column -> name; net/core/net-procfs.c, softnet_seq_show(). Columns that newer kernels add are named as there.
 _COLUMNS = {0: "processed", 1: "dropped", 2: "time_squeeze", 9: "received_rps", 10: "flow_limit_count"}
@@ -40,7 +40,7 @@ def softnet_stat_delta(before: str, after: str) -> dict[int, dict[str, int]]:
     }
 
 
-def _name(record: Record) -> str | None:
+def _name(record: LabRecord) -> str | None:
     """The counter that a record adds one to."""
     event = record.event
     if event == "softirq_raise":
@@ -73,7 +73,7 @@ COUNTERS = (
 )  # fmt: skip
 
 
-def count(records: Iterable[Record]) -> dict[str, Any]:
+def count(records: Iterable[LabRecord]) -> dict[str, Any]:
     """Counter -> {"total": n, "by_cpu": {cpu: n}}; every counter of ``COUNTERS`` is there, zero included."""
     table: dict[str, dict[int, int]] = {name: {} for name in COUNTERS}
     for record in records:

@@ -16,16 +16,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from softnet.files import write_whole
 from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
-from softnet.lab.tracing.records import Record, Trace
-from softnet.lab.vm import cache
+from softnet.lab.tracing.records import LabRecord, LabTrace
 from softnet.trace import EVENT_ID, EVENTS
 from softnet.trace import Record as Row
 
 SCHEMA = "softnet-trace/1"
 
 
-def rows(records: Iterable[Record]) -> Iterator[Row]:
+def rows(records: Iterable[LabRecord]) -> Iterator[Row]:
     """The records as ``softnet.trace`` has them; times count from the first."""
     start: int | None = None
     quotas: dict[int, int] = {}
@@ -35,7 +35,7 @@ def rows(records: Iterable[Record]) -> Iterator[Row]:
             yield Row(record.when - start, record.cpu, record.context, EVENT_ID[event], a, b, c)
 
 
-def _as_events(record: Record, quotas: dict[int, int]) -> Iterator[tuple[str, int, int, int]]:
+def _as_events(record: LabRecord, quotas: dict[int, int]) -> Iterator[tuple[str, int, int, int]]:
     """The events of the shared table that one record stands for; ``quotas`` are of polls still open, by CPU."""
     if record.event == "process_backlog_entry":
         quotas[record.cpu] = record.a
@@ -47,7 +47,7 @@ def _as_events(record: Record, quotas: dict[int, int]) -> Iterator[tuple[str, in
             yield "net_rx_raise", record.cpu, 0, 0
 
 
-def _whole(records: list[Record]) -> list[Record]:
+def _whole(records: list[LabRecord]) -> list[LabRecord]:
     """The records without the switches of softnet's own threads, where those of the other tasks were not recorded.
 
     A report would take them for all there were.
@@ -58,7 +58,7 @@ def _whole(records: list[Record]) -> list[Record]:
     return records
 
 
-def write(trace: Trace, path: Path) -> None:
+def write(trace: LabTrace, path: Path) -> None:
     """Write the file, gzip without a time stamp. The same trace gives the same bytes."""
     body = list(rows(_whole(trace.records)))
     tasks: list[list[Any]] = [[int(pid), name] for pid, name in trace.header.get("tasks", {}).items()]
@@ -77,4 +77,4 @@ def write(trace: Trace, path: Path) -> None:
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as stream:
         stream.write(("\n".join(lines) + "\n").encode())
-    cache.write_whole(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from softnet.lab.errors import LabError
+from softnet.lab.guest.plans import FactsPlan
 from softnet.lab.tracing.btf import Btf
 from softnet.lab.vm import cache, qemu
 from softnet.lab.vm.kernels import Kernel
@@ -76,15 +77,15 @@ def gather(kernel: Kernel, *, say: Callable[[str], None], accel: qemu.AccelChoic
     if known is not None:
         return known
     say(f"{kernel.name}: asking the kernel for its types and symbols (once)")
-    plan: dict[str, Any] = {"kind": "facts", "symbols": list(SYMBOLS), "events": list(TRACEPOINTS)}
-    session = qemu.boot(kernel, plan, qemu.Machine(cpus=1, memory_mb=1024), accel=accel, say=say)
+    plan: FactsPlan = {"kind": "facts", "symbols": list(SYMBOLS), "events": list(TRACEPOINTS)}
+    session = qemu.boot(kernel, plan, qemu.GuestMachine(cpus=1, memory_mb=1024), accel=accel, say=say)
     types = Btf(session.blobs["btf"])
     offsets = {f"{struct}.{field}": types.offset(struct, field) for struct, field in FIELDS if types.has(struct, field)}
     symbols: dict[str, int] = {}
     for line in session.blobs["symbols"].decode().splitlines():
         address, _, name = line.split()[:3]
         symbols.setdefault(name, int(address, 16))
-    facts = Facts(session.hello["release"], offsets, symbols, tuple(session.result["events"]))
+    facts = Facts(session.greeting()["release"], offsets, symbols, tuple(session.result["events"]))
     cache.write_json(path, {"version": _VERSION, **asdict(facts)})
     return facts
 

@@ -9,8 +9,7 @@ without a lock, so under contention it may be stale by the time the kernel tests
 
 from __future__ import annotations
 
-from typing import Any
-
+from softnet.lab.guest.plans import TracePlan
 from softnet.lab.tracing.facts import Facts
 
 NET_RX_SOFTIRQ = 3
@@ -71,9 +70,7 @@ def tracepoints(facts: Facts, *, switches: bool) -> list[list[str]]:
     return [entry for entry in wanted if entry[0] in facts.tracepoints]
 
 
-def trace_plan(
-    facts: Facts, cpus: int, *, clock: str = "counter", buffer_kb: int = 32768, switches: bool = False
-) -> dict[str, Any]:
+def trace_plan(facts: Facts, cpus: int, *, clock: str = "counter", buffer_kb: int = 32768, switches: bool = False) -> TracePlan:
     """The tracing part of a plan for the guest. ``buffer_kb`` is for each CPU."""
     return {
         "clock": clock,
@@ -83,4 +80,4 @@ def trace_plan(
     }
 
 
-NO_TRACE: dict[str, Any] = {"clock": "counter", "buffer_kb": 0, "kprobes": [], "events": []}
+NO_TRACE: TracePlan = {"clock": "counter", "buffer_kb": 0, "kprobes": [], "events": []}

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """From a guest's ring buffers to records: one list in one order, integers throughout.
 
-A record has the seven integers of ``softnet.trace`` and its event names and argument orders; ``skb`` arguments
+A record has the seven integers of ``softnet.trace`` and its event names and argument orders, and besides the task and a text, by
+which the checker tells whose function returns (softnet.lab.tracing.export makes the one of the other); ``skb`` arguments
 are small numbers that stand for addresses in order of first appearance (an address may be used again after a
 free). With the clock "counter", the first integer is the event's place in the total order and no time at all;
-``Trace.clock`` says which it is.
+``LabTrace.clock`` says which it is.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from softnet.files import write_whole
 from softnet.lab.errors import LabError
 from softnet.lab.tracing.facts import Facts
 from softnet.lab.tracing.ringbuffer import Format, events_of_pages, parse_format
-from softnet.lab.vm import cache
+from softnet.release import nearest
 
 FORMAT = "softnet-lab-trace"
 VERSION = 1
@@ -34,7 +36,7 @@ MARK = "mark"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LabRecord:
     """One event. ``when`` is ns or a place in the order; ``pid`` is the task it happened in or over."""
 
     when: int
@@ -54,18 +56,29 @@ class Record:
 
 
 @dataclass(slots=True)
-class Trace:
+class LabTrace:
     """Records in order, and the header that says where they come from."""
 
     header: dict[str, Any]
-    records: list[Record] = field(default_factory=list)
+    records: list[LabRecord] = field(default_factory=list)
 
     @property
     def clock(self) -> str:
         """What the records' first integer is: "counter" a place in the order, "mono" ns."""
         return str(self.header["clock"])
 
-    def of(self, *events: str) -> Iterator[Record]:
+    @property
+    def kick_is_function(self) -> bool:
+        """Whether the kick is a function of its own that was probed; where it is not, only what it does shows.
+
+        A trace of an older softnet does not say what was probed: there it is the kernel's release that tells.
+        """
+        probed = self.header.get("probed")
+        if probed is not None:
+            return "kick_defer_list_purge" in probed
+        return nearest(str(self.header.get("release", ""))).has("kick_function")
+
+    def of(self, *events: str) -> Iterator[LabRecord]:
         """The records of these events, in order."""
         return (record for record in self.records if record.event in events)
 
@@ -154,7 +167,7 @@ def _words(event: str, values: Values) -> str:
     return str(values.get("comm", ""))
 
 
-def decode(blobs: dict[str, bytes], page_bytes: int, facts: Facts) -> list[Record]:
+def decode(blobs: dict[str, bytes], page_bytes: int, facts: Facts) -> list[LabRecord]:
     """The records in the blobs of a session, in the order of the guest's trace clock."""
     formats: dict[int, Format] = {}
     for name, text in blobs.items():
@@ -169,7 +182,7 @@ def decode(blobs: dict[str, bytes], page_bytes: int, facts: Facts) -> list[Recor
     # Stable: events of one CPU with equal times keep their order.
     raw.sort(key=lambda entry: entry[:2])
     translators, number = _translators(facts), _Numbering()
-    records: list[Record] = []
+    records: list[LabRecord] = []
     for when, cpu, payload in raw:
         kind = formats.get(int.from_bytes(payload[:2], "little"))
         if kind is None:
@@ -180,11 +193,11 @@ def decode(blobs: dict[str, bytes], page_bytes: int, facts: Facts) -> list[Recor
             continue
         words = _words(kind.name, values)
         context, pid = _context(values["common_flags"]), values["common_pid"]
-        records.append(Record(when, cpu, context, *told, pid=pid, text=words))
+        records.append(LabRecord(when, cpu, context, *told, pid=pid, text=words))
     return records
 
 
-def write(trace: Trace, path: Path) -> None:
+def write(trace: LabTrace, path: Path) -> None:
     """One JSON line of header, one a record; gzip (with no time stamp in it) if the name ends in .gz."""
     lines = [json.dumps(trace.header, sort_keys=True)]
     lines.extend(json.dumps(record.line(), separators=(",", ":")) for record in trace.records)
@@ -194,10 +207,10 @@ def write(trace: Trace, path: Path) -> None:
         with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as stream:
             stream.write(data)
         data = buffer.getvalue()
-    cache.write_whole(path, data)
+    write_whole(path, data)
 
 
-def read(path: Path) -> Trace:
+def read(path: Path) -> LabTrace:
     """Read what ``write`` wrote. Raises ``LabError`` naming file and line."""
     try:
         raw = path.read_bytes()
@@ -217,18 +230,18 @@ def read(path: Path) -> Trace:
             expected=f"a {FORMAT} header, version {VERSION}",
             hint="softnet lab run --out DIR and softnet lab conform --out DIR write ARM.lab.jsonl.gz",
         )
-    return Trace(header, list(_parse(lines[1:], path)))
+    return LabTrace(header, list(_parse(lines[1:], path)))
 
 
 def _is_row(row: Any) -> bool:
-    """Whether this is what ``Record.line`` makes."""
+    """Whether this is what ``LabRecord.line`` makes."""
     if not isinstance(row, list) or len(row) not in (8, 9):
         return False
     numbers = [*row[:3], *row[4:8]]
     return all(type(value) is int for value in numbers) and all(isinstance(value, str) for value in (row[3], *row[8:]))
 
 
-def _parse(lines: Iterable[str], path: Path) -> Iterator[Record]:
+def _parse(lines: Iterable[str], path: Path) -> Iterator[LabRecord]:
     for number, line in enumerate(lines, start=2):
         try:
             row = json.loads(line)
@@ -242,4 +255,4 @@ def _parse(lines: Iterable[str], path: Path) -> Iterator[Record]:
                 expected="[when, cpu, context, event, a, b, c, pid], all integers but the event's name",
             )
         when, cpu, context, event, a, b, c, pid, *text = row
-        yield Record(when, cpu, context, event, a, b, c, pid, text[0] if text else "")
+        yield LabRecord(when, cpu, context, event, a, b, c, pid, text[0] if text else "")

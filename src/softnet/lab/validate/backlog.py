@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
-from softnet.lab.tracing.records import Record
+from softnet.lab.tracing.records import LabRecord
 from softnet.lab.validate.driver import Driver, Queued
 from softnet.lab.validate.knowledge import task_of
 
@@ -48,13 +48,13 @@ class Poll(NamedTuple):
     started: bool = False
 
 
-def flow_of(record: Record) -> int | None:
+def flow_of(record: LabRecord) -> int | None:
     """The hash of the packet of an enqueue_to_backlog; None if it had none yet."""
     word, _, number = record.text.partition(" ")
     return int(number) if word == "hash" and number.isdecimal() and int(number) else None
 
 
-def enqueue_seen(records: Sequence[Record], at: int) -> tuple[Enqueue, list[int]]:
+def enqueue_seen(records: Sequence[LabRecord], at: int) -> tuple[Enqueue, list[int]]:
     """What the kernel did in the enqueue_to_backlog() entered at ``at``, and the places of the events that say so."""
     me, woke, raised, softirqd = records[at], False, False, False
     qlen, flow = (me.c if me.c >= 0 else None), flow_of(me)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One pass over a trace: what each event asks of the model, and what is said of the events that ask nothing.
+"""Hold a recorded trace against the model: accepted, or the first event that the model cannot explain.
+
+One pass over a trace: what each event asks of the model, and what is said of the events that ask nothing.
 
 Followed are the deferred frees: skb_attempt_defer_free() with the count that it read, its limit and its kick; the IPI,
 the thread or the work item that the kick chose; trigger_rx_softirq() and the raise; where the list must be flushed;
@@ -11,21 +13,21 @@ budget, the raise for what is left. What an interrupt's exit does with NET_RX. T
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from softnet.lab.errors import LabError
 from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
-from softnet.lab.tracing.records import CSD_FUNCTIONS, HARDIRQ, MARK, SOFTIRQ, Record, Trace
+from softnet.lab.tracing.records import CSD_FUNCTIONS, HARDIRQ, MARK, SOFTIRQ, LabRecord, LabTrace
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.exits import Exits
 from softnet.lab.validate.explore import STATES_MAX, STATES_PER_RECORD, STATES_TOTAL
 from softnet.lab.validate.follow import Follower
+from softnet.lab.validate.settings import SYSCTLS
 from softnet.lab.validate.states import State
-from softnet.lab.validate.verdict import Verdict, flow_limit_unknown, release_of, rests
+from softnet.lab.validate.verdict import TraceVerdict, flow_limit_cpus, flow_limit_unknown, release_of, rests
+from softnet.scenario import RELEASES
 
-# The kick is a function of its own since v6.10; so are the backlog threads.
-_SERIES = (6, 10)
 _CONTEXT = {
     "netif_rx": "followed by its enqueue_to_backlog",
     "sched_switch": "says that ksoftirqd or a backlog thread sleeps",
@@ -94,7 +96,7 @@ class Raises:
 class Checker:
     """Follows one trace."""
 
-    def __init__(self, trace: Trace, driver: Driver) -> None:
+    def __init__(self, trace: LabTrace, driver: Driver) -> None:
         self.trace = trace
         self.driver = driver
         self.tasks = {int(pid): name for pid, name in trace.header.get("tasks", {}).items()}
@@ -102,7 +104,7 @@ class Checker:
         self.follower = Follower(
             driver,
             trace.records,
-            kick_is_function=release_of(trace.header) >= _SERIES,
+            kick_is_function=trace.kick_is_function,
             idle_at_start=rests(trace.header),
             threads=[pid for pid, name in self.tasks.items() if name.startswith("backlog_napi/")],
             flow_limit_unknown=flow_limit_unknown(trace.header),
@@ -136,7 +138,7 @@ class Checker:
             MARK: self._mark,
         }
 
-    def _thread(self, record: Record) -> bool:
+    def _thread(self, record: LabRecord) -> bool:
         return self.driver.threads and self.tasks.get(record.pid, "").startswith("backlog_napi/")
 
     def event(self, at: int) -> list[State] | None:
@@ -264,7 +266,7 @@ class Checker:
             follower.branches[branch] = follower.branches.get(branch, 0) + 1
         follower.states = [state.told() for state in states]
 
-    def run(self, kernel: str, model: str) -> Verdict:
+    def run(self, kernel: str, model: str) -> TraceVerdict:
         """Follow the trace to its end or to the first event that is not explained."""
         follower = self.follower
         for at, record in enumerate(self.trace.records):
@@ -301,11 +303,11 @@ class Checker:
         self._settle(ends[:1])
         return self._verdict(True, kernel, model)
 
-    def _verdict(self, accepted: bool, kernel: str, model: str) -> Verdict:
+    def _verdict(self, accepted: bool, kernel: str, model: str) -> TraceVerdict:
         covered = {**self.follower.covered}
         for name, count in self.exits.covered.items():
             covered[name] = covered.get(name, 0) + count
-        return Verdict(
+        return TraceVerdict(
             accepted,
             kernel,
             model,
@@ -323,7 +325,7 @@ class Checker:
             states=self.follower.tried,
         )
 
-    def _given_up(self, at: int, before: list[State], kernel: str, model: str) -> Verdict:
+    def _given_up(self, at: int, before: list[State], kernel: str, model: str) -> TraceVerdict:
         verdict = self._rejected(at, before, kernel, model)
         verdict.bounded = True
         tried, events = self.follower.tried, len(self.trace.records)
@@ -339,7 +341,7 @@ class Checker:
         reason = _WHY_NOT.get(event, _UNKNOWN)
         return reason + where if _UNKNOWN in reason else reason
 
-    def _rejected(self, at: int, before: list[State], kernel: str, model: str) -> Verdict:
+    def _rejected(self, at: int, before: list[State], kernel: str, model: str) -> TraceVerdict:
         record = self.trace.records[at]
         verdict = self._verdict(False, kernel, model)
         verdict.line = at + 2
@@ -382,10 +384,52 @@ class Checker:
         return lines
 
 
-def events_by_category(verdict: Verdict) -> dict[str, Any]:
-    """How many events were followed, gave context, and were not followed; each event is in one of them."""
-    return {
-        "followed": verdict.events_checked,
-        "context": sum(verdict.context.values()),
-        "not followed": sum(verdict.not_checked.values()),
+def _driver(trace: LabTrace, patches: Sequence[str]) -> tuple[Driver, str]:
+    header = trace.header
+    release = ".".join(map(str, release_of(header)))
+    if release not in RELEASES:
+        raise LabError(f"there is no model of Linux {release}", expected="one of " + ", ".join(RELEASES))
+    flavour = "rt" if "-rt" in str(header["release"]) else "plain"
+    threads = bool(header.get("threads_backlog"))
+    given = {"netdev_max_backlog": header.get("netdev_max_backlog", 1000), **header.get("sysctl", {})}
+    settings = {
+        name: int(value)
+        for name, value in given.items()
+        if name in SYSCTLS | {"flow_limit_table_len"} and name != "skb_defer_max" and value is not None
     }
+    driver = Driver(
+        release,
+        flavour,
+        threads=threads,
+        cpus=int(header["cpus"]),
+        skb_defer_max=int(header.get("skb_defer_max", 64)),
+        settings=settings,
+        rps_cpus=header.get("lo_rps_cpus") or (),
+        flow_limit_cpus=flow_limit_cpus(header) if rests(header) else (),
+        patches=patches,
+    )
+    name = f"{release}{'-rt' if flavour == 'rt' else ''}{' with backlog threads' if threads else ''}"
+    return driver, name
+
+
+def check(trace: LabTrace, *, patches: Sequence[str] = ()) -> TraceVerdict:
+    """Follow ``trace`` with the model of its kernel, with the user's patch files on top.
+
+    Raises ``LabError`` when there is no such model, or no total order in the trace.
+    """
+    if trace.clock != "counter":
+        raise LabError(
+            "this trace has times and no total order",
+            found=f"clock {trace.clock}",
+            expected="clock counter",
+            hint="record it with --clock counter",
+        )
+    if trace.header.get("pauses"):
+        raise LabError(
+            "this trace was recorded in pieces, and what happened in between is not in it",
+            found=f"experiment {trace.header.get('experiment')}",
+            expected="a trace without pauses: of softnet lab run, experiment or conform, or reproduce C1",
+        )
+    driver, model = _driver(trace, patches)
+    kernel = f"{trace.header['release']}" + (" (backlog threads)" if trace.header.get("threads_backlog") else "")
+    return Checker(trace, driver).run(kernel, model)

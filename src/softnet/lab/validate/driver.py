@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 from softnet.lab.errors import LabError
 from softnet.lab.validate.branches import Branches
@@ -19,16 +19,10 @@ from softnet.lab.validate.memory import History, Memory, Noted
 from softnet.lab.validate.reader import CpuState, Reader
 
 if TYPE_CHECKING:
-    from softnet.simulate.image import Image
+    from softnet.image.image import Image
+    from softnet.lang.program.program import Program
+    from softnet.scenario import Scenario
 
-# What the machine does around a decision and what the recorded order already tells.
-_SILENT = (
-    "spin_lock_bh", "spin_unlock_bh", "spin_unlock_irqrestore", "spin_lock_irq", "spin_unlock_irq", "local_irq_disable",
-    "local_irq_enable", "local_irq_restore", "preempt_disable", "preempt_enable", "local_bh_disable", "local_bh_enable",
-    "send_call_function_single_ipi", "local_lock_nested_bh", "local_unlock_nested_bh", "rcu_read_lock",
-    "rcu_read_unlock",
-)  # fmt: skip
-_ZERO = ("spin_lock_irqsave", "local_irq_save")
 _BOOT_NS = 2_000_000
 
 
@@ -94,7 +88,7 @@ class Driver:
         patches: Sequence[str] = (),
     ) -> None:
         from softnet.scenario import scenario_from_dict
-        from softnet.simulate.simulation import Simulation
+        from softnet.simulate.program import load_program
 
         kernel: dict[str, Any] = {"release": release, "flavour": flavour}
         kernel["boot_args"] = ["thread_backlog_napi"] if threads and flavour == "plain" else []
@@ -113,11 +107,9 @@ class Driver:
             "measure": {"duration_ms": 10},
         }
         scenario = scenario_from_dict({**document, "loopback": {"rps_cpus": sorted(rps_cpus)}})
-        simulation = Simulation(scenario, patches=patches, engine="reference", trace="full")
-        # The backlog threads set themselves up at their first run.
-        simulation.engine.run(_BOOT_NS)
         self._told: list[tuple[str, int, int, int]] = []
-        self.image, self._words = self._standing_still(simulation.image)
+        program = load_program(scenario, patches)
+        self.image, self._words = self._standing_still(program, scenario)
         self.kernel = self.image.linked.kernel
         self._cpu_word = self.image.engine_word("cpu")
         self.threads = threads
@@ -126,38 +118,53 @@ class Driver:
         self.kicks_by_work = "schedule_work_on" in self.kernel
         self._in_interrupt = True
         self._silence()
-        self.branches = Branches(simulation.program, self.image)
+        self.branches = Branches(program, self.image)
         self._read = Reader(self.image)
         for name, value in (*wanted.items(), ("skb_defer_max", skb_defer_max)):
             self.set_sysctl(name, value)
         self._history = History(self._words)
 
     @staticmethod
-    def _standing_still(image: Image) -> tuple[Image, Noted]:
-        """The booted image once more, linked so that nothing takes time, over words that can be put aside."""
-        from softnet.lang.python.link import link
-        from softnet.trace import EVENT_ID
+    def _standing_still(program: Program, scenario: Scenario) -> tuple[Image, Noted]:
+        """A booted image whose threads sleep, where nothing takes time, over words that can be put aside."""
+        from softnet.image.boot import boot
+        from softnet.image.image import Wiring
+        from softnet.image.plan import Plan
+        from softnet.simulate.reference import ReferenceEngine
 
-        words = Noted(image.memory[: image.regions.directory])
-        words[image.engine_word("cost_atomic")] = 0
-        linked = link(image.program, image.layout, words, image.cost_index, EVENT_ID, lambda *event: None, priced=False)
+        wiring = Wiring(
+            costs=None, record=lambda *event: None, words=lambda count: Noted([0] * count), priced=False, observed=False
+        )
+        image = boot(program, Plan.of(scenario), wiring)
+        words = cast(Noted, image.memory)
+        # The threads set themselves up at their first run, and sleep.
+        ReferenceEngine(image, iter(())).run(_BOOT_NS)
+        # Nothing asks which cache has a line.
+        del words[image.regions.directory :]
         # Nothing gives way here: there is nobody to give way to.
-        linked.suspend[0] = lambda: None
-        return replace(image, memory=words, linked=linked), words
+        image.linked.switch.value = lambda: None
+        return image, words
 
     def _silence(self) -> None:
-        for name in _SILENT:
-            if name in self.kernel:
-                self.kernel[name] = lambda *arguments: None
-        for name in _ZERO:
-            self.kernel[name] = lambda *arguments: 0
-        self.kernel["trace"] = self.image.linked.machine["trace"] = self._note
-        self.kernel["in_softirq"] = lambda: True
+        # What keeps others out around a decision, the recorded order already tells.
+        for name, definition in self.image.program.functions.items():
+            if definition.facts.exclusion:
+                self._replace(name, lambda *arguments: 0)
+        self._replace("send_call_function_single_ipi", lambda cpu: None)
+        self.image.linked.machine["trace"] = self._note
+        self._replace("trace", self._note)
+        self._replace("in_softirq", lambda: True)
         # Packets are queued with bottom halves off; who calls from elsewhere says so.
-        self.kernel["in_interrupt"] = lambda: self._in_interrupt
-        self.kernel["wake_up_process"] = lambda task: 1
+        self._replace("in_interrupt", lambda: self._in_interrupt)
+        self._replace("wake_up_process", lambda task: 1)
         # What becomes of a packet above the backlog is not softnet's.
-        self.kernel["__netif_receive_skb"] = self.kernel["__kfree_skb"]
+        self._replace("__netif_receive_skb", self.kernel["__kfree_skb"])
+
+    def _replace(self, name: str, by: Callable[..., Any]) -> None:
+        """Let another function stand for one of the model's. Raises ``LabError`` for one that there is not."""
+        if name not in self.kernel:
+            raise LabError("the checker stands in for a function that the model does not have", found=name)
+        self.kernel[name] = by
 
     def _note(self, name: str, a: Any = 0, b: Any = 0, c: Any = 0) -> None:
         """An event of the model."""
@@ -212,13 +219,13 @@ class Driver:
 
     def set_sysctl(self, name: str, value: int) -> None:
         """What writing a sysctl of net.core does; one that the model does not read changes nothing."""
-        from softnet.simulate.boot import set_sysctl
+        from softnet.image.settings import set_sysctl
 
         set_sysctl(self.kernel, name, value, {})
 
     def set_rps_cpus(self, cpus: Sequence[int]) -> None:
         """What writing the rps_cpus of lo does."""
-        from softnet.simulate.boot import set_rps_cpus, update_static_keys
+        from softnet.image.settings import set_rps_cpus, update_static_keys
 
         set_rps_cpus(self.kernel, 0, tuple(cpus))
         update_static_keys(self.kernel)
@@ -427,8 +434,9 @@ class Driver:
     @contextmanager
     def hooked(self, **hooks: Any) -> Iterator[None]:
         """The kernel's functions of these names replaced for a while."""
-        before = {name: self.kernel[name] for name in hooks}
-        self.kernel.update(hooks)
+        before = {name: self.kernel.get(name) for name in hooks}
+        for name, by in hooks.items():
+            self._replace(name, by)
         try:
             yield
         finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from softnet.lab.tracing.records import HARDIRQ, SOFTIRQ, TASK, Record
+from softnet.lab.tracing.records import HARDIRQ, SOFTIRQ, TASK, LabRecord
 from softnet.lab.validate import softirq
 from softnet.lab.validate.driver import Driver
 
@@ -23,7 +23,7 @@ ASLEEP, AWAKE = "asleep", "awake"
 class Exits:
     """The interrupt exits of one trace."""
 
-    def __init__(self, driver: Driver, records: Sequence[Record]) -> None:
+    def __init__(self, driver: Driver, records: Sequence[LabRecord]) -> None:
         self.driver = driver
         self.records = records
         self.covered: dict[str, int] = {}
@@ -33,7 +33,7 @@ class Exits:
         self._sleep = self._ksoftirqd(records, self._pids)
 
     @staticmethod
-    def _ksoftirqd(records: Sequence[Record], pids: dict[int, int]) -> dict[int, list[tuple[int, str]]]:
+    def _ksoftirqd(records: Sequence[LabRecord], pids: dict[int, int]) -> dict[int, list[tuple[int, str]]]:
         """CPU -> (place, what its ksoftirqd is from there on): asleep, awake, or not known (""). ``pids`` gets who they are."""
         told: dict[int, list[tuple[int, str]]] = {}
         for at, record in enumerate(records):

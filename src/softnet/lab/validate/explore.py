@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, Record
+from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, LabRecord
 from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import disagreement, poll_step
 from softnet.lab.validate.driver import Driver
@@ -53,7 +53,7 @@ class Explorer:
     def __init__(
         self,
         driver: Driver,
-        records: Sequence[Record],
+        records: Sequence[LabRecord],
         *,
         kick_is_function: bool,
         idle_at_start: bool,
@@ -95,7 +95,7 @@ class Explorer:
         """Whether it is known what the CPU's net_rx_action() has at hand."""
         return self.knowledge.softirq(cpu, self.at)
 
-    def next_of(self, task: Task, at: int) -> Record | None:
+    def next_of(self, task: Task, at: int) -> LabRecord | None:
         """The task's next record after ``at``, however much the other CPUs do before it."""
         places = self._places[task]
         index = bisect_right(places, at)
@@ -218,7 +218,7 @@ class Explorer:
         if attempt.found is not None:
             count = driver.states(state.memory)[attempt.alloc_cpu].defer_count
             if count == attempt.found:
-                yield state._replace(attempts={**state.attempts, task: attempt._replace(found=None)})
+                yield state.with_attempt(task, attempt._replace(found=None))
             else:
                 self._refuse(f"the kernel read defer_count {attempt.found} of CPU {attempt.alloc_cpu}; the model has {count}")
             return
@@ -228,8 +228,7 @@ class Explorer:
         elif attempt.seen.kick and self.kick_is_function:
             after, (number, decision) = self.did(state, "add", driver.attempt, cpu, attempt.alloc_cpu, False)
             if decision.kick == "due":
-                opened = {**state.attempts, task: attempt._replace(kicks=True)}
-                yield after._replace(attempts=opened, names={**state.names, number: attempt.skb})
+                yield after.with_attempt(task, attempt._replace(kicks=True)).with_name(number, attempt.skb)
                 return
         else:
             after, (number, decision) = self.did(state, "attempt", driver.attempt, cpu, attempt.alloc_cpu)
@@ -237,9 +236,8 @@ class Explorer:
         if reason:
             self._refuse(f"{reason} (CPU {attempt.alloc_cpu}'s list: {self._told_state(state, attempt.alloc_cpu)})")
             return
-        rest = {key: value for key, value in state.attempts.items() if key != task}
-        names = {**state.names, number: attempt.skb} if number and decision.place == "list" else state.names
-        yield after._replace(attempts=rest, names=names)
+        over = after.without_attempt(task)
+        yield over.with_name(number, attempt.skb) if number and decision.place == "list" else over
 
     def _told_state(self, state: State, cpu: int) -> str:
         told = self.driver.states(state.memory)[cpu]
@@ -270,15 +268,14 @@ class Explorer:
         """CPUs whose SCHED bit a kick tests and nobody knows."""
         return {cpu for cpu in range(self.driver.cpus) if not self.knows(cpu)} if self.driver.threads else set()
 
-    def _act_flush(self, state: State, cpu: int, **changes: Any) -> State:
+    def _act_flush(self, state: State, cpu: int) -> State:
         """The CPU's list is flushed: its skbs are to be freed in the order in which the model frees them."""
         after, numbers = self.did(state, "flush", self.driver.flush, cpu)
         if not numbers:
-            return after._replace(**changes)
+            return after
         freed = tuple(state.names.get(number, UNKNOWN) for number in numbers)
-        owed = {**state.owed, cpu: state.owed.get(cpu, ()) + freed}
         names = {number: name for number, name in state.names.items() if number not in numbers}
-        return after._replace(owed=owed, names=names, **changes)
+        return after.owes(cpu, freed)._replace(names=names)
 
     def _act_enqueue(self, state: State, task: Task) -> Iterator[State]:
         """The open enqueue of ``task`` acts; nothing if the model decides otherwise than the kernel did."""
@@ -288,27 +285,25 @@ class Explorer:
             # An enqueue schedules before it appends: who is still in it may not have appended yet.
             behind = sum(cpu == enqueue.cpu for _, cpu in state.leaving)
             if qlen - behind <= enqueue.qlen <= qlen:
-                yield state._replace(enqueues={**state.enqueues, task: enqueue._replace(qlen=None)})
+                yield state.with_enqueue(task, enqueue._replace(qlen=None))
             else:
                 self._refuse(f"the kernel read length {enqueue.qlen} of CPU {enqueue.cpu}'s input queue; the model has {qlen}")
             return
         after, done = self.did(state, "enqueue", self.driver.enqueue, task[0], enqueue.cpu, enqueue.flow)
         tells = self.knows_softirq(task[0])
         reason = disagreement(enqueue, done, wakes_tell=not self.driver.rt, raises_tell=tells)
-        rest = {key: value for key, value in state.enqueues.items() if key != task}
-        leaving = state.leaving | {(task, enqueue.cpu)}
         if reason and enqueue.dropped and self.flow_limit_unknown:
-            yield state._replace(enqueues=rest, leaving=leaving)
+            yield state.enqueue_acted(task)
         elif reason:
             self._refuse(reason)
         else:
-            yield after._replace(enqueues=rest, leaving=leaving)
+            yield after.enqueue_acted(task)
 
     def _act_run(self, state: State, cpu: int) -> Iterator[State]:
         """The net_rx_action() of a CPU goes on to its next place, if it is the model's to go on."""
         run = state.runs[cpu]
         if run.where == "head":
-            yield self._act_flush(state, cpu, runs={**state.runs, cpu: run._replace(where="flushed")})
+            yield self._act_flush(state, cpu).with_run(cpu, run._replace(where="flushed"))
         elif run.where == "flushed":
             yield self._turned(state, cpu, run, "goes on", softirq.net_rx_goes_on)[0]
         elif run.where == "polled":
@@ -324,8 +319,7 @@ class Explorer:
     ) -> tuple[State, softirq.Turn]:
         done, turn = self.did(state, name, piece, self.driver, cpu, *arguments)
         after = run._replace(where=turn.where, raised=turn.raised, squeezed=turn.squeezed)
-        sent = {**state.sent, cpu: state.sent.get(cpu, ()) + turn.sent} if turn.sent else state.sent
-        return done._replace(runs={**state.runs, cpu: after}, sent=sent), turn
+        return done.with_run(cpu, after).sends(cpu, turn.sent), turn
 
     def _steps(self, state: State) -> Iterator[State]:
         """Every state that one open action leads to."""
@@ -336,13 +330,11 @@ class Explorer:
         for cpu in sorted(state.polls):
             if not state.polls[cpu].done:
                 after, (poll, to) = self.did(state, "poll", poll_step, self.driver, cpu, state.polls[cpu])
-                sent = {**state.sent, cpu: state.sent.get(cpu, ()) + to} if to else state.sent
-                yield after._replace(polls={**state.polls, cpu: poll}, sent=sent)
+                yield after.with_poll(cpu, poll).sends(cpu, to)
         for cpu in sorted(state.runs):
             yield from self._act_run(state, cpu)
         for cpu in sorted(state.flushes):
-            flushes = {key: value for key, value in state.flushes.items() if key != cpu}
-            yield self._act_flush(state, cpu, flushes=flushes)
+            yield self._act_flush(state, cpu).without_flush(cpu)
         for cpu, function in sorted(state.arriving):
             if function == CSD_FUNCTIONS["rps_trigger_softirq"]:
                 after, came = self.did(state, "rps_ipi", softirq.rps_ipi, self.driver, cpu, True)

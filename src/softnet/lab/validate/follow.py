@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from softnet.lab.tracing.records import HARDIRQ, Record
+from softnet.lab.tracing.records import HARDIRQ, LabRecord
 from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import Poll, enqueue_seen, flow_of
 from softnet.lab.validate.explore import Explorer
@@ -41,12 +41,12 @@ class Follower(Explorer):
             return states
         # The count is read when the event is recorded or later, when the kernel tests it at the latest.
         opened = Attempt(record.a, record.b, record.c if record.c >= 0 else None, seen)
-        out = [state._replace(attempts={**state.attempts, task: opened}) for state in states if task not in state.attempts]
+        out = [state.with_attempt(task, opened) for state in states if task not in state.attempts]
         if out:
             self._cover_attempt(seen, record)
         return out
 
-    def _cover_attempt(self, seen: Seen, record: Record) -> None:
+    def _cover_attempt(self, seen: Seen, record: LabRecord) -> None:
         if seen.ipi:
             self._cover("deferred and kicked: IPI sent")
         elif seen.work:
@@ -95,7 +95,7 @@ class Follower(Explorer):
             if came is None:
                 self._refuse(f"trigger_rx_softirq ran on CPU {cpu}; in the model no such work is queued")
             else:
-                out.append(after._replace(flushes={**state.flushes, cpu: _MUST}))
+                out.append(after.with_flush(cpu, _MUST))
         if out:
             self._cover("trigger_rx_softirq: the work item flushes")
         return out
@@ -125,7 +125,7 @@ class Follower(Explorer):
                 self._refuse(f"CPU {cpu} sent CPU {target} an IPI of RPS; {what}")
         if out:
             self._cover("RPS: IPI sent")
-        return [state._replace(sent={**state.sent, cpu: state.sent[cpu][1:]}) for state in self.earliest(out)]
+        return [state.sent_one(cpu) for state in self.earliest(out)]
 
     def rps_ipi(self, at: int) -> list[State] | None:
         """rps_trigger_softirq() runs: an IPI must be in flight; whether NET_RX is raised, and ksoftirqd woken."""
@@ -182,7 +182,7 @@ class Follower(Explorer):
         for state in self.earliest(out):
             after, turn = self.did(state, "begins", softirq.net_rx_begins, self.driver, cpu)
             _, budget = self.did(after, "budget", softirq.budget_of, self.driver)
-            begun.append(after._replace(runs={**state.runs, cpu: Run(turn.where, budget=budget)}))
+            begun.append(after.with_run(cpu, Run(turn.where, budget=budget)))
         return begun
 
     def run_ends(self, at: int) -> list[State]:
@@ -212,7 +212,7 @@ class Follower(Explorer):
             self.squeezes += run.squeezed
             end = "squeezed" if run.squeezed else "not squeezed"
             self._cover(f"net_rx_action ended: {end}" + (", NET_RX raised again" if run.raised else ""))
-        over = [state._replace(runs={key: value for key, value in state.runs.items() if key != cpu}) for state in out]
+        over = [state.without_run(cpu) for state in out]
         return list({self._key(state): state for state in reversed(over)}.values())[::-1]
 
     def softirq_now_known(self, cpu: int) -> None:
@@ -235,12 +235,7 @@ class Follower(Explorer):
 
     def flush_due(self, cpu: int, how: str) -> list[State]:
         """From here on the kernel must, or may, flush the CPU's list."""
-        return [
-            state._replace(
-                flushes={**state.flushes, cpu: _MUST if _MUST in (how, state.flushes.get(cpu)) else how},
-            )
-            for state in self.states
-        ]
+        return [state.with_flush(cpu, _MUST if _MUST in (how, state.flushes.get(cpu)) else how) for state in self.states]
 
     def flush_over(self, cpu: int) -> list[State]:
         """The kernel has left the code that flushes: a flush that had to come has come, and freed all that it took."""
@@ -252,13 +247,7 @@ class Follower(Explorer):
                 self._refuse(f"CPU {cpu}'s flush took skbs {state.owed[cpu][:4]} that the kernel did not free")
             else:
                 out.append(state)
-        return [
-            state._replace(
-                flushes={key: value for key, value in state.flushes.items() if key != cpu},
-                owed={key: value for key, value in state.owed.items() if key != cpu},
-            )
-            for state in self.earliest(out)
-        ]
+        return [state.without_flush(cpu).without_owed(cpu) for state in self.earliest(out)]
 
     def consume(self, at: int) -> list[State] | None:
         """A consume_skb: the next skb that a flush owes; None if it is none of those that are deferred."""
@@ -277,9 +266,9 @@ class Follower(Explorer):
                 )
         if out:
             self._cover("flushed and freed on the CPU that allocated it")
-        return [state._replace(owed={**state.owed, record.cpu: state.owed[record.cpu][1:]}) for state in self.earliest(out)]
+        return [state.freed(record.cpu) for state in self.earliest(out)]
 
-    def _consume_unknown(self, record: Record) -> list[State] | None:
+    def _consume_unknown(self, record: LabRecord) -> list[State] | None:
         """An skb that is on no list: one that a flush took and whose name is not known, or none of those deferred.
 
         Which of the two makes no difference to anything that follows, so the first is taken where it is possible.
@@ -287,10 +276,7 @@ class Follower(Explorer):
         cpu = record.cpu
         if not any(state.owed.get(cpu, ())[:1] == (UNKNOWN,) for state in self.states):
             return None
-        return [
-            state._replace(owed={**state.owed, cpu: state.owed[cpu][1:]}) if state.owed.get(cpu, ())[:1] == (UNKNOWN,) else state
-            for state in self.states
-        ]
+        return [state.freed(cpu) if state.owed.get(cpu, ())[:1] == (UNKNOWN,) else state for state in self.states]
 
     def _concerns_lists(self, skb: int) -> bool:
         return any(
@@ -313,7 +299,7 @@ class Follower(Explorer):
         out = []
         for state in self.closed(self.states, task):
             if task not in state.enqueues and task not in state.attempts:
-                out.append(state._replace(enqueues={**state.enqueues, task: opened}))
+                out.append(state.with_enqueue(task, opened))
         if out:
             self._cover("packet dropped at the backlog" if opened.dropped else "packet queued on the backlog")
         return out
@@ -357,10 +343,9 @@ class Follower(Explorer):
 
     def _poll_entered(self, state: State, cpu: int, quota: int) -> State:
         state, _ = self.did(state, "poll_entered", self.driver.poll_entered, cpu)
-        runs = state.runs
-        if cpu in runs:
-            runs = {**runs, cpu: runs[cpu]._replace(where="polling", quota=quota)}
-        return state._replace(polls={**state.polls, cpu: Poll(0, quota, False)}, runs=runs)
+        if cpu in state.runs:
+            state = state.with_run(cpu, state.runs[cpu]._replace(where="polling", quota=quota))
+        return state.with_poll(cpu, Poll(0, quota, False))
 
     def poll_ends(self, at: int) -> list[State] | None:
         """The poll is over: it has done what the kernel says, and at less than its quota has given SCHED back."""
@@ -381,12 +366,10 @@ class Follower(Explorer):
         return [self._poll_left(state, cpu, record.a) for state in self.earliest(out)]
 
     def _poll_left(self, state: State, cpu: int, work: int) -> State:
-        polls = {key: value for key, value in state.polls.items() if key != cpu}
-        runs = state.runs
-        if cpu in runs:
-            spent = runs[cpu].spent + work
-            runs = {**runs, cpu: runs[cpu]._replace(where="polled", work=work, spent=spent)}
-        return state._replace(polls=polls, runs=runs)
+        if cpu in state.runs:
+            run = state.runs[cpu]
+            state = state.with_run(cpu, run._replace(where="polled", work=work, spent=run.spent + work))
+        return state.without_poll(cpu)
 
     def now_known(self, cpu: int) -> list[State]:
         """The first moment at which the CPU's backlog is known: empty and not scheduled."""

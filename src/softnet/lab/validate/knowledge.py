@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
-from softnet.lab.tracing.records import CSD_FUNCTIONS, Record
+from softnet.lab.tracing.records import CSD_FUNCTIONS, LabRecord
 
 Task = tuple[int, int, int]
 _WEIGHT = 64
@@ -21,12 +21,12 @@ _WEIGHT = 64
 _START = 50
 
 
-def task_of(record: Record) -> Task:
+def task_of(record: LabRecord) -> Task:
     """The thread of execution that a record belongs to."""
     return record.cpu, record.context, record.pid
 
 
-def raised_at_end(records: Sequence[Record], at: int) -> bool:
+def raised_at_end(records: Sequence[LabRecord], at: int) -> bool:
     """Whether NET_RX was raised between the last poll and the return of net_rx_action() at ``at``, by itself.
 
     What was raised for a packet that it queued is not.
@@ -85,7 +85,7 @@ _RUN = ("softirq_entry", "softirq_exit", "net_rx_action_entry", "net_rx_action",
         "napi_poll", "netif_rx", "enqueue_to_backlog")  # fmt: skip
 
 
-def cards_of(records: Sequence[Record]) -> frozenset[int]:
+def cards_of(records: Sequence[LabRecord]) -> frozenset[int]:
     """The NAPIs of the trace that are not a backlog's: no poll of theirs was ever process_backlog()'s."""
     before: dict[Task, str] = {}
     polled: set[int] = set()
@@ -99,7 +99,7 @@ def cards_of(records: Sequence[Record]) -> frozenset[int]:
     return frozenset(polled - backlogs)
 
 
-def holes_of(records: Sequence[Record], cpus: int, cards: Collection[int] = ()) -> Holes:
+def holes_of(records: Sequence[LabRecord], cpus: int, cards: Collection[int] = ()) -> Holes:
     """What must have happened and is not in the trace; polls of ``cards`` follow nothing that is in it."""
     holes = Holes()
     # Of each task: its last event of a softirq's, the place of it, and where the net_rx_action() or poll began.
@@ -158,7 +158,7 @@ class Knowledge:
 
     def __init__(
         self,
-        records: Sequence[Record],
+        records: Sequence[LabRecord],
         cpus: int,
         *,
         threads: Collection[int],
@@ -192,7 +192,7 @@ class Knowledge:
         """Whether it is known what the CPU's net_rx_action() has at hand."""
         return self._softirq[cpu].at(at) and self._backlog[cpu].at(at)
 
-    def _scan(self, records: Sequence[Record], threads: Collection[int]) -> None:
+    def _scan(self, records: Sequence[LabRecord], threads: Collection[int]) -> None:
         quiet: dict[int, bool] = {}
         # Which CPU's backlog each task is queueing on. A guest's CPU may stand still in there for thousands of records.
         inside: dict[Task, int] = {}

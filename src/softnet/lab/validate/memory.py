@@ -9,7 +9,7 @@ state to another undoes and does again the differences between them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 
 class Noted(list[int]):
@@ -21,7 +21,12 @@ class Noted(list[int]):
         super().__init__(words)
         self.before: dict[int, int] = {}
 
-    def __setitem__(self, at: SupportsIndex, value: int) -> None:  # type: ignore[override]
+    def __setitem__(self, at: SupportsIndex | slice, value: Any) -> None:
+        if isinstance(at, slice):
+            # Laying an image out stores whole runs; kernel functions store words.
+            for place, word in zip(range(*at.indices(len(self))), value, strict=True):
+                self[place] = word
+            return
         before = self.before
         if at not in before:
             before[at] = self[at]  # type: ignore[index]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from softnet.simulate.image import Image
+    from softnet.image.image import Image
 
 
 @dataclass(frozen=True, slots=True)

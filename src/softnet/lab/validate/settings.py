@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from softnet.lab.tracing.records import MARK, TASK, Record
+from softnet.lab.tracing.records import MARK, TASK, LabRecord
 from softnet.lab.validate.driver import Driver
 
 # A write and its mark are two system calls of one task at the highest priority: this many records are more than enough.
@@ -54,7 +54,7 @@ def cpus_of_mask(mask: str) -> tuple[int, ...]:
     return tuple(cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1)
 
 
-def _written_since(records: Sequence[Record], at: int, last: int) -> int:
+def _written_since(records: Sequence[LabRecord], at: int, last: int) -> int:
     """The first place at which what the mark at ``at`` tells of may have been written; ``last`` is the mark before.
 
     Interrupts of the writer, and the softirqs at their exits, come between a write and its mark however long they take. What
@@ -74,7 +74,7 @@ def _written_since(records: Sequence[Record], at: int, last: int) -> int:
     return max(last + 1, min(since, at - WRITE_RECORDS))
 
 
-def settings_of(records: Sequence[Record]) -> dict[int, Setting]:
+def settings_of(records: Sequence[LabRecord]) -> dict[int, Setting]:
     """Place of a mark -> the write that it tells of."""
     found: dict[int, Setting] = {}
     last = -1

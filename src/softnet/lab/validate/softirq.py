@@ -132,13 +132,6 @@ def _polled(driver: Driver, cpu: int, repoll: Any, work: int, quota: int) -> int
     return work
 
 
-def sends_ipis(driver: Driver, cpu: int) -> tuple[int, ...]:
-    """net_rps_action_and_irq_enable() on its own: the CPUs that it sends to."""
-    driver.on(cpu)
-    driver.kernel["net_rps_action_and_irq_enable"](driver.row("softnet_data", cpu))
-    return tuple(target for target, _, _ in driver.told("csd_queue_cpu"))
-
-
 def rps_ipi(driver: Driver, cpu: int, in_interrupt: bool) -> tuple[bool, bool] | None:
     """rps_trigger_softirq() on ``cpu``: whether it raises NET_RX and wakes ksoftirqd; None if no IPI is in flight."""
     driver.on(cpu)

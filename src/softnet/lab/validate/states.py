@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from softnet.lab.validate.backlog import Enqueue, Poll
 from softnet.lab.validate.knowledge import Task
 from softnet.lab.validate.memory import Memory
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 UNKNOWN = 0
 """The name of an skb that was on a list before the trace began."""
@@ -86,6 +89,71 @@ class State(NamedTuple):
         nothing: frozenset[object] = frozenset()
         return cls(memory, {}, {}, {}, {}, nothing, {}, {}, {}, nothing, nothing, nothing, {}, ())  # type: ignore[arg-type]
 
+    def with_attempt(self, task: Task, attempt: Attempt) -> State:
+        """``task`` is in skb_attempt_defer_free()."""
+        return self._replace(attempts={**self.attempts, task: attempt})
+
+    def without_attempt(self, task: Task) -> State:
+        """``task`` has left skb_attempt_defer_free()."""
+        return self._replace(attempts=_without(self.attempts, task))
+
+    def with_enqueue(self, task: Task, enqueue: Enqueue) -> State:
+        """``task`` is in enqueue_to_backlog()."""
+        return self._replace(enqueues={**self.enqueues, task: enqueue})
+
+    def enqueue_acted(self, task: Task) -> State:
+        """``task`` has done what enqueue_to_backlog() does, and has not returned from it."""
+        leaving = self.leaving | {(task, self.enqueues[task].cpu)}
+        return self._replace(enqueues=_without(self.enqueues, task), leaving=leaving)
+
+    def with_poll(self, cpu: int, poll: Poll) -> State:
+        """The CPU's backlog is polled, and so far is that poll."""
+        return self._replace(polls={**self.polls, cpu: poll})
+
+    def without_poll(self, cpu: int) -> State:
+        """The poll of the CPU's backlog is over."""
+        return self._replace(polls=_without(self.polls, cpu))
+
+    def with_run(self, cpu: int, run: Run) -> State:
+        """The CPU is in net_rx_action(), and so far is that."""
+        return self._replace(runs={**self.runs, cpu: run})
+
+    def without_run(self, cpu: int) -> State:
+        """The CPU has left net_rx_action()."""
+        return self._replace(runs=_without(self.runs, cpu))
+
+    def with_flush(self, cpu: int, how: str) -> State:
+        """The kernel must, or may, flush the CPU's list."""
+        return self._replace(flushes={**self.flushes, cpu: how})
+
+    def without_flush(self, cpu: int) -> State:
+        """No flush of the CPU's list is due."""
+        return self._replace(flushes=_without(self.flushes, cpu))
+
+    def owes(self, cpu: int, skbs: tuple[int, ...]) -> State:
+        """A flush on the CPU took these skbs, too, which are to be freed."""
+        return self._replace(owed={**self.owed, cpu: self.owed.get(cpu, ()) + skbs})
+
+    def freed(self, cpu: int) -> State:
+        """The first skb that a flush on the CPU owes has been freed."""
+        return self._replace(owed={**self.owed, cpu: self.owed[cpu][1:]})
+
+    def without_owed(self, cpu: int) -> State:
+        """What a flush on the CPU took is freed, all of it."""
+        return self._replace(owed=_without(self.owed, cpu))
+
+    def sends(self, cpu: int, targets: tuple[int, ...]) -> State:
+        """The model sends IPIs of RPS from the CPU, which the trace must show."""
+        return self._replace(sent={**self.sent, cpu: self.sent.get(cpu, ()) + targets}) if targets else self
+
+    def sent_one(self, cpu: int) -> State:
+        """The trace has shown the first of the CPU's IPIs."""
+        return self._replace(sent={**self.sent, cpu: self.sent[cpu][1:]})
+
+    def with_name(self, number: int, skb: int) -> State:
+        """The model's skb ``number`` on a list is the trace's ``skb``."""
+        return self._replace(names={**self.names, number: skb})
+
     def told(self) -> State:
         """The same without the news."""
         return self._replace(news=()) if self.news else self
@@ -93,3 +161,7 @@ class State(NamedTuple):
     def held(self, numbers: tuple[int, ...]) -> tuple[int, ...]:
         """The trace's numbers of skbs on a list, given the model's."""
         return tuple([self.names.get(number, UNKNOWN) for number in numbers]) if numbers else ()
+
+
+def _without(entries: dict[Key, Value], key: Key) -> dict[Key, Value]:
+    return {other: value for other, value in entries.items() if other != key}

@@ -1,24 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Hold a recorded trace against the model: accepted, or the first event that the model cannot explain.
-
-``softnet.lab.validate.checker`` says which events are followed, which give context, and why the others are neither.
-"""
+"""What comes of following a trace, and what a trace's header says of the kernel and of how it began."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from softnet.lab.errors import LabError
-from softnet.lab.tracing.records import Trace
-from softnet.lab.validate.driver import Driver
-from softnet.lab.validate.settings import SYSCTLS
 
 
 @dataclass(slots=True)
-class Verdict:
+class TraceVerdict:
     """What came of following one trace.
 
     ``line`` is the line of the first event that the model cannot explain in the trace's file (2 is the first
@@ -67,37 +60,8 @@ def release_of(header: dict[str, Any]) -> tuple[int, int]:
     return int(match.group(1)), int(match.group(2))
 
 
-def _driver(trace: Trace, patches: Sequence[str]) -> tuple[Driver, str]:
-    from softnet.scenario import RELEASES
-
-    header = trace.header
-    release = ".".join(map(str, release_of(header)))
-    if release not in RELEASES:
-        raise LabError(f"there is no model of Linux {release}", expected="one of " + ", ".join(RELEASES))
-    flavour = "rt" if "-rt" in str(header["release"]) else "plain"
-    threads = bool(header.get("threads_backlog"))
-    given = {"netdev_max_backlog": header.get("netdev_max_backlog", 1000), **header.get("sysctl", {})}
-    settings = {
-        name: int(value)
-        for name, value in given.items()
-        if name in SYSCTLS | {"flow_limit_table_len"} and name != "skb_defer_max" and value is not None
-    }
-    driver = Driver(
-        release,
-        flavour,
-        threads=threads,
-        cpus=int(header["cpus"]),
-        skb_defer_max=int(header.get("skb_defer_max", 64)),
-        settings=settings,
-        rps_cpus=header.get("lo_rps_cpus") or (),
-        flow_limit_cpus=_flow_limit_cpus(header) if rests(header) else (),
-        patches=patches,
-    )
-    name = f"{release}{'-rt' if flavour == 'rt' else ''}{' with backlog threads' if threads else ''}"
-    return driver, name
-
-
-def _flow_limit_cpus(header: dict[str, Any]) -> list[int]:
+def flow_limit_cpus(header: dict[str, Any]) -> list[int]:
+    """The CPUs that count packets for the flow limit."""
     return [int(cpu) for cpu in header.get("sysctl", {}).get("flow_limit_cpu_bitmap") or ()]
 
 
@@ -111,29 +75,4 @@ def rests(header: dict[str, Any]) -> bool:
 
 def flow_limit_unknown(header: dict[str, Any]) -> bool:
     """Whether packets were counted for the flow limit before the trace began."""
-    return bool(_flow_limit_cpus(header)) and not rests(header)
-
-
-def check(trace: Trace, *, patches: Sequence[str] = ()) -> Verdict:
-    """Follow ``trace`` with the model of its kernel, with the user's patch files on top.
-
-    Raises ``LabError`` when there is no such model, or no total order in the trace.
-    """
-    from softnet.lab.validate.checker import Checker
-
-    if trace.clock != "counter":
-        raise LabError(
-            "this trace has times and no total order",
-            found=f"clock {trace.clock}",
-            expected="clock counter",
-            hint="record it with --clock counter",
-        )
-    if trace.header.get("pauses"):
-        raise LabError(
-            "this trace was recorded in pieces, and what happened in between is not in it",
-            found=f"experiment {trace.header.get('experiment')}",
-            expected="a trace without pauses: of softnet lab run, experiment or conform, or reproduce C1",
-        )
-    driver, model = _driver(trace, patches)
-    kernel = f"{trace.header['release']}" + (" (backlog threads)" if trace.header.get("threads_backlog") else "")
-    return Checker(trace, driver).run(kernel, model)
+    return bool(flow_limit_cpus(header)) and not rests(header)

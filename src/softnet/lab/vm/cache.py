@@ -12,11 +12,12 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from softnet.files import kept_folder, write_whole
 
 
 def cache_dir() -> Path:
@@ -43,23 +44,9 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` by way of a temporary file beside it, so no reader sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        # mkstemp() makes private files; what the lab writes is for everybody.
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def write_json(path: Path, value: Any) -> None:
     """``value`` as JSON with sorted keys at ``path``, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
 
 
@@ -75,13 +62,13 @@ def lock(name: str) -> Iterator[None]:
 def build_folder(target: Path, build: Callable[[Path], None]) -> None:
     """Make folder ``target`` by ``build(temporary folder)`` and one rename."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    temporary, keeper = kept_folder(target.parent)
     try:
         build(temporary)
         temporary.chmod(0o755)
         if target.exists():
             shutil.rmtree(target)
         temporary.replace(target)
-    except BaseException:
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        keeper.close()

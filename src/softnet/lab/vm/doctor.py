@@ -70,7 +70,7 @@ def examine() -> list[Check]:
     ]
     if all(check.ok for check in checks if check.name.startswith("apt")):
         checks += [_package_lists(), _guest_programs()]
-    verdict = kvm.verdict()
+    verdict = kvm.usability()
     checks.append(
         Check(
             "hardware virtualisation",

@@ -12,14 +12,15 @@ import json
 import platform
 import re
 import struct
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from softnet.files import scratch_folder
 from softnet.lab.errors import LabError, LabMissing
 from softnet.lab.vm import cache, modules, packages
+from softnet.release import nearest
 
 # linux-image-6.1.0-56-rt-amd64, linux-image-6.12.117+deb12-amd64; not -cloud, -unsigned, -dbg.
 _PACKAGE = re.compile(r"linux-image-((\d+)\.(\d+)\.[0-9][0-9a-z.+~]*(?:-\d+)?)-(rt-)?amd64")
@@ -50,6 +51,13 @@ class Kernel:
         if config.exists():
             return "CONFIG_PREEMPT_RT=y" in config.read_text().splitlines()
         return "-rt" in self.release
+
+    @property
+    def has_backlog_threads(self) -> bool:
+        """Whether backlog NAPI can run in threads. Debian's packages and kernels of one's own say no more of it before they are
+        booted than their release.
+        """
+        return nearest(self.release).has("backlog_threads", rt=self.rt)
 
     def load_order(self) -> list[tuple[str, bytes]]:
         """The modules to load, as (file name, bytes)."""
@@ -139,13 +147,13 @@ def fetch(name: str, *, say: Callable[[str], None]) -> Kernel:
             found=", ".join(offers) or "no kernel packages at all",
             hint="apt-get update (as root) may help; or give a vmlinuz of your own by its path",
         )
-    with cache.lock(f"kernel-{name}"), tempfile.TemporaryDirectory(dir=cache.cache_dir()) as scratch:
+    with cache.lock(f"kernel-{name}"), scratch_folder(cache.cache_dir()) as scratch:
         present = cached(name)
         wanted = packages.candidate(offers[name])
         if present is not None and present.provenance.get("package_sha256") == wanted.sha256:
             say(f"{name}: {present.release} is here already")
             return present
-        got = packages.download(offers[name], Path(scratch), say=say)
+        got = packages.download(offers[name], scratch, say=say)
         say(f"unpacking {got.path.name}")
         cache.build_folder(_folder(name), lambda folder: _unpack(name, got, folder))
     kernel = cached(name)

@@ -12,10 +12,10 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from softnet.files import scratch_folder
 from softnet.lab.vm import cache
 
 _PROBE_SECONDS = 10
@@ -26,7 +26,7 @@ _STATUS = 33
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Usability:
     """Whether KVM is to be used, and the reason when it is not."""
 
     usable: bool
@@ -42,10 +42,10 @@ def _boot_id() -> str:
     return path.read_text().strip() if path.exists() else ""
 
 
-def remember_refusal(reason: str) -> Verdict:
+def remember_refusal(reason: str) -> Usability:
     """KVM gave up on a kernel: do not try it again on this boot of the host."""
     cache.write_json(_memory(), {"boot_id": _boot_id(), "reason": reason})
-    return Verdict(False, reason)
+    return Usability(False, reason)
 
 
 def _remembered() -> str | None:
@@ -57,34 +57,34 @@ def _remembered() -> str | None:
     return str(record.get("reason")) if same else None
 
 
-def verdict() -> Verdict:
+def usability() -> Usability:
     """Probe KVM; under a tenth of a second where it is absent or works."""
     if not Path("/dev/kvm").exists():
-        return Verdict(False, "there is no /dev/kvm")
+        return Usability(False, "there is no /dev/kvm")
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return Verdict(False, "/dev/kvm may not be opened by this user")
+        return Usability(False, "/dev/kvm may not be opened by this user")
     remembered = _remembered()
     if remembered is not None:
-        return Verdict(False, remembered)
+        return Usability(False, remembered)
     qemu = shutil.which("qemu-system-x86_64")
     if qemu is None:
-        return Verdict(False, "qemu-system-x86_64 is not here")
+        return Usability(False, "qemu-system-x86_64 is not here")
     return _probe(qemu)
 
 
-def _probe(qemu: str) -> Verdict:
+def _probe(qemu: str) -> Usability:
     image = bytearray(b"\xf4" * 65536)
     image[0xFFF0 : 0xFFF0 + len(_CODE)] = _CODE
-    with tempfile.TemporaryDirectory() as folder:
-        rom = Path(folder) / "probe.bin"
+    with scratch_folder() as folder:
+        rom = folder / "probe.bin"
         rom.write_bytes(image)
         argv = [qemu, "-accel", "kvm", "-machine", "pc", "-m", "16M", "-display", "none", "-nodefaults"]
         argv += ["-no-user-config", "-bios", str(rom), "-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
         try:
             done = subprocess.run(argv, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False)
         except subprocess.TimeoutExpired:
-            return Verdict(False, f"a five-byte program did not end under KVM within {_PROBE_SECONDS} s")
+            return Usability(False, f"a five-byte program did not end under KVM within {_PROBE_SECONDS} s")
     if done.returncode == _STATUS:
-        return Verdict(True, "")
+        return Usability(True, "")
     words = [line for line in done.stderr.splitlines() if "warning:" not in line]
-    return Verdict(False, words[-1] if words else f"the probe ended with status {done.returncode}")
+    return Usability(False, words[-1] if words else f"the probe ended with status {done.returncode}")

@@ -10,11 +10,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from softnet.files import scratch_folder
 from softnet.lab.errors import LabError, LabMissing
 from softnet.lab.vm.cache import sha256_file
 
@@ -110,13 +110,13 @@ def download(name: str, folder: Path, *, say: Callable[[str], None]) -> Download
     """Download package ``name`` into ``folder`` and hold it against the checksum of the package lists."""
     package = candidate(name)
     say(f"downloading {package.name} {package.version} ({package.size_bytes / 1e6:.1f} MB)")
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    with scratch_folder(folder) as scratch:
         # As root, apt would step down to its own user, who cannot write here.
         _run(
             ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", f"{name}={package.version}"],
-            cwd=Path(scratch),
+            cwd=scratch,
         )
-        files = sorted(Path(scratch).glob("*.deb"))
+        files = sorted(scratch.glob("*.deb"))
         if len(files) != 1:
             raise LabError(f"apt-get download {name} left {len(files)} package files", expected="one")
         found = sha256_file(files[0])

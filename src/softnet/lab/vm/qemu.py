@@ -18,14 +18,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabMissing, LabPanic, LabTimeout
+from softnet.files import scratch_folder
+from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabHostBusy, LabMissing, LabPanic, LabTimeout
+from softnet.lab.guest.plans import Complaint, Hello, Plan
 from softnet.lab.vm import cpio, userland
 from softnet.lab.vm.channel import FrameReader, split_blob
 from softnet.lab.vm.kernels import Kernel
@@ -38,12 +39,15 @@ QEMU = "qemu-system-x86_64"
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.2
 _PANIC = re.compile(r"Kernel panic - not syncing: .*")
-_KVM_REFUSES = re.compile(r"KVM internal error.*|failed to initialize kvm.*|[Cc]ould not access KVM.*|kvm run failed.*")
+# The assertion is QEMU's own (target/i386/kvm/kvm.c, kvm_buf_set_msrs()): in a nested machine a register may be refused.
+_KVM_REFUSES = re.compile(
+    r"KVM internal error.*|failed to initialize kvm.*|[Cc]ould not access KVM.*|kvm run failed.*|kvm\.c:\d+: \w+: Assertion.*"
+)
 _CONSOLE_TAIL_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class GuestMachine:
     """The guest's machine. ``boot_args`` are added to the kernel's command line as they stand."""
 
     cpus: int = 4
@@ -69,17 +73,34 @@ class Ran:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What is booted: a kernel, the plan that its agent carries out, the machine, how long it may take, who hears of progress."""
+
+    kernel: Kernel
+    plan: Plan
+    machine: GuestMachine
+    bounds: Bounds
+    say: Callable[[str], None]
+
+
 @dataclass(slots=True)
 class Session:
     """All that one guest said: its hello, its result, its blobs, its console, and what ran it."""
 
-    hello: dict[str, Any] = field(default_factory=dict)
-    result: dict[str, Any] = field(default_factory=dict)
+    hello: Hello | None = None
+    result: Any = None
+    """The agent's last frame: a plan's Result or FactsResult (softnet.lab.guest.plans)."""
     blobs: dict[str, bytes] = field(default_factory=dict)
     console: str = ""
     ran: Ran = Ran("", "", "")
     boot_seconds: float = 0.0
     total_seconds: float = 0.0
+
+    def greeting(self) -> Hello:
+        """What the agent said first; of a guest that was heard out."""
+        assert self.hello is not None
+        return self.hello
 
 
 def qemu_version() -> str:
@@ -104,7 +125,7 @@ def guest_files() -> list[cpio.Entry]:
     return entries
 
 
-def initramfs(kernel: Kernel, plan: dict[str, Any], base: Path) -> bytes:
+def initramfs(kernel: Kernel, plan: Plan, base: Path) -> bytes:
     """The base archive and a second one with modules, agent and plan; the kernel unpacks one after the other."""
     entries = guest_files()
     order = kernel.load_order()
@@ -114,7 +135,7 @@ def initramfs(kernel: Kernel, plan: dict[str, Any], base: Path) -> bytes:
     return base.read_bytes() + cpio.archive(entries)
 
 
-def _arguments(kernel: Kernel, machine: Machine, accel: Accel, folder: Path) -> list[str]:
+def _arguments(kernel: Kernel, machine: GuestMachine, accel: Accel, folder: Path) -> list[str]:
     if accel == "kvm":
         engine = ["-accel", "kvm", "-cpu", "host"]
     else:
@@ -182,10 +203,9 @@ class _Conversation:
             elif kind == "R":
                 self.session.result = json.loads(payload)
             elif kind == "E":
-                told = json.loads(payload)
+                told: Complaint = json.loads(payload)
                 raise LabGuestError(
                     "the experiment failed in the guest",
-                    where=told.get("where", ""),
                     found=told["message"],
                     hint=told.get("traceback", ""),
                 )
@@ -241,18 +261,46 @@ def _kvm_refused(folder: Path) -> None:
         raise _KvmRefusedError(refused.group(0))
 
 
-def _check_bounds(talk: _Conversation, elapsed: float, bounds: Bounds, folder: Path) -> None:
-    """Raise ``LabTimeout`` when the guest has had its time."""
-    if not talk.session.hello and elapsed > bounds.boot_seconds:
-        raise LabTimeout(
-            f"the guest's agent did not speak within {bounds.boot_seconds:g} s; the guest was killed",
+@dataclass(frozen=True, slots=True)
+class HostTime:
+    """What a process's threads had of the host's CPUs, in seconds: how long they ran, and how long they waited to run."""
+
+    ran: float
+    waited: float
+
+    def too_little(self, elapsed: float) -> bool:
+        """Whether the process was kept waiting: longer than it ran, and for a good part of the time that passed."""
+        return self.waited > self.ran and self.waited > elapsed / 4
+
+
+def host_time(pid: int) -> HostTime:
+    """Of a process that runs (proc(5), schedstat); of one that is gone, or on a kernel that does not say, nothing."""
+    ran = waited = 0
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, ValueError):
+            running, waiting, _ = map(int, path.read_text().split())
+            ran, waited = ran + running, waited + waiting
+    return HostTime(ran / 1e9, waited / 1e9)
+
+
+def _check_bounds(talk: _Conversation, elapsed: float, bounds: Bounds, folder: Path, pid: int) -> None:
+    """Raise ``LabTimeout`` when the guest has had its time; ``LabHostBusy`` where it was the host that did not give it."""
+    spoke = talk.session.hello is not None
+    if elapsed <= (bounds.total_seconds if spoke else min(bounds.boot_seconds, bounds.total_seconds)):
+        return
+    had = host_time(pid)
+    busy = had.too_little(elapsed)
+    why = f"; it waited {had.waited:.0f} s for the host's CPUs and ran {had.ran:.0f} s: the host was too busy" if busy else ""
+    kind = LabHostBusy if busy else LabTimeout
+    if not spoke and elapsed > bounds.boot_seconds:
+        raise kind(
+            f"the guest's agent did not speak within {bounds.boot_seconds:g} s; the guest was killed{why}",
             hint=f"the console's last lines:\n{_tail(_console(folder))}",
         )
-    if elapsed > bounds.total_seconds:
-        raise LabTimeout(
-            f"the guest was not done within {bounds.total_seconds:g} s and was killed",
-            hint=f"--timeout SECONDS gives it longer; the console's last lines:\n{_tail(_console(folder))}",
-        )
+    raise kind(
+        f"the guest was not done within {bounds.total_seconds:g} s and was killed{why}",
+        hint=f"--timeout SECONDS gives it longer; the console's last lines:\n{_tail(_console(folder))}",
+    )
 
 
 def _hear(
@@ -269,7 +317,7 @@ def _hear(
         selector = stack.enter_context(selectors.DefaultSelector())
         selector.register(listener, selectors.EVENT_READ)
         while not talk.done:
-            _check_bounds(talk, time.monotonic() - start, bounds, folder)
+            _check_bounds(talk, time.monotonic() - start, bounds, folder, process.pid)
             # Asked before reading: what an ended guest still said is heard out first.
             status = process.poll()
             ready = selector.select(0 if status is not None else _POLL_SECONDS)
@@ -294,59 +342,44 @@ def _hear(
     session.total_seconds = round(time.monotonic() - start, 3)
 
 
-def _boot_once(
-    kernel: Kernel,
-    plan: dict[str, Any],
-    machine: Machine,
-    bounds: Bounds,
-    accel: Accel,
-    say: Callable[[str], None],
-) -> Session:
-    base, _ = userland.build(say=say)
+def _boot_once(boot: Boot, accel: Accel) -> Session:
+    base, _ = userland.build(say=boot.say)
     threads = {"kvm": "multi", "tcg": "multi"}.get(accel, "single")
     session = Session(ran=Ran(accel.split("-", 1)[0], threads, qemu_version()))
-    with tempfile.TemporaryDirectory(prefix="softnet-lab-") as name:
-        folder = Path(name)
-        (folder / "initrd").write_bytes(initramfs(kernel, plan, base))
+    with scratch_folder() as folder:
+        (folder / "initrd").write_bytes(initramfs(boot.kernel, boot.plan, base))
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(folder / "channel"))
             listener.listen(1)
-            with _running(_arguments(kernel, machine, accel, folder), folder / "stderr") as process:
-                talk = _Conversation(session, say)
-                _hear(listener, process, talk, bounds, folder)
+            with _running(_arguments(boot.kernel, boot.machine, accel, folder), folder / "stderr") as process:
+                talk = _Conversation(session, boot.say)
+                _hear(listener, process, talk, boot.bounds, folder)
         session.console = _console(folder)
     return session
 
 
-def _boot_emulated(
-    kernel: Kernel,
-    plan: dict[str, Any],
-    machine: Machine,
-    bounds: Bounds,
-    accel: Accel,
-    say: Callable[[str], None],
-) -> Session:
+def _boot_emulated(boot: Boot, accel: Accel) -> Session:
     """Boot; once more where multi-threaded emulation panicked before the agent spoke, and say so.
 
     On a busy host a vCPU's thread may stand still for long in the middle of the kernel's own boot, which kernels
     do not expect. Nothing had been tried by then, so nothing is hidden; a second panic is the answer.
     """
     try:
-        return _boot_once(kernel, plan, machine, bounds, accel, say)
+        return _boot_once(boot, accel)
     except _EarlyPanicError as error:
         if accel != "tcg":
             raise
-        say(f"the kernel panicked while it booted ({error.found}); booting it once more")
+        boot.say(f"the kernel panicked while it booted ({error.found}); booting it once more")
         note = f"a first boot panicked before the agent spoke: {error.found}"
-    session = _boot_once(kernel, plan, machine, bounds, accel, say)
+    session = _boot_once(boot, accel)
     session.ran = replace(session.ran, note=note)
     return session
 
 
 def boot(
     kernel: Kernel,
-    plan: dict[str, Any],
-    machine: Machine,
+    plan: Plan,
+    machine: GuestMachine,
     *,
     bounds: Bounds | None = None,
     accel: AccelChoice = "auto",
@@ -360,16 +393,16 @@ def boot(
     """
     from softnet.lab.vm import kvm
 
-    limits = bounds or Bounds()
+    wanted = Boot(kernel, plan, machine, bounds or Bounds(), say)
     if accel != "auto":
-        return _boot_emulated(kernel, plan, machine, limits, accel, say)
-    verdict = kvm.verdict()
-    if verdict.usable:
+        return _boot_emulated(wanted, accel)
+    usable = kvm.usability()
+    if usable.usable:
         try:
-            return _boot_once(kernel, plan, machine, limits, "kvm", say)
+            return _boot_once(wanted, "kvm")
         except _KvmRefusedError as error:
-            verdict = kvm.remember_refusal(error.message)
-    session = _boot_emulated(kernel, plan, machine, limits, "tcg", say)
-    notes = [f"KVM not used: {verdict.reason}", *([session.ran.note] if session.ran.note else [])]
+            usable = kvm.remember_refusal(error.message)
+    session = _boot_emulated(wanted, "tcg")
+    notes = [f"KVM not used: {usable.reason}", *([session.ran.note] if session.ran.note else [])]
     session.ran = replace(session.ran, note="; ".join(notes))
     return session

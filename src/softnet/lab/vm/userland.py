@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from softnet.files import scratch_folder
 from softnet.lab.errors import LabError
 from softnet.lab.vm import cache, cpio, packages
 
@@ -101,8 +101,8 @@ def _compile(root: Path) -> None:
     loader = _one(root, "**/ld-linux-x86-64.so.2").resolve()
     library_path = ":".join(sorted({str(path.parent) for path in root.rglob("*.so.*")}))
     python = _one(root, "usr/bin/python3.*")
-    with tempfile.TemporaryDirectory() as scratch:
-        script = Path(scratch) / "compile.py"
+    with scratch_folder() as scratch:
+        script = scratch / "compile.py"
         script.write_text(_COMPILE)
         argv = [str(loader), "--library-path", library_path, str(python), "-S", "-B", str(script), str(root)]
         environment = {"PYTHONHOME": str(root / "usr"), "LC_ALL": "C"}
@@ -141,9 +141,9 @@ def build(*, say: Callable[[str], None]) -> tuple[Path, dict[str, Any]]:
 
 
 def _build_into(target: Path, say: Callable[[str], None]) -> None:
-    with tempfile.TemporaryDirectory(dir=cache.cache_dir()) as scratch:
-        downloads = [packages.download(name, Path(scratch), say=say) for name in _package_names()]
-        root = Path(scratch) / "root"
+    with scratch_folder(cache.cache_dir()) as scratch:
+        downloads = [packages.download(name, scratch, say=say) for name in _package_names()]
+        root = scratch / "root"
         root.mkdir()
         _unpack([got.path for got in downloads], root)
         say("compiling the guest's Python library")

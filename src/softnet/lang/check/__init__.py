@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Is it the restricted Python? Names, types, flow; every message stands in diagnostic.py."""
+"""Is it the restricted Python? Names, types, flow; all messages are in diagnostic.py."""

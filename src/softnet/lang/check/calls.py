@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import ast
-from typing import Any, Final
+import os
+from typing import Final, Protocol
 
-from softnet.lang.check.diagnostic import Diagnostic, diagnose
-from softnet.lang.check.names import Header, World, field_type, world_hint
-from softnet.lang.declare import HW, PERCPU, SHARED
+from softnet.lang.check.names import Header, field_type, world_hint
+from softnet.lang.check.scope import Scope, conversion
+from softnet.lang.declare import PERCPU, SHARED
 from softnet.lang.program.program import FieldDef
 from softnet.lang.program.source import Definition
+from softnet.lang.program.tracepoints import PREFIX
 from softnet.lang.types import BOOL, FNPTR, INT, SIGNATURES, UNKNOWN, VOID, Signature, Type, assignable, ref
 
 _EXAMPLES: Final = {
@@ -26,34 +28,31 @@ _READERS: Final = ("READ_ONCE", "data_race", "smp_load_acquire", "atomic_read", 
 """Intrinsics that only read their place."""
 
 
-class CallRules:
-    """What every rule shares about the function being checked, and the rules for calls."""
-
-    def __init__(self, header: Header, world: World, found: list[Diagnostic]) -> None:
-        self.header = header
-        self.world = world
-        self.found = found
-        self.locals: dict[str, Type] = {}
-        self.local_names: set[str] = set()
-        self.types: dict[ast.expr, Type] = {}
-        self.interacts: set[ast.AST] = set()
-        self.address_taken: set[str] = set()
-
-    def error(self, node: ast.AST, code: str, **words: Any) -> None:
-        """Note a mistake at a node."""
-        self.found.append(diagnose(self.header.source.span(node), code, self.header.name, **words))
+class Arguments(Protocol):
+    """The rules for arguments: check.expressions."""
 
     def value(self, node: ast.expr) -> Type:
-        raise NotImplementedError
+        """The type of a value."""
 
     def condition(self, node: ast.expr) -> None:
-        raise NotImplementedError
+        """A condition."""
 
     def field_of(self, node: ast.Attribute) -> FieldDef | None:
-        raise NotImplementedError
+        """The field that ``p.f`` names, None after an error."""
 
     def element_of(self, node: ast.Subscript) -> FieldDef | None:
-        raise NotImplementedError
+        """The array field that ``p.a[i]`` indexes, None after an error."""
+
+
+class CallRules:
+    """The rules for calls in one function."""
+
+    def __init__(self, scope: Scope, arguments: Arguments) -> None:
+        self.scope = scope
+        self.error = scope.error
+        self.header = scope.header
+        self.world = scope.world
+        self.arguments = arguments
 
     def call(self, node: ast.Call) -> Type:
         """The type of a call's result; VOID if there is none."""
@@ -64,12 +63,12 @@ class CallRules:
         if node.keywords or any(isinstance(a, ast.Starred) for a in node.args):
             for argument in node.args:
                 if isinstance(argument, ast.Starred):
-                    self.value(argument)
+                    self.arguments.value(argument)
             return UNKNOWN
         if isinstance(node.func, ast.Name):
             return self._call_name(node, node.func)
         if isinstance(node.func, ast.Attribute):
-            found = self.field_of(node.func)
+            found = self.arguments.field_of(node.func)
             if found is not None and (field_type(found) != FNPTR or found.count != 1):
                 self.error(node.func, "call-target")
             return self._call_pointer(node)
@@ -79,9 +78,9 @@ class CallRules:
     def _call_name(self, node: ast.Call, func: ast.Name) -> Type:
         name = func.id
         program = self.world.program
-        if name in self.local_names:
-            if self.locals.get(name, UNKNOWN) not in (FNPTR, UNKNOWN):
-                self.error(func, "not-a-function", name=name, what=f"a local of type {self.locals[name]}")
+        if name in self.scope.local_names:
+            if self.scope.locals.get(name, UNKNOWN) not in (FNPTR, UNKNOWN):
+                self.error(func, "not-a-function", name=name, what=f"a local of type {self.scope.locals[name]}")
             return self._call_pointer(node)
         if name in program.functions:
             return self._call_function(node, self.world.headers[name])
@@ -93,7 +92,7 @@ class CallRules:
         else:
             self._unknown_function(func)
         for argument in node.args:
-            self.value(argument)
+            self.arguments.value(argument)
         return UNKNOWN
 
     def _unknown_function(self, func: ast.Name) -> None:
@@ -102,15 +101,15 @@ class CallRules:
             if isinstance(statement, Definition) and statement.name == func.id:
                 self.error(func, "not-marked", name=func.id, line=statement.lineno)
                 return
-        names = [*self.world.program.functions, *SIGNATURES]
+        names = [*self.world.program.functions, *SIGNATURES, *(PREFIX + event for event in self.world.events or ())]
         write = world_hint(func.id, names, "a function marked @kfunc or @hwfunc of the linked modules")
         self.error(func, "unknown-function", name=func.id, write=write)
 
     def _call_pointer(self, node: ast.Call) -> Type:
         """Through a function pointer: which function it is shows only at run time, its result may be anything."""
-        self.interacts.add(node)
+        self.scope.interacts.add(node)
         for argument in node.args:
-            self.value(argument)
+            self.arguments.value(argument)
         count = len(node.args)
         if not any(len(h.params) == count for h in self.world.headers.values()):
             self.error(
@@ -122,9 +121,12 @@ class CallRules:
         return UNKNOWN
 
     def _call_function(self, node: ast.Call, callee: Header) -> Type:
-        self.interacts.add(node)
+        self.scope.interacts.add(node)
         if self.header.kind != "kfunc" and callee.kind != self.header.kind:
             self.error(node.func, "hw-calls-kernel", name=callee.name)
+        if self.header.kind == "kfunc" and callee.kind == "hwfunc" and not self.world.program.functions[callee.name].facts.complete:
+            where = f"{os.path.basename(callee.source.path)}:{callee.tree.lineno}"
+            self.error(node.func, "facts-not-said", name=callee.name, where=where)
         wanted = f"{callee.name}({', '.join(f'{n}: {t}' for n, t in callee.params)})"
         if len(node.args) != len(callee.params):
             words = {"name": callee.name, "want": _count(len(callee.params)), "got": len(node.args)}
@@ -135,7 +137,7 @@ class CallRules:
         return callee.result
 
     def _argument(self, node: ast.expr, number: int, name: str, target: Type, wanted: str) -> None:
-        got = self.value(node)
+        got = self.arguments.value(node)
         if not assignable(got, target):
             words = {"number": number, "name": name, "want": str(target), "got": str(got)}
             self.error(node, "argument-type", write=conversion(node, got, target) or wanted, **words)
@@ -147,7 +149,7 @@ class CallRules:
         if signature.users == "machine" and not self.header.shipped:
             self.error(node.func, "machine-intrinsic", name=name)
         if signature.interacts:
-            self.interacts.add(node)
+            self.scope.interacts.add(node)
         wanted = _example(name) if signature.args else ""
         repeats = bool(signature.args) and signature.args[-1].endswith("*")
         least = len(signature.args) - repeats
@@ -157,7 +159,7 @@ class CallRules:
             return self._result(signature, UNKNOWN, UNKNOWN)
         place = struct = UNKNOWN
         words = [signature.args[min(i, len(signature.args) - 1)].rstrip("*") for i in range(given)]
-        # The place decides the type of the values beside it, wherever it stands.
+        # The place decides the type of the values, and may come after them.
         for number, (word, argument) in enumerate(zip(words, node.args, strict=True), 1):
             if word == "place":
                 place = self._place(argument, number, name)
@@ -176,11 +178,11 @@ class CallRules:
         if word == "int":
             self._argument(argument, number, of.name, INT, f"{of.name}({_example(of.name)})")
         elif word == "cond":
-            self.condition(argument)
+            self.arguments.condition(argument)
         elif word == "any":
-            self.value(argument)
+            self.arguments.value(argument)
         elif word == "ref":
-            got = self.value(argument)
+            got = self.arguments.value(argument)
             if got.kind not in ("ref", "null", "unknown"):
                 words = {"number": number, "name": of.name, "want": "a reference", "got": str(got)}
                 self.error(argument, "argument-type", write="a reference to a structure", **words)
@@ -212,12 +214,12 @@ class CallRules:
         """A scalar field or an element of an array of scalars."""
         found: FieldDef | None = None
         if isinstance(node, ast.Attribute):
-            found = self.field_of(node)
+            found = self.arguments.field_of(node)
             if found is None:
                 return UNKNOWN
             whole = found.count != 1
         elif isinstance(node, ast.Subscript):
-            found = self.element_of(node)
+            found = self.arguments.element_of(node)
             if found is None:
                 return UNKNOWN
             whole = False
@@ -225,21 +227,16 @@ class CallRules:
             self.error(node, "place", number=number, name=name, example=_example(name))
             return UNKNOWN
         if name not in _READERS:
-            self.stored(node, found)
+            self.scope.stored(node, found)
         if found.kind in (SHARED, PERCPU):
-            self.interacts.add(node)
-        self.types[node] = field_type(found)
+            self.scope.interacts.add(node)
+        self.scope.types[node] = field_type(found)
         return field_type(found)
-
-    def stored(self, node: ast.expr, found: FieldDef) -> None:
-        """A user's kernel function writes a field: the machine's are its own."""
-        if found.kind == HW and self.header.kind == "kfunc" and not self.header.shipped:
-            self.error(node, "hw-field", name=ast.unparse(node))
 
     def _struct(self, node: ast.expr, number: int, name: str) -> Type:
         if isinstance(node, ast.Name) and node.id in self.world.program.structs:
             return ref(node.id)
-        if isinstance(node, ast.Name) and node.id not in self.local_names:
+        if isinstance(node, ast.Name) and node.id not in self.scope.local_names:
             write = world_hint(node.id, self.world.program.structs, "a declared structure")
             self.error(node, "unknown-struct", name=node.id, write=write)
         else:
@@ -257,7 +254,7 @@ class CallRules:
             write = world_hint(member.value, fields, "one of: " + ", ".join(fields))
             self.error(member, "member", name=member.value, struct=struct.struct, write=write)
             return
-        got = self.types.get(node.args[0], UNKNOWN)
+        got = self.scope.types.get(node.args[0], UNKNOWN)
         if got.kind == "ref" and got.struct != found.type:
             words = {"name": found.name, "struct": struct.struct, "want": found.type, "got": got.struct}
             write = ", ".join(f'"{n}"' for n, f in fields.items() if f.type == got.struct)
@@ -266,20 +263,6 @@ class CallRules:
     def _result(self, signature: Signature, place: Type, struct: Type) -> Type:
         named = {"int": INT, "bool": BOOL, "void": VOID, "field": place, "struct": struct}
         return named[signature.result]
-
-
-def conversion(node: ast.expr, got: Type, target: Type) -> str:
-    """What to write so that a value of one type fits another, if there is one obvious way."""
-    text = ast.unparse(node)
-    if target == BOOL and got == INT:
-        return f"{text} != 0"
-    if target == BOOL and got.kind == "ref":
-        return f"{text} is not None"
-    if target == INT and got.kind == "ref":
-        return f"address_of({text}) if its address is meant, or a field of it"
-    if target.kind == "ref" and got == INT and text == "0":
-        return "None"
-    return ""
 
 
 def _count(number: int) -> str:

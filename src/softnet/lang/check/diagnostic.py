@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The only place where errors in kernel functions are worded and drawn.
 
-A check names a row of MESSAGES and its words; everything that a user reads about a mistake stands in this table: what
-is wrong, and what to write instead. All mistakes of a program are shown at once, in the order of the text.
+A check names a row of MESSAGES and its words. The table holds all that a user reads about a mistake: what is wrong, and what to
+write instead. All mistakes of a program are shown at once, in the order of the text.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
     "compare-type": ("cannot compare {left} with {right}", "{write}"),
     "compare-none": ("None is compared with 'is'", "{write}"),
     "compare-is": ("'is' compares with None only", "{write}"),
-    "condition": ("a condition is an integer or a bool, this is {got}", "{write}"),
+    "condition": ("a condition is an integer, a bool or a reference that may be NULL, this is {got}", "{write}"),
     "ifexp-type": ("the two values of 'if else' differ: {left} and {right}", "two values of one type"),
     "void-value": ("{name}() returns nothing", "call it on a line of its own"),
     "untyped-none": ("cannot tell which structure '{name}' refers to", "{name}: STRUCTURE = None"),
@@ -82,6 +82,10 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
     "call-target": ("this cannot be called", "a kernel function by its name, or p.fn(...) through a fnptr field"),
     "fnptr-arity": ("no function that has its address taken has {got}", "{write}"),
     "hw-calls-kernel": ("a hwfunc calls hwfuncs, '{name}' is a kfunc", "@kfunc for this function, or call a hwfunc"),
+    "facts-not-said": (
+        "the machine's '{name}' does not say who sees it act and what it is on x86",
+        '@hwfunc(visible="all", x86="locked") at {where}, or what is true of it: docs/language.md',
+    ),
     "hw-intrinsic": ("a hwfunc is atomic: it cannot call {name}()", "@kfunc for this function"),
     "machine-intrinsic": ("{name}() is for softnet.machine only", "p.f, or a function of the machine"),
     # Flow.

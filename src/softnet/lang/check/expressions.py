@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from softnet.lang.check.calls import CallRules
-from softnet.lang.check.names import ENGINE_NAME, ENGINE_STRUCT, field_type, world_hint
+from softnet.lang.check.names import ENGINE_NAME, field_type, world_hint
+from softnet.lang.check.scope import Scope
 from softnet.lang.declare import PERCPU, SHARED
+from softnet.lang.dispatch import Dispatch
+from softnet.lang.program.layout import ENGINE_STRUCT
 from softnet.lang.program.program import FieldDef
+from softnet.lang.syntax import BINARY_OPERATORS, COMPARISONS, EXPRESSIONS
 from softnet.lang.types import (
     BOOL,
     FNPTR,
@@ -25,20 +28,14 @@ from softnet.lang.types import (
     ref,
 )
 
-_OPERATORS: Final = {
-    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "//", ast.Mod: "%", ast.BitAnd: "&", ast.BitOr: "|",
-    ast.BitXor: "^", ast.LShift: "<<", ast.RShift: ">>", ast.Div: "/", ast.Pow: "**", ast.MatMult: "@",
-}  # fmt: skip
+_OPERATORS: Final[dict[type[ast.operator], str]] = {**BINARY_OPERATORS, ast.Div: "/", ast.Pow: "**", ast.MatMult: "@"}
 _REFUSED_OPERATORS: Final = {
     "/": "//, the integer division",
     "**": "1 << n for a power of two, or a product",
     "@": "a loop",
 }
-_COMPARISONS: Final = {
-    ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Is: "is",
-    ast.IsNot: "is not", ast.In: "in", ast.NotIn: "not in",
-}  # fmt: skip
-_REFUSED: Final = {
+_COMPARISONS: Final[dict[type[ast.cmpop], str]] = {**COMPARISONS, ast.In: "in", ast.NotIn: "not in"}
+_REFUSED: Final[dict[type, tuple[str, str]]] = {
     ast.List: ("a list", "an array field of a structure: name: int = array(n)"),
     ast.Tuple: ("a tuple", "one value at a time"),
     ast.Set: ("a set", "bits of an integer, or an array field"),
@@ -49,7 +46,7 @@ _REFUSED: Final = {
     ast.GeneratorExp: ("a generator expression", "a for loop over range()"),
     ast.Lambda: ("a lambda", "a function marked @kfunc"),
     ast.JoinedStr: ("a formatted string", 'trace("event", a, b, c) to record values'),
-    ast.NamedExpr: ("':='", "an assignment on a line of its own"),
+    ast.NamedExpr: ("':=' inside an expression", "an assignment on a line of its own, or: while x := f():"),
     ast.Await: ("await", "a call; a kfunc may block"),
     ast.Yield: ("yield", "a call; a kfunc may block"),
     ast.YieldFrom: ("yield", "a call; a kfunc may block"),
@@ -57,43 +54,70 @@ _REFUSED: Final = {
 }
 
 
-class ExpressionRules(CallRules):
-    """Types of expressions of one function."""
+class ExpressionRules(Dispatch[Type], over=EXPRESSIONS):
+    """The rules for the expressions of one function: ``visit`` gives the type of any, VOID for a call without a result."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.error = scope.error
+        self.header = scope.header
+        self.world = scope.world
+        self.calls = CallRules(scope, self)
 
     def value(self, node: ast.expr) -> Type:
-        """The type of an expression used as a value; nothing and conditions of and/or are no values."""
-        found = self.expression(node)
+        """The type of an expression used as a value; a call without a result is none."""
+        found = self.visit(node)
         if found == VOID and isinstance(node, ast.Call):
             self.error(node, "void-value", name=ast.unparse(node.func))
             found = UNKNOWN
-        self.types[node] = found
+        self.scope.types[node] = found
         return found
 
-    def expression(self, node: ast.expr) -> Type:
-        """The type of any expression; VOID for a call of a function that returns nothing."""
-        handler = _HANDLERS.get(type(node))
-        if handler is None:
-            what, write = _REFUSED.get(type(node), (f"'{type(node).__name__}'", "integers, fields and calls"))
-            self.error(node, "expression", what=what, write=write)
-            return UNKNOWN
-        return handler(self, node)
+    def otherwise(self, node: Any) -> Type:
+        """An expression that is not in the subset."""
+        what, write = _REFUSED.get(type(node), (f"'{type(node).__name__}'", "integers, fields and calls"))
+        self.error(node, "expression", what=what, write=write)
+        return UNKNOWN
 
-    def condition(self, node: ast.expr) -> None:
-        """An expression in a condition: and, or and not may join others."""
-        self.types[node] = BOOL
+    def on_call(self, node: ast.Call) -> Type:
+        return self.calls.call(node)
+
+    def condition(self, node: ast.expr, *, assigns: bool = False) -> None:
+        """An expression in a condition: and, or and not may join others. A reference is true unless it is NULL.
+
+        ``assigns``: ``x := value`` is allowed here, because it is evaluated whenever the condition is.
+        """
+        self.scope.types[node] = BOOL
         if isinstance(node, ast.BoolOp):
-            for part in node.values:
-                self.condition(part)
+            for number, part in enumerate(node.values):
+                self.condition(part, assigns=assigns and number == 0)
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            self.condition(node.operand)
+            self.condition(node.operand, assigns=assigns)
+        elif isinstance(node, ast.NamedExpr) and assigns:
+            self.true_or_false(node.value, self.value(node.value))
+            self.scope.store_local(node.target, self.scope.types[node.value], node.value)
+            self.scope.types[node] = self.scope.locals[node.target.id]
         else:
-            got = self.value(node)
-            if got not in (INT, BOOL, UNKNOWN):
-                text = ast.unparse(node)
-                write = "True or False" if got == NULL else f"{text} is not None  (or: {text} is None)"
-                self.error(node, "condition", got=_a(got), write=write)
+            self.true_or_false(node, self.value(node))
 
-    def _constant(self, node: ast.Constant) -> Type:
+    def true_or_false(self, node: ast.expr, got: Type) -> None:
+        """An int, a bool, a reference or a function pointer is a condition; what is never NULL is none."""
+        if got == NULL:
+            self.error(node, "condition", got="None", write="True or False")
+        elif self.is_embedded(node.value if isinstance(node, ast.Subscript) else node):
+            self.error(
+                node, "condition", got=f"a {got} by value, which is never NULL", write="what is asked of it: list_empty(p.f)"
+            )
+
+    def is_embedded(self, field: ast.expr) -> bool:
+        """Whether an expression, already checked, names a field that is a structure by value."""
+        owner = self.scope.types.get(field.value, UNKNOWN) if isinstance(field, ast.Attribute) else UNKNOWN
+        if not isinstance(field, ast.Attribute) or owner.kind != "ref":
+            return False
+        found = self.world.fields(owner.struct).get(field.attr)
+        return found is not None and found.embedded
+
+    def on_constant(self, node: ast.Constant) -> Type:
         value = node.value
         if value is None:
             return NULL
@@ -111,17 +135,17 @@ class ExpressionRules(CallRules):
         self.error(node, "literal", what=what, write=write)
         return UNKNOWN
 
-    def _name(self, node: ast.Name) -> Type:
+    def on_name(self, node: ast.Name) -> Type:
         name = node.id
-        if name in self.locals:
-            return self.locals[name]
-        if name in self.local_names:
+        if name in self.scope.locals:
+            return self.scope.locals[name]
+        if name in self.scope.local_names:
             return UNKNOWN
         program = self.world.program
         if name in program.constants:
             return INT
         if name in program.functions:
-            self.address_taken.add(name)
+            self.scope.address_taken.add(name)
             return FNPTR
         if name == ENGINE_NAME and self.header.in_machine:
             return ref(ENGINE_STRUCT)
@@ -130,7 +154,7 @@ class ExpressionRules(CallRules):
         elif name in SIGNATURES:
             self.error(node, "intrinsic-value", name=name)
         else:
-            known = [*self.locals, *program.constants, *program.functions]
+            known = [*self.scope.locals, *program.constants, *program.functions]
             write = world_hint(name, known, "a local, a parameter, an upper-case constant or a kernel function")
             self.error(node, "unknown-name", name=name, write=write)
         return UNKNOWN
@@ -154,10 +178,10 @@ class ExpressionRules(CallRules):
             self.error(node, "unknown-field", struct=owner.struct, name=node.attr, write=write)
             return None
         if found.kind in (SHARED, PERCPU):
-            self.interacts.add(node)
+            self.scope.interacts.add(node)
         return found
 
-    def _attribute(self, node: ast.Attribute) -> Type:
+    def on_attribute(self, node: ast.Attribute) -> Type:
         found = self.field_of(node)
         if found is None:
             return UNKNOWN
@@ -166,7 +190,7 @@ class ExpressionRules(CallRules):
             return UNKNOWN
         return field_type(found)
 
-    def _subscript(self, node: ast.Subscript) -> Type:
+    def on_subscript(self, node: ast.Subscript) -> Type:
         found = self.element_of(node)
         return UNKNOWN if found is None else field_type(found)
 
@@ -195,7 +219,7 @@ class ExpressionRules(CallRules):
         """The value of an expression of literals and constants, None if it is not one."""
         if isinstance(node, ast.Constant) and isinstance(node.value, int):
             return int(node.value)
-        if isinstance(node, ast.Name) and node.id not in self.local_names:
+        if isinstance(node, ast.Name) and node.id not in self.scope.local_names:
             return self.world.program.constants.get(node.id)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             inner = self.constant_value(node.operand)
@@ -220,15 +244,15 @@ class ExpressionRules(CallRules):
             if what in ("<<", ">>") and not 0 <= value <= 62:
                 self.error(right, "shift-range", value=value)
 
-    def _binary(self, node: ast.BinOp) -> Type:
+    def on_bin_op(self, node: ast.BinOp) -> Type:
         what = _OPERATORS[type(node.op)]
         self.integer(node.left, what)
         self.integer(node.right, what)
         self.operator(node, node.right)
-        both = {self.types.get(node.left), self.types.get(node.right)}
+        both = {self.scope.types.get(node.left), self.scope.types.get(node.right)}
         return BOOL if both == {BOOL} and what in "&|^" else INT
 
-    def _unary(self, node: ast.UnaryOp) -> Type:
+    def on_unary_op(self, node: ast.UnaryOp) -> Type:
         if isinstance(node.op, ast.Not):
             self.condition(node.operand)
             return BOOL
@@ -237,7 +261,7 @@ class ExpressionRules(CallRules):
         self.integer(node.operand, "~" if isinstance(node.op, ast.Invert) else "-")
         return INT
 
-    def _bool_op(self, node: ast.BoolOp) -> Type:
+    def on_bool_op(self, node: ast.BoolOp) -> Type:
         kinds = {self.value(part) for part in node.values}
         if kinds <= {BOOL, UNKNOWN}:
             return BOOL
@@ -245,7 +269,7 @@ class ExpressionRules(CallRules):
         self.error(node, "bool-op-value", what=what, text=ast.unparse(node))
         return BOOL
 
-    def _if_expression(self, node: ast.IfExp) -> Type:
+    def on_if_exp(self, node: ast.IfExp) -> Type:
         self.condition(node.test)
         left, right = self.value(node.body), self.value(node.orelse)
         if left == right or right == UNKNOWN:
@@ -260,7 +284,7 @@ class ExpressionRules(CallRules):
         self.error(node, "ifexp-type", left=_a(left), right=_a(right))
         return UNKNOWN
 
-    def _compare(self, node: ast.Compare) -> Type:
+    def on_compare(self, node: ast.Compare) -> Type:
         operands = [node.left, *node.comparators]
         kinds = [self.value(operand) for operand in operands]
         if len(node.ops) > 1:
@@ -311,18 +335,3 @@ def _a(kind: Type) -> str:
         "void": "nothing",
     }
     return names.get(kind.kind, f"a reference to {kind.struct}")
-
-
-_Handler = Callable[[ExpressionRules, ast.expr], Type]
-_HANDLERS: Final[dict[type[ast.expr], _Handler]] = {
-    ast.Constant: ExpressionRules._constant,  # type: ignore[dict-item]
-    ast.Name: ExpressionRules._name,  # type: ignore[dict-item]
-    ast.Attribute: ExpressionRules._attribute,  # type: ignore[dict-item]
-    ast.Subscript: ExpressionRules._subscript,  # type: ignore[dict-item]
-    ast.BinOp: ExpressionRules._binary,  # type: ignore[dict-item]
-    ast.UnaryOp: ExpressionRules._unary,  # type: ignore[dict-item]
-    ast.BoolOp: ExpressionRules._bool_op,  # type: ignore[dict-item]
-    ast.IfExp: ExpressionRules._if_expression,  # type: ignore[dict-item]
-    ast.Compare: ExpressionRules._compare,  # type: ignore[dict-item]
-    ast.Call: ExpressionRules.call,  # type: ignore[dict-item]
-}

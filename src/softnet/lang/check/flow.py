@@ -113,12 +113,13 @@ class FlowChecker:
 
     def uses(self, node: ast.AST, state: Assigned) -> None:
         """Report the locals that a node reads and that some path here leaves unassigned."""
-        names = [inner for inner in ast.walk(node) if isinstance(inner, ast.Name)]
-        if not isinstance(node, ast.stmt):
-            # Only ':=' stores inside an expression; it is refused, but what it stores is not unassigned.
-            state |= {inner.id for inner in names if isinstance(inner.ctx, ast.Store)}
-        for inner in names:
-            if isinstance(inner.ctx, ast.Load):
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.NamedExpr):
+                # ':=' is allowed only where it is evaluated first, so its local is assigned from then on.
+                self.uses(inner.value, state)
+                state.add(inner.target.id)
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load):
                 self.use(inner, state)
 
     def use(self, name: ast.Name, state: Assigned) -> None:

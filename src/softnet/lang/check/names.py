@@ -14,19 +14,18 @@ from softnet.lang.program.program import FieldDef, FunctionDef, Program
 from softnet.lang.program.source import Definition, SourceFile, function_source
 from softnet.lang.types import Type, named_type
 
-MACHINE_PACKAGE = ("softnet.machine", "softnet.verify", OBSERVER_PACKAGE)
+MACHINE_PACKAGE = ("softnet.machine", "softnet.verify", *OBSERVER_PACKAGE)
 """Packages whose functions see the machine's singleton: the machine, the search, which takes its place as event loop, and
 the observers of a run."""
 SHIPPED_PACKAGE = "softnet."
 """The kernel's own modules use the machine's intrinsics and fields where a kernel uses assembler; a user's patch may not."""
 ENGINE_NAME = "hw"
 """In softnet.machine this name is the singleton ``engine_state``."""
-ENGINE_STRUCT = "engine_state"
 
 
 @dataclass
 class Header:
-    """A linked function: where it stands, its parameters and its result."""
+    """A linked function: its source, its parameters and its result."""
 
     name: str
     kind: str
@@ -90,7 +89,9 @@ def _read_header(header: Header, definition: FunctionDef, world: World, report: 
     for decorator in tree.decorator_list:
         # A property of softnet.verify.user_properties is marked by a call that makes it an hwfunc, too.
         claim = isinstance(decorator, ast.Call) and hasattr(definition.function, "__softnet_claim__")
-        if not claim and not (isinstance(decorator, ast.Name) and decorator.id == definition.kind):
+        marked = "predicate" if hasattr(definition.function, "__softnet_predicate__") else definition.kind
+        mark = decorator.func if isinstance(decorator, ast.Call) else decorator
+        if not claim and not (isinstance(mark, ast.Name) and mark.id == marked):
             error(decorator, "decorator", kind=definition.kind)
     args = tree.args
     for odd, what in ((args.vararg, "a '*' parameter"), (args.kwarg, "a '**' parameter")):
@@ -119,7 +120,7 @@ def _read_header(header: Header, definition: FunctionDef, world: World, report: 
 
 
 def read_annotation(node: ast.expr, world: World, error: Callable[..., None], *, result: bool = False) -> Type:
-    """The type that an annotation names; ``error`` is told about one that names none."""
+    """The type that an annotation names; ``error`` reports one that names none."""
     name = ""
     if isinstance(node, ast.Name):
         name = node.id

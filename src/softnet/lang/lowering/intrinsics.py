@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Lowering of intrinsics: what each does, step by step, as lang.pyruntime does it under CPython."""
+"""Lowering of intrinsics: what each does, step by step, as lang.python.runtime does it under CPython."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
-from softnet.errors import SoftnetError
 from softnet.lang import ir
 from softnet.lang.intrinsics import BARRIERS
-from softnet.lang.lowering.values import Values
+from softnet.lang.lowering.builder import Builder
 from softnet.lang.program.program import warn_site
+from softnet.lang.types import SIGNATURES
 
 _LOADS: Final = {
     "READ_ONCE": "once",
@@ -20,151 +20,151 @@ _LOADS: Final = {
     "atomic_read": "atomic",
 }
 _STORES: Final = {"WRITE_ONCE": "once", "smp_store_release": "release", "atomic_set": "atomic"}
-TRANSPARENT: Final = ("likely", "unlikely", "bool", "IS_ENABLED")
-"""Intrinsics that give their condition."""
 _COUNTERS: Final = {"atomic_inc": 1, "atomic_dec": -1, "atomic_inc_return": 1, "atomic_dec_and_test": -1}
 
 
-class Intrinsics(Values):
-    """Lowers the calls of intrinsics."""
+class Arguments(Protocol):
+    """How arguments are evaluated: lowering.expressions."""
 
-    def _intrinsic(self, node: ast.Call, name: str) -> ir.Operand:
-        args = node.args
-        if name in _LOADS:
-            place = self.place(args[0])
-            self.place_of(node)
-            return self.load(place, _LOADS[name], forced=True)
-        if name in _STORES:
-            place, (value,) = self.place_and(args[0], args[1:])
-            self.place_of(node)
-            self.store(place, value, _STORES[name], forced=True)
-            return 0
-        if name in TRANSPARENT:
-            return self.truth(args[0])
-        if name in BARRIERS:
-            self.emit(ir.Barrier(self.at, name))
-            return 0
-        if name in _COUNTERS:
-            place = self.place(args[0])
-            self.place_of(node)
-            old = self.atomic("add", place, _COUNTERS[name])
-            if name == "atomic_inc_return":
-                return self.binary("+", old, 1)
-            return self.binary("==", old, 1) if name == "atomic_dec_and_test" else 0
-        handler: Callable[[ast.Call], ir.Operand] | None = getattr(self, "_do_" + name.lstrip("_"), None)
-        if handler is None:
-            where = f"{self.header.source.path}:{node.lineno}"
-            raise SoftnetError(f"the compiler does not know the intrinsic {name}()", where=where)
-        return handler(node)
+    def value(self, node: ast.expr) -> ir.Operand:
+        """The value of an expression."""
 
-    # -- places
+    def truth(self, node: ast.expr) -> ir.Operand:
+        """A condition as 0 or 1."""
+
+    def operands(self, nodes: list[ast.expr]) -> list[ir.Operand]:
+        """The values of expressions, evaluated from left to right."""
+
+    def keep(self, operand: ir.Operand, *others: ast.expr) -> Callable[[], ir.Operand]:
+        """The operand after ``others`` have been evaluated."""
 
     def place(self, node: ast.expr) -> ir.Place:
         """The place that an argument names."""
-        if isinstance(node, ast.Subscript):
-            return self.element_place(node)[0]
-        assert isinstance(node, ast.Attribute)
-        return self.field_place(node)[0]
+
+
+class Intrinsics:
+    """Lowers the calls of intrinsics in one function."""
+
+    def __init__(self, out: Builder, arguments: Arguments) -> None:
+        self.out = out
+        self.arguments = arguments
+
+    def lower(self, name: str, node: ast.Call) -> ir.Operand:
+        """The result of a call of the intrinsic, 0 if it gives none."""
+        return _LOWERED[name](self, node)
+
+    # -- places
 
     def place_and(self, place: ast.expr, others: list[ast.expr]) -> tuple[ir.Place, list[ir.Operand]]:
         """A place and the values after it, evaluated in this order."""
-        found = self.place(place)
-        address = self.keep(found.address, *others)
-        values = self.operands(others)
+        found = self.arguments.place(place)
+        address = self.arguments.keep(found.address, *others)
+        values = self.arguments.operands(others)
         return ir.Place(address(), found.field, found.kind, found.guard), values
 
-    def atomic(self, op: str, place: ir.Place, *args: ir.Operand) -> ir.Temp:
-        """A read-modify-write: it owns the line, and costs more than a store."""
-        self.access(place, "line_write", forced=True)
-        self.advance(self.engine_load("cost_atomic"))
-        to = self.temp()
-        self.emit(ir.Atomic(self.at, to, op, place, args))
-        self.stored(place)
-        return to
+    def marked_load(self, node: ast.Call) -> ir.Operand:
+        assert isinstance(node.func, ast.Name)
+        place = self.arguments.place(node.args[0])
+        self.out.locate(node)
+        return self.out.load(place, _LOADS[node.func.id], marked=True)
 
-    def engine_place(self, name: str) -> ir.Place:
-        """A field of the singleton engine_state."""
-        return ir.Place(self.module.engine[name], f"engine_state.{name}", "hw")
+    def marked_store(self, node: ast.Call) -> ir.Operand:
+        assert isinstance(node.func, ast.Name)
+        place, (value,) = self.place_and(node.args[0], node.args[1:])
+        self.out.locate(node)
+        self.out.store(place, value, _STORES[node.func.id], marked=True)
+        return 0
 
-    def engine_load(self, name: str) -> ir.Temp:
-        """Read a field of the singleton."""
-        to = self.temp()
-        self.emit(ir.Load(self.at, to, self.engine_place(name)))
-        return to
+    def barrier(self, node: ast.Call) -> ir.Operand:
+        # A barrier has the place of what comes before it.
+        assert isinstance(node.func, ast.Name)
+        self.out.emit(ir.Barrier(self.out.at, node.func.id))
+        return 0
 
-    def advance(self, ns: ir.Operand) -> None:
-        """Let the running context compute for ``ns``."""
-        now = self.engine_load("now")
-        self.emit(ir.Store(self.at, self.engine_place("now"), self.binary("+", now, ns)))
+    def counter(self, node: ast.Call) -> ir.Operand:
+        assert isinstance(node.func, ast.Name)
+        name = node.func.id
+        place = self.arguments.place(node.args[0])
+        self.out.locate(node)
+        old = self.out.atomic("add", place, _COUNTERS[name])
+        if name == "atomic_inc_return":
+            return self.out.binary("+", old, 1)
+        return self.out.binary("==", old, 1) if name == "atomic_dec_and_test" else 0
 
-    def _do_cmpxchg(self, node: ast.Call) -> ir.Operand:
+    def cmpxchg(self, node: ast.Call) -> ir.Operand:
         place, (old, new) = self.place_and(node.args[0], node.args[1:])
-        self.place_of(node)
-        return self.atomic("cmpxchg", place, old, new)
+        self.out.locate(node)
+        return self.out.atomic("cmpxchg", place, old, new)
 
-    def _do_xchg(self, node: ast.Call) -> ir.Operand:
+    def xchg(self, node: ast.Call) -> ir.Operand:
         place, (new,) = self.place_and(node.args[0], node.args[1:])
-        self.place_of(node)
-        return self.atomic("xchg", place, new)
+        self.out.locate(node)
+        return self.out.atomic("xchg", place, new)
 
     # -- bits: the number comes first, as in C
 
     def number_and_place(self, node: ast.Call) -> tuple[ir.Operand, ir.Place]:
         """``(nr, p.f)`` and ``(n, p.f)``."""
-        number = self.keep(self.value(node.args[0]), node.args[1])
-        place = self.place(node.args[1])
-        self.place_of(node)
+        number = self.arguments.keep(self.arguments.value(node.args[0]), node.args[1])
+        place = self.arguments.place(node.args[1])
+        self.out.locate(node)
         return number(), place
 
-    def _do_atomic_add(self, node: ast.Call) -> ir.Operand:
+    def atomic_add(self, node: ast.Call) -> ir.Operand:
         number, place = self.number_and_place(node)
-        self.atomic("add", place, number)
+        self.out.atomic("add", place, number)
         return 0
+
+    def mask(self, nr: ir.Operand) -> ir.Operand:
+        """The word in which only bit ``nr`` is set."""
+        return self.out.binary("<<", 1, nr)
 
     def bit(self, value: ir.Operand, nr: ir.Operand) -> ir.Operand:
         """Bit ``nr`` of a value, 0 or 1."""
-        return self.binary("&", self.binary(">>", value, nr), 1)
+        return self.out.binary("&", self.out.binary(">>", value, nr), 1)
 
-    def _do_test_bit(self, node: ast.Call) -> ir.Operand:
+    def test_bit(self, node: ast.Call) -> ir.Operand:
         nr, place = self.number_and_place(node)
-        return self.bit(self.load(place, "once", forced=True), nr)
+        return self.bit(self.out.load(place, "once", marked=True), nr)
 
-    def _do_set_bit(self, node: ast.Call) -> ir.Operand:
-        if self.plain(node):
-            nr, place = self.number_and_place(node)
-            old = self.load(place, forced=True)
-            self.store(place, self.binary("|", old, self.binary("<<", 1, nr)), forced=True)
-            return 0
-        self._do_test_and_set_bit(node)
+    def set_bit(self, node: ast.Call) -> ir.Operand:
+        self.test_and_set_bit(node)
         return 0
 
-    def _do_clear_bit(self, node: ast.Call) -> ir.Operand:
-        if self.plain(node):
-            nr, place = self.number_and_place(node)
-            old = self.load(place, forced=True)
-            mask = self.binary("^", self.binary("<<", 1, nr), -1)
-            self.store(place, self.binary("&", old, mask), forced=True)
-            return 0
-        self._do_test_and_clear_bit(node)
+    def clear_bit(self, node: ast.Call) -> ir.Operand:
+        self.test_and_clear_bit(node)
         return 0
 
-    def _do_test_and_set_bit(self, node: ast.Call) -> ir.Operand:
+    def test_and_set_bit(self, node: ast.Call) -> ir.Operand:
         nr, place = self.number_and_place(node)
-        if self.plain(node):
-            old: ir.Operand = self.load(place, forced=True)
-            self.store(place, self.binary("|", old, self.binary("<<", 1, nr)), forced=True)
-        else:
-            old = self.atomic("or", place, self.binary("<<", 1, nr))
+        old = self.out.atomic("or", place, self.mask(nr))
         return self.bit(old, nr)
 
-    def _do_test_and_clear_bit(self, node: ast.Call) -> ir.Operand:
+    def test_and_clear_bit(self, node: ast.Call) -> ir.Operand:
         nr, place = self.number_and_place(node)
-        old = self.atomic("and", place, self.binary("^", self.binary("<<", 1, nr), -1))
+        old = self.out.atomic("and", place, self.out.binary("^", self.mask(nr), -1))
         return self.bit(old, nr)
 
-    def plain(self, node: ast.Call) -> bool:
-        """The forms with two underscores are a load and a store, as in the kernel."""
-        return isinstance(node.func, ast.Name) and node.func.id.startswith("__")
+    # The forms with two underscores are a load and a store, as in the kernel.
+
+    def plain_set_bit(self, node: ast.Call) -> ir.Operand:
+        nr, place = self.number_and_place(node)
+        old = self.out.load(place, marked=True)
+        self.out.store(place, self.out.binary("|", old, self.mask(nr)), marked=True)
+        return 0
+
+    def plain_clear_bit(self, node: ast.Call) -> ir.Operand:
+        nr, place = self.number_and_place(node)
+        old = self.out.load(place, marked=True)
+        mask = self.out.binary("^", self.mask(nr), -1)
+        self.out.store(place, self.out.binary("&", old, mask), marked=True)
+        return 0
+
+    def plain_test_and_set_bit(self, node: ast.Call) -> ir.Operand:
+        nr, place = self.number_and_place(node)
+        old = self.out.load(place, marked=True)
+        self.out.store(place, self.out.binary("|", old, self.mask(nr)), marked=True)
+        return self.bit(old, nr)
 
     # -- references and tables
 
@@ -173,90 +173,101 @@ class Intrinsics(Values):
         assert isinstance(node, ast.Name)
         return node.id
 
-    def _do_container_of(self, node: ast.Call) -> ir.Operand:
-        base = self.value(node.args[0])
+    def container_of(self, node: ast.Call) -> ir.Operand:
+        base = self.arguments.value(node.args[0])
         struct = self.struct_name(node.args[1])
         member = node.args[2]
         assert isinstance(member, ast.Constant)
-        self.place_of(node)
-        to = self.temp()
-        offset = self.structs[struct].fields[member.value].offset  # type: ignore[index]
-        self.emit(ir.Offset(self.at, to, base, -offset, f"{struct}.{member.value!s}"))
+        self.out.locate(node)
+        to = self.out.temp()
+        offset = self.out.structs[struct].fields[str(member.value)].offset
+        self.out.emit(ir.Offset(self.out.at, to, base, -offset, f"{struct}.{member.value!s}"))
         return to
 
-    def _do_table(self, node: ast.Call) -> ir.Operand:
+    def table(self, node: ast.Call) -> ir.Operand:
         struct = self.struct_name(node.args[0])
-        index = self.value(node.args[1])
-        self.place_of(node)
-        to = self.temp()
-        checked = not (struct == "cpu_hw" and ast.unparse(node.args[1]) == "hw.cpu")
-        self.emit(ir.Table(self.at, to, struct, index, checked))
+        index = self.arguments.value(node.args[1])
+        self.out.locate(node)
+        return self.instance(struct, index, checked=not (struct == "cpu_hw" and self.is_this_cpu(node.args[1])))
+
+    def this_cpu_ptr(self, node: ast.Call) -> ir.Operand:
+        self.out.locate(node)
+        return self.instance(self.struct_name(node.args[0]), self.out.engine_load("cpu"), checked=False)
+
+    def instance(self, struct: str, index: ir.Operand, *, checked: bool) -> ir.Temp:
+        """The address of a table's instance."""
+        to = self.out.temp()
+        self.out.emit(ir.Table(self.out.at, to, struct, index, checked))
         return to
 
-    _do_per_cpu = _do_table
+    def is_this_cpu(self, node: ast.expr) -> bool:
+        """Whether an expression is the field ``cpu`` of the singleton: then ``table(cpu_hw, hw.cpu)`` is this CPU's own."""
+        if not isinstance(node, ast.Attribute):
+            return False
+        owner = self.out.typed.types.get(node.value)
+        return owner is not None and f"{owner.struct}.{node.attr}" == ir.CPU_FIELD
 
-    def _do_this_cpu_ptr(self, node: ast.Call) -> ir.Operand:
-        self.place_of(node)
-        cpu = self.engine_load("cpu")
-        to = self.temp()
-        self.emit(ir.Table(self.at, to, self.struct_name(node.args[0]), cpu, checked=False))
+    def table_len(self, node: ast.Call) -> ir.Operand:
+        to = self.out.temp()
+        self.out.emit(ir.TableLength(self.out.at, to, self.struct_name(node.args[0])))
         return to
 
-    def _do_table_len(self, node: ast.Call) -> ir.Operand:
-        to = self.temp()
-        self.emit(ir.TableLength(self.at, to, self.struct_name(node.args[0])))
+    def index_of(self, node: ast.Call) -> ir.Operand:
+        address = self.arguments.value(node.args[0])
+        self.out.locate(node)
+        to = self.out.temp()
+        self.out.emit(ir.IndexOf(self.out.at, to, self.out.typed.types[node.args[0]].struct, address))
         return to
 
-    def _do_index_of(self, node: ast.Call) -> ir.Operand:
-        address = self.value(node.args[0])
-        self.place_of(node)
-        to = self.temp()
-        self.emit(ir.IndexOf(self.at, to, self.typed.types[node.args[0]].struct, address))
+    def address_of(self, node: ast.Call) -> ir.Operand:
+        return self.arguments.value(node.args[0])
+
+    def ref_at(self, node: ast.Call) -> ir.Operand:
+        return self.arguments.value(node.args[1])
+
+    def smp_processor_id(self, node: ast.Call) -> ir.Operand:
+        self.out.locate(node)
+        return self.out.engine_load("cpu")
+
+    def mem(self, node: ast.Call) -> ir.Operand:
+        address = self.arguments.value(node.args[0])
+        self.out.locate(node)
+        to = self.out.temp()
+        self.out.emit(ir.Load(self.out.at, to, ir.Place(address, "memory", ir.RAW)))
         return to
 
-    def _do_address_of(self, node: ast.Call) -> ir.Operand:
-        return self.value(node.args[0])
-
-    def _do_ref_at(self, node: ast.Call) -> ir.Operand:
-        return self.value(node.args[1])
-
-    def _do_smp_processor_id(self, node: ast.Call) -> ir.Operand:
-        self.place_of(node)
-        return self.engine_load("cpu")
-
-    _do_raw_smp_processor_id = _do_smp_processor_id
-
-    def _do_mem(self, node: ast.Call) -> ir.Operand:
-        address = self.value(node.args[0])
-        self.place_of(node)
-        to = self.temp()
-        self.emit(ir.Load(self.at, to, ir.Place(address, "memory", "raw")))
-        return to
-
-    def _do_mem_set(self, node: ast.Call) -> ir.Operand:
+    def mem_set(self, node: ast.Call) -> ir.Operand:
         # The value first, as in the assignment that this is under CPython.
-        value, address = self.operands([node.args[1], node.args[0]])
-        self.place_of(node)
-        self.emit(ir.Store(self.at, ir.Place(address, "memory", "raw"), value))
+        value, address = self.arguments.operands([node.args[1], node.args[0]])
+        self.out.locate(node)
+        self.out.emit(ir.Store(self.out.at, ir.Place(address, "memory", ir.RAW), value))
         return 0
 
-    # -- arithmetic
+    # -- conditions and arithmetic
 
-    def _do_min(self, node: ast.Call) -> ir.Operand:
-        left, right = self.operands(node.args)
-        self.place_of(node)
-        return self.binary("min", left, right)
+    def truth(self, node: ast.Call) -> ir.Operand:
+        return self.arguments.truth(node.args[0])
 
-    def _do_max(self, node: ast.Call) -> ir.Operand:
-        left, right = self.operands(node.args)
-        self.place_of(node)
-        return self.binary("max", left, right)
+    def min(self, node: ast.Call) -> ir.Operand:
+        left, right = self.arguments.operands(node.args)
+        self.out.locate(node)
+        return self.out.binary("min", left, right)
 
-    def _do_fls(self, node: ast.Call) -> ir.Operand:
-        value = self.value(node.args[0])
-        self.place_of(node)
-        to = self.temp()
-        self.emit(ir.BitLength(self.at, to, value))
+    def max(self, node: ast.Call) -> ir.Operand:
+        left, right = self.arguments.operands(node.args)
+        self.out.locate(node)
+        return self.out.binary("max", left, right)
+
+    def draw(self, node: ast.Call) -> ir.Operand:
+        key, number = self.arguments.operands(node.args)
+        self.out.locate(node)
+        return self.out.binary("draw", key, number)
+
+    def fls(self, node: ast.Call) -> ir.Operand:
+        value = self.arguments.value(node.args[0])
+        self.out.locate(node)
+        to = self.out.temp()
+        self.out.emit(ir.BitLength(self.out.at, to, value))
         return to
 
     # -- time, records, checks
@@ -264,100 +275,111 @@ class Intrinsics(Values):
     def cost(self, node: ast.expr) -> ir.Operand:
         """The named cost in ns, drawn by the machine."""
         assert isinstance(node, ast.Constant)
-        return self.call("cost_ns", self.context.costs[str(node.value)])
+        return self.out.call("cost_ns", self.out.context.costs[str(node.value)])
 
-    def _do_work(self, node: ast.Call) -> ir.Operand:
-        self.place_of(node)
-        now = self.engine_load("now")
-        self.emit(ir.Store(self.at, self.engine_place("now"), self.binary("+", now, self.cost(node.args[0]))))
+    def work(self, node: ast.Call) -> ir.Operand:
+        self.out.locate(node)
+        now = self.out.engine_load("now")
+        self.out.set_now(now, self.cost(node.args[0]))
         return 0
 
-    def _do_work_bytes(self, node: ast.Call) -> ir.Operand:
-        count = self.value(node.args[1])
-        self.place_of(node)
-        now = self.engine_load("now")
-        ns = self.binary("//", self.binary("*", self.cost(node.args[0]), count), 1000)
-        self.emit(ir.Store(self.at, self.engine_place("now"), self.binary("+", now, ns)))
+    def work_bytes(self, node: ast.Call) -> ir.Operand:
+        count = self.arguments.value(node.args[1])
+        self.out.locate(node)
+        now = self.out.engine_load("now")
+        ns = self.out.binary("//", self.out.binary("*", self.cost(node.args[0]), count), 1000)
+        self.out.set_now(now, ns)
         return 0
 
-    def _do_work_ns(self, node: ast.Call) -> ir.Operand:
-        ns = self.value(node.args[0])
-        self.place_of(node)
-        self.advance(ns)
+    def work_ns(self, node: ast.Call) -> ir.Operand:
+        ns = self.arguments.value(node.args[0])
+        self.out.locate(node)
+        self.out.advance(ns)
         return 0
 
-    def _do_suspend(self, node: ast.Call) -> ir.Operand:
-        self.place_of(node)
-        self.emit(ir.Suspend(self.at))
+    def suspend(self, node: ast.Call) -> ir.Operand:
+        self.out.locate(node)
+        self.out.emit(ir.Suspend(self.out.at))
         return 0
 
-    def _do_trace(self, node: ast.Call) -> ir.Operand:
+    def trace(self, node: ast.Call) -> ir.Operand:
         event = node.args[0]
         assert isinstance(event, ast.Constant)
-        args = self.operands(node.args[1:])
-        self.place_of(node)
-        self.trace(str(event.value), *args)
+        args = self.arguments.operands(node.args[1:])
+        self.out.locate(node)
+        self.out.trace(str(event.value), *args)
         return 0
 
-    def trace(self, event: str, *args: ir.Operand) -> None:
-        """Record an event; for a kfunc an interaction point, so that records are in the order of time."""
-        if self.kernel:
-            self.point(f"trace {event}")
-        padded = (*args, 0, 0, 0)[:3]
-        self.emit(ir.Trace(self.at, event, padded))
-        observer = self.context.observers.event.get(event, "")
-        if observer:
-            self.emit(ir.Call(self.at, None, observer, padded))
-
-    def _do_hist_add(self, node: ast.Call) -> ir.Operand:
-        index, ns = self.operands(node.args)
-        self.place_of(node)
-        self.emit(ir.Call(self.at, None, "hist_record", (index, ns)))
+    def hist_add(self, node: ast.Call) -> ir.Operand:
+        index, ns = self.arguments.operands(node.args)
+        self.out.locate(node)
+        self.out.emit(ir.Call(self.out.at, None, "hist_record", (index, ns)))
         return 0
 
-    def _do_BUG_ON(self, node: ast.Call) -> ir.Operand:
-        condition = self.truth(node.args[0])
-        self.place_of(node)
-        self.emit(ir.Check(self.at, self.binary("==", condition, 0), "bug-on"))
+    def bug_on(self, node: ast.Call) -> ir.Operand:
+        condition = self.arguments.truth(node.args[0])
+        self.out.locate(node)
+        self.out.emit(ir.Check(self.out.at, self.out.binary("==", condition, 0), "bug-on"))
         return 0
 
-    def _do_WARN_ON_ONCE(self, node: ast.Call) -> ir.Operand:
-        condition = self.truth(node.args[0])
-        self.place_of(node)
-        kept = self.hidden_local("warn")
-        self.emit(ir.Set(self.at, kept, condition))
-        self.when(
-            condition,
-            lambda: self.trace("warn_on_once", node.lineno, warn_site(self.header.name, node.lineno)),
-        )
-        return self.get(kept)
+    def warn_on_once(self, node: ast.Call) -> ir.Operand:
+        condition = self.arguments.truth(node.args[0])
+        self.out.locate(node)
+        kept = self.out.hidden_local("warn")
+        self.out.set(kept, condition)
+        site = warn_site(self.out.header.name, node.lineno)
+        self.out.when(condition, lambda: self.out.trace("warn_on_once", node.lineno, site))
+        return self.out.get(kept)
 
-    def _do_lockdep_assert_held(self, node: ast.Call) -> ir.Operand:
-        lock = self.value(node.args[0])
-        self.place_of(node)
-        self.check_held(lock, self.typed.types[node.args[0]].struct, "lockdep")
+    def lockdep_assert_held(self, node: ast.Call) -> ir.Operand:
+        lock = self.arguments.value(node.args[0])
+        self.out.locate(node)
+        self.out.check_held(lock, self.out.typed.types[node.args[0]].struct, "lockdep")
         return 0
 
-    def check_held(self, lock: ir.Operand, struct: str, code: str, what: str = "") -> None:
-        """Stop unless this context holds the lock; while the image is built nobody does."""
-        inner = self.structs[struct].fields.get("lock")
-        kept = self.hidden_local("lock")
-        self.emit(ir.Set(self.at, kept, lock if inner is None else self.binary("+", lock, inner.offset)))
 
-        def check() -> None:
-            self.emit(ir.Check(self.at, self.call("lock_is_held", self.get(kept)), code, what))
-
-        self.when(self.engine_load("running"), check)
-
-    def check_guard(self, place: ir.Place) -> None:
-        struct, _, name = place.field.partition(".")
-        fields = self.structs[struct].fields
-        lock = fields[place.guard]
-        if fields[name].count == 1:
-            distance = lock.offset - fields[name].offset
-            what = f"{place.field} touched without {place.guard}"
-            self.check_held(self.binary("+", place.address, distance), lock.type, "guard", what)
-
-    def when(self, condition: ir.Operand, then: Callable[[], None]) -> None:
-        """Emit ``then`` under a condition."""
-        raise NotImplementedError
+_LOWERED: Final[dict[str, Callable[[Intrinsics, ast.Call], ir.Operand]]] = {
+    **dict.fromkeys(_LOADS, Intrinsics.marked_load),
+    **dict.fromkeys(_STORES, Intrinsics.marked_store),
+    **dict.fromkeys(_COUNTERS, Intrinsics.counter),
+    **dict.fromkeys(BARRIERS, Intrinsics.barrier),
+    **dict.fromkeys(("bool", "likely", "unlikely", "IS_ENABLED"), Intrinsics.truth),
+    "cmpxchg": Intrinsics.cmpxchg,
+    "xchg": Intrinsics.xchg,
+    "atomic_add": Intrinsics.atomic_add,
+    "test_bit": Intrinsics.test_bit,
+    "set_bit": Intrinsics.set_bit,
+    "clear_bit": Intrinsics.clear_bit,
+    "test_and_set_bit": Intrinsics.test_and_set_bit,
+    "test_and_clear_bit": Intrinsics.test_and_clear_bit,
+    "__set_bit": Intrinsics.plain_set_bit,
+    "__clear_bit": Intrinsics.plain_clear_bit,
+    "__test_and_set_bit": Intrinsics.plain_test_and_set_bit,
+    "container_of": Intrinsics.container_of,
+    "table": Intrinsics.table,
+    "per_cpu": Intrinsics.table,
+    "this_cpu_ptr": Intrinsics.this_cpu_ptr,
+    "table_len": Intrinsics.table_len,
+    "index_of": Intrinsics.index_of,
+    "address_of": Intrinsics.address_of,
+    "ref_at": Intrinsics.ref_at,
+    "smp_processor_id": Intrinsics.smp_processor_id,
+    "raw_smp_processor_id": Intrinsics.smp_processor_id,
+    "mem": Intrinsics.mem,
+    "mem_set": Intrinsics.mem_set,
+    "min": Intrinsics.min,
+    "max": Intrinsics.max,
+    "fls": Intrinsics.fls,
+    "draw": Intrinsics.draw,
+    "work": Intrinsics.work,
+    "work_bytes": Intrinsics.work_bytes,
+    "work_ns": Intrinsics.work_ns,
+    "suspend": Intrinsics.suspend,
+    "trace": Intrinsics.trace,
+    "hist_add": Intrinsics.hist_add,
+    "BUG_ON": Intrinsics.bug_on,
+    "WARN_ON_ONCE": Intrinsics.warn_on_once,
+    "lockdep_assert_held": Intrinsics.lockdep_assert_held,
+}
+if _LOWERED.keys() != SIGNATURES.keys():
+    raise TypeError(f"signature or lowering of an intrinsic is missing: {sorted(_LOWERED.keys() ^ SIGNATURES.keys())}")

@@ -8,15 +8,17 @@ point. Branches on constants, ``IS_ENABLED(CONFIG_X)`` above all, are decided he
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from softnet.lang import ir
-from softnet.lang.check.subset import TypedProgram
-from softnet.lang.lowering.intrinsics import TRANSPARENT, Intrinsics
-from softnet.lang.lowering.values import BINARY_OPERATORS, Context
+from softnet.lang.check.subset import TypedFunction, TypedProgram
+from softnet.lang.dispatch import Dispatch
+from softnet.lang.lowering.builder import Builder, Context
+from softnet.lang.lowering.expressions import Expressions
 from softnet.lang.program.layout import ENGINE_BASE, ENGINE_STRUCT, in_lines, lay_out
 from softnet.lang.program.observe import Around, observers_of
 from softnet.lang.program.program import function_numbers
+from softnet.lang.syntax import BINARY_OPERATORS, STATEMENTS
 from softnet.lang.types import VOID
 
 
@@ -50,256 +52,203 @@ def lower_program(
         in_lines=in_lines(layout.structs),
         before_switch=hooks.before_switch,
         pointed=set(program.functions if program.pointed is None else program.pointed),
+        decides_turn=frozenset(f"{s.name}.{f.name}" for s in layout.structs.values() for f in s.fields.values() if f.decides_turn),
     )
     context = Context(typed.world, module, layout.structs, costs, checks, hooks)
     for name in sorted(typed.functions):
-        module.functions[name] = Lowering(typed.functions[name], context).lower()
+        module.functions[name] = lower_function(typed.functions[name], context)
     return module
 
 
-class Lowering(Intrinsics):
-    """Lowers one function."""
+def lower_function(function: TypedFunction, context: Context) -> ir.Function:
+    """One function with its reachable blocks."""
+    out = Builder(function, context)
+    Statements(out, _Observed(out)).lower()
+    header = function.header
+    return ir.Function(
+        header.name, header.kind, header.shipped, header.source.path, header.tree.lineno, tuple(name for name, _ in header.params),
+        header.result != VOID, [*function.locals, *out.hidden], reachable(out.blocks),
+        context.world.program.functions[header.name].facts,
+    )  # fmt: skip
 
-    serial: int
-    around: Around | None
-    given: list[str]
-    token: str
-    loops: list[tuple[str, str]]
-    """Of the loops around: where ``continue`` and where ``break`` go."""
 
-    def lower(self) -> ir.Function:
-        """The function with its reachable blocks."""
-        header = self.header
-        self.loops = []
-        self.serial = 0
-        self.blocks.append(self.current)
-        self.around = self.context.observers.around.get(header.name)
-        if self.around is not None:
-            self.entered(self.around)
-        self.block(header.tree.body)
-        self.returning(None)
-        locals_ = [*self.typed.locals, *self.hidden]
-        params = tuple(name for name, _ in header.params)
-        return ir.Function(
-            header.name, header.kind, header.shipped, header.source.path, header.tree.lineno, params,
-            header.result != VOID, locals_, reachable(self.blocks),
-        )  # fmt: skip
+class _Observed:
+    """The calls of a function's observers, where it begins and where it returns."""
 
-    # -- observers
+    def __init__(self, out: Builder) -> None:
+        self.out = out
+        self.around = out.context.observers.around.get(out.header.name, Around())
+        self.arguments: list[str] = []
+        """Locals that keep the arguments for the observer of the end: the function may assign to its parameters."""
+        self.token = ""
+        """The local that keeps what the observer of the beginning gave."""
 
-    def entered(self, around: Around) -> None:
-        """Call the observer of the function's beginning; keep what its end must be told."""
-        names = [name for name, _ in self.header.params]
+    def entered(self) -> None:
+        """The function begins."""
+        out, around = self.out, self.around
+        names = [name for name, _ in out.header.params]
         if around.leave:
-            self.given = [self.hidden_local("given") for _ in range(around.leave_arguments)]
-            for kept, name in zip(self.given, names, strict=False):
-                self.emit(ir.Set(self.at, kept, self.get(name)))
-            self.token = self.hidden_local("token")
+            self.arguments = [out.hidden_local("given") for _ in range(around.leave_arguments)]
+            for kept, name in zip(self.arguments, names, strict=False):
+                out.set(kept, out.get(name))
+            self.token = out.hidden_local("token")
         if around.enter:
-            args = tuple(self.get(name) for name in names[: around.enter_arguments])
-            token = self.temp()
-            self.emit(ir.Call(self.at, token, around.enter, args))
+            args = tuple(out.get(name) for name in names[: around.enter_arguments])
+            token = out.temp()
+            out.emit(ir.Call(out.at, token, around.enter, args))
             if around.leave:
-                self.emit(ir.Set(self.at, self.token, token))
+                out.set(self.token, token)
+
+    def returning(self, value: ir.Operand | None) -> None:
+        """The function returns ``value``."""
+        out, around = self.out, self.around
+        if not around.leave or out.current.end is not None:
+            return
+        args: list[ir.Operand] = [out.get(self.token)] if around.token else []
+        if around.result:
+            args.append(0 if value is None else value)
+        args += [out.get(kept) for kept in self.arguments]
+        out.emit(ir.Call(out.at, None, around.leave, tuple(args)))
+
+
+class Statements(Dispatch[None], over=STATEMENTS):
+    """Lowers the statements of one function."""
+
+    def __init__(self, out: Builder, observed: _Observed) -> None:
+        self.out = out
+        self.observed = observed
+        self.expressions = Expressions(out)
+        self.loops: list[tuple[ir.Block, ir.Block]] = []
+        """The loops around: where ``continue`` and where ``break`` go."""
+
+    def lower(self) -> None:
+        """The whole function."""
+        self.observed.entered()
+        self.block(self.out.header.tree.body)
+        self.returning(None)
 
     def returning(self, value: ir.Operand | None) -> None:
         """Return, by way of the observer of the function's end."""
-        around = self.around
-        if around is not None and around.leave and self.current.end is None:
-            args: list[ir.Operand] = [self.get(self.token)] if around.token else []
-            if around.result:
-                args.append(0 if value is None else value)
-            args += [self.get(kept) for kept in self.given]
-            self.emit(ir.Call(self.at, None, around.leave, tuple(args)))
-        self.end(ir.Return(self.at, value))
-
-    # -- blocks
-
-    def new_block(self, what: str) -> ir.Block:
-        """A block that is not entered yet."""
-        self.serial += 1
-        return ir.Block(f"{what}{self.serial}")
-
-    def enter(self, block: ir.Block) -> None:
-        """Code from here on goes into ``block``."""
-        self.blocks.append(block)
-        self.current = block
-
-    def end(self, how: ir.Terminator) -> None:
-        """End the current block unless it has ended."""
-        if self.current.end is None:
-            self.current.end = how
-
-    def jump(self, target: ir.Block) -> None:
-        """Go on in another block."""
-        self.end(ir.Jump(self.at, target.label))
-
-    def when(self, condition: ir.Operand, then: Callable[[], None]) -> None:
-        if isinstance(condition, int):
-            if condition:
-                then()
-            return
-        yes, after = self.new_block("then"), self.new_block("after")
-        self.end(ir.Branch(self.at, condition, yes.label, after.label))
-        self.enter(yes)
-        then()
-        self.jump(after)
-        self.enter(after)
-
-    def condition(self, node: ast.expr, yes: ir.Block, no: ir.Block) -> None:
-        """Jump to one of two blocks; and, or and not become jumps, constants decide here."""
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            self.condition(node.operand, no, yes)
-            return
-        if isinstance(node, ast.BoolOp):
-            conjunction = isinstance(node.op, ast.And)
-            for part in node.values[:-1]:
-                more = self.new_block("more")
-                if conjunction:
-                    self.condition(part, more, no)
-                else:
-                    self.condition(part, yes, more)
-                self.enter(more)
-            self.condition(node.values[-1], yes, no)
-            return
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in TRANSPARENT:
-            if node.func.id not in self.world.headers:
-                self.condition(node.args[0], yes, no)
-                return
-        value = self.value(node)
-        self.place_of(node)
-        if isinstance(value, int):
-            self.jump(yes if value else no)
-        else:
-            self.end(ir.Branch(self.at, value, yes.label, no.label))
-
-    def branches(self, node: ast.expr) -> ir.Operand:
-        kept = self.hidden_local("value")
-        yes, no, after = self.new_block("yes"), self.new_block("no"), self.new_block("after")
-        self.condition(node.test if isinstance(node, ast.IfExp) else node, yes, no)
-        for block, number in ((yes, 1), (no, 0)):
-            self.enter(block)
-            value: ir.Operand = number
-            if isinstance(node, ast.IfExp):
-                value = self.value(node.body if number else node.orelse)
-            self.emit(ir.Set(self.at, kept, value))
-            self.jump(after)
-        self.enter(after)
-        return self.get(kept)
-
-    # -- statements
+        self.observed.returning(value)
+        self.out.end(ir.Return(self.out.at, value))
 
     def block(self, body: list[ast.stmt]) -> None:
         """A list of statements."""
         for statement in body:
-            self.place_of(statement)
-            getattr(self, "_stmt_" + type(statement).__name__.lower())(statement)
+            self.out.locate(statement)
+            self.visit(statement)
 
-    def _stmt_pass(self, node: ast.Pass) -> None:
+    def on_pass(self, node: ast.Pass) -> None:
         """Nothing."""
 
-    def _stmt_expr(self, node: ast.Expr) -> None:
+    def on_expr(self, node: ast.Expr) -> None:
         if isinstance(node.value, ast.Call):
-            self.value(node.value)
+            self.expressions.value(node.value)
 
-    def _stmt_return(self, node: ast.Return) -> None:
-        value = None if node.value is None else self.value(node.value)
-        self.place_of(node)
+    def on_return(self, node: ast.Return) -> None:
+        value = None if node.value is None else self.expressions.value(node.value)
+        self.out.locate(node)
         self.returning(value)
 
-    def _stmt_if(self, node: ast.If) -> None:
-        yes, no, after = self.new_block("then"), self.new_block("else"), self.new_block("after")
-        self.condition(node.test, yes, no)
+    # -- branches and loops
+
+    def on_if(self, node: ast.If) -> None:
+        out = self.out
+        yes, no, after = out.new_block("then"), out.new_block("else"), out.new_block("after")
+        self.expressions.condition(node.test, yes, no)
         for block, body in ((yes, node.body), (no, node.orelse)):
-            self.enter(block)
+            out.enter(block)
             self.block(body)
-            self.jump(after)
-        self.enter(after)
+            out.jump(after)
+        out.enter(after)
 
-    def _stmt_while(self, node: ast.While) -> None:
-        head, body, after = self.new_block("while"), self.new_block("body"), self.new_block("after")
-        self.jump(head)
-        self.enter(head)
-        self.emit(ir.Fuel(self.at))
-        self.condition(node.test, body, after)
+    def on_while(self, node: ast.While) -> None:
+        out = self.out
+        head, body, after = out.new_block("while"), out.new_block("body"), out.new_block("after")
+        out.jump(head)
+        out.enter(head)
+        out.emit(ir.Fuel(out.at))
+        self.expressions.condition(node.test, body, after)
         self.loop_body(node.body, body, head, after)
-        self.jump(head)
-        self.enter(after)
+        out.jump(head)
+        out.enter(after)
 
-    def _stmt_for(self, node: ast.For) -> None:
+    def on_for(self, node: ast.For) -> None:
+        out = self.out
         call, target = node.iter, node.target
         assert isinstance(call, ast.Call)
         assert isinstance(target, ast.Name)
-        bounds = self.operands(call.args)
+        bounds = self.expressions.operands(call.args)
         start, stop = (0, bounds[0]) if len(bounds) == 1 else (bounds[0], bounds[1])
         step = bounds[2] if len(bounds) == 3 else 1
-        counter, limit = self.hidden_local("count"), self.hidden_local("limit")
-        self.emit(ir.Set(self.at, counter, start))
-        self.emit(ir.Set(self.at, limit, stop))
-        head, body = self.new_block("for"), self.new_block("body")
-        again, after = self.new_block("next"), self.new_block("after")
-        self.jump(head)
-        self.enter(head)
-        self.emit(ir.Fuel(self.at, counted=True))
-        inside = self.binary("<", self.get(counter), self.get(limit))
-        self.end(ir.Branch(self.at, inside, body.label, after.label))
-        body.body.append(ir.Get(self.at, first := self.temp(), counter))
-        body.body.append(ir.Set(self.at, target.id, first))
+        counter, limit = out.hidden_local("count"), out.hidden_local("limit")
+        out.set(counter, start)
+        out.set(limit, stop)
+        head, body = out.new_block("for"), out.new_block("body")
+        again, after = out.new_block("next"), out.new_block("after")
+        out.jump(head)
+        out.enter(head)
+        out.emit(ir.Fuel(out.at, counted=True))
+        out.branch(out.binary("<", out.get(counter), out.get(limit)), body, after)
+        body.body.append(ir.Get(out.at, first := out.temp(), counter))
+        body.body.append(ir.Set(out.at, target.id, first))
         self.loop_body(node.body, body, again, after)
-        self.jump(again)
-        self.enter(again)
-        self.emit(ir.Set(self.at, counter, self.binary("+", self.get(counter), step)))
-        self.jump(head)
-        self.enter(after)
+        out.jump(again)
+        out.enter(again)
+        out.set(counter, out.binary("+", out.get(counter), step))
+        out.jump(head)
+        out.enter(after)
 
     def loop_body(self, statements: list[ast.stmt], body: ir.Block, again: ir.Block, after: ir.Block) -> None:
         """The inside of a loop: ``continue`` goes to ``again``, ``break`` to ``after``."""
-        self.loops.append((again.label, after.label))
-        self.enter(body)
+        self.loops.append((again, after))
+        self.out.enter(body)
         self.block(statements)
         self.loops.pop()
 
-    def _stmt_break(self, node: ast.Break) -> None:
-        self.end(ir.Jump(self.at, self.loops[-1][1]))
+    def on_break(self, node: ast.Break) -> None:
+        self.out.jump(self.loops[-1][1])
 
-    def _stmt_continue(self, node: ast.Continue) -> None:
-        self.end(ir.Jump(self.at, self.loops[-1][0]))
+    def on_continue(self, node: ast.Continue) -> None:
+        self.out.jump(self.loops[-1][0])
 
-    def _stmt_annassign(self, node: ast.AnnAssign) -> None:
+    # -- assignments
+
+    def on_ann_assign(self, node: ast.AnnAssign) -> None:
         # Under CPython a bare annotation stores None, which is 0 here.
         assert isinstance(node.target, ast.Name)
-        value = 0 if node.value is None else self.value(node.value)
-        self.emit(ir.Set(self.at, node.target.id, value))
+        self.out.set(node.target.id, 0 if node.value is None else self.expressions.value(node.value))
 
-    def _stmt_assign(self, node: ast.Assign) -> None:
+    def on_assign(self, node: ast.Assign) -> None:
         target = node.targets[0]
-        value = self.keep(self.value(node.value), target)
+        value = self.expressions.keep(self.expressions.value(node.value), target)
         if isinstance(target, ast.Name):
-            self.place_of(node)
-            self.emit(ir.Set(self.at, target.id, value()))
+            self.out.locate(node)
+            self.out.set(target.id, value())
             return
-        place = self.place(target)
-        self.place_of(target)
-        self.store(place, value())
+        place = self.expressions.place(target)
+        self.out.locate(target)
+        self.out.store(place, value())
 
-    def _stmt_augassign(self, node: ast.AugAssign) -> None:
+    def on_aug_assign(self, node: ast.AugAssign) -> None:
+        out, expressions = self.out, self.expressions
         op = BINARY_OPERATORS[type(node.op)]
         target = node.target
         if isinstance(target, ast.Name):
-            old = self.keep(self.get(target.id), node.value)
-            right = self.value(node.value)
-            self.place_of(node)
-            self.emit(ir.Set(self.at, target.id, self.binary(op, old(), right)))
+            old = expressions.keep(out.get(target.id), node.value)
+            right = expressions.value(node.value)
+            out.locate(node)
+            out.set(target.id, out.binary(op, old(), right))
             return
-        place = self.place(target)
-        self.place_of(target)
-        address = self.keep(place.address, node.value)
-        old = self.keep(self.load(place), node.value)
-        right = self.value(node.value)
-        self.place_of(node)
-        result = self.binary(op, old(), right)
-        self.place_of(target)
-        self.store(ir.Place(address(), place.field, place.kind, place.guard), result)
+        place = expressions.place(target)
+        out.locate(target)
+        address = expressions.keep(place.address, node.value)
+        old = expressions.keep(out.load(place), node.value)
+        right = expressions.value(node.value)
+        out.locate(node)
+        result = out.binary(op, old(), right)
+        out.locate(target)
+        out.store(ir.Place(address(), place.field, place.kind, place.guard), result)
 
 
 def reachable(blocks: list[ir.Block]) -> list[ir.Block]:
@@ -312,8 +261,5 @@ def reachable(blocks: list[ir.Block]) -> list[ir.Block]:
         if block.label in seen:
             continue
         seen[block.label] = block
-        if isinstance(block.end, ir.Jump):
-            pending.append(by_label[block.end.target])
-        elif isinstance(block.end, ir.Branch):
-            pending += [by_label[block.end.no], by_label[block.end.yes]]
+        pending += [by_label[label] for label in block.successors()]
     return [block for block in blocks if block.label in seen]

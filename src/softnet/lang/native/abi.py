@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What Python and native code agree on: the engine's own words, the numbers of failures, the size of a stack.
+"""The binary interface between Python and native code: the engine's own words, the numbers of failures, the size of a stack.
 
-Apart from the compiler, so that a start from the cache need not import it.
+It is a file of its own so that a start from the cache does not import the compiler.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RUN_WORDS: Final = {
          "trace_room", "slice", "size", "stacks", "points")
     )
 }  # fmt: skip
-"""The engine's own words, in the line of NULL, which no structure uses: name -> address."""
+"""The engine's own words: name -> address. They are in the line of NULL, where no structure is."""
 
 STACK_BYTES: Final = 1 << 18
-"""Of one context; only what is touched takes memory."""
+"""The stack of one context; only the pages that are touched take memory."""

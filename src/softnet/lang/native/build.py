@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""LLVM at work: from its text to an object file, in this process or in one beside it.
+"""From LLVM's text to an object file, in this process or in a second one.
 
-llvmlite lets one thread at a time into LLVM, so what shall be compiled at the same time needs a process of its own.
+llvmlite lets one thread at a time into LLVM, so compiling two texts at the same time takes two processes.
 ``python -m softnet.lang.native.build LEVEL`` is that process: it reads a text and writes the object file.
 """
 
@@ -58,10 +58,10 @@ def build(text: str, optimise: int) -> bytes:
     return bytes(machine.emit_object(module))
 
 
-class Beside:
-    """A process that compiles one text; it loads LLVM while this one still writes the text.
+class BackgroundCompiler:
+    """A second process that compiles one text; it loads LLVM while this process still writes the text.
 
-    Where there is one processor only, or no process to be had, or it fails, the text is compiled here.
+    With one processor only, or if the process cannot be started or fails, this process compiles the text.
     """
 
     def __init__(self, optimise: int) -> None:
@@ -69,7 +69,7 @@ class Beside:
         self._text = ""
         self._process = _start(optimise) if _processors() > 1 else None
 
-    def __enter__(self) -> Beside:
+    def __enter__(self) -> BackgroundCompiler:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -82,7 +82,7 @@ class Beside:
         self._text = text
         if self._process is None or self._process.stdin is None:
             return
-        # A process that has ended does not read: result() sees that it failed.
+        # The process may have ended already; result() sees that it failed.
         with contextlib.suppress(OSError):
             self._process.stdin.write(text.encode())
         with contextlib.suppress(OSError):
@@ -99,7 +99,7 @@ class Beside:
 
 
 def _start(optimise: int) -> subprocess.Popen[bytes] | None:
-    """The process, with the paths of this one, so that it finds the same softnet and llvmlite."""
+    """Start the process with the paths of this one, so that it finds the same softnet and llvmlite."""
     if getattr(sys, "frozen", False):
         return None  # sys.executable is then the program that softnet is frozen into, not Python
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)

@@ -28,11 +28,11 @@ class Options:
 
     checked: bool = False
     """Overflow and raw addresses are checked in softnet's own functions too, not only in a user's, and what
-    lang.redundant drops."""
+    passes.redundant drops."""
     run_ahead: bool = True
-    """A context goes on past an interaction point that comes before everybody else's next action; else it gives way."""
+    """A context goes on past an interaction point if no other actor acts before its time; without, it gives way at every point."""
     count_points: bool = False
-    """Interaction points are counted, for the benchmarks, also those that native code does without."""
+    """Interaction points are counted, for the benchmarks; those that native code drops are counted, too."""
     checks: bool = False
     """Accesses to guarded fields check their lock."""
     polls: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Place:
 
 
 class Code:
-    """Native code in memory; ``about`` is what the cache keeps beside it."""
+    """Native code in memory; ``about`` is its description in the cache."""
 
     def __init__(self, code: bytes, about: dict[str, Any], from_cache: bool) -> None:
         self.from_cache = from_cache
@@ -83,7 +83,7 @@ class Native:
 
 
 def _load_object(code: bytes) -> Callable[[str], int]:
-    """Load an object file that could not be made flat."""
+    """Load an object file that flatten() does not know."""
     from softnet.lang.native.build import binding, target_machine
 
     llvm = binding()
@@ -133,7 +133,7 @@ def compile_program(
 
 
 def native_code(key: str, optimise: int, write: Callable[[], tuple[str, dict[str, Any]]]) -> Code:
-    """The code that the cache has under ``key``; else that of the text that ``write`` gives with what is to be kept beside it."""
+    """The code in the cache under ``key``; if there is none, that of the text and description which ``write`` gives."""
     found = cache.load(key)
     if found is not None:
         return Code(found[1], found[0], from_cache=True)
@@ -143,7 +143,7 @@ def native_code(key: str, optimise: int, write: Callable[[], tuple[str, dict[str
 
 
 def cache_key(program: Program, costs: Mapping[str, int], events: Mapping[str, int], options: Options) -> str:
-    """The hash of everything that decides the code."""
+    """The hash of all that decides the code."""
     rest = {
         "program": program_digest(program),
         "costs": dict(costs),
@@ -157,13 +157,13 @@ def cache_key(program: Program, costs: Mapping[str, int], events: Mapping[str, i
 
 
 def builder_identity() -> str:
-    """What decides the code of a text: softnet's compiler, LLVM and the processor."""
+    """What decides the code of a given text: softnet's compiler, LLVM and the processor."""
     return json.dumps([PACKAGE.hex(), _compiler_identity(), _processor_identity()])
 
 
 @functools.cache
 def _compiler_identity() -> list[Any]:
-    """Which LLVM: llvmlite's library by size and time. Asking LLVM itself means importing it."""
+    """Which LLVM: llvmlite's library by size and time, because asking LLVM itself would import it."""
     spec = importlib.util.find_spec("llvmlite")
     folder = Path(str(spec.origin)).parent / "binding" if spec is not None else Path()
     return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in sorted(folder.glob("lib*"))]
@@ -171,11 +171,11 @@ def _compiler_identity() -> list[Any]:
 
 @functools.cache
 def _processor_identity() -> str:
-    """For which processor: what the kernel says of the first one, its flags among it; elsewhere, what LLVM says."""
+    """For which processor: what /proc/cpuinfo says of the first one; where there is none, what LLVM says."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            told = dict(line.split(":", 1) for line in file.read(8192).split("\n\n")[0].splitlines() if ":" in line)
-        named = {key.strip(): value.strip() for key, value in told.items()}
+            words = dict(line.split(":", 1) for line in file.read(8192).split("\n\n")[0].splitlines() if ":" in line)
+        named = {key.strip(): value.strip() for key, value in words.items()}
         return json.dumps([named[key] for key in ("vendor_id", "cpu family", "model", "model name", "flags")])
     except (OSError, KeyError):
         from softnet.lang.native.build import binding
@@ -194,7 +194,8 @@ def native_text(
     from softnet.lang.native.switch_runtime import runtime_text
     from softnet.lang.passes.redundant import drop_redundant
 
-    typed = program.typed.pop() if program.typed else typed_program(program)
+    typed = program.typed.value or typed_program(program)
+    program.typed.value = None  # it holds all trees of the program
     module = lower_program(typed, costs, events, checks=options.checks, polls=options.polls)
     drop_redundant(module, counted=options.count_points, checked=options.checked)
     text = emit_module(module, checked=options.checked, run_ahead=options.run_ahead, count_points=options.count_points)
@@ -203,16 +204,16 @@ def native_text(
 
 
 def _build(optimise: int, write: Callable[[], tuple[str, dict[str, Any]]]) -> tuple[bytes, dict[str, Any]]:
-    from softnet.lang.native.build import Beside, binding, build
+    from softnet.lang.native.build import BackgroundCompiler, binding, build
     from softnet.lang.native.partition import cut
 
     binding()
     if optimise and loadable():
-        with Beside(optimise) as beside:
+        with BackgroundCompiler(optimise) as background:
             text, about = write()
             mine, other = cut(text, 2)
-            beside.begin(other)
-            objects = [build(mine, optimise), beside.result()]
+            background.begin(other)
+            objects = [build(mine, optimise), background.result()]
     else:
         text, about = write()
         objects = [build(text, optimise)]

@@ -2,11 +2,11 @@
 """From the intermediate form to LLVM's text: one native function per kernel function.
 
 Memory is the vector S of 64-bit words; those next to NULL are the engine's own (see RUN_WORDS). A context is a native stack
-of its own: an interaction point compares the clock with the bound and, rarely, switches stacks (lang.native_runtime), so
+of its own: an interaction point compares the clock with the bound and, rarely, switches stacks (native.switch_runtime), so
 that locals stay in registers. A wrong access jumps to ``fail`` with the number of its position, and the run ends there.
 
 Loads and stores are tagged with their field: two different fields never overlap, so LLVM keeps the clock and the tables'
-addresses in registers. What ``mem()`` reaches lies outside all structures and counts as one more field.
+addresses in registers. What ``mem()`` reaches is outside all structures and counts as one more field.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def emit_module(module: ir.Module, *, checked: bool, run_ahead: bool = True, cou
     """The functions of a module as text.
 
     In a user's functions sums, products and shifts that leave 64 bits stop the run; ``checked``: in softnet's own too, and
-    there raw addresses are held against the size of memory. Without ``run_ahead`` every interaction point gives way;
+    and addresses given to mem() are checked against the size of memory. Without ``run_ahead`` every interaction point gives way;
     ``count_points`` counts them.
     """
     text = Text(run_ahead, count_points)
@@ -77,9 +77,9 @@ def suspending_functions(module: ir.Module) -> frozenset[str]:
 
 
 def _pointer_table(module: ir.Module) -> list[str]:
-    """What a function pointer's number stands for; a machine function is entered through an interaction point.
+    """Number of a function pointer -> function; a machine function is entered through an interaction point.
 
-    A function that no pointer leads to has no entry: where all its callers have taken it in, nothing of it is left.
+    A function that no pointer leads to has no entry, so that LLVM can drop it once it is inlined everywhere.
     """
     lines = []
     targets = ["ptr null"]

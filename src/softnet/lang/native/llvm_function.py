@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from softnet.lang import ir
-from softnet.lang.native.abi import FAILURES as FAILURES
-from softnet.lang.native.abi import RUN_WORDS as RUN_WORDS
-from softnet.lang.native.abi import STACK_BYTES as STACK_BYTES
+from softnet.lang.native.abi import FAILURES, RUN_WORDS, STACK_BYTES
+from softnet.units import FACTORS, GAMMA
 
-COLD: Final = ("line_fetch", "line_claim")
-"""Kept out of their callers, which are the most called functions of all; measured with bench/engines.py. They give no result and
-keep all registers, so that a function whose only calls they are saves none: a twentieth of all instructions on one CPU."""
-HOT: Final = ("climb", "best_other", "due_key", "line_owner", "line_transfer")
-"""Taken into their callers: parts of the machine's next_context(), which runs at every change of context, and of the two above,
-which then keep only registers that they use themselves."""
 INLINE_LINES: Final = 60
-"""Lines of LLVM's text above which a function stays out of its callers. The few that LLVM would still take in, those with one
-caller, cost it a quarter of its time, and gain nothing that bench/engines.py could see."""
+"""A function of more lines of LLVM's text is never inlined. LLVM would inline a few, those with one caller; that costs a quarter of
+its time and gains nothing that bench/engines.py could measure."""
 
 COMPARISONS: Final = {"==": "eq", "!=": "ne", "<": "slt", "<=": "sle", ">": "sgt", ">=": "sge"}
 PLAIN: Final = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor"}
+
+
+def signed(word: int) -> int:
+    """A word of 64 bits as LLVM writes it."""
+    return word - (1 << 64) if word >> 63 else word
+
+
 OVERFLOWING: Final = {"+": "sadd", "-": "ssub", "*": "smul"}
 
 
@@ -46,14 +46,14 @@ class Text:
     positions: list[Position] = field(default_factory=list)
     tags: dict[str, int] = field(default_factory=dict)
     suspending: frozenset[str] = frozenset()
-    """Functions in which the CPU may be lost: they return as native_runtime.RETURN_X86 says. None in the explorer's code."""
+    """Functions in which the CPU may be lost: they return as switch_runtime.RETURN_X86 says. None in the explorer's code."""
 
 
 STACK_RESERVE: Final = 1 << 16
-"""What a recursive function must find free: the functions between two checks fit in it."""
+"""A recursive function checks that so many bytes of its stack are free: enough for all frames until the next check."""
 
 
-class FunctionText:
+class FunctionText(ir.Visitor[None]):
     """Writes one function."""
 
     def __init__(self, module: ir.Module, function: ir.Function, text: Text, checked: bool, recursive: bool) -> None:
@@ -66,6 +66,7 @@ class FunctionText:
         self.serial = 0
         self.label = ""
         self.names: dict[ir.Temp, str] = {}
+        self.local_index = {name: index for index, name in enumerate(function.locals)}
         self.params = {name: f"%a{i}" for i, name in enumerate(function.params)}
 
     # -- pieces
@@ -149,7 +150,6 @@ class FunctionText:
         for index, name in enumerate(function.locals):
             self.line(f"%l{index} = alloca i64")
             self.line(f"store i64 {self.params.get(name, '0')}, ptr %l{index}")
-        self.local_index = {name: index for index, name in enumerate(function.locals)}
         if self.recursive:
             self.check_stack()
         self.line(f'br label %"{function.blocks[0].label}"')
@@ -157,21 +157,23 @@ class FunctionText:
             self.out.append(f'"{block.label}":')
             self.label = block.label
             for instr in block.body:
-                self.instruction(instr)
+                self.visit(instr)
             assert block.end is not None
-            self.terminator(block.end)
+            self.visit(block.end)
         self.out.append("}")
         hint = "noinline " if len(self.out) - head > INLINE_LINES else ""
         keep = ""
-        if function.name in COLD:
+        if function.facts.inline == "never":
+            # Its callers are the most called functions of all: one that calls only it saves no register, a twentieth of all
+            # instructions on one CPU (measured with bench/engines.py).
             assert not function.returns, f"{function.name}() keeps all registers, so it can give no result"
             keep, hint = "preserve_mostcc ", "noinline cold "
-        if function.name in HOT:
+        if function.facts.inline == "always":
             hint = "alwaysinline "
         self.out[head] = f'define internal {keep}i64 @"{function.name}"(ptr noalias nonnull %S{args}) {group} {hint}{{'
 
     def check_stack(self) -> None:
-        """A recursive function looks whether its stack has room left."""
+        """A recursive function checks that its stack has room left."""
         frame = self.define("ptrtoint ptr %l0 to i64") if self.function.locals else ""
         if not frame:
             self.line("%frame = alloca i64")
@@ -182,29 +184,15 @@ class FunctionText:
         room = self.define(f"icmp ugt i64 {left}, {STACK_RESERVE}")
         self.unless(room, "stack", ir.At(self.function.line, 1))
 
-    def terminator(self, end: ir.Terminator) -> None:
-        """How a block ends."""
-        if isinstance(end, ir.Jump):
-            self.line(f'br label %"{end.target}"')
-        elif isinstance(end, ir.Branch):
-            condition = self.define(f"icmp ne i64 {self.operand(end.value)}, 0")
-            self.line(f'br i1 {condition}, label %"{end.yes}", label %"{end.no}"')
-        else:
-            self.line(f"ret i64 {0 if end.value is None else self.operand(end.value)}")
-
-    def instruction(self, instr: ir.Instr) -> None:
-        """One instruction."""
-        getattr(self, "_" + type(instr).__name__.lower())(instr)
-
     # -- values
 
-    def _get(self, i: ir.Get) -> None:
+    def on_get(self, i: ir.Get) -> None:
         self.names[i.to] = self.define(f"load i64, ptr %l{self.local_index[i.local]}")
 
-    def _set(self, i: ir.Set) -> None:
+    def on_set(self, i: ir.Set) -> None:
         self.line(f"store i64 {self.operand(i.value)}, ptr %l{self.local_index[i.local]}")
 
-    def _binary(self, i: ir.Binary) -> None:
+    def on_binary(self, i: ir.Binary) -> None:
         left, right = self.operand(i.left), self.operand(i.right)
         op = i.op
         if op in COMPARISONS:
@@ -212,6 +200,8 @@ class FunctionText:
             value = self.define(f"zext i1 {bit} to i64")
         elif op in ("min", "max"):
             value = self.define(f"call i64 @llvm.s{op}.i64(i64 {left}, i64 {right})")
+        elif op == "draw":
+            value = self.draw(left, right)
         elif op in ("//", "%"):
             value = self.divide(i, left, right)
         elif op in ("<<", ">>"):
@@ -224,6 +214,16 @@ class FunctionText:
         else:
             value = self.define(f"{PLAIN[op]} i64 {left}, {right}")
         self.names[i.to] = value
+
+    def draw(self, key: str, number: str) -> str:
+        """softnet.units.draw(), whose sums and products are taken modulo 2**64."""
+        step = self.define(f"mul i64 {number}, {signed(GAMMA)}")
+        z = self.define(f"add i64 {key}, {step}")
+        for shift, factor in zip((30, 27), FACTORS, strict=True):
+            folded = self.define(f"xor i64 {z}, {self.define(f'lshr i64 {z}, {shift}')}")
+            z = self.define(f"mul i64 {folded}, {signed(factor)}")
+        last = self.define(f"lshr i64 {z}, 31")
+        return self.define(f"lshr i64 {self.define(f'xor i64 {z}, {last}')}, 32")
 
     def divide(self, i: ir.Binary, left: str, right: str) -> str:
         """Python's floor division and its remainder."""
@@ -261,7 +261,7 @@ class FunctionText:
             self.unless(self.define(f"icmp eq i64 {back}, {left}"), "overflow", i.at, i.op)
         return value
 
-    def _bitlength(self, i: ir.BitLength) -> None:
+    def on_bit_length(self, i: ir.BitLength) -> None:
         magnitude = self.define(f"call i64 @llvm.abs.i64(i64 {self.operand(i.value)}, i1 false)")
         zeros = self.define(f"call i64 @llvm.ctlz.i64(i64 {magnitude}, i1 false)")
         self.names[i.to] = self.define(f"sub i64 64, {zeros}")
@@ -271,18 +271,18 @@ class FunctionText:
     def address(self, place: ir.Place, at: ir.At) -> str:
         """The address of a place; raw ones are checked against the memory's size."""
         address = self.operand(place.address)
-        if place.kind == "raw" and self.checked:
+        if place.kind == ir.RAW and self.checked:
             size = self.load(str(RUN_WORDS["size"]), "run.size")
             self.unless(self.define(f"icmp ult i64 {address}, {size}"), "memory", at, "", address)
         return address
 
-    def _load(self, i: ir.Load) -> None:
+    def on_load(self, i: ir.Load) -> None:
         self.names[i.to] = self.load(self.address(i.place, i.at), i.place.field)
 
-    def _store(self, i: ir.Store) -> None:
+    def on_store(self, i: ir.Store) -> None:
         self.store(self.address(i.place, i.at), self.operand(i.value), i.place.field)
 
-    def _atomic(self, i: ir.Atomic) -> None:
+    def on_atomic(self, i: ir.Atomic) -> None:
         address = self.operand(i.place.address)
         old = self.load(address, i.place.field)
         args = [self.operand(a) for a in i.args]
@@ -294,16 +294,16 @@ class FunctionText:
         self.store(address, new, i.place.field)
         self.names[i.to] = old
 
-    def _barrier(self, i: ir.Barrier) -> None:
+    def on_barrier(self, i: ir.Barrier) -> None:
         """Contexts take turns: memory is sequentially consistent."""
 
-    def _offset(self, i: ir.Offset) -> None:
+    def on_offset(self, i: ir.Offset) -> None:
         base = self.operand(i.base)
         if i.checked:
             self.unless(self.define(f"icmp ne i64 {base}, 0"), "null", i.at, i.what)
         self.names[i.to] = self.define(f"add nsw i64 {base}, {i.words}") if i.words else base
 
-    def _element(self, i: ir.Element) -> None:
+    def on_element(self, i: ir.Element) -> None:
         index = self.operand(i.index)
         if not (isinstance(i.index, int) and 0 <= i.index < i.count):
             self.unless(self.define(f"icmp ult i64 {index}, {i.count}"), "index", i.at, str(i.count), index)
@@ -321,7 +321,7 @@ class FunctionText:
         address = self.module.table_dir + 2 * self.module.table_index[struct] + word
         return self.define(f"load i64, ptr {self.word(str(address))}, !invariant.load !0")
 
-    def _table(self, i: ir.Table) -> None:
+    def on_table(self, i: ir.Table) -> None:
         index = self.operand(i.index)
         if i.checked:
             inside = self.define(f"icmp ult i64 {index}, {self.directory(i.struct, 1)}")
@@ -329,10 +329,10 @@ class FunctionText:
         words = self.define(f"mul nsw i64 {index}, {self.module.strides[i.struct]}")
         self.names[i.to] = self.define(f"add nsw i64 {self.directory(i.struct, 0)}, {words}")
 
-    def _tablelength(self, i: ir.TableLength) -> None:
+    def on_table_length(self, i: ir.TableLength) -> None:
         self.names[i.to] = self.directory(i.struct, 1)
 
-    def _indexof(self, i: ir.IndexOf) -> None:
+    def on_index_of(self, i: ir.IndexOf) -> None:
         address = self.operand(i.address)
         if i.checked:
             self.unless(self.define(f"icmp ne i64 {address}, 0"), "null", i.at, i.struct)
@@ -341,14 +341,14 @@ class FunctionText:
 
     # -- calls and control
 
-    def _call(self, i: ir.Call) -> None:
+    def on_call(self, i: ir.Call) -> None:
         args = "".join(f", i64 {self.operand(a)}" for a in i.args)
-        keep = "preserve_mostcc " if i.function in COLD else ""
+        keep = "preserve_mostcc " if self.module.functions[i.function].facts.inline == "never" else ""
         value = self.define(f'call {keep}i64 @"{i.function}"(ptr %S{args})')
         if i.to is not None:
             self.names[i.to] = value
 
-    def _callpointer(self, i: ir.CallPointer) -> None:
+    def on_call_pointer(self, i: ir.CallPointer) -> None:
         number = self.operand(i.pointer)
         count = len(self.module.function_ids) + 1
         self.unless(self.define(f"icmp ult i64 {number}, {count}"), "pointer", i.at, str(len(i.args)), number)
@@ -363,7 +363,7 @@ class FunctionText:
         if i.to is not None:
             self.names[i.to] = value
 
-    def _point(self, i: ir.Point) -> None:
+    def on_point(self, i: ir.Point) -> None:
         if self.text.count_points:
             count = self.load(str(RUN_WORDS["points"]), "run.points")
             self.store(str(RUN_WORDS["points"]), self.define(f"add i64 {count}, 1"), "run.points")
@@ -373,10 +373,10 @@ class FunctionText:
         over = self.define(f"icmp sgt i64 {self.engine('now')}, {self.engine('lim')}")
         self.when_rare(over, "call void @give_way(ptr %S)")
 
-    def _suspend(self, i: ir.Suspend) -> None:
+    def on_suspend(self, i: ir.Suspend) -> None:
         self.line("call void @give_way(ptr %S)")
 
-    def _trace(self, i: ir.Trace) -> None:
+    def on_trace(self, i: ir.Trace) -> None:
         number = self.module.events[i.event]
         cpu = self.define(f"mul i64 {self.engine('cpu')}, {len(self.module.events)}")
         row = self.define(f"add i64 {self.engine('count_base')}, {cpu}")
@@ -388,24 +388,25 @@ class FunctionText:
         args = ", ".join(f"i64 {self.operand(a)}" for a in i.args)
         self.when_rare(traced, f"call preserve_mostcc void @record(ptr %S, i64 {number}, {args})")
 
-    def _check(self, i: ir.Check) -> None:
+    def on_check(self, i: ir.Check) -> None:
         self.unless(self.define(f"icmp ne i64 {self.operand(i.value)}, 0"), i.code, i.at, i.what)
 
-    def _fuel(self, i: ir.Fuel) -> None:
+    def on_fuel(self, i: ir.Fuel) -> None:
         if i.counted and self.function.shipped and not self.checked:
             return
         left = self.define(f"sub i64 {self.load(str(RUN_WORDS['fuel']), 'run.fuel')}, 1")
         self.store(str(RUN_WORDS["fuel"]), left, "run.fuel")
-        # Below 0, not 0: the flags of the subtraction in memory tell, and nothing is loaded.
+        # A test for "below 0" uses the flags of the subtraction in memory; a test for 0 would load the word again.
         self.unless(self.define(f"icmp sge i64 {left}, 0"), "fuel", i.at)
 
+    # -- ends of blocks
 
-def count_predecessors(function: ir.Function) -> dict[str, list[str]]:
-    """Block -> the blocks that lead to it."""
-    found: dict[str, list[str]] = {function.blocks[0].label: [""]}
-    for block in function.blocks:
-        end = block.end
-        targets = [end.target] if isinstance(end, ir.Jump) else [end.yes, end.no] if isinstance(end, ir.Branch) else []
-        for target in targets:
-            found.setdefault(target, []).append(block.label)
-    return found
+    def on_jump(self, i: ir.Jump) -> None:
+        self.line(f'br label %"{i.target}"')
+
+    def on_branch(self, i: ir.Branch) -> None:
+        condition = self.define(f"icmp ne i64 {self.operand(i.value)}, 0")
+        self.line(f'br i1 {condition}, label %"{i.yes}", label %"{i.no}"')
+
+    def on_return(self, i: ir.Return) -> None:
+        self.line(f"ret i64 {0 if i.value is None else self.operand(i.value)}")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Object files made flat: their sections one after another with references between them resolved, ready to be copied.
+"""A small linker and loader: object files become one flat image, which loading only copies.
 
-LLVM's own loader wants llvmlite imported, which takes longer than everything else about a cached kernel. What our compiler
-writes is simple (nothing undefined, three kinds of relocation), so the work of a linker is done once, when the
-kernel is compiled; loading copies the bytes and adds the base to the words that are addresses. An object file with anything
-else in it is not flattened, and LLVM loads it.
+LLVM's own loader needs llvmlite, and importing that takes longer than all the rest of starting a cached kernel. The object files
+of our compiler are simple (no undefined symbols, three kinds of relocation), so they are linked once, when the kernel is compiled;
+loading copies the bytes and adds the base to the words that are addresses. An object file with anything else in it is not
+flattened; LLVM loads it.
 
 Source of the format: System V ABI, AMD64 supplement, 4.4 (relocation), and the generic ABI, chapter 4 (object files).
 """
@@ -39,7 +39,7 @@ _RELA: Final = struct.Struct("<QQq")
 
 @dataclass(frozen=True)
 class Flat:
-    """``image`` may stand at any page; to the words at ``absolute`` its address is added; ``exports`` are offsets."""
+    """``image`` can be loaded at any page; its address is added to the words at ``absolute``; ``exports`` are offsets."""
 
     image: bytes
     absolute: list[int]
@@ -72,14 +72,14 @@ class _Object:
     placed: dict[int, int]
     """Section -> its offset in the image."""
     symbols: list[tuple[str, int | None]]
-    """Name and offset of every symbol, None for one that stands elsewhere."""
+    """Name and offset of every symbol; None for one that is defined in another object file."""
     shared: dict[str, int]
-    """Symbols that other object files may name, and of them those to be exported."""
+    """Symbols that other object files may refer to."""
     exports: dict[str, int]
 
 
 def flatten(*codes: bytes) -> Flat | None:
-    """Relocatable object files made flat together; None if they hold anything that this module does not know."""
+    """Link relocatable object files into one image; None if they hold anything that this module does not know."""
     image = bytearray()
     objects = []
     for code in codes:
@@ -110,7 +110,7 @@ def _place(code: bytes, image: bytearray) -> _Object | None:
     placed: dict[int, int] = {}
     for index, section in enumerate(sections):
         called = _name(names, section.name)
-        # Tables for unwinding serve exceptions, and native code raises none.
+        # Unwind tables are for exceptions; native code raises none.
         if not section.flags & SHF_ALLOC or not section.size or called == ".eh_frame":
             continue
         constant = not section.flags & SHF_WRITE or called.startswith(".data.rel.ro")
@@ -172,7 +172,7 @@ class Loaded:
 
 
 def loadable() -> bool:
-    """Whether memory can be made executable here in the way that this module knows."""
+    """Whether this module knows how to make memory executable on this system."""
     return sys.platform == "linux"
 
 

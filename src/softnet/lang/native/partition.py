@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""LLVM's text cut into parts that are compiled beside each other.
+"""LLVM's text cut into parts that are compiled at the same time.
 
-A function that stays out of its callers (``noinline``), is exported, or is reached through a table of constants only, stands in one
-part and is declared in the others; one that may be taken into its callers stands in each part that uses it. So each part holds
-what LLVM could have used of the others anyway. Constants stand in the first part. What nobody reaches from an exported function
-is left out, as LLVM would leave it.
+A function that is never inlined (``noinline``), is exported, or is used in a table of constants only, is defined in one part and
+declared in the others; one that may be inlined is defined in each part that uses it. So no part lacks a definition that LLVM could
+have inlined. Constants are in the first part. What no exported function reaches is left out; LLVM would drop it as well.
 
-The text is as lang.llvm writes it: a definition's head is one line, and its closing brace stands alone on a line.
+The text is as native.llvm writes it: the head of a definition is one line, and its closing brace is a line of its own.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ class _Piece:
     internal: bool
     constant: bool
     apart: bool
-    """Whether it stands in one part only."""
+    """Whether it is defined in one part only."""
     uses: tuple[str, ...]
-    """The functions and constants that it names, itself among them."""
+    """The functions and constants that it names, also itself."""
 
     def elsewhere(self) -> str:
-        """Its declaration, for the parts that do not hold it."""
+        """Its declaration, for the parts that do not define it."""
         constant = _CONSTANT.match(self.text[0])
         if constant:
             return f"@{constant[1]} = external hidden constant {constant[2]}"
@@ -41,7 +40,7 @@ class _Piece:
         return head.replace("define internal", "declare hidden").replace("define", "declare")
 
     def here(self, alone: bool) -> list[str]:
-        """Its definition; ``alone``: other parts may refer to it."""
+        """Its definition; ``alone``: this is the only one, so other parts must be able to refer to it."""
         if not (alone and self.internal):
             return self.text
         hidden = self.text[0].replace("define internal", "define hidden")
@@ -49,7 +48,7 @@ class _Piece:
 
 
 def cut(text: str, parts: int) -> list[str]:
-    """The text as ``parts`` texts, each to be compiled by itself; together they are the same program."""
+    """The text as ``parts`` texts, each compiled on its own; linked together they are the same program."""
     pieces, rest = _read(text)
     called = {other for name, piece in pieces.items() if not piece.constant for other in piece.uses if other != name}
     for name, piece in pieces.items():
@@ -92,7 +91,7 @@ def _read(text: str) -> tuple[dict[str, _Piece], list[str]]:
 
 
 def _reach(pieces: dict[str, _Piece], start: list[str], stop: set[str] | None = None) -> set[str]:
-    """What is used from ``start`` on; ``stop``: pieces that are named, and not followed."""
+    """All that ``start`` uses, directly or not; pieces in ``stop`` are included, but what they use is not."""
     found: set[str] = set()
     pending = list(start)
     while pending:
@@ -106,7 +105,7 @@ def _reach(pieces: dict[str, _Piece], start: list[str], stop: set[str] | None = 
 
 
 def _share(pieces: dict[str, _Piece], apart: list[str], parts: int) -> dict[str, int]:
-    """Piece -> its part: exported functions and constants in the first, the others so that all have as many lines."""
+    """Piece -> its part: exported functions and constants are in the first, the others make the parts equally long."""
     where = {name: 0 for name in apart if not pieces[name].internal or pieces[name].constant}
     lines = [0] * parts
     for name in where:

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What compiled functions stand on: stacks and the switch between them, records, and the ways out of a run.
+"""The runtime of compiled functions, in LLVM's text: stacks and the switch between them, records, and the ways out of a run.
 
-Every context has a stack of its own. A context that must give way asks the machine's next_context() who acts next and
-switches to that one's stack; if it is itself it just goes on. Python gets control back, through ``pause``, when the run
-must stop: at its time, for more arrivals, with a full trace buffer, at the end of a slice (so that Ctrl-C is heard), or
-for good after a failure, whose stack is simply left.
+Every context has a stack of its own. A context that must give way asks the machine's next_context() which one acts next and
+switches to its stack; if it is the same one it goes on. Python gets control back, through ``pause``, when the run must stop: at
+its time, for more arrivals, with a full trace buffer, at the end of a slice (so that Ctrl-C is noticed), or after a failure; the
+stack of a context that failed is never entered again.
 """
 
 from __future__ import annotations
 
 import platform
+from string import Template
 from typing import TYPE_CHECKING, Final
 
-from softnet.lang.native.abi import RUN_WORDS
+from softnet.lang.native.abi import FAILURES, RUN_WORDS
 
 if TYPE_CHECKING:
     from softnet.lang import ir
@@ -25,16 +26,17 @@ PAUSE_FAILED: Final = -102
 RECORD_WORDS: Final = 8
 """A record: time, CPU, the CPU's preempt_count, event, three arguments, and an unused word."""
 
-# Saved registers as they lie on a stack that is not running, from its stack pointer upwards. All contexts change stacks at the
-# same call, so that this return is foretold rightly.
+# The saved registers lie on the stack of a context that does not run, from its stack pointer upwards. All contexts change stacks
+# at the same call, so the processor predicts this return correctly.
 SWITCH_X86 = (
     "pushq %rbp", "pushq %rbx", "pushq %r12", "pushq %r13", "pushq %r14", "pushq %r15",
     "movq %rsp, (%rdi)", "movq %rsi, %rsp",
     "popq %r15", "popq %r14", "popq %r13", "popq %r12", "popq %rbx", "popq %rbp", "retq",
 )  # fmt: skip
 RETURN_X86 = ("popq %r11", "jmpq *%r11")
-"""How a function returns that may have changed stacks. The processor foretells where a plain return goes from the calls that it
-saw, which are then another context's: each such guess is wrong. An indirect jump's is learnt. r11 is free in both conventions."""
+"""How a function returns that may have changed stacks. The processor predicts a plain return from the calls before it; after a
+change of stacks these were another context's, so each such prediction is wrong. Indirect jumps have a predictor that learns. r11 is
+free in both calling conventions."""
 ENTER_X86 = ("movq %r12, %rdi", "callq *%rbx", "ud2")
 FRAME_WORDS: Final = 7
 FRAME_ARGUMENT: Final = 3
@@ -44,9 +46,9 @@ FRAME_RETURN: Final = 6
 
 ACTOR_MASK: Final = 0xFFF
 """The actor in hw.next_key, as in machine/events.py."""
-FORETOLD_CPUS: Final = 32
-"""From so many CPUs on their contexts and stacks are asked for early. With 64 and 256 CPUs that gained time, with 16 none;
-32 lies between and was not measured."""
+PREFETCH_CPUS: Final = 32
+"""With at least so many CPUs, the next context and its stack are prefetched. That gained time with 64 and 256 CPUs and none with
+16; 32 lies between and was not measured."""
 
 
 def supported() -> bool:
@@ -63,20 +65,25 @@ def runtime_text(module: ir.Module) -> str:
         f"  %p = getelementptr inbounds i64, ptr %S, i64 {index}\n  ret ptr %p\n}}\n"
         for name, index in words.items()
     )
-    switch = "\\0A".join(SWITCH_X86)
-    enter = "\\0A".join(ENTER_X86)
-    text = _RUNTIME.replace("RETURN_CODE", "\\0A".join(RETURN_X86)).replace("SWITCH_CODE", switch).replace("ENTER_CODE", enter)
-    for name, value in (("SLICE", PAUSE_SLICE), ("TRACE", PAUSE_TRACE), ("FAILED", PAUSE_FAILED)):
-        text = text.replace(f"PAUSE_{name}", str(value))
-    switch_observer = f'call i64 @"{module.before_switch}"(ptr %S)' if module.before_switch else ""
-    text = text.replace("BEFORE_SWITCH", switch_observer)
-    table = module.table_dir + 2 * module.table_index["cpu_hw"]
-    text = text.replace("CPU_TABLE", str(table)).replace("CPU_STRIDE", str(module.strides["cpu_hw"]))
-    text = text.replace("CPU_COUNT", str(module.offsets["cpu_hw.preempt_count"]))
-    text = text.replace("CPU_CUR", str(module.offsets["cpu_hw.cur"]))
-    text = text.replace("FORETOLD_CPUS", str(FORETOLD_CPUS)).replace("ACTOR_MASK", str(ACTOR_MASK))
-    contexts = module.table_dir + 2 * module.table_index["context"]
-    text = text.replace("CTX_TABLE", str(contexts)).replace("CTX_STRIDE", str(module.strides["context"]))
+    cpus, contexts = (module.table_dir + 2 * module.table_index[name] for name in ("cpu_hw", "context"))
+    text = _RUNTIME.substitute(
+        return_code="\\0A".join(RETURN_X86),
+        switch_code="\\0A".join(SWITCH_X86),
+        enter_code="\\0A".join(ENTER_X86),
+        pause_slice=PAUSE_SLICE,
+        pause_trace=PAUSE_TRACE,
+        pause_failed=PAUSE_FAILED,
+        ended=FAILURES.index("ended"),
+        before_switch=f'call i64 @"{module.before_switch}"(ptr %S)' if module.before_switch else "",
+        cpu_table=cpus,
+        cpu_stride=module.strides["cpu_hw"],
+        cpu_preempt_count=module.offsets["cpu_hw.preempt_count"],
+        cpu_cur=module.offsets["cpu_hw.cur"],
+        prefetch_cpus=PREFETCH_CPUS,
+        actor_mask=ACTOR_MASK,
+        context_table=contexts,
+        context_stride=module.strides["context"],
+    )
     return LLVM_INTRINSICS + preamble + text
 
 
@@ -94,19 +101,19 @@ declare {i64, i1} @llvm.ssub.with.overflow.i64(i64, i64)
 declare {i64, i1} @llvm.smul.with.overflow.i64(i64, i64)
 """
 
-_RUNTIME = r"""
+_RUNTIME: Final = Template(r"""
 define internal void @switch_stack(ptr %save, i64 %to) naked noinline nounwind {
-  call void asm sideeffect "SWITCH_CODE", "~{memory}"()
+  call void asm sideeffect "$switch_code", "~{memory}"()
   unreachable
 }
 
 define void @__x86_return_thunk() naked noinline nounwind {
-  call void asm sideeffect "RETURN_CODE", "~{memory}"()
+  call void asm sideeffect "$return_code", "~{memory}"()
   unreachable
 }
 
 define void @enter() naked noinline nounwind {
-  call void asm sideeffect "ENTER_CODE", "~{memory}"()
+  call void asm sideeffect "$enter_code", "~{memory}"()
   unreachable
 }
 
@@ -137,7 +144,7 @@ define internal void @fail(ptr %S, i64 %code, i64 %where, i64 %value) noinline c
   store i64 %value, ptr %valuep
   %fuelp = call ptr @run_fuel(ptr %S)
   store i64 %code, ptr %fuelp
-  call void @pause(ptr %S, i64 PAUSE_FAILED)
+  call void @pause(ptr %S, i64 $pause_failed)
   unreachable
 }
 
@@ -149,7 +156,7 @@ define internal preserve_mostcc void @record(ptr %S, i64 %event, i64 %a, i64 %b,
   %full = icmp uge i64 %fill0, %room
   br i1 %full, label %drain, label %write
 drain:
-  call void @pause(ptr %S, i64 PAUSE_TRACE)
+  call void @pause(ptr %S, i64 $pause_trace)
   br label %write
 write:
   %fill = load i64, ptr %fillp
@@ -171,11 +178,11 @@ write:
   %now = load i64, ptr %nowp
   %cpup = call ptr @hw_cpu(ptr %S)
   %cpu = load i64, ptr %cpup
-  %dirp = getelementptr i64, ptr %S, i64 CPU_TABLE
+  %dirp = getelementptr i64, ptr %S, i64 $cpu_table
   %cpus = load i64, ptr %dirp
-  %off = mul i64 %cpu, CPU_STRIDE
+  %off = mul i64 %cpu, $cpu_stride
   %mine = add i64 %cpus, %off
-  %counta = add i64 %mine, CPU_COUNT
+  %counta = add i64 %mine, $cpu_preempt_count
   %countp = getelementptr i64, ptr %S, i64 %counta
   %count = load i64, ptr %countp
   store i64 %now, ptr %p0
@@ -201,7 +208,7 @@ define internal void @give_way(ptr %S) noinline cold #1 {
   %over = icmp slt i64 %less, 0
   br i1 %over, label %rest, label %choose
 rest:
-  call void @pause(ptr %S, i64 PAUSE_SLICE)
+  call void @pause(ptr %S, i64 $pause_slice)
   br label %choose
 choose:
   %mep = call ptr @hw_ctx(ptr %S)
@@ -216,39 +223,39 @@ away:
   %mine = getelementptr i64, ptr %table, i64 %me
   %theirs = getelementptr i64, ptr %table, i64 %next
   %to = load i64, ptr %theirs
-  call void @foretell(ptr %S, ptr %table)
+  call void @prefetch(ptr %S, ptr %table)
   call void @switch_stack(ptr %mine, i64 %to)
   br label %back
 back:
   ret void
 }
 
-; Ask the caches for what the likely next change will need: that CPU's context and the top of its stack.
-define internal void @foretell(ptr %S, ptr %stacks) alwaysinline nounwind {
+; Prefetch what the likely next switch will need: that CPU's context and the top of its stack.
+define internal void @prefetch(ptr %S, ptr %stacks) alwaysinline nounwind {
   %cpusp = call ptr @hw_nr_cpus(ptr %S)
   %cpus = load i64, ptr %cpusp
-  %few = icmp ult i64 %cpus, FORETOLD_CPUS
+  %few = icmp ult i64 %cpus, $prefetch_cpus
   br i1 %few, label %done, label %many
 many:
   %keyp = call ptr @hw_next_key(ptr %S)
   %key = load i64, ptr %keyp
-  %follower = and i64 %key, ACTOR_MASK
+  %follower = and i64 %key, $actor_mask
   %other = icmp uge i64 %follower, %cpus
   br i1 %other, label %done, label %cpu
 cpu:
-  %dirp = getelementptr i64, ptr %S, i64 CPU_TABLE
+  %dirp = getelementptr i64, ptr %S, i64 $cpu_table
   %dir = load i64, ptr %dirp
-  %words = mul i64 %follower, CPU_STRIDE
+  %words = mul i64 %follower, $cpu_stride
   %theirs = add i64 %dir, %words
-  %cura = add i64 %theirs, CPU_CUR
+  %cura = add i64 %theirs, $cpu_cur
   %curp = getelementptr i64, ptr %S, i64 %cura
   %cur = load i64, ptr %curp
   %ctxp = getelementptr i64, ptr %S, i64 %cur
   call void @llvm.prefetch.p0(ptr %ctxp, i32 0, i32 3, i32 1)
-  %contextsp = getelementptr i64, ptr %S, i64 CTX_TABLE
+  %contextsp = getelementptr i64, ptr %S, i64 $context_table
   %contexts = load i64, ptr %contextsp
   %away = sub i64 %cur, %contexts
-  %index = udiv i64 %away, CTX_STRIDE
+  %index = udiv i64 %away, $context_stride
   %slot = getelementptr i64, ptr %stacks, i64 %index
   %top = load i64, ptr %slot
   %p0 = inttoptr i64 %top to ptr
@@ -274,7 +281,7 @@ wait:
   call void @pause(ptr %S, i64 %next)
   br label %again
 go:
-  BEFORE_SWITCH
+  $before_switch
   ret i64 %next
 }
 
@@ -292,13 +299,13 @@ define void @boot(ptr %S) nounwind {
 
 define void @irq_body(ptr %S) nounwind {
   %r = call i64 @"irq_context"(ptr %S)
-  call void @fail(ptr %S, i64 12, i64 -1, i64 0)
+  call void @fail(ptr %S, i64 $ended, i64 -1, i64 0)
   unreachable
 }
 
 define void @task_body(ptr %S) nounwind {
   %r = call i64 @"task_context"(ptr %S)
-  call void @fail(ptr %S, i64 12, i64 -1, i64 0)
+  call void @fail(ptr %S, i64 $ended, i64 -1, i64 0)
   unreachable
 }
 
@@ -311,4 +318,4 @@ define i64 @set_actor(ptr %S, i64 %actor, i64 %at) nounwind {
   %r = call i64 @"actor_set"(ptr %S, i64 %actor, i64 %at)
   ret i64 %r
 }
-"""
+""")

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A pass over the form: which references cannot be NULL where they are used, so that they are not tested there.
 
-A forward analysis of each function's blocks: a reference is sound after it was tested, after a branch that asked for it, and
-where it is the address of something; where paths join, if it is on all of them. Across functions: a parameter is sound if
-every call passes a sound argument, a result if every return gives one. Of a function that is entered from outside the form
-or through a pointer nothing is known. The analysis begins with the best of everything and takes back what does not hold until
-nothing changes, so what is left holds.
+A reference is called *sound* where it cannot be NULL. A forward analysis of each function's blocks finds: it is sound after a
+test, after a branch on it, and where it is the address of something; where paths join, if it is sound on all of them. Across
+functions: a parameter is sound if every call passes a sound argument, a result if every return gives one. Nothing is assumed of
+a function that is entered from outside the form or through a pointer. The analysis first assumes that all is sound and takes
+back what does not hold until nothing changes (a greatest fixed point).
 
 The pass only marks instructions. Which NULL stops a run, where and with which words is the same with and without it: a test is
 left out only where it cannot fail. A user's patch is part of the program, which is analysed whole each time.
@@ -20,10 +20,10 @@ from typing import Final
 from softnet.lang import ir
 
 ENTRIES: Final = ("next_context", "actor_set", "irq_context", "task_context")
-"""What lang.native_runtime calls, besides the observer of a change of context."""
+"""The functions that lang.native.switch_runtime calls, besides the observer of a change of context."""
 
 Value = int | str | ir.Temp
-"""A constant, what a local held when its block began (by the local's name), or what an instruction gave."""
+"""A constant, the value of a local at the beginning of the block (by the local's name), or the result of an instruction."""
 
 
 def mark_sound(module: ir.Module, entries: Iterable[str] = ENTRIES) -> None:
@@ -75,15 +75,15 @@ class _Program:
             del pending[name]
             flow, facts = self.flows[name], self.facts[name]
             flow.solve(self.facts, facts.params)
-            for place in flow.places():
-                for callee, args in place.calls:
-                    self.given(callee, args, pending)
-            if facts.result and not all(place.result for place in flow.places()):
+            for end in flow.ends():
+                for callee, args in end.calls:
+                    self.called(callee, args, pending)
+            if facts.result and not all(end.result for end in flow.ends()):
                 facts.result = False
                 pending.update(self.callers.get(name, {}))
 
-    def given(self, callee: str, args: list[bool], pending: dict[str, None]) -> None:
-        """A call passes arguments, of which some are sound."""
+    def called(self, callee: str, args: list[bool], pending: dict[str, None]) -> None:
+        """A call: ``args`` says which of its arguments are sound."""
         facts = self.facts[callee]
         if facts.params:
             sound = {param for param, fine in zip(self.flows[callee].params, args, strict=True) if fine}
@@ -92,24 +92,26 @@ class _Program:
                 pending[callee] = None
 
     def mark(self) -> None:
-        """Mark the instructions by what holds. Blocks that nothing leads to are left as they are."""
+        """Mark the instructions by what holds. Unreachable blocks are left as they are."""
         self.settle()
         for flow in self.flows.values():
-            for place in flow.places():
-                for instr, sound in place.tests:
+            for end in flow.ends():
+                for instr, sound in end.tests:
                     instr.checked = not sound
 
 
 @dataclass(slots=True)
-class _Place:
-    """What is known at one place of a block, and what was met on the way there from the block's beginning."""
+class _Walk(ir.Visitor[None]):
+    """A walk through one block: what holds at the instruction it has come to, and what it has met on the way."""
 
+    facts: Facts
     sound: set[Value]
     now: dict[str, Value] = field(default_factory=dict)
     """Local -> its value, where it was set in this block."""
     same: dict[ir.Temp, Value] = field(default_factory=dict)
     """Temps that were read from a local -> its value then."""
     conditions: dict[Value, ir.Binary] = field(default_factory=dict)
+    """The result of a comparison -> the comparison."""
     calls: list[tuple[str, list[bool]]] = field(default_factory=list)
     """Functions called, and which of their arguments are sound."""
     tests: list[tuple[ir.Offset | ir.IndexOf, bool]] = field(default_factory=list)
@@ -118,7 +120,7 @@ class _Place:
     """False where the block returns what may be NULL."""
 
     def value(self, operand: ir.Operand) -> Value:
-        """What an operand stands for."""
+        """The value of an operand."""
         return operand if isinstance(operand, int) else self.same.get(operand, operand)
 
     def is_sound(self, value: Value) -> bool:
@@ -132,7 +134,7 @@ class _Place:
         return frozenset(found)
 
     def assume(self, operand: ir.Operand, truth: bool) -> None:
-        """Add what follows from an operand's being true, or false."""
+        """Add what follows if an operand is true, or false."""
         value = self.value(operand)
         if truth:
             self.sound.add(value)
@@ -146,34 +148,47 @@ class _Place:
             elif equal and self.is_sound(self.value(other)):
                 self.assume(this, True)
 
-    def follow(self, i: ir.Instr, facts: Facts) -> None:
-        """Go on behind an instruction."""
-        match i:
-            case ir.Get(_, to, local):
-                self.same[to] = self.now.get(local, local)
-            case ir.Set(_, local, value):
-                self.now[local] = self.value(value)
-            case ir.Offset(_, to, base) | ir.IndexOf(_, to, _, base):
-                reference = self.value(base)
-                self.tests.append((i, self.is_sound(reference)))
-                self.sound.add(reference)
-                if isinstance(i, ir.Offset):
-                    self.sound.add(to)
-            case ir.Element(_, to) | ir.Table(_, to):
-                self.sound.add(to)
-            case ir.Call(_, to, function, args):
-                self.calls.append((function, [self.is_sound(self.value(arg)) for arg in args]))
-                if to is not None and facts[function].result:
-                    self.sound.add(to)
-            case ir.Binary(_, to, "==" | "!="):
-                self.conditions[to] = i
-            case ir.Check(_, value):
-                self.assume(value, True)
-            case _:
-                pass
+    # -- instructions
 
+    def otherwise(self, node: ir.Instr) -> None:
+        """Other instructions say nothing about references."""
 
-_FOLLOWED: Final = (ir.Get, ir.Set, ir.Offset, ir.IndexOf, ir.Element, ir.Table, ir.Call, ir.Binary, ir.Check)
+    def on_get(self, i: ir.Get) -> None:
+        self.same[i.to] = self.now.get(i.local, i.local)
+
+    def on_set(self, i: ir.Set) -> None:
+        self.now[i.local] = self.value(i.value)
+
+    def on_offset(self, i: ir.Offset) -> None:
+        self.tested(i, i.base)
+        self.sound.add(i.to)
+
+    def on_index_of(self, i: ir.IndexOf) -> None:
+        self.tested(i, i.address)
+
+    def tested(self, i: ir.Offset | ir.IndexOf, operand: ir.Operand) -> None:
+        """A use of a reference: behind it the reference is sound."""
+        reference = self.value(operand)
+        self.tests.append((i, self.is_sound(reference)))
+        self.sound.add(reference)
+
+    def on_element(self, i: ir.Element) -> None:
+        self.sound.add(i.to)
+
+    def on_table(self, i: ir.Table) -> None:
+        self.sound.add(i.to)
+
+    def on_call(self, i: ir.Call) -> None:
+        self.calls.append((i.function, [self.is_sound(self.value(arg)) for arg in i.args]))
+        if i.to is not None and self.facts[i.function].result:
+            self.sound.add(i.to)
+
+    def on_binary(self, i: ir.Binary) -> None:
+        if i.op in ("==", "!="):
+            self.conditions[i.to] = i
+
+    def on_check(self, i: ir.Check) -> None:
+        self.assume(i.value, True)
 
 
 class _Flow:
@@ -182,16 +197,16 @@ class _Flow:
     def __init__(self, function: ir.Function) -> None:
         self.params = function.params
         self.first = function.blocks[0].label
-        self.body = {b.label: [i for i in b.body if isinstance(i, _FOLLOWED)] for b in function.blocks}
+        self.body = {b.label: [i for i in b.body if _Walk.has_method(i)] for b in function.blocks}
         self.end = {b.label: b.end for b in function.blocks}
         self.callees = {i.function: None for body in self.body.values() for i in body if isinstance(i, ir.Call)}
         ends = self.end.values()
         self.may_give = function.returns and not any(isinstance(e, ir.Return) and not e.value for e in ends)
-        self.left: dict[str, _Place] = {}
+        self.walks: dict[str, _Walk] = {}
 
-    def places(self) -> Iterable[_Place]:
-        """What is known at the end of each block that the first one leads to."""
-        return self.left.values()
+    def ends(self) -> Iterable[_Walk]:
+        """The finished walks of all reachable blocks."""
+        return self.walks.values()
 
     def solve(self, facts: Facts, params: frozenset[str]) -> None:
         """Find what is sound in each block, by what is known of functions."""
@@ -200,27 +215,27 @@ class _Flow:
         while pending:
             label = next(iter(pending))
             del pending[label]
-            place = _Place(set(entered[label]))
+            walk = _Walk(facts, set(entered[label]))
             for instr in self.body[label]:
-                place.follow(instr, facts)
-            self.left[label] = place
-            for target, sound in _leave(place, self.end[label]):
+                walk.visit(instr)
+            self.walks[label] = walk
+            for target, sound in _leave(walk, self.end[label]):
                 before = entered.get(target)
                 if before is None or not before <= sound:
                     entered[target] = sound if before is None else before & sound
                     pending[target] = None
 
 
-def _leave(place: _Place, end: ir.Terminator | None) -> Iterator[tuple[str, frozenset[str]]]:
-    """Where a block leads, and which locals are sound there."""
+def _leave(walk: _Walk, end: ir.Terminator | None) -> Iterator[tuple[str, frozenset[str]]]:
+    """The blocks that may come next, and which locals are sound there."""
     if isinstance(end, ir.Jump):
-        yield end.target, place.locals()
+        yield end.target, walk.locals()
     elif isinstance(end, ir.Branch):
-        before = set(place.sound)
+        before = set(walk.sound)
         for target, truth in ((end.yes, True), (end.no, False)):
-            place.sound = set(before)
-            place.assume(end.value, truth)
-            yield target, place.locals()
-        place.sound = before
+            walk.sound = set(before)
+            walk.assume(end.value, truth)
+            yield target, walk.locals()
+        walk.sound = before
     elif isinstance(end, ir.Return):
-        place.result = end.value is not None and place.is_sound(place.value(end.value))
+        walk.result = end.value is not None and walk.is_sound(walk.value(end.value))

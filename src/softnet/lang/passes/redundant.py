@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A pass over the form, for native code: interaction points that cannot give way, and prices of lines that are known to be 0.
+"""A pass over the form, for native code: drops interaction points that cannot give way and prices of lines that are 0.
 
-Two facts are followed through a program, along every path:
+Two facts are followed through a program, along every path (passes.dataflow):
 
-*Settled*: since the last interaction point of this context nothing moved its clock (``hw.now``), lowered its bound
-(``hw.lim``), or set when anybody acts, which the machine does only where it may lower the bound too (actor_set(),
-cpu_update(), irq_post(), irq_local_restore()). At that point the clock was within the bound, or the context gave way and was
-chosen again, which leaves the clock within the new bound. So another point here would go on, and is dropped. Where every point
-gives way (Options.run_ahead off) the context would be put back and be chosen again: among those who act next it was the first
-then, equal times being decided by the actors' numbers, and nobody's time has changed; no interrupt waits that did not then,
-and switching them off only keeps them away. A context that comes back from a ``Suspend`` may be past its bound, as an
-interrupt is that begins at its own time: nothing is settled after it, nor after a call through a pointer.
+*Settled*: since the last interaction point of this context nothing has moved its clock (``hw.now``), lowered its bound
+(``hw.lim``), or set the time at which another actor acts. (The machine sets such times only in actor_set(), cpu_update(),
+irq_post() and irq_local_restore(), which may lower the bound as well.) At that point either the clock was within the bound, or the
+context gave way and was chosen again, after which the clock is within the new bound. So another point here would go on; it is
+dropped. Where every point gives way (Options.run_ahead off), another point would put the context back and choose it again: it
+was the first of those due at that time, equal times being ordered by the actors' numbers, and no actor's time has changed since.
+No interrupt waits that did not wait then; switching interrupts off only keeps them away. A context that comes back from a
+``Suspend`` may be past its bound (an interrupt begins at its own time), so it is not settled; nor is one after a call through a
+pointer.
 
-*Held*: the lines for which this CPU has paid since anybody else could act. Only others take a line away, and they act only
-where a point is left that may give way, or at a ``Suspend``. line_read() and line_write() of a line that is held do nothing,
-so they are dropped; and a call that is dropped moves no clock, so that each fact helps the other.
+*Held*: the lines that this CPU has paid for since any other CPU could act. Only another CPU takes a line away, and it can act only
+at a point that may give way, or at a ``Suspend``. line_read() and line_write() of a held line do nothing, so they are dropped; and
+since a dropped call does not move the clock, each fact helps the other.
 
-What holds when a function returns is told to its callers, and what holds at all its calls to it, in terms of its arguments,
-its result and the CPU (lang.lines). Nothing is assumed of functions that a pointer or the engine leads to, or that recur.
+What holds when a function returns holds for its callers after the call, and what holds at all calls of a function holds where
+it begins; lines are renamed between the two in terms of arguments, result and CPU (passes.symbolic_lines). Nothing is assumed
+of functions that are called through a pointer, by the engine, or recursively.
 
 The explorer decides itself where a context may stop, so it gets the form without this pass.
 """
@@ -34,7 +36,7 @@ from softnet.lang.program.layout import LINE_SHIFT
 
 
 def find_redundant(module: ir.Module) -> dict[str, Redundant]:
-    """Function -> what of it native code can do without."""
+    """Function -> its instructions that native code can do without."""
     order, recursive = _callees_first(module)
     closed = recursive | module.pointed | set(ENTRIES) | {module.before_switch}
     summaries: dict[str, Summary] = {}
@@ -53,7 +55,7 @@ def find_redundant(module: ir.Module) -> dict[str, Redundant]:
 def drop_redundant(module: ir.Module, *, counted: bool = False, checked: bool = False) -> None:
     """Remove what find_redundant() finds.
 
-    ``counted``: a point leaves behind that it is counted; ``checked``: both leave a check that they would have done nothing.
+    ``counted``: a dropped point is still counted; ``checked``: in place of each a check stays that it would have done nothing.
     """
     for name, found in find_redundant(module).items():
         if found.points or found.lines:
@@ -87,7 +89,7 @@ class _Dropping:
             block.body = self.body
 
     def point(self, point: ir.Point) -> None:
-        """What is left of an interaction point."""
+        """What stays of a dropped interaction point."""
         if self.counted:
             place = ir.Place(RUN_WORDS["points"], "run.points", "hw")
             count = self.binary(point.at, "+", self.load(point.at, place), 1)
@@ -99,7 +101,7 @@ class _Dropping:
             self.body.append(ir.Check(point.at, within, "guard", what))
 
     def line(self, call: ir.Call) -> None:
-        """What is left of the price of a line: see softnet.machine.cache for when it is 0."""
+        """What stays of the dropped price of a line; softnet.machine.cache says when the price is 0."""
         if not self.checked:
             return
         at = call.at
@@ -119,7 +121,7 @@ class _Dropping:
         return ir.Place(self.engine[name], f"engine_state.{name}", "hw")
 
     def temp(self) -> ir.Temp:
-        """A temp that lowering has not used."""
+        """A new temp; lowering's have positive numbers."""
         self.temps -= 1
         return ir.Temp(self.temps)
 
@@ -135,7 +137,7 @@ class _Dropping:
 
 
 def _callees_first(module: ir.Module) -> tuple[list[str], set[str]]:
-    """All functions, each behind those that it calls, and those on a cycle of calls."""
+    """All functions, each after those that it calls, and those on a cycle of calls."""
     calls = {
         name: sorted({i.function for b in f.blocks for i in b.body if isinstance(i, ir.Call)} & module.functions.keys())
         for name, f in module.functions.items()

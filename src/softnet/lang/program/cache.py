@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Compiled kernels on disk: ``$SOFTNET_CACHE``, else ``$XDG_CACHE_HOME/softnet``, else ``~/.cache/softnet``, in ``native/``.
 
-Beside the kernels stands what follows from their texts alone (lang.derived), so that a start need not parse them.
+The memo of each stack of modules (lang.program.memo) is in the same folder.
 
-An entry's name is the hash of everything that decides its content, so a changed source is another entry. An entry is written
-beside its place and renamed into it: concurrent writers each put down a whole file, a killed one leaves none. Its content
-carries its own hash, so a damaged file is no entry. Deleting the folder is always safe.
+An entry's name is the hash of everything that decides its content, so a changed source is another entry. An entry appears whole:
+concurrent writers each leave a whole file, a killed writer none. The content carries its own hash, so a damaged file is no entry.
+Deleting the folder is always safe.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from softnet.files import write_whole
+
 MAGIC: Final = b"softnet native 1\n"
 ENTRIES_MAX: Final = 128
 """The least recently used entries above this number are removed."""
@@ -25,7 +27,7 @@ SUFFIX: Final = ".kernel"
 MARK: Final = ".checked"
 MARKS_MAX: Final = 1024
 DERIVED: Final = ".linked"
-"""What lang.derived keeps of a stack of modules."""
+"""The suffix of a memo (lang.program.memo)."""
 
 
 class Entry(NamedTuple):
@@ -83,21 +85,11 @@ def store(key: str, about: dict[str, Any], code: bytes) -> bool:
 
 
 def _write(name: str, body: bytes) -> bool:
-    """Write a file beside its place, whole and with its hash, and rename it there."""
-    import tempfile  # with all that it imports, only where something new is stored
-
+    """Write a file, whole and with its hash."""
     folder = cache_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, new = tempfile.mkstemp(dir=folder, prefix=".new.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(MAGIC + hashlib.sha256(body).digest() + body)
-            Path(new).chmod(0o644)
-            Path(new).replace(folder / name)
-        except BaseException:
-            Path(new).unlink(missing_ok=True)
-            raise
+        write_whole(folder / name, MAGIC + hashlib.sha256(body).digest() + body)
         _evict(folder, Path(name).suffix)
     except OSError:
         return False
@@ -105,12 +97,12 @@ def _write(name: str, body: bytes) -> bool:
 
 
 def marked(key: str) -> bool:
-    """Whether the program with this hash has been checked and found sound."""
+    """Whether the program with this hash has passed the check."""
     return (cache_dir() / (key + MARK)).exists()
 
 
 def mark(key: str) -> None:
-    """Note that the program with this hash is sound; a cache that cannot be written forgets it."""
+    """Note that the program with this hash has passed the check; if the cache cannot be written, it is checked again."""
     folder = cache_dir()
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
@@ -140,14 +132,14 @@ def clear() -> int:
         return 0
     removed = 0
     for path in sorted(folder.iterdir()):
-        if path.name.endswith((SUFFIX, MARK, DERIVED)) or path.name.startswith(".new."):
+        if path.name.endswith((SUFFIX, MARK, DERIVED)) or path.name.startswith((".new.", ".softnet-")):
             path.unlink(missing_ok=True)
             removed += 1
     return removed
 
 
 def _touch(path: Path) -> None:
-    # A cache that cannot be written serves as well; only the order of removal suffers.
+    # Without the time of use entries are removed in another order; nothing else changes.
     with contextlib.suppress(OSError):
         os.utime(path)
 

@@ -7,9 +7,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Collection
 
-from softnet.lang.program import cache
 from softnet.lang.program.memo import PACKAGE, text_digest
 from softnet.lang.program.program import Program
 
@@ -22,23 +20,6 @@ def program_digest(program: Program) -> str:
     rest = [program.modules, program.constants, _structure_text(program), program.pointed]
     digest.update(json.dumps(rest, sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def ensure_checked(program: Program, costs: Collection[str] | None = None) -> None:
-    """Hold the functions to the subset, once for each text. Raises SubsetErrors with all mistakes.
-
-    ``costs`` are the rows of the cost table that they may name; None leaves the names unchecked.
-    """
-    rows = json.dumps(None if costs is None else sorted(costs))
-    key = hashlib.sha256(f"{program_digest(program)} {rows}".encode()).hexdigest()
-    if cache.marked(key):
-        return
-    from softnet.lang.check.subset import typed_program
-    from softnet.trace import EVENTS
-
-    events = {event.name: len(event.args) for event in EVENTS}
-    program.typed[:] = [typed_program(program, costs=costs, events=events)]
-    cache.mark(key)
 
 
 def _source_files(program: Program) -> list[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Addresses: where each field stands in its structure and each structure in memory.
+"""Addresses: the offset of each field in its structure, and the place of each structure in memory.
 
 Memory is one flat vector of 64-bit words. A cache line is LINE_WORDS words, so that a line's number is its address
 shifted right; declared lines are aligned to that. Address 0 is NULL.
@@ -20,14 +20,14 @@ LINE_WORDS = 1 << LINE_SHIFT
 """A line holds 64 bytes; kernel fields average four bytes, hence 16 one-field words."""
 
 ENGINE_BASE = LINE_WORDS
-"""The singleton structure ``engine_state`` (the name ``hw`` in machine functions) stands first after NULL's line."""
+"""Address of the singleton structure ``engine_state`` (``hw`` in machine functions): the first line after NULL's."""
 
 ENGINE_STRUCT = "engine_state"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Where the instances of a structure stand: ``base`` address, ``stride`` in words, ``count``."""
+    """Where the instances of a structure are: ``base`` address, ``stride`` in words, ``count``."""
 
     base: int
     stride: int
@@ -44,7 +44,7 @@ class Layout(NamedTuple):
     table_dir: int
     size: int
     observer_index: dict[str, int]
-    """The same for the observers' structures, whose directory stands behind all other tables."""
+    """The same for the observers' structures, whose directory comes after all other tables."""
     observer_dir: int
 
 
@@ -130,8 +130,8 @@ BEGINS_LINE = 2
 
 
 def in_lines(structs: Mapping[str, StructDef]) -> dict[str, int]:
-    """How the instances of each structure lie in their lines, where that is the same for all of them."""
-    # Where in a line they begin: those of a table at its beginning, the embedded ones wherever their structure puts them.
+    """The alignment of each structure whose instances all have the same: WITHIN_LINE or BEGINS_LINE."""
+    # Offsets in a line at which instances begin: 0 for those of a table, for embedded ones as their structure has it.
     begins: dict[str, set[int]] = {name: set() for name in structs}
     pending = [(name, 0) for name in structs]
     while pending:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What follows from the text of a stack of modules alone, kept on disk beside the compiled kernels.
+"""A memo on disk: results that depend on nothing but the text of a stack of modules.
 
-Parsing a kernel's files and rewriting its functions for CPython takes most of a second, and gives the same every time:
-the names of constants and costs, and code objects. They are stored under the hash of the texts, of this package's own text
-and of Python's version, so that a start whose kernel is known parses nothing.
+Parsing a kernel's files and rewriting its functions for CPython takes most of a second and gives the same every time: the names
+of constants and costs, and code objects. They are stored in the folder of the compiled kernels, under the hash of the texts, of
+this package's own text and of Python's version. So a start whose kernel is known parses nothing.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def _package_digest() -> bytes:
 
 
 PACKAGE: Final = _package_digest()
-"""Of the compiler's own text, taken when it is imported: it may be edited while this process runs."""
+"""The hash of the compiler's own text, taken at import: the text may be edited while this process runs."""
 
 
 def text_digest(path: str) -> bytes:
-    """The hash of a file's text: of the lines that this process parsed, where it has, for the file may have changed since."""
+    """The hash of a file's text. If this process has parsed the file, of the lines that it parsed: they may have changed since."""
     if path in linecache.cache:
         return hashlib.sha256("".join(linecache.getlines(path)).encode()).digest()
     try:
@@ -55,7 +55,7 @@ def text_digest(path: str) -> bytes:
 
 @functools.lru_cache(maxsize=FILES_MAX)
 def _file_digest(path: str, mtime_ns: int, size: int) -> bytes:
-    """Of a file as it was at that time: a start asks three times, a file that is edited is read again."""
+    """The hash of a file with that time and size: a start asks three times, and an edited file is read again."""
     return hashlib.sha256(Path(path).read_bytes()).digest()
 
 
@@ -94,7 +94,7 @@ _known: dict[str, Derived] = {}
 
 
 def derived(modules: Iterable[ModuleType]) -> Derived:
-    """What is known of a stack of modules, by the texts of its files and where they stand."""
+    """The results of a stack of modules, found by the texts and the paths of its files."""
     digest = hashlib.sha256(PACKAGE + sys.version.encode())
     for module in modules:
         path = str(module.__file__)
@@ -109,7 +109,7 @@ def derived(modules: Iterable[ModuleType]) -> Derived:
 
 
 def nothing_known() -> Derived:
-    """For a program that was put together by hand: results are kept as long as it is."""
+    """For a program that was made by hand: results are kept in memory, as long as the program."""
     found = Derived.__new__(Derived)
     found.key, found._parts, found._changed = "", {}, False
     return found

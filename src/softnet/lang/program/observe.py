@@ -9,7 +9,7 @@
 | ``stored_S__F`` | the field F of a structure S has been stored to | the address of the word |
 | ``before_switch`` | a context is about to go on: clock and CPU are its own | none |
 
-``token`` and ``result`` may be left out. ``enter_poll`` and ``leave_poll`` stand for all functions that a NAPI is polled by.
+``token`` and ``result`` may be left out. ``enter_poll`` and ``leave_poll`` observe every function by which a NAPI is polled.
 Both engines call them at the same places: compiled, the call is part of the function; under CPython the function is wrapped.
 """
 

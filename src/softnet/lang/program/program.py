@@ -8,13 +8,15 @@ import functools
 import linecache
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from softnet.errors import SubsetError
-from softnet.lang.declare import EMBED, Field, Struct
+from softnet.lang.cell import Cell
+from softnet.lang.declare import EMBED, NOTHING_SAID, Field, FunctionFacts, Kind, Struct
 from softnet.lang.program.memo import Derived, derived, nothing_known
+from softnet.lang.program.tracepoints import PREFIX, expanded
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,15 @@ class FieldDef:
 
     name: str
     type: str
-    kind: str
+    kind: Kind
     line: int
     guard: str
     count: int
     init: int
     where: str
     offset: int = 0
+    statistic: bool = False
+    decides_turn: bool = False
 
     @property
     def embedded(self) -> bool:
@@ -55,6 +59,9 @@ class StructDef(NamedTuple):
     doc: str = ""
     size: int = 0
     stride: int = 0
+    per_cpu: bool = False
+    settings: bool = False
+    engine: bool = False
 
 
 class FunctionDef(NamedTuple):
@@ -66,6 +73,7 @@ class FunctionDef(NamedTuple):
     module: str
     file: str
     line: int
+    facts: FunctionFacts = NOTHING_SAID
 
 
 @dataclass(frozen=True)
@@ -80,8 +88,8 @@ class Program:
     """Function name -> modules that defined it, base first, where there is more than one."""
     derived: Derived = field(default_factory=nothing_known, compare=False, repr=False)
     """What follows from the modules' text, computed once and kept on disk."""
-    typed: list[Any] = field(default_factory=list, compare=False, repr=False)
-    """At most one element: the subset.TypedProgram of the check, for a compilation that follows it."""
+    typed: Cell[Any] = field(default_factory=lambda: Cell(None), compare=False, repr=False)
+    """The check.subset.TypedProgram of the check, for a compilation that follows it; None before and after."""
     pointed: tuple[str, ...] | None = None
     """Functions whose address is stored from outside the program's text, sorted; None: any may be. Native code can call through
     a pointer only these and those whose name is used as a value in the text."""
@@ -101,7 +109,9 @@ def warn_site(function: str, line: int) -> int:
 @functools.cache
 def parse_file(file: str) -> ast.Module:
     """The whole file's tree, parsed once: positions are the file's own."""
-    return ast.parse("".join(linecache.getlines(file)), filename=file)
+    text = "".join(linecache.getlines(file))
+    tree = ast.parse(text, filename=file)
+    return expanded(tree) if PREFIX in text else tree
 
 
 def constant_names(file: str) -> list[str]:
@@ -146,8 +156,23 @@ def _struct_def(cls: type[Struct], base: StructDef | None) -> StructDef:
                 hint=f"write: {name}: {annotation} = private()",
             )
         kind_type = str(annotation).strip("'\"")
-        fields[name] = FieldDef(name, kind_type, value.kind, value.line, value.guard, value.count, value.init, f"{where}.{name}")
-    return StructDef(cls.__name__, fields, where, (cls.__doc__ or "").strip())
+        fields[name] = FieldDef(
+            name, kind_type, value.kind, value.line, value.guard, value.count, value.init, f"{where}.{name}",
+            statistic=value.statistic, decides_turn=value.decides_turn,
+        )  # fmt: skip
+    said = StructDef(cls.__name__, fields, where, (cls.__doc__ or "").strip(),
+                     per_cpu=cls._per_cpu, settings=cls._settings, engine=cls._engine)  # fmt: skip
+    if base is None or not cls._extends:
+        return said
+    return said._replace(per_cpu=base.per_cpu, settings=base.settings, engine=base.engine)
+
+
+def _facts(function: Callable[..., Any], before: FunctionDef | None) -> FunctionFacts:
+    """What a definition says; what the one that it overrides said of a kernel function's name stays true."""
+    facts: FunctionFacts = function.__softnet_facts__  # type: ignore[attr-defined]
+    if before is None or before.kind != "kfunc" or before.facts is NOTHING_SAID:
+        return facts
+    return replace(facts, entry=facts.entry or before.facts.entry, exclusion=facts.exclusion or before.facts.exclusion)
 
 
 def collect(modules: Sequence[ModuleType], constants: Mapping[str, int]) -> Program:
@@ -172,6 +197,7 @@ def collect(modules: Sequence[ModuleType], constants: Mapping[str, int]) -> Prog
                     module.__name__,
                     code.co_filename,
                     code.co_firstlineno,
+                    _facts(value, functions.get(name)),
                 )
                 history.setdefault(name, []).append(module.__name__)
     found.update(constants)

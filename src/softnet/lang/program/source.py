@@ -40,7 +40,7 @@ class SourceFile:
     _definitions: dict[tuple[str, int], Definition] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # Functions stand at the top level of a module or below an ``if`` of it; one inside a function is not linked.
+        # Functions are defined at the top level of a module or in an ``if`` there; one inside a function is not linked.
         pending: list[ast.stmt] = list(self.tree.body)
         while pending:
             node = pending.pop()
@@ -68,10 +68,6 @@ class SourceFile:
         if text.isascii():
             return byte_offset + 1
         return len(text.encode()[:byte_offset].decode(errors="replace")) + 1
-
-    def text(self, node: ast.AST) -> str:
-        """The source of a node on one line, for messages."""
-        return ast.unparse(node)
 
 
 _FILES: dict[str, SourceFile] = {}
@@ -101,6 +97,13 @@ def refresh(path: str) -> None:
     linecache.checkcache(path)
     if path in linecache.cache:
         return
+    _FILES.pop(path, None)
+    parse_file.cache_clear()
+
+
+def forget(path: str) -> None:
+    """Forget a text, whatever its file: another one is put in its place."""
+    linecache.cache.pop(path, None)
     _FILES.pop(path, None)
     parse_file.cache_clear()
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Linking for another event loop than the machine's: its own interaction points, and every access told.
+"""Linking for another event loop than the machine's: it decides at each interaction point, and is notified of each access.
 
 The explorer's schedules are replayed in plain Python this way: where a context gives way is decided by what the point is and
-not by time, so the linked code asks ``Hooks`` at each point, and tells it each access of a kernel function.
+not by time, so the linked code calls ``Hooks`` at each point, and at each access of a kernel function.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class HookedRuntime(Runtime):
         return call
 
     def class_space(self) -> dict[str, Any]:
-        """What the text of the structures' classes needs besides what it needs without hooks."""
+        """Names that the text of the structures' classes uses only with hooks."""
         hooks, array = self.hooks, self._array_class()
         return {"HookedArray": array, "point": hooks.point, "note": hooks.note, "touch": hooks.touch, "nothing": lambda: None}
 
@@ -224,15 +224,15 @@ def accessors(struct: str, f: FieldDef, checks: bool, guarded: bool, interacts: 
         back, enc = "w", "int(v)"
     before = [f"        wait_{f.name}()"] if interacts else []
     before += [f"        guard(self, {f.guard!r}, {f.name!r})"] if checks and guarded else []
-    tell = [f"        note('{{}} {name}', self._a + {f.offset}, w)"] if f.kind != HW else []
+    note = [f"        note('{{}} {name}', self._a + {f.offset}, w)"] if f.kind != HW else []
     touch = [f"        touch({name!r}, self._a + {f.offset}, {{}}, False)"] if f.kind != HW else []
     return [
         *([f"    wait_{f.name} = {wait_set} or nothing"] if interacts or guarded else []),
         f"    def _get(self{f', wait_{f.name}=wait_{f.name}' if interacts else ''}):", *before,
-        *(line.format(False) for line in touch), f"        w = S[self._a + {f.offset}]", *(line.format("read") for line in tell),
+        *(line.format(False) for line in touch), f"        w = S[self._a + {f.offset}]", *(line.format("read") for line in note),
         f"        return {back}",
         f"    def _set(self, v{f', wait_{f.name}=wait_{f.name}' if interacts or guarded else ''}):", *before,
         *([f"        wait_{f.name}()"] if guarded else []), *(line.format(True) for line in touch),
-        f"        w = S[self._a + {f.offset}] = {enc}", *(line.format("write") for line in tell),
+        f"        w = S[self._a + {f.offset}] = {enc}", *(line.format("write") for line in note),
         f"    {f.name} = property(_get, _set)",
     ]  # fmt: skip

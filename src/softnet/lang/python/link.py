@@ -13,6 +13,7 @@ from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from softnet.lang.cell import Cell
 from softnet.lang.declare import HW
 from softnet.lang.intrinsics import BARRIERS
 from softnet.lang.program.layout import ENGINE_STRUCT, Layout
@@ -23,18 +24,6 @@ if TYPE_CHECKING:
     from softnet.lang.python.hooks import Hooks
 
 Words = MutableSequence[int]
-
-
-class KernelStop(Exception):
-    """The run must stop inside a kernel function: BUG_ON, a broken lock rule, an index out of range."""
-
-    def __init__(self, message: str, where: str) -> None:
-        super().__init__(message, where)
-        self.message = message
-        self.where = where
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
 
 
 class Ref:
@@ -66,22 +55,22 @@ class Linked:
     machine: dict[str, Any]
     structs: dict[str, type[Ref]]
     function_ids: dict[str, int]
-    functions: list[Any] = field(default_factory=list)
+    functions: list[Any]
     """What function pointers lead to, by number: the list that the linked code itself uses."""
-    suspend: list[Callable[[], None]] = field(default_factory=list)
-    """One element: what suspend() calls; the engine replaces it by a switch to its loop."""
-    turns: list[int] = field(default_factory=lambda: [0])
-    """One element: turns of loops since a context was switched to; the engine sets it to 0."""
+    switch: Cell[Callable[[], None]]
+    """What suspend() calls: the engine puts the switch to its loop here."""
+    turns: Cell[int]
+    """Turns of loops since a context was switched to; the engine sets it to 0 there."""
     interaction: Callable[[Any], Any] = lambda function: function
     """How a machine function becomes one that kernel functions call."""
     observers: dict[str, Any] = field(default_factory=dict)
-    """The namespace of the observers; empty where nobody asks for it."""
+    """The namespace of the observers; empty unless link() is told ``observed``."""
     plain: dict[str, Callable[[int], Any]] = field(default_factory=dict)
-    """Structure -> the reference to an address as observers see it, whose accesses cost nothing."""
+    """Structure -> what makes an address a reference for observers, whose accesses cost nothing."""
 
 
 def _function_code(program: Program, engine: StructDef) -> dict[str, Any]:
-    """The code of every function; addresses of the machine's singleton are part of it."""
+    """The code of every function. It contains addresses of the machine's singleton."""
 
     def make() -> dict[str, Any]:
         from softnet.lang.python.text import compiled
@@ -93,7 +82,7 @@ def _function_code(program: Program, engine: StructDef) -> dict[str, Any]:
 
 
 def _class_code(program: Program, layout: Layout, checks: bool, priced: bool, hooked: bool) -> Any:
-    """The code of the structures' classes. Counts and offsets may come from outside the modules: they are in the name."""
+    """The code of the structures' classes, kept under a name with counts and offsets: they may come from outside the modules."""
 
     def make() -> Any:
         from softnet.lang.python.text import class_source
@@ -125,7 +114,7 @@ def link(
 
     ``costs`` maps a cost's name to its row, ``events`` an event's name to its number; ``record(event, a, b, c)`` takes the
     events that are traced. ``checks`` turns the lock check of guarded fields on; ``observed``: the observers can be called.
-    Without ``priced`` nothing takes time and nobody gives way: for who runs one function at a time.
+    Without ``priced`` nothing takes time and no context gives way: for callers that run one function at a time.
     """
     function_ids = function_numbers(program)
     engine = layout.structs[ENGINE_STRUCT]
@@ -163,8 +152,8 @@ def link(
     runtime.bind(machine)
     linked = Linked(kernel, machine, structs, function_ids, runtime.functions, runtime.switch, runtime.turns, runtime.interaction)
     if observed and len(function_ids) < len(program.functions):
-        looking = Runtime(memory, engine, costs, events, record, function_ids)
-        linked.observers, linked.plain = _link_observers(program, layout, looking, code)
+        observing = Runtime(memory, engine, costs, events, record, function_ids)
+        linked.observers, linked.plain = _link_observers(program, layout, observing, code)
     return linked
 
 
@@ -179,7 +168,7 @@ def _class_space(runtime: Runtime, layout: Layout) -> dict[str, Any]:
 
 
 def _classes(runtime: Runtime, layout: Layout, space: dict[str, Any]) -> dict[str, type[Ref]]:
-    """The reference classes by structure, told where their tables stand."""
+    """The reference classes by structure, with the addresses of their tables."""
     structs: dict[str, type[Ref]] = {}
     for name, struct in layout.structs.items():
         cls = space[name]
@@ -199,15 +188,15 @@ def _classes(runtime: Runtime, layout: Layout, space: dict[str, Any]) -> dict[st
 def _link_observers(
     program: Program, layout: Layout, runtime: Runtime, code: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Callable[[int], Any]]]:
-    """The observers over the same words, with classes of their own whose fields are all the machine's: free to look at."""
+    """The observers over the same words, with classes of their own, in which every field is the machine's and costs nothing."""
     free = {
         name: s._replace(fields={n: f if f.embedded else replace(f, kind=HW) for n, f in s.fields.items()})
         for name, s in layout.structs.items()
     }
-    seen = layout._replace(structs=free)
-    space = _class_space(runtime, seen)
-    exec(_class_code(program, seen, checks=False, priced=True, hooked=False), space)  # noqa: S102 - our own generated text
-    structs = _classes(runtime, seen, space)
+    unpriced = layout._replace(structs=free)
+    space = _class_space(runtime, unpriced)
+    exec(_class_code(program, unpriced, checks=False, priced=True, hooked=False), space)  # noqa: S102 - our own generated text
+    structs = _classes(runtime, unpriced, space)
     observers = _namespace(program, runtime, structs, machine=True)
     for name, definition in program.functions.items():
         if definition.kind == "observer":
@@ -216,7 +205,7 @@ def _link_observers(
 
 
 def _nothing(*arguments: Any) -> None:
-    """What a price is where time stands still."""
+    """Takes no time."""
 
 
 def _left_out(name: str) -> Callable[..., int]:

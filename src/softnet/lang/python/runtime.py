@@ -7,8 +7,11 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
+from softnet.lang.cell import Cell
 from softnet.lang.program.layout import ENGINE_BASE
 from softnet.lang.program.program import StructDef
+from softnet.lang.python.stop import KernelStop
+from softnet.units import draw
 
 TURNS_MAX: Final = 1 << 22
 """Turns of loops that a context may take before it gives way, in every engine: a list that leads back into itself ends there."""
@@ -46,11 +49,12 @@ class Runtime:
         self.function_ids = function_ids
         self.functions: list[Any] = []
         self.at: dict[str, Callable[[int], Any]] = {}
-        self.switch: list[Callable[[], None]] = [_no_engine]
+        self.switch: Cell[Callable[[], None]] = Cell(_no_engine)
+        """What suspend() calls."""
         self.nr_events = len(events)
         self.machine: dict[str, Any] = {}
-        self.turns = [0]
-        """One element: turns of loops since a context was last switched to; the engine sets it to 0 there."""
+        self.turns = Cell(0)
+        """Turns of loops since a context was last switched to; the engine sets it to 0 there."""
 
     def bind(self, machine: dict[str, Any]) -> None:
         """The machine functions that intrinsics call, known once the program is linked."""
@@ -65,7 +69,7 @@ class Runtime:
 
     def suspend(self) -> None:
         """Give way to the event loop."""
-        self.switch[0]()
+        self.switch.value()
 
     def interaction(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A machine function as kernel functions call it: an interaction point first."""
@@ -73,7 +77,7 @@ class Runtime:
 
         def call(*args: Any) -> Any:
             if S[NOW] > S[LIM]:
-                switch[0]()
+                switch.value()
             return function(*args)
 
         call.__name__ = function.__name__
@@ -103,7 +107,7 @@ class Runtime:
                 if not 0 <= i < self.n:
                     out_of_range(i, self.n)
                 if self.wait and S[NOW] > S[LIM]:
-                    runtime.switch[0]()
+                    runtime.switch.value()
                 if self.line:
                     runtime.line_read(self._a + i)
                 return self.back(S[self._a + i])
@@ -112,7 +116,7 @@ class Runtime:
                 if not 0 <= i < self.n:
                     out_of_range(i, self.n)
                 if self.wait and S[NOW] > S[LIM]:
-                    runtime.switch[0]()
+                    runtime.switch.value()
                 if self.line:
                     runtime.line_write(self._a + i)
                 S[self._a + i] = encode(value)
@@ -168,7 +172,7 @@ class Runtime:
             "address_of": lambda ref: 0 if ref is None else ref._a,
             "ref_at": lambda struct, a: runtime.at[struct._name](a),
             "smp_processor_id": lambda: S[CPU], "raw_smp_processor_id": lambda: S[CPU],
-            "min": min, "max": max, "bool": bool, "range": range, "fls": int.bit_length,
+            "min": min, "max": max, "bool": bool, "range": range, "fls": int.bit_length, "draw": draw,
             "IS_ENABLED": bool, "likely": bool, "unlikely": bool, "suspend": runtime.suspend,
         }  # fmt: skip
 
@@ -183,7 +187,7 @@ class Runtime:
         def place(p: Any, f: Any) -> int:
             at = place_address(p, f)
             if S[NOW] > S[LIM]:
-                switch[0]()
+                switch.value()
             return at
 
         def load(p: Any, f: Any) -> Any:
@@ -218,30 +222,36 @@ class Runtime:
             store(p, f, value | 1 << shift_count(nr, "<<"))
             return bool(value >> nr & 1)
 
-        def set_bit(nr: int, p: Any, f: Any) -> bool:
+        def test_and_set_bit(nr: int, p: Any, f: Any) -> bool:
             return bool(rmw("or", p, f, lambda v: v | 1 << shift_count(nr, "<<")) >> nr & 1)
 
-        def clear_bit(nr: int, p: Any, f: Any) -> bool:
+        def test_and_clear_bit(nr: int, p: Any, f: Any) -> bool:
             return bool(rmw("and", p, f, lambda v: v & ~(1 << shift_count(nr, "<<"))) >> nr & 1)
+
+        def set_bit(nr: int, p: Any, f: Any) -> None:
+            test_and_set_bit(nr, p, f)
+
+        def clear_bit(nr: int, p: Any, f: Any) -> None:
+            test_and_clear_bit(nr, p, f)
 
         def add(n: int, p: Any, f: Any) -> int:
             return rmw("add", p, f, lambda v: v + n)
+
+        def atomic_add(n: int, p: Any, f: Any) -> None:
+            add(n, p, f)
 
         return {
             "READ_ONCE": load, "WRITE_ONCE": store, "data_race": load, "smp_load_acquire": load,
             "smp_store_release": store, "cmpxchg": cmpxchg,
             "xchg": lambda p, f, new: place_value(p, f, rmw("xchg", p, f, lambda v: encode(new))),
             "atomic_read": load, "atomic_set": store,
-            "atomic_inc": lambda p, f: (add(1, p, f), None)[1],
-            "atomic_dec": lambda p, f: (add(-1, p, f), None)[1],
-            "atomic_add": lambda n, p, f: (add(n, p, f), None)[1],
+            "atomic_inc": lambda p, f: atomic_add(1, p, f), "atomic_dec": lambda p, f: atomic_add(-1, p, f),
+            "atomic_add": atomic_add,
             "atomic_inc_return": lambda p, f: add(1, p, f) + 1,
             "atomic_dec_and_test": lambda p, f: add(-1, p, f) == 1,
             "test_bit": lambda nr, p, f: bool(load(p, f) >> shift_count(nr, ">>") & 1),
-            "set_bit": lambda nr, p, f: (set_bit(nr, p, f), None)[1],
-            "clear_bit": lambda nr, p, f: (clear_bit(nr, p, f), None)[1],
-            "test_and_set_bit": set_bit,
-            "test_and_clear_bit": clear_bit,
+            "set_bit": set_bit, "clear_bit": clear_bit,
+            "test_and_set_bit": test_and_set_bit, "test_and_clear_bit": test_and_clear_bit,
             "__set_bit": lambda nr, p, f: store(p, f, load(p, f) | 1 << shift_count(nr, "<<")),
             "__clear_bit": lambda nr, p, f: store(p, f, load(p, f) & ~(1 << shift_count(nr, "<<"))),
             "__test_and_set_bit": plain_test_and_set,
@@ -263,7 +273,7 @@ class Runtime:
 
         def trace(name: str, a: Any = 0, b: Any = 0, c: Any = 0) -> None:
             if not machine and S[NOW] > S[LIM]:
-                switch[0]()
+                switch.value()
             event = events[name]
             S[S[count_base] + S[CPU] * nr_events + event] += 1
             if S[trace_mask] >> event & 1:
@@ -317,7 +327,7 @@ def encode(value: Any) -> int:
 
 
 def _caller() -> str:
-    """Where the kernel function stands that called: the nearest frame that is not this module's or a structure's."""
+    """The place in the kernel function that runs: the nearest frame that is neither this module's nor a structure's."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename in (__file__, STRUCTURES):
         frame = frame.f_back
@@ -325,8 +335,6 @@ def _caller() -> str:
 
 
 def _stop(message: str) -> NoReturn:
-    from softnet.lang.python.link import KernelStop
-
     raise KernelStop(message, _caller())
 
 

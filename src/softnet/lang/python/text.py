@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The text that CPython runs: a program's functions rewritten, and the classes of its structures.
 
-Everything here follows from the modules' text and is kept beside the compiled kernels (lang.derived), so a start whose kernel is
-known imports none of it. A function's text is rewritten in few places, and keeps its file and line numbers, so a debugger stops
-in the kernel function itself:
+Everything here follows from the modules' text and is kept beside the compiled kernels (lang.program.memo), so a start whose
+kernel is known imports none of it. A function's text is rewritten in few places. It keeps its file and line numbers, so a
+debugger stops in the kernel function itself:
 
 * the place argument of an intrinsic, ``cmpxchg(p.f, …)``, becomes object and field name, as ``&p->f`` in C;
 * ``hw.field`` and ``mem(address)`` of machine functions become direct accesses;
-* ``BUG_ON`` and ``WARN_ON_ONCE`` are told their line;
+* ``BUG_ON`` and ``WARN_ON_ONCE`` get their line as an argument;
 * loops count their turns, and in a user's functions the right operand of ``+ - * // % << >>`` is marked, so that a loop without
   end and a result that does not fit in 64 bits stop the run, as they do in native code.
 """
@@ -62,9 +62,9 @@ class _Rewrite(ast.NodeTransformer):
         return self._count_turns(node) if self.user else self.generic_visit(node)
 
     def _count_turns(self, node: ast.While | ast.For) -> ast.AST:
-        """``turns[0] += 1; if turns[0] > TURNS_MAX: endless()``, placed at the loop's own line."""
+        """``turns.value += 1; if turns.value > TURNS_MAX: endless()``, placed at the loop's own line."""
         self.generic_visit(node)
-        count = ast.parse("_softnet_turns[0] += 1\nif _softnet_turns[0] > _softnet_turns_max: _softnet_endless()").body
+        count = ast.parse("_softnet_turns.value += 1\nif _softnet_turns.value > _softnet_turns_max: _softnet_endless()").body
         for statement in count:
             for inner in ast.walk(statement):
                 ast.copy_location(inner, node)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """fs/eventpoll.c (6.1), level-triggered, one waiter: how an application learns which of its sockets to read.
 
-The reader-writer lock of 6.1 is a plain spinlock with interrupts off here, and there is no overflow list: what becomes
+The lock is a spinlock with interrupts off, as in 6.1.192 and 6.12.117. There is no overflow list: what becomes
 ready while events are being copied goes straight to the ready list.
 """
 
@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import container_of, work
-    from softnet.linux.include.linux.list import INIT_LIST_HEAD, list_add_tail, list_del_init, list_head
-    from softnet.linux.include.linux.spinlock import spin_lock_init
-    from softnet.linux.kernel.locking.spinlock import spin_lock_irqsave, spin_unlock_irqrestore
-    from softnet.linux.kernel.sched.core import __set_current_state, schedule, wake_up_process
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.spinlock import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.sched.core import __set_current_state
     from softnet.linux.net.core.sock import sock
-    from softnet.machine.sched import current
-    from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_RUNNING, spinlock_t, task_struct
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
 
 
 class epitem(Struct):
@@ -50,14 +51,14 @@ def ep_init(ep: eventpoll) -> None:
 @kfunc
 def ep_poll_callback(sk: sock) -> None:
     """The wait queue's function: the socket goes on the ready list, and the waiter is woken."""
-    ep = sk.app.ep
+    ep = sk.ep
     flags = spin_lock_irqsave(ep.lock)
-    if sk.item.ready == 0:
+    if not sk.item.ready:
         sk.item.ready = 1
         list_add_tail(sk.item.rdllink, ep.rdllist)
-        ep.nr_ready = ep.nr_ready + 1
+        ep.nr_ready += 1
     task = ep.waiter
-    if task is not None:
+    if task:
         # autoremove: the entry leaves the queue when it is woken.
         ep.waiter = None
         wake_up_process(task)
@@ -70,11 +71,11 @@ def ep_poll(ep: eventpoll) -> sock:
     work("ep_poll")
     while True:
         flags = spin_lock_irqsave(ep.lock)
-        if ep.nr_ready != 0:
+        if ep.nr_ready:
             sk = container_of(container_of(ep.rdllist.next, epitem, "rdllink"), sock, "item")
             list_del_init(sk.item.rdllink)
             sk.item.ready = 0
-            ep.nr_ready = ep.nr_ready - 1
+            ep.nr_ready -= 1
             spin_unlock_irqrestore(ep.lock, flags)
             return sk
         # Under the lock, so that a callback either sees the waiter or was seen by the test above.
@@ -88,10 +89,10 @@ def ep_poll(ep: eventpoll) -> sock:
 @kfunc
 def ep_send_events_requeue(sk: sock) -> None:
     """Level-triggered: a socket that still has data goes to the end of the ready list again."""
-    ep = sk.app.ep
+    ep = sk.ep
     flags = spin_lock_irqsave(ep.lock)
-    if sk.item.ready == 0:
+    if not sk.item.ready:
         sk.item.ready = 1
         list_add_tail(sk.item.rdllink, ep.rdllist)
-        ep.nr_ready = ep.nr_ready + 1
+        ep.nr_ready += 1
     spin_unlock_irqrestore(ep.lock, flags)

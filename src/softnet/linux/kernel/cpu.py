@@ -13,43 +13,19 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        WRITE_ONCE,
-        smp_processor_id,
-        suspend,
-        table,
-        table_len,
-        trace,
-    )
-    from softnet.linux.kernel.locking.spinlock import local_irq_disable, local_irq_enable
-    from softnet.linux.kernel.sched.core import (
-        schedule,
-        schedule_hrtimeout_abs,
-        set_current_state,
-        wake_up_process,
-    )
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.smp import __flush_smp_call_function_queue
-    from softnet.linux.kernel.smpboot import (
-        kthread_park,
-        kthread_unpark,
-        smp_hotplug_thread,
-        smpboot_thread_data,
-    )
-    from softnet.linux.net.core.dev import dev_cpu_dead
-    from softnet.linux.user import sleep_for_ever
-    from softnet.machine.hotplug import (
-        cpu_bring_up,
-        cpu_disable,
-        cpu_is_dead,
-        cpu_play_dead,
-        migrate_dying_cpu,
-        rq_has_pinned,
-    )
-    from softnet.machine.interrupts import cpu_online, nr_cpu_ids
-    from softnet.machine.sched import task_inactive
-    from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_PARKED, task_struct
-    from softnet.machine.timers import ktime_get
+    from softnet.linux.kernel.smpboot import *
+    from softnet.linux.net.core.dev import *
+    from softnet.machine.hotplug import *
+    from softnet.machine.interrupts import *
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
+
 
 HOTPLUG_POLL_NS = 10000
 """How often the hotplug task looks whether what it waits for has happened."""
@@ -63,14 +39,14 @@ class cpuhp_event(Struct):
     online: int = private()
 
 
-class cpu_stopper(Struct):
+class cpu_stopper(Struct, per_cpu=True):
     """kernel/stop_machine.c: one per CPU; ``work`` is set while take_cpu_down() is asked for."""
 
     thread: task_struct = private()
     work: int = shared()
 
 
-@kfunc
+@kfunc(entry=True)
 def cpuhp_thread(data: int) -> None:
     """Who writes to the online files: one event after the other."""
     for i in range(table_len(cpuhp_event)):
@@ -78,9 +54,9 @@ def cpuhp_thread(data: int) -> None:
         if ktime_get() < event.at_ns:
             set_current_state(TASK_INTERRUPTIBLE)
             schedule_hrtimeout_abs(event.at_ns)
-        if event.online == 0 and cpu_online(event.cpu):
+        if not event.online and cpu_online(event.cpu):
             cpu_down(event.cpu)
-        elif event.online != 0 and not cpu_online(event.cpu):
+        elif event.online and not cpu_online(event.cpu):
             cpu_up(event.cpu)
     sleep_for_ever()
 
@@ -97,7 +73,7 @@ def smpboot_park_threads(cpu: int) -> None:
     """smpboot.c:236 (6.1): each family's thread parks; backlog_napi has no park callback, so SCHED may stay set."""
     for i in range(table_len(smp_hotplug_thread)):
         td = table(smpboot_thread_data, (table_len(smp_hotplug_thread) - 1 - i) * nr_cpu_ids() + cpu)
-        if td.task is not None:
+        if td.task:
             kthread_park(td.task)
             while not task_inactive(td.task, TASK_PARKED):
                 hotplug_wait()
@@ -108,7 +84,7 @@ def smpboot_unpark_threads(cpu: int) -> None:
     """smpboot.c:219 (6.1)."""
     for i in range(table_len(smp_hotplug_thread)):
         td = table(smpboot_thread_data, i * nr_cpu_ids() + cpu)
-        if td.task is not None:
+        if td.task:
             kthread_unpark(td.task)
 
 
@@ -117,7 +93,7 @@ def cpu_down(cpu: int) -> None:
     """cpu.c _cpu_down() (6.1)."""
     smpboot_park_threads(cpu)
     takedown_cpu(cpu)
-    trace("cpu_offline", cpu)
+    trace_cpu_offline(cpu)
     dev_cpu_dead(cpu)
 
 
@@ -131,13 +107,13 @@ def takedown_cpu(cpu: int) -> None:
         hotplug_wait()
 
 
-@kfunc
+@kfunc(entry=True)
 def cpu_stopper_thread(data: int) -> None:
     """kernel/stop_machine.c: migration/N, above every other task; ``data`` is its CPU."""
     stopper = table(cpu_stopper, data)
     while True:
         set_current_state(TASK_INTERRUPTIBLE)
-        if READ_ONCE(stopper.work) == 0:
+        if not READ_ONCE(stopper.work):
             schedule()
             continue
         set_current_state(0)
@@ -175,7 +151,7 @@ def take_cpu_down() -> None:
 
 @kfunc
 def arch_cpu_idle_dead() -> None:
-    """sched/idle.c do_idle(): a CPU that is offline stops in its idle task, and goes on here when it is brought up."""
+    """kernel/sched/idle.c do_idle(): a CPU that is offline stops in its idle task, and goes on here when it is brought up."""
     while not cpu_online(smp_processor_id()):
         cpu_play_dead()
         suspend()
@@ -185,5 +161,5 @@ def arch_cpu_idle_dead() -> None:
 def cpu_up(cpu: int) -> None:
     """cpu.c _cpu_up() (6.1): the CPU starts, then its threads are unparked."""
     cpu_bring_up(cpu)
-    trace("cpu_online", cpu)
+    trace_cpu_online(cpu)
     smpboot_unpark_threads(cpu)

@@ -13,35 +13,16 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, fnptr, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        WARN_ON_ONCE,
-        container_of,
-        per_cpu,
-        smp_processor_id,
-        smp_store_release,
-        smp_wmb,
-        this_cpu_ptr,
-        trace,
-        work,
-    )
-    from softnet.linux.include.linux.list import (
-        llist_add,
-        llist_del_all,
-        llist_empty,
-        llist_head,
-        llist_node,
-        llist_reverse_order,
-    )
-    from softnet.linux.include.linux.netdevice import softnet_data
-    from softnet.linux.kernel.locking.spinlock import local_irq_restore, local_irq_save
-    from softnet.linux.kernel.sched.core import preempt_disable, preempt_enable
-    from softnet.linux.kernel.softirq import do_softirq_post_smp_call_flush, local_softirq_pending
-    from softnet.machine.interrupts import (
-        arch_send_call_function_single_ipi,
-        cpu_online,
-        nr_cpu_ids,
-        set_nr_if_polling,
-    )
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.softirq import *
+    from softnet.machine.interrupts import *
+
+
 CSD_FLAG_LOCK = 1
 EBUSY = 16
 ENXIO = 6
@@ -56,7 +37,7 @@ class call_single_data(Struct):
     info: softnet_data = private()
 
 
-class call_single_queue(Struct):
+class call_single_queue(Struct, per_cpu=True):
     """smp.c:46 (6.1): one per CPU."""
 
     head: llist_head = embed()
@@ -65,7 +46,7 @@ class call_single_queue(Struct):
 @kfunc
 def csd_unlock(csd: call_single_data) -> None:
     """smp.c:470 (6.1)."""
-    WARN_ON_ONCE(csd.u_flags & CSD_FLAG_LOCK == 0)
+    WARN_ON_ONCE(not (csd.u_flags & CSD_FLAG_LOCK))
     smp_store_release(csd.u_flags, 0)
 
 
@@ -75,7 +56,7 @@ def send_call_function_single_ipi(cpu: int) -> None:
     if not set_nr_if_polling(cpu):
         arch_send_call_function_single_ipi(cpu)
     else:
-        trace("sched_wake_idle_without_ipi", cpu)
+        trace_sched_wake_idle_without_ipi(cpu)
 
 
 @kfunc
@@ -98,7 +79,7 @@ def generic_exec_single(cpu: int, csd: call_single_data) -> int:
     if cpu >= nr_cpu_ids() or not cpu_online(cpu):
         csd_unlock(csd)
         return -ENXIO
-    trace("csd_queue_cpu", cpu)
+    trace_csd_queue_cpu(cpu)
     __smp_call_single_queue(cpu, csd.llist)
     return 0
 
@@ -112,7 +93,7 @@ def smp_call_function_single_async(cpu: int, csd: call_single_data) -> int:
     err = 0
     preempt_disable()
     work("smp_call_function_single_async")
-    if csd.u_flags & CSD_FLAG_LOCK != 0:
+    if csd.u_flags & CSD_FLAG_LOCK:
         err = -EBUSY
     else:
         csd.u_flags = CSD_FLAG_LOCK
@@ -136,16 +117,16 @@ def __flush_smp_call_function_queue(warn_cpu_offline: bool) -> None:
     """
     entry = llist_del_all(this_cpu_ptr(call_single_queue).head)
     entry = llist_reverse_order(entry)
-    WARN_ON_ONCE(warn_cpu_offline and entry is not None and not cpu_online(smp_processor_id()))
-    while entry is not None:
+    WARN_ON_ONCE(warn_cpu_offline and entry and not cpu_online(smp_processor_id()))
+    while entry:
         csd = container_of(entry, call_single_data, "llist")
         entry = entry.next
         info = csd.info
         func = csd.func
         csd_unlock(csd)
-        trace("csd_function_entry")
+        trace_csd_function_entry()
         func(info)
-        trace("csd_function_exit")
+        trace_csd_function_exit()
 
 
 @kfunc
@@ -157,6 +138,6 @@ def flush_smp_call_function_queue() -> None:
     # What was pending already: PREEMPT_RT must tell it from what the calls raised.
     was_pending = local_softirq_pending()
     __flush_smp_call_function_queue(True)
-    if local_softirq_pending() != 0:
+    if local_softirq_pending():
         do_softirq_post_smp_call_flush(was_pending)
     local_irq_restore(flags)

@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, fnptr, kfunc, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import BUG_ON, clear_bit, set_bit, smp_processor_id, table, test_bit
-    from softnet.linux.kernel.sched.core import (
-        __set_current_state,
-        preempt_disable,
-        preempt_enable,
-        preempt_enable_no_resched,
-        schedule,
-        set_current_state,
-        wake_up_process,
-        wake_up_state,
-    )
-    from softnet.machine.sched import current
-    from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_PARKED, TASK_RUNNING, task_struct
+    from softnet.lang.intrinsics import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.sched.core import __set_current_state
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
+
+
 HP_THREAD_NONE = 0
 HP_THREAD_ACTIVE = 1
 HP_THREAD_PARKED = 2
@@ -76,7 +70,7 @@ def kthread_unpark(p: task_struct) -> None:
     wake_up_state(p, TASK_PARKED)
 
 
-@kfunc
+@kfunc(entry=True)
 def smpboot_thread_fn(data: int) -> None:
     """smpboot.c:105 (6.1); ``data`` is the row of table(smpboot_thread_data, ...)."""
     td = table(smpboot_thread_data, data)
@@ -87,7 +81,7 @@ def smpboot_thread_fn(data: int) -> None:
         if kthread_should_park(current()):
             __set_current_state(TASK_RUNNING)
             preempt_enable()
-            if ht.park is not None and td.status == HP_THREAD_ACTIVE:
+            if ht.park and td.status == HP_THREAD_ACTIVE:
                 BUG_ON(td.cpu != smp_processor_id())
                 ht.park(td.cpu)
                 td.status = HP_THREAD_PARKED
@@ -99,14 +93,14 @@ def smpboot_thread_fn(data: int) -> None:
         if td.status == HP_THREAD_NONE:
             __set_current_state(TASK_RUNNING)
             preempt_enable()
-            if ht.setup is not None:
+            if ht.setup:
                 ht.setup(td.cpu)
             td.status = HP_THREAD_ACTIVE
             continue
         if td.status == HP_THREAD_PARKED:
             __set_current_state(TASK_RUNNING)
             preempt_enable()
-            if ht.unpark is not None:
+            if ht.unpark:
                 ht.unpark(td.cpu)
             td.status = HP_THREAD_ACTIVE
             continue

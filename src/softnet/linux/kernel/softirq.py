@@ -13,56 +13,22 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, fnptr, kfunc, percpu, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        IS_ENABLED,
-        WARN_ON_ONCE,
-        smp_processor_id,
-        table,
-        this_cpu_ptr,
-        trace,
-        work,
-    )
-    from softnet.linux.config import CONFIG_PREEMPT_RT
-    from softnet.linux.include.linux.netdevice import net_hotdata
-    from softnet.linux.include.linux.preempt import in_interrupt, preemptible
-    from softnet.linux.kernel.locking.spinlock import (
-        local_irq_disable,
-        local_irq_enable,
-        local_irq_restore,
-        local_irq_save,
-        local_lock,
-        local_unlock,
-        preempt_check_resched,
-    )
-    from softnet.linux.kernel.sched.core import (
-        cond_resched,
-        migrate_disable,
-        migrate_enable,
-        rcu_read_lock,
-        rcu_read_unlock,
-        wake_up_process,
-    )
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.smpboot import kthread_should_park
-    from softnet.linux.kernel.time.time import msecs_to_jiffies
+    from softnet.linux.kernel.time.time import *
     from softnet.linux.net.core.dev import net_rx_action, net_tx_action
-    from softnet.machine.interrupts import (
-        in_hardirq,
-        preempt_count_add,
-        preempt_count_sub,
-        vtime_softirq_enter,
-        vtime_softirq_exit,
-    )
-    from softnet.machine.sched import current, need_resched, task_state
-    from softnet.machine.state import (
-        HARDIRQ_OFFSET,
-        PREEMPT_OFFSET,
-        SOFTIRQ_DISABLE_OFFSET,
-        SOFTIRQ_OFFSET,
-        TASK_RUNNING,
-        local_lock_t,
-        task_struct,
-    )
-    from softnet.machine.timers import jiffies
+    from softnet.machine.interrupts import *
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
+
+
 HI_SOFTIRQ = 0
 TIMER_SOFTIRQ = 1
 NET_TX_SOFTIRQ = 2
@@ -81,7 +47,7 @@ MAX_SOFTIRQ_TIME_MS = 2
 MAX_SOFTIRQ_RESTART = 10
 
 
-class irq_cpustat_t(Struct):
+class irq_cpustat_t(Struct, per_cpu=True):
     """arch/x86/include/asm/hardirq.h: the pending word, one per CPU; and softirq.c's per-CPU ksoftirqd."""
 
     softirq_pending: int = percpu()
@@ -89,7 +55,7 @@ class irq_cpustat_t(Struct):
     ksoftirqd: task_struct = private()
 
 
-class softirq_ctrl(Struct):
+class softirq_ctrl(Struct, per_cpu=True):
     """softirq.c:132 (6.1), PREEMPT_RT: one per CPU."""
 
     lock: local_lock_t = embed(line=0)
@@ -118,9 +84,9 @@ def local_softirq_pending() -> int:
 def wakeup_softirqd() -> None:
     """softirq.c:75 (6.1), interrupts off: we cannot loop indefinitely here, so ksoftirqd goes on."""
     tsk = this_cpu_ptr(irq_cpustat_t).ksoftirqd
-    if tsk is not None:
-        if wake_up_process(tsk) != 0:
-            trace("wakeup_softirqd", smp_processor_id())
+    if tsk:
+        if wake_up_process(tsk):
+            trace_wakeup_softirqd(smp_processor_id())
 
 
 @kfunc
@@ -129,23 +95,25 @@ def ksoftirqd_running(pending: int) -> bool:
 
     Reverted in v6.5 (d15121be7485).
     """
-    if pending & SOFTIRQ_NOW_MASK != 0:
+    if pending & SOFTIRQ_NOW_MASK:
         return False
     tsk = this_cpu_ptr(irq_cpustat_t).ksoftirqd
-    if tsk is None:
+    if not tsk:
         return False
     return bool(task_state(tsk) == TASK_RUNNING and not kthread_should_park(tsk))
 
 
 @kfunc
 def __local_bh_disable_ip(cnt: int) -> None:
-    """softirq.c:167 (6.1, RT): take this CPU's BH lock on the task's first entry, and stay preemptible.
+    """softirq.c:167 (6.1, RT), void __local_bh_disable_ip(unsigned long ip, unsigned int cnt).
+
+    Take this CPU's BH lock on the task's first entry, and stay preemptible.
 
     Elsewhere include/linux/bottom_half.h: count. The caller's address, C's first argument, is not needed.
     """
     if IS_ENABLED(CONFIG_PREEMPT_RT):
         WARN_ON_ONCE(in_hardirq())
-        if current().softirq_disable_cnt == 0:
+        if not current().softirq_disable_cnt:
             if preemptible():
                 # Stay on this CPU first: its lock must not be another CPU's by the time it is taken.
                 migrate_disable()
@@ -153,7 +121,7 @@ def __local_bh_disable_ip(cnt: int) -> None:
                 migrate_enable()
                 rcu_read_lock()
             else:
-                WARN_ON_ONCE(this_cpu_ptr(softirq_ctrl).cnt != 0)
+                WARN_ON_ONCE(this_cpu_ptr(softirq_ctrl).cnt)
         ctrl = this_cpu_ptr(softirq_ctrl)
         newcnt = ctrl.cnt + cnt
         ctrl.cnt = newcnt
@@ -171,7 +139,7 @@ def __local_bh_enable(cnt: int, unlock: bool) -> None:
         newcnt = ctrl.cnt - cnt
         ctrl.cnt = newcnt
         current().softirq_disable_cnt = newcnt
-        if newcnt == 0 and unlock:
+        if not newcnt and unlock:
             rcu_read_unlock()
             local_unlock(ctrl.lock)
     else:
@@ -187,14 +155,17 @@ def _local_bh_enable() -> None:
 
 @kfunc
 def __local_bh_enable_ip(cnt: int) -> None:
-    """softirq.c:229 (6.1, RT) and 384: the outermost enable runs pending softirqs, in this task and at its priority."""
+    """softirq.c:229 (6.1, RT), void __local_bh_enable_ip(unsigned long ip, unsigned int cnt).
+
+    And softirq.c:384 (else). The outermost enable runs pending softirqs, in this task and at its priority.
+    """
     WARN_ON_ONCE(in_hardirq())
     if IS_ENABLED(CONFIG_PREEMPT_RT):
         __local_bh_enable_ip_rt(cnt)
         return
     # Preemption stays off until softirq processing is done.
     preempt_count_sub(cnt - 1)
-    if not in_interrupt() and local_softirq_pending() != 0:
+    if not in_interrupt() and local_softirq_pending():
         do_softirq()
     preempt_count_sub(PREEMPT_OFFSET)
     preempt_check_resched()
@@ -207,7 +178,7 @@ def __local_bh_enable_ip_rt(cnt: int) -> None:
     flags = local_irq_save()
     if this_cpu_ptr(softirq_ctrl).cnt == cnt:
         pending = local_softirq_pending()
-        if pending != 0 and not softirq_left_to_ksoftirqd(pending):
+        if pending and not softirq_left_to_ksoftirqd(pending):
             if not preempt_on:
                 # Not preemptible here: a softirq handler would be.
                 wakeup_softirqd()
@@ -264,7 +235,7 @@ def softirq_handle_end() -> None:
 def should_wake_ksoftirqd() -> bool:
     """softirq.c:296 (6.1, RT): not while a BH-off section is open here, whose end will run it; elsewhere always."""
     if IS_ENABLED(CONFIG_PREEMPT_RT):
-        return this_cpu_ptr(softirq_ctrl).cnt == 0
+        return not this_cpu_ptr(softirq_ctrl).cnt
     return True
 
 
@@ -273,7 +244,7 @@ def force_irqthreads() -> bool:
     """include/linux/interrupt.h: PREEMPT_RT, or the boot argument threadirqs."""
     if IS_ENABLED(CONFIG_PREEMPT_RT):
         return True
-    return table(net_hotdata, 0).force_irqthreads != 0
+    return bool(table(net_hotdata, 0).force_irqthreads)
 
 
 @kfunc
@@ -285,7 +256,7 @@ def invoke_softirq() -> None:
         return
     if softirq_left_to_ksoftirqd(local_softirq_pending()):
         return
-    if not force_irqthreads() or this_cpu_ptr(irq_cpustat_t).ksoftirqd is None:
+    if not force_irqthreads() or not this_cpu_ptr(irq_cpustat_t).ksoftirqd:
         __do_softirq()
     else:
         wakeup_softirqd()
@@ -313,7 +284,7 @@ def do_softirq() -> None:
         return
     flags = local_irq_save()
     pending = local_softirq_pending()
-    if pending != 0 and not softirq_left_to_ksoftirqd(pending):
+    if pending and not softirq_left_to_ksoftirqd(pending):
         __do_softirq()
     local_irq_restore(flags)
 
@@ -336,19 +307,19 @@ def handle_softirqs(ksirqd: bool) -> None:
         this_cpu_ptr(irq_cpustat_t).softirq_pending = 0
         local_irq_enable()
         for vec_nr in range(NR_SOFTIRQS):
-            if pending & (1 << vec_nr) != 0:
+            if pending & (1 << vec_nr):
                 h = table(softirq_action, vec_nr)
-                trace("softirq_entry", vec_nr)
+                trace_softirq_entry(vec_nr)
                 work("softirq_entry")
                 h.action()
-                trace("softirq_exit", vec_nr)
+                trace_softirq_exit(vec_nr)
         local_irq_disable()
 
         pending = local_softirq_pending()
-        if pending == 0:
+        if not pending:
             break
         max_restart -= 1
-        if jiffies() >= end or need_resched() or max_restart == 0:
+        if jiffies() >= end or need_resched() or not max_restart:
             wakeup_softirqd()
             break
 
@@ -372,7 +343,7 @@ def irq_enter_rcu() -> None:
 def irq_exit_rcu() -> None:
     """softirq.c:673 (6.1), with __irq_exit_rcu() (651): softirqs that this interrupt raised run here."""
     preempt_count_sub(HARDIRQ_OFFSET)
-    if not in_interrupt() and local_softirq_pending() != 0:
+    if not in_interrupt() and local_softirq_pending():
         invoke_softirq()
 
 
@@ -395,24 +366,24 @@ def raise_softirq(nr: int) -> None:
 @kfunc
 def __raise_softirq_irqoff(nr: int) -> None:
     """softirq.c:726 (6.1), interrupts off: set the bit, no more."""
-    trace("softirq_raise", nr)
+    trace_softirq_raise(nr)
     if nr == NET_RX_SOFTIRQ:
-        trace("net_rx_raise", smp_processor_id())
+        trace_net_rx_raise(smp_processor_id())
     stat = this_cpu_ptr(irq_cpustat_t)
-    stat.softirq_pending = stat.softirq_pending | 1 << nr
+    stat.softirq_pending |= 1 << nr
 
 
-@kfunc
+@kfunc(entry=True)
 def ksoftirqd_should_run(cpu: int) -> bool:
     """softirq.c:911 (6.1)."""
-    return local_softirq_pending() != 0
+    return bool(local_softirq_pending())
 
 
-@kfunc
+@kfunc(entry=True)
 def run_ksoftirqd(cpu: int) -> None:
     """softirq.c:916 (6.1): one round; on RT under the BH lock, at ksoftirqd's priority."""
     ksoftirqd_run_begin()
-    if local_softirq_pending() != 0:
+    if local_softirq_pending():
         handle_softirqs(True)
         ksoftirqd_run_end()
         cond_resched()

@@ -13,34 +13,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, fnptr, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        atomic_set,
-        container_of,
-        per_cpu,
-        smp_mb,
-        smp_wmb,
-        table,
-        test_and_set_bit,
-        trace,
-        work,
-    )
-    from softnet.linux.include.linux.list import (
-        INIT_LIST_HEAD,
-        list_add_tail,
-        list_del_init,
-        list_empty,
-        list_head,
-    )
-    from softnet.linux.kernel.locking.spinlock import (
-        local_irq_restore,
-        local_irq_save,
-        raw_spin_lock,
-        raw_spin_lock_irq,
-        raw_spin_unlock,
-        raw_spin_unlock_irq,
-    )
-    from softnet.linux.kernel.sched.core import __set_current_state, cond_resched, schedule, wake_up_process
-    from softnet.machine.state import TASK_UNINTERRUPTIBLE, raw_spinlock_t, task_struct
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.sched.core import __set_current_state
+    from softnet.machine.state import *
+
+
 WORK_STRUCT_PENDING_BIT = 0
 
 
@@ -52,7 +33,7 @@ class work_struct(Struct):
     func: fnptr = private()
 
 
-class worker_pool(Struct):
+class worker_pool(Struct, per_cpu=True):
     """workqueue.c:146 (6.1): the bound pool of normal priority, one for each CPU."""
 
     lock: raw_spinlock_t = embed(line=0)
@@ -71,8 +52,8 @@ def init_worker_pool(cpu: int) -> None:
 def insert_work(pool: worker_pool, item: work_struct) -> None:
     """workqueue.c:1355 (6.1): a pool with a running worker is not woken: that worker looks again before it sleeps."""
     list_add_tail(item.entry, pool.worklist)
-    if pool.nr_running == 0:
-        if pool.worker is not None:
+    if not pool.nr_running:
+        if pool.worker:
             wake_up_process(pool.worker)
 
 
@@ -91,7 +72,7 @@ def queue_work_on(cpu: int, item: work_struct) -> bool:
     ret = False
     flags = local_irq_save()
     if not test_and_set_bit(WORK_STRUCT_PENDING_BIT, item.data):
-        trace("queue_work_on", cpu)
+        trace_queue_work_on(cpu)
         __queue_work(cpu, item)
         ret = True
     local_irq_restore(flags)
@@ -124,7 +105,7 @@ def process_one_work(pool: worker_pool, item: work_struct) -> None:
     raw_spin_lock_irq(pool.lock)
 
 
-@kfunc
+@kfunc(entry=True)
 def worker_thread(cpu: int) -> None:
     """workqueue.c:2381 (6.1): the body of kworker/CPU:0."""
     pool = table(worker_pool, cpu)

@@ -14,31 +14,17 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, guarded, kfunc, percpu, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        cmpxchg,
-        per_cpu,
-        raw_smp_processor_id,
-        smp_processor_id,
-        table,
-        table_len,
-        this_cpu_ptr,
-        work,
-        xchg,
-    )
-    from softnet.linux.include.linux.skbuff import sk_buff
-    from softnet.linux.kernel.locking.spinlock import (
-        local_irq_restore,
-        local_irq_save,
-        raw_spin_lock,
-        raw_spin_unlock,
-    )
-    from softnet.machine.state import raw_spinlock_t
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.machine.state import *
+
+
 OO_OBJECTS = 32
 """Objects per slab of skbuff_head_cache (256 bytes each, order 1)."""
 
 
-class kmem_cache_cpu(Struct):
+class kmem_cache_cpu(Struct, per_cpu=True):
     """include/linux/slub_def.h: one per CPU. ``remote`` is its slab's freelist, the one others push to."""
 
     freelist: sk_buff = percpu(line=0)
@@ -58,11 +44,11 @@ def kmem_cache_alloc() -> sk_buff:
     flags = local_irq_save()
     c = this_cpu_ptr(kmem_cache_cpu)
     object = c.freelist
-    if object is None:
+    if not object:
         object = ___slab_alloc(c)
     else:
         work("skb_alloc")
-    if object is not None:
+    if object:
         c.freelist = object.next
         object.next = None
     local_irq_restore(flags)
@@ -74,7 +60,7 @@ def ___slab_alloc(c: kmem_cache_cpu) -> sk_buff:
     """slub.c:3050 (6.1): what other CPUs gave back (get_freelist()), or a new slab (new_slab())."""
     work("skb_alloc_slow")
     objects = xchg(c.remote, None)
-    if objects is not None:
+    if objects:
         return objects
     n = table(kmem_cache_node, 0)
     raw_spin_lock(n.list_lock)

@@ -12,43 +12,22 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        barrier,
-        container_of,
-        set_bit,
-        smp_processor_id,
-        table,
-        test_bit,
-        this_cpu_ptr,
-        trace,
-        work,
-    )
-    from softnet.linux.include.linux.list import (
-        INIT_LIST_HEAD,
-        list_add_tail,
-        list_empty,
-        list_splice,
-        list_splice_init,
-        list_splice_tail,
-        list_splice_tail_init,
-    )
-    from softnet.linux.include.linux.netdevice import (
-        NAPI_STATE_SCHED_THREADED,
-        NAPI_STATE_THREADED,
-        napi_struct,
-        net_hotdata,
-        softnet_data,
-    )
-    from softnet.linux.kernel.locking.spinlock import local_irq_disable, local_irq_enable
-    from softnet.linux.kernel.sched.core import wake_up_process
-    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff, raise_softirq_irqoff
-    from softnet.linux.kernel.time.time import usecs_to_jiffies
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.softirq import *
+    from softnet.linux.kernel.softirq import __raise_softirq_irqoff
+    from softnet.linux.kernel.time.time import *
     from softnet.linux.net.core.dev import napi_poll, skb_defer_free_flush
-    from softnet.linux.net.core.dev_backlog import net_rps_action_and_irq_enable, sd_has_rps_ipi_waiting
-    from softnet.machine.sched import task_state
-    from softnet.machine.state import TASK_INTERRUPTIBLE
-    from softnet.machine.timers import jiffies
+    from softnet.linux.net.core.dev_backlog import *
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
+
+
 PATCH = {
     "commit": "8b43fd3d1d7d",
     "subject": "net: optimize ____napi_schedule() to avoid extra NET_RX_SOFTIRQ",
@@ -60,10 +39,10 @@ PATCH = {
 @kfunc
 def ____napi_schedule(sd: softnet_data, napi: napi_struct) -> None:
     """net/core/dev.c, interrupts off: raise NET_RX only outside net_rx_action()."""
-    trace("napi_schedule", napi.napi_id, smp_processor_id())
+    trace_napi_schedule(napi, smp_processor_id())
     if test_bit(NAPI_STATE_THREADED, napi.state):
         thread = READ_ONCE(napi.thread)
-        if thread is not None:
+        if thread:
             if task_state(thread) != TASK_INTERRUPTIBLE:
                 set_bit(NAPI_STATE_SCHED_THREADED, napi.state)
             wake_up_process(thread)
@@ -107,7 +86,7 @@ def net_rx_action() -> None:
                     local_irq_enable()
                     continue
                 if not sd_has_rps_ipi_waiting(sd):
-                    trace("net_rx_action", READ_ONCE(nh.netdev_budget) - budget)
+                    trace_net_rx_action(READ_ONCE(nh.netdev_budget) - budget)
                     return
             break
 
@@ -116,7 +95,7 @@ def net_rx_action() -> None:
 
         if budget <= 0 or jiffies() >= time_limit:
             sd.time_squeeze += 1
-            trace("time_squeeze", READ_ONCE(nh.netdev_budget) - budget)
+            trace_time_squeeze(READ_ONCE(nh.netdev_budget) - budget)
             break
 
     local_irq_disable()
@@ -129,5 +108,5 @@ def net_rx_action() -> None:
     else:
         sd.in_net_rx_action = False
 
-    trace("net_rx_action", READ_ONCE(nh.netdev_budget) - budget)
+    trace_net_rx_action(READ_ONCE(nh.netdev_budget) - budget)
     net_rps_action_and_irq_enable(sd)

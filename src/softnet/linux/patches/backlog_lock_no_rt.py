@@ -11,20 +11,13 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED
-    from softnet.linux.config import CONFIG_RPS
-    from softnet.linux.include.linux.netdevice import softnet_data
-    from softnet.linux.kernel.locking.spinlock import (
-        local_irq_disable,
-        local_irq_enable,
-        local_irq_restore,
-        local_irq_save,
-        spin_lock_irq,
-        spin_lock_irqsave,
-        spin_unlock_irq,
-        spin_unlock_irqrestore,
-    )
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.patches.backlog_napi_threads import use_backlog_threads
+
+
 PATCH = {
     "commit": "a8760d0d1497",
     "subject": "dev: Remove PREEMPT_RT ifdefs from backlog_lock.*().",
@@ -35,7 +28,7 @@ PATCH = {
 
 @kfunc
 def backlog_lock_irq_save(sd: softnet_data) -> int:
-    """net/core/dev.c:229 (6.12)."""
+    """net/core/dev.c:229 (6.12), void backlog_lock_irq_save(struct softnet_data *sd, unsigned long *flags)."""
     if IS_ENABLED(CONFIG_RPS) or use_backlog_threads():
         return spin_lock_irqsave(sd.input_pkt_queue.lock)
     return local_irq_save()
@@ -52,7 +45,7 @@ def backlog_lock_irq_disable(sd: softnet_data) -> None:
 
 @kfunc
 def backlog_unlock_irq_restore(sd: softnet_data, flags: int) -> None:
-    """net/core/dev.c:246 (6.12)."""
+    """net/core/dev.c:246 (6.12), void backlog_unlock_irq_restore(struct softnet_data *sd, unsigned long *flags)."""
     if IS_ENABLED(CONFIG_RPS) or use_backlog_threads():
         spin_unlock_irqrestore(sd.input_pkt_queue.lock, flags)
     else:

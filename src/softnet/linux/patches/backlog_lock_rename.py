@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import __test_and_set_bit, cmpxchg, trace
-    from softnet.linux.include.linux.netdevice import NAPI_STATE_SCHED, softnet_data
-    from softnet.linux.kernel.smp import smp_call_function_single_async
+    from softnet.lang.intrinsics import *
+    from softnet.lang.intrinsics import __test_and_set_bit
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.smp import *
     from softnet.linux.net.core.dev import __napi_schedule_irqoff
-    from softnet.linux.net.core.dev_backlog import (
-        rps_lock_irq_disable,
-        rps_lock_irqsave,
-        rps_unlock_irq_enable,
-        rps_unlock_irq_restore,
-    )
+    from softnet.linux.net.core.dev_backlog import *
     from softnet.linux.patches.backlog_napi_threads import use_backlog_threads
+
+
 PATCH = {
     "commit": "765b11f8f4e2",
     "subject": "net: Rename rps_lock to backlog_lock.",
@@ -33,7 +32,7 @@ PATCH = {
 
 @kfunc
 def backlog_lock_irq_save(sd: softnet_data) -> int:
-    """net/core/dev.c:229 (6.12)."""
+    """net/core/dev.c:229 (6.12), void backlog_lock_irq_save(struct softnet_data *sd, unsigned long *flags)."""
     return rps_lock_irqsave(sd)
 
 
@@ -45,7 +44,7 @@ def backlog_lock_irq_disable(sd: softnet_data) -> None:
 
 @kfunc
 def backlog_unlock_irq_restore(sd: softnet_data, flags: int) -> None:
-    """net/core/dev.c:246 (6.12)."""
+    """net/core/dev.c:246 (6.12), void backlog_unlock_irq_restore(struct softnet_data *sd, unsigned long *flags)."""
     rps_unlock_irq_restore(sd, flags)
 
 
@@ -61,13 +60,13 @@ def kick_defer_list_purge(sd: softnet_data, cpu: int) -> None:
     if use_backlog_threads():
         flags = backlog_lock_irq_save(sd)
         if not __test_and_set_bit(NAPI_STATE_SCHED, sd.backlog.state):
-            trace("kick_defer_list_purge", cpu)
+            trace_kick_defer_list_purge(cpu)
             __napi_schedule_irqoff(sd.backlog)
         else:
-            trace("kick_coalesced", cpu)
+            trace_kick_coalesced(cpu)
         backlog_unlock_irq_restore(sd, flags)
-    elif cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0:
-        trace("kick_defer_list_purge", cpu)
+    elif not cmpxchg(sd.defer_ipi_scheduled, 0, 1):
+        trace_kick_defer_list_purge(cpu)
         smp_call_function_single_async(cpu, sd.defer_csd)
     else:
-        trace("kick_coalesced", cpu)
+        trace_kick_coalesced(cpu)

@@ -13,39 +13,20 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        IS_ENABLED,
-        READ_ONCE,
-        WARN_ON_ONCE,
-        WRITE_ONCE,
-        __test_and_set_bit,
-        cmpxchg,
-        per_cpu,
-        raw_smp_processor_id,
-        table,
-        trace,
-        work,
-    )
-    from softnet.linux.config import CONFIG_PREEMPT_RT, CONFIG_RPS
-    from softnet.linux.include.linux.netdevice import NAPI_STATE_SCHED, net_hotdata, softnet_data
-    from softnet.linux.include.linux.skbuff import sk_buff
-    from softnet.linux.kernel.locking.spinlock import (
-        local_irq_disable,
-        local_irq_enable,
-        local_irq_restore,
-        local_irq_save,
-        spin_lock_bh,
-        spin_lock_irq,
-        spin_lock_irqsave,
-        spin_unlock_bh,
-        spin_unlock_irq,
-        spin_unlock_irqrestore,
-    )
-    from softnet.linux.kernel.smp import smp_call_function_single_async
+    from softnet.lang.intrinsics import *
+    from softnet.lang.intrinsics import __test_and_set_bit
+    from softnet.linux.config import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.smp import *
     from softnet.linux.net.core.dev import __napi_schedule_irqoff
     from softnet.linux.net.core.skbuff import __kfree_skb
     from softnet.linux.patches.backlog_napi_threads import use_backlog_threads
-    from softnet.machine.interrupts import cpu_online, nr_cpu_ids
+    from softnet.machine.interrupts import *
+
+
 PATCH = {
     "commit": "80d2eefcb4c8",
     "subject": "net: Use backlog-NAPI to clean up the defer_list.",
@@ -56,7 +37,7 @@ PATCH = {
 
 @kfunc
 def rps_lock_irqsave(sd: softnet_data) -> int:
-    """net/core/dev.c."""
+    """net/core/dev.c, void rps_lock_irqsave(struct softnet_data *sd, unsigned long *flags)."""
     if IS_ENABLED(CONFIG_RPS) or use_backlog_threads():
         return spin_lock_irqsave(sd.input_pkt_queue.lock)
     elif not IS_ENABLED(CONFIG_PREEMPT_RT):
@@ -75,7 +56,7 @@ def rps_lock_irq_disable(sd: softnet_data) -> None:
 
 @kfunc
 def rps_unlock_irq_restore(sd: softnet_data, flags: int) -> None:
-    """net/core/dev.c."""
+    """net/core/dev.c, void rps_unlock_irq_restore(struct softnet_data *sd, unsigned long *flags)."""
     if IS_ENABLED(CONFIG_RPS) or use_backlog_threads():
         spin_unlock_irqrestore(sd.input_pkt_queue.lock, flags)
     elif not IS_ENABLED(CONFIG_PREEMPT_RT):
@@ -97,16 +78,16 @@ def kick_defer_list_purge(sd: softnet_data, cpu: int) -> None:
     if use_backlog_threads():
         flags = rps_lock_irqsave(sd)
         if not __test_and_set_bit(NAPI_STATE_SCHED, sd.backlog.state):
-            trace("kick_defer_list_purge", cpu)
+            trace_kick_defer_list_purge(cpu)
             __napi_schedule_irqoff(sd.backlog)
         else:
-            trace("kick_coalesced", cpu)
+            trace_kick_coalesced(cpu)
         rps_unlock_irq_restore(sd, flags)
-    elif cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0:
-        trace("kick_defer_list_purge", cpu)
+    elif not cmpxchg(sd.defer_ipi_scheduled, 0, 1):
+        trace_kick_defer_list_purge(cpu)
         smp_call_function_single_async(cpu, sd.defer_csd)
     else:
-        trace("kick_coalesced", cpu)
+        trace_kick_coalesced(cpu)
 
 
 @kfunc
@@ -114,14 +95,14 @@ def skb_attempt_defer_free(skb: sk_buff) -> None:
     """net/core/skbuff.c."""
     cpu = skb.alloc_cpu
     if WARN_ON_ONCE(cpu >= nr_cpu_ids()) or not cpu_online(cpu) or cpu == raw_smp_processor_id():
-        trace("skb_defer_nodefer", skb.id, cpu, 0)
+        trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_CPU)
         __kfree_skb(skb)
         return
 
     sd = per_cpu(softnet_data, cpu)
     defer_max = READ_ONCE(table(net_hotdata, 0).sysctl_skb_defer_max)
     if READ_ONCE(sd.defer_count) >= defer_max:
-        trace("skb_defer_nodefer", skb.id, cpu, 1)
+        trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_FULL)
         __kfree_skb(skb)
         return
 
@@ -131,7 +112,7 @@ def skb_attempt_defer_free(skb: sk_buff) -> None:
     WRITE_ONCE(sd.defer_count, sd.defer_count + 1)
     skb.next = sd.defer_list
     WRITE_ONCE(sd.defer_list, skb)
-    trace("skb_attempt_defer_free", skb.id, cpu, sd.defer_count)
+    trace_skb_attempt_defer_free(skb, cpu, sd.defer_count)
     spin_unlock_bh(sd.defer_lock)
 
     if kick:

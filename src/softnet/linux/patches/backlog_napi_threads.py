@@ -12,42 +12,22 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        IS_ENABLED,
-        READ_ONCE,
-        barrier,
-        container_of,
-        per_cpu,
-        set_bit,
-        smp_processor_id,
-        table,
-        test_bit,
-        this_cpu_ptr,
-        trace,
-    )
-    from softnet.linux.config import CONFIG_PREEMPT_RT, CONFIG_RPS
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
     from softnet.linux.drivers.net.softnet_nic import nic_vector
-    from softnet.linux.include.linux.list import list_add_tail
-    from softnet.linux.include.linux.netdevice import (
-        NAPI_STATE_SCHED_THREADED,
-        NAPI_STATE_THREADED,
-        NAPIF_STATE_THREADED,
-        napi_struct,
-        net_hotdata,
-        softnet_data,
-    )
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.kernel.locking.spinlock import local_irq_disable
-    from softnet.linux.kernel.sched.core import cond_resched, wake_up_process
-    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff, raise_softirq_irqoff
-    from softnet.linux.net.core.dev import (
-        __napi_poll,
-        __napi_schedule_irqoff,
-        napi_thread_wait,
-        skb_defer_free_flush,
-    )
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.softirq import *
+    from softnet.linux.kernel.softirq import __raise_softirq_irqoff
+    from softnet.linux.net.core.dev import __napi_poll, __napi_schedule_irqoff, napi_thread_wait, skb_defer_free_flush
     from softnet.linux.net.core.dev_backlog import net_rps_action_and_irq_enable, net_rps_send_ipi
-    from softnet.machine.state import task_struct
+    from softnet.machine.state import *
+
+
 PATCH = {
     "commit": "dad6b9770263",
     "subject": "net: Allow to use SMP threads for backlog NAPI.",
@@ -56,7 +36,7 @@ PATCH = {
 }
 
 
-class backlog_napi(Struct):
+class backlog_napi(Struct, per_cpu=True):
     """net/core/dev.c:4681 (6.12): DEFINE_PER_CPU(struct task_struct *, backlog_napi)."""
 
     task: task_struct = private()
@@ -67,21 +47,21 @@ def use_backlog_threads() -> bool:
     """net/core/dev.c:215 (6.12): the static key of the boot argument; always true on PREEMPT_RT."""
     if IS_ENABLED(CONFIG_PREEMPT_RT):
         return True
-    return table(net_hotdata, 0).use_backlog_threads_key != 0
+    return bool(table(net_hotdata, 0).use_backlog_threads_key)
 
 
 @kfunc
 def ____napi_schedule(sd: softnet_data, napi: napi_struct) -> None:
     """net/core/dev.c:4688 (6.12), interrupts off: this CPU's own backlog stays in this CPU's softirq."""
-    trace("napi_schedule", napi.napi_id, smp_processor_id())
+    trace_napi_schedule(napi, smp_processor_id())
     if test_bit(NAPI_STATE_THREADED, napi.state):
         thread = READ_ONCE(napi.thread)
-        if thread is not None:
+        if thread:
             # Waking a thread for a packet that this CPU itself queued costs loopback traffic its throughput.
             if not (use_backlog_threads() and thread == this_cpu_ptr(backlog_napi).task):
                 set_bit(NAPI_STATE_SCHED_THREADED, napi.state)
-                if wake_up_process(thread) != 0 and use_backlog_threads() and napi.dev is None:
-                    trace("backlog_napi_wake", container_of(napi, softnet_data, "backlog").cpu)
+                if wake_up_process(thread) and use_backlog_threads() and not napi.dev:
+                    trace_backlog_napi_wake(container_of(napi, softnet_data, "backlog").cpu)
                 return
 
     list_add_tail(napi.poll_list, sd.poll_list)
@@ -93,7 +73,7 @@ def ____napi_schedule(sd: softnet_data, napi: napi_struct) -> None:
 def napi_schedule_rps(sd: softnet_data) -> None:
     """net/core/dev.c:4948 (6.12): with threads another CPU's backlog is scheduled from here, no IPI list."""
     mysd = this_cpu_ptr(softnet_data)
-    trace("napi_schedule_rps", sd.cpu)
+    trace_napi_schedule_rps(sd.cpu)
     if IS_ENABLED(CONFIG_RPS):
         if sd != mysd:
             if use_backlog_threads():
@@ -111,7 +91,7 @@ def napi_schedule_rps(sd: softnet_data) -> None:
 def sd_has_rps_ipi_waiting(sd: softnet_data) -> bool:
     """net/core/dev.c:6270 (6.12)."""
     if IS_ENABLED(CONFIG_RPS):
-        return bool(not use_backlog_threads() and sd.rps_ipi_list is not None)
+        return bool(not use_backlog_threads() and sd.rps_ipi_list)
     return False
 
 
@@ -159,7 +139,7 @@ def napi_threaded_poll_loop(napi: napi_struct) -> None:
         cond_resched()
 
 
-@kfunc
+@kfunc(entry=True)
 def napi_threaded_poll(data: int) -> None:
     """net/core/dev.c:7094 (6.12)."""
     napi = table(nic_vector, data).napi
@@ -168,19 +148,19 @@ def napi_threaded_poll(data: int) -> None:
         napi_threaded_poll_loop(napi)
 
 
-@kfunc
+@kfunc(entry=True)
 def backlog_napi_should_run(cpu: int) -> bool:
     """net/core/dev.c:12399 (6.12): SCHED_THREADED; SCHED alone may be the softirq's."""
     return test_bit(NAPI_STATE_SCHED_THREADED, per_cpu(softnet_data, cpu).backlog.state)
 
 
-@kfunc
+@kfunc(entry=True)
 def run_backlog_napi(cpu: int) -> None:
     """net/core/dev.c:12407 (6.12)."""
     napi_threaded_poll_loop(per_cpu(softnet_data, cpu).backlog)
 
 
-@kfunc
+@kfunc(entry=True)
 def backlog_napi_setup(cpu: int) -> None:
     """net/core/dev.c:12414 (6.12): at the thread's first run; until then the backlog is the softirq's."""
     napi = per_cpu(softnet_data, cpu).backlog

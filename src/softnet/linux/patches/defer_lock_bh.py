@@ -11,23 +11,16 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        WARN_ON_ONCE,
-        WRITE_ONCE,
-        cmpxchg,
-        per_cpu,
-        raw_smp_processor_id,
-        table,
-        trace,
-        work,
-    )
-    from softnet.linux.include.linux.netdevice import net_hotdata, softnet_data
-    from softnet.linux.include.linux.skbuff import sk_buff
-    from softnet.linux.kernel.locking.spinlock import spin_lock, spin_lock_bh, spin_unlock, spin_unlock_bh
-    from softnet.linux.kernel.smp import smp_call_function_single_async
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.smp import *
     from softnet.linux.net.core.skbuff import __kfree_skb, napi_consume_skb
-    from softnet.machine.interrupts import cpu_online, nr_cpu_ids
+    from softnet.machine.interrupts import *
+
+
 PATCH = {
     "commit": "931e93bdf8ca",
     "subject": "net: do not provide hard irq safety for sd->defer_lock",
@@ -39,7 +32,7 @@ PATCH = {
 @kfunc
 def skb_defer_free_flush(sd: softnet_data) -> None:
     """net/core/dev.c:6478 (6.12)."""
-    if READ_ONCE(sd.defer_list) is None:
+    if not READ_ONCE(sd.defer_list):
         return
 
     spin_lock(sd.defer_lock)
@@ -49,8 +42,8 @@ def skb_defer_free_flush(sd: softnet_data) -> None:
     sd.defer_count = 0
     spin_unlock(sd.defer_lock)
 
-    trace("skb_defer_free_flush", count)
-    while skb is not None:
+    trace_skb_defer_free_flush(count)
+    while skb:
         next = skb.next
         napi_consume_skb(skb, 1)
         skb = next
@@ -61,14 +54,14 @@ def skb_attempt_defer_free(skb: sk_buff) -> None:
     """net/core/skbuff.c."""
     cpu = skb.alloc_cpu
     if WARN_ON_ONCE(cpu >= nr_cpu_ids()) or not cpu_online(cpu) or cpu == raw_smp_processor_id():
-        trace("skb_defer_nodefer", skb.id, cpu, 0)
+        trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_CPU)
         __kfree_skb(skb)
         return
 
     sd = per_cpu(softnet_data, cpu)
     defer_max = READ_ONCE(table(net_hotdata, 0).sysctl_skb_defer_max)
     if READ_ONCE(sd.defer_count) >= defer_max:
-        trace("skb_defer_nodefer", skb.id, cpu, 1)
+        trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_FULL)
         __kfree_skb(skb)
         return
 
@@ -78,12 +71,12 @@ def skb_attempt_defer_free(skb: sk_buff) -> None:
     WRITE_ONCE(sd.defer_count, sd.defer_count + 1)
     skb.next = sd.defer_list
     WRITE_ONCE(sd.defer_list, skb)
-    trace("skb_attempt_defer_free", skb.id, cpu, sd.defer_count)
+    trace_skb_attempt_defer_free(skb, cpu, sd.defer_count)
     spin_unlock_bh(sd.defer_lock)
 
     if kick:
-        if cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0:
-            trace("kick_defer_list_purge", cpu)
+        if not cmpxchg(sd.defer_ipi_scheduled, 0, 1):
+            trace_kick_defer_list_purge(cpu)
             smp_call_function_single_async(cpu, sd.defer_csd)
         else:
-            trace("kick_coalesced", cpu)
+            trace_kick_coalesced(cpu)

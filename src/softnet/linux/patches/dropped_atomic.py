@@ -12,18 +12,9 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        IS_ENABLED,
-        READ_ONCE,
-        WRITE_ONCE,
-        __test_and_set_bit,
-        atomic_inc,
-        per_cpu,
-        table,
-        trace,
-        work,
-    )
-    from softnet.linux.config import CONFIG_RPS
+    from softnet.lang.intrinsics import *
+    from softnet.lang.intrinsics import __test_and_set_bit
+    from softnet.linux.config import *
     from softnet.linux.include.linux.netdevice import (
         NAPI_STATE_SCHED,
         NET_RX_DROP,
@@ -39,13 +30,12 @@ if TYPE_CHECKING:
         sk_buff,
         skb_queue_len_lockless,
     )
-    from softnet.linux.net.core.dev_backlog import (
-        dev_core_stats_rx_dropped_inc,
-        napi_schedule_rps,
-        skb_flow_limit,
-    )
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.net.core.dev_backlog import dev_core_stats_rx_dropped_inc, napi_schedule_rps, skb_flow_limit
     from softnet.linux.net.core.skbuff import kfree_skb_reason
     from softnet.linux.patches.backlog_lock_rename import backlog_lock_irq_save, backlog_unlock_irq_restore
+
+
 PATCH = {
     "commit": "a7ae7b0b2ea0",
     "subject": "net: make softnet_data.dropped an atomic_t",
@@ -57,29 +47,29 @@ PATCH = {
 class softnet_data(Struct, extends=True):
     """include/linux/netdevice.h: ``dropped`` on a line of its own."""
 
-    dropped: int = shared(line=22)
+    dropped: int = shared(line=22, statistic=True)
 
 
 @kfunc
 def rps_input_queue_tail_incr(sd: softnet_data) -> int:
     """include/net/rps.h:125 (6.12)."""
     if IS_ENABLED(CONFIG_RPS):
-        sd.input_queue_tail = sd.input_queue_tail + 1
+        sd.input_queue_tail += 1
         return sd.input_queue_tail
     return 0
 
 
 @kfunc
 def rps_input_queue_tail_save(rflow: rps_dev_flow, tail: int) -> None:
-    """include/net/rps.h:134 (6.12)."""
+    """include/net/rps.h:134 (6.12), void rps_input_queue_tail_save(u32 *dest, u32 tail)."""
     if IS_ENABLED(CONFIG_RPS):
-        if rflow is not None:
+        if rflow:
             WRITE_ONCE(rflow.last_qtail, tail)
 
 
 @kfunc
 def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
-    """net/core/dev.c:5034 (6.12.117)."""
+    """net/core/dev.c:5034 (6.12.117), int enqueue_to_backlog(struct sk_buff *skb, int cpu, unsigned int *qtail)."""
     nh = table(net_hotdata, 0)
     reason = SKB_DROP_REASON_CPU_BACKLOG
     sd = per_cpu(softnet_data, cpu)
@@ -92,13 +82,13 @@ def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
         qlen = sd.input_pkt_queue.qlen
         if qlen <= max_backlog and not skb_flow_limit(skb, qlen):
             if netif_running(skb.dev):
-                if qlen == 0:
+                if not qlen:
                     # The lock is held, so the test-and-set need not be atomic.
                     if not __test_and_set_bit(NAPI_STATE_SCHED, sd.backlog.state):
                         napi_schedule_rps(sd)
                 __skb_queue_tail(sd.input_pkt_queue, skb)
                 tail = rps_input_queue_tail_incr(sd)
-                trace("enqueue_to_backlog", skb.id, cpu, qlen + 1)
+                trace_enqueue_to_backlog(skb, cpu, qlen + 1)
                 backlog_unlock_irq_restore(sd, flags)
                 rps_input_queue_tail_save(rflow, tail)
                 return NET_RX_SUCCESS
@@ -107,7 +97,7 @@ def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
 
     if reason == SKB_DROP_REASON_CPU_BACKLOG:
         atomic_inc(sd.dropped)
-    trace("backlog_drop", skb.id, cpu, reason)
+    trace_backlog_drop(skb, cpu, reason)
     dev_core_stats_rx_dropped_inc(skb.dev)
     kfree_skb_reason(skb, reason)
     return NET_RX_DROP

@@ -12,30 +12,17 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, __test_and_set_bit, per_cpu, table, trace, work
-    from softnet.linux.include.linux.netdevice import (
-        NAPI_STATE_SCHED,
-        NET_RX_DROP,
-        NET_RX_SUCCESS,
-        input_queue_tail_incr_save,
-        net_hotdata,
-        netif_running,
-        rps_dev_flow,
-        softnet_data,
-    )
-    from softnet.linux.include.linux.skbuff import (
-        SKB_DROP_REASON_CPU_BACKLOG,
-        SKB_DROP_REASON_DEV_READY,
-        __skb_queue_tail,
-        sk_buff,
-    )
-    from softnet.linux.net.core.dev_backlog import (
-        dev_core_stats_rx_dropped_inc,
-        napi_schedule_rps,
-        skb_flow_limit,
-    )
-    from softnet.linux.net.core.skbuff import kfree_skb_reason
+    from softnet.lang.intrinsics import *
+    from softnet.lang.intrinsics import __test_and_set_bit
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.skbuff import __skb_queue_tail
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.net.core.dev_backlog import dev_core_stats_rx_dropped_inc, napi_schedule_rps, skb_flow_limit
+    from softnet.linux.net.core.skbuff import *
     from softnet.linux.patches.backlog_lock_rename import backlog_lock_irq_save, backlog_unlock_irq_restore
+
+
 PATCH = {
     "commit": "95e48d862ada",
     "subject": "net: enqueue_to_backlog() change vs not running device",
@@ -46,7 +33,7 @@ PATCH = {
 
 @kfunc
 def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
-    """net/core/dev.c."""
+    """net/core/dev.c, int enqueue_to_backlog(struct sk_buff *skb, int cpu, unsigned int *qtail)."""
     nh = table(net_hotdata, 0)
     reason = SKB_DROP_REASON_CPU_BACKLOG
     sd = per_cpu(softnet_data, cpu)
@@ -56,20 +43,20 @@ def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
     qlen = sd.input_pkt_queue.qlen
     if qlen <= READ_ONCE(nh.max_backlog) and not skb_flow_limit(skb, qlen):
         if netif_running(skb.dev):
-            if qlen == 0:
+            if not qlen:
                 if not __test_and_set_bit(NAPI_STATE_SCHED, sd.backlog.state):
                     napi_schedule_rps(sd)
             __skb_queue_tail(sd.input_pkt_queue, skb)
             input_queue_tail_incr_save(sd, rflow)
-            trace("enqueue_to_backlog", skb.id, cpu, qlen + 1)
+            trace_enqueue_to_backlog(skb, cpu, qlen + 1)
             backlog_unlock_irq_restore(sd, flags)
             return NET_RX_SUCCESS
         reason = SKB_DROP_REASON_DEV_READY
     else:
-        sd.dropped = sd.dropped + 1
+        sd.dropped += 1
     backlog_unlock_irq_restore(sd, flags)
 
-    trace("backlog_drop", skb.id, cpu, reason)
+    trace_backlog_drop(skb, cpu, reason)
     dev_core_stats_rx_dropped_inc(skb.dev)
     kfree_skb_reason(skb, reason)
     return NET_RX_DROP

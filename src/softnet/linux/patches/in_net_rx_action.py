@@ -12,22 +12,18 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, percpu
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, barrier, container_of, table, this_cpu_ptr, trace, work
-    from softnet.linux.include.linux.list import (
-        INIT_LIST_HEAD,
-        list_empty,
-        list_splice,
-        list_splice_init,
-        list_splice_tail,
-        list_splice_tail_init,
-    )
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
     from softnet.linux.include.linux.netdevice import napi_struct, net_hotdata
-    from softnet.linux.kernel.locking.spinlock import local_irq_disable, local_irq_enable
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
-    from softnet.linux.kernel.time.time import usecs_to_jiffies
+    from softnet.linux.kernel.time.time import *
     from softnet.linux.net.core.dev import napi_poll, skb_defer_free_flush
     from softnet.linux.net.core.dev_backlog import net_rps_action_and_irq_enable, sd_has_rps_ipi_waiting
-    from softnet.machine.timers import jiffies
+    from softnet.machine.timers import *
+
+
 PATCH = {
     "commit": "c59647c0dc67",
     "subject": "net: add softnet_data.in_net_rx_action",
@@ -68,7 +64,7 @@ def net_rx_action() -> None:
                 sd.in_net_rx_action = False
                 barrier()
                 if not sd_has_rps_ipi_waiting(sd):
-                    trace("net_rx_action", READ_ONCE(nh.netdev_budget) - budget)
+                    trace_net_rx_action(READ_ONCE(nh.netdev_budget) - budget)
                     return
             break
 
@@ -77,7 +73,7 @@ def net_rx_action() -> None:
 
         if budget <= 0 or jiffies() >= time_limit:
             sd.time_squeeze += 1
-            trace("time_squeeze", READ_ONCE(nh.netdev_budget) - budget)
+            trace_time_squeeze(READ_ONCE(nh.netdev_budget) - budget)
             break
 
     local_irq_disable()
@@ -90,5 +86,5 @@ def net_rx_action() -> None:
     else:
         sd.in_net_rx_action = False
 
-    trace("net_rx_action", READ_ONCE(nh.netdev_budget) - budget)
+    trace_net_rx_action(READ_ONCE(nh.netdev_budget) - budget)
     net_rps_action_and_irq_enable(sd)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import this_cpu_ptr, work
-    from softnet.linux.include.linux.skbuff import sk_buff
-    from softnet.linux.kernel.locking.spinlock import local_lock_nested_bh, local_unlock_nested_bh
-    from softnet.linux.mm.slub import kmem_cache_alloc, kmem_cache_free
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.mm.slub import *
     from softnet.linux.net.core.skbuff import NAPI_SKB_CACHE_BULK, NAPI_SKB_CACHE_HALF, NAPI_SKB_CACHE_SIZE
-    from softnet.machine.state import local_lock_t
+    from softnet.machine.state import *
+
+
 PATCH = {
     "commit": "bdacf3e34945",
     "subject": "net: Use nested-BH locking for napi_alloc_cache.",
@@ -36,15 +38,15 @@ def napi_skb_cache_get() -> sk_buff:
     """net/core/skbuff.c (6.12)."""
     nc = this_cpu_ptr(napi_alloc_cache)
     local_lock_nested_bh(nc.bh_lock)
-    if nc.skb_count == 0:
+    if not nc.skb_count:
         for _i in range(NAPI_SKB_CACHE_BULK):
             more = kmem_cache_alloc()
-            if more is None:
+            if not more:
                 break
             more.next = nc.top
             nc.top = more
             nc.skb_count += 1
-        if nc.skb_count == 0:
+        if not nc.skb_count:
             local_unlock_nested_bh(nc.bh_lock)
             return None
     skb = nc.top

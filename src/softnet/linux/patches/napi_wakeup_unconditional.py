@@ -12,22 +12,16 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, WARN_ON_ONCE, set_bit, smp_processor_id, test_bit, trace
-    from softnet.linux.include.linux.list import list_add_tail, list_empty
-    from softnet.linux.include.linux.netdevice import (
-        NAPI_STATE_SCHED_THREADED,
-        NAPI_STATE_THREADED,
-        napi_struct,
-        softnet_data,
-    )
-    from softnet.linux.kernel.sched.core import (
-        __set_current_state,
-        schedule,
-        set_current_state,
-        wake_up_process,
-    )
-    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, raise_softirq_irqoff
-    from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_RUNNING
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.sched.core import __set_current_state
+    from softnet.linux.kernel.softirq import *
+    from softnet.machine.state import *
+
+
 PATCH = {
     "commit": "56364c910691",
     "subject": "net: Remove conditional threaded-NAPI wakeup based on task state.",
@@ -39,10 +33,10 @@ PATCH = {
 @kfunc
 def ____napi_schedule(sd: softnet_data, napi: napi_struct) -> None:
     """net/core/dev.c, interrupts off."""
-    trace("napi_schedule", napi.napi_id, smp_processor_id())
+    trace_napi_schedule(napi, smp_processor_id())
     if test_bit(NAPI_STATE_THREADED, napi.state):
         thread = READ_ONCE(napi.thread)
-        if thread is not None:
+        if thread:
             set_bit(NAPI_STATE_SCHED_THREADED, napi.state)
             wake_up_process(thread)
             return

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED, this_cpu_ptr, trace
-    from softnet.linux.config import CONFIG_RPS
-    from softnet.linux.include.linux.netdevice import softnet_data
-    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.softirq import *
+    from softnet.linux.kernel.softirq import __raise_softirq_irqoff
     from softnet.linux.net.core.dev import __napi_schedule_irqoff
+
+
 PATCH = {
     "commit": "821eba962d95",
     "subject": "net: optimize napi_schedule_rps()",
@@ -29,7 +33,7 @@ PATCH = {
 def napi_schedule_rps(sd: softnet_data) -> None:
     """net/core/dev.c: raise NET_RX for the IPI only if net_rx_action() will not send it."""
     mysd = this_cpu_ptr(softnet_data)
-    trace("napi_schedule_rps", sd.cpu)
+    trace_napi_schedule_rps(sd.cpu)
     if IS_ENABLED(CONFIG_RPS):
         if sd != mysd:
             sd.rps_ipi_next = mysd.rps_ipi_list

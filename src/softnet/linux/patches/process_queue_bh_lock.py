@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, container_of, table, trace, work
+    from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.netdevice import napi_struct, net_hotdata
     from softnet.linux.include.linux.skbuff import __skb_dequeue, skb_queue_empty, skb_queue_splice_tail_init
-    from softnet.linux.kernel.locking.spinlock import (
-        local_irq_disable,
-        local_lock_nested_bh,
-        local_unlock_nested_bh,
-    )
-    from softnet.linux.kernel.sched.core import rcu_read_lock, rcu_read_unlock
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
     from softnet.linux.net.core.dev_backlog import (
         net_rps_action_and_irq_enable,
         process_backlog_retire_sched,
@@ -29,7 +26,9 @@ if TYPE_CHECKING:
     from softnet.linux.net.core.dev_receive import __netif_receive_skb
     from softnet.linux.patches.backlog_lock_rename import backlog_lock_irq_disable, backlog_unlock_irq_enable
     from softnet.linux.patches.rps_input_queue_head_add import rps_input_queue_head_add
-    from softnet.machine.state import local_lock_t
+    from softnet.machine.state import *
+
+
 PATCH = {
     "commit": "b22800f9d3b1",
     "subject": "dev: Use nested-BH locking for softnet_data.process_queue.",
@@ -59,8 +58,7 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
     napi.weight = READ_ONCE(table(net_hotdata, 0).dev_rx_weight)
     while again:
         local_lock_nested_bh(sd.process_queue_bh_lock)
-        skb = __skb_dequeue(sd.process_queue)
-        while skb is not None:
+        while skb := __skb_dequeue(sd.process_queue):
             local_unlock_nested_bh(sd.process_queue_bh_lock)
             rcu_read_lock()
             __netif_receive_skb(skb)
@@ -68,10 +66,9 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
             work_done += 1
             if work_done >= quota:
                 rps_input_queue_head_add(sd, work_done)
-                trace("process_backlog", work_done, quota)
+                trace_process_backlog(work_done, quota)
                 return work_done
             local_lock_nested_bh(sd.process_queue_bh_lock)
-            skb = __skb_dequeue(sd.process_queue)
         local_unlock_nested_bh(sd.process_queue_bh_lock)
 
         backlog_lock_irq_disable(sd)
@@ -84,7 +81,7 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
             local_unlock_nested_bh(sd.process_queue_bh_lock)
         backlog_unlock_irq_enable(sd)
 
-    if work_done != 0:
+    if work_done:
         rps_input_queue_head_add(sd, work_done)
-    trace("process_backlog", work_done, quota)
+    trace_process_backlog(work_done, quota)
     return work_done

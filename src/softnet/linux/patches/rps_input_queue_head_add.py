@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED, READ_ONCE, WRITE_ONCE, container_of, table, trace, work
-    from softnet.linux.config import CONFIG_RPS
-    from softnet.linux.include.linux.netdevice import napi_struct, net_hotdata, softnet_data
-    from softnet.linux.include.linux.skbuff import __skb_dequeue, skb_queue_empty, skb_queue_splice_tail_init
-    from softnet.linux.kernel.locking.spinlock import local_irq_disable
-    from softnet.linux.kernel.sched.core import rcu_read_lock, rcu_read_unlock
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.skbuff import __skb_dequeue
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
     from softnet.linux.net.core.dev_backlog import (
         net_rps_action_and_irq_enable,
         process_backlog_retire_sched,
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     )
     from softnet.linux.net.core.dev_receive import __netif_receive_skb
     from softnet.linux.patches.backlog_lock_rename import backlog_lock_irq_disable, backlog_unlock_irq_enable
+
+
 PATCH = {
     "commit": "c62fdf5b11ef",
     "subject": "net: rps: add rps_input_queue_head_add() helper",
@@ -53,17 +57,15 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
     work("process_backlog")
     napi.weight = READ_ONCE(table(net_hotdata, 0).dev_rx_weight)
     while again:
-        skb = __skb_dequeue(sd.process_queue)
-        while skb is not None:
+        while skb := __skb_dequeue(sd.process_queue):
             rcu_read_lock()
             __netif_receive_skb(skb)
             rcu_read_unlock()
             work_done += 1
             if work_done >= quota:
                 rps_input_queue_head_add(sd, work_done)
-                trace("process_backlog", work_done, quota)
+                trace_process_backlog(work_done, quota)
                 return work_done
-            skb = __skb_dequeue(sd.process_queue)
 
         backlog_lock_irq_disable(sd)
         if skb_queue_empty(sd.input_pkt_queue):
@@ -73,7 +75,7 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
             skb_queue_splice_tail_init(sd.input_pkt_queue, sd.process_queue)
         backlog_unlock_irq_enable(sd)
 
-    if work_done != 0:
+    if work_done:
         rps_input_queue_head_add(sd, work_done)
-    trace("process_backlog", work_done, quota)
+    trace_process_backlog(work_done, quota)
     return work_done

@@ -14,30 +14,21 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        WARN_ON_ONCE,
-        WRITE_ONCE,
-        cmpxchg,
-        container_of,
-        per_cpu,
-        raw_smp_processor_id,
-        smp_store_release,
-        table,
-        trace,
-        work,
-    )
-    from softnet.linux.include.linux.list import INIT_LIST_HEAD
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
     from softnet.linux.include.linux.netdevice import NAPI_POLL_WEIGHT, net_hotdata
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.include.linux.skbuff import sk_buff, skb_queue_head_init
-    from softnet.linux.include.linux.spinlock import spin_lock_init
-    from softnet.linux.kernel.locking.spinlock import spin_lock_irqsave, spin_unlock_irqrestore
-    from softnet.linux.kernel.workqueue import schedule_work_on, work_struct
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.linux.skbuff import SKB_NODEFER_CPU, SKB_NODEFER_FULL, sk_buff, skb_queue_head_init
+    from softnet.linux.include.linux.spinlock import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.workqueue import *
     from softnet.linux.net.core.dev import init_gro_hash, skb_defer_free_flush
     from softnet.linux.net.core.dev_backlog import process_backlog, rps_trigger_softirq
     from softnet.linux.net.core.skbuff import __kfree_skb
-    from softnet.machine.interrupts import cpu_online, nr_cpu_ids
+    from softnet.machine.interrupts import *
+
+
 PATCH = {
     "commit": "13c8fbb09c28",
     "subject": "net: Avoid the IPI to free the",
@@ -56,7 +47,7 @@ class softnet_data(Struct, extends=True):
 def trigger_rx_softirq(defer_work: work_struct) -> None:
     """net/core/dev.c (6.1-rt), in a kworker: the flag first, so that a skb that comes later may kick again."""
     sd = container_of(defer_work, softnet_data, "defer_work")
-    trace("trigger_rx_softirq", sd.cpu)
+    trace_trigger_rx_softirq(sd.cpu)
     smp_store_release(sd.defer_ipi_scheduled, 0)
     local_bh_disable()
     skb_defer_free_flush(sd)
@@ -91,14 +82,14 @@ def skb_attempt_defer_free(skb: sk_buff) -> None:
     """net/core/skbuff.c:6721 (6.1): as in 6.1, but the kick is a work item."""
     cpu = skb.alloc_cpu
     if WARN_ON_ONCE(cpu >= nr_cpu_ids()) or not cpu_online(cpu) or cpu == raw_smp_processor_id():
-        trace("skb_defer_nodefer", skb.id, cpu, 0)
+        trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_CPU)
         __kfree_skb(skb)
         return
 
     sd = per_cpu(softnet_data, cpu)
     defer_max = READ_ONCE(table(net_hotdata, 0).sysctl_skb_defer_max)
     if READ_ONCE(sd.defer_count) >= defer_max:
-        trace("skb_defer_nodefer", skb.id, cpu, 1)
+        trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_FULL)
         __kfree_skb(skb)
         return
 
@@ -108,12 +99,12 @@ def skb_attempt_defer_free(skb: sk_buff) -> None:
     WRITE_ONCE(sd.defer_count, sd.defer_count + 1)
     skb.next = sd.defer_list
     WRITE_ONCE(sd.defer_list, skb)
-    trace("skb_attempt_defer_free", skb.id, cpu, sd.defer_count)
+    trace_skb_attempt_defer_free(skb, cpu, sd.defer_count)
     spin_unlock_irqrestore(sd.defer_lock, flags)
 
     if kick:
-        if cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0:
-            trace("kick_defer_list_purge", cpu)
+        if not cmpxchg(sd.defer_ipi_scheduled, 0, 1):
+            trace_kick_defer_list_purge(cpu)
             schedule_work_on(cpu, sd.defer_work)
         else:
-            trace("kick_coalesced", cpu)
+            trace_kick_coalesced(cpu)

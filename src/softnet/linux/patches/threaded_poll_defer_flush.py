@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import table, this_cpu_ptr
+    from softnet.lang.intrinsics import *
     from softnet.linux.drivers.net.softnet_nic import nic_vector
-    from softnet.linux.include.linux.netdevice import softnet_data
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.kernel.sched.core import cond_resched
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.kernel.sched.core import *
     from softnet.linux.net.core.dev import __napi_poll, napi_thread_wait, skb_defer_free_flush
+
+
 PATCH = {
     "commit": "a1aaee7f8f79",
     "subject": "net: make napi_threaded_poll() aware of sd->defer_list",
@@ -25,7 +27,7 @@ PATCH = {
 }
 
 
-@kfunc
+@kfunc(entry=True)
 def napi_threaded_poll(data: int) -> None:
     """net/core/dev.c: flush after each poll."""
     napi = table(nic_vector, data).napi

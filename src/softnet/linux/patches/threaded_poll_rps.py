@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, percpu
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED, barrier, table, this_cpu_ptr, trace
-    from softnet.linux.config import CONFIG_RPS
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
     from softnet.linux.drivers.net.softnet_nic import nic_vector
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.kernel.locking.spinlock import local_irq_disable
-    from softnet.linux.kernel.sched.core import cond_resched
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
-    from softnet.linux.net.core.dev import (
-        __napi_poll,
-        __napi_schedule_irqoff,
-        napi_thread_wait,
-        skb_defer_free_flush,
-    )
+    from softnet.linux.net.core.dev import __napi_poll, __napi_schedule_irqoff, napi_thread_wait, skb_defer_free_flush
     from softnet.linux.net.core.dev_backlog import net_rps_action_and_irq_enable, sd_has_rps_ipi_waiting
+
+
 PATCH = {
     "commit": "87eff2ec57b6",
     "subject": "net: optimize napi_threaded_poll() vs RPS/RFS",
@@ -43,7 +41,7 @@ class softnet_data(Struct, extends=True):
 def napi_schedule_rps(sd: softnet_data) -> None:
     """net/core/dev.c: raise NET_RX for the IPI only if nobody on this CPU will send it."""
     mysd = this_cpu_ptr(softnet_data)
-    trace("napi_schedule_rps", sd.cpu)
+    trace_napi_schedule_rps(sd.cpu)
     if IS_ENABLED(CONFIG_RPS):
         if sd != mysd:
             sd.rps_ipi_next = mysd.rps_ipi_list
@@ -54,7 +52,7 @@ def napi_schedule_rps(sd: softnet_data) -> None:
     __napi_schedule_irqoff(mysd.backlog)
 
 
-@kfunc
+@kfunc(entry=True)
 def napi_threaded_poll(data: int) -> None:
     """net/core/dev.c."""
     napi = table(nic_vector, data).napi

@@ -1,17 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Observers in the restricted Python: one text, which both engines run at the same places (softnet.lang.program.observe).
-
-``squeeze`` counts what the kernel does not tell apart, in every run. The others are the invariants I1 to I13: they keep what they
-remember in tables of their own behind the kernel's and note what does not hold as numbers (words.ck_found);
-softnet.simulate.invariants lays the tables out, asks for the last look, and puts the numbers into words.
+"""Observers of every run, in the restricted Python: one text, which both engines run at the same places
+(softnet.lang.program.observe). Those that hold a run to the invariants are softnet.properties.history.
 """
 
 from __future__ import annotations
 
-_PACKAGE = "softnet.simulate.observers"
-
-OBSERVER_MODULES = (f"{_PACKAGE}.squeeze",)
+OBSERVER_MODULES = ("softnet.simulate.observers.squeeze",)
 """Linked behind the modules of every kernel."""
-
-CHECK_MODULES = tuple(f"{_PACKAGE}.{name}" for name in ("words", "notes", "napi", "defer", "skb", "calls", "locks", "hooks"))
-"""Linked behind those when a run is checked."""

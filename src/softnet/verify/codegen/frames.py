@@ -1,561 +1,299 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The explorer's back end: the same intermediate form as the native engine's, with frames in memory.
+"""Frames: where a kernel function may stop, what is live there, and the layout of its frame. This is data that writers read.
 
-The native engine keeps a context on a stack of the processor, which cannot be copied. Here a kernel function that may stop
-has its frame in S: the number of the place where it stopped (its *pc*) and the locals that are live there; all else of the
-frame is 0, so that equal states are equal words. ``verify_step`` runs a context from its pc to its next stop. Machine
-functions, and kernel functions that cannot stop, are plain native functions.
+The native engine keeps a context on a stack of the processor, which cannot be copied. In the explorer a kernel function that may
+stop has its frame in S: the number of the place where it stopped (its *pc*), the size of its caller's frame, and the locals that
+are live there; all else of the frame is 0, so that equal states are equal words. A function runs in *steps*, each from a pc to
+the next stop. Machine functions, and kernel functions that cannot stop, are plain functions without a frame.
 
-Where a context stops (softnet.verify.codegen.points, after Lipton's reduction): a step is any number of right movers, at most one
-access that another CPU can see, and any number of left movers. While interrupts are on, what this CPU's own interrupts may
-touch counts as well. ``reduce=False`` stops at every interaction point.
+llvm_frames.py writes the steps for the explorer, c_model.py writes them in C; both read what ``analyse`` finds, so that they
+count the same states.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from softnet.errors import SoftnetError
 from softnet.lang import ir
-from softnet.lang.passes.null_checks import mark_sound_alone
-from softnet.lang.program.program import Program
-from softnet.verify.codegen.llvm_functions import (
-    BLOCKED,
-    END,
-    FOREIGN,
-    FRAME,
-    FRAME_WORDS_MAX,
-    LEFT,
-    LOG,
-    LOG_FILL,
-    PHASE,
-    RESULT,
-    STACK_LIMIT,
-    STEP,
-    SWITCHED,
-    Emitter,
-    Frames,
-    PlainText,
-    holders_of,
-)
-from softnet.verify.codegen.points import (
-    CAUTIOUS,
-    OWN_LOCK,
-    OWN_MACHINE,
-    PREEMPT_MASK,
-    Facts,
-    Segment,
-    describe,
-    fields_at_stops,
-    following,
-    reachable,
-    stored_fields,
-    uses,
-)
-from softnet.verify.codegen.store_order import buffered_fields, with_points
-from softnet.verify.inside import words
+from softnet.lang.declare import NOTHING_SAID, FunctionFacts
+from softnet.verify.codegen import store_order
+from softnet.verify.codegen.points import Facts, point_kind
 
-VX_READ_ONLY: Final = words.VX_READ_ONLY
-
-__all__ = ["LOG", "LOG_FILL", "Frames", "emit_frames"]
+FRAME_WORDS_MAX: Final = 96
+"""The largest frame that a function may have."""
+HEAD_WORDS: Final = 2
+"""Words of a frame before its locals: the pc, and the size of the caller's frame."""
+ACQUIRES: Final = ("acquire", "hard-acquire")
+"""The kinds of points before a lock is taken: the context stops there, too, while another one holds the lock."""
 
 
-def emit_frames(
-    module: ir.Module,
-    program: Program,
-    roots: Iterable[str],
-    ignored: frozenset[str],
-    outside: frozenset[str],
-    *,
-    reduce: bool = True,
-    log: bool = False,
-    store_buffer: int = 0,
-    owned: bool = False,
-    races: bool = False,
-    facts: Facts = CAUTIOUS,
-) -> Frames:
-    """The text of all reachable functions, those that may stop as steps over frames.
+@dataclass(frozen=True)
+class Rules:
+    """What decides where contexts of a program stop."""
 
-    ``ignored`` fields and structures ``outside`` are no state.
+    module: ir.Module
+    fields: Mapping[str, str]
+    """The kind of "structure.field"."""
+    changing: frozenset[str]
+    """The fields that any function stores to."""
+    reduce: bool
+    """Stop only where the reduction asks for it (softnet.verify.codegen.points); else at every interaction point."""
+    facts: Facts
+    buffered: frozenset[str] | None = None
+    """The fields whose stores go through a store buffer; None where memory is sequentially consistent."""
+
+    def kind(self, why: str) -> str:
+        """What an interaction point is; "" if no context stops there."""
+        found = store_order.point_kind(why, self.said(why), self.reduce) if self.buffered is not None else None
+        return point_kind(why, self.fields, self.changing, self.reduce, self.facts) if found is None else found
+
+    def said(self, name: str) -> FunctionFacts:
+        """What the declaration of a function says."""
+        return self.facts.functions.get(name, NOTHING_SAID)
+
+
+@dataclass
+class Stop:
+    """A place where a context may be between two steps."""
+
+    function: str
+    line: int
+    column: int
+    what: str
+
+
+@dataclass
+class Frames:
+    """The numbers of all places of a program, and the frames of its functions."""
+
+    stops: list[Stop] = field(default_factory=lambda: [Stop("", 0, 0, "nothing")])
+    """The place of each pc."""
+    entries: dict[str, int] = field(default_factory=dict)
+    """Function -> the pc of its beginning."""
+    frame_words: dict[str, int] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+    """Function that may stop -> what the words of its frame are from the third on: locals, then temps (%number)."""
+    resume: dict[str, int] = field(default_factory=dict)
+    """Function -> its first unconditional stop, where nothing is live: irq_context()'s wait for the next interrupt."""
+
+    def new_pc(self, function: str, at: ir.At, what: str) -> int:
+        """A number for a place."""
+        self.stops.append(Stop(function, at.line, at.column, what))
+        return len(self.stops) - 1
+
+    def enter(self, function: ir.Function) -> int:
+        """A number for the beginning of a function."""
+        pc = self.entries[function.name] = self.new_pc(function.name, ir.At(function.line, 1), "entry")
+        return pc
+
+
+@dataclass
+class Segment:
+    """Straight-line code between stops; ``stop`` is the instruction that may stop after it, ``after`` what follows."""
+
+    number: int
+    label: str
+    body: list[ir.Instr] = field(default_factory=list)
+    end: ir.Terminator | None = None
+    stop: ir.Instr | None = None
+    kind: str = ""
+    """What the stop is: Rules.kind() of a point, or call, pointer, suspend."""
+    after: str = ""
+    pc: int = 0
+
+    @property
+    def acquires(self) -> bool:
+        """Whether the stop is the point before a lock is taken."""
+        return self.kind in ACQUIRES
+
+    def successors(self) -> tuple[str, ...]:
+        """The labels of the segments that may come next."""
+        if self.stop is not None:
+            return (self.after,)
+        return () if self.end is None else self.end.successors()
+
+
+@dataclass
+class Frame:
+    """One function that may stop: its segments, and its frame."""
+
+    function: ir.Function
+    entry: int
+    """The pc of its beginning."""
+    segments: list[Segment]
+    crossing: set[ir.Temp]
+    """Temps that are used in another segment than the one that defines them: they are kept in the frame, like locals."""
+    names: list[str]
+    """Locals and crossing temps, in the order of their words."""
+    live: dict[str, set[str]]
+    """Segment -> the names that are live at its beginning."""
+    words: int = 0
+    slot: dict[str, int] = field(default_factory=dict)
+    """Name -> its word in the frame."""
+
+    def __post_init__(self) -> None:
+        self.words = HEAD_WORDS + len(self.names)
+        self.slot = {name: HEAD_WORDS + index for index, name in enumerate(self.names)}
+
+    def access(self, segment: Segment) -> ir.Instr:
+        """What follows the interaction point that ends a segment: the access, or the call of the machine."""
+        return self.segments[segment.number + 1].body[0]
+
+    def lock_call(self, segment: Segment) -> ir.Call:
+        """The call that takes the lock, after the point before it."""
+        call = self.access(segment)
+        assert isinstance(call, ir.Call)
+        return call
+
+    def saved(self, segment: Segment) -> list[str]:
+        """What the frame holds while the context is at a segment's stop, in the order of the words."""
+        return self.ordered(self.live[segment.after])
+
+    def ordered(self, names: Iterable[str]) -> list[str]:
+        """Names in the order of their words."""
+        return sorted(names, key=self.slot.__getitem__)
+
+
+def analyse(function: ir.Function, rules: Rules, stopping: set[str], frames: Frames) -> Frame:
+    """Cut a function at its stops, find what is live there, lay out its frame; its places get their numbers in ``frames``.
+
+    ``stopping`` are the functions that may stop. Raises SoftnetError for a function with too many locals.
     """
-    # A step begins in any function, at any of its stops.
-    mark_sound_alone(module)
-    used = sorted(reachable(module, roots, program))
-    fields = {f"{s.name}.{f.name}": f.kind for s in program.structs.values() for f in s.fields.values()}
-    changing = stored_fields(module, used) - ignored
-    buffered = None
-    if store_buffer:
-        state = frozenset(f for f in changing if f.partition(".")[0] not in outside)
-        buffered = buffered_fields(module, used, fields, state, reduce=reduce)
-        module = with_points(module, used, buffered)
-    emitter = Emitter(
-        module,
-        fields,
-        changing,
-        outside,
-        reduce=reduce,
-        log=log,
-        buffered=buffered,
-        store_buffer=store_buffer,
-        owned=owned,
-        facts=facts,
-        holders=holders_of(module, program.structs, races=races),
-        stops=fields_at_stops(module, used),
-    )
-    emitter.stopping = stopping_functions(module, used, emitter)
-    for name in used:
-        function = module.functions[name]
-        if name in (STEP, "vx_poke") or name in FOREIGN:
-            continue
-        if name in emitter.stopping:
-            StepText(emitter, function).emit_step()
-        else:
-            PlainText(emitter, function).emit()
-            if function.kind == "kfunc":
-                emitter.thunk(function)
-    emitter.tables(used)
-    return emitter.out
+    segments = _segments(function, rules, stopping)
+    crossing = _crossing_temps(segments)
+    names = [*function.locals, *(str(temp) for temp in sorted(crossing, key=lambda temp: temp.number))]
+    live = _liveness(segments, crossing)
+    frame = Frame(function, frames.enter(function), segments, crossing, names, live)
+    frames.names[function.name] = names
+    frames.frame_words[function.name] = frame.words
+    if frame.words > FRAME_WORDS_MAX:
+        raise SoftnetError("a function has too many locals to be explored", where=f"{function.file}:{function.line}",
+                           found=f"{frame.words} words in {function.name}()", expected=f"at most {FRAME_WORDS_MAX}",
+                           hint="divide the function")  # fmt: skip
+    for segment in segments:
+        if segment.stop is not None:
+            segment.pc = frames.new_pc(function.name, segment.stop.at, describe(segment.stop))
+            if isinstance(segment.stop, ir.Suspend) and not live[segment.after]:
+                frames.resume.setdefault(function.name, segment.pc)
+    return frame
 
 
-def stopping_functions(module: ir.Module, used: Iterable[str], emitter: Emitter) -> set[str]:
+def stopping_functions(used: Iterable[str], rules: Rules) -> set[str]:
     """Kernel functions that may stop, themselves or in what they call."""
-    kernel = [n for n in used if module.functions[n].kind == "kfunc"]
+    functions = rules.module.functions
+    kernel = [name for name in used if functions[name].kind == "kfunc"]
     stopping: set[str] = set()
     while True:
-        more = {n for n in kernel if n not in stopping and _may_stop(module.functions[n], stopping, emitter)}
+        more = {name for name in kernel if name not in stopping and _may_stop(functions[name], rules, stopping)}
         if not more:
             return stopping
         stopping |= more
 
 
-def _may_stop(function: ir.Function, stopping: set[str], emitter: Emitter) -> bool:
+def state_fields(changing: Iterable[str], outside: frozenset[str]) -> frozenset[str]:
+    """The fields whose words are the state: those that change, but for structures ``outside`` of it."""
+    return frozenset(name for name in changing if name.partition(".")[0] not in outside)
+
+
+def describe(stop: ir.Instr) -> str:
+    """What a stop is, in a word."""
+    if isinstance(stop, ir.Point):
+        return stop.why
+    if isinstance(stop, ir.Call):
+        return f"call {stop.function}"
+    return "call through a pointer" if isinstance(stop, ir.CallPointer) else "suspend"
+
+
+def _may_stop(function: ir.Function, rules: Rules, stopping: set[str]) -> bool:
+    return any(_stop_kind(i, rules, stopping) for block in function.blocks for i in block.body)
+
+
+def _stop_kind(i: ir.Instr, rules: Rules, stopping: set[str]) -> str:
+    """How a context may stop at an instruction; "" if it does not."""
+    if isinstance(i, ir.Suspend):
+        return "suspend"
+    if isinstance(i, ir.CallPointer):
+        return "pointer"
+    if isinstance(i, ir.Call):
+        return "call" if i.function in stopping else ""
+    return rules.kind(i.why) if isinstance(i, ir.Point) else ""
+
+
+def _segments(function: ir.Function, rules: Rules, stopping: set[str]) -> list[Segment]:
+    """The function's blocks, cut at everything that may stop."""
+    out: list[Segment] = []
     for block in function.blocks:
+        current = Segment(len(out), block.label)
         for i in block.body:
-            if isinstance(i, ir.Suspend | ir.CallPointer) or (isinstance(i, ir.Call) and i.function in stopping):
-                return True
-            if isinstance(i, ir.Point) and emitter.kind(i.why):
-                return True
-    return False
-
-
-class StepText(PlainText):
-    """A function that may stop: entered at any of its pcs, left at any of its stops."""
-
-    def emit_step(self) -> None:
-        """The whole function."""
-        self.analyse()
-        names, entry = self.frame_names, self.entry
-        self.out.append(f'define internal i64 @"{self.function.name}.step"(ptr noalias nonnull %S, i64 %fp, i64 %pc) #0 {{')
-        self.block("start")
-        for index in range(len(names)):
-            self.line(f"%l{index} = alloca i64")
-            self.line(f"store i64 0, ptr %l{index}")
-        cases = "".join(f" i64 {s.pc}, label %resume{s.pc}" for s in self.segments if s.stop is not None)
-        self.line(f"switch i64 %pc, label %lost [ i64 {entry}, label %resume{entry}{cases} ]")
-        self.block("lost")
-        self.line("unreachable")
-        self.block(f"resume{entry}")
-        self.restore(set(self.function.params))
-        self.line(f'br label %"{self.segments[0].label}"')
-        for segment in self.segments:
-            self.names = {}
-            self.block(f'"{segment.label}"')
-            self.label = segment.label
-            for instr in segment.body:
-                self.instruction(instr)
-                to = getattr(instr, "to", None)
-                if to is not None and to in self.crossing:
-                    self.line(f"store i64 {self.names[to]}, ptr %l{self.local_index[str(to)]}")
-            if segment.stop is None:
-                assert segment.end is not None
-                self.terminator(segment.end)
-            else:
-                self.stop(segment)
-        self.out.append("}")
-
-    # -- analysis
-
-    def analyse(self) -> None:
-        """Cut the function at its stops; find what is live there; lay out its frame; number its places."""
-        self.segments = self._split()
-        self.crossing = self._crossing_temps()
-        self.frame_names = names = [*self.function.locals, *(str(t) for t in sorted(self.crossing, key=lambda t: t.number))]
-        self.slot = {name: 2 + index for index, name in enumerate(names)}
-        self.live = self._liveness()
-        self.local_index = {name: index for index, name in enumerate(names)}
-        self.entry = self.emitter.new_pc(self.function.name, ir.At(self.function.line, 1), "entry")
-        frames = self.emitter.out
-        frames.entries[self.function.name] = self.entry
-        frames.names[self.function.name] = names
-        self.words = 2 + len(names)
-        frames.frame_words[self.function.name] = self.words
-        if self.words > FRAME_WORDS_MAX:
-            raise SoftnetError("a function has too many locals to be explored", where=f"{self.function.file}:{self.function.line}",
-                               found=f"{self.words} words in {self.function.name}()", expected=f"at most {FRAME_WORDS_MAX}",
-                               hint="divide the function")  # fmt: skip
-        for segment in self.segments:
-            if segment.stop is not None:
-                segment.pc = self.emitter.new_pc(self.function.name, segment.stop.at, describe(segment.stop))
-                if isinstance(segment.stop, ir.Suspend) and not self.live[segment.after]:
-                    frames.resume.setdefault(self.function.name, segment.pc)
-
-    def _split(self) -> list[Segment]:
-        """The function's blocks, cut at everything that may stop."""
-        out: list[Segment] = []
-        for block in self.function.blocks:
-            current = Segment(block.label, [])
-            for i in block.body:
-                kind = self._stop_kind(i)
-                if not kind:
-                    current.body.append(i)
-                    continue
-                current.stop, current.kind = i, kind
-                current.after = f"{block.label}.{len(out)}"
-                out.append(current)
-                current = Segment(current.after, [])
-            current.end = block.end
+            kind = _stop_kind(i, rules, stopping)
+            if not kind:
+                current.body.append(i)
+                continue
+            current.stop, current.kind = i, kind
+            current.after = f"{block.label}.{len(out)}"
             out.append(current)
-        return out
+            current = Segment(len(out), current.after)
+        current.end = block.end
+        out.append(current)
+    return out
 
-    def _stop_kind(self, i: ir.Instr) -> str:
-        if isinstance(i, ir.Suspend):
-            return "suspend"
-        if isinstance(i, ir.CallPointer):
-            return "pointer"
-        if isinstance(i, ir.Call):
-            return "call" if i.function in self.emitter.stopping else ""
-        return self.emitter.kind(i.why) if isinstance(i, ir.Point) else ""
 
-    def _crossing_temps(self) -> set[ir.Temp]:
-        """Temps that are used in another segment than the one that defines them."""
-        home: dict[ir.Temp, int] = {}
-        crossing: set[ir.Temp] = set()
-        for number, segment in enumerate(self.segments):
-            for i in segment.body:
-                crossing |= {t for t in uses(i) if home.get(t, number) != number}
-                to = getattr(i, "to", None)
-                if to is not None:
-                    home[to] = number
-            ends = [i for i in (segment.stop, segment.end) if i is not None]
-            if isinstance(segment.stop, ir.Point) and segment.kind in ("acquire", "hard-acquire"):
-                ends.append(self._call_after(number))
-            for end in ends:
-                crossing |= {t for t in uses(end) if home.get(t, number) != number}
-                to = getattr(end, "to", None)
+def _crossing_temps(segments: list[Segment]) -> set[ir.Temp]:
+    """Temps that are used in another segment than the one that defines them."""
+    home: dict[ir.Temp, int] = {}
+    crossing: set[ir.Temp] = set()
+    for number, segment in enumerate(segments):
+        for i in segment.body:
+            crossing.update(temp for temp in i.uses() if home.get(temp, number) != number)
+            to = i.defines()
+            if to is not None:
+                home[to] = number
+        if segment.acquires:
+            # The result of the call that takes the lock has a word, though nothing needs it across the stop: the layout of
+            # frames, and with it what a state's words are, stays as it is.
+            to = segments[number + 1].body[0].defines()
+            if to is not None:
+                crossing.add(to)
+        for end in (segment.stop, segment.end):
+            if end is not None:
+                crossing.update(temp for temp in end.uses() if home.get(temp, number) != number)
+                to = end.defines()
                 if to is not None:
                     crossing.add(to)
-                if isinstance(end, ir.Call) and segment.kind in ("acquire", "hard-acquire"):
-                    crossing |= set(uses(end))
-        return crossing
+    return crossing
 
-    def _call_after(self, number: int) -> ir.Instr:
-        """The call of spin_acquire() that follows its interaction point."""
-        return self.segments[number + 1].body[0]
 
-    def _liveness(self) -> dict[str, set[str]]:
-        """Segment -> the locals and crossing temps that are live at its beginning."""
-        by_label = {s.label: s for s in self.segments}
-        live: dict[str, set[str]] = {label: set() for label in by_label}
-        changed = True
-        while changed:
-            changed = False
-            for segment in reversed(self.segments):
-                now: set[str] = set()
-                for label in following(segment):
-                    now |= live[label]
-                for end in (segment.end, segment.stop):
-                    if end is not None:
-                        now = self._before(end, now)
-                for i in reversed(segment.body):
-                    now = self._before(i, now)
-                if now != live[segment.label]:
-                    live[segment.label] = now
-                    changed = True
-        return live
+def _liveness(segments: list[Segment], crossing: set[ir.Temp]) -> dict[str, set[str]]:
+    """Segment -> the locals and crossing temps that are live at its beginning."""
+    live: dict[str, set[str]] = {segment.label: set() for segment in segments}
+    changed = True
+    while changed:
+        changed = False
+        for segment in reversed(segments):
+            now: set[str] = set()
+            for label in segment.successors():
+                now |= live[label]
+            for end in (segment.end, segment.stop):
+                if end is not None:
+                    _before(end, now, crossing)
+            for i in reversed(segment.body):
+                _before(i, now, crossing)
+            if now != live[segment.label]:
+                live[segment.label] = now
+                changed = True
+    return live
 
-    def _before(self, i: ir.Instr, live: set[str]) -> set[str]:
-        to = getattr(i, "to", None)
-        now = set(live)
-        if to is not None:
-            now.discard(str(to))
-        if isinstance(i, ir.Set):
-            now.discard(i.local)
-        now |= {str(t) for t in uses(i) if t in self.crossing}
-        if isinstance(i, ir.Get):
-            now.add(i.local)
-        return now
 
-    # -- code
-
-    def operand(self, operand: ir.Operand) -> str:
-        if isinstance(operand, ir.Temp) and operand not in self.names:
-            self.names[operand] = self.define(f"load i64, ptr %l{self.local_index[str(operand)]}")
-        return super().operand(operand)
-
-    def terminator(self, end: ir.Terminator) -> None:
-        if not isinstance(end, ir.Return):
-            super().terminator(end)
-            return
-        self.store(str(RESULT), "0" if end.value is None else self.operand(end.value), "")
-        back_at = self.define("add i64 %fp, 1")
-        back = self.load(back_at, "")
-        self.store(back_at, "0", "")
-        self.store("%fp", "0", "")
-        self.line(f"ret i64 {self.define(f'sub i64 %fp, {back}')}")
-
-    def restore(self, names: set[str]) -> None:
-        """Take live values out of the frame, which is 0 while the function runs."""
-        for name in sorted(names, key=self.slot.__getitem__):
-            at = self.define(f"add i64 %fp, {self.slot[name]}")
-            value = self.load(at, "")
-            self.store(at, "0", "")
-            self.line(f"store i64 {value}, ptr %l{self.local_index[name]}")
-
-    def save(self, names: set[str], pc: int) -> None:
-        """Put live values and the place into the frame."""
-        self.store("%fp", str(pc), "")
-        for name in sorted(names, key=self.slot.__getitem__):
-            value = self.define(f"load i64, ptr %l{self.local_index[name]}")
-            self.store(self.define(f"add i64 %fp, {self.slot[name]}"), value, "")
-
-    def leave(self, segment: Segment) -> None:
-        """Stop here."""
-        live = self.live[segment.after]
-        if isinstance(segment.stop, ir.Point) and segment.kind in ("acquire", "hard-acquire"):
-            live = live | {str(t) for t in uses(self._call_after(self.segments.index(segment)))}
-        self.save(live, segment.pc)
-        self.store(str(FRAME), "%fp", "")
-        self.frame_end()
-        self.line(f"ret i64 {SWITCHED if isinstance(segment.stop, ir.Suspend) else LEFT}")
-
-    def frame_end(self) -> None:
-        """Say where the last frame ends; behind it there is nothing but 0."""
-        self.store(str(END), self.define(f"add i64 %fp, {self.words}"), "")
-
-    def stop(self, segment: Segment) -> None:
-        """The end of a segment at which the context may stop."""
-        if isinstance(segment.stop, ir.Suspend):
-            self.leave(segment)
-            self.block(f"resume{segment.pc}")
-            self.restore(self.live[segment.after])
-            self.line(f'br label %"{segment.after}"')
-        elif isinstance(segment.stop, ir.Call | ir.CallPointer):
-            self.call_frame(segment, segment.stop)
-        else:
-            self.point(segment)
-
-    def call_frame(self, segment: Segment, i: ir.Call | ir.CallPointer) -> None:
-        """Call a function that may stop: its frame stands above this one."""
-        if isinstance(i, ir.Call):
-            entry = str(self.emitter.module.function_ids[i.function])
-        else:
-            entry = self.operand(i.pointer)
-        count = len(self.module.function_ids) + 1
-        if isinstance(i, ir.CallPointer):
-            self.unless(self.define(f"icmp ult i64 {entry}, {count}"), "pointer", i.at, str(len(i.args)), entry)
-        arity_at = self.define(f"getelementptr [{count} x i64], ptr @arity, i64 0, i64 {entry}")
-        arity = self.define(f"load i64, ptr {arity_at}")
-        self.unless(self.define(f"icmp eq i64 {arity}, {len(i.args)}"), "pointer", i.at, str(len(i.args)), entry)
-        pc_at = self.define(f"getelementptr [{count} x i64], ptr @entries, i64 0, i64 {entry}")
-        pc = self.define(f"load i64, ptr {pc_at}")
-        args = [self.operand(a) for a in i.args]
-        live = self.live[segment.after] - ({str(i.to)} if i.to is not None else set())
-        self.save(live, segment.pc)
-        callee = self.define(f"add i64 %fp, {self.words}")
-        room = self.define(f"icmp sle i64 {callee}, {self.load(str(STACK_LIMIT), '')}")
-        self.unless(room, "stack", i.at)
-        self.store(callee, pc, "")
-        self.store(self.define(f"add i64 {callee}, 1"), str(self.words), "")
-        for index, value in enumerate(args):
-            self.store(self.define(f"add i64 {callee}, {2 + index}"), value, "")
-        self.line(f"ret i64 {callee}")
-        self.block(f"resume{segment.pc}")
-        self.restore(live)
-        if i.to is not None:
-            self.line(f"store i64 {self.load(str(RESULT), '')}, ptr %l{self.local_index[str(i.to)]}")
-        self.line(f'br label %"{segment.after}"')
-
-    def point(self, segment: Segment) -> None:
-        """An interaction point: by the phase of the step the context stops before it or goes on."""
-        pc, kind = segment.pc, segment.kind
-        acquire = kind in ("acquire", "hard-acquire")
-        phase = self.load(str(PHASE), "")
-        own = self.emitter.owned and kind == "non"
-        if own:
-            leaves, _ = self.owned(segment)
-        elif kind in ("hard", "hard-acquire"):
-            leaves = self.define(f"icmp ne i64 {phase}, 0")
-        elif kind in ("non", "acquire"):
-            committed = self.define(f"icmp eq i64 {phase}, 2")
-            right = self.define(f"icmp eq i64 {phase}, 1")
-            open_ = self.define(f"and i1 {right}, {self.irqs_on()}")
-            leaves = self.define(f"or i1 {committed}, {open_}")
-        elif kind in ("own", "disable", "enable"):
-            leaves = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {self.irqs_on()}")
-        elif kind == "count":
-            seen = self.count_changes(segment)
-            leaves = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {seen}")
-        elif kind == "cpu":
-            leaves = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {self.may_move()}")
-        elif kind == "release":
-            leaves = self.taken_here(phase)
-        elif kind in ("store", "full", "full release", "fence"):
-            leaves = self.buffer_leaves(kind, phase)
-        else:
-            leaves = "false"
-        self.line(f"br i1 {leaves}, label %leave{pc}, label %go{pc}")
-        self.block(f"leave{pc}")
-        self.leave(segment)
-        self.block(f"resume{pc}")
-        live = self.live[segment.after]
-        if acquire:
-            live = live | {str(t) for t in uses(self._call_after(self.segments.index(segment)))}
-        self.restore(live)
-        self.line(f"br label %go{pc}")
-        self.block(f"go{pc}")
-        if acquire:
-            self.acquire(segment)
-        old = self.load(str(PHASE), "")
-        if own:
-            self.names = {}
-            _, new = self.owned(segment)
-        elif kind == "count":
-            self.names = {}
-            new = self.define(f"select i1 {self.count_changes(segment)}, i64 2, i64 {old}")
-        elif kind == "cpu":
-            new = self.define(f"select i1 {self.may_move()}, i64 2, i64 {old}")
-        elif kind == "own":
-            new = self.define(f"select i1 {self.irqs_on()}, i64 2, i64 {old}")
-        elif kind in ("disable", "acquire"):
-            new = self.define(f"call i64 @llvm.smax.i64(i64 {old}, i64 1)")
-        elif kind == "fence":
-            new = self.define(f"select i1 {self.define(f'icmp ne i64 {self.buffer_fill()}, 0')}, i64 2, i64 {old}")
-        else:
-            new = "2"
-        self.store(str(PHASE), new, "")
-        self.line(f'br label %"{segment.after}"')
-
-    def may_move(self) -> str:
-        """Whether the running task may be switched out and moved to another CPU, as an i1."""
-        moves = self.define(f"icmp ne i64 {self.define('call i64 @vx_may_move(ptr %S)')}, 0")
-        return self.define(f"and i1 {moves}, {self.irqs_on()}")
-
-    def count_changes(self, segment: Segment) -> str:
-        """Whether preempt_count_add() or _sub() changes anything for an interrupt that may strike, as an i1."""
-        if not self.emitter.facts.classes:
-            return self.irqs_on()
-        call = self._call_after(self.segments.index(segment))
-        assert isinstance(call, ir.Call)
-        old = self.define('call i64 @"preempt_count"(ptr %S)')
-        new = self.define(f"{'add' if call.function == 'preempt_count_add' else 'sub'} i64 {old}, {self.operand(call.args[0])}")
-        bits = self.define(f"icmp ugt i64 {self.define(f'xor i64 {old}, {new}')}, {PREEMPT_MASK}")
-        some = [self.define(f"icmp ne i64 {count}, 0") for count in (old, new)]
-        changes = self.define(f"or i1 {bits}, {self.define(f'xor i1 {some[0]}, {some[1]}')}")
-        return self.define(f"and i1 {changes}, {self.irqs_on()}")
-
-    def taken_here(self, phase: str) -> str:
-        """Whether a lock that is released now may have been taken in this step, where an interrupt could want it, too."""
-        taken = self.define(f"icmp ne i64 {phase}, 0" if self.emitter.facts.tries else f"icmp eq i64 {phase}, 1")
-        return self.define(f"and i1 {taken}, {self.irqs_on()}")
-
-    def buffer_fill(self) -> str:
-        """How many stores the CPU's buffer holds."""
-        return self.define('call i64 @"vx_buffer_fill"(ptr %S)')
-
-    def buffer_leaves(self, kind: str, phase: str) -> str:
-        """Whether the context stops before a store into the buffer, or before a fence."""
-        committed = self.define(f"icmp eq i64 {phase}, 2")
-        if kind == "fence":
-            return self.define(f"and i1 {committed}, {self.define(f'icmp ne i64 {self.buffer_fill()}, 0')}")
-        full = self.define(f"icmp eq i64 {self.buffer_fill()}, {self.emitter.store_buffer}")
-        flushes = self.define(f"and i1 {committed}, {full}")
-        if kind == "full":
-            return flushes
-        if kind == "full release":
-            return self.define(f"or i1 {flushes}, {self.taken_here(phase)}")
-        open_ = self.define(f"and i1 {self.define(f'icmp ne i64 {phase}, 0')}, {self.irqs_on()}")
-        return self.define(f"or i1 {flushes}, {open_}")
-
-    def owned(self, segment: Segment) -> tuple[str, str]:
-        """At a non-mover, by who else touches what it touches: whether the context stops (an i1), the phase after it.
-
-        What only this CPU touches counts while an interrupt may strike; what nobody writes, and what this CPU does to its own
-        machine while nothing can strike it, does not count.
-        """
-        assert isinstance(segment.stop, ir.Point)
-        why, number = segment.stop.why, self.segments.index(segment)
-        old = self.load(str(PHASE), "")
-        committed = self.define(f"icmp eq i64 {old}, 2")
-        if why == "jiffies" and "verify_env.jiffies" not in self.emitter.changing:
-            return "false", old
-        if "." not in why:
-            right = self.define(f"icmp eq i64 {old}, 1")
-            leaves = self.define(f"or i1 {committed}, {self.define(f'and i1 {right}, {self.irqs_on()}')}")
-            if why not in OWN_MACHINE and why not in OWN_LOCK:
-                return leaves, "2"
-            calm = self.define(f"icmp ne i64 {self.define('call i64 @vx_calm(ptr %S)')}, 0")
-            if why in OWN_LOCK:
-                call = self._call_after(number)
-                assert isinstance(call, ir.Call)
-                calm = self.define(f"and i1 {calm}, {self.mine(self.operand(call.args[0]))}")
-            stops = self.define(f"and i1 {leaves}, {self.define(f'xor i1 {calm}, true')}")
-            return stops, self.define(f"select i1 {calm}, i64 {old}, i64 2")
-        access = self._call_after(number)
-        if isinstance(access, ir.Call):
-            address, reads = self.operand(access.args[0]), access.function == "line_read"
-        else:
-            assert isinstance(access, ir.Load | ir.Store | ir.Atomic)
-            address, reads = self.operand(access.place.address), isinstance(access, ir.Load)
-        owner = self.define(f"call i64 @vx_owner(ptr %S, i64 {address})")
-        mine = self.mine(address)
-        fixed = self.define(f"icmp eq i64 {owner}, {VX_READ_ONLY}") if reads else "false"
-        exposed = self.irqs_on()
-        fresh = self.define(f"icmp eq i64 {old}, 0")
-        moved = self.define(f"and i1 {self.define(f'xor i1 {fresh}, true')}, {exposed}")
-        plain = self.define(f"or i1 {committed}, {moved}")
-        stops = self.define(f"select i1 {mine}, i1 {moved}, i1 {plain}")
-        after = self.define(f"select i1 {exposed}, i64 2, i64 {old}")
-        after = self.define(f"select i1 {mine}, i64 {after}, i64 2")
-        return (
-            self.define(f"select i1 {fixed}, i1 false, i1 {stops}"),
-            self.define(f"select i1 {fixed}, i64 {old}, i64 {after}"),
-        )
-
-    def mine(self, address: str) -> str:
-        """Whether the running CPU owns the word, as an i1."""
-        owner = self.define(f"call i64 @vx_owner(ptr %S, i64 {address})")
-        me = self.define(f"add i64 {self.engine('cpu')}, 1")
-        return self.define(f"icmp eq i64 {owner}, {me}")
-
-    def irqs_on(self) -> str:
-        """Whether an interrupt may strike the running context, as an i1: with interrupts on, unless nothing can come."""
-        if self.emitter.owned:
-            return self.define(f"icmp ne i64 {self.define('call i64 @vx_exposed(ptr %S)')}, 0")
-        off = self.define('call i64 @"irqs_disabled"(ptr %S)')
-        return self.define(f"icmp eq i64 {off}, 0")
-
-    def acquire(self, segment: Segment) -> None:
-        """A lock that another context holds: this one cannot act; if it has acted already it stops before the lock."""
-        pc = segment.pc
-        call = self._call_after(self.segments.index(segment))
-        assert isinstance(call, ir.Call)
-        self.names = {}
-        if self.emitter.buffered is not None:
-            self.fence()
-        lock = self.operand(call.args[0])
-        owner = self.load(lock, "")
-        free = self.define(f"icmp eq i64 {owner}, 0")
-        me = self.define(f"add i64 {self.engine('ctx')}, 1")
-        mine = self.define(f"icmp eq i64 {owner}, {me}")
-        can = self.define(f"or i1 {free}, {mine}")
-        self.line(f"br i1 {can}, label %take{pc}, label %wait{pc}")
-        self.block(f"wait{pc}")
-        fresh = self.define(f"icmp eq i64 {self.load(str(PHASE), '')}, 0")
-        self.line(f"br i1 {fresh}, label %blocked{pc}, label %park{pc}")
-        self.block(f"blocked{pc}")
-        self.frame_end()
-        self.line(f"ret i64 {BLOCKED}")
-        self.block(f"park{pc}")
-        self.leave(segment)
-        self.block(f"take{pc}")
+def _before(i: ir.Instr, live: set[str], crossing: set[ir.Temp]) -> None:
+    """Turn what is live after an instruction into what is live before it."""
+    to = i.defines()
+    if to is not None:
+        live.discard(str(to))
+    if isinstance(i, ir.Set):
+        live.discard(i.local)
+    live.update(str(temp) for temp in i.uses() if temp in crossing)
+    if isinstance(i, ir.Get):
+        live.add(i.local)

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the explorer would not run as a patch wrote it is refused or explored, never passed over in silence."""
+"""What of a patch the explorer would not run as written is refused, or becomes state; nothing is left out silently."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from types import ModuleType
 
 from softnet.errors import SoftnetError
 from softnet.lang import ir
+from softnet.lang.declare import NOTHING_SAID
 from softnet.lang.program.program import Program
-from softnet.verify.codegen.points import DROPPED, LOCAL, uses
 
 
 def check_patches(program: Program, patches: Iterable[ModuleType], harness: Iterable[str]) -> None:
@@ -28,13 +29,23 @@ def check_patches(program: Program, patches: Iterable[ModuleType], harness: Iter
                     expected="a patch that leaves it alone",
                     hint="softnet run --patch runs it as you wrote it; docs/verify.md lists what is replaced",
                 )
-            if name in DROPPED or name in LOCAL:
+            if _is_special(program, name):
                 raise SoftnetError(
                     "softnet verify treats this function of the machine specially: your change of it would not be explored",
                     where=where,
                     found=f"{name}()",
                     expected="a patch that leaves it alone",
                 )
+
+
+def _is_special(program: Program, name: str) -> bool:
+    """Whether a definition below the patch says that no other context sees the function act, or that it keeps prices only."""
+    for module in program.overridden.get(name, ()):
+        below = getattr(sys.modules.get(module), name, None)
+        facts = getattr(below, "__softnet_facts__", NOTHING_SAID)
+        if facts.price_only or facts.visible == "own context":
+            return True
+    return False
 
 
 def depended_on(module: ir.Module, patches: Iterable[ModuleType], ignored: frozenset[str]) -> frozenset[str]:
@@ -56,7 +67,7 @@ def _read_for_more(block: ir.Block, ignored: frozenset[str]) -> set[str]:
         if isinstance(i, ir.Load) and i.place.field in ignored:
             holds[i.to] = i.place.field
             continue
-        used = [holds[t] for t in uses(i) if t in holds]
+        used = [holds[temp] for temp in i.uses() if temp in holds]
         if not used:
             continue
         if isinstance(i, ir.Trace):
@@ -65,7 +76,6 @@ def _read_for_more(block: ir.Block, ignored: frozenset[str]) -> set[str]:
             holds[i.to] = used[0]
         elif not (isinstance(i, ir.Store) and i.place.field == used[0]):
             found |= set(used)
-    end = block.end
-    if isinstance(end, ir.Branch | ir.Return) and isinstance(end.value, ir.Temp) and end.value in holds:
-        found.add(holds[end.value])
+    if block.end is not None:
+        found.update(holds[temp] for temp in block.end.uses() if temp in holds)
     return found

@@ -1,33 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the functions of the explorer's back end share, and those that cannot stop: plain native functions."""
+"""The explorer's LLVM text: what all its functions share, and the functions that cannot stop, which are plain native ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from string import Template
 from typing import Final
 
 from softnet.lang import ir
-from softnet.lang.native.llvm_function import RUN_WORDS, FunctionText, Position, Text
+from softnet.lang.declare import HW, PERCPU, PRIVATE
+from softnet.lang.native.abi import FAILURES, RUN_WORDS
+from softnet.lang.native.llvm_function import FunctionText, Position, Text
 from softnet.lang.program.program import StructDef
 from softnet.verify.codegen import store_order
-from softnet.verify.codegen.points import CAUTIOUS, DROPPED, FREES, OWN, Facts, point_kind
+from softnet.verify.codegen.frames import Frames, Rules, state_fields
+from softnet.verify.codegen.points import FREES, OWN
 
 STEP: Final = "verify_step"
-"""The machine function that stands for this back end's loop; its text is given here."""
+"""The machine function by which the search runs a context to its next stop; its text is given here."""
 
 PHASE, RESULT, FRAME = RUN_WORDS["stack_of"], RUN_WORDS["fuel_full"], RUN_WORDS["slice"]
-"""Words of S beside NULL: the phase of the step (0 fresh, 1 right movers done, 2 committed), a call's result, the frame."""
+"""Words of S in the line of NULL: the phase of the step (0 fresh, 1 right movers done, 2 committed), a call's result, the frame."""
 STACK_LIMIT = RUN_WORDS["points"]
 """The last address at which a frame may begin in the running context's part of memory."""
-FRAME_WORDS_MAX: Final = 96
-"""What a frame may take at most."""
 LOG, LOG_FILL = RUN_WORDS["trace"], RUN_WORDS["trace_fill"]
 UNDO, END = RUN_WORDS["code"], RUN_WORDS["where"]
 """Where the undo log's next entry goes, and where the frame of the function that stopped ends. Both words serve pause() and
 fail() otherwise, when the search has stopped."""
 UNDO_WORDS: Final = 1 << 17
-"""Of the undo log, which begins at a multiple of this; a step that fills it is one without end."""
+"""Size of the undo log, which begins at a multiple of it. A step that fills the log has no end, and fails like one without fuel."""
 
 MIX: Final = (0x1E3779B97F4A7C15, 0x2545F4914F6CDD1D, 0x165667B19E3779F9)
 """Odd factors of the hash: of the value, of its place, of both."""
@@ -75,7 +77,7 @@ FOREIGN: dict[str, str] = {
   ret i64 0
 }""",
 }
-"""Machine functions whose text stands here: what the restricted Python has no words for."""
+"""Machine functions whose text stands here, because restricted Python cannot express them."""
 
 UNDO_TEXT: Final = f"""define internal void @undo(ptr %S, i64 %a) alwaysinline nounwind {{
   %up = getelementptr i64, ptr %S, i64 {UNDO}
@@ -92,14 +94,14 @@ UNDO_TEXT: Final = f"""define internal void @undo(ptr %S, i64 %a) alwaysinline n
   %full = icmp eq i64 %m, 0
   br i1 %full, label %over, label %done, !prof !2
 over:
-  call void @fail(ptr %S, i64 7, i64 0, i64 0)
+  call void @fail(ptr %S, i64 {FAILURES.index("fuel")}, i64 0, i64 0)
   unreachable
 done:
   ret void
 }}"""
 
 OWNERS_BYTES: Final = 1 << 20
-"""Of the table of owners, which stands before S, the byte of a word as far from it as the word is behind it."""
+"""Size of the table of owners. It ends where S begins and runs backwards: the owner of word ``a`` is the byte at S - 1 - a."""
 
 FOREIGN |= {
     "vx_race_owner": f"""define internal i64 @vx_race_owner(ptr %S, i64 %a) alwaysinline nounwind {{
@@ -128,12 +130,12 @@ FOREIGN |= {
 }""",
 }
 
-TOUCH_TEXT: Final = """define internal void @touch(ptr %S, i64 %a, i64 %write) alwaysinline nounwind {
+TOUCH_TEXT: Final = Template("""define internal void @touch(ptr %S, i64 %a, i64 %write) alwaysinline nounwind {
   %o = call i64 @vx_owner(ptr %S, i64 %a)
   %nobody = icmp eq i64 %o, 0
   br i1 %nobody, label %done, label %look
 look:
-  %cpup = getelementptr i64, ptr %S, i64 CPU
+  %cpup = getelementptr i64, ptr %S, i64 $cpu
   %cpu = load i64, ptr %cpup
   %me = add i64 %cpu, 1
   %mine = icmp eq i64 %o, %me
@@ -149,7 +151,7 @@ tell:
   br label %done
 done:
   ret void
-}"""
+}""")
 
 PLAIN_TEXT: Final = """define internal void @plain(ptr %S, i64 %a, i64 %how, i64 %mep) alwaysinline nounwind {
   %o = call i64 @vx_race_owner(ptr %S, i64 %a)
@@ -174,32 +176,15 @@ done:
 the running context stands, of a per-CPU word that of the CPU."""
 
 LEFT, BLOCKED, SWITCHED = -1, -2, -3
-"""What a step returns: the context stopped; it waits for a lock and nothing happened; it gave the CPU away."""
+"""What a step returns: the context stopped; it waits for a lock and has done nothing; it has given the CPU away (Suspend)."""
 
 
 @dataclass
-class Stop:
-    """A place where a context may have stopped."""
-
-    function: str
-    line: int
-    column: int
-    what: str
-
-
-@dataclass
-class Frames:
-    """The LLVM text of a program for the explorer, and what its numbers mean."""
+class Code:
+    """The LLVM text of a program for the explorer, and its frames."""
 
     text: Text
-    stops: list[Stop] = field(default_factory=list)
-    entries: dict[str, int] = field(default_factory=dict)
-    """Function -> the pc of its beginning."""
-    frame_words: dict[str, int] = field(default_factory=dict)
-    names: dict[str, list[str]] = field(default_factory=dict)
-    """Function that may stop -> what the words of its frame are from the third on: locals, then temps (%number)."""
-    resume: dict[str, int] = field(default_factory=dict)
-    """Function -> its first unconditional stop, where nothing is live: irq_context()'s wait for the next interrupt."""
+    frames: Frames
 
 
 @dataclass(frozen=True)
@@ -234,52 +219,35 @@ def holders_of(module: ir.Module, structs: Mapping[str, StructDef], *, races: bo
 
 
 class Emitter:
-    """What the functions of one program share while they are written."""
+    """What the functions of one program share while their LLVM text is written.
+
+    ``outside`` are the structures that are no state; ``log``: write accesses down for a counterexample; ``store_buffer``: how many
+    stores it holds; ``owned``: check and use who owns each word; ``stops``: the fields that are stops somewhere: of those, and
+    the machine's, who owns a word matters.
+    """
 
     def __init__(
-        self, module: ir.Module, fields: Mapping[str, str], changing: frozenset[str], outside: frozenset[str], *,
-        reduce: bool, log: bool, buffered: frozenset[str] | None = None, store_buffer: int = 0, owned: bool = False,
-        facts: Facts = CAUTIOUS, holders: Holders = NOBODY,
-        stops: frozenset[str] = frozenset(),
+        self, rules: Rules, outside: frozenset[str], *, log: bool, store_buffer: int = 0, owned: bool = False,
+        holders: Holders = NOBODY, stops: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
-        self.module = module
-        self.fields = fields
-        self.changing = changing
-        self.state = frozenset(f for f in changing if f.partition(".")[0] not in outside)
+        self.rules = rules
+        self.module = rules.module
+        self.state = state_fields(rules.changing, outside)
         """Fields whose words are the state: what is stored to them can be undone."""
-        self.reduce = reduce
+        self.own_stores = frozenset(said.stores for said in rules.facts.functions.values()) - {""}
+        """Fields whose stores by machine functions go through the buffer, too."""
         self.log = log
-        self.buffered = buffered
-        """The fields whose stores go through a store buffer; None where memory is sequentially consistent."""
         self.store_buffer = store_buffer
-        """How many stores it holds."""
         self.owned = owned
-        self.facts = facts
         self.holders = holders
         self.stops = stops
-        """The fields that are stops somewhere: of those, and the machine's, who owns a word matters."""
-        self.stopping: set[str] = set()
         self.text = Text()
-        self.out = Frames(self.text)
-        self.out.stops.append(Stop("", 0, 0, "nothing"))
-        self.step_of_pc: list[str] = [""]
-
-    def kind(self, why: str) -> str:
-        """What an interaction point is here."""
-        found = store_order.point_kind(why, self.reduce) if self.buffered is not None else None
-        return point_kind(why, self.fields, self.changing, self.reduce, self.facts) if found is None else found
-
-    def new_pc(self, function: str, at: ir.At, what: str) -> int:
-        """A number for a place where a context may have stopped."""
-        self.out.stops.append(Stop(function, at.line, at.column, what))
-        self.step_of_pc.append(f'@"{function}.step"')
-        return len(self.out.stops) - 1
+        self.frames = Frames()
 
     def thunk(self, function: ir.Function) -> None:
-        """A function that cannot stop, called through a pointer: it returns at once."""
+        """The step of a function that cannot stop, for calls through a pointer: arguments come from a frame, it returns at once."""
         lines = self.text.lines
-        pc = self.new_pc(function.name, ir.At(function.line, 1), "entry")
-        self.out.entries[function.name] = pc
+        self.frames.enter(function)
         lines.append(f'define internal i64 @"{function.name}.step"(ptr noalias nonnull %S, i64 %fp, i64 %pc) #0 {{')
         args = ""
         for index in range(len(function.params)):
@@ -318,22 +286,23 @@ class Emitter:
 
     def tables(self, used: list[str]) -> None:
         """The step function of each pc, the entry of each function number, and the loop over them."""
-        steps = ", ".join("ptr " + (name or "null") for name in self.step_of_pc)
+        stops = self.frames.stops
+        steps = ", ".join(f'ptr @"{stop.function}.step"' if stop.function else "ptr null" for stop in stops)
         count = len(self.module.function_ids) + 1
         entries = ["i64 0"] * count
         arity = ["i64 -1"] * count
         for name in used:
             number = self.module.function_ids[name]
-            if name in self.out.entries:
-                entries[number] = f"i64 {self.out.entries[name]}"
+            if name in self.frames.entries:
+                entries[number] = f"i64 {self.frames.entries[name]}"
                 arity[number] = f"i64 {len(self.module.functions[name].params)}"
         self.text.lines += [*FOREIGN.values(), UNDO_TEXT, *self.poke()]
         if self.holders.races:
             self.text.lines.append(PLAIN_TEXT)
         if self.owned:
-            self.text.lines.append(TOUCH_TEXT.replace("CPU", str(self.module.engine["cpu"]), 1))
+            self.text.lines.append(TOUCH_TEXT.substitute(cpu=self.module.engine["cpu"]))
         self.text.lines += [
-            f"@steps = internal constant [{len(self.step_of_pc)} x ptr] [{steps}]",
+            f"@steps = internal constant [{len(stops)} x ptr] [{steps}]",
             f"@entries = internal constant [{count} x i64] [{', '.join(entries)}]",
             f"@arity = internal constant [{count} x i64] [{', '.join(arity)}]",
             f'define internal i64 @"{STEP}"(ptr %S, i64 %fp0) #0 {{',
@@ -343,7 +312,7 @@ class Emitter:
             "  %fp = phi i64 [ %fp0, %start ], [ %r, %loop ]",
             "  %pcp = getelementptr i64, ptr %S, i64 %fp",
             "  %pc = load i64, ptr %pcp",
-            f"  %sp = getelementptr [{len(self.step_of_pc)} x ptr], ptr @steps, i64 0, i64 %pc",
+            f"  %sp = getelementptr [{len(stops)} x ptr], ptr @steps, i64 0, i64 %pc",
             "  %step = load ptr, ptr %sp",
             "  %r = call i64 %step(ptr %S, i64 %fp, i64 %pc)",
             "  %go = icmp sgt i64 %r, 0",
@@ -355,45 +324,47 @@ class Emitter:
 
 
 class PlainText(FunctionText):
-    """A function that cannot stop. No alias tags: the explorer reads the words of structures by their addresses."""
+    """Writes a function that cannot stop. No alias tags: the explorer reads the words of structures by their addresses."""
 
     def __init__(self, emitter: Emitter, function: ir.Function) -> None:
         super().__init__(emitter.module, function, emitter.text, not function.shipped, False)
         self.emitter = emitter
+        self.rules = emitter.rules
         self.logging = emitter.log and function.kind == "kfunc"
-        self.own_store = store_order.OWN_STORES.get(function.name, "") if emitter.buffered is not None else ""
-        self.own_loads = emitter.buffered is not None and function.name in store_order.OWN_LOADS
-        self.searching = function.kind == "hwfunc" and function.name.startswith(("vx_", "verify_"))
+        self.own_store = function.facts.stores if emitter.rules.buffered is not None else ""
+        self.own_loads = emitter.rules.buffered is not None and function.facts.loads_own
+        self.searching = function.kind == "hwfunc" and function.name.startswith(("vx_", "verify_", "ck_"))
 
     def tag(self, field_name: str) -> str:
         return ""
 
-    def _point(self, i: ir.Point) -> None:
-        """No other context can tell whether it acts before or after this."""
+    def on_point(self, i: ir.Point) -> None:
+        """No stop: no other context can tell whether it acts before or after this."""
 
-    def _trace(self, i: ir.Trace) -> None:
+    def on_trace(self, i: ir.Trace) -> None:
         """States keep no records, but a WARN_ON_ONCE is a property."""
         if i.event == "warn_on_once":
             self.text.positions.append(Position(self.function.name, i.at.line, i.at.column, "WARN_ON_ONCE"))
             self.line(f'call i64 @"vx_warn"(ptr %S, i64 {i.at.line}, i64 {len(self.text.positions) - 1})')
 
-    def _fuel(self, i: ir.Fuel) -> None:
-        if not self.function.name.startswith("vx_"):
-            super()._fuel(i)
+    def on_fuel(self, i: ir.Fuel) -> None:
+        if not self.function.name.startswith(("vx_", "ck_")):
+            super().on_fuel(i)
 
-    def _suspend(self, i: ir.Suspend) -> None:
+    def on_suspend(self, i: ir.Suspend) -> None:
         raise AssertionError("a function that suspends may stop")
 
-    def _call(self, i: ir.Call) -> None:
-        if i.function in DROPPED:
+    def on_call(self, i: ir.Call) -> None:
+        callee = self.module.functions[i.function]
+        if callee.facts.price_only:
             if i.to is not None:
                 self.names[i.to] = "0"
             return
-        if self.emitter.buffered is not None and self.function.kind == "kfunc":
-            if not store_order.is_unordered(self.module.functions[i.function]):
+        if self.rules.buffered is not None and self.function.kind == "kfunc":
+            if callee.kind == "hwfunc" and callee.facts.drains:
                 self.fence()
-        super()._call(i)
-        if self.logging and self.module.functions[i.function].kind == "hwfunc" and i.function != "lock_is_held":
+        super().on_call(i)
+        if self.logging and callee.kind == "hwfunc" and i.function != "lock_is_held":
             first = self.operand(i.args[0]) if i.args else "0"
             self.note(i.at, f"call {i.function}", first, self.operand(i.to) if i.to is not None else "0")
 
@@ -405,14 +376,14 @@ class PlainText(FunctionText):
 
     def noted(self, at: ir.At, what: str, place: ir.Place, value: str) -> None:
         """Write an access down unless it is to the machine's own fields."""
-        if self.logging and place.kind not in ("hw", "raw"):
+        if self.logging and place.kind not in (HW, ir.RAW):
             self.note(at, f"{what} {place.field}", self.operand(place.address), value)
 
     def touched(self, place: ir.Place, write: int) -> None:
         """Check that no other CPU owns a word of the state that is read or written."""
         if not self.emitter.owned or self.searching or place.field not in self.emitter.state:
             return
-        if place.kind == "hw" or place.field in self.emitter.stops:
+        if place.kind == HW or place.field in self.emitter.stops:
             self.line(f"call void @touch(ptr %S, i64 {self.operand(place.address)}, i64 {write})")
 
     def alone(self, i: ir.Load | ir.Store | ir.Atomic, write: int) -> None:
@@ -420,7 +391,7 @@ class PlainText(FunctionText):
         to a guarded field holds its lock, even where the store is marked for those who read it without.
         """
         place, holders = i.place, self.emitter.holders
-        if self.function.kind != "kfunc" or place.kind in ("hw", "raw"):
+        if self.function.kind != "kfunc" or place.kind in (HW, ir.RAW):
             return
         if write and place.field in holders.locks:
             lock = self.define(f"add i64 {self.operand(place.address)}, {holders.locks[place.field]}")
@@ -429,9 +400,9 @@ class PlainText(FunctionText):
         if holders.races:
             if self.function.name != FREES:
                 self.check_freed(place, i.at)
-            if place.kind in ("private", "percpu") and place.field in self.emitter.state:
+            if place.kind in (PRIVATE, PERCPU) and place.field in self.emitter.state:
                 order = "" if isinstance(i, ir.Atomic) else i.order
-                percpu, marked, own = place.kind == "percpu", order not in ("plain", OWN), order == OWN
+                percpu, marked, own = place.kind == PERCPU, order not in ("plain", OWN), order == OWN
                 how, me = write | marked << 1 | percpu << 2 | own << 3, self.module.engine["cpu" if percpu else "ctx"]
                 if not marked and not percpu:
                     fresh = self.define(f"icmp ne i64 {self.load(str(PHASE), '')}, 2")
@@ -457,24 +428,24 @@ class PlainText(FunctionText):
 
     def is_buffered(self, place: ir.Place) -> bool:
         """Whether the kernel's stores to the place go through the buffer."""
-        return self.emitter.buffered is not None and place.field in self.emitter.buffered
+        return self.rules.buffered is not None and place.field in self.rules.buffered
 
-    def _barrier(self, i: ir.Barrier) -> None:
-        if self.emitter.buffered is not None and i.kind in store_order.FENCES:
+    def on_barrier(self, i: ir.Barrier) -> None:
+        if self.rules.buffered is not None and store_order.is_fence(i.kind):
             self.fence()
 
-    def _load(self, i: ir.Load) -> None:
+    def on_load(self, i: ir.Load) -> None:
         self.touched(i.place, 0)
         self.alone(i, 0)
-        mine = self.own_loads and (self.is_buffered(i.place) or i.place.field in store_order.OWN_STORES.values())
+        mine = self.own_loads and (self.is_buffered(i.place) or i.place.field in self.emitter.own_stores)
         if mine or (self.function.kind == "kfunc" and self.is_buffered(i.place)):
             address = self.operand(i.place.address)
             self.names[i.to] = self.define(f'call i64 @"vx_buffer_load"(ptr %S, i64 {address})')
         else:
-            super()._load(i)
+            super().on_load(i)
         self.noted(i.at, "read", i.place, self.names[i.to])
 
-    def _store(self, i: ir.Store) -> None:
+    def on_store(self, i: ir.Store) -> None:
         if i.place.field == "engine_state.now" and self.function.kind == "kfunc":
             return
         self.touched(i.place, 1)
@@ -483,7 +454,7 @@ class PlainText(FunctionText):
             self.buffer(i)
             return
         self.remember(i.place)
-        super()._store(i)
+        super().on_store(i)
         self.noted(i.at, "write", i.place, self.operand(i.value))
 
     def buffer(self, i: ir.Store) -> None:
@@ -491,21 +462,21 @@ class PlainText(FunctionText):
         address, value = self.operand(i.place.address), self.operand(i.value)
         if self.emitter.log:
             self.note(i.at, f"buffer {i.place.field}", address, value)
-        how = "release" if self.function.name == "spin_release" else "store"
+        how = "release" if self.function.facts.visible == "release" else "store"
         self.line(f'call i64 @"vx_buffer_{how}"(ptr %S, i64 {address}, i64 {value})')
 
     def remember(self, place: ir.Place) -> None:
         """Log what a word of the state holds before it is stored to."""
-        if place.kind != "raw" and place.field in self.emitter.state:
+        if place.kind != ir.RAW and place.field in self.emitter.state:
             self.line(f"call void @undo(ptr %S, i64 {self.operand(place.address)})")
 
-    def _atomic(self, i: ir.Atomic) -> None:
-        if self.emitter.buffered is not None:
+    def on_atomic(self, i: ir.Atomic) -> None:
+        if self.rules.buffered is not None:
             self.fence()
         self.touched(i.place, 1)
         self.alone(i, 1)
         self.remember(i.place)
-        super()._atomic(i)
+        super().on_atomic(i)
         new = self.load(self.operand(i.place.address), i.place.field) if self.logging else "0"
         self.noted(i.at, f"{i.op}-old", i.place, self.names[i.to])
         self.noted(i.at, f"{i.op}-new", i.place, new)

@@ -1,135 +1,57 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where a context may stop, and what the back end needs to know about a function: reach, stored fields, segments."""
+"""Where a context may stop, which functions are reached, and which fields change."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from softnet.lang import ir
+from softnet.lang.declare import NOTHING_SAID, FunctionFacts
 from softnet.lang.program.program import Program
-from softnet.lang.python.hooks import PLAIN as PLAIN
-from softnet.lang.python.hooks import THIS_CPU
+from softnet.lang.python.hooks import PLAIN, THIS_CPU
 from softnet.machine.state import SOFTIRQ_OFFSET
 
-# Each table says why what it names is no stop, in terms of what every other context can do between two stops:
+# What a machine function says of itself (@hwfunc(visible=...)) is why a call of it is a stop, or none, in terms of what every other
+# context can do between two stops:
 #   an interrupt of the same CPU, which strikes where interrupts are on; it returns to whom it struck, unless it switches tasks;
 #   a softirq, at the end of such an interrupt where preempt_count() has no softirq or hardirq bits;
 #   a task of the same CPU, after such an interrupt where preempt_count() is 0, or where the context itself calls schedule();
 #   the contexts of other CPUs, and what comes from outside (devices, drivers' starts, settings), at any time;
 #   a store buffer's oldest store reaches memory at any time (softnet.verify.codegen.store_order).
 
-DROPPED: Final = frozenset(
-    (
-        "line_read",
-        "line_write",
-        "line_transfer",
-        "hist_record",
-        "cost_ns",
-        "cpu_update",
-        "actor_set",
-        "cpu_timer_update",
-        "timer_program",
-        "account",
-        "update_curr",
-    )
-)
-"""Machine functions that only keep time, prices and statistics: calls of them are left out, their result is 0.
+KIND_OF: Final = {
+    "own context": "", "search": "", "own interrupts": "own", "preempt_count": "count", "irq disable": "disable",
+    "irq restore": "enable", "acquire": "acquire", "release": "release", "stop machine": "non", "start machine": "commit",
+    "own cpu": "non", "lock": "non", "try": "non", "all": "non",
+}  # fmt: skip
+"""Who can tell when a machine function acts -> what a call of it is, as point_kind() says."""
 
-The clock stands still at 0 (the back end drops every store to it) and all prices are 0, so that update_curr() finds nothing to
-charge, a timer's program and the tree of who acts next are read by nobody, and line_*(), hist_record() and account() write
-only tables that are no state. softnet.verify.codegen.guard refuses a patch that gives one of them another meaning.
-"""
-
-LOCAL: Final = frozenset(
-    (
-        "preempt_count",
-        "softirq_count",
-        "in_hardirq",
-        "irqs_disabled",
-        "current",
-        "nr_cpu_ids",
-        "cpu_online",
-        "cpu_is_offline",
-        "vtime_softirq_enter",
-        "vtime_softirq_exit",
-        "ktime_get",
-        "local_clock",
-        "cpu_irq_line",
-        "preempt_enable_due",
-        "task_is_rt_policy",
-        "mix32",
-        "rt_spin_lock_checks",
-        "rx_time_ns",
-        "rx_hash",
-        "rx_len",
-        "rx_sock",
-        "rx_proto",
-        "rx_flow",
-        "rx_flags",
-        "rx_seq_ok",
-        "rx_payload",
-        "rx_number",
-        "rx_segs",
-    )
-)
-"""Machine functions whose result and effect no other context can change or see: no stop before them.
-
-- preempt_count(), softirq_count(), in_hardirq(): only the CPU's own contexts write the count, and an interrupt leaves it as it
-  found it; a task that is switched out has it kept in its task_struct. So a context always reads what it wrote itself.
-- irqs_disabled(): a context's own flag. rt_spin_lock_checks(): reads that, the count and which locks this context holds.
-- current(): whoever asks is the current task, on whichever CPU it is.
-- nr_cpu_ids(), cpu_irq_line(), task_is_rt_policy(), mix32(): constants, addresses, arithmetic. cpu_online() and
-  cpu_is_offline() are, too, unless a CPU goes: point_kind() makes them stops then.
-- vtime_softirq_*(): classes of CPU time, which are no state. ktime_get(), local_clock(): the clock stands still.
-- rx_*(): words of a descriptor that was popped. The card writes a descriptor before that, and all frames of a card are one.
-- preempt_enable_due(): reads NEED_RESCHED right after preempt_count_sub(), which is a stop. An interrupt of this CPU between
-  the two switches tasks itself at its exit, now that the count is 0, and comes back with NEED_RESCHED clear: it does what
-  schedule_preempt() would, and that with the flag still set is the order interrupt, preempt_count_sub(), schedule_preempt(),
-  which has its stops. Another CPU that sets the flag sends an interrupt with it, which preempts before the next stop's access;
-  that order and the flag seen here differ in nothing but where the task stands while it is switched out. (Without an interrupt
-  it is set for an idle CPU that polls; there the answer is no.)
-"""
-
-COUNTS: Final = frozenset(("preempt_count_add", "preempt_count_sub"))
-"""Machine functions that write what decides what an interrupt of this CPU does at its exit: softirqs, another task.
-
-Other CPUs do not read it (stop_machine() does: whether a CPU is preemptible, which changes only where interrupts are on, too).
-So they are accesses of a per-CPU word: stops while interrupts are on. An interrupt before preempt_count_add() and one after
-it are different things, and so for preempt_count_sub(): each has its stop before it, and one before what follows. Where
-nobody can tell the count before from the count after, it is none: inside a section that keeps tasks and softirqs away a further one
-of preemption changes nothing (counts_are_classes()).
-"""
-
-EXITS: Final = frozenset(("vtime_user_enter", "vtime_user_exit"))
-"""Machine functions that say whether the task is in user mode, where an interrupt's exit may always switch tasks."""
-
-MOVES: Final = frozenset(("migrate_count",))
-"""Machine functions that write whether the running task may be moved: who looks (select_task_rq(), pull_task(), rq_has_pinned())
-does so when it is switched out. Where every task is bound to one CPU and no CPU goes, the answer changes nothing. For the same
-reason which CPU a function runs on (THIS_CPU) is a constant there, and wherever the task cannot be switched out or moved."""
-
-OWN_MACHINE: Final = frozenset(
-    (
-        "set_task_state",
-        "schedule_now",
-        "need_resched",
-        "set_polling",
-        "clear_polling",
-        "idle_enter",
-        "irq_return",
-        "rt_save_state",
-        "schedule_preempt",
-    )
-)
-"""Machine functions that touch nothing but their own CPU's machine, as long as no task of that CPU holds a lock.
-
-They are stops, but not where softnet.verify.ownership knows that nobody else looks at that machine (vx_calm()): then no interrupt
-is pending or can come, and every access of another CPU to these words would be seen."""
-OWN_LOCK: Final = frozenset(("rt_try_take", "rt_block_on", "rt_wait_how", "rt_release"))
-"""Machine functions that touch, besides, a lock and the machines of those who hold it or wait for it."""
-
+# Why the declarations that are not plain to see are sound:
+# - price_only: the clock stands still at 0 (the back end drops every store to it) and all prices are 0, so that update_curr()
+#   finds nothing to charge, nobody reads a timer's program or the tree of who acts next, and the rest writes only tables that are
+#   no state. softnet.verify.codegen.guard refuses a patch that gives one of them another meaning.
+# - preempt_count(), softirq_count(), in_hardirq(), "own context": only the CPU's own contexts write the count, and an interrupt
+#   leaves it as it found it; a task that is switched out has it kept in its task_struct.
+# - current(), "own context": whoever asks is the current task, on whichever CPU it is.
+# - rx_*(), "own context": words of a descriptor that was popped. The card writes it before that; all frames of a card are one.
+# - preempt_enable_due(), "own context": reads NEED_RESCHED right after preempt_count_sub(), which is a stop. An interrupt of this
+#   CPU between the two switches tasks itself at its exit, now that the count is 0, and comes back with NEED_RESCHED clear: it does
+#   what schedule_preempt() would. With the flag still set that is the order interrupt, preempt_count_sub(), schedule_preempt(),
+#   which has its stops. Another CPU that sets the flag sends an interrupt with it, which preempts before the next stop's access;
+#   that order and the flag seen here differ in nothing but where the task stands while it is switched out. (Without an interrupt
+#   it is set for an idle CPU that polls; there the answer is no.)
+# - "preempt_count": writes what decides what an interrupt of this CPU does at its exit: softirqs, another task. Other CPUs do not
+#   read it (stop_machine() does: whether a CPU is preemptible, which changes only where interrupts are on, too). So the call is an
+#   access of a per-CPU word, with a stop before it and one before what follows, but where nobody can tell the count before from
+#   the count after (counts_are_classes()): inside a section that keeps tasks and softirqs away a further one changes nothing.
+# - "own interrupts" of vtime_user_*(): whether the task is in user mode, where an interrupt's exit may always switch tasks.
+# - "migration": who looks whether the running task may be moved does so when it is switched out. Where every task is bound to one
+#   CPU and no CPU goes, the answer changes nothing. For the same reason which CPU a function runs on (THIS_CPU) is a constant
+#   there, and wherever the task cannot be switched out or moved.
+# - "own cpu", "lock": stops, but not where softnet.verify.ownership knows that nobody else looks at that machine (vx_calm()): no
+#   interrupt is pending or can come then, and every access of another CPU to these words would be seen.
 
 PREEMPT_MASK: Final = SOFTIRQ_OFFSET - 1
 """The bits of preempt_count() that count sections without preemption."""
@@ -149,22 +71,20 @@ class Facts:
     """Some function tries a lock, after which a step is committed with a lock that it took itself."""
     classes: bool = False
     """Nobody asks more of preempt_count() than counts_are_classes()."""
+    functions: Mapping[str, FunctionFacts] = field(default_factory=dict)
+    """What the functions' declarations say."""
     looked: frozenset[str] = frozenset()
     """Guarded fields that somebody reads without the lock, with READ_ONCE() or the like."""
-
-
-CAUTIOUS: Final = Facts()
-"""Nothing is known."""
 
 
 def facts_of(module: ir.Module, functions: Iterable[str], *, movable: bool) -> Facts:
     """The facts of a program."""
     used = sorted(functions)
-    blocks = [block for name in used for block in module.functions[name].blocks]
-    instructions = [i for block in blocks for i in block.body]
-    tries = any(isinstance(i, ir.Call) and i.function == "spin_try" for i in instructions)
-    looked = frozenset(i.place.field for i in instructions if isinstance(i, ir.Load) and i.place.guard and i.order != "plain")
-    return Facts(movable, tries, counts_are_classes(module, used), looked)
+    body = [i for name in used for block in module.functions[name].blocks for i in block.body]
+    tries = any(isinstance(i, ir.Call) and module.functions[i.function].facts.visible == "try" for i in body)
+    said = {name: f.facts for name, f in module.functions.items() if f.facts is not NOTHING_SAID}
+    looked = frozenset(i.place.field for i in body if isinstance(i, ir.Load) and i.place.guard and i.order != "plain")
+    return Facts(movable, tries, counts_are_classes(module, used), said, looked)
 
 
 OWN: Final = "own "
@@ -236,29 +156,16 @@ def point_kind(why: str, fields: Mapping[str, str], changing: frozenset[str], re
         if not reduce:
             return "hard"
         return "own" if fields.get(why) == "percpu" else "non"
-    if why == "spin_acquire":
-        return "acquire" if reduce else "hard-acquire"
-    if why == "vx_stop_machine":
-        # It looks at all other CPUs and holds them; vx_start_machine() lets them go on, before which they cannot act.
-        return "non" if reduce else "hard"
-    if why == "vx_start_machine":
-        return "commit" if reduce else "hard"
-    if why.startswith("vx_"):
-        # The harness's own notes, which no function of the kernel reads.
+    said = facts.functions.get(why, NOTHING_SAID)
+    if said.visible == "search":
         return ""
     if not reduce:
-        return "hard"
-    if why in ("cpu_online", "cpu_is_offline") and "cpu_hw.online" in changing:
+        return "hard-acquire" if said.visible == "acquire" else "hard"
+    if said.visible == "own context" and said.reads in changing:
         return "non"
-    if why in LOCAL:
-        return ""
-    if why in COUNTS:
-        return "count"
-    if why in EXITS:
-        return "own"
-    if why in MOVES:
+    if said.visible == "migration":
         return "own" if facts.movable else ""
-    return {"spin_release": "release", "irq_local_disable": "disable", "irq_local_restore": "enable"}.get(why, "non")
+    return KIND_OF.get(said.visible, "non")
 
 
 def counts_are_classes(module: ir.Module, functions: Iterable[str]) -> bool:
@@ -275,7 +182,7 @@ def counts_are_classes(module: ir.Module, functions: Iterable[str]) -> bool:
         counts = {i.to for i in body if isinstance(i, ir.Call) and i.function == "preempt_count"}
         ends = [block.end for block in function.blocks]
         for i in [*body, *ends]:
-            if i is None or not counts & set(uses(i)):
+            if i is None or not counts & set(i.uses()):
                 continue
             if not isinstance(i, ir.Binary) or not isinstance(i.right, int):
                 return False
@@ -283,19 +190,6 @@ def counts_are_classes(module: ir.Module, functions: Iterable[str]) -> bool:
             if not masked and (i.op not in ("==", "!=") or i.right != 0):
                 return False
     return True
-
-
-@dataclass
-class Segment:
-    """Straight-line code between stops; ``stop`` is the instruction that may stop after it, ``after`` what follows."""
-
-    label: str
-    body: list[ir.Instr]
-    end: ir.Terminator | None = None
-    stop: ir.Instr | None = None
-    kind: str = ""
-    after: str = ""
-    pc: int = 0
 
 
 def reachable(module: ir.Module, roots: Iterable[str], program: Program) -> set[str]:
@@ -312,7 +206,7 @@ def reachable(module: ir.Module, roots: Iterable[str], program: Program) -> set[
         for block in module.functions[name].blocks:
             for i in block.body:
                 if isinstance(i, ir.Call):
-                    if i.function not in DROPPED:
+                    if not module.functions[i.function].facts.price_only:
                         pending.append(i.function)
                 elif isinstance(i, ir.Store) and i.place.field in fnptr and isinstance(i.value, int) and i.value:
                     pending.append(names[i.value])
@@ -333,36 +227,3 @@ def fields_at_stops(module: ir.Module, functions: Iterable[str]) -> frozenset[st
     blocks = [block for name in functions for block in module.functions[name].blocks]
     whys = {i.why.removeprefix(PLAIN) for block in blocks for i in block.body if isinstance(i, ir.Point)}
     return frozenset(why for why in whys if "." in why)
-
-
-def following(segment: Segment) -> list[str]:
-    """The segments that may come after one."""
-    if segment.stop is not None:
-        return [segment.after]
-    if isinstance(segment.end, ir.Jump):
-        return [segment.end.target]
-    return [segment.end.yes, segment.end.no] if isinstance(segment.end, ir.Branch) else []
-
-
-def describe(stop: ir.Instr) -> str:
-    """What a stop is, in a word."""
-    if isinstance(stop, ir.Point):
-        return stop.why
-    if isinstance(stop, ir.Call):
-        return f"call {stop.function}"
-    return "call through a pointer" if isinstance(stop, ir.CallPointer) else "suspend"
-
-
-def uses(i: ir.Instr | ir.Terminator) -> list[ir.Temp]:
-    """The temps that an instruction reads."""
-    found: list[ir.Temp] = []
-    for name in i.__dataclass_fields__:
-        if name in ("to", "at"):
-            continue
-        value = getattr(i, name)
-        if isinstance(value, ir.Place):
-            value = value.address
-        for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, ir.Temp):
-                found.append(part)
-    return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The explorer's event loop for plain Python: where a context stops, as softnet.verify.codegen.frames decides it in native code.
+"""The explorer's event loop for plain Python: where a context stops, as codegen.frames decides for native code.
 
 Each context is a greenlet. A step begins fresh (or, of an interrupt, among right movers), and ends before the first point at
 which softnet.verify.codegen.points has it stop.
@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from softnet.lang.python.link import KernelStop
+from softnet.lang.declare import PERCPU, PRIVATE
 from softnet.lang.python.runtime import STRUCTURES, encode
-from softnet.verify.codegen.points import DROPPED, FREES, OWN, PREEMPT_MASK, READ_ONCE_IN_C, Facts, point_kind
+from softnet.lang.python.stop import KernelStop
+from softnet.verify.codegen.points import FREES, OWN, PREEMPT_MASK, READ_ONCE_IN_C, Facts, point_kind
 from softnet.verify.inside import words
 
 LOOP: Final = ("lang/python/hooks.py", "lang/python/runtime.py", "verify/codegen/python_loop.py", "verify/replay/debugger.py")
-"""The files of what runs between a kernel function and a stop."""
+"""The files whose functions run between a kernel function and a stop."""
 FRESH, RIGHT, COMMITTED = 0, 1, 2
 LEFT, BLOCKED = -1, -2
 
@@ -40,17 +41,18 @@ class Stops:
     """The hooks of softnet.lang.python.hooks: what a point is, and the switch to the loop and back."""
 
     memory: Any
-    fields: dict[str, str]
+    fields: Mapping[str, str]
     """Kind of "structure.field"."""
     changing: frozenset[str]
     reduce: bool
     facts: Facts
     ctx_word: int
-    """Where the number of the running context stands."""
-    dropped: frozenset[str] = DROPPED
+    """The address of the number of the running context."""
+    dropped: frozenset[str]
+    """Machine functions that are left out."""
     phase: int = FRESH
     active: bool = False
-    """Whether a kernel function runs; machine functions and the search do not stop, and are not told of."""
+    """Whether a kernel function runs; machine functions and the search do not stop, and their accesses are not noted."""
     blocked: bool = False
     freed: Mapping[str, int] = field(default_factory=dict)
     """Field of an skb -> how far behind it the word stands that says whether it is free."""
@@ -60,7 +62,7 @@ class Stops:
     """Whether races and touches of freed skbs are looked for."""
     notes: list[Note] = field(default_factory=list)
     warned: str = ""
-    """Where the WARN_ON_ONCE stands that fired last."""
+    """The place of the WARN_ON_ONCE that fired last."""
     machine: dict[str, Any] = field(default_factory=dict)
     """The machine's functions, known once the program is linked."""
     resumed: Callable[[], None] | None = None
@@ -75,7 +77,7 @@ class Stops:
         return {"": None, "hard": self._hard, "non": self._non, "own": self._own, "cpu": self._cpu}[kind]
 
     def call(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A machine function, with its stop; its own accesses are neither stops nor told of."""
+        """A machine function with its stop; its own accesses are neither stops nor noted."""
         kind = point_kind(name, self.fields, self.changing, self.reduce, self.facts)
         stop: dict[str, Callable[[], None]] = {
             "hard": self._hard,
@@ -129,14 +131,14 @@ class Stops:
             if code.co_name != FREES:
                 raise KernelStop(f"touched after its free: {name}", f"{code.co_filename}:{line}: in {code.co_name}()")
         kind = self.fields[name]
-        if kind not in ("private", "percpu") or name not in self.changing:
+        if kind not in (PRIVATE, PERCPU) or name not in self.changing:
             return
         self.active = False
         self.memory[words.VX_PHASE_WORD] = self.phase
-        if not marked and kind == "private" and self.phase != COMMITTED:
+        if not marked and kind == PRIVATE and self.phase != COMMITTED:
             self.machine["vx_commit"]()
             self.phase = self.memory[words.VX_PHASE_WORD]
-        self.machine["vx_plain"](address, write | marked << 1 | (kind == "percpu") << 2 | own << 3)
+        self.machine["vx_plain"](address, write | marked << 1 | (kind == PERCPU) << 2 | own << 3)
         self.active = True
 
     def _is_freed(self, name: str, address: int) -> bool:
@@ -232,7 +234,7 @@ class Stops:
     def leave(self) -> None:
         """The context stops here; it goes on when it is run again."""
         self.active = False
-        # A debugger that steps through this context has no business in the loop.
+        # A debugger that steps through this context must not step into the loop.
         trace = sys.gettrace()
         sys.settrace(None)
         self._hub.switch()

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from softnet.linux.config import CONFIG_PREEMPT_RT
     from softnet.linux.include.linux.netdevice import softnet_data
     from softnet.linux.net.core.dev_backlog import trigger_rx_softirq
-    from softnet.verify.inside.harness import VX_RX_FROM_IPI, vx_break, vx_rx_pending
+    from softnet.properties.kick import ck_kick_in_flight
+    from softnet.properties.numbers import VX_RX_FROM_IPI
+    from softnet.verify.inside.harness import vx_break, vx_rx_pending
+    from softnet.verify.inside.properties import vx_saw
     from softnet.verify.inside.words import vx_sd
 
 
@@ -25,6 +28,7 @@ def vx_trigger_rx_softirq(sd: softnet_data) -> None:
     trigger_rx_softirq(sd)
     note.in_defer_csd = 0
     if IS_ENABLED(CONFIG_PREEMPT_RT):
+        vx_saw(VX_RX_FROM_IPI)
         if vx_rx_pending() != before:
             vx_break(VX_RX_FROM_IPI)
 
@@ -32,4 +36,4 @@ def vx_trigger_rx_softirq(sd: softnet_data) -> None:
 @hwfunc
 def vx_defer_call(sd: softnet_data) -> bool:
     """Whether the defer list's function call is in flight or runs."""
-    return bool(sd.defer_csd.u_flags != 0 or table(vx_sd, sd.cpu).in_defer_csd != 0)
+    return bool(ck_kick_in_flight(sd) or table(vx_sd, sd.cpu).in_defer_csd != 0)

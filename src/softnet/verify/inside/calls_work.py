@@ -10,8 +10,9 @@ from softnet.lang import hwfunc, kfunc
 from softnet.lang.intrinsics import container_of, table
 
 if TYPE_CHECKING:
-    from softnet.linux.kernel.workqueue import work_struct, worker_pool
+    from softnet.linux.kernel.workqueue import work_struct
     from softnet.linux.patches.rt_defer_work import softnet_data, trigger_rx_softirq
+    from softnet.properties.kick_work import ck_kick_in_flight
     from softnet.verify.inside.words import vx_sd
 
 
@@ -27,6 +28,4 @@ def vx_trigger_rx_softirq(item: work_struct) -> None:
 @hwfunc
 def vx_defer_call(sd: softnet_data) -> bool:
     """Whether the defer list's work item is queued, or a worker that took it runs."""
-    if sd.defer_work.data != 0 or table(vx_sd, sd.cpu).in_defer_csd != 0:
-        return True
-    return table(worker_pool, sd.cpu).nr_running != 0
+    return bool(ck_kick_in_flight(sd) or table(vx_sd, sd.cpu).in_defer_csd != 0)

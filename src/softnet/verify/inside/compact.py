@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         vx_put32,
         vx_undo,
     )
-    from softnet.verify.inside.properties import verify_state, verify_terminal
+    from softnet.verify.inside.properties import verify_state, verify_terminal, vx_premises
     from softnet.verify.inside.words import (
         VX_BLOCKED,
         VX_DISOWNED,
@@ -221,6 +221,7 @@ def vx_compact_children(v: explorer) -> int:
             vx_put8(8 * v.trail_action + v.states, mem(row + 1))
             v.states += 1
             vx_write(v, first, end)
+            vx_premises()
             wrong = verify_state() & v.properties
             if wrong != 0:
                 v.at_action = mem(row + 1)

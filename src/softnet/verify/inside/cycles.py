@@ -13,13 +13,14 @@ from softnet.lang import hwfunc
 from softnet.lang.intrinsics import mem, mem_set, table, table_len
 
 if TYPE_CHECKING:
-    from softnet.linux.include.linux.netdevice import net_hotdata, softnet_data
+    from softnet.linux.include.linux.netdevice import softnet_data
     from softnet.linux.kernel.softirq import irq_cpustat_t
     from softnet.machine.globals import hw
     from softnet.machine.state import TASK_UNINTERRUPTIBLE, cpu_hw
     from softnet.verify.inside.exact import vx_back, vx_changed, vx_find, vx_load
     from softnet.verify.inside.explorer import vx_enabled, vx_kept, vx_perform, vx_undo
     from softnet.verify.inside.harness import VX_PLUG
+    from softnet.verify.inside.properties import vx_must_be_flushed
     from softnet.verify.inside.user_properties import vx_user_pending
     from softnet.verify.inside.words import VX_BLOCKED, VX_DONE, VX_FULL, VX_MORE, VX_PER_CPU, explorer, vx_driver
 
@@ -39,11 +40,10 @@ VX_OWED_REST = 39
 def vx_owed() -> int:
     """What may be so now, but not for ever."""
     found: int = vx_user_pending() | (1 << VX_OWED_REST)
-    half = table(net_hotdata, 0).sysctl_skb_defer_max >> 1
     for cpu in range(hw.nr_cpus):
         if table(cpu_hw, cpu).online != 0:
             sd = table(softnet_data, cpu)
-            if sd.defer_count > half:
+            if vx_must_be_flushed(cpu):
                 found |= 1 << (VX_OWED_FLUSH + cpu)
             if sd.input_pkt_queue.qlen != 0 or sd.process_queue.qlen != 0:
                 found |= 1 << (VX_OWED_POLL + cpu)

@@ -16,7 +16,7 @@ from softnet.lang.intrinsics import mem, mem_set, table
 if TYPE_CHECKING:
     from softnet.machine.globals import hw
     from softnet.verify.inside.explorer import vx_enabled, vx_kept, vx_logical, vx_mix, vx_perform, vx_undo
-    from softnet.verify.inside.properties import verify_state, verify_terminal
+    from softnet.verify.inside.properties import verify_state, verify_terminal, vx_premises
     from softnet.verify.inside.words import (
         VX_BLOCKED,
         VX_COMP_WORDS,
@@ -199,6 +199,7 @@ def vx_add(v: explorer, parent: int, action: int) -> int:
         mem_set(row + 1 + k, vx_key_word(v, k))
     mem_set(v.index - 1 - found, (((vx_mix(0, v.hash) >> 33) & 0x7FFFFFFF) << 32) | (v.states + 1))
     v.states += 1
+    vx_premises()
     wrong = verify_state() & v.properties
     if wrong != 0:
         v.violated = wrong

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
         vx_env_enabled,
         vx_env_perform,
     )
+    from softnet.verify.inside.open_accesses import VX_RACES, vx_close
     from softnet.verify.inside.properties import verify_after
-    from softnet.verify.inside.races import VX_RACES, vx_close
     from softnet.verify.inside.words import (
         VX_BLOCKED,
         VX_END_WORD,
@@ -231,14 +231,14 @@ def vx_run(v: explorer, c: cpu_hw, phase: int) -> int:
     hw.cpu = c.id
     hw.ctx = ctx
     hw.now = 0
-    hw.running = 1
+    hw.running = True
     if VX_RACES != 0:
         vx_close(ctx)
     mem_set(VX_PHASE_WORD, phase)
     mem_set(VX_LIMIT_WORD, base + v.stack_words - VX_FRAME_WORDS_MAX)
     mem_set(VX_FUEL_WORD, VX_FUEL)
     r = verify_step(base + mem(base))
-    hw.running = 0
+    hw.running = False
     mem_set(base + 1, mem(VX_END_WORD) - base)
     if r == VX_BLOCKED:
         return VX_BLOCKED
@@ -266,12 +266,12 @@ def vx_run_on(v: explorer, c: cpu_hw) -> int:
         for i in range(had):
             vx_remember(base + i)
     hw.ctx = ctx
-    hw.running = 1
+    hw.running = True
     if VX_RACES != 0:
         vx_close(ctx)
     mem_set(VX_LIMIT_WORD, base + v.stack_words - VX_FRAME_WORDS_MAX)
     r = verify_step(base + mem(base))
-    hw.running = 0
+    hw.running = False
     has = mem(VX_END_WORD) - base
     mem_set(base + 1, has)
     if ctx + 1 != v.ran:
@@ -364,7 +364,7 @@ def vx_perform(v: explorer, action: int) -> int:
             return 0
         if VX_RESCHED == 2:
             table(verify_env, 0).resched_left -= 1
-        c.need_resched = 1
+        c.need_resched = True
         irq_post(cpu_irq_line(c.id, VECTOR_RESCHEDULE), c.id, 0)
         return 0
     hw.cpu = VX_OUTSIDE

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         softnet_data,
     )
     from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.include.linux.skbuff import sk_buff
+    from softnet.linux.include.linux.skbuff import SKB_STATE_IN_USE, sk_buff
     from softnet.linux.kernel.cpu import cpu_down, cpu_stopper, cpu_up
     from softnet.linux.kernel.sched.core import rcu_read_lock, rcu_read_unlock, schedule
     from softnet.linux.kernel.smp import CSD_FLAG_LOCK, call_single_data
@@ -77,7 +77,9 @@ if TYPE_CHECKING:
         cpu_hw,
         spinlock_t,
     )
-    from softnet.verify.inside.races import VX_RACES, vx_poison, vx_stopped_machine, vx_taken
+    from softnet.properties.numbers import VX_CSD_TWICE, VX_FREED_AWAY, VX_RX_FROM_IPI, VX_TWO_OWNERS, VX_WARN, VX_WRONG_CPU
+    from softnet.verify.inside.open_accesses import VX_RACES, vx_poison, vx_stopped_machine, vx_taken
+    from softnet.verify.inside.properties import vx_saw
     from softnet.verify.inside.user_task import verify_task
     from softnet.verify.inside.words import explorer, verify_env, vx_driver, vx_event, vx_sd, vx_skb
 
@@ -106,37 +108,8 @@ VX_EVENT_BUDGET = 2
 VX_EVENT_WEIGHT = 3
 VX_EVENT_RPS = 4
 
-# Properties by number: bits of what verify_state() and verify_terminal() find wrong.
-VX_SCHED_WITHOUT_OWNER = 1
-VX_BACKLOG_STUCK = 2
-VX_LOST_KICK = 3
-VX_DEADLOCK = 4
-VX_LEAK = 5
-VX_LINKED_NOT_SCHED = 6
-VX_TWO_OWNERS = 7
-VX_QUEUED_NOT_SCHED = 8
-VX_OVER_LIMIT = 9
-VX_PENDING_SOFTIRQ = 10
-VX_DRIVER_STUCK = 11
-VX_CSD_STUCK = 12
-VX_COUNT_WITHOUT_LIST = 13
-VX_POLL_LIST_STUCK = 14
-VX_WRONG_CPU = 15
-VX_FREED_AWAY = 16
-VX_CSD_TWICE = 18
-VX_FLAG_WITHOUT_CSD = 19
-VX_RX_FROM_IPI = 20
-VX_STRANDED = 21
-VX_WARN = 22
-VX_LOCK_ORDER = 23
-VX_NEVER_FLUSHED = 24
-VX_NEVER_POLLED = 25
-VX_NEVER_RUN = 26
-VX_NEVER_DONE = 27
-VX_NO_REST = 28
 
-
-@hwfunc
+@hwfunc(visible="search", x86="none")
 def vx_break(number: int) -> None:
     """A function of the harness found the property violated."""
     table(verify_env, 0).broken |= 1 << number
@@ -172,12 +145,20 @@ def vx_driver_task(data: int) -> None:
             d.busy = 1
             skb_attempt_defer_free(skb)
             d.busy = 0
+            vx_deferred(skb)
         elif d.kind == VX_NETIF_RX:
             netif_rx(skb)
         else:
             local_bh_disable()
             vx_steer(skb, d.target)
             local_bh_enable()
+
+
+@hwfunc(visible="search", x86="none")
+def vx_deferred(skb: sk_buff) -> None:
+    """skb_attempt_defer_free() has returned: an skb that is in use still was deferred, wherever the kernel keeps it."""
+    if skb.state == SKB_STATE_IN_USE:
+        table(vx_skb, index_of(skb)).deferred = 1
 
 
 @kfunc
@@ -210,7 +191,7 @@ def vx_plug_ready(d: vx_driver) -> bool:
     return cpu_is_dead(d.target)
 
 
-@hwfunc
+@hwfunc(visible="stop machine", x86="none")
 def vx_stop_machine() -> bool:
     """Hold all other CPUs, if their stoppers could preempt what they run now."""
     for cpu in range(hw.nr_cpus):
@@ -229,7 +210,7 @@ def vx_not_preemptible(c: cpu_hw) -> bool:
     return c.cur.kind != CTX_TASK or c.preempt_count != 0 or c.cur.irqs_off != 0
 
 
-@hwfunc
+@hwfunc(visible="start machine", x86="none")
 def vx_start_machine() -> None:
     """Let the other CPUs go on."""
     table(verify_env, 0).stopped_by = 0
@@ -312,6 +293,8 @@ def hrtimer_interrupt() -> None:
 def vx_forget(skb: sk_buff) -> None:
     """A free skb's fields mean nothing. Deferred, it must die where it was allocated, unless that CPU is offline (I2)."""
     note = table(vx_skb, index_of(skb))
+    if note.deferred != 0:
+        vx_saw(VX_FREED_AWAY)
     if note.deferred != 0 and skb.alloc_cpu != raw_smp_processor_id() and table(cpu_hw, skb.alloc_cpu).online != 0:
         vx_break(VX_FREED_AWAY)
     note.deferred = 0
@@ -348,7 +331,7 @@ def napi_skb_cache_get() -> sk_buff:
     return table(sk_buff, e.next_skb - 1)
 
 
-@hwfunc
+@hwfunc(visible="search", x86="plain load")
 def vx_on_list(new: llist_node, node: llist_node) -> bool:
     """Whether a node is on the list that begins with another one."""
     while node is not None:
@@ -361,6 +344,7 @@ def vx_on_list(new: llist_node, node: llist_node) -> bool:
 @kfunc
 def llist_add(new: llist_node, head: llist_head) -> bool:
     """include/linux/llist.h, with the test that a node is not on the list already: I9, a csd is queued at most once."""
+    vx_saw(VX_CSD_TWICE)
     while True:
         first = READ_ONCE(head.first)
         if vx_on_list(new, first):
@@ -383,6 +367,7 @@ def csd_unlock(csd: call_single_data) -> None:
 def do_softirq_post_smp_call_flush(was_pending: int) -> None:
     """kernel/softirq.c:317 (6.1); what its WARN_ON_ONCE says of NET_RX is I13, as in a function call from an interrupt."""
     if IS_ENABLED(CONFIG_PREEMPT_RT):
+        vx_saw(VX_RX_FROM_IPI)
         is_pending = local_softirq_pending()
         if was_pending != is_pending:
             if is_pending & ~was_pending & (1 << NET_RX_SOFTIRQ) != 0:
@@ -399,6 +384,7 @@ def vx_process_backlog(napi: napi_struct, quota: int) -> int:
     """process_backlog() with its two conditions: on its own CPU (I4), and by one owner only (I3)."""
     sd = container_of(napi, softnet_data, "backlog")
     note = table(vx_sd, sd.cpu)
+    vx_saw(VX_WRONG_CPU)
     if sd.cpu != smp_processor_id():
         vx_break(VX_WRONG_CPU)
     if note.polling != 0:
@@ -409,7 +395,7 @@ def vx_process_backlog(napi: napi_struct, quota: int) -> int:
     return done
 
 
-@hwfunc
+@hwfunc(visible="search", x86="plain load")
 def vx_rx_pending() -> int:
     """Whether NET_RX is pending on this CPU."""
     return table(irq_cpustat_t, hw.cpu).softirq_pending >> NET_RX_SOFTIRQ & 1
@@ -421,11 +407,12 @@ def vx_rps_trigger_softirq(sd: softnet_data) -> None:
     before = vx_rx_pending()
     rps_trigger_softirq(sd)
     if IS_ENABLED(CONFIG_PREEMPT_RT):
+        vx_saw(VX_RX_FROM_IPI)
         if vx_rx_pending() != before:
             vx_break(VX_RX_FROM_IPI)
 
 
-@hwfunc
+@hwfunc(visible="acquire", x86="locked")
 def spin_acquire(lock: spinlock_t) -> bool:
     """machine/locks.py: a lock that another context holds disables its taker here, so there is no queue to join."""
     me = table(cpu_hw, hw.cpu).cur
@@ -439,7 +426,7 @@ def spin_acquire(lock: spinlock_t) -> bool:
     return True
 
 
-@hwfunc
+@hwfunc(visible="try", x86="locked")
 def spin_try(lock: spinlock_t) -> bool:
     """machine/locks.py: take the lock if it is free."""
     if lock.owner != 0:
@@ -450,7 +437,7 @@ def spin_try(lock: spinlock_t) -> bool:
     return True
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="none")
 def rt_spin_lock_checks(lock: spinlock_t) -> None:
     """kernel/locking/spinlock_rt.c: rtlock_might_resched() and lockdep's share of rt_spin_lock(), contended or not (I11)."""
     c = table(cpu_hw, hw.cpu)
@@ -478,7 +465,7 @@ def vx_lock_order(lock: spinlock_t) -> None:
                 mem_set(at, (v.head << 8) | v.at_action)
 
 
-@hwfunc
+@hwfunc(visible="all", x86="plain load", reads="verify_env.jiffies")
 def jiffies() -> int:
     """Ticks that the search lets pass."""
     return table(verify_env, 0).jiffies

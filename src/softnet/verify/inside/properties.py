@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.netdevice import (
         NAPIF_STATE_SCHED,
         NAPIF_STATE_SCHED_THREADED,
-        net_hotdata,
         softnet_data,
     )
     from softnet.linux.include.linux.skbuff import SKB_STATE_IN_USE, sk_buff
@@ -20,44 +19,49 @@ if TYPE_CHECKING:
     from softnet.machine.globals import hw
     from softnet.machine.nic import nic_waiting
     from softnet.machine.state import CTX_TASK, NEVER, TASK_UNINTERRUPTIBLE, cpu_hw, nic_queue
-    from softnet.verify.inside.buffers import VX_STORE_BUFFER, vx_buffered
-    from softnet.verify.inside.calls import vx_defer_call
-    from softnet.verify.inside.harness import (
+    from softnet.properties.numbers import (
         VX_BACKLOG_STUCK,
         VX_COUNT_WITHOUT_LIST,
         VX_CSD_STUCK,
         VX_DEADLOCK,
         VX_DRIVER_STUCK,
         VX_FLAG_WITHOUT_CSD,
-        VX_IRQ,
         VX_LEAK,
         VX_LINKED_NOT_SCHED,
         VX_LOST_KICK,
-        VX_NIC,
+        VX_NEVER_FLUSHED,
+        VX_NEVER_POLLED,
+        VX_NEVER_RUN,
         VX_OVER_LIMIT,
         VX_PENDING_SOFTIRQ,
         VX_POLL_LIST_STUCK,
         VX_QUEUED_NOT_SCHED,
         VX_SCHED_WITHOUT_OWNER,
-        VX_SET_DEFER_MAX,
         VX_STRANDED,
         VX_TWO_OWNERS,
     )
+    from softnet.properties.state import (
+        ck_count_disagrees,
+        ck_linked_and_threaded,
+        ck_linked_not_sched,
+        ck_on_a_list,
+        ck_over_limit,
+        ck_queued_not_sched,
+        ck_watermark,
+    )
+    from softnet.properties.where import defer_list_count, defer_list_first, defer_list_next
+    from softnet.verify.inside.buffers import VX_STORE_BUFFER, vx_buffered
+    from softnet.verify.inside.calls import vx_defer_call
+    from softnet.verify.inside.harness import VX_IRQ, VX_NIC
     from softnet.verify.inside.user_properties import vx_user_pending, vx_user_state, vx_user_terminal
-    from softnet.verify.inside.words import verify_env, vx_driver, vx_skb
-
-
-@hwfunc
-def vx_linked(sd: softnet_data) -> bool:
-    """Whether the CPU's backlog is on some list."""
-    return address_of(sd.backlog.poll_list.next) != address_of(sd.backlog.poll_list)
+    from softnet.verify.inside.words import verify_env, vx_driver, vx_premise, vx_sd, vx_skb
 
 
 @hwfunc
 def verify_after() -> None:
     """After every step: note the skbs that are on a defer list."""
     for cpu in range(hw.nr_cpus):
-        skb = table(softnet_data, cpu).defer_list
+        skb = defer_list_first(cpu)
         while skb is not None:
             note = table(vx_skb, index_of(skb))
             # One that is noted has those below it noted, too.
@@ -68,16 +72,7 @@ def verify_after() -> None:
             elif skb.state == SKB_STATE_IN_USE:
                 # Memory may still name one that its CPU has taken off and freed.
                 note.deferred = 1
-            skb = skb.next
-
-
-@hwfunc
-def vx_freeing() -> bool:
-    """Whether some driver is inside skb_attempt_defer_free()."""
-    busy = 0
-    for i in range(table_len(vx_driver)):
-        busy |= table(vx_driver, i).busy
-    return busy != 0
+            skb = defer_list_next(skb)
 
 
 @hwfunc
@@ -94,49 +89,79 @@ def verify_state() -> int:
             return broken
     found: int = e.broken | vx_user_state()
     for cpu in range(hw.nr_cpus):
-        sd = table(softnet_data, cpu)
-        state = sd.backlog.state
-        if vx_linked(sd):
-            if state & NAPIF_STATE_SCHED == 0:
-                found |= 1 << VX_LINKED_NOT_SCHED
-            if state & NAPIF_STATE_SCHED_THREADED != 0:
-                found |= 1 << VX_TWO_OWNERS
-        if sd.input_pkt_queue.qlen != 0 and state & NAPIF_STATE_SCHED == 0 and table(cpu_hw, cpu).online != 0:
+        napi = table(softnet_data, cpu).backlog
+        if ck_linked_not_sched(napi):
+            found |= 1 << VX_LINKED_NOT_SCHED
+        if ck_linked_and_threaded(napi):
+            found |= 1 << VX_TWO_OWNERS
+        if ck_queued_not_sched(cpu):
             found |= 1 << VX_QUEUED_NOT_SCHED
-        if VX_SET_DEFER_MAX == 0:
-            if sd.defer_count > table(net_hotdata, 0).sysctl_skb_defer_max + e.nr_producers - 1:
+        if e.list_unknown == 0:
+            if ck_over_limit(defer_list_count(cpu), e.defer_max_most, table(vx_sd, cpu).producers):
                 found |= 1 << VX_OVER_LIMIT
-        if sd.defer_lock.owner == 0 and sd.defer_count != 0 and sd.defer_list is None:
-            found |= 1 << VX_COUNT_WITHOUT_LIST
-        if sd.defer_ipi_scheduled != 0 and not vx_defer_call(sd) and not vx_freeing():
-            found |= 1 << VX_FLAG_WITHOUT_CSD
+            if ck_count_disagrees(cpu):
+                found |= 1 << VX_COUNT_WITHOUT_LIST
     return found
 
 
 @hwfunc
 def verify_terminal(blocked: int) -> int:
-    """What must hold where nothing can happen any more: a mask of the properties that do not hold.
+    """What must hold where nothing can happen any more: a mask of the properties that do not hold, all of them.
 
-    What is owed is looked for along the chain that would do it, and the first broken link is what is found: who waits for a
-    lock; a function call or a softirq that does not run; a poll list without NET_RX; only then what nobody was asked to do.
+    A broken link hides no other one: softnet.properties.statements.CHAIN says which of them is named first.
     """
-    found: int = vx_user_terminal() | vx_user_pending()
+    found: int = vx_user_terminal() | vx_user_pending() | vx_drivers_stuck() | vx_leaked()
     if blocked != 0:
-        return found | 1 << VX_DEADLOCK
-    owed = 0
+        found |= 1 << VX_DEADLOCK
     for cpu in range(hw.nr_cpus):
-        owed |= vx_cpu_owes(table(cpu_hw, cpu), table(softnet_data, cpu))
-    if owed & 1 << VX_DEADLOCK != 0:
-        return found | 1 << VX_DEADLOCK
-    if owed != 0:
-        return found | owed
+        c = table(cpu_hw, cpu)
+        sd = table(softnet_data, cpu)
+        found |= vx_cpu_owes(c, sd) | vx_left_behind(c, sd)
+    return found
+
+
+@hwfunc(visible="search", x86="none")
+def vx_saw(number: int) -> None:
+    """There is what the property is about."""
+    table(vx_premise, number).times += 1
+
+
+@hwfunc
+def vx_premises() -> None:
+    """Count, in a new state and for each CPU, what the properties are about: one that is about nothing has nothing to hold."""
+    if VX_STORE_BUFFER != 0:
+        if vx_buffered():
+            return
+    unknown = table(verify_env, 0).list_unknown != 0
     for cpu in range(hw.nr_cpus):
-        if vx_polls(table(softnet_data, cpu)):
-            return found | 1 << VX_POLL_LIST_STUCK
-    for cpu in range(hw.nr_cpus):
-        found |= vx_left_behind(table(cpu_hw, cpu), table(softnet_data, cpu))
-    found |= vx_drivers_stuck()
-    return found | vx_leaked() if found == 0 else found
+        sd = table(softnet_data, cpu)
+        if sd.backlog.state & NAPIF_STATE_SCHED != 0:
+            vx_saw(VX_SCHED_WITHOUT_OWNER)
+        if ck_on_a_list(sd.backlog):
+            vx_saw(VX_LINKED_NOT_SCHED)
+            vx_saw(VX_TWO_OWNERS)
+        if vx_polls(sd):
+            vx_saw(VX_POLL_LIST_STUCK)
+        if sd.input_pkt_queue.qlen != 0:
+            vx_saw(VX_QUEUED_NOT_SCHED)
+        if sd.input_pkt_queue.qlen != 0 or sd.process_queue.qlen != 0:
+            vx_saw(VX_BACKLOG_STUCK)
+            vx_saw(VX_NEVER_POLLED)
+        if table(irq_cpustat_t, cpu).softirq_pending != 0:
+            vx_saw(VX_PENDING_SOFTIRQ)
+            vx_saw(VX_NEVER_RUN)
+        if sd.defer_ipi_scheduled != 0:
+            vx_saw(VX_FLAG_WITHOUT_CSD)
+        if sd.csd.u_flags != 0 or vx_defer_call(sd):
+            vx_saw(VX_CSD_STUCK)
+        if table(cpu_hw, cpu).online == 0:
+            vx_saw(VX_STRANDED)
+        if vx_must_be_flushed(cpu):
+            vx_saw(VX_LOST_KICK)
+            vx_saw(VX_NEVER_FLUSHED)
+        if not unknown and vx_deferred_to(cpu) != 0:
+            vx_saw(VX_OVER_LIMIT)
+            vx_saw(VX_COUNT_WITHOUT_LIST)
 
 
 @hwfunc
@@ -155,6 +180,8 @@ def vx_cpu_owes(c: cpu_hw, sd: softnet_data) -> int:
         found |= 1 << VX_PENDING_SOFTIRQ
     if sd.defer_csd.u_flags != 0 or sd.csd.u_flags != 0 or (sd.defer_ipi_scheduled != 0 and vx_defer_call(sd)):
         found |= 1 << VX_CSD_STUCK
+    if vx_polls(sd):
+        found |= 1 << VX_POLL_LIST_STUCK
     return found
 
 
@@ -164,18 +191,39 @@ def vx_left_behind(c: cpu_hw, sd: softnet_data) -> int:
     found = 0
     sched = sd.backlog.state & NAPIF_STATE_SCHED != 0
     parked = c.online == 0 and sd.backlog.state & NAPIF_STATE_SCHED_THREADED != 0
-    if sched and not parked and not vx_linked(sd):
+    if sched and not parked and not ck_on_a_list(sd.backlog):
         found |= 1 << VX_SCHED_WITHOUT_OWNER
-    elif sd.input_pkt_queue.qlen != 0 or sd.process_queue.qlen != 0:
+    if sd.input_pkt_queue.qlen != 0 or sd.process_queue.qlen != 0:
         found |= 1 << VX_BACKLOG_STUCK
-    if address_of(sd.defer_list) == 0:
-        return found
+    if sd.defer_ipi_scheduled != 0 and not vx_defer_call(sd):
+        found |= 1 << VX_FLAG_WITHOUT_CSD
     if c.online == 0:
-        found |= 1 << VX_STRANDED
-    elif sd.defer_count > table(net_hotdata, 0).sysctl_skb_defer_max >> 1 and sd.defer_ipi_scheduled == 0 and not sched:
-        # With defer_ipi_scheduled set it is that flag which keeps kicks away, with SCHED whoever forgot that.
+        if vx_deferred_to(c.id) != 0:
+            found |= 1 << VX_STRANDED
+    elif vx_must_be_flushed(c.id):
         found |= 1 << VX_LOST_KICK
     return found
+
+
+@hwfunc
+def vx_must_be_flushed(cpu: int) -> bool:
+    """Whether so many skbs of that CPU are deferred that the list is past its watermark.
+
+    Where list and count have no lock in common, the list may be longer than it is counted, by one for each producer.
+    """
+    slack = table(vx_sd, cpu).producers if table(verify_env, 0).list_own != 0 else 0
+    return vx_deferred_to(cpu) > ck_watermark() + slack
+
+
+@hwfunc
+def vx_deferred_to(cpu: int) -> int:
+    """How many skbs of that CPU were deferred and are not freed, wherever the kernel keeps them."""
+    count = 0
+    for i in range(table_len(sk_buff)):
+        skb = table(sk_buff, i)
+        if table(vx_skb, i).deferred != 0 and skb.state == SKB_STATE_IN_USE and skb.alloc_cpu == cpu:
+            count += 1
+    return count
 
 
 @hwfunc
@@ -197,17 +245,32 @@ def vx_drivers_stuck() -> int:
 
 @hwfunc
 def vx_leaked() -> int:
-    """Whether an skb in use is on no defer list, and not with a device whose CPU went offline before its interrupt."""
+    """Whether an skb in use is nowhere, or one that is on a defer list is not in use.
+
+    It may be on a defer list, on a backlog's queue (which is *lost work*), or with a driver that has not come to it: one that is
+    stuck, or a device whose CPU went offline before its interrupt. What was deferred to a list that the harness does not know
+    counts as being there.
+    """
     kept = 0
     for i in range(table_len(vx_driver)):
         d = table(vx_driver, i)
         if d.kind == VX_IRQ:
             kept += d.count - d.started + d.raised
+        elif d.task is not None and d.task.state != TASK_UNINTERRUPTIBLE:
+            # A task that is stuck has some of its skbs: how many, it alone knows.
+            vx_saw(0)
+            return 0
     for cpu in range(hw.nr_cpus):
-        skb = table(softnet_data, cpu).defer_list
-        while skb is not None:
-            kept += 1
-            skb = skb.next
+        sd = table(softnet_data, cpu)
+        kept += sd.input_pkt_queue.qlen + sd.process_queue.qlen
+        if table(verify_env, 0).list_unknown != 0:
+            kept += vx_deferred_to(cpu)
+            continue
+        skb = defer_list_first(cpu)
+        for _ in range(table_len(sk_buff)):
+            if skb is not None:
+                kept += 1
+                skb = defer_list_next(skb)
     for i in range(table_len(sk_buff)):
         if table(sk_buff, i).state == SKB_STATE_IN_USE:
             kept -= 1

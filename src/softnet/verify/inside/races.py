@@ -28,8 +28,9 @@ from softnet.lang.intrinsics import address_of, index_of, mem, mem_set, ref_at, 
 
 if TYPE_CHECKING:
     from softnet.machine.globals import hw
-    from softnet.machine.state import context, spinlock_t
+    from softnet.machine.state import context
     from softnet.verify.inside.explorer import vx_exposed
+    from softnet.verify.inside.open_accesses import vx_lock_bit
     from softnet.verify.inside.words import (
         VX_LEARNING,
         VX_OPEN_MAX,
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
         vx_open,
     )
 
-VX_RACES = 0
-"""Whether races are looked for; without, nothing here is compiled."""
-
 VX_WRITE = 1
 VX_MARKED = 2
 VX_PERCPU = 4
@@ -50,12 +48,6 @@ VX_OWN = 8
 
 VX_ERROR_RACE = 64
 """What hw.error is when a race was found."""
-
-
-@hwfunc
-def vx_poison(address: int) -> None:
-    """From here on nobody may touch the skb."""
-    ref_at(sk_buff, address).vx_freed = hw.ctx + 1
 
 
 @hwfunc
@@ -69,66 +61,6 @@ def vx_race_owner(address: int) -> int:
 @hwfunc
 def vx_share(address: int) -> None:
     """Several contexts touch the word; its text is the back end's."""
-
-
-@hwfunc
-def vx_close(ctx: int) -> None:
-    """The context takes its next step: what it touched before is behind it."""
-    o = table(vx_open, ctx)
-    for i in range(o.n):
-        o.at[i] = 0
-        o.locks[i] = 0
-        o.seen[i] = 0
-    if o.n != 0:
-        o.n = 0
-
-
-@hwfunc
-def vx_drop(o: vx_open, i: int) -> None:
-    """An access is ordered before whatever comes; the last entry takes its place."""
-    last = o.n - 1
-    o.at[i] = o.at[last]
-    o.locks[i] = o.locks[last]
-    o.seen[i] = o.seen[last]
-    o.at[last] = 0
-    o.locks[last] = 0
-    o.seen[last] = 0
-    o.n = last
-
-
-@hwfunc
-def vx_taken(lock: spinlock_t) -> None:
-    """A context takes a lock: whatever was touched under it, and is released, came before."""
-    v = table(explorer, 0)
-    bit = 0
-    for i in range(v.nr_locks):
-        if mem(v.locks + 2 * i) == address_of(lock):
-            bit = vx_lock_bit(i)
-    for ctx in range(table_len(vx_open)):
-        o = table(vx_open, ctx)
-        j = o.n
-        while j > 0:
-            j -= 1
-            if o.locks[j] & bit != 0:
-                vx_drop(o, j)
-
-
-@hwfunc
-def vx_stopped_machine() -> None:
-    """All other CPUs were seen preemptible: what they did with interrupts off came before."""
-    for ctx in range(table_len(vx_open)):
-        o = table(vx_open, ctx)
-        j = o.n
-        while j > 0:
-            j -= 1
-            if o.at[j] & 1 == 0:
-                vx_drop(o, j)
-
-
-@hwfunc
-def vx_lock_bit(number: int) -> int:
-    """The bit of a lock in a mask; the last one is shared."""
-    return 1 << min(number, 60)
 
 
 @hwfunc

@@ -52,7 +52,7 @@ VX_COMP_WORDS = 4
 VX_PENDING_WORDS = 4
 
 
-class explorer(Struct):
+class explorer(Struct, engine=True):
     """The search's own words; one. Addresses are of words of S behind the image."""
 
     stacks: int = hw()
@@ -197,13 +197,24 @@ class explorer(Struct):
     """Matrix of classes: row held, column taken under it, -1 until seen, then state << 8 | action of the first time."""
 
 
-class verify_env(Struct):
+class vx_premise(Struct, engine=True):
+    """Of each property: how often there was what it is about, in the states found and the steps taken. No part of a state."""
+
+    times: int = hw()
+
+
+class verify_env(Struct, settings=True):
     """What may happen from outside, and how often; one. Bounds are set before the search."""
 
     jiffies: int = hw()
     ticks_left: int = hw()
     """How often time may jump past every limit in jiffies."""
-    nr_producers: int = hw()
+    defer_max_most: int = hw()
+    """The largest value that skb_defer_max takes."""
+    list_own: int = hw()
+    """Whether deferred skbs are kept elsewhere than in the shipped kernels."""
+    list_unknown: int = hw()
+    """Whether the harness does not know where this kernel keeps deferred skbs (softnet.properties.where)."""
     resched_left: int = hw()
     """How often a tick may still preempt, where that is bounded."""
     next_skb: int = hw()
@@ -214,7 +225,7 @@ class verify_env(Struct):
     """A mask of properties that a function of the harness found violated."""
 
 
-class vx_event(Struct):
+class vx_event(Struct, settings=True):
     """A change of a setting while the system runs: which, to what, whether it happened."""
 
     kind: int = hw()
@@ -223,20 +234,22 @@ class vx_event(Struct):
     done: int = hw()
 
 
-class vx_sd(Struct):
+class vx_sd(Struct, per_cpu=True):
     """What the harness notes of a CPU's softnet_data."""
 
     polling: int = hw()
     """Whether its backlog is being polled."""
     in_defer_csd: int = hw()
     """Whether the defer list's function call runs."""
+    producers: int = hw()
+    """How many drivers defer to it."""
 
 
 class vx_skb(Struct):
     """What the harness notes of an skb, same index as sk_buff."""
 
     deferred: int = hw()
-    """Whether it is, or was, on a defer list since it was allocated."""
+    """Whether it was deferred since it was allocated: it was on a defer list, or skb_attempt_defer_free() left it in use."""
 
 
 class sk_buff(Struct, extends=True):  # noqa: N801

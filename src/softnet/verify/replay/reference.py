@@ -16,16 +16,18 @@ from typing import Any
 
 from softnet.errors import SoftnetError
 from softnet.lang import ir
-from softnet.lang.native.llvm_function import FAILURES
-from softnet.lang.python.link import KernelStop, link
+from softnet.lang.native.abi import FAILURES
+from softnet.lang.python.link import link
+from softnet.lang.python.stop import KernelStop
+from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.simulate.reference import MISTAKES, kernel_stop
 from softnet.trace import EVENT_ID
+from softnet.verify.actions import decode_action
 from softnet.verify.arena import Failure, machine_failure, race_failure
 from softnet.verify.codegen.llvm_functions import holders_of
 from softnet.verify.codegen.python_loop import LOOP, Stops
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
-from softnet.verify.inside.harness import VX_LOCK_ORDER
 from softnet.verify.inside.races import VX_ERROR_RACE
 from softnet.verify.liveness import property_of
 from softnet.verify.lock_order import Locks
@@ -76,6 +78,7 @@ class ReferenceReplay(Replay):
             self.model.config.reduce,
             self.model.facts,
             image.engine_word("ctx"),
+            frozenset(name for name, said in self.model.facts.functions.items() if said.price_only),
         )
         holders = holders_of(self.model.module, program.structs, races=self.model.config.races)
         stops.freed, stops.nodes, stops.races = holders.freed, holders.nodes, holders.races
@@ -89,7 +92,7 @@ class ReferenceReplay(Replay):
             checks=True,
             hooks=stops,
         )
-        linked.suspend[0] = stops.leave
+        linked.switch.value = stops.leave
         linked.machine["verify_step"] = self._step
         stops.machine = linked.machine
         self.image = replace(image, linked=linked)
@@ -105,11 +108,12 @@ class ReferenceReplay(Replay):
         table = len(self.words)
         self.words.extend(locks.table())
         self.lock_order = table + 2 * len(locks.addresses)
+        config = model.config
         values = {
             "stacks": stacks, "stack_words": STACK_WORDS, "saved": stacks + model.nr_contexts * STACK_WORDS,
             "log": stacks + (model.nr_contexts + 1) * STACK_WORDS, "nr_drivers": len(model.config.drivers),
-            "nr_actions": self.nr_actions(), "properties": properties_mask(model.config.properties, model.properties),
-            "races": int(model.config.races), "early": self._early(), "locks": table,
+            "nr_actions": self.nr_actions(), "properties": properties_mask(config.properties, model.properties, config.without),
+            "races": int(config.races), "early": self._early(), "locks": table,
             "nr_locks": len(locks.addresses), "lock_classes": len(locks.classes), "lock_order": self.lock_order,
         }  # fmt: skip
         for name, value in values.items():
@@ -130,7 +134,7 @@ class ReferenceReplay(Replay):
         if body is None:
             entry = "irq_context" if ctx < 2 * self.model.config.cpus else "task_context"
             body = self._contexts[ctx] = self._greenlet(self.image.linked.kernel[entry])
-        self.image.linked.turns[0] = 0
+        self.image.linked.turns.value = 0
         # No frame is in memory: the context's part of it begins and ends where it is.
         self.words[words.VX_FRAME_WORD] = self.words[words.VX_END_WORD] = frame
         return self.stops.run(body, self.words[PHASE_WORD])
@@ -139,7 +143,7 @@ class ReferenceReplay(Replay):
 
     def step(self, number: int, action: int) -> tuple[Step, int]:
         self.number = number
-        self.cpu = action // words.VX_PER_CPU
+        self.cpu = decode_action(self.model.config, action).cpu
         return super().step(number, action)
 
     def perform(self, action: int) -> int:
@@ -294,6 +298,7 @@ def watched(
                 before.append(reference.state())
         return False
 
+    said.extend(f"violated in the first state: {f.name}: {f.text}" for f in reference.found())
     if repeats and begin == 0:
         before.append(reference.state())
     schedule = replay(runs.model.config, actions, stop, runs, after)

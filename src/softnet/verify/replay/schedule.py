@@ -9,18 +9,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
-from softnet.verify.codegen.frames import LOG_FILL
+from softnet.units import whole_number
+from softnet.verify.actions import Action, ActionKind, decode_action
+from softnet.verify.codegen.llvm_functions import LOG_FILL
 from softnet.verify.inside import words
 from softnet.verify.model import SEARCHES, STACK_WORDS, Config, Leaf, nr_actions
-from softnet.verify.search import FAILED, Failure, Limits, Machine
+from softnet.verify.search import FAILED, Arena, Failure, Limits
 
 if TYPE_CHECKING:
-    from softnet.simulate.image import Image
+    from softnet.image.image import Image
     from softnet.verify.model import Model
 
+STEPS_MAX = 1_000_000
+"""Of a schedule that somebody hands in."""
 SHOWN_CALLS = ("try_to_wake_up", "arch_send_call_function_single_ipi", "smp_send_reschedule")
 """Calls of the machine that are steps of the story: who wakes whom, who interrupts whom."""
 DRIVER_TITLES = {"irq": "raises its interrupt", "nic": "receives a frame", "hotplug": "goes on: what it waited for has come"}
+TITLES = {
+    ActionKind.TICK: "NEED_RESCHED is set: a tick preempts",
+    ActionKind.PREFER: "the scheduler prefers another task",
+    ActionKind.TIME: "time passes every limit",
+    ActionKind.STORE: "the oldest store reaches memory",
+}
 LOCK_CALLS = ("spin_acquire", "spin_release", "rt_try_take", "rt_release")
 
 
@@ -105,13 +115,16 @@ def repeats_of(text: str) -> int:
 
 
 def decode(text: str) -> list[int]:
-    """The actions of an encoded schedule. Raises SoftnetError."""
+    """The actions of an encoded schedule: none for an empty text. Raises SoftnetError."""
     out: list[int] = []
-    for part in text.replace("~", ".", 1).split("."):
+    for part in text.replace("~", ".", 1).split(".") if text else ():
         action, times, count = part.partition("x")
-        if not action.isdigit() or (times and not count.isdigit()):
+        number, often = whole_number(action), whole_number(count) if times else 1
+        if number is None or often is None:
             raise SoftnetError("not a schedule", found=repr(part), expected="numbers as in 6.3x17.7")
-        out += [int(action)] * (int(count) if count else 1)
+        if len(out) + often > STEPS_MAX:
+            raise SoftnetError("the schedule is too long", found=repr(part), expected=f"at most {STEPS_MAX:,} steps")
+        out += [number] * often
     return out
 
 
@@ -160,36 +173,26 @@ class Replay:
 
     def step(self, number: int, action: int) -> tuple[Step, int]:
         """Do one action; what it was and the code it gave."""
-        config = self.model.config
-        per_cpu = words.VX_PER_CPU
-        cpu, what = (action // per_cpu, action % per_cpu) if action < per_cpu * config.cpus else (-1, 0)
-        title = ""
-        if cpu >= 0:
-            name = self.context_of(cpu)
-            if what == 1:
-                title = f"interrupt in {name}"
-                name = "hardirq"
-            elif what == 2:
-                title = "NEED_RESCHED is set: a tick preempts"
-            elif what == 3:
-                title = "the scheduler prefers another task"
-        else:
-            name = "outside"
-            driver = action - per_cpu * config.cpus
-            if driver < len(config.drivers):
-                d = config.drivers[driver]
-                title = f"{d.kind}/{d.cpu} " + DRIVER_TITLES.get(d.kind, "is woken to start")
-            elif driver == len(config.drivers):
-                title = "time passes every limit"
-            elif driver > len(config.drivers) + len(config.events):
-                cpu = driver - len(config.drivers) - len(config.events) - 1
-                name, title = self.context_of(cpu), "the oldest store reaches memory"
-            else:
-                event = config.events[driver - len(config.drivers) - 1]
-                title = f"{event.name} = {event.value}"
+        what = decode_action(self.model.config, action)
+        name, title = self.told(what)
         code = self.perform(action)
         accesses = self.accesses()
-        return Step(number, action, cpu, name, title, self.by_line(cpu, accesses) if cpu >= 0 else accesses), code
+        return Step(number, action, what.cpu, name, title, self.by_line(what.cpu, accesses) if what.cpu >= 0 else accesses), code
+
+    def told(self, what: Action) -> tuple[str, str]:
+        """The context in which an action happens, before it does, and its title."""
+        config = self.model.config
+        if what.kind is ActionKind.INTERRUPT:
+            return "hardirq", f"interrupt in {self.context_of(what.cpu)}"
+        if what.cpu >= 0:
+            return self.context_of(what.cpu), TITLES.get(what.kind, "")
+        if what.kind is ActionKind.DRIVER:
+            driver = config.drivers[what.number]
+            return "outside", f"{driver.kind}/{driver.cpu} " + DRIVER_TITLES.get(driver.kind, "is woken to start")
+        if what.kind is ActionKind.EVENT:
+            event = config.events[what.number]
+            return "outside", f"{event.name} = {event.value}"
+        return "outside", TITLES[what.kind]
 
     def by_line(self, cpu: int, accesses: list[Access]) -> list[Access]:
         """The accesses of a step of that CPU, each with the line of the kernel that it belongs to."""
@@ -221,7 +224,7 @@ class NativeReplay(Replay):
     """In the explorer's own native code, which writes every access down; without ``log`` it is the search's very code."""
 
     def __init__(self, config: Config, *, log: bool = True) -> None:
-        self.machine = Machine(config, Limits(states=1000, memory_bytes=64 << 20), log=log, hasty=True)
+        self.machine = Arena(config, Limits(states=1000, memory_bytes=64 << 20), log=log, hasty=True)
         self.machine.settle()
         if config.races:
             self.machine.hold({})
@@ -249,7 +252,7 @@ class NativeReplay(Replay):
     def accesses(self) -> list[Access]:
         out = []
         for number, address, value in self.machine._log[: int(self.words[LOG_FILL])].tolist():
-            at = self.model.frames.text.positions[number]
+            at = self.model.text.positions[number]
             out.append(self.access(at.what, at.function, self.model.module.functions[at.function].file, at.line, address, value))
         return out
 
@@ -325,6 +328,9 @@ def replay(
     steps = []
     failure = None
     for number, action in enumerate(actions, 1):
+        if action >= engine.nr_actions():
+            raise SoftnetError("the schedule does not fit this configuration", found=f"action {action}",
+                               expected=f"0 to {engine.nr_actions() - 1}")  # fmt: skip
         step, code = engine.step(number, action)
         steps.append(step)
         if code == words.VX_BLOCKED:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import work
-    from softnet.linux.include.linux.netdevice import net_device
-    from softnet.linux.include.linux.skbuff import sk_buff
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
     from softnet.linux.net.core.dev_backlog import __netif_rx
 
 

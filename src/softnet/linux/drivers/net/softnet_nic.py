@@ -12,27 +12,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, kfunc, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import container_of, work
-    from softnet.linux.include.linux.netdevice import napi_schedule_irqoff, napi_struct
-    from softnet.linux.kernel.irq.manage import IRQ_HANDLED, irqaction
-    from softnet.linux.net.core.dev import napi_complete_done
-    from softnet.linux.net.core.gro import napi_gro_receive
-    from softnet.linux.net.core.skbuff import napi_build_skb
-    from softnet.machine.nic import (
-        nic_irq_disable,
-        nic_irq_enable,
-        nic_refill,
-        nic_rx_pop,
-        rx_flags,
-        rx_flow,
-        rx_hash,
-        rx_len,
-        rx_payload,
-        rx_proto,
-        rx_seq_ok,
-        rx_sock,
-        rx_time_ns,
-    )
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.kernel.irq.manage import *
+    from softnet.linux.net.core.dev import *
+    from softnet.linux.net.core.gro import *
+    from softnet.linux.net.core.skbuff import *
+    from softnet.machine.nic import *
+
+
 RX_BUFFER_SIZE = 2048
 RX_REFILL_BATCH = 16
 
@@ -46,14 +34,14 @@ class nic_vector(Struct):
     """The row of table(nic_queue, ...)."""
     rx_index: int = private()
     """The device's own number of the queue, from 0."""
-    alloc_failed: int = private()
+    alloc_failed: int = private(statistic=True)
     rxhash: int = private(init=1)
     """NETIF_F_RXHASH: the card supplies skb->hash; else skb_get_hash() must compute it when somebody asks."""
-    received: int = private()
+    received: int = private(statistic=True)
     """Frames that became skbs."""
 
 
-@kfunc
+@kfunc(entry=True)
 def softnet_msix_clean_rings(irq: int, dev_id: nic_vector) -> int:
     """The interrupt handler: mask, schedule."""
     work("nic_irq_handler")
@@ -69,12 +57,12 @@ def softnet_receive_skb(v: nic_vector, slot: int) -> None:
     len = rx_len(slot)
     buffers = (len + RX_BUFFER_SIZE - 1) // RX_BUFFER_SIZE
     skb = napi_build_skb(len, max(buffers, 1) * RX_BUFFER_SIZE)
-    if skb is None:
+    if not skb:
         v.alloc_failed += 1
         return
     skb.dev = v.napi.dev
     skb.queue_mapping = v.rx_index + 1
-    skb.hash = rx_hash(slot) if v.rxhash != 0 else 0
+    skb.hash = rx_hash(slot) if v.rxhash else 0
     skb.flow = rx_flow(slot)
     skb.flow_hash = rx_hash(slot)
     skb.protocol = rx_proto(slot)
@@ -88,7 +76,7 @@ def softnet_receive_skb(v: nic_vector, slot: int) -> None:
     napi_gro_receive(v.napi, skb)
 
 
-@kfunc
+@kfunc(entry=True)
 def softnet_poll(napi: napi_struct, budget: int) -> int:
     """ndo poll: up to ``budget`` packets; if that was all, completion and the interrupt back on."""
     v = container_of(napi, nic_vector, "napi")
@@ -96,7 +84,7 @@ def softnet_poll(napi: napi_struct, budget: int) -> int:
     cleaned = 0
     while done < budget:
         slot = nic_rx_pop(v.queue)
-        if slot == 0:
+        if not slot:
             break
         softnet_receive_skb(v, slot)
         done += 1
@@ -105,7 +93,7 @@ def softnet_poll(napi: napi_struct, budget: int) -> int:
             work("nic_refill")
             nic_refill(v.queue, cleaned)
             cleaned = 0
-    if cleaned != 0:
+    if cleaned:
         work("nic_refill")
         nic_refill(v.queue, cleaned)
     if done < budget:

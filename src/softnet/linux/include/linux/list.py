@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import BUG_ON, READ_ONCE, cmpxchg, xchg
+    from softnet.lang.intrinsics import *
 
 
 class list_head(Struct):
@@ -137,13 +137,13 @@ def llist_add(new: llist_node, head: llist_head) -> bool:
         first = READ_ONCE(head.first)
         new.next = first
         if cmpxchg(head.first, first, new) == first:
-            return first is None
+            return not first
 
 
 @kfunc
 def llist_empty(head: llist_head) -> bool:
     """include/linux/llist.h."""
-    return READ_ONCE(head.first) is None
+    return not READ_ONCE(head.first)
 
 
 @kfunc
@@ -156,7 +156,7 @@ def llist_del_all(head: llist_head) -> llist_node:
 def llist_reverse_order(head: llist_node) -> llist_node:
     """lib/llist.c: oldest first."""
     new_head: llist_node = None
-    while head is not None:
+    while head:
         tmp = head
         head = head.next
         tmp.next = new_head

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, array, embed, fnptr, guarded, kfunc, percpu, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED, READ_ONCE, test_bit
-    from softnet.linux.config import CONFIG_RPS
-    from softnet.linux.include.linux.list import list_head
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
+    from softnet.linux.include.linux.list import *
     from softnet.linux.include.linux.skbuff import sk_buff, sk_buff_head
     from softnet.linux.kernel.smp import call_single_data
     from softnet.linux.net.core.dev import __napi_schedule, __napi_schedule_irqoff, napi_schedule_prep
-    from softnet.machine.state import hrtimer, spinlock_t, task_struct
+    from softnet.machine.state import *
+
+
 NAPI_STATE_SCHED = 0
 NAPI_STATE_MISSED = 1
 NAPI_STATE_DISABLE = 2
@@ -51,7 +53,7 @@ RPS_MAP_CPUS = 256
 MAX_FLOW_LIMIT_BUCKETS = 4096
 
 
-class net_hotdata(Struct):
+class net_hotdata(Struct, settings=True):
     """include/net/hotdata.h (6.12): the sysctls the fast path reads; one, at ``table(net_hotdata, 0)``."""
 
     max_backlog: int = shared(line=0, init=1000)
@@ -91,11 +93,11 @@ class net_device(Struct):
     rx_base: int = private()
     """The device's first receive queue in table(netdev_rx_queue, …)."""
     real_num_rx_queues: int = private(init=1)
-    nr_rx_dropped: int = shared(line=1)
+    nr_rx_dropped: int = shared(line=1, statistic=True)
     """dev_core_stats rx_dropped; one counter per device instead of one per CPU."""
 
 
-class rps_map(Struct):
+class rps_map(Struct, settings=True):
     """include/net/rps.h: the CPUs of one queue's rps_cpus."""
 
     len: int = private()
@@ -122,7 +124,7 @@ class rps_sock_flow_entry(Struct):
     ent: int = shared(init=RPS_NO_CPU)
 
 
-class netdev_rx_queue(Struct):
+class netdev_rx_queue(Struct, settings=True):
     """include/net/netdev_rx_queue.h: what steers the packets of one receive queue."""
 
     map: rps_map = private()
@@ -161,23 +163,23 @@ class napi_struct(Struct):
     """Where __napi_poll() leaves its ``bool *repoll``: the subset has no pointer to a local."""
 
 
-class softnet_data(Struct):
+class softnet_data(Struct, per_cpu=True):
     """include/linux/netdevice.h (6.12): one per CPU."""
 
     poll_list: list_head = embed(line=0)
     process_queue: sk_buff_head = embed(line=1)
-    processed: int = percpu(line=3)
-    time_squeeze: int = percpu(line=3)
-    received_rps: int = percpu(line=3)
+    processed: int = percpu(line=3, statistic=True)
+    time_squeeze: int = percpu(line=3, statistic=True)
+    received_rps: int = percpu(line=3, statistic=True)
     rps_ipi_list: softnet_data = percpu(line=3)
     flow_limit: sd_flow_limit = shared(line=3)
     cpu: int = private()
     completion_queue: sk_buff = percpu(line=3)
     csd: call_single_data = embed(line=4)
     rps_ipi_next: softnet_data = private()
-    input_queue_head: int = shared(line=3)
-    input_queue_tail: int = shared(line=6)
-    dropped: int = shared(line=6)
+    input_queue_head: int = shared(line=3, statistic=True)
+    input_queue_tail: int = shared(line=6, statistic=True)
+    dropped: int = shared(line=6, statistic=True)
     input_pkt_queue: sk_buff_head = embed(line=6)
     backlog: napi_struct = embed(line=8)
     defer_lock: spinlock_t = embed(line=16)
@@ -204,7 +206,7 @@ class sd_flow_limit(Struct):
 @kfunc
 def netif_running(dev: net_device) -> bool:
     """include/linux/netdevice.h: test_bit(__LINK_STATE_START, &dev->state)."""
-    return READ_ONCE(dev.state) & 1 != 0
+    return bool(READ_ONCE(dev.state) & 1)
 
 
 @kfunc
@@ -245,16 +247,18 @@ def napi_schedule_irqoff(n: napi_struct) -> None:
 def input_queue_head_incr(sd: softnet_data) -> None:
     """include/linux/netdevice.h (6.1); rps_input_queue_head_add() of include/net/rps.h since v6.10."""
     if IS_ENABLED(CONFIG_RPS):
-        sd.input_queue_head = sd.input_queue_head + 1
+        sd.input_queue_head += 1
 
 
 @kfunc
 def input_queue_tail_incr_save(sd: softnet_data, rflow: rps_dev_flow) -> None:
-    """include/linux/netdevice.h (6.1): note for RFS how long the queue must drain before the flow may move.
+    """include/linux/netdevice.h (6.1), void input_queue_tail_incr_save(struct softnet_data *sd, unsigned int *qtail).
+
+    Note for RFS how long the queue must drain before the flow may move.
 
     ``unsigned int *qtail`` is the flow entry whose last_qtail it points at; None for the caller's throw-away word.
     """
     if IS_ENABLED(CONFIG_RPS):
-        sd.input_queue_tail = sd.input_queue_tail + 1
-        if rflow is not None:
+        sd.input_queue_tail += 1
+        if rflow:
             rflow.last_qtail = sd.input_queue_tail

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED
-    from softnet.linux.config import CONFIG_PREEMPT_RT
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
     from softnet.linux.kernel.softirq import __local_bh_disable_ip, __local_bh_enable_ip
     from softnet.machine.interrupts import in_hardirq, irqs_disabled, preempt_count
-    from softnet.machine.sched import current
-    from softnet.machine.state import SOFTIRQ_DISABLE_OFFSET, SOFTIRQ_MASK, SOFTIRQ_OFFSET
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
 
 
 @kfunc
@@ -27,19 +27,19 @@ def softirq_count() -> int:
 @kfunc
 def in_softirq() -> bool:
     """include/linux/preempt.h: BH off, or serving a softirq."""
-    return softirq_count() != 0
+    return bool(softirq_count())
 
 
 @kfunc
 def in_serving_softirq() -> bool:
     """include/linux/preempt.h."""
-    return softirq_count() & SOFTIRQ_OFFSET != 0
+    return bool(softirq_count() & SOFTIRQ_OFFSET)
 
 
 @kfunc
 def in_interrupt() -> bool:
     """include/linux/preempt.h: irq_count() != 0."""
-    return bool(in_hardirq() or softirq_count() != 0)
+    return bool(in_hardirq() or softirq_count())
 
 
 @kfunc
@@ -54,13 +54,13 @@ def preemptible() -> bool:
     return bool(preempt_count() == 0 and not irqs_disabled())
 
 
-@kfunc
+@kfunc(exclusion=True)
 def local_bh_disable() -> None:
     """include/linux/bottom_half.h."""
     __local_bh_disable_ip(SOFTIRQ_DISABLE_OFFSET)
 
 
-@kfunc
+@kfunc(exclusion=True)
 def local_bh_enable() -> None:
     """include/linux/bottom_half.h."""
     __local_bh_enable_ip(SOFTIRQ_DISABLE_OFFSET)

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, array, embed, fnptr, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, work
-    from softnet.linux.include.linux.list import list_head
-    from softnet.linux.include.linux.netdevice import net_device, rps_dev_flow
-    from softnet.linux.include.linux.spinlock import spin_lock_init
-    from softnet.linux.kernel.locking.spinlock import spin_lock_irqsave, spin_unlock_irqrestore
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.spinlock import *
+    from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.net.core.sock import sock
-    from softnet.machine.state import spinlock_t
+    from softnet.machine.state import *
+
+
 SKB_NOT_DROPPED_YET = 0
 SKB_CONSUMED = 1
 SKB_DROP_REASON_NOT_SPECIFIED = 2
@@ -30,6 +32,11 @@ SKB_DROP_REASON_CPU_BACKLOG = 61
 SKB_DROP_REASON_DEV_READY = 70
 SKB_DROP_REASON_NOMEM = 72
 SKB_DROP_REASON_MAX = 104
+
+SKB_NODEFER_CPU = 0
+"""skb_attempt_defer_free() freed at once: the skb is this CPU's own, or its CPU is offline."""
+SKB_NODEFER_FULL = 1
+"""Or its CPU's list was full."""
 
 SKB_STATE_FREE = 0
 SKB_STATE_IN_USE = 1
@@ -104,11 +111,11 @@ class sk_buff_head(Struct):
     lock: spinlock_t = embed(line=1)
 
 
-class skb_drop_stats(Struct):
+class skb_drop_stats(Struct, per_cpu=True):
     """softnet's own, one per CPU: packets (not skbs) freed by kfree_skb_reason(), by reason."""
 
-    reason: int = array(SKB_DROP_REASON_MAX)
-    skbs: int = private()
+    reason: int = array(SKB_DROP_REASON_MAX, private(statistic=True))
+    skbs: int = private(statistic=True)
     pure_acks: int = private()
     """Segments without data, which tcp_ack() uses up: neither delivered nor dropped."""
 
@@ -125,7 +132,7 @@ def skb_queue_head_init(list: sk_buff_head) -> None:
 @kfunc
 def skb_queue_empty(list: sk_buff_head) -> bool:
     """include/linux/skbuff.h, by the length: it is the word that other CPUs may watch here."""
-    return list.qlen == 0
+    return not list.qlen
 
 
 @kfunc
@@ -146,27 +153,27 @@ def __skb_queue_tail(list: sk_buff_head, newsk: sk_buff) -> None:
     last = list.prev
     newsk.next = None
     newsk.prev = last
-    if last is None:
+    if not last:
         list.next = newsk
     else:
         last.next = newsk
     list.prev = newsk
-    list.qlen = list.qlen + 1
+    list.qlen += 1
 
 
 @kfunc
 def __skb_unlink(skb: sk_buff, list: sk_buff_head) -> None:
     """include/linux/skbuff.h."""
-    list.qlen = list.qlen - 1
+    list.qlen -= 1
     next = skb.next
     prev = skb.prev
     skb.next = None
     skb.prev = None
-    if prev is None:
+    if not prev:
         list.next = next
     else:
         prev.next = next
-    if next is None:
+    if not next:
         list.prev = prev
     else:
         next.prev = prev
@@ -188,7 +195,7 @@ def skb_peek_tail(list: sk_buff_head) -> sk_buff:
 def __skb_dequeue(list: sk_buff_head) -> sk_buff:
     """include/linux/skbuff.h."""
     skb = list.next
-    if skb is not None:
+    if skb:
         __skb_unlink(skb, list)
     return skb
 
@@ -206,16 +213,16 @@ def skb_dequeue(list: sk_buff_head) -> sk_buff:
 def skb_queue_splice_tail_init(list: sk_buff_head, head: sk_buff_head) -> None:
     """include/linux/skbuff.h: move all of ``list`` behind ``head``."""
     count = list.qlen
-    if count != 0:
+    if count:
         first = list.next
         last = head.prev
         first.prev = last
-        if last is None:
+        if not last:
             head.next = first
         else:
             last.next = first
         head.prev = list.prev
-        head.qlen = head.qlen + count
+        head.qlen += count
         list.next = None
         list.prev = None
         list.qlen = 0
@@ -224,7 +231,7 @@ def skb_queue_splice_tail_init(list: sk_buff_head, head: sk_buff_head) -> None:
 @kfunc
 def skb_get_hash(skb: sk_buff) -> int:
     """include/linux/skbuff.h: the card's hash, or the flow dissector's."""
-    if skb.hash == 0:
+    if not skb.hash:
         work("skb_get_hash")
         skb.hash = skb.flow_hash
     return skb.hash

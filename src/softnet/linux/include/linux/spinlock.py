@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.machine.state import spinlock_t
+    from softnet.machine.state import *
 
 
 @kfunc

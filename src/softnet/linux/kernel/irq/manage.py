@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, fnptr, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED, table, test_and_clear_bit, test_and_set_bit
-    from softnet.linux.config import CONFIG_PREEMPT_RT
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
     from softnet.linux.drivers.net.softnet_nic import nic_vector
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.kernel.locking.spinlock import local_irq_disable, local_irq_enable
-    from softnet.linux.kernel.sched.core import (
-        __set_current_state,
-        schedule,
-        set_current_state,
-        wake_up_process,
-    )
-    from softnet.linux.kernel.softirq import force_irqthreads
-    from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_RUNNING, task_struct
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.sched.core import __set_current_state
+    from softnet.linux.kernel.softirq import *
+    from softnet.machine.state import *
+
+
 IRQ_HANDLED = 1
 IRQ_WAKE_THREAD = 2
 IRQTF_RUNTHREAD = 0
@@ -45,7 +43,10 @@ def irq_default_primary_handler(irq: int, dev_id: nic_vector) -> int:
 
 @kfunc
 def handle_irq_event(action: irqaction) -> None:
-    """handle.c:205 (6.1) with __handle_irq_event_percpu(), under handle_edge_irq() as for MSI-X."""
+    """handle.c:205 (6.1), irqreturn_t handle_irq_event(struct irq_desc *desc).
+
+    With __handle_irq_event_percpu(), under handle_edge_irq() as for MSI-X.
+    """
     res = action.handler(action.irq, action.dev_id)
     if res == IRQ_WAKE_THREAD:
         __irq_wake_thread(action)
@@ -53,7 +54,10 @@ def handle_irq_event(action: irqaction) -> None:
 
 @kfunc
 def __irq_wake_thread(action: irqaction) -> None:
-    """handle.c:60 (6.1): once until the thread has taken note."""
+    """handle.c:60 (6.1), void __irq_wake_thread(struct irq_desc *desc, struct irqaction *action).
+
+    Once until the thread has taken note.
+    """
     if test_and_set_bit(IRQTF_RUNTHREAD, action.thread_flags):
         return
     wake_up_process(action.thread)
@@ -72,7 +76,10 @@ def irq_wait_for_interrupt(action: irqaction) -> int:
 
 @kfunc
 def irq_forced_thread_fn(action: irqaction) -> int:
-    """manage.c:1196 (6.1): the handler with bottom halves off; what it raised runs at their enabling, in this thread."""
+    """manage.c:1196 (6.1), irqreturn_t irq_forced_thread_fn(struct irq_desc *desc, struct irqaction *action).
+
+    The handler with bottom halves off; what it raised runs at their enabling, in this thread.
+    """
     local_bh_disable()
     if not IS_ENABLED(CONFIG_PREEMPT_RT):
         local_irq_disable()
@@ -83,7 +90,7 @@ def irq_forced_thread_fn(action: irqaction) -> int:
     return ret
 
 
-@kfunc
+@kfunc(entry=True)
 def irq_thread(data: int) -> None:
     """manage.c:1293 (6.1): the body of irq/NIC-QUEUE, SCHED_FIFO 50; ``data`` is the row of table(nic_vector, ...)."""
     action = table(nic_vector, data).action

@@ -14,50 +14,35 @@ from softnet.lang.intrinsics import suspend
 
 if TYPE_CHECKING:
     from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.kernel.sched.core import (
-        migrate_disable,
-        migrate_enable,
-        preempt_disable,
-        preempt_enable,
-    )
-    from softnet.machine.interrupts import irq_local_disable, irq_local_restore
-    from softnet.machine.locks import (
-        RT_ACQUIRED,
-        RT_SLEEP,
-        rt_block_on,
-        rt_release,
-        rt_save_state,
-        rt_try_take,
-        rt_wait_how,
-        spin_acquire,
-        spin_release,
-        spin_try,
-    )
-    from softnet.machine.sched import schedule_now
-    from softnet.machine.state import local_lock_t, raw_spinlock_t, spinlock_t
+    from softnet.linux.kernel.sched.core import migrate_disable, migrate_enable, preempt_disable, preempt_enable
+    from softnet.machine.interrupts import *
+    from softnet.machine.locks import *
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
+
 
 CONFIG_PREEMPT_RT = 0
 
 
-@kfunc
+@kfunc(exclusion=True)
 def local_irq_disable() -> None:
     """include/linux/irqflags.h."""
     irq_local_disable()
 
 
-@kfunc
+@kfunc(exclusion=True)
 def local_irq_enable() -> None:
     """include/linux/irqflags.h."""
     irq_local_restore(0)
 
 
-@kfunc
+@kfunc(exclusion=True)
 def local_irq_save() -> int:
     """include/linux/irqflags.h: the flags to give to local_irq_restore()."""
     return irq_local_disable()
 
 
-@kfunc
+@kfunc(exclusion=True)
 def local_irq_restore(flags: int) -> None:
     """include/linux/irqflags.h."""
     irq_local_restore(flags)
@@ -76,7 +61,7 @@ def rt_spin_lock(lock: spinlock_t) -> None:
         rt_save_state()
         rt_block_on(lock)
         while True:
-            how = rt_wait_how(lock)
+            how = rt_lock_slowpath_step(lock)
             if how == RT_ACQUIRED:
                 break
             if how == RT_SLEEP:
@@ -138,7 +123,7 @@ def spin_trylock(lock: spinlock_t) -> bool:
     return False
 
 
-@kfunc
+@kfunc(exclusion=True)
 def spin_lock_irq(lock: spinlock_t) -> None:
     """include/linux/spinlock.h; on RT interrupts stay on."""
     if not IS_ENABLED(CONFIG_PREEMPT_RT):
@@ -146,7 +131,7 @@ def spin_lock_irq(lock: spinlock_t) -> None:
     spin_lock(lock)
 
 
-@kfunc
+@kfunc(exclusion=True)
 def spin_unlock_irq(lock: spinlock_t) -> None:
     """include/linux/spinlock.h."""
     if IS_ENABLED(CONFIG_PREEMPT_RT):
@@ -157,7 +142,7 @@ def spin_unlock_irq(lock: spinlock_t) -> None:
         preempt_enable()
 
 
-@kfunc
+@kfunc(exclusion=True)
 def spin_lock_irqsave(lock: spinlock_t) -> int:
     """include/linux/spinlock.h: the flags; on RT interrupts stay on and the flags mean nothing."""
     flags = 0
@@ -167,7 +152,7 @@ def spin_lock_irqsave(lock: spinlock_t) -> int:
     return flags
 
 
-@kfunc
+@kfunc(exclusion=True)
 def spin_unlock_irqrestore(lock: spinlock_t, flags: int) -> None:
     """include/linux/spinlock.h."""
     if IS_ENABLED(CONFIG_PREEMPT_RT):
@@ -178,14 +163,14 @@ def spin_unlock_irqrestore(lock: spinlock_t, flags: int) -> None:
         preempt_enable()
 
 
-@kfunc
+@kfunc(exclusion=True)
 def spin_lock_bh(lock: spinlock_t) -> None:
     """include/linux/spinlock.h."""
     local_bh_disable()
     spin_lock(lock)
 
 
-@kfunc
+@kfunc(exclusion=True)
 def spin_unlock_bh(lock: spinlock_t) -> None:
     """include/linux/spinlock.h."""
     spin_unlock(lock)
@@ -258,14 +243,14 @@ def local_unlock(lock: local_lock_t) -> None:
         preempt_enable()
 
 
-@kfunc
+@kfunc(exclusion=True)
 def local_lock_nested_bh(lock: local_lock_t) -> None:
     """include/linux/local_lock.h (6.11, c5bcab755822): real only on RT, where BH-off does not exclude by itself."""
     if IS_ENABLED(CONFIG_PREEMPT_RT):
         rt_spin_lock(lock.lock)
 
 
-@kfunc
+@kfunc(exclusion=True)
 def local_unlock_nested_bh(lock: local_lock_t) -> None:
     """include/linux/local_lock.h."""
     if IS_ENABLED(CONFIG_PREEMPT_RT):

@@ -10,35 +10,11 @@ from softnet.lang.intrinsics import smp_mb, suspend, work_ns
 
 if TYPE_CHECKING:
     from softnet.linux.kernel.time.hrtimer import hrtimer_wakeup
-    from softnet.machine.interrupts import (
-        preempt_count,
-        preempt_count_add,
-        preempt_count_sub,
-        softirq_count,
-        vtime_user_enter,
-        vtime_user_exit,
-    )
-    from softnet.machine.sched import (
-        current,
-        migrate_count,
-        need_resched,
-        preempt_enable_due,
-        schedule_now,
-        schedule_preempt,
-        set_task_state,
-        try_to_wake_up,
-        user_return_due,
-    )
-    from softnet.machine.state import (
-        HARDIRQ_MASK,
-        PREEMPT_MODEL_NONE,
-        PREEMPT_MODEL_VOLUNTARY,
-        PREEMPT_OFFSET,
-        SOFTIRQ_MASK,
-        SOFTIRQ_OFFSET,
-        task_struct,
-    )
-    from softnet.machine.timers import hrtimer_cancel, hrtimer_start
+    from softnet.machine.interrupts import *
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
+
 
 CONFIG_PREEMPT_RT = 0
 CONFIG_PREEMPT_MODEL = 1
@@ -78,13 +54,13 @@ def preempt_schedule() -> None:
             suspend()
 
 
-@kfunc
+@kfunc(exclusion=True)
 def preempt_disable() -> None:
     """include/linux/preempt.h."""
     preempt_count_add(PREEMPT_OFFSET)
 
 
-@kfunc
+@kfunc(exclusion=True)
 def preempt_enable() -> None:
     """include/linux/preempt.h: the outermost one switches if that is due and the model allows it."""
     preempt_count_sub(PREEMPT_OFFSET)
@@ -153,36 +129,12 @@ def wake_up_state(p: task_struct, state: int) -> int:
     return try_to_wake_up(p, state)
 
 
-@kfunc
-def in_serving_softirq() -> bool:
-    """include/linux/preempt.h."""
-    return softirq_count() & SOFTIRQ_OFFSET != 0
-
-
-@kfunc
-def in_interrupt() -> bool:
-    """include/linux/preempt.h: hard interrupt, softirq, or (not on RT) BH disabled."""
-    return preempt_count() & (HARDIRQ_MASK | SOFTIRQ_MASK) != 0
-
-
-@kfunc
-def in_task() -> bool:
-    """include/linux/preempt.h: neither hard interrupt nor serving a softirq."""
-    return preempt_count() & (HARDIRQ_MASK | SOFTIRQ_OFFSET) == 0
-
-
-@kfunc
-def in_softirq() -> bool:
-    """include/linux/preempt.h."""
-    return softirq_count() != 0
-
-
-@kfunc
+@kfunc(exclusion=True)
 def rcu_read_lock() -> None:
     """include/linux/rcupdate.h: readers cost nothing here; grace periods are not modelled."""
 
 
-@kfunc
+@kfunc(exclusion=True)
 def rcu_read_unlock() -> None:
     """include/linux/rcupdate.h."""
 
@@ -217,3 +169,11 @@ def schedule_hrtimeout_abs(expires: int) -> None:
     schedule()
     hrtimer_cancel(p.sleep_timer)
     set_task_state(0)
+
+
+@kfunc
+def sleep_for_ever() -> None:
+    """A task that is done."""
+    while True:
+        set_current_state(TASK_UNINTERRUPTIBLE)
+        schedule()

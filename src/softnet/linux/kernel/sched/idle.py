@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import smp_mb__after_atomic, smp_processor_id, suspend, table
+    from softnet.lang.intrinsics import *
     from softnet.linux.kernel.cpu import arch_cpu_idle_dead
-    from softnet.linux.kernel.sched.core import schedule_idle
-    from softnet.linux.kernel.smp import flush_smp_call_function_queue
-    from softnet.machine.interrupts import clear_polling, cpu_is_offline, idle_enter, set_polling
-    from softnet.machine.sched import need_resched
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.smp import *
+    from softnet.machine.interrupts import *
+    from softnet.machine.sched import *
 
 
 class cpuidle_device(Struct):
@@ -25,7 +25,7 @@ class cpuidle_device(Struct):
 @kfunc
 def cpuidle_idle_call() -> None:
     """idle.c:170 (6.1): halt until an interrupt, or until NEED_RESCHED is set where the CPU waits by mwait."""
-    if table(cpuidle_device, 0).halt != 0:
+    if table(cpuidle_device, 0).halt:
         # default_idle_call(): hlt does not watch the flag, so a remote CPU must send an interrupt.
         clear_polling()
     if idle_enter():
@@ -51,7 +51,7 @@ def do_idle() -> None:
     schedule_idle()
 
 
-@kfunc
+@kfunc(entry=True)
 def cpu_startup_entry(data: int) -> None:
     """idle.c:399 (6.1): the body of each CPU's idle task; ``data`` is not used."""
     while True:

@@ -10,22 +10,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softnet.lang import kfunc
-from softnet.lang.intrinsics import table, trace
+from softnet.lang.intrinsics import table
 
 if TYPE_CHECKING:
-    from softnet.linux.kernel.sched.core import wake_up_process
-    from softnet.machine.state import hrtimer, task_struct
-    from softnet.machine.timers import hrtimer_take_expired, tick_and_reprogram
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
 
 
 @kfunc
 def hrtimer_interrupt() -> None:
     """kernel/time/hrtimer.c hrtimer_interrupt(), with the tick's share at its end."""
-    timer: hrtimer = hrtimer_take_expired()
-    while timer is not None:
-        trace("hrtimer_expire_entry")
+    while timer := hrtimer_take_expired():
+        trace_hrtimer_expire_entry()
         timer.function(timer)
-        timer = hrtimer_take_expired()
     tick_and_reprogram()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.linux.config import HZ
+    from softnet.linux.config import *
 
 
 @kfunc

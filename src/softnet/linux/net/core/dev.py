@@ -11,87 +11,22 @@ from typing import TYPE_CHECKING
 from softnet.lang import fnptr, kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        BUG_ON,
-        IS_ENABLED,
-        READ_ONCE,
-        WARN_ON_ONCE,
-        clear_bit,
-        cmpxchg,
-        container_of,
-        per_cpu,
-        set_bit,
-        smp_processor_id,
-        table,
-        test_and_set_bit,
-        test_bit,
-        this_cpu_ptr,
-        trace,
-        work,
-    )
-    from softnet.linux.config import CONFIG_PREEMPT_RT, CONFIG_RPS, HZ
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
     from softnet.linux.drivers.net.softnet_nic import nic_vector
-    from softnet.linux.include.linux.list import (
-        INIT_LIST_HEAD,
-        list_add_tail,
-        list_del_init,
-        list_empty,
-        list_head,
-        list_splice,
-        list_splice_init,
-        list_splice_tail,
-        list_splice_tail_init,
-    )
-    from softnet.linux.include.linux.netdevice import (
-        GRO_HASH_BUCKETS,
-        NAPI_POLL_WEIGHT,
-        NAPI_STATE_PREFER_BUSY_POLL,
-        NAPI_STATE_SCHED,
-        NAPI_STATE_SCHED_THREADED,
-        NAPI_STATE_THREADED,
-        NAPIF_STATE_DISABLE,
-        NAPIF_STATE_IN_BUSY_POLL,
-        NAPIF_STATE_LISTED,
-        NAPIF_STATE_MISSED,
-        NAPIF_STATE_NPSVC,
-        NAPIF_STATE_PREFER_BUSY_POLL,
-        NAPIF_STATE_SCHED,
-        NAPIF_STATE_SCHED_THREADED,
-        NAPIF_STATE_THREADED,
-        input_queue_head_incr,
-        napi_disable_pending,
-        napi_prefer_busy_poll,
-        napi_schedule,
-        napi_struct,
-        net_device,
-        net_hotdata,
-        softnet_data,
-    )
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.include.linux.skbuff import __skb_dequeue, skb_dequeue, skb_queue_head_init
-    from softnet.linux.include.linux.spinlock import spin_lock_init
-    from softnet.linux.kernel.locking.spinlock import (
-        local_irq_disable,
-        local_irq_enable,
-        local_irq_restore,
-        local_irq_save,
-        spin_lock_irqsave,
-        spin_unlock_irqrestore,
-    )
-    from softnet.linux.kernel.sched.core import (
-        __set_current_state,
-        cond_resched,
-        schedule,
-        set_current_state,
-        wake_up_process,
-    )
-    from softnet.linux.kernel.softirq import (
-        NET_RX_SOFTIRQ,
-        NET_TX_SOFTIRQ,
-        __raise_softirq_irqoff,
-        raise_softirq_irqoff,
-    )
-    from softnet.linux.kernel.time.time import usecs_to_jiffies
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.skbuff import __skb_dequeue
+    from softnet.linux.include.linux.spinlock import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.sched.core import __set_current_state
+    from softnet.linux.kernel.softirq import *
+    from softnet.linux.kernel.softirq import __raise_softirq_irqoff
+    from softnet.linux.kernel.time.time import *
     from softnet.linux.net.core.dev_backlog import (
         net_rps_action_and_irq_enable,
         net_rps_send_ipi,
@@ -102,19 +37,19 @@ if TYPE_CHECKING:
         trigger_rx_softirq,
     )
     from softnet.linux.net.core.gro import gro_normal_list, napi_gro_flush
-    from softnet.linux.net.core.skbuff import consume_skb, napi_consume_skb
-    from softnet.machine.sched import task_state
-    from softnet.machine.state import TASK_INTERRUPTIBLE, TASK_RUNNING, hrtimer
-    from softnet.machine.timers import hrtimer_start, jiffies, ktime_get
+    from softnet.linux.net.core.skbuff import *
+    from softnet.machine.sched import *
+    from softnet.machine.state import *
+    from softnet.machine.timers import *
 
 
 @kfunc
 def ____napi_schedule(sd: softnet_data, napi: napi_struct) -> None:
     """dev.c:4490 (6.1), interrupts off: wake the NAPI's thread, or put it on this CPU's poll list."""
-    trace("napi_schedule", napi.napi_id, smp_processor_id())
+    trace_napi_schedule(napi, smp_processor_id())
     if test_bit(NAPI_STATE_THREADED, napi.state):
         thread = READ_ONCE(napi.thread)
-        if thread is not None:
+        if thread:
             # A thread in INTERRUPTIBLE that is woken owns the NAPI by that alone (until 56364c910691, v6.10).
             if task_state(thread) != TASK_INTERRUPTIBLE:
                 set_bit(NAPI_STATE_SCHED_THREADED, napi.state)
@@ -138,13 +73,13 @@ def napi_schedule_prep(n: napi_struct) -> bool:
     """dev.c:6136 (6.1): take SCHED; if somebody has it, tell them by MISSED. Not while DISABLE is set."""
     while True:
         val = READ_ONCE(n.state)
-        if val & NAPIF_STATE_DISABLE != 0:
+        if val & NAPIF_STATE_DISABLE:
             return False
         new = val | NAPIF_STATE_SCHED
         new |= (val & NAPIF_STATE_SCHED) // NAPIF_STATE_SCHED * NAPIF_STATE_MISSED
         if cmpxchg(n.state, val, new) == val:
             break
-    return val & NAPIF_STATE_SCHED == 0
+    return not (val & NAPIF_STATE_SCHED)
 
 
 @kfunc
@@ -162,22 +97,22 @@ def napi_complete_done(n: napi_struct, work_done: int) -> bool:
     timeout = 0
     ret = True
     # Netpoll and busy polling own the NAPI: its poll must not end it.
-    if n.state & (NAPIF_STATE_NPSVC | NAPIF_STATE_IN_BUSY_POLL) != 0:
+    if n.state & (NAPIF_STATE_NPSVC | NAPIF_STATE_IN_BUSY_POLL):
         return False
 
     work("napi_complete_done")
-    if work_done != 0:
-        if n.gro_bitmask != 0:
+    if work_done:
+        if n.gro_bitmask:
             timeout = READ_ONCE(n.dev.gro_flush_timeout)
         n.defer_hard_irqs_count = READ_ONCE(n.dev.napi_defer_hard_irqs)
     if n.defer_hard_irqs_count > 0:
         n.defer_hard_irqs_count -= 1
         timeout = READ_ONCE(n.dev.gro_flush_timeout)
-        if timeout != 0:
+        if timeout:
             ret = False
-    if n.gro_bitmask != 0:
+    if n.gro_bitmask:
         # With a timer armed young packets may stay; without one nothing would ever flush them.
-        napi_gro_flush(n, timeout != 0)
+        napi_gro_flush(n, bool(timeout))
 
     gro_normal_list(n)
 
@@ -188,21 +123,21 @@ def napi_complete_done(n: napi_struct, work_done: int) -> bool:
 
     while True:
         val = READ_ONCE(n.state)
-        WARN_ON_ONCE(val & NAPIF_STATE_SCHED == 0)
+        WARN_ON_ONCE(not (val & NAPIF_STATE_SCHED))
         new = val & ~(NAPIF_STATE_MISSED | NAPIF_STATE_SCHED | NAPIF_STATE_SCHED_THREADED | NAPIF_STATE_PREFER_BUSY_POLL)
         # An interrupt came while we polled: keep SCHED and poll once more.
         new |= (val & NAPIF_STATE_MISSED) // NAPIF_STATE_MISSED * NAPIF_STATE_SCHED
         if cmpxchg(n.state, val, new) == val:
             break
 
-    if val & NAPIF_STATE_MISSED != 0:
+    if val & NAPIF_STATE_MISSED:
         __napi_schedule(n)
-        trace("napi_complete_done", n.napi_id, work_done, 0)
+        trace_napi_complete_done(n, work_done, False)
         return False
 
-    if timeout != 0:
+    if timeout:
         hrtimer_start(n.timer, ktime_get() + timeout)
-    trace("napi_complete_done", n.napi_id, work_done, ret)
+    trace_napi_complete_done(n, work_done, ret)
     return ret
 
 
@@ -243,13 +178,13 @@ def netif_napi_add_weight(dev: net_device, napi: napi_struct, poll: fnptr, weigh
     napi.dev = dev
     napi.list_owner = -1
     napi.state = NAPIF_STATE_LISTED
-    if dev.threaded != 0:
+    if dev.threaded:
         napi.state = NAPIF_STATE_LISTED | NAPIF_STATE_THREADED
 
 
 @kfunc
 def __napi_poll(n: napi_struct) -> int:
-    """dev.c:6633 (6.1); ``*repoll`` is n.do_repoll."""
+    """dev.c:6633 (6.1), int __napi_poll(struct napi_struct *n, bool *repoll); ``*repoll`` is n.do_repoll."""
     weight = n.weight
     n.do_repoll = False
 
@@ -258,7 +193,7 @@ def __napi_poll(n: napi_struct) -> int:
     if test_bit(NAPI_STATE_SCHED, n.state):
         work("napi_poll")
         work_done = n.poll(n, weight)
-        trace("napi_poll", n.napi_id, work_done, weight)
+        trace_napi_poll(n, work_done, weight)
     BUG_ON(work_done > weight)
 
     if work_done < weight:
@@ -272,7 +207,7 @@ def __napi_poll(n: napi_struct) -> int:
         if napi_complete_done(n, work_done):
             napi_schedule(n)
         return work_done
-    if n.gro_bitmask != 0:
+    if n.gro_bitmask:
         # Flush what is older than this jiffy; below 1000 Hz a jiffy is too long, so everything.
         napi_gro_flush(n, HZ >= 1000)
     gro_normal_list(n)
@@ -308,7 +243,7 @@ def napi_thread_wait(napi: napi_struct) -> int:
         set_current_state(TASK_INTERRUPTIBLE)
 
 
-@kfunc
+@kfunc(entry=True)
 def napi_threaded_poll(data: int) -> None:
     """dev.c:6752 (6.1): the body of napi/NIC-QUEUE; ``data`` is the row of table(nic_vector, ...).
 
@@ -330,7 +265,7 @@ def napi_threaded_poll(data: int) -> None:
 @kfunc
 def skb_defer_free_flush(sd: softnet_data) -> None:
     """dev.c:6781 (6.1): free what other CPUs sent home (68822bdf76f1, v5.19)."""
-    if READ_ONCE(sd.defer_list) is None:
+    if not READ_ONCE(sd.defer_list):
         return
 
     flags = spin_lock_irqsave(sd.defer_lock)
@@ -340,8 +275,8 @@ def skb_defer_free_flush(sd: softnet_data) -> None:
     sd.defer_count = 0
     spin_unlock_irqrestore(sd.defer_lock, flags)
 
-    trace("skb_defer_free_flush", count)
-    while skb is not None:
+    trace_skb_defer_free_flush(count)
+    while skb:
         next = skb.next
         napi_consume_skb(skb, 1)
         skb = next
@@ -372,7 +307,7 @@ def net_rx_action() -> None:
 
         if list_empty(list):
             if not sd_has_rps_ipi_waiting(sd) and list_empty(repoll):
-                trace("net_rx_action", READ_ONCE(nh.netdev_budget) - budget)
+                trace_net_rx_action(READ_ONCE(nh.netdev_budget) - budget)
                 return
             break
 
@@ -382,7 +317,7 @@ def net_rx_action() -> None:
         # The window is two jiffies: an average of 1.5 / HZ.
         if budget <= 0 or jiffies() >= time_limit:
             sd.time_squeeze += 1
-            trace("time_squeeze", READ_ONCE(nh.netdev_budget) - budget)
+            trace_time_squeeze(READ_ONCE(nh.netdev_budget) - budget)
             break
 
     local_irq_disable()
@@ -393,7 +328,7 @@ def net_rx_action() -> None:
     if not list_empty(sd.poll_list):
         __raise_softirq_irqoff(NET_RX_SOFTIRQ)
 
-    trace("net_rx_action", READ_ONCE(nh.netdev_budget) - budget)
+    trace_net_rx_action(READ_ONCE(nh.netdev_budget) - budget)
     net_rps_action_and_irq_enable(sd)
 
 
@@ -401,12 +336,12 @@ def net_rx_action() -> None:
 def net_tx_action() -> None:
     """dev.c:4990 (6.1), the completion queue only: there are no qdiscs in this model."""
     sd = this_cpu_ptr(softnet_data)
-    if sd.completion_queue is not None:
+    if sd.completion_queue:
         local_irq_disable()
         clist = sd.completion_queue
         sd.completion_queue = None
         local_irq_enable()
-        while clist is not None:
+        while clist:
             skb = clist
             clist = clist.next
             consume_skb(skb)
@@ -421,7 +356,7 @@ def dev_cpu_dead(oldcpu: int) -> int:
 
     skb = oldsd.completion_queue
     oldsd.completion_queue = None
-    while skb is not None:
+    while skb:
         next = skb.next
         skb.next = sd.completion_queue
         sd.completion_queue = skb
@@ -441,16 +376,12 @@ def dev_cpu_dead(oldcpu: int) -> int:
 
     dev_cpu_dead_send_ipi(oldsd)
 
-    skb = __skb_dequeue(oldsd.process_queue)
-    while skb is not None:
+    while skb := __skb_dequeue(oldsd.process_queue):
         netif_rx(skb)
         input_queue_head_incr(oldsd)
-        skb = __skb_dequeue(oldsd.process_queue)
-    skb = skb_dequeue(oldsd.input_pkt_queue)
-    while skb is not None:
+    while skb := skb_dequeue(oldsd.input_pkt_queue):
         netif_rx(skb)
         input_queue_head_incr(oldsd)
-        skb = skb_dequeue(oldsd.input_pkt_queue)
     return 0
 
 

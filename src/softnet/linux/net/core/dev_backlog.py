@@ -11,70 +11,31 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        IS_ENABLED,
-        READ_ONCE,
-        __test_and_set_bit,
-        atomic_inc,
-        container_of,
-        per_cpu,
-        smp_processor_id,
-        smp_store_release,
-        table,
-        this_cpu_ptr,
-        trace,
-        work,
-    )
-    from softnet.linux.config import CONFIG_NET_FLOW_LIMIT, CONFIG_PREEMPT_RT, CONFIG_RPS
-    from softnet.linux.include.linux.netdevice import (
-        FLOW_LIMIT_HISTORY,
-        NAPI_STATE_SCHED,
-        NET_RX_DROP,
-        NET_RX_SUCCESS,
-        input_queue_head_incr,
-        input_queue_tail_incr_save,
-        napi_struct,
-        net_device,
-        net_hotdata,
-        netdev_rx_queue,
-        netif_running,
-        rps_dev_flow,
-        rps_sock_flow_entry,
-        softnet_data,
-    )
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable, softirq_count
-    from softnet.linux.include.linux.skbuff import (
-        SKB_DROP_REASON_CPU_BACKLOG,
-        SKB_DROP_REASON_NOT_SPECIFIED,
-        __skb_dequeue,
-        __skb_queue_tail,
-        sk_buff,
-        skb_get_hash,
-        skb_queue_empty,
-        skb_queue_splice_tail_init,
-    )
-    from softnet.linux.kernel.locking.spinlock import (
-        local_irq_disable,
-        local_irq_enable,
-        local_irq_restore,
-        local_irq_save,
-        spin_lock_irq,
-        spin_lock_irqsave,
-        spin_unlock_irq,
-        spin_unlock_irqrestore,
-    )
-    from softnet.linux.kernel.sched.core import rcu_read_lock, rcu_read_unlock
-    from softnet.linux.kernel.smp import smp_call_function_single_async
-    from softnet.linux.kernel.softirq import NET_RX_SOFTIRQ, __raise_softirq_irqoff
+    from softnet.lang.intrinsics import *
+    from softnet.lang.intrinsics import __test_and_set_bit
+    from softnet.linux.config import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.skbuff import __skb_dequeue, __skb_queue_tail
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.kernel.smp import *
+    from softnet.linux.kernel.softirq import *
+    from softnet.linux.kernel.softirq import __raise_softirq_irqoff
     from softnet.linux.net.core.dev import ____napi_schedule, __napi_schedule_irqoff
     from softnet.linux.net.core.dev_receive import __netif_receive_skb
-    from softnet.linux.net.core.skbuff import kfree_skb_reason
-    from softnet.machine.interrupts import cpu_online, in_hardirq, nr_cpu_ids
+    from softnet.linux.net.core.skbuff import *
+    from softnet.machine.interrupts import *
 
 
 @kfunc
 def rps_lock_irqsave(sd: softnet_data) -> int:
-    """dev.c:221 (6.1): the backlog's lock. Without RPS only this CPU queues, so interrupts off were enough."""
+    """dev.c:221 (6.1), void rps_lock_irqsave(struct softnet_data *sd, unsigned long *flags).
+
+    The backlog's lock. Without RPS only this CPU queues, so interrupts off were enough.
+    """
     if IS_ENABLED(CONFIG_RPS):
         return spin_lock_irqsave(sd.input_pkt_queue.lock)
     elif not IS_ENABLED(CONFIG_PREEMPT_RT):
@@ -93,7 +54,7 @@ def rps_lock_irq_disable(sd: softnet_data) -> None:
 
 @kfunc
 def rps_unlock_irq_restore(sd: softnet_data, flags: int) -> None:
-    """dev.c:238 (6.1)."""
+    """dev.c:238 (6.1), void rps_unlock_irq_restore(struct softnet_data *sd, unsigned long *flags)."""
     if IS_ENABLED(CONFIG_RPS):
         spin_unlock_irqrestore(sd.input_pkt_queue.lock, flags)
     elif not IS_ENABLED(CONFIG_PREEMPT_RT):
@@ -111,7 +72,10 @@ def rps_unlock_irq_enable(sd: softnet_data) -> None:
 
 @kfunc
 def set_rps_cpu(dev: net_device, skb: sk_buff, rflow: rps_dev_flow, next_cpu: int) -> rps_dev_flow:
-    """dev.c:4536 (6.1), without CONFIG_RFS_ACCEL: move a flow to the CPU that reads its socket."""
+    """dev.c:4536 (6.1), struct rps_dev_flow *set_rps_cpu(dev, skb, struct rps_dev_flow *rflow, u16 next_cpu).
+
+    Without CONFIG_RFS_ACCEL: move a flow to the CPU that reads its socket.
+    """
     if next_cpu < nr_cpu_ids():
         rflow.last_qtail = READ_ONCE(per_cpu(softnet_data, next_cpu).input_queue_head)
     rflow.cpu = next_cpu
@@ -120,7 +84,9 @@ def set_rps_cpu(dev: net_device, skb: sk_buff, rflow: rps_dev_flow, next_cpu: in
 
 @kfunc
 def get_rps_cpu(dev: net_device, skb: sk_buff) -> int:
-    """dev.c:4585 (6.1): the CPU for a packet, -1 for here.
+    """dev.c:4585 (6.1), int get_rps_cpu(struct net_device *dev, struct sk_buff *skb, struct rps_dev_flow **rflowp).
+
+    The CPU for a packet, -1 for here.
 
     ``struct rps_dev_flow **rflowp`` is skb.rflow: the subset has no pointer to a local.
     """
@@ -128,24 +94,24 @@ def get_rps_cpu(dev: net_device, skb: sk_buff) -> int:
     skb.rflow = None
     cpu = -1
     index = dev.rx_base
-    if skb.queue_mapping != 0:
+    if skb.queue_mapping:
         index += skb.queue_mapping - 1
     rxqueue = table(netdev_rx_queue, index)
     flow_table = rxqueue.flow_table
     map = rxqueue.map
     # The hash costs a walk through the headers; nobody pays it for a queue that steers nothing.
-    if flow_table is None and map is None:
+    if not flow_table and not map:
         return cpu
     hash = skb_get_hash(skb)
-    if hash == 0:
+    if not hash:
         return cpu
 
     entries = READ_ONCE(nh.rps_sock_flow_entries)
-    if flow_table is not None and entries != 0:
+    if flow_table and entries:
         # First check the global flow table for a reader, then the queue's own for packets still under way.
         ident = READ_ONCE(table(rps_sock_flow_entry, hash & (entries - 1)).ent)
         mask = READ_ONCE(nh.rps_cpu_mask)
-        if (ident ^ hash) & ~mask == 0:
+        if not ((ident ^ hash) & ~mask):
             next_cpu = ident & mask
             rflow = table(rps_dev_flow, flow_table.base + (hash & flow_table.mask))
             tcpu = rflow.cpu
@@ -154,14 +120,14 @@ def get_rps_cpu(dev: net_device, skb: sk_buff) -> int:
                 rflow = set_rps_cpu(dev, skb, rflow, next_cpu)
             if tcpu < nr_cpu_ids() and cpu_online(tcpu):
                 skb.rflow = rflow
-                trace("get_rps_cpu", skb.id, tcpu)
+                trace_get_rps_cpu(skb, tcpu)
                 return tcpu
 
-    if map is not None:
+    if map:
         tcpu = map.cpus[reciprocal_scale(hash, map.len)]
         if cpu_online(tcpu):
             cpu = tcpu
-    trace("get_rps_cpu", skb.id, cpu)
+    trace_get_rps_cpu(skb, cpu)
     return cpu
 
 
@@ -185,7 +151,7 @@ def reciprocal_scale(val: int, ep_ro: int) -> int:
 def rps_trigger_softirq(data: softnet_data) -> None:
     """dev.c:4723 (6.1), called from hard interrupt context: the RPS IPI has arrived."""
     sd = data
-    trace("rps_trigger_softirq", sd.cpu)
+    trace_rps_trigger_softirq(sd.cpu)
     ____napi_schedule(sd, sd.backlog)
     sd.received_rps += 1
 
@@ -194,7 +160,7 @@ def rps_trigger_softirq(data: softnet_data) -> None:
 def trigger_rx_softirq(data: softnet_data) -> None:
     """dev.c:4734 (6.1), called from hard interrupt context: the defer list's IPI has arrived (68822bdf76f1, v5.19)."""
     sd = data
-    trace("trigger_rx_softirq", sd.cpu)
+    trace_trigger_rx_softirq(sd.cpu)
     __raise_softirq_irqoff(NET_RX_SOFTIRQ)
     smp_store_release(sd.defer_ipi_scheduled, 0)
 
@@ -203,7 +169,7 @@ def trigger_rx_softirq(data: softnet_data) -> None:
 def napi_schedule_rps(sd: softnet_data) -> int:
     """dev.c:4747 (6.1): another CPU's backlog goes on our IPI list (1), our own is scheduled (0)."""
     mysd = this_cpu_ptr(softnet_data)
-    trace("napi_schedule_rps", sd.cpu)
+    trace_napi_schedule_rps(sd.cpu)
     if IS_ENABLED(CONFIG_RPS):
         if sd != mysd:
             sd.rps_ipi_next = mysd.rps_ipi_list
@@ -226,7 +192,7 @@ def skb_flow_limit(skb: sk_buff, qlen: int) -> bool:
     sd = this_cpu_ptr(softnet_data)
     rcu_read_lock()
     fl = READ_ONCE(sd.flow_limit)
-    if fl is not None:
+    if fl:
         new_flow = skb_get_hash(skb) & (fl.num_buckets - 1)
         old_flow = fl.history[fl.history_head]
         fl.history[fl.history_head] = new_flow
@@ -234,7 +200,7 @@ def skb_flow_limit(skb: sk_buff, qlen: int) -> bool:
         fl.history_head += 1
         fl.history_head &= FLOW_LIMIT_HISTORY - 1
 
-        if fl.buckets[old_flow] != 0:
+        if fl.buckets[old_flow]:
             fl.buckets[old_flow] -= 1
 
         fl.buckets[new_flow] += 1
@@ -248,7 +214,9 @@ def skb_flow_limit(skb: sk_buff, qlen: int) -> bool:
 
 @kfunc
 def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
-    """dev.c:4808 (6.1): queue a packet on a CPU's backlog, possibly a remote one.
+    """dev.c:4808 (6.1), int enqueue_to_backlog(struct sk_buff *skb, int cpu, unsigned int *qtail).
+
+    Queue a packet on a CPU's backlog, possibly a remote one.
 
     SCHED is only looked at when the queue is empty, and set before the packet is there: the lock spans both.
     """
@@ -261,21 +229,21 @@ def enqueue_to_backlog(skb: sk_buff, cpu: int, rflow: rps_dev_flow) -> int:
     if netif_running(skb.dev):
         qlen = sd.input_pkt_queue.qlen
         if qlen <= READ_ONCE(nh.max_backlog) and not skb_flow_limit(skb, qlen):
-            if qlen == 0:
+            if not qlen:
                 # The lock is held, so the test-and-set need not be atomic.
                 if not __test_and_set_bit(NAPI_STATE_SCHED, sd.backlog.state):
                     napi_schedule_rps(sd)
             __skb_queue_tail(sd.input_pkt_queue, skb)
             input_queue_tail_incr_save(sd, rflow)
-            trace("enqueue_to_backlog", skb.id, cpu, qlen + 1)
+            trace_enqueue_to_backlog(skb, cpu, qlen + 1)
             rps_unlock_irq_restore(sd, flags)
             return NET_RX_SUCCESS
         reason = SKB_DROP_REASON_CPU_BACKLOG
 
-    sd.dropped = sd.dropped + 1
+    sd.dropped += 1
     rps_unlock_irq_restore(sd, flags)
 
-    trace("backlog_drop", skb.id, cpu, reason)
+    trace_backlog_drop(skb, cpu, reason)
     dev_core_stats_rx_dropped_inc(skb.dev)
     kfree_skb_reason(skb, reason)
     return NET_RX_DROP
@@ -291,9 +259,9 @@ def dev_core_stats_rx_dropped_inc(dev: net_device) -> None:
 def netif_rx_internal(skb: sk_buff) -> int:
     """dev.c:5075 (6.1)."""
     nh = table(net_hotdata, 0)
-    trace("netif_rx", skb.id, smp_processor_id())
+    trace_netif_rx(skb, smp_processor_id())
     if IS_ENABLED(CONFIG_RPS):
-        if nh.rps_needed != 0:
+        if nh.rps_needed:
             rcu_read_lock()
             cpu = get_rps_cpu(skb.dev, skb)
             if cpu < 0:
@@ -313,7 +281,7 @@ def __netif_rx(skb: sk_buff) -> int:
 @kfunc
 def netif_rx(skb: sk_buff) -> int:
     """dev.c:5147 (6.1): from any context."""
-    need_bh_off = bool(not in_hardirq() and softirq_count() == 0)
+    need_bh_off = bool(not in_hardirq() and not softirq_count())
     if need_bh_off:
         local_bh_disable()
     ret = netif_rx_internal(skb)
@@ -326,10 +294,10 @@ def netif_rx(skb: sk_buff) -> int:
 def net_rps_send_ipi(remsd: softnet_data) -> None:
     """dev.c:6017 (6.1). An offline CPU is skipped without a word: its backlog keeps SCHED."""
     if IS_ENABLED(CONFIG_RPS):
-        while remsd is not None:
+        while remsd:
             next = remsd.rps_ipi_next
             if cpu_online(remsd.cpu):
-                trace("net_rps_send_ipi", remsd.cpu)
+                trace_net_rps_send_ipi(remsd.cpu)
                 smp_call_function_single_async(remsd.cpu, remsd.csd)
             remsd = next
 
@@ -339,7 +307,7 @@ def net_rps_action_and_irq_enable(sd: softnet_data) -> None:
     """dev.c:6034 (6.1): send the pending RPS IPIs. Called with interrupts off, returns with them on."""
     if IS_ENABLED(CONFIG_RPS):
         remsd = sd.rps_ipi_list
-        if remsd is not None:
+        if remsd:
             sd.rps_ipi_list = None
             local_irq_enable()
             net_rps_send_ipi(remsd)
@@ -351,7 +319,7 @@ def net_rps_action_and_irq_enable(sd: softnet_data) -> None:
 def sd_has_rps_ipi_waiting(sd: softnet_data) -> bool:
     """dev.c:6051 (6.1)."""
     if IS_ENABLED(CONFIG_RPS):
-        return sd.rps_ipi_list is not None
+        return bool(sd.rps_ipi_list)
     return False
 
 
@@ -370,17 +338,15 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
     work("process_backlog")
     napi.weight = READ_ONCE(table(net_hotdata, 0).dev_rx_weight)
     while again:
-        skb = __skb_dequeue(sd.process_queue)
-        while skb is not None:
+        while skb := __skb_dequeue(sd.process_queue):
             rcu_read_lock()
             __netif_receive_skb(skb)
             rcu_read_unlock()
             input_queue_head_incr(sd)
             work_done += 1
             if work_done >= quota:
-                trace("process_backlog", work_done, quota)
+                trace_process_backlog(work_done, quota)
                 return work_done
-            skb = __skb_dequeue(sd.process_queue)
 
         rps_lock_irq_disable(sd)
         if skb_queue_empty(sd.input_pkt_queue):
@@ -390,7 +356,7 @@ def process_backlog(napi: napi_struct, quota: int) -> int:
             skb_queue_splice_tail_init(sd.input_pkt_queue, sd.process_queue)
         rps_unlock_irq_enable(sd)
 
-    trace("process_backlog", work_done, quota)
+    trace_process_backlog(work_done, quota)
     return work_done
 
 

@@ -12,29 +12,23 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import IS_ENABLED, container_of, table, this_cpu_ptr, trace, work
-    from softnet.linux.config import CONFIG_RPS
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
     from softnet.linux.drivers.net.loopback import loopback_xmit
-    from softnet.linux.include.linux.list import (
-        INIT_LIST_HEAD,
-        list_add_tail,
-        list_del_init,
-        list_empty,
-        list_head,
-        list_splice_init,
-    )
-    from softnet.linux.include.linux.netdevice import napi_struct, net_hotdata, softnet_data
-    from softnet.linux.include.linux.preempt import local_bh_disable, local_bh_enable
-    from softnet.linux.include.linux.skbuff import sk_buff
-    from softnet.linux.kernel.sched.core import rcu_read_lock, rcu_read_unlock
-    from softnet.linux.net.core.dev_backlog import enqueue_to_backlog, get_rps_cpu
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.net.core.dev_backlog import *
     from softnet.linux.net.ipv4.ip_input import ip_list_rcv, ip_rcv
 
 
 @kfunc
 def __netif_receive_skb(skb: sk_buff) -> int:
     """dev.c:5732 (6.1) with __netif_receive_skb_one_core() (5630): deliver one packet to its protocol."""
-    trace("netif_receive_skb", skb.id, skb.len)
+    trace_netif_receive_skb(skb, skb.len)
     sd = this_cpu_ptr(softnet_data)
     sd.processed += 1
     work("netif_receive_skb")
@@ -49,7 +43,7 @@ def __netif_receive_skb_list(head: list_head) -> None:
     while entry != head:
         skb = container_of(entry, sk_buff, "list")
         entry = entry.next
-        trace("netif_receive_skb", skb.id, skb.len)
+        trace_netif_receive_skb(skb, skb.len)
         sd.processed += 1
         work("netif_receive_skb_list")
     ip_list_rcv(head)
@@ -61,7 +55,7 @@ def netif_receive_skb_internal(skb: sk_buff) -> int:
     nh = table(net_hotdata, 0)
     rcu_read_lock()
     if IS_ENABLED(CONFIG_RPS):
-        if nh.rps_needed != 0:
+        if nh.rps_needed:
             cpu = get_rps_cpu(skb.dev, skb)
             if cpu >= 0:
                 ret = enqueue_to_backlog(skb, cpu, skb.rflow)
@@ -74,11 +68,14 @@ def netif_receive_skb_internal(skb: sk_buff) -> int:
 
 @kfunc
 def netif_receive_skb_list_internal(head: list_head, napi: napi_struct) -> None:
-    """dev.c:5843 (6.1): steer by RPS or deliver. ``napi`` lends the sublist that C keeps on the stack."""
+    """dev.c:5843 (6.1), void netif_receive_skb_list_internal(struct list_head *head).
+
+    Steer by RPS or deliver. ``napi`` lends the sublist that C keeps on the stack.
+    """
     nh = table(net_hotdata, 0)
     rcu_read_lock()
     if IS_ENABLED(CONFIG_RPS):
-        if nh.rps_needed != 0:
+        if nh.rps_needed:
             INIT_LIST_HEAD(napi.rx_sublist)
             while not list_empty(head):
                 entry = head.next

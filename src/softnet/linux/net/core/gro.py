@@ -12,19 +12,16 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, container_of, fls, table, trace, work
-    from softnet.linux.include.linux.list import (
-        INIT_LIST_HEAD,
-        list_add,
-        list_add_tail,
-        list_del_init,
-        list_head,
-    )
-    from softnet.linux.include.linux.netdevice import GRO_HASH_BUCKETS, napi_struct, net_hotdata
-    from softnet.linux.include.linux.skbuff import MAX_SKB_FRAGS, MAX_SKB_PACKETS, SKB_HEAD_TRUESIZE, sk_buff
-    from softnet.linux.net.core.dev_receive import netif_receive_skb_list_internal
-    from softnet.linux.net.core.skbuff import napi_skb_free_stolen_head, skb_move_packets
-    from softnet.machine.timers import jiffies
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.net.core.dev_receive import *
+    from softnet.linux.net.core.skbuff import *
+    from softnet.machine.timers import *
+
+
 MAX_GRO_SKBS = 8
 GRO_MERGED = 0
 GRO_MERGED_FREE = 1
@@ -44,7 +41,7 @@ IPPROTO_UDP = 17
 @kfunc
 def gro_normal_list(napi: napi_struct) -> None:
     """include/net/gro.h:430 (6.1): pass the batch up the stack."""
-    if napi.rx_count == 0:
+    if not napi.rx_count:
         return
     netif_receive_skb_list_internal(napi.rx_list, napi)
     INIT_LIST_HEAD(napi.rx_list)
@@ -64,11 +61,11 @@ def gro_normal_one(napi: napi_struct, skb: sk_buff, segs: int) -> None:
 def skb_gro_receive(p: sk_buff, skb: sk_buff) -> int:
     """gro.c:153 (6.1): merge ``skb`` into ``p`` as a fragment; 0, or -7 (E2BIG).
 
-    Past MAX_SKB_FRAGS the kernel goes on with a frag_list; here the merged packet is complete then, which is what the
-    common drivers get too, whose 64 KB are reached at about the same number of segments.
+    Past MAX_SKB_FRAGS the kernel goes on with a frag_list up to 64 KB, 45 segments of 1,448 bytes; here the merged packet is
+    complete then, so up to 2.5 times too many skbs go up the stack.
     """
     len = skb.payload
-    if p.len + len >= min(READ_ONCE(p.dev.gro_max_size), GRO_LEGACY_MAX_SIZE) or skb.gro_flush != 0:
+    if p.len + len >= min(READ_ONCE(p.dev.gro_max_size), GRO_LEGACY_MAX_SIZE) or skb.gro_flush:
         return -7
     if p.nr_frags + 1 + skb.nr_frags > MAX_SKB_FRAGS or p.nr_packets + skb.nr_packets > MAX_SKB_PACKETS:
         return -7
@@ -106,7 +103,7 @@ def __napi_gro_flush_chain(napi: napi_struct, index: int, flush_old: bool) -> No
         list_del_init(skb.list)
         napi_gro_complete(napi, skb)
         napi.gro_hash[index].count -= 1
-    if napi.gro_hash[index].count == 0:
+    if not napi.gro_hash[index].count:
         napi.gro_bitmask &= ~(1 << index)
 
 
@@ -114,8 +111,8 @@ def __napi_gro_flush_chain(napi: napi_struct, index: int, flush_old: bool) -> No
 def napi_gro_flush(napi: napi_struct, flush_old: bool) -> None:
     """gro.c:389 (6.1)."""
     bitmask = napi.gro_bitmask
-    trace("gro_flush", napi.napi_id, bitmask)
-    while bitmask != 0:
+    trace_gro_flush(napi, bitmask)
+    while bitmask:
         index = fls(bitmask) - 1
         bitmask &= ~(1 << index)
         __napi_gro_flush_chain(napi, index, flush_old)
@@ -144,18 +141,18 @@ def tcp_gro_receive(head: list_head, skb: sk_buff) -> sk_buff:
             p = held
             break
 
-    if p is not None:
+    if p:
         mss = p.gso_size
         # Longer than the first segment, or not the next bytes: the held packet ends here.
-        flush = bool(skb.payload - 1 >= mss or skb.payload == 0 or skb.seq_ok == 0)
-        if skb.flags & RX_FLAG_NEVER_MERGE != 0:
+        flush = bool(skb.payload - 1 >= mss or skb.payload == 0 or not skb.seq_ok)
+        if skb.flags & RX_FLAG_NEVER_MERGE:
             flush = True
-        if flush or skb_gro_receive(p, skb) != 0:
+        if flush or skb_gro_receive(p, skb):
             mss = 1
 
     # A segment shorter than the rest, or PSH, is the last to be merged.
-    flush = bool(skb.payload < mss or skb.flags & (RX_FLAG_PUSH | RX_FLAG_NEVER_MERGE) != 0)
-    if p is not None and (skb.gro_same_flow == 0 or flush):
+    flush = bool(skb.payload < mss or skb.flags & (RX_FLAG_PUSH | RX_FLAG_NEVER_MERGE))
+    if p and (not skb.gro_same_flow or flush):
         pp = p
     if flush:
         skb.gro_flush = 1
@@ -167,10 +164,10 @@ def dev_gro_receive(napi: napi_struct, skb: sk_buff) -> int:
     """gro.c:520 (6.1)."""
     bucket = skb.hash & (GRO_HASH_BUCKETS - 1)
     gro = napi.gro_hash[bucket]
-    if skb.dev.gro_on == 0:
+    if not skb.dev.gro_on:
         return GRO_NORMAL
     # UDP has no GRO without a listener that asks for it, and a fragment has none.
-    if skb.protocol != IPPROTO_TCP or skb.flags & RX_FLAG_FRAGMENT != 0:
+    if skb.protocol != IPPROTO_TCP or skb.flags & RX_FLAG_FRAGMENT:
         return GRO_NORMAL
     skb.gro_same_flow = 0
     skb.gro_free = 0
@@ -179,15 +176,15 @@ def dev_gro_receive(napi: napi_struct, skb: sk_buff) -> int:
 
     pp = tcp_gro_receive(gro.list, skb)
     ret = GRO_MERGED
-    if skb.gro_free != 0:
+    if skb.gro_free:
         ret = GRO_MERGED_FREE
-    if pp is not None:
+    if pp:
         list_del_init(pp.list)
         napi_gro_complete(napi, pp)
         gro.count -= 1
 
-    if skb.gro_same_flow == 0:
-        if skb.gro_flush != 0:
+    if not skb.gro_same_flow:
+        if skb.gro_flush:
             ret = GRO_NORMAL
         else:
             if gro.count >= MAX_GRO_SKBS:
@@ -199,7 +196,7 @@ def dev_gro_receive(napi: napi_struct, skb: sk_buff) -> int:
             list_add(skb.list, gro.list)
             ret = GRO_HELD
 
-    if gro.count != 0:
+    if gro.count:
         napi.gro_bitmask |= 1 << bucket
     else:
         napi.gro_bitmask &= ~(1 << bucket)
@@ -212,7 +209,7 @@ def napi_gro_receive(napi: napi_struct, skb: sk_buff) -> int:
     skb.napi_id = napi.napi_id
     work("napi_gro_receive")
     ret = dev_gro_receive(napi, skb)
-    trace("gro_receive", skb.id, ret)
+    trace_gro_receive(skb, ret)
     if ret == GRO_NORMAL:
         gro_normal_one(napi, skb, 1)
     elif ret == GRO_MERGED_FREE:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""net/core/net-procfs.c (6.1): how many columns /proc/net/softnet_stat has; softnet.simulate.readout prints them."""
+"""net/core/net-procfs.c (6.1): how many columns /proc/net/softnet_stat has; softnet.image.readout prints them."""
 
 from __future__ import annotations
 

@@ -11,41 +11,23 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, kfunc, percpu, private
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        BUG_ON,
-        READ_ONCE,
-        WARN_ON_ONCE,
-        WRITE_ONCE,
-        cmpxchg,
-        per_cpu,
-        raw_smp_processor_id,
-        table,
-        this_cpu_ptr,
-        trace,
-        work,
-    )
-    from softnet.linux.include.linux.netdevice import net_hotdata, softnet_data
-    from softnet.linux.include.linux.preempt import in_softirq
-    from softnet.linux.include.linux.skbuff import (
-        MAX_SKB_FRAGS,
-        MAX_SKB_PACKETS,
-        SKB_HEAD_TRUESIZE,
-        SKB_STATE_FREE,
-        SKB_STATE_IN_USE,
-        SKB_TRUESIZE_OVERHEAD,
-        sk_buff,
-        skb_drop_stats,
-    )
-    from softnet.linux.kernel.locking.spinlock import spin_lock_irqsave, spin_unlock_irqrestore
-    from softnet.linux.kernel.smp import smp_call_function_single_async
-    from softnet.linux.mm.slub import kmem_cache_alloc, kmem_cache_free
-    from softnet.machine.interrupts import cpu_online, nr_cpu_ids
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.preempt import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.smp import *
+    from softnet.linux.mm.slub import *
+    from softnet.machine.interrupts import *
+
+
 NAPI_SKB_CACHE_SIZE = 64
 NAPI_SKB_CACHE_BULK = 16
 NAPI_SKB_CACHE_HALF = 32
 
 
-class napi_alloc_cache(Struct):
+class napi_alloc_cache(Struct, per_cpu=True):
     """skbuff.c:194 (6.1): one per CPU, used with bottom halves off."""
 
     skb_count: int = percpu()
@@ -57,15 +39,15 @@ class napi_alloc_cache(Struct):
 def napi_skb_cache_get() -> sk_buff:
     """skbuff.c:252 (6.1): an skb from this CPU's NAPI cache, refilled from the slab by 16."""
     nc = this_cpu_ptr(napi_alloc_cache)
-    if nc.skb_count == 0:
+    if not nc.skb_count:
         for _i in range(NAPI_SKB_CACHE_BULK):
             more = kmem_cache_alloc()
-            if more is None:
+            if not more:
                 break
             more.next = nc.top
             nc.top = more
             nc.skb_count += 1
-        if nc.skb_count == 0:
+        if not nc.skb_count:
             return None
     skb = nc.top
     nc.top = skb.next
@@ -115,14 +97,17 @@ def __finalize_skb_around(skb: sk_buff, len: int, truesize: int) -> None:
     skb.users = 1
     skb.dataref = 1
     skb.hdr = 0
-    trace("alloc_skb", skb.id, len)
+    trace_alloc_skb(skb, len)
 
 
 @kfunc
 def napi_build_skb(len: int, frag_size: int) -> sk_buff:
-    """skbuff.c:456 (6.1): an skb around a driver's receive buffer of ``frag_size`` bytes; None without memory."""
+    """skbuff.c:456 (6.1), struct sk_buff *napi_build_skb(void *data, unsigned int frag_size).
+
+    An skb around a driver's receive buffer of ``frag_size`` bytes; None without memory.
+    """
     skb = napi_skb_cache_get()
-    if skb is not None:
+    if skb:
         work("napi_build_skb")
         __finalize_skb_around(skb, len, frag_size + SKB_HEAD_TRUESIZE)
     return skb
@@ -130,9 +115,12 @@ def napi_build_skb(len: int, frag_size: int) -> sk_buff:
 
 @kfunc
 def alloc_skb(size: int) -> sk_buff:
-    """include/linux/skbuff.h, __alloc_skb() of skbuff.c:486 (6.1): an skb and its data, from any context."""
+    """include/linux/skbuff.h, struct sk_buff *alloc_skb(unsigned int size, gfp_t priority).
+
+    __alloc_skb() of skbuff.c:486 (6.1): an skb and its data, from any context.
+    """
     skb = kmem_cache_alloc()
-    if skb is not None:
+    if skb:
         work("alloc_skb")
         __finalize_skb_around(skb, size, size + SKB_TRUESIZE_OVERHEAD)
     return skb
@@ -154,7 +142,7 @@ def skb_release_data(skb: sk_buff) -> None:
 @kfunc
 def skb_release_all(skb: sk_buff) -> None:
     """skbuff.c:850 (6.1), with skb_release_head_state(): the destructor gives back what the socket was charged."""
-    if skb.destructor is not None:
+    if skb.destructor:
         skb.destructor(skb)
         skb.destructor = None
     skb_release_data(skb)
@@ -181,7 +169,7 @@ def kfree_skb_reason(skb: sk_buff, reason: int) -> None:
     """skbuff.c:885 (6.1): free a dropped packet and say why."""
     if not skb_unref(skb):
         return
-    trace("kfree_skb", skb.id, reason)
+    trace_kfree_skb(skb, reason)
     stats = this_cpu_ptr(skb_drop_stats)
     stats.reason[reason] += skb.nr_packets
     skb.nr_packets = 0
@@ -194,7 +182,7 @@ def consume_skb(skb: sk_buff) -> None:
     """skbuff.c:1032 (6.1): free a packet that was used."""
     if not skb_unref(skb):
         return
-    trace("consume_skb", skb.id)
+    trace_consume_skb(skb)
     __kfree_skb(skb)
 
 
@@ -227,20 +215,22 @@ def kfree_skb_partial(skb: sk_buff, head_stolen: bool) -> None:
 @kfunc
 def napi_consume_skb(skb: sk_buff, budget: int) -> None:
     """skbuff.c:1094 (6.1): free a used packet from a NAPI poll; a budget of 0 says that this is none."""
-    if budget == 0:
+    if not budget:
         consume_skb(skb)
         return
     WARN_ON_ONCE(not in_softirq())
     if not skb_unref(skb):
         return
-    trace("consume_skb", skb.id)
+    trace_consume_skb(skb)
     skb_release_all(skb)
     napi_skb_cache_put(skb)
 
 
 @kfunc
 def skb_try_coalesce(to: sk_buff, from_: sk_buff) -> bool:
-    """skbuff.c:5468 (6.1): make ``from_``'s data a fragment of ``to``; its head is stolen then.
+    """skbuff.c:5468 (6.1), bool skb_try_coalesce(struct sk_buff *to, struct sk_buff *from, bool *fragstolen, int *delta_truesize).
+
+    Make ``from_``'s data a fragment of ``to``; its head is stolen then.
 
     The delta of truesize that C returns through a pointer is from_.truesize - SKB_HEAD_TRUESIZE.
     """
@@ -259,7 +249,17 @@ def skb_try_coalesce(to: sk_buff, from_: sk_buff) -> bool:
 
 @kfunc
 def skb_move_packets(to: sk_buff, from_: sk_buff) -> None:
-    """softnet's own: the merged skb remembers when each of its packets came."""
+    """softnet's own: the merged skb remembers when each of its packets came.
+
+    A segment without data that merges with data is an acknowledgement still, and is counted as one.
+    """
+    stats = this_cpu_ptr(skb_drop_stats)
+    if to.payload == 0 and from_.payload != 0:
+        stats.pure_acks += to.nr_packets
+        to.nr_packets = 0
+    elif from_.payload == 0 and to.payload != 0:
+        stats.pure_acks += from_.nr_packets
+        from_.nr_packets = 0
     for i in range(from_.nr_packets):
         to.stamp[to.nr_packets + i] = from_.stamp[i]
     to.nr_packets += from_.nr_packets
@@ -276,14 +276,14 @@ def skb_attempt_defer_free(skb: sk_buff) -> None:
     """
     cpu = skb.alloc_cpu
     if WARN_ON_ONCE(cpu >= nr_cpu_ids()) or not cpu_online(cpu) or cpu == raw_smp_processor_id():
-        trace("skb_defer_nodefer", skb.id, cpu, 0)
+        trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_CPU)
         __kfree_skb(skb)
         return
 
     sd = per_cpu(softnet_data, cpu)
     defer_max = READ_ONCE(table(net_hotdata, 0).sysctl_skb_defer_max)
     if READ_ONCE(sd.defer_count) >= defer_max:
-        trace("skb_defer_nodefer", skb.id, cpu, 1)
+        trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_FULL)
         __kfree_skb(skb)
         return
 
@@ -294,13 +294,13 @@ def skb_attempt_defer_free(skb: sk_buff) -> None:
     WRITE_ONCE(sd.defer_count, sd.defer_count + 1)
     skb.next = sd.defer_list
     WRITE_ONCE(sd.defer_list, skb)
-    trace("skb_attempt_defer_free", skb.id, cpu, sd.defer_count)
+    trace_skb_attempt_defer_free(skb, cpu, sd.defer_count)
     spin_unlock_irqrestore(sd.defer_lock, flags)
 
     # Nothing else makes the other CPU look at its list if it receives no packets.
     if kick:
-        if cmpxchg(sd.defer_ipi_scheduled, 0, 1) == 0:
-            trace("kick_defer_list_purge", cpu)
+        if not cmpxchg(sd.defer_ipi_scheduled, 0, 1):
+            trace_kick_defer_list_purge(cpu)
             smp_call_function_single_async(cpu, sd.defer_csd)
         else:
-            trace("kick_coalesced", cpu)
+            trace_kick_coalesced(cpu)

@@ -8,28 +8,19 @@ from typing import TYPE_CHECKING
 from softnet.lang import Struct, embed, kfunc, private, shared
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        BUG_ON,
-        IS_ENABLED,
-        READ_ONCE,
-        WRITE_ONCE,
-        atomic_add,
-        atomic_read,
-        raw_smp_processor_id,
-        table,
-        work,
-    )
-    from softnet.linux.config import CONFIG_RPS
-    from softnet.linux.fs.eventpoll import ep_poll_callback, epitem
-    from softnet.linux.include.linux.list import INIT_LIST_HEAD
-    from softnet.linux.include.linux.netdevice import net_hotdata, rps_sock_flow_entry
-    from softnet.linux.include.linux.skbuff import sk_buff, sk_buff_head, skb_queue_head_init
-    from softnet.linux.include.linux.spinlock import spin_lock_init
-    from softnet.linux.kernel.locking.spinlock import spin_lock, spin_lock_bh, spin_unlock, spin_unlock_bh
-    from softnet.linux.kernel.sched.core import cond_resched, rcu_read_lock, rcu_read_unlock
+    from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
+    from softnet.linux.fs.eventpoll import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.spinlock import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.kernel.sched.core import *
     from softnet.linux.net.ipv4.tcp_ipv4 import tcp_v4_do_rcv
-    from softnet.linux.user import app
-    from softnet.machine.state import spinlock_t
+    from softnet.machine.state import *
+
+
 SOCK_STREAM = 1
 SOCK_DGRAM = 2
 
@@ -39,7 +30,8 @@ class sock(Struct):
 
     index: int = private()
     type: int = private()
-    app: app = private()
+    ep: eventpoll = private()
+    """The epoll instance that watches it: epitem's ep in C."""
     sk_lock: spinlock_t = embed(line=1)
     """sk_lock.slock."""
     owned: int = shared(line=1)
@@ -86,14 +78,14 @@ def bh_unlock_sock(sk: sock) -> None:
 @kfunc
 def sock_owned_by_user(sk: sock) -> bool:
     """include/net/sock.h: whether a task is inside lock_sock()."""
-    return sk.owned != 0
+    return bool(sk.owned)
 
 
 @kfunc
 def lock_sock(sk: sock) -> None:
     """sock.c:3525 (6.1) lock_sock_nested(). A socket has one reader here, so nobody waits for another task."""
     spin_lock_bh(sk.sk_lock)
-    BUG_ON(sk.owned != 0)
+    BUG_ON(sk.owned)
     sk.owned = 1
     spin_unlock_bh(sk.sk_lock)
 
@@ -102,7 +94,7 @@ def lock_sock(sk: sock) -> None:
 def release_sock(sk: sock) -> None:
     """sock.c:3539 (6.1): first what came in while the socket was owned."""
     spin_lock_bh(sk.sk_lock)
-    if sk.backlog_tail is not None:
+    if sk.backlog_tail:
         __release_sock(sk)
     sk.owned = 0
     spin_unlock_bh(sk.sk_lock)
@@ -111,19 +103,17 @@ def release_sock(sk: sock) -> None:
 @kfunc
 def __release_sock(sk: sock) -> None:
     """sock.c:2959 (6.1): process the backlog with bottom halves on; more may come meanwhile."""
-    skb = sk.backlog_head
-    while skb is not None:
+    while skb := sk.backlog_head:
         sk.backlog_head = None
         sk.backlog_tail = None
         spin_unlock_bh(sk.sk_lock)
-        while skb is not None:
+        while skb:
             next = skb.next
             skb.next = None
             tcp_v4_do_rcv(sk, skb)
             cond_resched()
             skb = next
         spin_lock_bh(sk.sk_lock)
-        skb = sk.backlog_head
     sk.backlog_len = 0
 
 
@@ -134,12 +124,12 @@ def sk_add_backlog(sk: sock, skb: sk_buff, limit: int) -> int:
         return -105
     skb.next = None
     tail = sk.backlog_tail
-    if tail is None:
+    if not tail:
         sk.backlog_head = skb
     else:
         tail.next = skb
     sk.backlog_tail = skb
-    sk.backlog_len = sk.backlog_len + skb.truesize
+    sk.backlog_len += skb.truesize
     return 0
 
 
@@ -171,10 +161,10 @@ def sock_rps_record_flow(sk: sock) -> None:
     """include/net/rps.h (6.12; sock.h in 6.1): RFS learns on which CPU this flow is read."""
     nh = table(net_hotdata, 0)
     if IS_ENABLED(CONFIG_RPS):
-        if nh.rfs_needed != 0:
+        if nh.rfs_needed:
             hash = READ_ONCE(sk.sk_rxhash)
             entries = READ_ONCE(nh.rps_sock_flow_entries)
-            if hash != 0 and entries != 0:
+            if hash and entries:
                 entry = table(rps_sock_flow_entry, hash & (entries - 1))
                 # Only a hint: preemption can change the CPU under us.
                 val = (hash & ~READ_ONCE(nh.rps_cpu_mask)) | raw_smp_processor_id()

@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import container_of, work
-    from softnet.linux.include.linux.list import list_del_init, list_empty, list_head
-    from softnet.linux.include.linux.netdevice import NET_RX_DROP, net_device
-    from softnet.linux.include.linux.skbuff import SKB_DROP_REASON_IP_NOPROTO, sk_buff
-    from softnet.linux.kernel.sched.core import rcu_read_lock, rcu_read_unlock
-    from softnet.linux.net.core.gro import IPPROTO_TCP, IPPROTO_UDP
-    from softnet.linux.net.core.skbuff import kfree_skb_reason
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.list import *
+    from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.kernel.sched.core import *
+    from softnet.linux.net.core.gro import *
+    from softnet.linux.net.core.skbuff import *
     from softnet.linux.net.ipv4.tcp_ipv4 import tcp_v4_rcv
     from softnet.linux.net.ipv4.udp import udp_rcv
 
 
 @kfunc
 def ip_rcv(skb: sk_buff, dev: net_device) -> int:
-    """ip_input.c:560 (6.1), with ip_rcv_finish() (435)."""
+    """ip_input.c:560 (6.1), int ip_rcv(skb, dev, struct packet_type *pt, struct net_device *orig_dev).
+
+    With ip_rcv_finish() (435).
+    """
     work("ip_rcv")
     skb.hdr = 1
     return ip_local_deliver(skb)
@@ -32,7 +35,10 @@ def ip_rcv(skb: sk_buff, dev: net_device) -> int:
 
 @kfunc
 def ip_list_rcv(head: list_head) -> None:
-    """ip_input.c:643 (6.1): the same for a list, whose route lookups are shared."""
+    """ip_input.c:643 (6.1), void ip_list_rcv(struct list_head *head, struct packet_type *pt, struct net_device *orig_dev).
+
+    The same for a list, whose route lookups are shared.
+    """
     while not list_empty(head):
         entry = head.next
         list_del_init(entry)
@@ -53,7 +59,10 @@ def ip_local_deliver(skb: sk_buff) -> int:
 
 @kfunc
 def ip_protocol_deliver_rcu(skb: sk_buff, protocol: int) -> int:
-    """ip_input.c:187 (6.1): to TCP, to UDP, or nowhere."""
+    """ip_input.c:187 (6.1), void ip_protocol_deliver_rcu(struct net *net, struct sk_buff *skb, int protocol).
+
+    To TCP, to UDP, or nowhere.
+    """
     if protocol == IPPROTO_TCP:
         return tcp_v4_rcv(skb)
     if protocol == IPPROTO_UDP:

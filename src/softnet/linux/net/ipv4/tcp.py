@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, work, work_bytes
-    from softnet.linux.include.linux.skbuff import __skb_unlink, sk_buff, skb_peek
-    from softnet.linux.net.core.skbuff import __kfree_skb, skb_attempt_defer_free
-    from softnet.linux.net.core.sock import lock_sock, release_sock, sock, sock_rfree, sock_rps_record_flow
-    from softnet.linux.user import app, app_deliver
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.skbuff import __skb_unlink
+    from softnet.linux.net.core.skbuff import *
+    from softnet.linux.net.core.skbuff import __kfree_skb
+    from softnet.linux.net.core.sock import *
+    from softnet.linux.net.socket import msghdr, sock_recv_timestamp
 
 
 @kfunc
 def tcp_eat_recv_skb(sk: sock, skb: sk_buff) -> None:
     """tcp.c:1658 (6.1): done with this skb: uncharge it, and have it freed where it was allocated."""
     __skb_unlink(skb, sk.sk_receive_queue)
-    if skb.destructor is not None:
+    if skb.destructor:
         sock_rfree(skb)
         skb.destructor = None
         skb.sk = None
@@ -29,8 +31,10 @@ def tcp_eat_recv_skb(sk: sock, skb: sk_buff) -> None:
 
 
 @kfunc
-def tcp_recvmsg(sk: sock, len: int, a: app) -> int:
-    """tcp.c:2709 (6.1) with tcp_recvmsg_locked() (2464), nonblocking: up to ``len`` bytes; how many packets they were.
+def tcp_recvmsg(sk: sock, msg: msghdr, len: int) -> int:
+    """tcp.c:2709 (6.1), int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len).
+
+    With tcp_recvmsg_locked() (2464), nonblocking: up to ``len`` bytes; how many packets they were.
 
     An skb is read whole: the application's buffer ends at an skb's end.
     """
@@ -41,19 +45,19 @@ def tcp_recvmsg(sk: sock, len: int, a: app) -> int:
     sock_rps_record_flow(sk)
     while copied < len:
         skb = skb_peek(sk.sk_receive_queue)
-        if skb is None:
+        if not skb:
             # Nothing more, but segments may wait on the backlog: process them by letting go of the socket.
-            if copied != 0 or sk.backlog_tail is None:
+            if copied or not sk.backlog_tail:
                 break
             release_sock(sk)
             lock_sock(sk)
-            if skb_peek(sk.sk_receive_queue) is None:
+            if not skb_peek(sk.sk_receive_queue):
                 break
             continue
         work_bytes("copy_to_user", skb.payload)
         copied += skb.payload
         packets += skb.nr_packets
-        app_deliver(a, sk, skb)
+        sock_recv_timestamp(msg, sk, skb)
         tcp_eat_recv_skb(sk, skb)
     work("tcp_cleanup_rbuf")
     release_sock(sk)
@@ -63,4 +67,4 @@ def tcp_recvmsg(sk: sock, len: int, a: app) -> int:
 @kfunc
 def tcp_readable(sk: sock) -> bool:
     """tcp.c:500 (6.1) tcp_poll(), EPOLLIN."""
-    return READ_ONCE(sk.sk_receive_queue.qlen) != 0
+    return bool(READ_ONCE(sk.sk_receive_queue.qlen))

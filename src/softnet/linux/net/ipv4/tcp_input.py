@@ -12,22 +12,12 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, atomic_add, atomic_inc, atomic_read, this_cpu_ptr, work
-    from softnet.linux.include.linux.skbuff import (
-        SKB_DROP_REASON_PROTO_MEM,
-        SKB_HEAD_TRUESIZE,
-        __skb_queue_tail,
-        sk_buff,
-        skb_drop_stats,
-        skb_peek_tail,
-    )
-    from softnet.linux.net.core.skbuff import (
-        __kfree_skb,
-        kfree_skb_partial,
-        kfree_skb_reason,
-        skb_try_coalesce,
-    )
-    from softnet.linux.net.core.sock import skb_set_owner_r, sock, sock_def_readable
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.skbuff import __skb_queue_tail
+    from softnet.linux.net.core.skbuff import *
+    from softnet.linux.net.core.skbuff import __kfree_skb
+    from softnet.linux.net.core.sock import *
 
 
 @kfunc
@@ -40,7 +30,7 @@ def tcp_rcv_established(sk: sock, skb: sk_buff) -> None:
         skb.nr_packets = 0
         __kfree_skb(skb)
         return
-    if tcp_try_rmem_schedule(sk, skb) != 0:
+    if tcp_try_rmem_schedule(sk, skb):
         atomic_inc(sk.sk_drops)
         kfree_skb_reason(skb, SKB_DROP_REASON_PROTO_MEM)
         return
@@ -51,7 +41,10 @@ def tcp_rcv_established(sk: sock, skb: sk_buff) -> None:
 
 @kfunc
 def tcp_try_rmem_schedule(sk: sock, skb: sk_buff) -> int:
-    """tcp_input.c:4908 (6.1): -1 when the receive buffer is full. Pruning the queue is not modelled."""
+    """tcp_input.c:4908 (6.1), int tcp_try_rmem_schedule(struct sock *sk, struct sk_buff *skb, unsigned int size).
+
+    -1 when the receive buffer is full. Pruning the queue is not modelled.
+    """
     if atomic_read(sk.sk_rmem_alloc) > READ_ONCE(sk.sk_rcvbuf):
         return -1
     return 0
@@ -59,8 +52,11 @@ def tcp_try_rmem_schedule(sk: sock, skb: sk_buff) -> int:
 
 @kfunc
 def tcp_try_coalesce(sk: sock, to: sk_buff, from_: sk_buff) -> bool:
-    """tcp_input.c:4790 (6.1): only the next bytes; the delta is charged to the socket."""
-    if from_.seq_ok == 0:
+    """tcp_input.c:4790 (6.1), bool tcp_try_coalesce(struct sock *sk, struct sk_buff *to, struct sk_buff *from, bool *fragstolen).
+
+    Only the next bytes; the delta is charged to the socket.
+    """
+    if not from_.seq_ok:
         return False
     delta = from_.truesize - SKB_HEAD_TRUESIZE
     if not skb_try_coalesce(to, from_):
@@ -71,9 +67,12 @@ def tcp_try_coalesce(sk: sock, to: sk_buff, from_: sk_buff) -> bool:
 
 @kfunc
 def tcp_queue_rcv(sk: sock, skb: sk_buff) -> int:
-    """tcp_input.c:5071 (6.1): whether the segment was eaten by the queue's last skb; it is freed here then."""
+    """tcp_input.c:5071 (6.1), int tcp_queue_rcv(struct sock *sk, struct sk_buff *skb, bool *fragstolen).
+
+    Whether the segment was eaten by the queue's last skb; it is freed here then.
+    """
     tail = skb_peek_tail(sk.sk_receive_queue)
-    if tail is not None:
+    if tail:
         if tcp_try_coalesce(sk, tail, skb):
             kfree_skb_partial(skb, True)
             return 1

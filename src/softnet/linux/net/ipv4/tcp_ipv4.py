@@ -8,22 +8,10 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import READ_ONCE, atomic_inc, table, work
-    from softnet.linux.include.linux.skbuff import (
-        SKB_DROP_REASON_NO_SOCKET,
-        SKB_DROP_REASON_SOCKET_BACKLOG,
-        SKB_HEAD_TRUESIZE,
-        sk_buff,
-    )
-    from softnet.linux.net.core.skbuff import kfree_skb_partial, kfree_skb_reason, skb_try_coalesce
-    from softnet.linux.net.core.sock import (
-        bh_lock_sock,
-        bh_unlock_sock,
-        sk_add_backlog,
-        sock,
-        sock_owned_by_user,
-        sock_rps_save_rxhash,
-    )
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.net.core.skbuff import *
+    from softnet.linux.net.core.sock import *
     from softnet.linux.net.ipv4.tcp_input import tcp_rcv_established
 
 
@@ -31,7 +19,7 @@ if TYPE_CHECKING:
 def tcp_v4_rcv(skb: sk_buff) -> int:
     """tcp_ipv4.c:1954 (6.1): find the socket; if a task owns it, leave the segment on its backlog."""
     work("tcp_v4_rcv")
-    if skb.sock_index == 0:
+    if not skb.sock_index:
         kfree_skb_reason(skb, SKB_DROP_REASON_NO_SOCKET)
         return 0
     sk = table(sock, skb.sock_index - 1)
@@ -56,17 +44,20 @@ def tcp_v4_do_rcv(sk: sock, skb: sk_buff) -> int:
 
 @kfunc
 def tcp_add_backlog(sk: sock, skb: sk_buff) -> bool:
-    """tcp_ipv4.c:1778 (6.1): merge with the backlog's last skb, or append; true when it is full (socket unlocked)."""
+    """tcp_ipv4.c:1778 (6.1), bool tcp_add_backlog(struct sock *sk, struct sk_buff *skb, enum skb_drop_reason *reason).
+
+    Merge with the backlog's last skb, or append; true when it is full (socket unlocked).
+    """
     work("tcp_add_backlog")
     tail = sk.backlog_tail
-    if tail is not None and skb.seq_ok != 0:
+    if tail and skb.seq_ok:
         delta = skb.truesize - SKB_HEAD_TRUESIZE
         if skb_try_coalesce(tail, skb):
-            sk.backlog_len = sk.backlog_len + delta
+            sk.backlog_len += delta
             kfree_skb_partial(skb, True)
             return False
     limit = (READ_ONCE(sk.sk_rcvbuf) << 1) + (READ_ONCE(sk.sk_sndbuf) >> 1) + 64 * 1024
-    if sk_add_backlog(sk, skb, limit) != 0:
+    if sk_add_backlog(sk, skb, limit):
         bh_unlock_sock(sk)
         atomic_inc(sk.sk_drops)
         return True

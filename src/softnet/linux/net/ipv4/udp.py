@@ -8,36 +8,22 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import (
-        READ_ONCE,
-        atomic_add,
-        atomic_inc,
-        atomic_read,
-        table,
-        trace,
-        work,
-        work_bytes,
-    )
-    from softnet.linux.include.linux.skbuff import (
-        SKB_DROP_REASON_NO_SOCKET,
-        SKB_DROP_REASON_SOCKET_RCVBUFF,
-        __skb_dequeue,
-        __skb_queue_tail,
-        sk_buff,
-        skb_queue_empty,
-        skb_queue_splice_tail_init,
-    )
-    from softnet.linux.kernel.locking.spinlock import spin_lock, spin_lock_bh, spin_unlock, spin_unlock_bh
-    from softnet.linux.net.core.skbuff import __kfree_skb, kfree_skb_reason, skb_unref
-    from softnet.linux.net.core.sock import sock, sock_def_readable
-    from softnet.linux.user import app, app_deliver
+    from softnet.lang.intrinsics import *
+    from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.linux.skbuff import __skb_dequeue, __skb_queue_tail
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.locking.spinlock import *
+    from softnet.linux.net.core.skbuff import *
+    from softnet.linux.net.core.skbuff import __kfree_skb
+    from softnet.linux.net.core.sock import *
+    from softnet.linux.net.socket import msghdr, sock_recv_timestamp
 
 
 @kfunc
 def udp_rcv(skb: sk_buff) -> int:
     """udp.c:2712 (6.1), __udp4_lib_rcv() (2476)."""
     work("udp_rcv")
-    if skb.sock_index == 0:
+    if not skb.sock_index:
         kfree_skb_reason(skb, SKB_DROP_REASON_NO_SOCKET)
         return 0
     return udp_queue_rcv_skb(table(sock, skb.sock_index - 1), skb)
@@ -49,7 +35,7 @@ def udp_queue_rcv_skb(sk: sock, skb: sk_buff) -> int:
 
     RFS learns nothing here: the kernel saves the hash of connected sockets only, and these are not.
     """
-    if __udp_enqueue_schedule_skb(sk, skb) != 0:
+    if __udp_enqueue_schedule_skb(sk, skb):
         atomic_inc(sk.sk_drops)
         kfree_skb_reason(skb, SKB_DROP_REASON_SOCKET_RCVBUFF)
         return -1
@@ -80,7 +66,10 @@ def __udp_enqueue_schedule_skb(sk: sock, skb: sk_buff) -> int:
 
 @kfunc
 def udp_rmem_release(sk: sock, size: int, rx_queue_lock_held: bool) -> None:
-    """udp.c:1505 (6.1), ``partial``: give memory back, in lots of a quarter of the buffer; refill the reader's queue."""
+    """udp.c:1505 (6.1), void udp_rmem_release(struct sock *sk, int size, int partial, bool rx_queue_lock_held).
+
+    ``partial``: give memory back, in lots of a quarter of the buffer; refill the reader's queue.
+    """
     sk.forward_deficit += size
     size = sk.forward_deficit
     if size < sk.forward_threshold and not skb_queue_empty(sk.reader_queue):
@@ -97,21 +86,24 @@ def udp_rmem_release(sk: sock, size: int, rx_queue_lock_held: bool) -> None:
 
 @kfunc
 def __skb_recv_udp(sk: sock) -> sk_buff:
-    """udp.c:1798 (6.1), nonblocking: from the reader's queue, refilled from the other; None when both are empty."""
+    """udp.c:1798 (6.1), struct sk_buff *__skb_recv_udp(struct sock *sk, unsigned int flags, int *off, int *err).
+
+    Nonblocking: from the reader's queue, refilled from the other; None when both are empty.
+    """
     spin_lock_bh(sk.reader_queue.lock)
     skb = __skb_dequeue(sk.reader_queue)
-    if skb is not None:
+    if skb:
         udp_rmem_release(sk, skb.truesize, False)
         spin_unlock_bh(sk.reader_queue.lock)
         return skb
-    if READ_ONCE(sk.sk_receive_queue.qlen) == 0:
+    if not READ_ONCE(sk.sk_receive_queue.qlen):
         spin_unlock_bh(sk.reader_queue.lock)
         return None
     # Refill and look again, both queues locked.
     spin_lock(sk.sk_receive_queue.lock)
     skb_queue_splice_tail_init(sk.sk_receive_queue, sk.reader_queue)
     skb = __skb_dequeue(sk.reader_queue)
-    if skb is not None:
+    if skb:
         udp_rmem_release(sk, skb.truesize, True)
     spin_unlock(sk.sk_receive_queue.lock)
     spin_unlock_bh(sk.reader_queue.lock)
@@ -120,23 +112,29 @@ def __skb_recv_udp(sk: sock) -> sk_buff:
 
 @kfunc
 def skb_consume_udp(sk: sock, skb: sk_buff) -> None:
-    """udp.c:1693 (6.1): freed here, on the reader's CPU, wherever it was allocated."""
+    """udp.c:1693 (6.1), void skb_consume_udp(struct sock *sk, struct sk_buff *skb, int len).
+
+    Freed here, on the reader's CPU, wherever it was allocated.
+    """
     if not skb_unref(skb):
         return
-    trace("consume_skb", skb.id)
+    trace_consume_skb(skb)
     __kfree_skb(skb)
 
 
 @kfunc
-def udp_recvmsg(sk: sock, a: app) -> int:
-    """udp.c:1907 (6.1), nonblocking: one datagram; how many packets that was."""
+def udp_recvmsg(sk: sock, msg: msghdr) -> int:
+    """udp.c:1907 (6.1), int udp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len).
+
+    Nonblocking: one datagram; how many packets that was.
+    """
     work("udp_recvmsg")
     skb = __skb_recv_udp(sk)
-    if skb is None:
+    if not skb:
         return 0
     work_bytes("copy_to_user", skb.payload)
     packets = skb.nr_packets
-    app_deliver(a, sk, skb)
+    sock_recv_timestamp(msg, sk, skb)
     skb_consume_udp(sk, skb)
     return packets
 
@@ -144,4 +142,4 @@ def udp_recvmsg(sk: sock, a: app) -> int:
 @kfunc
 def udp_readable(sk: sock) -> bool:
     """udp.c:2790 (6.1) udp_poll(), EPOLLIN."""
-    return bool(READ_ONCE(sk.reader_queue.qlen) != 0 or READ_ONCE(sk.sk_receive_queue.qlen) != 0)
+    return bool(READ_ONCE(sk.reader_queue.qlen) or READ_ONCE(sk.sk_receive_queue.qlen))

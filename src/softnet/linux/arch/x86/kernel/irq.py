@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING
 from softnet.lang import kfunc
 
 if TYPE_CHECKING:
-    from softnet.lang.intrinsics import table, trace, work
+    from softnet.lang.intrinsics import *
     from softnet.linux.drivers.net.softnet_nic import nic_vector
-    from softnet.linux.kernel.irq.manage import handle_irq_event
-    from softnet.linux.kernel.smp import generic_smp_call_function_single_interrupt
-    from softnet.linux.kernel.softirq import irq_enter_rcu, irq_exit_rcu
-    from softnet.linux.kernel.time.hrtimer import hrtimer_interrupt
-    from softnet.machine.state import (
-        VECTOR_CALL_FUNCTION_SINGLE,
-        VECTOR_DEVICE,
-        VECTOR_RESCHEDULE,
-        VECTOR_TIMER,
-    )
+    from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.irq.manage import *
+    from softnet.linux.kernel.smp import *
+    from softnet.linux.kernel.softirq import *
+    from softnet.linux.kernel.time.hrtimer import *
+    from softnet.machine.state import *
 
 
 @kfunc
@@ -29,9 +25,9 @@ def do_interrupt(vector: int, data: int) -> None:
     The reschedule interrupt is a DEFINE_IDTENTRY_SYSVEC_SIMPLE: no irq_enter_rcu(), hence no softirqs at its exit; the
     return from interrupt does the switching.
     """
-    trace("irq_handler_entry", vector, data)
+    trace_irq_handler_entry(vector, data)
     if vector == VECTOR_RESCHEDULE:
-        trace("irq_handler_exit", vector, data)
+        trace_irq_handler_exit(vector, data)
         return
     irq_enter_rcu()
     if vector == VECTOR_TIMER:
@@ -40,7 +36,7 @@ def do_interrupt(vector: int, data: int) -> None:
         generic_smp_call_function_single_interrupt()
     elif vector == VECTOR_DEVICE:
         common_interrupt(data)
-    trace("irq_handler_exit", vector, data)
+    trace_irq_handler_exit(vector, data)
     irq_exit_rcu()
 
 

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reading the kernel's structures from an image, in plain Python: softnet_stat, queue lengths, where every packet is.
+
+Nothing here runs inside the model: words are read as they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import compress
+from typing import Any, Protocol
+
+ETH_RING = "ring"
+
+
+class Memory(Protocol):
+    """What this module needs of an image."""
+
+    memory: list[int]
+    layout: Any
+    program: Any
+    nr_cpus: int
+    nr_queues: int
+
+
+def address(image: Memory, struct: str, index: int, path: str) -> int:
+    """The address of a field by a dotted path of embedded structures."""
+    table = image.layout.tables[struct]
+    at: int = table.base + index * table.stride
+    return at + offset(image, struct, path)
+
+
+def offset(image: Memory, struct: str, path: str) -> int:
+    """The offset of a dotted path inside a structure."""
+    at = 0
+    for name in path.split("."):
+        field = image.layout.structs[struct].fields[name]
+        at += field.offset
+        struct = field.type
+    return at
+
+
+def word(image: Memory, struct: str, index: int, path: str) -> int:
+    """The word at a dotted path."""
+    return image.memory[address(image, struct, index, path)]
+
+
+def set_word(image: Memory, struct: str, index: int, path: str, value: int) -> None:
+    """Store the word at a dotted path: a setting changed from outside."""
+    image.memory[address(image, struct, index, path)] = value
+
+
+def count(image: Memory, struct: str) -> int:
+    """How many instances of a structure the image holds."""
+    table = image.layout.tables.get(struct)
+    return table.count if table is not None else 0
+
+
+def chain(image: Memory, first: int, next_offset: int) -> Iterator[int]:
+    """The addresses of a list that ends in NULL. Bounded by the number of words, so that a broken list ends too."""
+    bound = len(image.memory)
+    while first and bound:
+        yield first
+        first = image.memory[first + next_offset]
+        bound -= 1
+
+
+def softnet_stat(image: Memory) -> tuple[list[str], list[dict[str, int]]]:
+    """The lines of /proc/net/softnet_stat as this kernel prints them, and the same by name; online CPUs only."""
+    columns = image.program.constants["SOFTNET_STAT_COLUMNS"]
+    lines, rows = [], []
+    flow_limit_count = offset(image, "sd_flow_limit", "count")
+    for cpu in range(image.nr_cpus):
+        if not word(image, "cpu_hw", cpu, "online"):
+            continue
+        limit = word(image, "softnet_data", cpu, "flow_limit")
+        row = {
+            "processed": word(image, "softnet_data", cpu, "processed"),
+            "dropped": word(image, "softnet_data", cpu, "dropped"),
+            "time_squeeze": word(image, "softnet_data", cpu, "time_squeeze"),
+            "received_rps": word(image, "softnet_data", cpu, "received_rps"),
+            "flow_limit_count": image.memory[limit + flow_limit_count] if limit else 0,
+            "input_qlen": word(image, "softnet_data", cpu, "input_pkt_queue.qlen"),
+            "process_qlen": word(image, "softnet_data", cpu, "process_queue.qlen"),
+            "cpu": cpu,
+        }
+        values = [row["processed"], row["dropped"], row["time_squeeze"], 0, 0, 0, 0, 0, 0, row["received_rps"],
+                  row["flow_limit_count"], row["input_qlen"] + row["process_qlen"], cpu]  # fmt: skip
+        if columns == 15:
+            values += [row["input_qlen"], row["process_qlen"]]
+        lines.append(" ".join(f"{v & 0xFFFFFFFF:08x}" for v in values))
+        rows.append(row)
+    return lines, rows
+
+
+class QueueReader:
+    """Per CPU the length and bytes of the defer list and the length of the backlog; addresses are worked out once."""
+
+    def __init__(self, image: Memory) -> None:
+        self.image = image
+        cpus = range(image.nr_cpus)
+        self.columns = [f"{name}/{cpu}" for cpu in cpus for name in ("defer_count", "defer_bytes", "backlog")]
+        fields = ("defer_list", "input_pkt_queue.qlen", "process_queue.qlen")
+        self._at = [tuple(address(image, "softnet_data", cpu, path) for path in fields) for cpu in cpus]
+        self._next, self._truesize = offset(image, "sk_buff", "next"), offset(image, "sk_buff", "truesize")
+
+    def read(self) -> list[int]:
+        """A value for each column."""
+        memory = self.image.memory
+        values: list[int] = []
+        for defer_list, input_qlen, process_qlen in self._at:
+            skbs = list(chain(self.image, first, self._next)) if (first := memory[defer_list]) else ()
+            values += (
+                len(skbs),
+                sum(memory[skb + self._truesize] for skb in skbs),
+                memory[input_qlen] + memory[process_qlen],
+            )
+        return values
+
+
+def drop_reasons(image: Memory) -> dict[int, str]:
+    """The kernel's drop reasons by number, without their prefix."""
+    prefix = "SKB_DROP_REASON_"
+    return {
+        value: name.removeprefix(prefix)
+        for name, value in image.program.constants.items()
+        if name.startswith(prefix) and not name.endswith("_MAX")
+    }
+
+
+def drops(image: Memory) -> dict[str, int]:
+    """Packets dropped, by the kernel's reason; rx_missed is the card's, with no descriptor free."""
+    names = drop_reasons(image)
+    out: dict[str, int] = {}
+    reasons = image.layout.structs["skb_drop_stats"].fields["reason"].count
+    for cpu in range(image.nr_cpus):
+        start = address(image, "skb_drop_stats", cpu, "reason")
+        for reason in range(reasons):
+            n = image.memory[start + reason]
+            if n:
+                name = names.get(reason, f"reason {reason}")
+                out[name] = out.get(name, 0) + n
+    missed = sum(word(image, "nic_queue", q, "dropped") for q in range(image.nr_queues))
+    if missed:
+        out["rx_missed"] = missed
+    starved = sum(word(image, "nic_vector", q, "alloc_failed") for q in range(image.nr_queues))
+    if starved:
+        out["rx_alloc_failed"] = starved
+    return dict(sorted(out.items()))
+
+
+def conservation(image: Memory) -> dict[str, Any]:
+    """Arguments of simulate.result.Conservation: where every packet of the run is now."""
+    in_ring = in_driver = 0
+    for q in range(image.nr_queues):
+        waiting = word(image, "nic_queue", q, "size") - word(image, "nic_queue", q, "free") - word(image, "nic_queue", q, "popped")
+        in_ring += waiting
+        built = word(image, "nic_vector", q, "received") + word(image, "nic_vector", q, "alloc_failed")
+        in_driver += word(image, "nic_queue", q, "received") - waiting - built
+    state, packets = offset(image, "sk_buff", "state"), offset(image, "sk_buff", "nr_packets")
+    table = image.layout.tables["sk_buff"]
+    end = table.base + table.count * table.stride
+    held: dict[int, int] = {}
+    places = range(table.base, end, table.stride)
+    for at in compress(places, image.memory[table.base + state : end : table.stride]):
+        if image.memory[at + packets]:
+            held[at] = image.memory[at + packets]
+    queued = {ETH_RING: in_ring, "driver": in_driver}
+    next_skb = offset(image, "sk_buff", "next")
+    for name, first in queue_heads(image):
+        for skb in chain(image, first, next_skb):
+            if skb in held:
+                queued[name] = queued.get(name, 0) + held.pop(skb)
+    queued["in flight"] = sum(held.values())
+    received = sum(word(image, "nic_queue", q, "received") + word(image, "nic_queue", q, "dropped") for q in range(image.nr_queues))
+    return {
+        "arrived": received,
+        "sent": sum(word(image, "sender", i, "sent") for i in range(count(image, "sender"))),
+        "delivered": sum(word(image, "app", i, "msg.received") for i in range(count(image, "app"))),
+        "acks": sum(word(image, "skb_drop_stats", cpu, "pure_acks") for cpu in range(image.nr_cpus)),
+        "dropped": drops(image),
+        "queued": {name: n for name, n in queued.items() if n},
+    }
+
+
+def queue_heads(image: Memory) -> Iterator[tuple[str, int]]:
+    """The queues that hold packets: name and first skb."""
+    for cpu in range(image.nr_cpus):
+        yield "backlog", word(image, "softnet_data", cpu, "input_pkt_queue.next")
+        yield "backlog", word(image, "softnet_data", cpu, "process_queue.next")
+    for i in range(count(image, "sock")):
+        for path in ("sk_receive_queue.next", "reader_queue.next", "backlog_head"):
+            yield "socket", word(image, "sock", i, path)

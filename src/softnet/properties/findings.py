@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the real kernel is known to break: each finding once, with its releases, how it is reproduced, and what mends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["FINDINGS", "KNOWN", "Finding"]
+
+_IPI = ("6.1", "6.9", "6.10", "6.12")
+_THREADS = ("6.10-threads", "6.12-threads")
+_RT = ("6.10-rt", "6.12-rt")
+_ALL = (*_IPI, *_THREADS, "6.1-rt", "6.9-rt", *_RT)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One of them."""
+
+    number: str
+    sentence: str
+    invariants: tuple[str, ...]
+    """Which invariants of a checked simulation it breaks."""
+    properties: tuple[str, ...]
+    """Which properties of the explorer it breaks, the first one first."""
+    kernels: tuple[str, ...]
+    configuration: str
+    """What the explorer finds it with, on the last of the kernels."""
+    needs: tuple[str, ...]
+    """What a configuration must have for the finding to be possible there (softnet.verify.known)."""
+    lab: str = ""
+    """The name that ``softnet lab reproduce`` takes; "" where it was not tried on a real kernel."""
+    seen: tuple[str, ...] = ()
+    """The real kernels on which it was seen."""
+    fix: str = ""
+    """The commit upstream, or a patch file of examples/patches; "" for none."""
+    text: str = ""
+    """What the lab does to see it, for a person."""
+
+
+FINDINGS: dict[str, Finding] = {
+    finding.number: finding
+    for finding in (
+        Finding(
+            "C1", "a kick that meets a backlog which the softirq polls is lost when that run of net_rx_action ends without a flush",
+            ("I6",), ("lost kick",), (*_RT, *_THREADS), "ticks=1,driver=free:1:2,driver=irq:0", ("limit",),
+            lab="C1", seen=("6.12-threads", "6.12-rt"), fix="examples/patches/flush_after_break.py",
+            text="A kick finds SCHED set by a softirq's poll, which is the last one of a net_rx_action() out of budget.\n"
+            "Nobody flushes: the list stays above its watermark, and no later free kicks.",
+        ),
+        Finding(
+            "C4", "skb_defer_max was lowered below what the list held already: the test for equality never sees the watermark",
+            ("I6",), ("lost kick",), _ALL, "defer_max=8,driver=free:1:4,event=skb_defer_max:4", ("lowered",),
+            lab="C4", seen=("6.1", "6.12", "6.12-rt"),
+            text="C4: skb_defer_max is lowered from 64 to 16 while 20 skbs wait on CPU 0's list, then 90 more are freed on CPU 1.\n"
+            "The watermark of 8 is behind and the limit is reached, so no kick comes: the 20 stay until CPU 0 receives.",
+        ),
+        Finding(
+            "C5", "net_rps_send_ipi() skips an offline CPU, whose backlog keeps SCHED for ever",
+            ("I3",), ("phantom SCHED", "lost work"), _IPI,
+            "threadirqs=1,rps=1,rps_cpus=2,resched=0,driver=irq:0,driver=hotplug:0:1:1", ("hotplug", "rps"),
+            lab="C5", seen=("6.1", "6.12"),
+            text="A CPU goes offline while another CPU owes it an IPI of RPS (rps_ipi_list); net_rps_send_ipi() skips it.\n"
+            "SCHED stays set on its backlog: when the CPU is back, its backlog takes packets and never polls them.",
+        ),
+        Finding(
+            "C6",
+            "dev_cpu_dead() leaves a dead CPU's defer list, and a kick on its way there, as they are (06e3f54e8b22 flushes it)",
+            ("I6", "I8"), ("stranded",), _ALL, "resched=0,driver=free:0:1:1,driver=hotplug:0:1:1", ("hotplug", "free"),
+            fix="06e3f54e8b22",
+        ),
+        Finding(
+            "C7", "a kick at a CPU that has just gone offline fails, and leaves defer_ipi_scheduled set: it was the last kick",
+            (), ("flag without a call", "lost kick"), _IPI, "resched=0,driver=free:0:2:1,driver=hotplug:0:1:1", ("hotplug", "free"),
+            lab="offline-kick", seen=("6.1", "6.12"),
+            text="A CPU goes offline between skb_attempt_defer_free()'s look at cpu_online() and its kick.\n"
+            "defer_ipi_scheduled stays set: when the CPU is back, its full defer list is never kicked again.",
+        ),
+        Finding(
+            "C8", "on PREEMPT_RT a packet is steered to a CPU that died after get_rps_cpu() had found it online",
+            (), ("lost work",), ("6.1-rt", "6.9-rt", *_RT), "rps=1,resched_max=1,driver=rps:0:1:1,driver=hotplug:0:1:1",
+            ("hotplug", "rps"), lab="dead-queue", seen=("6.12-rt",),
+            text="On PREEMPT_RT a task that steers a packet is preempted between its look at cpu_online() and its enqueue.\n"
+            "Its packet is queued on a CPU that is dead already, and stays there until the CPU is back.",
+        ),
+        Finding(
+            "C9",
+            "the defer list's interrupt clears its flag without a full barrier: the flush after it may miss the skb that kicked",
+            (), ("lost kick",), _IPI, "defer_max=1,memory_model=tso,driver=free:1:2,driver=irq:0", ("tso", "free"),
+            fix="examples/patches/flag_cleared_with_barrier.py",
+        ),
+        Finding(
+            "I13", "before the backlog threads (6.10) a kick or an RPS IPI raises NET_RX from the interrupt, which wakes ksoftirqd",
+            ("I13",), ("NET_RX from an IPI",), ("6.1-rt", "6.9-rt"), "driver=free:1:2", (), fix="80d2eefcb4c8",
+        ),
+    )
+}  # fmt: skip
+"""By number."""
+
+KNOWN: dict[str, str] = {f.number: f.sentence for f in FINDINGS.values() if f.invariants}
+"""Those that the checks of a simulation name: they are counted, and are no error of the model or of a patch."""

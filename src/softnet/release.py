@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A release of the kernel as those know it who see none of its code: its name, its features, and how ``--kernel`` writes it.
+
+The releases stand in one table, softnet.linux.releases. Layers that may not import the kernel ask here; the package's root says
+where the table is, and it is read when somebody first asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, NamedTuple
+
+Feature = Literal["backlog_threads", "kick_function", "kick_by_work_item"]
+"""What others must know of a release, because they act by it:
+
+- ``backlog_threads``: backlog NAPI can run in threads; on PREEMPT_RT it always does, else with the boot argument THREADS_ARG;
+- ``kick_function``: the kick of a defer list is a function that can be probed, kick_defer_list_purge();
+- ``kick_by_work_item``: the kick queues a work item, so there is a kworker for each CPU.
+"""
+
+DEFAULT: Final = "6.12"
+"""The release that runs unless another one is asked for."""
+RT_SUFFIX: Final = "-rt"
+THREADS_SUFFIX: Final = "-threads"
+THREADS_ARG: Final = "thread_backlog_napi"
+
+
+class Release(NamedTuple):
+    """One release: what it adds to the one before it in the table, and its features, all of them."""
+
+    name: str
+    patches: tuple[str, ...] = ()
+    """Modules of softnet.linux.patches, in the order in which the kernel took them."""
+    rt_patches: tuple[str, ...] = ()
+    """Modules of softnet.linux on top of those, in the rt flavour of this release alone."""
+    features: tuple[Feature, ...] = ()
+    rt_features: tuple[Feature, ...] = ()
+    """What only its rt flavour has."""
+    in_lab: bool = False
+    """Whether the lab boots it unless told otherwise: there must be a kernel package of it."""
+
+    def has(self, feature: Feature, *, rt: bool = False) -> bool:
+        """Whether this release, or its rt flavour, has a feature."""
+        return feature in self.features or (rt and feature in self.rt_features)
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Its kernels as ``--kernel`` takes them: plain, with backlog threads where there are such, PREEMPT_RT."""
+        threads = (self.name + THREADS_SUFFIX,) if self.has("backlog_threads") else ()
+        return (self.name, *threads, self.name + RT_SUFFIX)
+
+
+Table = Mapping[str, Release]
+"""The releases by name, oldest first."""
+
+_tables: list[Callable[[], Table]] = []
+
+
+def provide(table: Callable[[], Table]) -> None:
+    """Say where the table is: a function that returns it."""
+    _tables[:] = [table]
+
+
+def releases() -> Table:
+    """The releases by name, oldest first."""
+    return _tables[0]()
+
+
+def first_with(feature: Feature) -> str:
+    """The oldest release that has a feature."""
+    return next(release.name for release in releases().values() if release.has(feature))
+
+
+def nearest(version: str) -> Release:
+    """The release that stands for a real kernel's version, such as ``6.11.4-arch1``: the newest that is not newer than it."""
+    table = list(releases().values())
+    wanted = _series(version)
+    return next((release for release in reversed(table) if _series(release.name) <= wanted), table[0])
+
+
+def _series(version: str) -> tuple[int, ...]:
+    """Major and minor number; of a text that does not begin with them, what is older than any release."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else (0,)

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What verification found, for who reads it: a line for each search, the table of properties, counterexamples, JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from softnet.properties.findings import FINDINGS
+from softnet.report.columns import render
+from softnet.verify.api import LeftOut, PropertyStanding, Standing, Verification
+from softnet.verify.model import store_buffer
+from softnet.verify.replay.schedule import encode
+from softnet.verify.standard import to_text
+from softnet.verify.verdict import Verdict, Why, omission
+
+if TYPE_CHECKING:
+    from softnet.verify.api import Replayed
+    from softnet.verify.model import Config
+    from softnet.verify.parallel import Progress
+    from softnet.verify.promela import Export
+    from softnet.verify.replay.schedule import Schedule
+    from softnet.verify.search import Outcome
+
+WHY: Final = {
+    Why.INTERRUPTED: "interrupted",
+    Why.TIME_LIMIT: "stopped at the time limit",
+    Why.SPACE_LIMIT: "memory or state limit",
+    Why.RANDOM_RUN_FAILED: "a run by chance failed",
+    Why.OUTGREW_HASTY_CODE: "too large for hasty code",
+    Why.LIVENESS_NEEDS_EXACT_STORAGE: "liveness needs exact storage",
+    Why.NO_ROOM_FOR_LIVENESS: "no room for the graph that liveness needs",
+    Why.NO_END: "no schedule comes to an end; --liveness says whether a fair one does",
+}
+
+BOUNDS: Final = {
+    LeftOut.STORE_BUFFERS: "memory is sequentially consistent (--memory-model tso: stores wait in x86's store buffers)",
+    LeftOut.LONGER_STORE_BUFFERS: "a CPU's store buffer holds {entries} stores (--store-buffer)",
+    LeftOut.HOTPLUG: "no CPU goes offline (--driver hotplug:0:2:1: CPU 1 does, and comes back)",
+    LeftOut.TIME: "time does not pass (--set ticks=1: a poll may meet net_rx_action()'s time limit)",
+    LeftOut.EVENTS: "no setting changes (--event skb_defer_max=N and others)",
+}
+
+NAME_WIDTH: Final = 22
+"""Of a property's name; its invariants take INVARIANTS_WIDTH."""
+INVARIANTS_WIDTH: Final = 5
+VERDICT_WIDTH: Final = 22
+COMPACTION_WIDTH: Final = 36
+"""What "hash compaction: P(omission) < ..." takes more."""
+BUFFERS_WIDTH: Final = 38
+"""What "x86-TSO with N-entry store buffers" takes more."""
+
+
+def exhausted(probability: float, entries: int = 0) -> str:
+    """The verdict of a search that came to its end.
+
+    ``probability`` is omission()'s, 0 for exact storage; with x86-TSO's store buffers of that many ``entries``.
+    """
+    parts = ["exhausted"]
+    if entries:
+        parts.append(f"x86-TSO with {entries}-entry store buffers")
+    if probability:
+        parts.append(f"hash compaction: P(omission) < {rounded_up(probability)}")
+    return f"holds ({', '.join(parts)})"
+
+
+def rounded_up(probability: float) -> str:
+    """With one digit, rounded up."""
+    exponent = math.floor(math.log10(probability))
+    digit = math.ceil(probability / 10.0**exponent)
+    return f"{digit if digit < 10 else 1}e{exponent if digit < 10 else exponent + 1}"
+
+
+def verdict_text(outcome: Outcome) -> str:
+    """The verdict, with the memory model and what hash compaction may have omitted."""
+    if outcome.verdict is not Verdict.HOLDS:
+        return str(outcome.verdict)
+    return exhausted(omission(outcome.states) if outcome.storage == "compact" else 0.0, store_buffer(outcome.config))
+
+
+def why_text(outcome: Outcome) -> str:
+    """Why a search is inconclusive; empty if it is not."""
+    text = WHY[outcome.why] if outcome.why is not None else ""
+    if outcome.known_violation:
+        text += f", before a schedule that violates {outcome.known_violation}, which there is, was found"
+    return text
+
+
+# -- the table of searches
+
+
+def verdict_width(storage: str, config: Config) -> int:
+    """Columns of the verdict in the table of searches."""
+    return VERDICT_WIDTH + COMPACTION_WIDTH * (storage != "exact") + BUFFERS_WIDTH * bool(store_buffer(config))
+
+
+def head(wide: int) -> str:
+    """The head of the table of searches."""
+    return f"{'kernel':<14}{'configuration':<28}{'verdict':<{wide}}{'states':>12}{'transitions':>14}{'depth':>7}{'seconds':>9}"
+
+
+def row(outcome: Outcome, seconds: float, wide: int) -> str:
+    """A search's line of the table."""
+    config, why = outcome.config, why_text(outcome)
+    return (
+        f"{config.kernel:<14}{config.name:<28}{verdict_text(outcome):<{wide}}{outcome.states:>12,}{outcome.transitions:>14,}"
+        f"{outcome.depth:>7}{seconds:>9.1f}" + (f"  ({why})" if why else "")
+    )
+
+
+def progress_line(progress: Progress) -> str:
+    """How far a search is."""
+    rate = progress.transitions / progress.seconds
+    text = f"{progress.states:,} states, {progress.frontier:,} waiting, {rate:,.0f} transitions/s"
+    return f"{progress.config.kernel}, {progress.config.name}: {text}"
+
+
+# -- what follows it
+
+
+def summary(verification: Verification, *, every: bool, width: int) -> str:
+    """The table of properties; then the counterexample, or what the verdict does not speak of."""
+    below = bounds(verification) if verification.violation is None else counterexample(verification, every, width)
+    above = "".join(f"\n{line}" for line in (*verification.changes, *known_lines(verification)))
+    return f"{above}\n\n{property_table(verification)}\n{below}".removeprefix("\n" if not above else "")
+
+
+def property_table(verification: Verification) -> str:
+    """What was checked, and what it came to."""
+    holds = exhausted(verification.omission, store_buffer(verification.outcomes[-1].config))
+    return "\n".join(_property_line(row, holds) for row in verification.properties())
+
+
+def _property_line(row: PropertyStanding, holds: str) -> str:
+    text = holds if row.standing is Standing.HOLDS else str(row.standing)
+    if row.property is None:
+        return f"{'locks, BUG_ON, lists, NULL':<{NAME_WIDTH + INVARIANTS_WIDTH}}{text}"
+    if row.findings:
+        text += f": {', '.join(row.findings)}"
+    elif row.because or row.standing is Standing.NOTHING_TO_CHECK:
+        text += f": {row.because or f'no {row.property.premise}'}"
+    elif row.times:
+        text += f"; {row.property.premise}: {row.times:,}"
+    return f"{row.property.name:<{NAME_WIDTH}}{row.property.invariants:<{INVARIANTS_WIDTH}}{text}"
+
+
+def known_lines(verification: Verification) -> list[str]:
+    """The findings that the searches met."""
+    return [
+        f"known: {known.finding} ({outcome.config.kernel}, {outcome.config.name}: {known.property}): "
+        f"{FINDINGS[known.finding].sentence}"
+        for outcome, known in verification.known
+    ]
+
+
+def bounds(verification: Verification) -> str:
+    """What the searches left out: a verdict is about the configurations and what may happen in them."""
+    entries = store_buffer(verification.outcomes[0].config)
+    left_out = [BOUNDS[what].format(entries=entries) for what in verification.left_out()]
+    return "\nThe verdict is for these configurations, where " + ";\n  ".join(left_out) + "."
+
+
+def counterexample(verification: Verification, every: bool, width: int) -> str:
+    """The shortest schedule to the violation, in columns, and the command that replays it."""
+    outcome, schedule = verification.violation, verification.counterexample()
+    assert outcome is not None
+    assert outcome.failure is not None
+    assert schedule is not None
+    where = f"\n  at {outcome.failure.where}" if outcome.failure.where else ""
+    if outcome.failure.also:
+        where += f"\n  so are, in the same state: {', '.join(outcome.failure.also)}"
+    return (
+        f"\nviolated: {outcome.failure.name}: {outcome.failure.text}{where}\n"
+        f"the shortest schedule, {len(outcome.actions)} steps"
+        + (f", of which the last {outcome.repeats} repeat for ever" if outcome.repeats else "")
+        + "; steps that touch nothing shared are left out\n\n"
+        + render(schedule, width, every=every, repeats=outcome.repeats)
+        + "\n"
+        + "\n".join(schedule.ends)
+        + f"\n\n{replay_command(outcome)}"
+    )
+
+
+def file_options(patches: Sequence[str], property_files: Sequence[str]) -> str:
+    """The options of softnet replay-schedule that name the files of a search."""
+    return "".join(f" --patch {p}" for p in patches) + "".join(f" --property-file {p}" for p in property_files)
+
+
+def replay_command(outcome: Outcome) -> str:
+    """The command that shows the counterexample once more."""
+    config = outcome.config
+    files = file_options(config.patches, config.property_files)
+    return f"softnet replay-schedule{files} '{to_text(config)}/{encode(outcome.actions, outcome.repeats)}'"
+
+
+def write_counterexample(verification: Verification, html: str | None, perfetto: str | None, *, every: bool) -> None:
+    """The counterexample in files, if there is one and they are wanted."""
+    outcome = verification.violation
+    if outcome is None or outcome.failure is None or (html is None and perfetto is None):
+        return
+    schedule = verification.counterexample()
+    assert schedule is not None
+    title, command = f"violated: {outcome.failure.name}", replay_command(outcome)
+    write_schedule(schedule, html, perfetto, title, outcome.failure.text, command, every=every, repeats=outcome.repeats)
+
+
+def write_schedule(
+    schedule: Schedule, html: str | None, perfetto: str | None, title: str, text: str, command: str, *, every: bool, repeats: int
+) -> None:
+    """A schedule as a page and as a trace for Perfetto."""
+    from softnet.report import counterexample as files
+
+    if html is not None:
+        files.write_page(html, files.page(schedule, title, text, command, every=every, repeats=repeats))
+    if perfetto is not None:
+        files.write_perfetto(perfetto, schedule, repeats=repeats)
+
+
+def schedule_text(replayed: Replayed, width: int, *, every: bool) -> str:
+    """A schedule that was replayed: in columns, how it ends, every context's stack if it was told where to stop."""
+    schedule = replayed.schedule
+    parts = [render(schedule, width, every=every, repeats=replayed.repeats)]
+    parts.append("\n".join([*schedule.ends, *(["", *schedule.stacks] if schedule.stacks else [])]))
+    return "\n".join(parts)
+
+
+def remarks_text(replayed: Replayed) -> str:
+    """What stopped a replay, and what the engines said; empty for nothing."""
+    failure = replayed.schedule.failure
+    parts = [f"\nstopped: {failure.text} {failure.where}"] if failure is not None else []
+    if replayed.remarks:
+        parts.append("\n" + "\n".join(replayed.remarks))
+    return "\n".join(parts)
+
+
+def outcomes_as_json(verification: Verification) -> list[dict[str, Any]]:
+    """The searches for another program."""
+    return [_as_json(outcome, seconds) for outcome, seconds in verification.searches]
+
+
+def _property_json(row: PropertyStanding) -> dict[str, Any]:
+    """What the searches of a configuration say of a property."""
+    assert row.property is not None
+    found: dict[str, Any] = {"standing": str(row.standing)}
+    if row.property.premise:
+        found["times"] = row.times
+    if row.findings:
+        found["findings"] = list(row.findings)
+    return found
+
+
+def _as_json(outcome: Outcome, seconds: float) -> dict[str, Any]:
+    failure = outcome.failure
+    return {
+        "configuration": to_text(outcome.config), "name": outcome.config.name, "patches": list(outcome.config.patches),
+        "verdict": verdict_text(outcome), "why": why_text(outcome), "states": outcome.states, "transitions": outcome.transitions,
+        "depth": outcome.depth, "terminal_states": outcome.terminals, "frontier": outcome.frontier,
+        "seconds": round(seconds, 3), "bytes": outcome.bytes_used,
+        "violated": None if failure is None else {"property": failure.name, "text": failure.text, "where": failure.where},
+        "schedule": None if outcome.failure is None else encode(outcome.actions, outcome.repeats),
+        "repeats": outcome.repeats, "changes": list(outcome.changes),
+        "known": [{"finding": k.finding, "property": k.property, "schedule": encode(list(k.actions), k.repeats)}
+                  for k in outcome.known],
+        "properties": {r.property.name: _property_json(r) for r in Verification([(outcome, seconds)]).properties() if r.property},
+    }  # fmt: skip
+
+
+def export_text(written: Export) -> str:
+    """What was written for SPIN, and what SPIN should find."""
+    holds = written.verdict is Verdict.HOLDS
+    expected = f"; SPIN should store {written.spin_states:,} states" if holds else ""
+    verdict = exhausted(0.0) if holds else str(written.verdict)
+    return (
+        f"{written.promela}, {written.code}: {written.vector_bytes:,} bytes a state\n"
+        f"softnet: {verdict}, {written.states:,} states, {written.transitions:,} transitions{expected}"
+    )

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which violation is a finding that the shipped kernel is known to have, and what is new besides."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from softnet.properties.findings import FINDINGS, Finding
+from softnet.verify.search import Known, Outcome, Progress, search
+
+if TYPE_CHECKING:
+    from softnet.verify.arena import Limits
+    from softnet.verify.model import Config
+
+BUDGET: Final = 300
+"""netdev_budget's default, which no small configuration uses up."""
+
+
+def _lowered(config: Config) -> bool:
+    limits = [config.defer_max, *(e.value for e in config.events if e.name == "skb_defer_max")]
+    return any(after < before for before, after in itertools.pairwise(limits))
+
+
+NEEDS: Final[dict[str, Callable[[Config], bool]]] = {
+    "free": lambda c: any(d.kind == "free" for d in c.drivers),
+    "hotplug": lambda c: any(d.kind == "hotplug" for d in c.drivers),
+    "limit": lambda c: c.ticks > 0 or c.budget < BUDGET or any(e.name == "netdev_budget" for e in c.events),
+    "lowered": _lowered,
+    "rps": lambda c: c.rps,
+    "tso": lambda c: c.memory_model == "tso",
+}
+"""What a configuration must have for a finding to be possible in it."""
+
+
+def finding_of(config: Config, name: str) -> Finding | None:
+    """The finding on the shipped kernel that breaks the property in such a configuration; None if there is none."""
+    for finding in FINDINGS.values():
+        if name in finding.properties and config.kernel in finding.kernels and all(NEEDS[need](config) for need in finding.needs):
+            return finding
+    return None
+
+
+def shipped_breaks(config: Config, name: str, limits: Limits | None, progress: Progress | None) -> bool:
+    """Whether the kernel without the patches breaks the property in this configuration, too."""
+    if not config.patches:
+        return True
+    if any(d.kind == "call" for d in config.drivers):
+        return False
+    shipped = replace(config, patches=(), property_files=(), properties=(name,), without=())
+    failure = search(shipped, limits, progress).failure
+    return failure is not None and failure.name == name
+
+
+def search_past_known(
+    config: Config, limits: Limits | None = None, progress: Progress | None = None, *, save: Path | None = None,
+    resume: Path | None = None,
+) -> Outcome:  # fmt: skip
+    """Search; a violation that is a known finding is noted, and the search begins anew without that property.
+
+    So what is found in the end is new, or nothing is.
+    """
+    known: list[Known] = []
+    asked = config
+    while True:
+        outcome = search(asked, limits, progress, save=save, resume=resume)
+        failure = outcome.failure
+        finding = finding_of(config, failure.name) if failure is not None else None
+        if failure is None or finding is None or not shipped_breaks(config, failure.name, limits, progress):
+            return replace(outcome, config=config, known=tuple(known))
+        known.append(Known(finding.number, failure.name, tuple(outcome.actions), outcome.repeats))
+        asked = replace(asked, without=(*asked.without, failure.name))
+        resume = None

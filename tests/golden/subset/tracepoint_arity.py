@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+from softnet.lang.declare import Struct, hwfunc, kfunc, private
+
+
+@kfunc
+def my_change(sd: softnet_data, skb: sk_buff) -> None:
+    trace_process_backlog(skb.len, 64, 1)
