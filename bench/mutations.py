@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The whole matrix of docs/verify.md: each mutation against each property, in the configuration of its row.
+"""The whole matrix of docs/verify-evidence.md: each mutation against each property, in the configuration of its row.
 
     python bench/mutations.py [MUTATION ...]
 

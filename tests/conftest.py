@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +17,11 @@ from hypothesis import HealthCheck, settings
 # A shell starts what runs in its background with Ctrl-C ignored, and programs inherit that: those that the tests interrupt, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What the user's softnet keeps, such as the key of saved searches, is none of the tests' business; their workers share one.
+if "SOFTNET_TEST_STATE" not in os.environ:
+    os.environ["SOFTNET_TEST_STATE"] = tempfile.mkdtemp(prefix="softnet-test-state-")
+os.environ["XDG_STATE_HOME"] = os.environ["SOFTNET_TEST_STATE"]
 
 settings.register_profile(
     "repeatable",

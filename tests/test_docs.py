@@ -37,7 +37,10 @@ NO_RUN = {
     ("docs/lab.md", "softnet lab predict --all --out predicted"),
     ("docs/lab.md", "softnet lab reproduce offline-kick --kernel 6.12 --accel tcg-single"),
     ("docs/conformance.md", "softnet lab conform --out conform"),
-    ("docs/verify.md", "softnet verify --cpus 3 --storage compact --memory 4096 --max-states 100000000 --max-seconds 3600"),
+    (
+        "docs/verify-evidence.md",
+        "softnet verify --cpus 3 --storage compact --memory 4096 --max-states 100000000 --max-seconds 3600",
+    ),
     ("README.md", "make demo"),
     ("docs/contributing.md", "make check"),
     ("docs/contributing.md", "SOFTNET_EXPLORE=1 make test PYTEST_ARGS='tests/simulate'"),

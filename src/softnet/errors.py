@@ -52,7 +52,25 @@ class SoftnetError(Exception):
         for label, text in (("found", self.found), ("expected", self.expected), ("hint", self.hint)):
             if text:
                 lines.append(_labelled(label, text))
-        return "\n".join(lines)
+        return printable("\n".join(lines), keep="\n\t")
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """The text, in which what would move a terminal's cursor, colour it or turn its direction is written out by its number.
+
+    Names come from files that somebody else may have written; ``keep`` are control characters that may stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else _written_out(c) for c in text)
+
+
+def _written_out(character: str) -> str:
+    # What Python calls printable leaves out every control and format character, surrogates, and spaces but the plain one.
+    if character.isspace() and character > "\xa0" and character not in "\u2028\u2029":
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _labelled(label: str, text: str) -> str:

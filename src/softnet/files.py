@@ -10,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from softnet.errors import SoftnetError
 
@@ -51,9 +54,11 @@ def atomic(path: str | Path) -> Iterator[IO[bytes]]:
         ) from None
 
 
-def write_whole(path: str | Path, data: bytes) -> None:
-    """Put ``data`` at ``path``, whole or not at all. Raises OSError."""
+def write_whole(path: str | Path, data: bytes, *, private: bool = False) -> None:
+    """Put ``data`` at ``path``, whole or not at all; ``private``, so that only the user reads and writes it. Raises OSError."""
     with _whole(Path(path)) as stream:
+        if private:
+            os.fchmod(stream.fileno(), 0o600)
         stream.write(data)
 
 
@@ -67,10 +72,10 @@ def _whole(path: Path) -> Iterator[IO[bytes]]:
     fd, name = _unnamed(target.parent)
     try:
         with os.fdopen(fd, "wb") as stream:
-            yield stream
-            stream.flush()
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(fd, target.stat().st_mode & 0o7777)
+            yield stream
+            stream.flush()
             if not name:
                 name = _named(fd, target)
         if name:
@@ -197,6 +202,90 @@ def kept_folder(within: Path, out: Path | None = None, made: tuple[Path, ...] = 
     raise FileExistsError(errno.EEXIST, "no free name for a temporary folder", str(within))
 
 
+def users_key() -> bytes:
+    """A secret of the user's, made when it is first asked for: what carries its code was written by nobody else.
+
+    It stands in $XDG_STATE_HOME/softnet/key, else ~/.local/state/softnet/key. Raises SoftnetError where it cannot be kept so
+    that only the user reads it.
+    """
+    state = os.environ.get("XDG_STATE_HOME")
+    path = (Path(state) if state else Path.home() / ".local" / "state") / "softnet" / "key"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            with contextlib.suppress(FileExistsError):
+                fd, name = _unnamed(path.parent)
+                with os.fdopen(fd, "wb") as stream:
+                    os.fchmod(fd, 0o600)
+                    stream.write(os.urandom(32))
+                    stream.flush()
+                    if not name:
+                        os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
+                if name:
+                    os.replace(name, path)
+        with open(path, "rb") as kept:
+            status = os.fstat(kept.fileno())
+            key = kept.read(64)
+    except OSError as error:
+        raise SoftnetError("no place for the user's key", where=str(path), found=error.strerror or str(error),
+                           hint="set XDG_STATE_HOME to a folder of yours")  from None  # fmt: skip
+    if status.st_uid != os.geteuid() or status.st_mode & 0o077 or len(key) != 32:
+        raise SoftnetError("the user's key is not the user's alone", where=str(path), expected="32 bytes that only you can read",
+                           hint="remove it: what was saved with it is then lost")  # fmt: skip
+    return key
+
+
+def own_folder(path: Path) -> str:
+    """Make a folder that only the user writes, with those above it; why it cannot be trusted, empty if it can.
+
+    One that is the user's and that others could write is closed to them; what is in it is asked for by itself.
+    """
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    status = os.stat(path)
+    if status.st_uid == os.geteuid() and status.st_mode & 0o022:
+        os.chmod(path, status.st_mode & 0o7755)
+    return distrusted(path)
+
+
+def distrusted(path: Path | int) -> str:
+    """Why what stands at this path, or in this open file, must not be run or believed: somebody else can write it.
+
+    Empty if it is the user's alone, or is not there.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""
+    if status.st_uid not in (os.geteuid(), 0):
+        return f"{path} belongs to another user"
+    if status.st_mode & 0o022:
+        return f"{path} can be written by others"
+    return ""
+
+
+UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError, struct.error,
+                     zlib.error)  # fmt: skip
+"""What Python raises in the middle of a reader when bytes are not what they should be."""
+
+
+@contextlib.contextmanager
+def readable(
+    kind: type[SoftnetError], message: str, *, where: str | Callable[[], str], expected: str, hint: str = ""
+) -> Iterator[None]:
+    """Around a reader: what is raised because the bytes are wrong is one error, of this kind, with the place.
+
+    A reader says what it can say better by itself; this is for what it did not think of.
+    """
+    try:
+        yield
+    except SoftnetError:
+        raise
+    except UNREADABLE as error:
+        found = f"{type(error).__name__}: {error}" if isinstance(error, LookupError | struct.error) else str(error)
+        place = where if isinstance(where, str) else where()
+        raise kind(message, where=place, found=found[:200] or type(error).__name__, expected=expected, hint=hint) from error
+
+
 def read_bounded(path: str | Path, limit: int, kind: type[SoftnetError], what: str) -> bytes:
     """The bytes of a file of at most ``limit`` bytes. Raises ``kind`` for one that is larger or cannot be read.
 
@@ -207,7 +296,112 @@ def read_bounded(path: str | Path, limit: int, kind: type[SoftnetError], what: s
             data = stream.read(limit + 1)
     except (OSError, ValueError) as error:
         found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise kind(f"{what} cannot be read", where=str(path), found=found) from None
+        raise kind(f"the {what} cannot be read", where=str(path), found=found) from None
     if len(data) > limit:
-        raise kind(f"too large for {what}", where=str(path), found=f"more than {limit:,} bytes", expected=f"at most {limit:,}")
+        raise kind(f"too large for a {what}", where=str(path), found=f"more than {limit:,} bytes", expected=f"at most {limit:,}")
     return data
+
+
+def lines_bounded(path: str | Path, limit: int, line_limit: int, kind: type[SoftnetError], what: str) -> Iterator[bytes]:
+    """The lines of a file, which gzip may have compressed, without their ends; at most ``limit`` bytes (0: any number) in all.
+
+    Memory follows the longest line, which is at most ``line_limit`` bytes. Raises ``kind`` with the line.
+    """
+    import gzip
+
+    number = total = 0
+    try:
+        with open(path, "rb") as raw:
+            packed = raw.peek(2)[:2] == b"\x1f\x8b"
+            with gzip.open(raw) if packed else raw as stream:
+                while line := stream.readline(line_limit + 1):
+                    number += 1
+                    total += len(line)
+                    if len(line) > line_limit:
+                        raise kind(
+                            f"too long a line for a {what}", where=f"{path}:{number}", expected=f"at most {line_limit:,} bytes"
+                        )
+                    if limit and total > limit:
+                        raise kind(f"too large for a {what}", where=f"{path}:{number}", found=f"more than {limit:,} bytes",
+                                   expected=f"at most {limit:,}, unpacked")  # fmt: skip
+                    yield line.rstrip(b"\r\n")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        where = f"{path}:{number + 1}" if number else str(path)
+        raise kind(f"the {what} cannot be read", where=where, found=found, expected="a complete file") from None
+
+
+def from_json(text: str | bytes) -> Any:
+    """What JSON says. Raises ValueError for anything else, also for what is nested so deeply that Python gives up."""
+    import json
+
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+DEPTH_MAX: Final = 64
+"""How deeply the tables and lists of a file may be nested."""
+
+
+def from_toml(data: bytes, source: str, kind: type[SoftnetError], what: str) -> dict[str, Any]:
+    """What a file of TOML says. Raises ``kind`` with file and line."""
+    import tomllib
+
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise kind("not text in UTF-8", where=f"{source}:{line}", found=f"byte {error.start} is {data[error.start]:#04x}") from None
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _not_toml(error, source, text, kind) from None
+    except RecursionError:
+        raise kind("tables or lists nested too deeply", where=source, expected=f"at most {DEPTH_MAX} levels") from None
+    except ValueError as error:  # a number of more digits than Python reads
+        raise kind(f"not a value for a {what}", where=source, found=str(error).partition(";")[0]) from None
+    if deeper_than(found, DEPTH_MAX):
+        raise kind("tables or lists nested too deeply", where=source, expected=f"at most {DEPTH_MAX} levels")
+    if holds_endless_number(found):
+        raise kind(f"not a value for a {what}", where=source, found="a number of thousands of digits", expected="64 bits")
+    return found
+
+
+def _not_toml(error: ValueError, source: str, text: str, kind: type[SoftnetError]) -> SoftnetError:
+    """tomllib's message, with its position moved to where we put positions."""
+    message = str(error)
+    match = re.search(r" \(at line (\d+), column (\d+)\)$", message)
+    if match is None:
+        return kind(f"not TOML: {message.removesuffix(' (at end of document)')}", where=f"{source}:{text.count(chr(10)) + 1}")
+    line = int(match.group(1))
+    shown = (text.splitlines() or [""])[min(line, len(text.splitlines())) - 1]
+    return kind(f"not TOML: {message[: match.start()]}", where=f"{source}:{line}:{match.group(2)}", found=shown.strip()[:100])
+
+
+def holds_endless_number(value: Any) -> bool:
+    """Whether there is a number in it that Python reads, of hexadecimal digits, but does not print."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict | list):
+            waiting += item.values() if isinstance(item, dict) else item
+        elif isinstance(item, int) and item.bit_length() > 1000:
+            return True
+    return False
+
+
+def deeper_than(value: Any, limit: int) -> bool:
+    """Whether tables and lists are nested more deeply; without recursion of its own."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(limit):
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True

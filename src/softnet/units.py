@@ -26,7 +26,7 @@ _UNIT_NS: Final = {
     "ms": NS_PER_MS,
     "s": NS_PER_SEC,
 }
-_DURATION: Final = re.compile(r"([0-9]+)(?:\.([0-9]+))?\s*(ns|us|µs|μs|ms|s)", re.ASCII)
+_DURATION: Final = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?\s*(ns|us|µs|μs|ms|s)", re.ASCII)
 
 
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)

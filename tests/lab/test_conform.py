@@ -83,7 +83,7 @@ def test_an_earlier_run_is_held_against_the_model_again(tmp_path: Path) -> None:
     _kept(tmp_path / experiment.folder, "6.12")
     said: list[str] = []
     outcomes = conform.conform(
-        [_arm("6.12")], [experiment], options=conform.Options(), say=said.append, folder=tmp_path, again=True
+        [_arm("6.12")], [experiment], options=conform.GuestOptions(), say=said.append, folder=tmp_path, again=True
     )
     assert [outcome.word for outcome in outcomes] == ["ok"]
     assert outcomes[0].predicted == outcomes[0].measured == {"backlog drops": 136}
@@ -102,7 +102,7 @@ def test_a_lost_guest_is_tried_once_more_and_an_experiment_that_stays_lost_is_le
     trace = read(FIXTURES / "flow-limit-6.12.jsonl.gz")
     lost: list[str] = []
 
-    def run(arm: GuestArm, options: conform.Options, say: conform.Say) -> LabResult:
+    def run(arm: GuestArm, options: conform.GuestOptions, say: conform.Say) -> LabResult:
         lost.append(arm.label)
         if lost.count(arm.label) == 1 or arm.label == "6.1":
             raise LabTimeout("the guest was not done")
@@ -115,7 +115,7 @@ def test_a_lost_guest_is_tried_once_more_and_an_experiment_that_stays_lost_is_le
         outcomes = conform.conform(
             [_arm(name) for name in arms],
             [conform.Experiment("mine", run, exact)],
-            options=conform.Options(),
+            options=conform.GuestOptions(),
             say=lambda text: None,
             not_run=not_run,
         )

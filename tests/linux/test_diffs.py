@@ -68,6 +68,47 @@ def test_a_diff_against_another_release_fits_where_its_lines_are(tmp_path: Path)
     assert caught.value.found == "spin_lock_bh(sd.defer_lock)"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "MINE = open('RAN', 'w')",
+        "class Mine(Struct, metaclass=open('RAN', 'w')):\n+    x: u32",
+        "@kfunc\n+@(lambda f: open('RAN', 'w'))\n+def mine() -> None:\n+    pass",
+        "@kfunc\n+def mine(x: u32 = open('RAN', 'w')) -> None:\n+    pass",
+    ],
+)
+def test_to_load_a_diff_runs_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    diff = tmp_path / "mine.diff"
+    diff.write_text(f"+++ net/core/skbuff.c\n@@ -0,0 +1,{line.count(chr(10)) + 1} @@\n+{line}\n")
+    with pytest.raises(SoftnetError, match="it may only declare") as caught:
+        linked_source("6.12", patches=[str(diff)])
+    assert caught.value.where.startswith(f"{diff}/net/core/skbuff.c:")
+    assert not (tmp_path / "RAN").exists()
+
+
+@pytest.mark.parametrize("head", ["/", "//", "/.c.", "\0"])
+def test_a_name_that_is_none_is_no_file(tmp_path: Path, head: str) -> None:
+    diff = tmp_path / "mine.diff"
+    diff.write_text(f"+++ {head}\n@@ -1 +1 @@\n-a\n+b\n")
+    with pytest.raises(SoftnetError, match="has no such file"):
+        linked_source("6.12", patches=[str(diff)])
+
+
+def test_a_diff_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    diff = tmp_path / "mine.diff"
+    diff.write_text("+++ net/core/skbuff.c\n@@ -0,0 +1 @@\n+MINE = " + "(" * 100_000 + "\n")
+    with pytest.raises(SoftnetError, match="no Python"):
+        linked_source("6.12", patches=[str(diff)])
+
+
+def test_a_diff_without_an_end_is_read_no_further_than_a_bound(tmp_path: Path) -> None:
+    diff = tmp_path / "mine.diff"
+    diff.symlink_to("/dev/zero")
+    with pytest.raises(SoftnetError, match="too large for a diff"):
+        linked_source("6.12", patches=[str(diff)])
+
+
 def test_patches_stack(tmp_path: Path) -> None:
     """A diff is made against the kernel with the patches before it."""
     first = written(tmp_path, "net/core/skbuff.c", WATERMARK)

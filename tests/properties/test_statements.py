@@ -48,7 +48,7 @@ def test_the_findings_of_the_document() -> None:
     listed = [line for line in text.splitlines() if line.startswith("- **")]
     assert listed == [f"- **{number}**: {sentence}." for number, sentence in KNOWN.items()]
     head = "| | finding | kernels | breaks | seen on a real kernel | mended by |"
-    assert table("verify.md", head) == [finding_row(finding) for finding in FINDINGS.values()]
+    assert table("findings.md", head) == [finding_row(finding) for finding in FINDINGS.values()]
 
 
 def test_the_properties_of_the_document() -> None:

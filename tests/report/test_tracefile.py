@@ -18,7 +18,8 @@ from softnet.report.tracefile import StoredRecords, open_trace, read_trace, writ
 from softnet.simulate.result import Trace
 from softnet.trace import EVENTS, Record
 
-words = st.integers(-(2**63), 2**63)
+names = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), max_size=15)
+words = st.integers(-(2**63), 2**63 - 1)
 traces = st.integers(1, 8).flatmap(
     lambda cpus: st.builds(
         Trace,
@@ -29,7 +30,7 @@ traces = st.integers(1, 8).flatmap(
             ),
             max_size=20,
         ).map(tuple),
-        st.lists(st.tuples(st.integers(0, 10**6), st.text(st.characters(codec="utf-8"), max_size=15)), max_size=5).map(tuple),
+        st.lists(st.tuples(st.integers(0, 10**6), names), max_size=5).map(tuple),
         st.just(cpus),
         st.integers(0, 10**9),
     )

@@ -367,13 +367,13 @@ def test_events_in_time_order() -> None:
         event=(
             Event(at_ms=9, set="sysctl.skb_defer_max", value=4),
             Event(at_ms=2, set="nic.b.rps_cpus", value=(1, 2)),
-            Event(at_ms=2, set="nic.a.threaded", value=True),
+            Event(at_ms=2, set="nic.a.gro", value=False),
             Event(at_ms=2, set="loopback.rps_cpus", value=()),
         ),
     )
     assert changes(described) == [
         (2_000_000, "nic", 1, "rps_cpus", (1, 2)),
-        (2_000_000, "nic", 0, "threaded", 1),
+        (2_000_000, "nic", 0, "gro", 0),
         (2_000_000, "loopback", -1, "rps_cpus", ()),
         (9_000_000, "sysctl", -1, "skb_defer_max", 4),
     ]

@@ -19,7 +19,7 @@ from softnet.verify.replay.reference import watched
 from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.standard import from_text
 
-DOCS = Path(__file__).parents[2] / "docs" / "verify.md"
+DOCS = Path(__file__).parents[2] / "docs" / "verify-evidence.md"
 SMALL = Limits(states=2_000_000, memory_bytes=512 << 20)
 native = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 

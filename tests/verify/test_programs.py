@@ -71,6 +71,11 @@ CASES = (
          (((k.LOCK, 0, 0), (k.UNLOCK, 0, 0)), (), ((k.LOCK, 0, 0), (k.UNLOCK, 0, 0))), violation="deadlock"),
     Case("an interrupt that wants a lock that was tried", ONE_CPU,
          (((k.LOCK, 0, 0), (k.UNLOCK, 0, 0)), (), ((k.TRY, 0, 1), (k.UNLOCK, 0, 0))), violation="deadlock"),
+    # To take a lock, and to release it, is no mover for who tries it.
+    Case("a lock that is tried while it is held", TWO_CPUS,
+         ((), (), ((k.LOCK, 1, 1), (k.INC, k.S0, 0), (k.UNLOCK, 1, 1)),
+          ((k.TRY, 1, 1), (k.UNLOCK, 1, 0), (k.OBSERVE, 0, 0), *look(k.S0, 1))),
+         ends=frozenset({(0, 0), (0, 1), (1, 0), (1, 1)})),
     # Plain stores under a lock, one by one, for who reads without it.
     Case("plain stores to a guarded word that is read without the lock", TWO_CPUS,
          ((), (), ((k.LOCK, 0, 0), (k.STORE, k.G0, 1), (k.STORE, k.G0, 2), (k.UNLOCK, 0, 0)),

@@ -22,15 +22,15 @@ from softnet.verify.standard import from_text
 
 native = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 ROOT = Path(__file__).parents[2]
-DOCUMENT = (ROOT / "docs" / "verify.md").read_text()
-C4 = "kernel=6.12,defer_max=8,driver=free:1:4:0,event=skb_defer_max:4/8.4x36.10"
-SHOWN = sorted(set(re.findall(r"softnet replay-schedule(?: --patch (\S+))? '(\S+)'", DOCUMENT)))
-"""Patch and text of every schedule in the document."""
+DOCUMENTS = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("verify", "findings"))
+C4 = "kernel=6.12,defer_max=8,driver=free:1:4:0,event=skb_defer_max:4/8.4x56.10"
+SHOWN = sorted(set(re.findall(r"softnet replay-schedule(?: --patch (\S+))? '(\S+)'", DOCUMENTS)))
+"""Patch and text of every schedule in the documents."""
 
 
 @pytest.mark.parametrize(("patch", "text"), SHOWN, ids=[str(n) for n in range(len(SHOWN))])
 class TestShown:
-    """The document's counterexamples."""
+    """The documents' counterexamples."""
 
     pytestmark = native
 
@@ -91,7 +91,7 @@ def next_action(pair: PairedReplay, draw: random.Random) -> int | None:
 def test_the_reference_engine_needs_no_native_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(["replay-schedule", C4, "--engine", "reference"]) == 0
     text = capsys.readouterr().out
-    assert "38 * skb_defer_max = 4" in text
+    assert "58 * skb_defer_max = 4" in text
     assert "violated where nothing can happen any more: lost kick: the defer list is above its watermark" in text
 
 
@@ -114,8 +114,8 @@ def test_the_debugger_stops_at_the_kernel_functions_own_line() -> None:
 @pytest.mark.slow
 def test_the_debugger_stops_in_a_step_and_looks_without_touching() -> None:
     # defer_count is guarded: the kernel function may not read it here, who debugs may.
-    done = debugged("n\np sd.defer_count\nc\n", "--at", "15")
-    assert "--- the context goes on on CPU 1 in free/1, step 15" in done
+    done = debugged("n\np sd.defer_count\nc\n", "--at", "13")
+    assert "--- the context goes on on CPU 1 in free/1, step 13" in done
     assert "(Pdb) 1\n" in done
     assert done.rstrip().endswith("the defer list is above its watermark and no flush is owed")
 

@@ -59,6 +59,10 @@ DRIVERS = {
 def test_reduction_changes_no_verdict_and_no_terminal_state(kernel: str, drivers: str) -> None:
     config = Config("t", kernel=kernel, drivers=DRIVERS[drivers], rps=True, defer_max=1, budget=2, dev_weight=1, resched=False)
     reduced, full = search(config, COMPACT), search(replace(config, reduce=False), COMPACT)
+    if full.verdict is Verdict.INCONCLUSIVE:
+        # More states than COMPACT has room for: nothing is known but that none of the two found a violation.
+        assert (full.failure, reduced.failure) == (None, None)
+        return
     assert full.holds == reduced.holds
     assert (full.failure is None) == (reduced.failure is None)
     if full.failure is None:
@@ -103,7 +107,7 @@ def test_what_compaction_may_omit() -> None:
 
 @pytest.mark.parametrize("limits", [EXACT, COMPACT], ids=["exact", "compact"])
 def test_a_stopped_search_goes_on(limits: Limits, tmp_path: Path) -> None:
-    config = Config("t", kernel="6.12", drivers=(*FREE2, Driver("irq", 0, 2)), budget=1, dev_weight=1)
+    config = Config("t", kernel="6.12", drivers=(*FREE2, Driver("irq", 0, 2)), budget=1, dev_weight=1, owned=False)
     whole = search(config, limits)
     file = tmp_path / "search"
     first = search(config, replace(limits, states=5_000), save=file)
@@ -116,7 +120,7 @@ def test_a_stopped_search_goes_on(limits: Limits, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_search_is_saved_between_two_states(tmp_path: Path) -> None:
-    config = standard("6.12-threads")[3]
+    config = replace(standard("6.12-threads")[3], owned=False)
     file = tmp_path / "search"
 
     def interrupt(*figures: int) -> bool:
@@ -139,7 +143,9 @@ def test_little_memory_ends_a_search_cleanly(storage: str) -> None:
 
 @pytest.mark.parametrize("limits", [EXACT, COMPACT], ids=["exact", "compact"])
 def test_a_resumed_search_finds_the_same_counterexample(limits: Limits, tmp_path: Path) -> None:
-    config = Config("t", kernel="6.12-threads", drivers=(*FREE2, IRQ), patches=(str(NO_LOCK),), properties=("phantom SCHED",))
+    config = Config(
+        "t", kernel="6.12-threads", drivers=(*FREE2, IRQ), patches=(str(NO_LOCK),), properties=("phantom SCHED",), owned=False
+    )
     file = tmp_path / "search"
     search(config, replace(limits, states=1_000), save=file)
     assert search(config, limits, resume=file).actions == search(config, limits).actions
@@ -157,9 +163,14 @@ def test_a_saved_search_is_of_one_kernel_and_configuration(tmp_path: Path) -> No
     ):
         with pytest.raises(SoftnetError, match="another kernel"):
             search(other, limits, resume=file)
-    file.write_bytes(file.read_bytes()[:1000])
+    whole = file.read_bytes()
+    file.write_bytes(whole[:1000])
     with pytest.raises(SoftnetError, match="not a saved search"):
         search(config, COMPACT, resume=file)
+    for at in (len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(SoftnetError, match="damaged, or was written by another"):
+            search(config, COMPACT, resume=file)
     with pytest.raises(SoftnetError, match="cannot be read"):
         search(config, COMPACT, resume=tmp_path / "none")
     with pytest.raises(SoftnetError, match="cannot be saved"):

@@ -72,6 +72,10 @@ class Case:
         return tuple(files)
 
 
+_FLAG_CLEARED = """
+    if smp_call_function_single_async(cpu, sd.defer_csd):
+        smp_store_release(sd.defer_ipi_scheduled, 0)
+"""
 _NO_WORK = "work('net_rx_action')"
 """In the place of what is left out: a price, which the explorer does not pay."""
 
@@ -175,6 +179,16 @@ class TestKernels:
         failure = search(asked, SMALL).failure
         assert failure is not None
         assert failure.name == name
+
+    def test_half_a_fix_of_c7_leaves_a_lost_kick(self, tmp_path: Path) -> None:
+        # The flag is right again; the list of the CPU that comes back is above its watermark, and nobody flushes it.
+        text = "kernel=6.12,defer_max=1,resched=0,driver=free:0:1:1,driver=hotplug:0:2:1"
+        call = "smp_call_function_single_async(cpu, sd.defer_csd)"
+        patch = mutate(tmp_path, "6.12", "kick_defer_list_purge", call, _FLAG_CLEARED)
+        asked = replace(from_text(text, (patch,)), properties=("lost kick",))
+        failure = search(asked, replace(SMALL, states=4_000_000, storage="compact")).failure
+        assert failure is not None
+        assert failure.name == "lost kick"
 
     def test_what_there_was_nothing_of_is_not_said_to_hold(self, tmp_path: Path) -> None:
         rows = said(search(from_text("kernel=6.12,driver=free:1:1"), SMALL))

@@ -26,6 +26,7 @@ import click
 
 from softnet import __version__
 from softnet.errors import SoftnetError
+from softnet.processes import Ended, ended_by_signals, unheard
 
 EXIT_BAD_INPUT = 2
 EXIT_BUG = 70
@@ -90,11 +91,18 @@ def cli() -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and leave with its exit status; a mistake of softnet's own has one, too, which means nothing else."""
     try:
-        status = run_cli(argv)
+        with ended_by_signals():
+            status = run_cli(argv)
+    except Ended as ended:
+        # As any program that does not hear the signal, but with everything put away.
+        os.kill(os.getpid(), ended.number)
+        status = 128 + ended.number
     except Exception as error:
         if os.environ.get("SOFTNET_TRACEBACK"):
             raise
         status = _say(_bug(error), EXIT_BUG)
+    if unheard():
+        os._exit(status)  # nothing waits to be written, and what native code still stands on stays
     sys.exit(status)
 
 

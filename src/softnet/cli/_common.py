@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gc
 import sys
 from collections.abc import Callable, Iterator
@@ -51,6 +52,14 @@ simulation_options = options(
     click.option("--quiet", is_flag=True, help="No progress."),
     click.option("--width", type=click.IntRange(60, 400), help="Columns of the summary; default: the terminal's, else 100."),
 )  # fmt: skip
+
+
+def echo_json(document: dict[str, Any]) -> None:
+    """Print a document; where the output cannot say every character, as JSON escapes it."""
+    from softnet.simulate.output import to_json
+
+    unicode = codecs.lookup(sys.stdout.encoding or "utf-8").name.startswith("utf")
+    click.echo(to_json(document, ascii_only=not unicode), nl=False)
 
 
 def wanted_checks(checks: bool, strict: bool) -> bool | Literal["strict"]:

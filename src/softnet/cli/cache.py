@@ -13,6 +13,7 @@ import click
 @click.option("--clear", "clear_all", is_flag=True, help="Remove all of them.")
 def command(clear_all: bool) -> None:
     """List the entries or remove them."""
+    from softnet.files import distrusted
     from softnet.lang.program import cache
 
     if clear_all:
@@ -26,4 +27,6 @@ def command(clear_all: bool) -> None:
     total = sum(entry.size for entry in found)
     click.echo(f"{len(found)} compiled kernels, {total // 1024} KiB, in {cache.cache_dir()}")
     parsed = [path.stat().st_size for path in cache.derived_files()]
+    if reason := distrusted(cache.cache_dir()):
+        click.echo(f"not used: {reason}")
     click.echo(f"{len(parsed)} stacks of modules parsed and linked, {sum(parsed) // 1024} KiB")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from softnet.cli._common import echo_json
+
 
 @click.command("check", help=__doc__)
 @click.argument("scenario", type=click.Path(path_type=Path))
@@ -22,7 +24,6 @@ def command(scenario: Path, kernel: str, patches: tuple[str, ...], settings: tup
     """Check one scenario."""
     from softnet.scenario.traffic import capture_notes
     from softnet.simulate.api import resolve
-    from softnet.simulate.output import to_json
     from softnet.simulate.program import load_program, scenario_costs
 
     made = resolve(scenario, kernel, settings)
@@ -42,7 +43,7 @@ def command(scenario: Path, kernel: str, patches: tuple[str, ...], settings: tup
         "notes": list(made.notes()),
     }
     if as_json:
-        click.echo(to_json(found), nl=False)
+        echo_json(found)
         return
     click.echo(
         f"{made.name}: sound. {made.kernel.release} {made.kernel.flavour}, {made.machine.cpus} CPUs,"

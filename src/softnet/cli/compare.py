@@ -19,11 +19,13 @@ import click
 from softnet.cli._common import (
     SHOWN_RECORDS_MAX,
     columns,
+    echo_json,
     progress_bar,
     simulation_options,
     stopped_kernel,
     wanted_checks,
 )
+from softnet.errors import printable
 
 if TYPE_CHECKING:
     from softnet.simulate.api import Compared
@@ -66,7 +68,7 @@ def command(
     from softnet.simulate.api import compare, resolve, trace_names
     from softnet.simulate.arms import parse_arms
     from softnet.simulate.native import choose_engine
-    from softnet.simulate.output import OutputFolder, to_json
+    from softnet.simulate.output import OutputFolder
 
     with stopped_kernel(), ExitStack() as output:
         chosen = parse_arms(arms)
@@ -94,9 +96,9 @@ def command(
                 "softnet", "compare", str(scenario), *(f"--arm={arm}" for arm in arms), f"--seeds={seeds}",
                 *(f"--set={setting}" for setting in settings),
             ]  # fmt: skip
-            write_comparison(folder.path, done, shlex.join(parts))
+            write_comparison(folder.path, done, printable(shlex.join(parts)))
     if as_json:
-        click.echo(to_json(done.comparison.to_dict()), nl=False)
+        echo_json(done.comparison.to_dict())
     else:
         from softnet.report.terminal import render_comparison
 

@@ -18,12 +18,14 @@ from softnet.cli._common import (
     EXIT_PARTIAL,
     SHOWN_RECORDS_MAX,
     columns,
+    echo_json,
     imports,
     progress_bar,
     simulation_options,
     stopped_kernel,
     wanted_checks,
 )
+from softnet.errors import printable
 
 if TYPE_CHECKING:
     from softnet.simulate.simulation import Run
@@ -77,7 +79,7 @@ def command(
     with imports():
         from softnet.report.terminal import render_result
         from softnet.simulate.api import resolve
-        from softnet.simulate.output import OutputFolder, to_json
+        from softnet.simulate.output import OutputFolder
         from softnet.simulate.simulation import Setup, Simulation
 
     with stopped_kernel(), ExitStack() as output:
@@ -109,9 +111,9 @@ def command(
             parts += [f"--patch={patch}" for patch in patches] + ([] if seed is None else [f"--seed={seed}"])
             parts += [f"--set={setting}" for setting in settings]
             folder.partial = done.result.partial
-            write_run(folder.path, done, shlex.join(parts))
+            write_run(folder.path, done, printable(shlex.join(parts)))
     if as_json:
-        click.echo(to_json(done.result.to_dict()), nl=False)
+        echo_json(done.result.to_dict())
     else:
         click.echo(render_result(done.result, width=columns(width), color=sys.stdout.isatty()), nl=False)
     if folder is not None and folder.withheld:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
-from softnet.errors import SoftnetError
+from softnet.errors import SoftnetError, printable
 from softnet.lang import ir
 from softnet.lang.check.diagnostic import closest
 from softnet.lang.passes.dataflow import LINE_PRICES
@@ -86,7 +86,8 @@ def _body(function: ir.Function, costs: Mapping[str, str], observers: Set[str], 
         for index, instr in enumerate([*block.body, block.end]):
             if instr.at.line != shown:
                 shown = instr.at.line
-                yield f"{shown:>6} | {source[shown - 1].rstrip()}"
+                text = printable(source[shown - 1].rstrip(), keep="\t")
+                yield f"{shown:>6} | {text}"
             mark = ">>" if isinstance(instr, ir.Point | ir.Suspend) else "  "
             mark = "--" if (block.label, index) in needless else mark
             looks = "observer " if isinstance(instr, ir.Call) and instr.function in observers else ""

@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING
 
 import softnet.lang
 from softnet.errors import SoftnetError
+from softnet.files import read_bounded
 from softnet.lang.program.source import forget
-from softnet.linux.releases import modules_for
+from softnet.linux.releases import PATCH_BYTES_MAX, modules_for
 
 if TYPE_CHECKING:
     from softnet.linux.source import Source
 
 _HEADER = re.compile(r"\+\+\+ (?P<name>\S+)")
-_HUNK = re.compile(r"@@ -(?P<line>\d+)(?:,(?P<old>\d+))? \+\d+(?:,(?P<new>\d+))? @@")
+_HUNK = re.compile(r"@@ -(?P<line>\d{1,9})(?:,(?P<old>\d{1,9}))? \+\d{1,9}(?:,(?P<new>\d{1,9}))? @@", re.ASCII)
 
 
 @dataclass
@@ -108,8 +109,8 @@ def changes(path: str | Path, source: Source) -> list[Changed]:
 def _files(path: str | Path, source: Source) -> dict[str, list[Hunk]]:
     """The hunks of a diff by the kernel's file."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_bounded(path, PATCH_BYTES_MAX, SoftnetError, "diff").decode().splitlines()
+    except UnicodeDecodeError as error:
         raise SoftnetError("this diff cannot be read", where=str(path), found=str(error), expected="a text file") from error
     files: dict[str, list[Hunk]] = {}
     hunks: list[Hunk] | None = None
@@ -130,7 +131,7 @@ def _files(path: str | Path, source: Source) -> dict[str, list[Hunk]]:
 def _kernels_file(name: str, source: Source, where: str) -> str:
     """The kernel's file that a header means: ``b/net/core/dev.c``, ``6.10/net/core/dev.c``, ``dev.c``, ``dev.c.new``."""
     parts = [part for part in name.split("/") if part]
-    parts[-1] = re.sub(r"(\.[ch])\..*$", r"\1", parts[-1])
+    parts[-1:] = [re.sub(r"(\.[ch])\..*$", r"\1", part) for part in parts[-1:]]
     for at in range(len(parts)):
         tail = "/".join(parts[at:])
         found = [file for file in source.files if file == tail or file.endswith(f"/{tail}")]
@@ -147,7 +148,7 @@ def _applied(lines: list[str], hunks: Sequence[Hunk], file: str) -> list[str]:
     for hunk in hunks:
         old = hunk.old
         wanted = hunk.line + moved - (1 if old else 0)
-        places = [at for at in range(len(out) - len(old) + 1) if out[at : at + len(old)] == old] if old else [min(wanted, len(out))]
+        places = list(_places(out, old)) if old else [min(wanted, len(out))]
         if not places:
             missing = next((line for line in old if line not in out), old[0])
             raise SoftnetError("this hunk does not fit the kernel", where=hunk.where, found=missing.strip(),
@@ -159,12 +160,24 @@ def _applied(lines: list[str], hunks: Sequence[Hunk], file: str) -> list[str]:
     return out
 
 
+def _places(lines: list[str], wanted: list[str]) -> Iterator[int]:
+    """Where lines stand together in a text."""
+    at = -1
+    for _ in range(lines.count(wanted[0])):
+        at = lines.index(wanted[0], at + 1)
+        if lines[at : at + len(wanted)] == wanted:
+            yield at
+
+
 def _parsed(lines: Sequence[str], shown: str) -> ast.Module:
     try:
         return ast.parse("\n".join(lines) + "\n", filename=shown)
     except SyntaxError as error:
         raise SoftnetError("after the diff this is no Python", where=f"{shown}:{error.lineno}", found=str(error.msg),
                            expected="valid syntax") from error  # fmt: skip
+    except (MemoryError, RecursionError, ValueError) as error:
+        raise SoftnetError("after the diff this is no Python", where=shown, found=str(error) or type(error).__name__,
+                           expected="text that is not nested too deeply") from error  # fmt: skip
 
 
 def _names(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
@@ -196,7 +209,10 @@ def _fields(lines: Sequence[str], shown: str) -> set[str]:
 
 
 def _module(changed: Changed, known: dict[str, object]) -> ModuleType:
-    """The changed definitions, executed at the lines that they have in the changed text."""
+    """The changed definitions, executed at the lines that they have in the changed text: declarations, which run nothing."""
+    # Needed only here: a release's own files are not parsed where they are known.
+    from softnet.lang.check.declarations import check_declarations
+
     name = "softnet_patch_" + "".join(c if c.isalnum() else "_" for c in changed.path)
     module = ModuleType(name)
     module.__file__ = changed.path
@@ -209,9 +225,10 @@ def _module(changed: Changed, known: dict[str, object]) -> ModuleType:
             body.append(node)
     flags = __future__.annotations.compiler_flag
     tree = ast.fix_missing_locations(ast.Module(_joined(body), []))
-    code = compile(tree, changed.path, "exec", flags=flags, dont_inherit=True)
+    check_declarations(tree, changed.path, softnet.lang.__all__)
     try:
-        exec(code, {**known, "__name__": name}, vars(module))  # noqa: S102 - running the user's change is what they asked for
+        code = compile(tree, changed.path, "exec", flags=flags, dont_inherit=True)
+        exec(code, {**known, "__name__": name}, vars(module))  # noqa: S102 - declarations, which run nothing of the file's own
     except Exception as error:
         raise SoftnetError("a changed file failed while it was loaded", where=changed.path,
                            found=f"{type(error).__name__}: {error}",

@@ -9,14 +9,17 @@ so by its ``since``.
 from __future__ import annotations
 import __future__
 
+import ast
 import importlib
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from softnet.errors import SoftnetError
+from softnet.files import read_bounded
 from softnet.release import Release
 
 _KERNEL = "softnet.linux"
@@ -151,13 +154,18 @@ def patch_info(name: str) -> dict[str, Any]:
     return info
 
 
+PATCH_BYTES_MAX: Final = 4 << 20
+"""Of a patch, as a Python file or as a diff."""
+
+
 def load_patch(path: str | Path) -> ModuleType:
     """A patch module from a file outside the package; sys.modules stays as it is. Imports inside it may be missing: names link.
 
-    Raises SoftnetError when the file cannot be read or does not run.
+    The file is declarations (softnet.lang.check.declarations): to load it, and so to check it, runs nothing of its own. Raises
+    SoftnetError when it cannot be read, or says more than that.
     """
     file = Path(path)
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise SoftnetError("no such patch file", where=str(path), found="nothing", expected="a Python file")
     name = "softnet_patch_" + "".join(c if c.isalnum() else "_" for c in file.stem)
     spec = importlib.util.spec_from_file_location(name, file)
@@ -165,14 +173,18 @@ def load_patch(path: str | Path) -> ModuleType:
         raise SoftnetError("not a patch file", where=str(path), found=file.suffix or "no suffix", expected="a .py file")
     module = importlib.util.module_from_spec(spec)
     # Needed only here: a release's own files are not parsed where they are known.
+    from softnet.lang.check.declarations import check_declarations
     from softnet.lang.program.source import refresh
 
     refresh(str(file))
+    text = read_bounded(file, PATCH_BYTES_MAX, SoftnetError, "patch file")
     try:
+        tree = ast.parse(text, str(file))
+        check_declarations(tree, str(path))
         # Annotations name structures that only linking knows, so they are never evaluated, future import or not.
         flags = __future__.annotations.compiler_flag
-        code = compile(file.read_bytes(), str(file), "exec", flags=flags, dont_inherit=True)
-        exec(code, module.__dict__)  # noqa: S102 - running the user's file is what they asked for
+        code = compile(tree, str(file), "exec", flags=flags, dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 - declarations, which run nothing of the file's own
     except SyntaxError as error:
         raise SoftnetError(
             "a patch file must be Python",
@@ -180,6 +192,10 @@ def load_patch(path: str | Path) -> ModuleType:
             found=str(error.msg),
             expected="valid syntax",
         ) from error
+    except SoftnetError:
+        raise
+    except (MemoryError, RecursionError) as error:
+        raise SoftnetError("a patch file is nested too deeply", where=str(path), found=type(error).__name__) from error
     except Exception as error:
         raise SoftnetError(
             "a patch file failed while it was loaded",

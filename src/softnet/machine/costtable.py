@@ -7,15 +7,18 @@ table may name another as its ``base`` and override rows.
 
 from __future__ import annotations
 
-import tomllib
+import os
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from softnet.errors import CostError
+from softnet.errors import CostError, printable
+from softnet.files import from_toml, read_bounded
 
 PROVENANCES = ("published", "measured", "derived", "fitted", "assumed")
 ROW_KEYS = ("ns", "ps_per_byte", "spread_permille", "provenance", "source")
 NS_MAX = 10**9
+FILE_BYTES_MAX: Final = 4 << 20
+BASES_MAX: Final = 16
 
 _SHIPPED: Final = Path(__file__).parent / "costs"
 
@@ -69,7 +72,7 @@ def load_cost_table(name_or_path: str) -> CostTable:
 
 
 def _load(name_or_path: str, via: tuple[str, ...]) -> CostTable:
-    if name_or_path in via:
+    if name_or_path in via or len(via) > BASES_MAX:
         raise CostError(
             "cost tables name each other as base",
             where=name_or_path,
@@ -81,17 +84,14 @@ def _load(name_or_path: str, via: tuple[str, ...]) -> CostTable:
         path = _SHIPPED / f"{name_or_path}.toml"
     else:
         path = Path(name_or_path)
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         raise CostError(
             "no such cost table",
             where=name_or_path,
             found="neither a shipped table nor a file",
             expected=f"one of {', '.join(shipped_tables())}, or a path",
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise CostError("the cost table is not TOML", where=str(path), found=str(error), expected="a TOML file") from None
+        )
+    data = from_toml(read_bounded(path, FILE_BYTES_MAX, CostError, "cost table"), str(path), CostError, "cost table")
     rows: dict[str, CostRow] = {}
     base = data.get("base")
     if base is not None:
@@ -117,7 +117,8 @@ def _load(name_or_path: str, via: tuple[str, ...]) -> CostTable:
             found=unknown[0],
             expected="name, about, base, [machine.NAME], [kernel.NAME]",
         )
-    return CostTable(str(data.get("name", path.stem)), str(data.get("about", "")), dict(sorted(rows.items())), str(path))
+    name, about = printable(str(data.get("name", path.stem))), printable(str(data.get("about", "")), keep="\n")
+    return CostTable(name, about, dict(sorted(rows.items())), str(path))
 
 
 def _row(path: Path, section: str, name: str, row: Any) -> CostRow:
@@ -166,4 +167,4 @@ def _row(path: Path, section: str, name: str, row: Any) -> CostRow:
             found=repr(source),
             expected="text: what, where, how",
         )
-    return CostRow(name, section, numbers["ns"], numbers["ps_per_byte"], numbers["spread_permille"], provenance, source)
+    return CostRow(name, section, numbers["ns"], numbers["ps_per_byte"], numbers["spread_permille"], provenance, printable(source))

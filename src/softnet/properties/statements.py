@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The invariants I1 to I13 and the explorer's properties, each said once: number, name, sentence, what a violation means.
 
-The tables of docs/invariants.md and docs/verify.md are held to these (tests/properties/test_statements.py).
+The tables of docs/invariants.md, docs/verify.md and docs/findings.md are held to these (tests/properties/test_statements.py).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ I6  | a defer list above skb_defer_max / 2 will be flushed: a kick is under way 
     | between contexts; broken for longer than 100 µs
 I7  | a defer list is never longer than skb_defer_max and one more for each other task that defers to it
     | every skb that is deferred
-I8  | defer_ipi_scheduled is set only while its function call is under way
+I8  | defer_ipi_scheduled is set only while its function call, or on 6.1-rt its work item, is under way
     | between contexts; broken for longer than 100 µs
 I9  | a function call is queued at most once at a time
     | every call that is queued

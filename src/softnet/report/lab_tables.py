@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from softnet.errors import printable
 from softnet.lab.play.run import LabResult
 from softnet.units import format_ns
 
@@ -32,6 +33,7 @@ _INLINED = "inlined"
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns under a header; the first flush left, the others flush right."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[at]) for row in [header, *rows]) for at in range(len(header))]
     lines = []
     for row in [header, *rows]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from softnet.errors import printable
 from softnet.report.lab_tables import table
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def verdict_lines(name: str, verdict: TraceVerdict) -> list[str]:
         lines += [f"    {reason}" for reason in verdict.reasons]
         lines.append(f"    the model: {verdict.source}")
         lines += [f"      {line}" for line in verdict.model_state]
-    return lines
+    # A trace may come from somebody else.
+    return [printable(line) for line in lines]
 
 
 def check_row(path: Path, verdict: TraceVerdict, *, coverage: bool) -> dict[str, Any]:

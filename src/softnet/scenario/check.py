@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from softnet.release import THREADS_ARG, first_with
 from softnet.scenario.allowed import show
 from softnet.scenario.events import check_events
-from softnet.scenario.fields import ms_to_ns
+from softnet.scenario.fields import SOCKETS_MAX, ms_to_ns
 from softnet.scenario.kernel_models import BOOT_ARGS
 from softnet.scenario.locate import Path
 from softnet.scenario.problems import Problem, did_you_mean
@@ -21,6 +21,12 @@ from softnet.scenario.traffic_models import CaptureTraffic, OnOffTraffic
 
 if TYPE_CHECKING:
     from softnet.scenario.models import Scenario
+
+
+SAMPLES_MAX: Final = 10_000_000
+"""Of a run's series: each takes a word of every column."""
+RFS_ENTRIES_MAX: Final = 1 << 20
+"""Entries of the flow tables of all queues, which the image holds from boot on."""
 
 
 def cross_check(scenario: Scenario) -> list[Problem]:
@@ -199,6 +205,17 @@ def _nics(scenario: Scenario) -> Iterator[Problem]:
                 )
         yield from _steering((*path, "rps_cpus"), nic.rps_cpus, isolated, scenario)
     yield from _steering(("loopback", "rps_cpus"), scenario.loopback.rps_cpus, isolated, scenario)
+    entries = 0
+    for index, nic in enumerate(scenario.nic):
+        entries += nic.rps_flow_cnt * nic.queues
+        if entries > RFS_ENTRIES_MAX:
+            yield Problem(
+                ("nic", index, "rps_flow_cnt"),
+                "more entries of flow tables than the model holds",
+                f"{entries:,} of all queues together",
+                f"at most {RFS_ENTRIES_MAX:,}",
+            )
+            return
 
 
 def _steering(path: Path, cpus: tuple[int, ...], isolated: set[int], scenario: Scenario) -> Iterator[Problem]:
@@ -247,6 +264,13 @@ def _traffic(scenario: Scenario) -> Iterator[Problem]:
                 did_you_mean(source.nic, names),
             )
         yield from _window(path, source.start_ms, source.stop_ms, scenario)
+        if not isinstance(source, CaptureTraffic) and source.proto == "tcp" and source.flows > SOCKETS_MAX:
+            yield Problem(
+                (*path, "flows"),
+                "more sockets than the model holds: a TCP flow has one of its own",
+                str(source.flows),
+                f"at most {SOCKETS_MAX}",
+            )
         if isinstance(source, OnOffTraffic) and source.on_us * source.rate_pps < 1_000_000:
             yield Problem(
                 (*path, "on_us"),
@@ -349,6 +373,14 @@ def _tasks(scenario: Scenario) -> Iterator[Problem]:
 
 def _measure(scenario: Scenario) -> Iterator[Problem]:
     measure = scenario.measure
+    samples = measure.duration_ns // (measure.series_interval_us * 1000)
+    if samples > SAMPLES_MAX:
+        yield Problem(
+            ("measure", "series_interval_us"),
+            f"{samples:,} samples, more than a result holds",
+            show(measure.series_interval_us),
+            f"at least {-(-measure.duration_ns // (SAMPLES_MAX * 1000))}",
+        )
     if measure.duration_ns < 1:
         yield Problem(
             ("measure", "duration_ms"),

@@ -17,11 +17,9 @@ from softnet.scenario.problems import Problem, did_you_mean
 if TYPE_CHECKING:
     from softnet.scenario.models import Scenario
 
-#: Keys of a NIC that a running system lets one change (sysfs, ethtool, /proc/irq).
+#: Keys of a NIC that a running system lets one change (sysfs, ethtool, /proc/irq), and the model too (softnet.image.changes).
 NIC_EVENT_KEYS: Final = (
     "rps_cpus",
-    "rps_flow_cnt",
-    "threaded",
     "gro",
     "napi_defer_hard_irqs",
     "gro_flush_timeout",
@@ -65,6 +63,12 @@ def _split(target: str) -> tuple[str, str, str]:
     return table, "", rest
 
 
+#: What a running system lets one change, and the model does not: threads, flow tables and their CPUs are made at boot.
+AT_BOOT_ONLY: Final = {
+    "nic": ("threaded", "rps_flow_cnt"), "loopback": ("rps_flow_cnt",), "sysctl": ("flow_limit_cpu_bitmap",),
+}  # fmt: skip
+
+
 def check_events(scenario: Scenario) -> Iterator[Problem]:
     """Problems of the events: unknown settings, values out of range, times after the end."""
     for index, event in enumerate(scenario.event):
@@ -86,9 +90,9 @@ def _check_target(scenario: Scenario, path: Path, target: str) -> Iterator[Probl
     table, nic_name, key = _split(target)
     nics = [nic.name for nic in scenario.nic]
     known = {
-        "sysctl": list(Sysctl.model_fields),
+        "sysctl": [name for name in Sysctl.model_fields if name not in AT_BOOT_ONLY["sysctl"]],
         "nic": list(NIC_EVENT_KEYS),
-        "loopback": ["rps_cpus", "rps_flow_cnt"],
+        "loopback": ["rps_cpus"],
         "cpu": [str(cpu) for cpu in range(1, scenario.machine.cpus)],
     }
     if table == "nic" and nic_name not in nics:
@@ -107,7 +111,9 @@ def _check_target(scenario: Scenario, path: Path, target: str) -> Iterator[Probl
             "not a setting that can change in a run",
             show(target),
             "one of " + ", ".join(known[table]),
-            did_you_mean(key, known[table]),
+            "the model makes it at boot: compare two scenarios, one with each value"
+            if key in AT_BOOT_ONLY.get(table, ())
+            else did_you_mean(key, known[table]),
         )
 
 

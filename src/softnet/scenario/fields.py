@@ -11,9 +11,12 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from softnet.errors import printable
 from softnet.release import releases
 
 #: Releases that softnet models. ``softnet.linux.releases`` holds their stack of patches.
+SOCKETS_MAX: Final = 1 << 17
+"""That the image holds from boot on: a TCP flow has one, and takes four kilobytes and a twenty-thousandth of a second."""
 RELEASES: Final = tuple(releases())
 
 CPUS_MAX: Final = 256
@@ -71,6 +74,16 @@ SizeWeight = Annotated[
 SizeMix = Annotated[tuple[SizeWeight, ...], BeforeValidator(list_to_tuple), Field(min_length=1, max_length=64)]
 SchedText = Annotated[str, StringConstraints(pattern=SCHED_PATTERN), Field(json_schema_extra={"x-allowed": SCHED_ALLOWED})]
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+
+
+def shown_name(text: str) -> str:
+    """A name for reports: on a line, and harmless to a terminal, whoever wrote the file."""
+    return printable(text)[:80]
+
+
+def shown_text(text: str) -> str:
+    """A text for reports, of one line or more."""
+    return printable(text, keep="\n\t")
 
 
 class Sched(NamedTuple):

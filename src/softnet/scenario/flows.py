@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from softnet.errors import ScenarioError
 from softnet.scenario.columns import TCP, UDP
+from softnet.scenario.fields import SOCKETS_MAX
 from softnet.scenario.rss import indirection, software_hash, toeplitz
 from softnet.units import mix, mix_array
 
@@ -191,6 +193,13 @@ class SocketBook:
 
     def _make(self, app: int, worker: int, port: int) -> int:
         spec = self.scenario.application[app]
+        if len(self.sockets) >= SOCKETS_MAX:
+            raise ScenarioError(
+                "more sockets than the model holds",
+                where=f"application {spec.name}",
+                found=f"more than {SOCKETS_MAX:,}",
+                expected="fewer TCP flows, each of which has a socket",
+            )
         sock = len(self.sockets) + 1
         cpu = spec.task_cpus[worker]
         self.sockets.append(SocketSpec(sock, app, worker, cpu, spec.kind, port, spec.rcvbuf))

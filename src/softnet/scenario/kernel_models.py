@@ -142,11 +142,11 @@ class Sysctl(Settings):
     rps_sock_flow_entries: int = setting(
         0,
         "Entries of the table that remembers on which CPU a flow's application runs (RFS); 0 is off. "
-        "Rounded up to a power of two, as the kernel does.",
+        "Rounded up to a power of two, as the kernel does, which takes up to 2**29; softnet models up to 2**20.",
         unit="entries",
         source="net/core/sysctl_net_core.c: no table",
         ge=0,
-        le=2**29,
+        le=2**20,
     )
 
 

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import copy
-import re
+import os
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path as FilePath
 from typing import Any, Final, NamedTuple, get_args, get_origin
 
 from softnet.errors import ScenarioError
+from softnet.files import deeper_than, from_toml, holds_endless_number, read_bounded
 from softnet.release import RT_SUFFIX, THREADS_ARG, THREADS_SUFFIX, first_with, releases
 from softnet.scenario.allowed import keys_at
 from softnet.scenario.fields import RELEASES, Settings
@@ -18,10 +19,13 @@ from softnet.scenario.locate import Path, key_lines
 from softnet.scenario.models import Scenario
 from softnet.scenario.problems import Problem, ScenarioProblems, did_you_mean, place, raise_problems
 from softnet.scenario.traffic_models import CaptureTraffic
+from softnet.units import whole_number
 
 #: A scenario is written by hand; a file larger than this is something else.
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 
+STEPS_MAX: Final = 16
+"""Names, one in another, in the key of a setting."""
 _TOP_ALIASES: Final = {
     "sysctl": ("kernel", "sysctl"),
     "threads": ("kernel", "threads"),
@@ -56,13 +60,9 @@ def load_scenario(path: str | FilePath, overrides: Sequence[str] = ()) -> Scenar
     Raises ``ScenarioError`` with every problem of the file at once, each with its line.
     """
     source = str(path)
-    text = _read(FilePath(path), source)
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise _toml_error(error, source, text) from None
-    except RecursionError:
-        raise ScenarioError("tables or lists nested too deeply", where=source) from None
+    data = read_bounded(path, FILE_BYTES_MAX, ScenarioError, "scenario")
+    raw = from_toml(data, source, ScenarioError, "scenario")
+    text = data.decode()
     return scenario_from_dict(raw, overrides, source=source, directory=FilePath(path).parent, lines=key_lines(text))
 
 
@@ -114,7 +114,7 @@ def _validate_all(raw: dict[str, Any]) -> Scenario:
 def _missing_files(scenario: Scenario) -> list[Problem]:
     problems = []
     for index, traffic in enumerate(scenario.traffic):
-        if isinstance(traffic, CaptureTraffic) and not scenario.resolve(traffic.file).is_file():
+        if isinstance(traffic, CaptureTraffic) and not os.path.isfile(scenario.resolve(traffic.file)):
             problems.append(
                 Problem(
                     ("traffic", index, "file"),
@@ -124,7 +124,7 @@ def _missing_files(scenario: Scenario) -> list[Problem]:
                 )
             )
     costs = scenario.machine.costs
-    if costs.endswith(".toml") and not scenario.resolve(costs).is_file():
+    if costs.endswith(".toml") and not os.path.isfile(scenario.resolve(costs)):
         problems.append(
             Problem(
                 ("machine", "costs"),
@@ -134,40 +134,6 @@ def _missing_files(scenario: Scenario) -> list[Problem]:
             )
         )
     return problems
-
-
-def _read(path: FilePath, source: str) -> str:
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise ScenarioError(
-                "too large for a scenario",
-                where=source,
-                found=f"{path.stat().st_size} bytes",
-                expected=f"at most {FILE_BYTES_MAX} bytes of TOML",
-            )
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ScenarioError(
-            "not text in UTF-8", where=source, found=f"byte {error.start} is {error.object[error.start]:#04x}"
-        ) from None
-    except OSError as error:
-        raise ScenarioError("the scenario cannot be read", where=source, found=error.strerror or str(error)) from None
-
-
-def _toml_error(error: tomllib.TOMLDecodeError, source: str, text: str) -> ScenarioError:
-    """tomllib's message, with its position moved to where we put positions."""
-    message = str(error)
-    match = re.search(r" \(at line (\d+), column (\d+)\)$", message)
-    if match is None:
-        last = text.count("\n") + 1
-        return ScenarioError(f"not TOML: {message.removesuffix(' (at end of document)')}", where=f"{source}:{last}")
-    line = int(match.group(1))
-    shown = (text.splitlines() or [""])[min(line, len(text.splitlines())) - 1]
-    return ScenarioError(
-        f"not TOML: {message[: match.start()]}",
-        where=f"{source}:{line}:{match.group(2)}",
-        found=shown.strip()[:100],
-    )
 
 
 def parse_kernel(text: str) -> KernelChoice:
@@ -239,14 +205,18 @@ def apply_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> dict[str, 
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        found = tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
         return text
+    return text if deeper_than(found, STEPS_MAX) or holds_endless_number(found) else found
 
 
 def _targets(raw: dict[str, Any], key: str, text: str) -> list[Path]:
     """The paths that an override's key means."""
     steps = [step.strip() for step in key.split(".")]
+    if len(steps) > STEPS_MAX:
+        raise ScenarioError("unknown key", where=f"--set {text[:80]}…", found=f"{len(steps)} names, one in another",
+                            expected=f"at most {STEPS_MAX}")  # fmt: skip
     head: Path = _TOP_ALIASES.get(steps[0], (steps[0],))
     if head[0] not in Scenario.model_fields:
         known = [*Scenario.model_fields, *_TOP_ALIASES]
@@ -290,7 +260,8 @@ def _members(table: str, items: list[Any], name: str) -> list[int]:
     by_name = [index for index, item in enumerate(items) if _name_of(table, item) == name]
     if by_name:
         return by_name
-    return [int(name)] if name.isdecimal() and int(name) < len(items) else []
+    position = whole_number(name)
+    return [position] if position is not None and position < len(items) else []
 
 
 def _assign(raw: dict[str, Any], path: Path, value: Any, text: str) -> None:
@@ -308,6 +279,9 @@ def _assign(raw: dict[str, Any], path: Path, value: Any, text: str) -> None:
         table = table[step] if isinstance(table, list) and isinstance(step, int) else table.setdefault(step, {})
         if not isinstance(table, (dict, list)):
             raise ScenarioError("not a table", where=f"--set {text}", found=str(step), expected="a key below a table")
+    if isinstance(table, list) and not isinstance(path[-1], int):
+        raise ScenarioError("not a table", where=f"--set {text}", found=str(path[-2]), expected="a key below a table",
+                            hint="a list is set as a whole: rps_cpus=[1,2]")  # fmt: skip
     table[path[-1]] = value
 
 

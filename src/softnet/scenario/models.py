@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from softnet.scenario.fields import (
@@ -29,6 +29,8 @@ from softnet.scenario.fields import (
     parse_sched,
     required,
     setting,
+    shown_name,
+    shown_text,
     us_to_ns,
 )
 from softnet.scenario.kernel_models import Kernel
@@ -283,8 +285,8 @@ class Scenario(Settings):
 
     # Defaults are made by model_construct(): they need no check, so nobody builds a validator for each.
 
-    name: str = setting("scenario", "Name, for reports.", min_length=1, max_length=80)
-    description: str = setting("", "The question that the scenario answers.")
+    name: Annotated[str, AfterValidator(shown_name)] = setting("scenario", "Name, for reports.", min_length=1, max_length=80)
+    description: Annotated[str, AfterValidator(shown_text)] = setting("", "The question that the scenario answers.")
     machine: Machine = Field(default=Machine.model_construct(), description="The CPUs.")
     kernel: Kernel = Field(default=Kernel.model_construct(), description="The kernel.")
     loopback: Loopback = Field(default=Loopback.model_construct(), description="The lo device.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from softnet.errors import CaptureError
+from softnet.errors import CaptureError, printable
 from softnet.scenario.columns import CHUNK, ArrivalChunk, SourceChunk, concatenate
 from softnet.scenario.fields import ms_to_ns
 from softnet.scenario.flows import (
@@ -160,7 +160,7 @@ def capture_notes(scenario: Scenario, *, deviations_only: bool = False) -> list[
     """What a user should know of the captures: how many packets, what was left out; or only what is not as in the file."""
     out = []
     for index, capture in sorted(_plan(scenario).captures.items()):
-        name = f"traffic[{index}] {scenario.traffic[index].file}"  # type: ignore[union-attr]
+        name = printable(f"traffic[{index}] {scenario.traffic[index].file}")  # type: ignore[union-attr]
         out += [f"{name}: {line}" for line in capture.summary.lines()[1 if deviations_only else 0 :]]
         if capture.elsewhere:
             out.append(f"{name}: {capture.elsewhere} packets are not for this host")

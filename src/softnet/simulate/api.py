@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from softnet.errors import SoftnetError
+from softnet.processes import Workers, can_work
 from softnet.simulate.result import Trace
 from softnet.simulate.simulation import Checks, Progress, Run, Setup, Simulation
 
@@ -162,26 +163,16 @@ def _run_all(jobs: list[_Job], processes: int | None, progress: Callable[[int, i
         if progress is not None:
             progress(n, len(jobs), f"{job.arm.label}, seed {job.setup.seed}")
 
-    if count <= 1:
-        out = []
+    out: list[Run] = []
+    if count <= 1 or not can_work():
         for n, job in enumerate(jobs, start=1):
             out.append(_work(job))
             if out[-1].result.partial:
                 raise KeyboardInterrupt
             done(n, job)
         return out
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(_work, job) for job in jobs]
-        try:
-            out = []
-            for n, (job, future) in enumerate(zip(jobs, futures, strict=True), start=1):
-                out.append(future.result())
-                done(n, job)
-            return out
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
+    with Workers(min(count, len(jobs))) as workers:
+        for n, (job, run) in enumerate(zip(jobs, workers.results(_work, [(job,) for job in jobs]), strict=True), start=1):
+            out.append(run)
+            done(n, job)
+    return out

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from softnet.errors import SoftnetError
+from softnet.errors import SoftnetError, printable
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def parse_arm(text: str) -> Arm:
             patches.append(value.strip())
         else:
             settings.append(part)
-    return Arm(label.strip() or rest.strip(), kernel, tuple(settings), tuple(patches))
+    return Arm(printable(label.strip() or rest.strip()), kernel, tuple(settings), tuple(patches))
 
 
 def parse_arms(texts: Sequence[str]) -> list[Arm]:
@@ -93,6 +93,6 @@ def parse_arms(texts: Sequence[str]) -> list[Arm]:
             )
     for arm in arms:
         for patch in arm.patches:
-            if not Path(patch).is_file():
+            if not os.path.isfile(patch):
                 raise SoftnetError("no such patch file", where=f"--arm {arm.label}", found=patch, expected="a Python file")
     return arms

@@ -26,9 +26,9 @@ COMMIT: Final = ".commit"
 """In a temporary folder: all is written, and what is to go from the folder of results, a name a line (softnet.files.KEEPER)."""
 
 
-def to_json(document: dict[str, Any]) -> str:
-    """The document as text: two spaces, keys in the document's order, short rows on one line where JSON allows."""
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def to_json(document: dict[str, Any], *, ascii_only: bool = False) -> str:
+    """The document as text: a space a level, keys in the document's order."""
+    return json.dumps(document, indent=1, ensure_ascii=ascii_only, allow_nan=False) + "\n"
 
 
 class OutputFolder:

@@ -22,8 +22,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, overload
 
-from softnet.errors import SoftnetError
-from softnet.files import atomic
+from softnet.errors import SoftnetError, printable
+from softnet.files import atomic, from_json
 from softnet.simulate.result import Trace
 from softnet.trace import EVENT_ID, EVENTS, Record
 
@@ -32,6 +32,10 @@ SCHEMA_COUNTED = "softnet-trace/1"
 _FIELDS = 7
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK = 10_000
+LINE_MAX = 1 << 20
+"""Characters of a line: memory follows the longest."""
+CPUS_MAX = 65_536
+_WORD_MAX = (1 << 63) - 1
 
 
 class TraceWriter:
@@ -135,7 +139,7 @@ def open_trace(path: str | Path) -> Trace:
     if count != end["records"]:
         told = "no last line" if end["records"] is None else f"{end['records']}, as the file says"
         raise _bad(path, count + 1, f"{count} records", told, "the file was cut off")
-    tasks = tuple((pid, comm) for pid, comm in header["tasks"])
+    tasks = tuple((pid, printable(comm)) for pid, comm in header["tasks"])
     stored = StoredRecords(Path(path).absolute(), count)
     clock = str(header.get("clock", "mono"))
     return Trace(stored, tasks, header["cpus"], end["dropped"], end.get("partial", False), clock)
@@ -163,7 +167,7 @@ def _records(
 
 def _end(path: str | Path, number: int, line: str) -> dict[str, Any]:
     try:
-        said: dict[str, Any] = json.loads(line)
+        said: dict[str, Any] = from_json(line)
     except ValueError:
         said = {}
     if not all(type(said.get(key)) is int for key in ("records", "dropped")) or type(said.get("partial")) is not bool:
@@ -177,7 +181,12 @@ def _lines(path: Path) -> Generator[str, None, None]:
         with open(path, "rb") as raw:
             packed = raw.read(2) == _GZIP_MAGIC
         with gzip.open(path, "rt", encoding="utf-8") if packed else open(path, encoding="utf-8") as lines:
-            yield from lines
+            number = 0
+            while line := lines.readline(LINE_MAX + 1):
+                number += 1
+                if len(line) > LINE_MAX:
+                    raise _bad(path, number, f"a line of more than {LINE_MAX:,} characters", "a record or a header")
+                yield line
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SoftnetError(
             "the trace file is damaged", where=str(path), found=str(error), expected="a complete gzip file", hint="record it again"
@@ -193,7 +202,7 @@ def _lines(path: Path) -> Generator[str, None, None]:
 def _header(path: str | Path, line: str) -> tuple[dict[str, Any], list[int]]:
     """The header, and softnet's number of each of the file's events."""
     try:
-        header = json.loads(line)
+        header = from_json(line)
         schema = header["schema"]
     except (ValueError, KeyError, TypeError):
         raise _bad(path, 1, line[:60].strip() or "nothing", f'an object with "schema": "{SCHEMA}"') from None
@@ -206,7 +215,7 @@ def _header(path: str | Path, line: str) -> tuple[dict[str, Any], list[int]]:
             "it was written by another version of softnet",
         )
     for key in ("cpus", "records", "dropped") if schema == SCHEMA_COUNTED else ("cpus",):
-        if type(header.get(key)) is not int or header[key] < 0:
+        if type(header.get(key)) is not int or not 0 <= header[key] <= (CPUS_MAX if key == "cpus" else _WORD_MAX):
             raise _bad(path, 1, f"{key}: {header.get(key)!r}", f"{key}: a whole number")
     for key in ("tasks", "events"):
         rows = header.get(key)
@@ -217,7 +226,7 @@ def _header(path: str | Path, line: str) -> tuple[dict[str, Any], list[int]]:
             raise _bad(path, 1, f"task [{pid!r}, {comm!r}]", "a number and a name")
     ids = []
     for name, _ in header["events"]:
-        if name not in EVENT_ID:
+        if not isinstance(name, str) or name not in EVENT_ID:
             raise _bad(
                 path,
                 1,
@@ -232,10 +241,14 @@ def _header(path: str | Path, line: str) -> tuple[dict[str, Any], list[int]]:
 def _record(path: str | Path, number: int, line: str, event_ids: list[int], cpus: int) -> Record:
     expected = "seven whole numbers [time_ns, cpu, context, event, a, b, c]"
     try:
-        row = json.loads(line)
+        row = from_json(line)
     except ValueError:
         row = None
-    if not isinstance(row, list) or len(row) != _FIELDS or not all(type(value) is int for value in row):
+    if (
+        not isinstance(row, list)
+        or len(row) != _FIELDS
+        or not all(type(value) is int and -_WORD_MAX <= value + 1 <= _WORD_MAX + 1 for value in row)
+    ):
         raise _bad(path, number, line[:60].strip(), expected)
     time_ns, cpu, context, event, a, b, c = row
     if not (0 <= cpu < cpus and 0 <= context <= 2 and 0 <= event < len(event_ids)):

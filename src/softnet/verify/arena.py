@@ -393,7 +393,7 @@ class Arena:
             self.prepare(self)
 
     def again(self) -> None:
-        """As settle() left it, with empty tables, to begin the search anew."""
+        """As settle() left it, with empty tables, to begin the search anew. A search that was loaded from a file settles before."""
         stamp = self.get("stamp")
         # The engine's own words say where the search's stack stands, which may be another one by now.
         first = max(RUN_WORDS.values()) + 1

@@ -7,22 +7,18 @@ finds does not depend on it; a search without the time to finish is inconclusive
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import time
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from softnet.processes import Workers, asked_to_stop
 from softnet.verify.known import search_past_known
 from softnet.verify.search import Limits, Outcome, search
-from softnet.verify.verdict import Why
+from softnet.verify.verdict import Verdict, Why
 
 if TYPE_CHECKING:
-    from multiprocessing.synchronize import Event
-
     from softnet.verify.model import Config
 
 Searches = Generator[tuple[Outcome, float], None, None]
@@ -68,14 +64,8 @@ def search_in_turn(
         yield outcome, time.monotonic() - begin
 
 
-_stop: Event | None = None
-
-
-def _begin(stop: Event) -> None:
-    """In each process: Ctrl-C is heard by the first process, which then stops all."""
-    global _stop
-    _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+STOP_SECONDS = 0.7
+"""How long a search that is asked to stop may take to say how far it came."""
 
 
 def _one(config: Config, limits: Limits, max_seconds: float, strict: bool) -> tuple[Outcome, float]:
@@ -83,7 +73,7 @@ def _one(config: Config, limits: Limits, max_seconds: float, strict: bool) -> tu
     begin = time.monotonic()
 
     def goes_on(*figures: int) -> bool:
-        return time.monotonic() - begin < max_seconds and not (_stop is not None and _stop.is_set())
+        return time.monotonic() - begin < max_seconds and not asked_to_stop()
 
     outcome = (search if strict else search_past_known)(config, limits, goes_on)
     return outcome, time.monotonic() - begin
@@ -94,25 +84,21 @@ def search_all(configs: Sequence[Config], limits: Limits, max_seconds: float, jo
 
     Limits are each search's own. After Ctrl-C the outcome that is waited for is inconclusive, as interrupted, and the last.
     """
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    interrupted: list[int] = []
-
-    def hear(number: int, frame: Any) -> None:
-        interrupted.append(number)
-        stop.set()
-
-    before = signal.signal(signal.SIGINT, hear)
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(stop,))
-    try:
-        futures: list[Future[tuple[Outcome, float]]] = [pool.submit(_one, c, limits, max_seconds, strict) for c in configs]
-        for future in futures:
-            outcome, seconds = future.result()
-            if interrupted and outcome.why is Why.TIME_LIMIT:
-                yield replace(outcome, why=Why.INTERRUPTED), seconds
+    with Workers(min(jobs, len(configs))) as workers:
+        results = workers.results(_one, [(config, limits, max_seconds, strict) for config in configs])
+        for number, config in enumerate(configs):
+            begin = time.monotonic()
+            try:
+                found = next(results)
+            except KeyboardInterrupt:
+                outcome, seconds = workers.last(number, STOP_SECONDS) or (None, time.monotonic() - begin)
+                yield _interrupted(config, limits, outcome), seconds
                 return
-            yield outcome, seconds
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-        signal.signal(signal.SIGINT, before)
+            yield found
+
+
+def _interrupted(config: Config, limits: Limits, outcome: Outcome | None) -> Outcome:
+    """The outcome of a search that was asked to stop: what it says, or where it said nothing, that it was stopped."""
+    if outcome is None:
+        return Outcome(config, Verdict.INCONCLUSIVE, Why.INTERRUPTED, 0, 0, 0, 0, 0, storage=limits.storage)
+    return replace(outcome, why=Why.INTERRUPTED) if outcome.why is Why.TIME_LIMIT else outcome

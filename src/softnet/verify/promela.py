@@ -9,6 +9,7 @@ does not fit, or a change of another word, stops SPIN with an error.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -88,7 +89,7 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
     code_path = path.with_suffix(".h")
     if code_path == path:
         raise SoftnetError("the model's C goes beside it", where=str(path), expected="another suffix than .h, such as .pml")
-    if code_path.exists() and not _begins(code_path, C_BEGINS):
+    if os.path.lexists(code_path) and not _begins(code_path, C_BEGINS):
         raise SoftnetError("the model's C would replace a file that softnet did not write", where=str(code_path),
                            expected="no such file", hint=f"name the model otherwise than {path}")  # fmt: skip
     if store_buffer(config):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from softnet.files import users_key
 from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.verify import checkpoint, ownership
 from softnet.verify.arena import Arena, Failure, Limits
@@ -84,6 +85,8 @@ def search(
     An inconclusive search is written to ``save``, and goes on from there with ``resume``. Raises SoftnetError for a file of
     another kernel or configuration.
     """
+    if save is not None:
+        users_key()  # that it can be kept is known before the search, not after it
     outcome = _decided(config, limits, progress, save, resume)
     if outcome.failure is not None and outcome.failure.address:
         from softnet.verify.replay.places import told
@@ -125,10 +128,9 @@ It is less than that, since what was searched until then is lost."""
 def _search(config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None) -> Outcome:
     """One search, begun anew as often as what it assumes of owners turns out wrong, and once when it outgrows hasty code."""
     machine = Arena(config, limits, hasty=resume is None)
+    machine.settle()  # also of a search that goes on, which may have to begin anew
     if resume is not None:
         checkpoint.load(machine, resume)
-    else:
-        machine.settle()
     machine, code, why, at_once = explored(machine, progress, resumed=resume is not None)
     outcome = _outcome(machine, config, code, why, at_once)
     if save is not None and code in (words.VX_MORE, words.VX_FULL):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
 
-from softnet.errors import SoftnetError
+from softnet.errors import SoftnetError, printable
 from softnet.lang import hwfunc
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,7 +77,7 @@ def claims_of(modules: Sequence[ModuleType]) -> list[Claim]:
             if number > LAST_NUMBER:
                 raise SoftnetError("too many properties", where=where, found=str(len(found) + 1),
                                    expected=f"at most {LAST_NUMBER - FIRST_NUMBER + 1}")  # fmt: skip
-            found.append(Claim(name, marked[0], marked[1], bool(names), number))
+            found.append(Claim(name, marked[0], printable(str(marked[1])), bool(names), number))
     return found
 
 

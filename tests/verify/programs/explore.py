@@ -48,6 +48,8 @@ class Context:
     x: int = 0
     t: int = 0
     """What ADD has loaded."""
+    saved: list[int] = field(default_factory=list)
+    """The registers of the procedures that wait for one that they called."""
     flags: list[bool] = field(default_factory=list)
     """Whether interrupts were on, of the sections with flags that are open, inner ones last."""
     irqs_on: bool = True
@@ -63,7 +65,7 @@ class Context:
         """All of it; whoever changes a context changes a copy."""
         if not self.known:
             self.known = (
-                *self.frames, self.x, self.t, *self.flags, self.irqs_on, self.count, self.state, self.preempted,
+                *self.frames, self.x, self.t, *self.saved, *self.flags, self.irqs_on, self.count, self.state, self.preempted,
             )  # fmt: skip
         return self.known
 
@@ -120,7 +122,7 @@ class State:
     def context(self, name: str) -> Context:
         """A context to be changed."""
         c = self.contexts[name]
-        new = Context(c.frames[:], c.x, c.t, c.flags[:], c.irqs_on, c.count, c.state, c.preempted)
+        new = Context(c.frames[:], c.x, c.t, c.saved[:], c.flags[:], c.irqs_on, c.count, c.state, c.preempted)
         self.contexts[name] = new
         return new
 
@@ -424,14 +426,15 @@ class Explorer:
 
     def op_call(self, s: State, n: int, me: str, c: Context, procedure: str) -> None:
         c.frames.append((procedure, 0))
+        c.saved += (c.x, c.t)
+        c.x = c.t = 0
 
     def op_body(self, s: State, n: int, me: str, c: Context) -> None:
-        c.frames.append((f"task{me[1:]}", 0))
+        self.op_call(s, n, me, c, f"task{me[1:]}")
 
     def op_return(self, s: State, n: int, me: str, c: Context) -> None:
         c.frames.pop()
-        # A body's register is its own.
-        c.x = c.t = 0
+        c.t, c.x = c.saved.pop(), c.saved.pop()
 
     def jump(self, c: Context, to: int) -> None:
         c.frames[-1] = (c.frames[-1][0], to)

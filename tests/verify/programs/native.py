@@ -30,7 +30,7 @@ def config_of(shape: Shape, **mode: bool) -> Config:
     tasks = tuple(Driver("call", cpu, n) for n, cpu in enumerate(shape.tasks, 1))
     devices = tuple(Driver("irq", cpu, count) for cpu, count in enumerate(shape.interrupts) if count)
     return Config("program", kernel="6.12", cpus=shape.cpus, resched=shape.ticks, patches=(KERNEL,), drivers=tasks + devices,
-                  properties=("deadlock",), **mode)  # type: ignore[arg-type] # fmt: skip
+                  properties=("deadlock",), races=True, **mode)  # type: ignore[arg-type] # fmt: skip
 
 
 @dataclass

@@ -19,12 +19,21 @@ def check(paths: tuple[Path, ...], patches: tuple[str, ...], coverage: bool, as_
     """Say whether a real kernel's trace (ARM.lab.jsonl.gz) is a behaviour of the model. Status 1: one is not; 5: one
     has no event, so there is nothing to check.
     """
+    from softnet.lab.errors import LabError
     from softnet.lab.tracing import records
     from softnet.lab.validate.branches import merged
     from softnet.lab.validate.checker import check as check_trace
     from softnet.report import lab_verdicts
 
-    found = [(path, check_trace(records.read(path), patches=patches)) for path in paths]
+    found = []
+    for path in paths:
+        trace = records.read(path)
+        try:
+            found.append((path, check_trace(trace, patches=patches)))
+        except LabError as error:
+            if error.where.endswith("of the trace"):
+                error.where = f"{path}: {error.where}"
+            raise
     if as_json:
         print_json([lab_verdicts.check_row(path, verdict, coverage=coverage) for path, verdict in found])
     else:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,7 +132,7 @@ def _predict_one(path: Path, wanted: _Wanted, guests: Guests) -> int:
     table = wanted.costs
     if table:
         load_cost_table(table)
-        table = str(Path(table).resolve()) if Path(table).exists() else table
+        table = str(Path(table).resolve()) if os.path.exists(table) else table
     found = [
         scenario_prediction.predict(
             arm, scenario, table or guest_costs(arm), options=guests.options, say=guests.say, stretch=wanted.stretch

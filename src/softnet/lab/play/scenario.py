@@ -7,6 +7,7 @@ anything boots; what can be had only approximately becomes a sentence in the res
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from softnet.lab.errors import LabError
@@ -123,7 +124,7 @@ def _kernel_deviations(scenario: Scenario, arm: GuestArm) -> list[str]:
 
 def _config(arm: GuestArm) -> dict[str, str]:
     path = arm.image.vmlinuz.with_name("config")
-    if not path.exists():
+    if not os.path.exists(path):
         return {}
     lines = [line.split("=", 1) for line in path.read_text().splitlines() if line.startswith("CONFIG_")]
     return {key: value.strip('"') for key, value in lines}

@@ -8,13 +8,13 @@ kernel; ``KNOWN`` lists the findings, so that a new one stands out.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from softnet.files import from_json, readable
 from softnet.lab.errors import LabChannelLost, LabError, LabPanic, LabTimeout
 from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.run import GuestOptions, LabResult, run_scenario, write_out
@@ -359,7 +359,7 @@ def stored(folder: Path, arm: str) -> LabResult:
     """A result and its trace as ``write_out`` left them. Raises ``LabError`` for what is not there or no such thing."""
     path = folder / f"{arm}.json"
     try:
-        told = json.loads(path.read_text())
+        told = from_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise LabError(
             "no result of an earlier run",
@@ -368,7 +368,9 @@ def stored(folder: Path, arm: str) -> LabResult:
             expected="what softnet lab conform --out wrote",
             hint="run it without --again first",
         ) from error
-    return LabResult.from_json(told, records.read(folder / f"{arm}.lab.jsonl.gz"))
+    trace = records.read(folder / f"{arm}.lab.jsonl.gz")
+    with readable(LabError, "not a result of an earlier run", where=str(path), expected="what softnet lab conform --out wrote"):
+        return LabResult.from_json(told, trace)
 
 
 def judge(experiment: Experiment, arm: GuestArm, result: LabResult) -> ExperimentOutcome:

@@ -6,12 +6,13 @@ What an arm could not be asked (a guest that did not come up in time) is a row o
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from softnet.files import UNREADABLE, from_json
 from softnet.lab.errors import LabError, LabTimeout
 from softnet.lab.studies.replay import guest_costs
 from softnet.lab.studies.scenario_prediction import Prediction, predict
@@ -73,7 +74,7 @@ def run_all(
     """
     from softnet.scenario import load_scenario
 
-    missing = [held.file for held in chosen if not (examples / held.file).exists()]
+    missing = [held.file for held in chosen if not os.path.exists(examples / held.file)]
     if missing:
         raise LabError(
             "the held-out scenarios are not here",
@@ -107,9 +108,9 @@ def run_all(
 def read(path: Path) -> list[Attempt]:
     """What ``run_all`` kept. Raises ``LabError`` for what is no such file."""
     try:
-        rows = json.loads(path.read_text())["predictions"]
+        rows = from_json(path.read_bytes())["predictions"]
         return [Attempt(row["scenario"], row["arm"], row["prediction"], row["failed"]) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise LabError(
             "no predictions of an earlier run",
             where=str(path),

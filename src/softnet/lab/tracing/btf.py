@@ -10,9 +10,13 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from softnet.files import readable
 from softnet.lab.errors import LabError
 
 _MAGIC = 0xEB9F
+_FILE = "/sys/kernel/btf/vmlinux"
+# More than any kernel has, of typedefs of typedefs and of structures without a name in one another; and of members to look at.
+_CHAIN_MAX, _MEMBERS_MAX = 64, 1 << 17
 _INT, _ARRAY, _STRUCT, _UNION, _ENUM, _FUNC_PROTO, _VAR, _DATASEC, _DECL_TAG, _ENUM64 = (
     1, 3, 4, 5, 6, 13, 14, 15, 17, 19,
 )  # fmt: skip
@@ -34,7 +38,15 @@ class Btf:
 
     def __init__(self, data: bytes) -> None:
         if len(data) < 24 or struct.unpack_from("<H", data)[0] != _MAGIC:
-            raise LabError("not BTF type information", found=data[:8].hex(" "), expected="magic 9f eb")
+            raise LabError("not BTF type information", where=_FILE, found=data[:8].hex(" "), expected="magic 9f eb")
+        self._at = 0
+        with readable(LabError, "damaged BTF type information", where=self._place, expected="types as BTF describes them"):
+            self._read(data)
+
+    def _place(self) -> str:
+        return f"{_FILE}: byte {self._at}"
+
+    def _read(self, data: bytes) -> None:
         (header,) = struct.unpack_from("<I", data, 4)
         type_offset, type_length, string_offset, string_length = struct.unpack_from("<4I", data, 8)
         self._data = data
@@ -51,6 +63,7 @@ class Btf:
         extra = {_INT: 4, _ARRAY: 12, _VAR: 4, _DECL_TAG: 4}
         each = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, _ENUM64: 12}
         while position < end:
+            self._at = position
             name, info, size = unpack(self._data, position)
             kind, vlen = info >> 24 & 0x1F, info & 0xFFFF
             self._types.append(_Type(kind, name, bool(info >> 31), size, vlen, position + 12))
@@ -61,20 +74,29 @@ class Btf:
 
     def _resolved(self, index: int) -> _Type:
         kind = self._types[index]
-        while kind.kind in _REFERENCES:
+        for _ in range(_CHAIN_MAX):
+            if kind.kind not in _REFERENCES:
+                return kind
+            self._at = kind.tail
             kind = self._types[kind.size_or_type]
-        return kind
+        raise ValueError("types that refer to each other without end")
 
-    def _member(self, holder: _Type, field: str) -> tuple[int, int] | None:
+    def _member(self, holder: _Type, field: str, depth: int = 0) -> tuple[int, int] | None:
         """(bit offset, type) of ``field``, looked for in unnamed structures and unions too."""
+        if depth > _CHAIN_MAX:
+            raise ValueError("structures that hold each other without end")
         for number in range(holder.vlen):
+            self._at = holder.tail + 12 * number
+            self._looked += 1
+            if self._looked > _MEMBERS_MAX:
+                raise ValueError("unnamed structures without end")
             name, kind, offset = struct.unpack_from("<3I", self._data, holder.tail + 12 * number)
             bits = offset & 0xFFFFFF if holder.flag else offset
             if name and self._name(name) == field:
                 return bits, kind
             inner = self._resolved(kind)
             if not name and inner.kind in (_STRUCT, _UNION):
-                found = self._member(inner, field)
+                found = self._member(inner, field, depth + 1)
                 if found is not None:
                     return bits + found[0], found[1]
         return None
@@ -92,6 +114,11 @@ class Btf:
         index = self._structs.get(struct_name)
         if index is None:
             raise LabError(f"this kernel has no struct {struct_name}")
+        self._looked = 0
+        with readable(LabError, "damaged BTF type information", where=self._place, expected="types as BTF describes them"):
+            return self._offset(index, struct_name, path)
+
+    def _offset(self, index: int, struct_name: str, path: str) -> int:
         holder = self._types[index]
         bits = 0
         for part in path.split("."):

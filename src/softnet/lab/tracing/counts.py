@@ -9,6 +9,7 @@ from typing import Any
 from softnet.lab.errors import LabError
 from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
 from softnet.lab.tracing.records import CSD_FUNCTIONS, LabRecord
+from softnet.units import U32_MAX
 
 # Column -> name; net/core/net-procfs.c, softnet_seq_show(). Columns that newer kernels add are named as there.
 _COLUMNS = {0: "processed", 1: "dropped", 2: "time_squeeze", 9: "received_rps", 10: "flow_limit_count"}
@@ -19,9 +20,13 @@ def parse_softnet_stat(text: str) -> dict[int, dict[str, int]]:
     """CPU -> counters. Raises ``LabError`` when a line has fewer columns than every supported kernel prints."""
     table: dict[int, dict[str, int]] = {}
     for line in text.splitlines():
-        words = [int(word, 16) for word in line.split()]
-        if len(words) <= _INDEX:
-            raise LabError("not a line of /proc/net/softnet_stat", found=line, expected="13 columns or more")
+        try:
+            words = [int(word, 16) for word in line.split()]
+        except ValueError:
+            words = []
+        if not len(words) > _INDEX or not all(0 <= word <= U32_MAX for word in words):
+            raise LabError("not a line of /proc/net/softnet_stat", where="/proc/net/softnet_stat", found=line[:120],
+                           expected="13 columns or more of 32 bits, in hexadecimal")  # fmt: skip
         row = {name: words[column] for column, name in _COLUMNS.items()}
         row["backlog_len"] = words[_LENGTH]
         table[words[_INDEX]] = row

@@ -7,11 +7,13 @@ hold because the lab boots with ``nokaslr``.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+import contextlib
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
 
+from softnet.files import UNREADABLE, from_json
 from softnet.lab.errors import LabError
 from softnet.lab.guest.plans import FactsPlan
 from softnet.lab.tracing.btf import Btf
@@ -82,18 +84,30 @@ def gather(kernel: Kernel, *, say: Callable[[str], None], accel: qemu.AccelChoic
     types = Btf(session.blobs["btf"])
     offsets = {f"{struct}.{field}": types.offset(struct, field) for struct, field in FIELDS if types.has(struct, field)}
     symbols: dict[str, int] = {}
-    for line in session.blobs["symbols"].decode().splitlines():
-        address, _, name = line.split()[:3]
-        symbols.setdefault(name, int(address, 16))
+    for address, name in symbols_of(session.blobs["symbols"].decode(errors="replace")):
+        symbols.setdefault(name, address)
     facts = Facts(session.greeting()["release"], offsets, symbols, tuple(session.result["events"]))
     cache.write_json(path, {"version": _VERSION, **asdict(facts)})
     return facts
 
 
-def _load(path: Any) -> Facts | None:
-    if not path.exists():
-        return None
-    record = json.loads(path.read_text())
-    if record.pop("version", None) != _VERSION:
-        return None
-    return Facts(record["release"], record["offsets"], record["symbols"], tuple(record["tracepoints"]))
+def symbols_of(text: str) -> Iterator[tuple[int, str]]:
+    """(address, name) of the lines of /proc/kallsyms. Raises ``LabError`` with the line."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        match = re.match(r"([0-9a-fA-F]{1,16}) (\S) (\S+)", line, re.ASCII)
+        if match is None:
+            raise LabError("not a line of /proc/kallsyms", where=f"/proc/kallsyms:{number}", found=line[:80],
+                           expected="ADDRESS TYPE NAME")  # fmt: skip
+        yield int(match[1], 16), match[3]
+
+
+def _load(path: Path) -> Facts | None:
+    """What the cache keeps; None where it keeps nothing, or what is no such thing, and the kernel is asked anew."""
+    with contextlib.suppress(OSError, *UNREADABLE):
+        record = from_json(path.read_bytes())
+        tables = record["offsets"], record["symbols"]
+        numbers = all(isinstance(name, str) and type(value) is int for table in tables for name, value in table.items())
+        names = all(isinstance(name, str) for name in (record["release"], *record["tracepoints"]))
+        if record["version"] == _VERSION and numbers and names:
+            return Facts(record["release"], *tables, tuple(record["tracepoints"]))
+    return None

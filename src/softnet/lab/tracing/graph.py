@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from softnet.files import readable
 from softnet.lab.errors import LabError
+from softnet.lab.tracing.facts import symbols_of
+from softnet.lab.tracing.records import cpu_of
 from softnet.lab.tracing.ringbuffer import Format, events_of_pages, parse_format
 
 _EXIT = "funcgraph_exit"
@@ -43,9 +46,8 @@ class Call:
 def _names(text: str) -> dict[int, str]:
     """Address -> name, of /proc/kallsyms lines."""
     table: dict[int, str] = {}
-    for line in text.splitlines():
-        address, _, name = line.split()[:3]
-        table.setdefault(int(address, 16), name)
+    for address, name in symbols_of(text):
+        table.setdefault(address, name)
     return table
 
 
@@ -57,15 +59,15 @@ def calls(blobs: Mapping[str, bytes], page_bytes: int) -> list[Call]:
     formats: dict[int, Format] = {}
     for name, data in blobs.items():
         if name.startswith("format/ftrace/"):
-            parsed = parse_format("ftrace", data.decode())
+            parsed = parse_format("ftrace", data.decode(errors="replace"))
             formats[parsed.number] = parsed
     if _EXIT not in {kind.name for kind in formats.values()}:
         raise LabError("the guest's kernel has no function graph tracer", hint="CONFIG_FUNCTION_GRAPH_TRACER")
-    names = _names(blobs["symbols"].decode())
+    names = _names(blobs.get("symbols", b"").decode(errors="replace"))
     out: list[Call] = []
     for blob, data in sorted(blobs.items()):
         if blob.startswith("pages/"):
-            out += _of_cpu(int(blob.split("/")[1]), data, page_bytes, formats, names)
+            out += _of_cpu(cpu_of(blob), data, page_bytes, formats, names)
     return out
 
 
@@ -78,8 +80,10 @@ def _of_cpu(cpu: int, data: bytes, page_bytes: int, formats: Mapping[int, Format
         if kind is None or kind.name != _EXIT:
             continue
         values = kind.decode(payload)
-        start, end, pid = int(values["calltime"]), int(values["rettime"]), int(values["common_pid"])
-        at = int(values["func"]) & 0xFFFF_FFFF_FFFF_FFFF
+        with readable(LabError, "an event without what it should have", where=f"pages/{cpu}: {_EXIT}",
+                      expected="calltime, rettime, func, common_pid"):  # fmt: skip
+            start, end, pid = int(values["calltime"]), int(values["rettime"]), int(values["common_pid"])
+            at = int(values["func"]) & 0xFFFF_FFFF_FFFF_FFFF
         name = names.get(at) or names.get(at - _ENDBR_BYTES)
         if name is None:
             raise LabError("the guest traced a function that it was not asked to", found=f"{at:#x}")

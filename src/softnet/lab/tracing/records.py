@@ -13,17 +13,18 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import zlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from softnet.files import write_whole
+from softnet.files import from_json, lines_bounded, readable, write_whole
 from softnet.lab.errors import LabError
 from softnet.lab.tracing.facts import Facts
 from softnet.lab.tracing.ringbuffer import Format, events_of_pages, parse_format
 from softnet.release import nearest
+from softnet.units import whole_number
 
 FORMAT = "softnet-lab-trace"
 VERSION = 1
@@ -33,6 +34,11 @@ _FLAG_HARDIRQ, _FLAG_SOFTIRQ, _FLAG_BH_OFF = 0x08, 0x10, 0x80
 _INTO = frozenset(("softirq_raise", "rps_trigger_softirq", "trigger_rx_softirq"))
 OVER_SOFTIRQ, OVER_BH_OFF = "softirq", "bh off"
 MARK = "mark"
+# What is read goes into memory, where a record takes two hundred bytes. A guest's ring buffers hold a tenth of it.
+RECORDS_MAX = 4_000_000
+FILE_BYTES_MAX = 512 << 20
+LINE_BYTES_MAX = 1 << 20
+_WORD_MAX = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,17 +173,25 @@ def _words(event: str, values: Values) -> str:
     return str(values.get("comm", ""))
 
 
+def cpu_of(blob: str) -> int:
+    """The CPU of a blob of pages, which is called pages/CPU."""
+    cpu = whole_number(blob.removeprefix("pages/"))
+    if cpu is None:
+        raise LabError("pages of no CPU", where=blob, expected="pages/CPU")
+    return cpu
+
+
 def decode(blobs: dict[str, bytes], page_bytes: int, facts: Facts) -> list[LabRecord]:
     """The records in the blobs of a session, in the order of the guest's trace clock."""
     formats: dict[int, Format] = {}
     for name, text in blobs.items():
         if name.startswith("format/"):
-            parsed = parse_format(name.split("/")[1], text.decode())
+            parsed = parse_format(name.split("/")[1], text.decode(errors="replace"))
             formats[parsed.number] = parsed
     raw: list[tuple[int, int, bytes]] = []
     for name, data in blobs.items():
         if name.startswith("pages/"):
-            cpu = int(name.split("/")[1])
+            cpu = cpu_of(name)
             raw.extend((when, cpu, payload) for when, payload in events_of_pages(data, page_bytes))
     # Stable: events of one CPU with equal times keep their order.
     raw.sort(key=lambda entry: entry[:2])
@@ -185,14 +199,17 @@ def decode(blobs: dict[str, bytes], page_bytes: int, facts: Facts) -> list[LabRe
     records: list[LabRecord] = []
     for when, cpu, payload in raw:
         kind = formats.get(int.from_bytes(payload[:2], "little"))
-        if kind is None:
-            raise LabError("the trace holds an event whose format the guest did not send")
-        values: Values = dict(kind.decode(payload))
-        told = translators[kind.name](values, cpu, number)
-        if told is None:
-            continue
-        words = _words(kind.name, values)
-        context, pid = _context(values["common_flags"]), values["common_pid"]
+        if kind is None or kind.name not in translators:
+            raise LabError("the trace holds an event whose format the guest did not send", where=f"pages/{cpu}",
+                           found=kind.name if kind is not None else payload[:8].hex(" "))  # fmt: skip
+        with readable(LabError, "an event without what it should have", where=f"pages/{cpu}: {kind.name}",
+                      expected="the fields that the lab's probes ask for"):  # fmt: skip
+            values: Values = dict(kind.decode(payload))
+            told = translators[kind.name](values, cpu, number)
+            if told is None:
+                continue
+            words = _words(kind.name, values)
+            context, pid = _context(values["common_flags"]), values["common_pid"]
         records.append(LabRecord(when, cpu, context, *told, pid=pid, text=words))
     return records
 
@@ -212,15 +229,12 @@ def write(trace: LabTrace, path: Path) -> None:
 
 def read(path: Path) -> LabTrace:
     """Read what ``write`` wrote. Raises ``LabError`` naming file and line."""
+    if os.path.isdir(path):
+        raise LabError("the trace cannot be read", where=str(path), found="a folder",
+                       hint="give the files in it that end in .lab.jsonl.gz")  # fmt: skip
+    lines = lines_bounded(path, FILE_BYTES_MAX, LINE_BYTES_MAX, LabError, "trace")
     try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        hint = "give the files in it that end in .lab.jsonl.gz" if path.is_dir() else ""
-        raise LabError("the trace cannot be read", where=str(path), found=str(error), hint=hint) from error
-    lines = text.splitlines()
-    try:
-        header = json.loads(lines[0]) if lines else {}
+        header = from_json(next(lines, b"{}"))
     except ValueError:
         header = {}
     if not isinstance(header, dict) or header.get("format") != FORMAT or header.get("version") != VERSION:
@@ -230,7 +244,7 @@ def read(path: Path) -> LabTrace:
             expected=f"a {FORMAT} header, version {VERSION}",
             hint="softnet lab run --out DIR and softnet lab conform --out DIR write ARM.lab.jsonl.gz",
         )
-    return LabTrace(header, list(_parse(lines[1:], path)))
+    return LabTrace(header, list(_parse(lines, path)))
 
 
 def _is_row(row: Any) -> bool:
@@ -238,20 +252,26 @@ def _is_row(row: Any) -> bool:
     if not isinstance(row, list) or len(row) not in (8, 9):
         return False
     numbers = [*row[:3], *row[4:8]]
-    return all(type(value) is int for value in numbers) and all(isinstance(value, str) for value in (row[3], *row[8:]))
+    return all(type(value) is int and abs(value) <= _WORD_MAX for value in numbers) and all(
+        isinstance(value, str) for value in (row[3], *row[8:])
+    )
 
 
-def _parse(lines: Iterable[str], path: Path) -> Iterator[LabRecord]:
+def _parse(lines: Iterable[bytes], path: Path) -> Iterator[LabRecord]:
     for number, line in enumerate(lines, start=2):
+        if number > RECORDS_MAX + 1:
+            raise LabError(
+                "too large for a trace of the lab", where=f"{path}:{number}", expected=f"at most {RECORDS_MAX:,} records"
+            )
         try:
-            row = json.loads(line)
+            row = from_json(line)
         except ValueError:
             row = None
         if not _is_row(row):
             raise LabError(
                 "not a record",
                 where=f"{path}:{number}",
-                found=line[:80],
+                found=line[:80].decode(errors="replace"),
                 expected="[when, cpu, context, event, a, b, c, pid], all integers but the event's name",
             )
         when, cpu, context, event, a, b, c, pid, *text = row

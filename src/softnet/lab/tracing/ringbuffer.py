@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from softnet.files import readable
 from softnet.lab.errors import LabError
 
 _PAGE_HEAD = 16
@@ -23,8 +24,9 @@ _TYPE_PADDING, _TYPE_TIME_EXTEND, _TYPE_TIME_STAMP = 29, 30, 31
 _DELTA_BITS = 27
 
 _FIELD = re.compile(
-    r"field:(?P<type>.+?)\s*(?P<name>\w+)(?:\[(?P<length>[^\]]*)\])?;\s*offset:(?P<offset>\d+);"
-    r"\s*size:(?P<size>\d+);\s*signed:(?P<signed>[01]);"
+    r"field:(?P<type>[^;\n]{1,200}?)\s*(?P<name>\w{1,100})(?:\[(?P<length>[^\]\n]{0,100})\])?;\s*offset:(?P<offset>\d{1,5});"
+    r"\s*size:(?P<size>\d{1,5});\s*signed:(?P<signed>[01]);",
+    re.ASCII,
 )
 _CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
 
@@ -45,11 +47,12 @@ def events_of_pages(data: bytes, page_bytes: int) -> Iterator[tuple[int, bytes]]
         end = _PAGE_HEAD + (commit & _COMMIT_MASK)
         if end > page_bytes:
             raise LabError("a trace page claims more than it holds", found=f"{end} bytes")
-        yield from _events_of_page(page, time, end)
+        with readable(LabError, "a damaged trace page", where=f"page {start // page_bytes}", expected="events up to its end"):
+            yield from _events_of_page(page[:end], time)
 
 
-def _events_of_page(page: bytes, time: int, end: int) -> Iterator[tuple[int, bytes]]:
-    position = _PAGE_HEAD
+def _events_of_page(page: bytes, time: int) -> Iterator[tuple[int, bytes]]:
+    position, end = _PAGE_HEAD, len(page)
     while position + 4 <= end:
         (head,) = struct.unpack_from("<I", page, position)
         kind, delta = head & 31, head >> 5
@@ -67,11 +70,17 @@ def _events_of_page(page: bytes, time: int, end: int) -> Iterator[tuple[int, byt
             if length < 4:
                 raise LabError("an event of the ring buffer is shorter than its own length field")
             if kind == 0:
-                yield time, page[position + 8 : position + 4 + length]
+                yield time, _piece(page, position + 8, length - 4)
             position += 4 + length
         else:
-            yield time, page[position + 4 : position + 4 + 4 * kind]
+            yield time, _piece(page, position + 4, 4 * kind)
             position += 4 + 4 * kind
+
+
+def _piece(page: bytes, start: int, length: int) -> bytes:
+    if start + length > len(page):
+        raise ValueError(f"an event of {length} bytes at byte {start}, where the page ends at {len(page)}")
+    return page[start : start + length]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +103,23 @@ class Format:
     number: int
     fields: tuple[Field, ...]
 
+    @property
+    def size(self) -> int:
+        """How many bytes an event has at the least: up to the last field that is a number or points to a text."""
+        return max((field.offset + field.size for field in self.fields if field.text != "array"), default=0)
+
     def decode(self, payload: bytes) -> dict[str, int | str]:
         """The fields' values: integers, and text for character arrays."""
         values: dict[str, int | str] = {}
+        if len(payload) < self.size:
+            raise LabError("an event is shorter than its format says", where=f"{self.system}/{self.name}",
+                           found=f"{len(payload)} bytes", expected=f"{self.size} or more")  # fmt: skip
         for field in self.fields:
             raw = payload[field.offset : field.offset + field.size]
             if field.text == "array":
                 values[field.name] = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
             elif field.text == "data_loc":
-                (where,) = struct.unpack("<I", raw)
+                where = int.from_bytes(raw[:4], "little")
                 start = where & 0xFFFF
                 body = payload[start : start + (where >> 16)] if where >> 16 else payload[start:]
                 values[field.name] = body.split(b"\0", 1)[0].decode("utf-8", "replace")
@@ -113,10 +130,10 @@ class Format:
 
 def parse_format(system: str, text: str) -> Format:
     """Read a ``format`` file. Raises ``LabError`` when it is none."""
-    name = re.search(r"^name: (\S+)$", text, re.MULTILINE)
-    number = re.search(r"^ID: (\d+)$", text, re.MULTILINE)
+    name = re.search(r"^name: (\w+)$", text, re.MULTILINE | re.ASCII)
+    number = re.search(r"^ID: (\d{1,5})$", text, re.MULTILINE | re.ASCII)
     if name is None or number is None:
-        raise LabError("not the format of a trace event", found=text[:80])
+        raise LabError("not the format of a trace event", where=system, found=text[:80], expected="name: WORD and ID: NUMBER")
     fields = []
     for match in _FIELD.finditer(text):
         size, kind = int(match["size"]), match["type"]

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from softnet.files import readable
 from softnet.lab.errors import LabError
 from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
 from softnet.lab.tracing.records import CSD_FUNCTIONS, HARDIRQ, MARK, SOFTIRQ, LabRecord, LabTrace
@@ -27,6 +29,7 @@ from softnet.lab.validate.settings import SYSCTLS
 from softnet.lab.validate.states import State
 from softnet.lab.validate.verdict import TraceVerdict, flow_limit_cpus, flow_limit_unknown, release_of, rests
 from softnet.scenario import RELEASES
+from softnet.units import whole_number
 
 _CONTEXT = {
     "netif_rx": "followed by its enqueue_to_backlog",
@@ -266,10 +269,12 @@ class Checker:
             follower.branches[branch] = follower.branches.get(branch, 0) + 1
         follower.states = [state.told() for state in states]
 
-    def run(self, kernel: str, model: str) -> TraceVerdict:
-        """Follow the trace to its end or to the first event that is not explained."""
+    def run(self, kernel: str, model: str, reached: list[int] | None = None) -> TraceVerdict:
+        """Follow the trace to its end or to the first event that is not explained; ``reached`` says at which it is."""
         follower = self.follower
         for at, record in enumerate(self.trace.records):
+            if reached is not None:
+                reached[:] = [at]
             follower.at = at
             follower.refused.clear()
             follower.writing(at)
@@ -412,11 +417,60 @@ def _driver(trace: LabTrace, patches: Sequence[str]) -> tuple[Driver, str]:
     return driver, name
 
 
+CPUS_MAX = 1024
+"""Of a trace's machine, which the model is given."""
+
+
+def _sound(header: dict[str, Any]) -> None:
+    """Raises ``LabError`` for the first thing in a header that is not what the lab writes there."""
+    cpus = header.get("cpus")
+    many = cpus if type(cpus) is int and 0 < cpus <= CPUS_MAX else 0
+
+    def number(value: Any) -> bool:
+        return type(value) is int and 0 <= value < 1 << 31
+
+    def of_cpus(value: Any) -> bool:
+        return value is None or (isinstance(value, list) and all(type(cpu) is int and 0 <= cpu < many for cpu in value))
+
+    def tasks(value: Any) -> bool:
+        return isinstance(value, dict) and all(
+            whole_number(pid) is not None and isinstance(comm, str) for pid, comm in value.items()
+        )
+
+    def sysctls(value: Any) -> bool:
+        return isinstance(value, dict) and all(of_cpus(v) or number(v) for v in value.values())
+
+    wanted: dict[str, tuple[bool, Callable[[Any], bool], str]] = {
+        "clock": (True, lambda value: isinstance(value, str), "a text"),
+        "release": (True, lambda value: isinstance(value, str), "a text"),
+        "cpus": (True, lambda value: bool(many), f"1 to {CPUS_MAX}"),
+        "tasks": (False, tasks, "names by the numbers of tasks"),
+        "sysctl": (False, sysctls, "numbers below 2**31, or lists of CPUs"),
+        "skb_defer_max": (False, number, "a number below 2**31"),
+        "netdev_max_backlog": (False, number, "a number below 2**31"),
+        "lo_rps_cpus": (False, of_cpus, "a list of CPUs"),
+    }
+    for key, (needed, fits, expected) in wanted.items():
+        if (key in header or needed) and not fits(header.get(key)):
+            raise LabError(f"{key} is not what it should be", where="line 1 of the trace", found=str(header.get(key))[:80],
+                           expected=expected)  # fmt: skip
+
+
+def _sound_records(trace: LabTrace) -> None:
+    cpus = trace.header["cpus"]
+    for line, record in enumerate(trace.records, start=2):
+        if not (0 <= record.cpu < cpus and 0 <= record.context <= 2):
+            raise LabError("a record of no CPU or no context", where=f"line {line} of the trace", found=str(record.line())[:80],
+                           expected=f"CPU 0 to {cpus - 1}, context 0 to 2")  # fmt: skip
+
+
 def check(trace: LabTrace, *, patches: Sequence[str] = ()) -> TraceVerdict:
     """Follow ``trace`` with the model of its kernel, with the user's patch files on top.
 
-    Raises ``LabError`` when there is no such model, or no total order in the trace.
+    Raises ``LabError`` when there is no such model, no total order in the trace, or a record that no kernel could have made.
     """
+    _sound(trace.header)
+    _sound_records(trace)
     if trace.clock != "counter":
         raise LabError(
             "this trace has times and no total order",
@@ -432,4 +486,12 @@ def check(trace: LabTrace, *, patches: Sequence[str] = ()) -> TraceVerdict:
         )
     driver, model = _driver(trace, patches)
     kernel = f"{trace.header['release']}" + (" (backlog threads)" if trace.header.get("threads_backlog") else "")
-    return Checker(trace, driver).run(kernel, model)
+    at: list[int] = []
+    with readable(
+        LabError,
+        "a record that the model cannot be asked about",
+        where=lambda: f"line {at[0] + 2 if at else 2} of the trace",
+        expected="what a kernel's functions may do",
+    ):
+        checker = Checker(trace, driver)
+        return checker.run(kernel, model, at)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from softnet.lab.errors import LabError
 
 _HEAD = struct.Struct(">cI")
+CHANNEL = "the guest's channel"
 _KINDS = b"HPDREB"
 # The guest sends blobs in pieces of 256 KiB; a longer frame means that the stream is not what it should be.
 FRAME_BYTES_MAX = 16 << 20
@@ -34,6 +35,7 @@ class FrameReader:
             if kind not in _KINDS or length > FRAME_BYTES_MAX:
                 raise LabError(
                     "the guest's channel carries something that is no frame",
+                    where=CHANNEL,
                     found=bytes(self._buffer[:16]).hex(" "),
                     expected=f"one of {_KINDS.decode()} and a length up to {FRAME_BYTES_MAX}",
                 )
@@ -46,5 +48,9 @@ class FrameReader:
 
 def split_blob(payload: bytes) -> tuple[str, bytes]:
     """The name and the bytes of a ``D`` frame."""
-    (length,) = struct.unpack_from(">H", payload)
-    return payload[2 : 2 + length].decode(), payload[2 + length :]
+    length = int.from_bytes(payload[:2], "big")
+    name = payload[2 : 2 + length]
+    if len(payload) < 2 + length or not name.isascii() or not name.decode().isprintable():
+        raise LabError("a piece of a blob without its name", where=CHANNEL, found=payload[:16].hex(" "),
+                       expected="two bytes of length and so many of a name")  # fmt: skip
+    return name.decode(), payload[2 + length :]

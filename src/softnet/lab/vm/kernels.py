@@ -8,7 +8,7 @@ named in ``softnet.lab.vm.modules``. Where each came from is recorded beside it 
 
 from __future__ import annotations
 
-import json
+import os
 import platform
 import re
 import struct
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softnet.files import scratch_folder
+from softnet.files import UNREADABLE, from_json, scratch_folder
 from softnet.lab.errors import LabError, LabMissing
 from softnet.lab.vm import cache, modules, packages
 from softnet.release import nearest
@@ -108,9 +108,9 @@ def cached(name: str) -> Kernel | None:
     if not record.exists():
         return None
     try:
-        provenance: dict[str, Any] = json.loads(record.read_text())
+        provenance: dict[str, Any] = from_json(record.read_bytes())
         release = str(provenance["release"])
-    except (ValueError, KeyError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise LabError("the record of a fetched kernel is damaged", where=str(record), hint=f"softnet lab fetch {name}") from error
     return Kernel(name, release, _folder(name) / "vmlinuz", _folder(name) / "modules", provenance)
 
@@ -248,7 +248,7 @@ def _release_of(path: Path) -> str:
 
 def resolve(name: str, *, say: Callable[[str], None], may_fetch: bool = True) -> Kernel:
     """The kernel of this short name (fetched if it is not here) or at this path."""
-    if "/" in name or Path(name).is_file():
+    if "/" in name or os.path.isfile(name):
         return from_path(Path(name))
     check_name(name)
     kernel = cached(name)

@@ -8,14 +8,14 @@ up on later is remembered until the next boot of the host.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from softnet.files import scratch_folder
+from softnet import processes
+from softnet.files import from_json, scratch_folder
 from softnet.lab.vm import cache
 
 _PROBE_SECONDS = 10
@@ -50,7 +50,7 @@ def remember_refusal(reason: str) -> Usability:
 
 def _remembered() -> str | None:
     try:
-        record = json.loads(_memory().read_text())
+        record = from_json(_memory().read_bytes())
     except (OSError, ValueError):
         return None
     same = isinstance(record, dict) and record.get("boot_id") == _boot_id()
@@ -81,7 +81,7 @@ def _probe(qemu: str) -> Usability:
         argv = [qemu, "-accel", "kvm", "-machine", "pc", "-m", "16M", "-display", "none", "-nodefaults"]
         argv += ["-no-user-config", "-bios", str(rom), "-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
         try:
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False)
+            done = processes.run(argv, timeout=_PROBE_SECONDS)
         except subprocess.TimeoutExpired:
             return Usability(False, f"a five-byte program did not end under KVM within {_PROBE_SECONDS} s")
     if done.returncode == _STATUS:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from softnet import processes
 from softnet.files import scratch_folder
 from softnet.lab.errors import LabError, LabMissing
 from softnet.lab.vm.cache import sha256_file
@@ -48,7 +49,7 @@ def _run(argv: Sequence[str], *, cwd: Path | None = None) -> str:
             hint="on another system give a kernel of your own: --kernel /path/to/vmlinuz",
         )
     try:
-        done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=_APT_BOUND_SECONDS, check=False)
+        done = processes.run(argv, cwd=cwd, timeout=_APT_BOUND_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise LabError(f"{argv[0]} did not end within {_APT_BOUND_SECONDS} s", where=" ".join(argv)) from error
     if done.returncode != 0:

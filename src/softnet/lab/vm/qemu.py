@@ -9,7 +9,7 @@ virtualisation ("kvm") or emulation ("tcg") with one host thread per CPU ("multi
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import functools
 import json
 import os
 import re
@@ -22,21 +22,23 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from softnet.files import scratch_folder
+from softnet import processes
+from softnet.errors import printable
+from softnet.files import from_json, scratch_folder
 from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabHostBusy, LabMissing, LabPanic, LabTimeout
-from softnet.lab.guest.plans import Complaint, Hello, Plan
+from softnet.lab.guest.plans import Hello, Plan
 from softnet.lab.vm import cpio, userland
-from softnet.lab.vm.channel import FrameReader, split_blob
+from softnet.lab.vm.channel import CHANNEL, FrameReader, split_blob
 from softnet.lab.vm.kernels import Kernel
+from softnet.processes import end_with
 
 Accel = Literal["kvm", "tcg", "tcg-single", "icount"]
 AccelChoice = Literal["auto", "kvm", "tcg", "tcg-single", "icount"]
 # With instruction counting, an instruction of the guest takes 1 << shift ns of its time, on whatever host.
 ICOUNT_SHIFT = 0
 QEMU = "qemu-system-x86_64"
-_PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.2
 _PANIC = re.compile(r"Kernel panic - not syncing: .*")
 # The assertion is QEMU's own (target/i386/kvm/kvm.c, kvm_buf_set_msrs()): in a nested machine a register may be refused.
@@ -110,7 +112,7 @@ def qemu_version() -> str:
             f"{QEMU} is not here",
             hint="apt-get install --no-install-recommends qemu-system-x86 (as root); softnet lab doctor says what else is missing",
         )
-    done = subprocess.run([QEMU, "--version"], capture_output=True, text=True, timeout=30, check=False)
+    done = processes.run([QEMU, "--version"], timeout=30)
     match = re.search(r"version (\S+)", done.stdout)
     return match.group(1) if match else "unknown"
 
@@ -155,9 +157,9 @@ def _arguments(kernel: Kernel, machine: GuestMachine, accel: Accel, folder: Path
     ]  # fmt: skip
 
 
-def _before_exec() -> None:
+def _before_exec(parent: int) -> None:
     """In the child: die with the parent, and leave the machine to others when they need it."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with(parent)
     os.nice(5)
 
 
@@ -170,7 +172,7 @@ def _running(argv: list[str], stderr: Path) -> Iterator[subprocess.Popen[bytes]]
             stdout=errors,
             stderr=errors,
             start_new_session=True,
-            preexec_fn=_before_exec,
+            preexec_fn=functools.partial(_before_exec, os.getpid()),
         )
     try:
         yield process
@@ -178,6 +180,32 @@ def _running(argv: list[str], stderr: Path) -> Iterator[subprocess.Popen[bytes]]
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+BLOBS_BYTES_MAX = 1 << 30
+"""Of a guest's blobs together: ring buffers of gigabytes take other means."""
+
+
+def _table(kind: str, payload: bytes) -> dict[str, Any]:
+    """A frame's JSON. Raises ``LabError`` for anything but a table."""
+    try:
+        found = from_json(payload)
+    except ValueError as error:
+        found = str(error)
+    if not isinstance(found, dict):
+        raise LabError("a frame without its table", where=f"{CHANNEL}: frame {kind}", found=payload[:80].decode(errors="replace"),
+                       expected="a table in JSON")  # fmt: skip
+    return found
+
+
+def _hello(payload: bytes) -> Hello:
+    told = _table("H", payload)
+    texts = ("release", "version", "command_line")
+    missing = [key for key in texts if not isinstance(told.get(key), str)]
+    if missing:
+        raise LabError("a guest that does not say what it is", where=f"{CHANNEL}: frame H", found=f"no {missing[0]}",
+                       expected="texts: " + ", ".join(texts))  # fmt: skip
+    return cast("Hello", told)
 
 
 class _Conversation:
@@ -189,26 +217,33 @@ class _Conversation:
         self.reader = FrameReader()
         self.done = False
         self._pieces: dict[str, list[bytes]] = {}
+        self._bytes = 0
 
     def take(self, data: bytes) -> None:
         """Act on the frames in ``data``; raises ``LabGuestError`` for the guest's own complaint."""
         for kind, payload in self.reader.feed(data):
             if kind == "H":
-                self.session.hello = json.loads(payload)
+                self.session.hello = _hello(payload)
             elif kind == "P":
-                self.say(payload.decode("utf-8", "replace"))
+                self.say(printable(payload.decode("utf-8", "replace")))
             elif kind == "D":
                 name, piece = split_blob(payload)
                 self._pieces.setdefault(name, []).append(piece)
+                self._bytes += len(payload)
+                if self._bytes > BLOBS_BYTES_MAX:
+                    raise LabError("the guest sends more than a run can have", where=CHANNEL,
+                                   found=f"{self._bytes:,} bytes", expected=f"at most {BLOBS_BYTES_MAX:,}")  # fmt: skip
             elif kind == "R":
-                self.session.result = json.loads(payload)
+                self.session.result = _table(kind, payload)
             elif kind == "E":
-                told: Complaint = json.loads(payload)
+                told = _table(kind, payload)
                 raise LabGuestError(
                     "the experiment failed in the guest",
-                    found=told["message"],
-                    hint=told.get("traceback", ""),
+                    found=str(told.get("message", "")),
+                    hint=str(told.get("traceback", "")),
                 )
+            elif self.session.hello is None or self.session.result is None:
+                raise LabError("the guest says good-bye before it has said anything", where=CHANNEL, expected="frames H and R")
             else:
                 self.session.blobs = {name: b"".join(pieces) for name, pieces in self._pieces.items()}
                 self.done = True

@@ -8,14 +8,13 @@ kept as one uncompressed cpio archive: the kernel unpacks that faster than it in
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from softnet.files import scratch_folder
+from softnet import processes
+from softnet.files import UNREADABLE, from_json, scratch_folder
 from softnet.lab.errors import LabError
 from softnet.lab.vm import cache, cpio, packages
 
@@ -106,7 +105,7 @@ def _compile(root: Path) -> None:
         script.write_text(_COMPILE)
         argv = [str(loader), "--library-path", library_path, str(python), "-S", "-B", str(script), str(root)]
         environment = {"PYTHONHOME": str(root / "usr"), "LC_ALL": "C"}
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
+        done = processes.run(argv, env=environment, timeout=_COMPILE_SECONDS)
     if done.returncode != 0:
         raise LabError("the guest's Python library could not be compiled", found=done.stderr.strip()[-400:])
 
@@ -136,8 +135,15 @@ def build(*, say: Callable[[str], None]) -> tuple[Path, dict[str, Any]]:
     with cache.lock("userland"):
         if not (folder / "userland.json").exists():
             cache.build_folder(folder, lambda target: _build_into(target, say))
-    provenance: dict[str, Any] = json.loads((folder / "userland.json").read_text())
-    return folder / "base.cpio", provenance
+    record = folder / "userland.json"
+    try:
+        provenance: dict[str, Any] = from_json(record.read_bytes())
+        packages_of = dict(provenance["packages"])
+    except (OSError, *UNREADABLE) as error:
+        raise LabError(
+            "the record of the guest's user land is damaged", where=str(record), hint="softnet lab fetch --userland"
+        ) from error
+    return folder / "base.cpio", provenance | {"packages": packages_of}
 
 
 def _build_into(target: Path, say: Callable[[str], None]) -> None:

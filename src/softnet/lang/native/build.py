@@ -2,7 +2,7 @@
 """From LLVM's text to an object file, in this process or in a second one.
 
 llvmlite lets one thread at a time into LLVM, so compiling two texts at the same time takes two processes.
-``python -m softnet.lang.native.build LEVEL`` is that process: it reads a text and writes the object file.
+``python -m softnet.lang.native.build LEVEL PARENT`` is that process: it reads a text and writes the object file.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from softnet.errors import SoftnetError
+from softnet.processes import end_with, heard
 
 
 def binding() -> Any:
@@ -46,7 +47,11 @@ def target_machine(optimise: int) -> Any:
 
 
 def build(text: str, optimise: int) -> bytes:
-    """The object file of a module's text."""
+    """The object file of a module's text. It takes LLVM seconds, in which signals are heard."""
+    return heard(lambda: _build(text, optimise))
+
+
+def _build(text: str, optimise: int) -> bytes:
     llvm = binding()
     machine = target_machine(optimise)
     module = llvm.parse_assembly(text)
@@ -105,7 +110,7 @@ def _start(optimise: int) -> subprocess.Popen[bytes] | None:
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
     try:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__, str(optimise)],
+            [sys.executable, "-P", "-m", __name__, str(optimise), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -123,6 +128,7 @@ def _processors() -> int:
 def _main() -> None:
     """Read a text, write its object file."""
     optimise = int(sys.argv[1])
+    end_with(int(sys.argv[2]))
     target_machine(optimise)
     sys.stdout.buffer.write(build(sys.stdin.buffer.read().decode(), optimise))
 

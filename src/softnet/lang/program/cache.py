@@ -5,6 +5,7 @@ The memo of each stack of modules (lang.program.memo) is in the same folder.
 
 An entry's name is the hash of everything that decides its content, so a changed source is another entry. An entry appears whole:
 concurrent writers each leave a whole file, a killed writer none. The content carries its own hash, so a damaged file is no entry.
+What is here is run: folder and files belong to the user and nobody else can write them, or they are as if they were not there.
 Deleting the folder is always safe.
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from softnet.files import write_whole
+from softnet.files import distrusted, from_json, own_folder, write_whole
 
 MAGIC: Final = b"softnet native 1\n"
 ENTRIES_MAX: Final = 128
@@ -88,8 +89,9 @@ def _write(name: str, body: bytes) -> bool:
     """Write a file, whole and with its hash."""
     folder = cache_dir()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / name, MAGIC + hashlib.sha256(body).digest() + body)
+        if own_folder(folder):
+            return False
+        write_whole(folder / name, MAGIC + hashlib.sha256(body).digest() + body, private=True)
         _evict(folder, Path(name).suffix)
     except OSError:
         return False
@@ -98,18 +100,21 @@ def _write(name: str, body: bytes) -> bool:
 
 def marked(key: str) -> bool:
     """Whether the program with this hash has passed the check."""
-    return (cache_dir() / (key + MARK)).exists()
+    path = cache_dir() / (key + MARK)
+    return path.exists() and not distrusted(path.parent) and not distrusted(path)
 
 
 def mark(key: str) -> None:
     """Note that the program with this hash has passed the check; if the cache cannot be written, it is checked again."""
     folder = cache_dir()
     with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
+        if own_folder(folder):
+            return
         if len(marks := sorted(folder.glob("*" + MARK))) >= MARKS_MAX:
             for path in marks:
                 path.unlink(missing_ok=True)
-        (folder / (key + MARK)).touch()
+        (folder / (key + MARK)).unlink(missing_ok=True)
+        (folder / (key + MARK)).touch(mode=0o600)
 
 
 def entries() -> Iterator[Entry]:
@@ -162,9 +167,12 @@ def _evict(folder: Path, suffix: str) -> None:
 
 
 def _body(path: Path) -> bytes | None:
-    """A file's content, None if there is none or it is damaged."""
+    """A file's content, None if there is none, it is damaged, or somebody else can write it: it is code that we run."""
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as stream:
+            if distrusted(path.parent) or distrusted(stream.fileno()):
+                return None
+            data = stream.read()
     except OSError:
         return None
     body = data[len(MAGIC) + 32 :]
@@ -178,5 +186,8 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes] | None:
     if body is None:
         return None
     length = int.from_bytes(body[:8], "little")
-    about: dict[str, Any] = json.loads(body[8 : 8 + length])
-    return about, body[8 + length :]
+    try:
+        about = from_json(body[8 : 8 + length])
+    except ValueError:
+        return None
+    return (about, body[8 + length :]) if isinstance(about, dict) else None

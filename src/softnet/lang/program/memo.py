@@ -86,8 +86,11 @@ def _load(key: str) -> dict[str, Any]:
     stored = cache.load_derived(key)
     if stored is None:
         return {}
-    parts: dict[str, Any] = marshal.loads(stored)
-    return parts
+    try:
+        parts = marshal.loads(stored)
+    except (ValueError, EOFError, TypeError):
+        return {}
+    return parts if isinstance(parts, dict) else {}
 
 
 _known: dict[str, Derived] = {}

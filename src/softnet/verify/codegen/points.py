@@ -68,7 +68,7 @@ class Facts:
     movable: bool = True
     """A task may be moved to another CPU: one is bound to several, or a CPU goes."""
     tries: bool = True
-    """Some function tries a lock, after which a step is committed with a lock that it took itself."""
+    """Some function tries a lock: so others can tell whether it is held (point_kind())."""
     classes: bool = False
     """Nobody asks more of preempt_count() than counts_are_classes()."""
     functions: Mapping[str, FunctionFacts] = field(default_factory=dict)
@@ -137,6 +137,8 @@ def point_kind(why: str, fields: Mapping[str, str], changing: frozenset[str], re
     - acquire: a right mover for other CPUs, which cannot act on the lock while it is held.
     - release: a left mover for them. For an interrupt of the same CPU it is none: one that takes the lock, too, waits for ever
       above its holder. So a lock that was taken in this very step, with interrupts on, has a stop before it is released.
+    - Where some function tries a lock, spin_trylock() on another CPU can tell whether it is held, without waiting: then neither is
+      a mover, and both are stops.
     """
     if why.startswith("trace "):
         return ""
@@ -165,6 +167,8 @@ def point_kind(why: str, fields: Mapping[str, str], changing: frozenset[str], re
         return "non"
     if said.visible == "migration":
         return "own" if facts.movable else ""
+    if facts.tries and said.visible in ("acquire", "release"):
+        return "hard-acquire" if said.visible == "acquire" else "hard"
     return KIND_OF.get(said.visible, "non")
 
 

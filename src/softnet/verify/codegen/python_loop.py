@@ -212,7 +212,7 @@ class Stops:
         self.phase = COMMITTED
 
     def _release(self) -> None:
-        if (self.phase == RIGHT or (self.phase == COMMITTED and self.facts.tries)) and self._irqs_on():
+        if self.phase == RIGHT and self._irqs_on():
             self.leave()
         self.phase = COMMITTED
 
