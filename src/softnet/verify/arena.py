@@ -23,7 +23,7 @@ from softnet.verify.codegen.llvm_functions import LOG, OWNERS_BYTES, UNDO_WORDS
 from softnet.verify.codegen.runtime import FAILED, LOG_ROOM, module_text
 from softnet.verify.inside import races, words
 from softnet.verify.lock_order import Locks
-from softnet.verify.model import SEARCHES, STACK_WORDS, Config, applies, build_model, components, machine_words, nr_actions
+from softnet.verify.model import RACE, SEARCHES, STACK_WORDS, Config, applies, build_model, components, machine_words, nr_actions
 from softnet.verify.properties import properties_mask
 
 if TYPE_CHECKING:
@@ -48,9 +48,6 @@ class Limits:
     memory_bytes: int = 4 << 30
     storage: str = "exact"
     """``exact``, or ``compact``: of a state that was expanded only a fingerprint of 64 bits is kept."""
-
-
-RACE: Final = "data race"
 
 
 @dataclass
@@ -314,10 +311,10 @@ class Arena:
         at = self.get("untouched")
         self.words[at : at + len(untouched)] = untouched
 
-    def hold(self, holders: Mapping[int, int]) -> None:
-        """Assume which words one context has to itself, and look for races from now on (softnet.verify.inside.races)."""
+    def look_for_races(self, but: Mapping[int, int]) -> None:
+        """Look for races from now on (softnet.verify.inside.races), ``but`` not at words that nobody writes."""
         self.holders[:] = 0
-        for address, holder in holders.items():
+        for address, holder in but.items():
             self.holders[OWNERS_BYTES - 1 - address] = holder
         self.set(races=1)
 

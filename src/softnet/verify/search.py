@@ -18,7 +18,7 @@ from softnet.verify.arena import Arena, Failure, Limits
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
 from softnet.verify.liveness import Liveness
-from softnet.verify.model import Config, applies
+from softnet.verify.model import Config, applies, asks_races
 from softnet.verify.verdict import Verdict, Why
 
 SLICE_STATES = 20_000
@@ -164,7 +164,7 @@ def _begin(machine: Arena, touched: ownership.Touched) -> int:
     to tell owners.
     """
     config = machine.model.config
-    if (machine.owned or config.races) and not touched.attempts:
+    if (machine.owned or asks_races(config)) and not touched.attempts:
         ownership.learn(machine, touched)
         if touched.failed:
             if machine.owned:
@@ -174,8 +174,8 @@ def _begin(machine: Arena, touched: ownership.Touched) -> int:
     touched.attempts += 1
     if machine.owned:
         machine.own(*ownership.owners(machine, touched))
-    if config.races:
-        machine.hold(ownership.holders(machine, touched))
+    if asks_races(config):
+        machine.look_for_races(ownership.read_only(machine, touched))
     return machine.start()
 
 
@@ -185,8 +185,8 @@ def _run(machine: Arena, code: int, progress: Progress | None) -> tuple[int, Why
     with _interrupts() as interrupted:
         while code == words.VX_MORE and why is None:
             code = machine.explore(SLICE_STATES)
-            if machine.get("shared"):
-                # What was thought to be one context's own is not: some accesses to it were not looked at.
+            if machine.get("unasked"):
+                # What nobody was thought to write is written: some accesses to it were not looked at.
                 code = words.VX_DISOWNED
             figures = machine.get("states"), machine.get("transitions"), machine.get("states") - machine.get("head")
             if progress is not None and not progress(*figures) and code == words.VX_MORE:
@@ -241,6 +241,8 @@ def _outcome(machine: Arena, config: Config, code: int, why: Why | None, at_once
         if failure is None and not get("terminals"):
             # What must hold in the end was asked nowhere.
             verdict, why = Verdict.INCONCLUSIVE, why or Why.NO_END
+        if failure is None and get("open_full"):
+            verdict, why = Verdict.INCONCLUSIVE, why or Why.TOO_MANY_OPEN
     elif code in (words.VX_VIOLATION, words.VX_MACHINE, FAILED):
         verdict = Verdict.VIOLATED
         failure = machine.failure(code)

@@ -9,10 +9,10 @@ from pathlib import Path
 from tests.verify.programs import kernel
 from tests.verify.programs.explore import Program, Shape
 
-from softnet.verify.arena import RACE, Arena, Limits
+from softnet.verify.arena import Arena, Limits
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
-from softnet.verify.model import Config, Driver
+from softnet.verify.model import RACE, Config, Driver
 from softnet.verify.search import explored
 from softnet.verify.verdict import Why
 
@@ -30,7 +30,7 @@ def config_of(shape: Shape, **mode: bool) -> Config:
     tasks = tuple(Driver("call", cpu, n) for n, cpu in enumerate(shape.tasks, 1))
     devices = tuple(Driver("irq", cpu, count) for cpu, count in enumerate(shape.interrupts) if count)
     return Config("program", kernel="6.12", cpus=shape.cpus, resched=shape.ticks, patches=(KERNEL,), drivers=tasks + devices,
-                  properties=("deadlock",), races=True, **mode)  # type: ignore[arg-type] # fmt: skip
+                  properties=("deadlock", RACE), **mode)  # type: ignore[arg-type] # fmt: skip
 
 
 @dataclass

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from softnet.verify.arena import RACE, Failure
+from softnet.verify.arena import Failure
+from softnet.verify.codegen.points import FREES
 from softnet.verify.inside import words
-from softnet.verify.model import Config
+from softnet.verify.model import RACE, Config
 from softnet.verify.replay.schedule import Access, NativeReplay
 
 FREED = "freed"
@@ -26,6 +27,8 @@ class Touch:
 
     def __str__(self) -> str:
         a = self.access
+        if a.function == FREES:
+            return f"{self.who} frees it"
         does = "writes" if a.what in WRITES else "reads"
         return f"{self.who} {does} it in {a.function}() ({a.file}:{a.line})"
 
@@ -43,9 +46,10 @@ def _race(config: Config, actions: Sequence[int], failure: Failure) -> Failure:
     if failure.other >= 0:
         first = [t for t in _touches(config, before, failure.address) if t.ctx == failure.other][-1:]
     else:
-        # What the other CPU would do next, from where the last step begins.
+        # What the other CPU would do next, from where the last step begins: it goes on, or an interrupt strikes it.
         other = words.VX_PER_CPU * (-1 - failure.other)
-        first = [t for t in _touches(config, [*before, other], failure.address) if t.step == len(actions)][-1:]
+        ways = (_touches(config, [*before, action], failure.address) for action in (other, other + 1))
+        first = next((found for way in ways if (found := [t for t in way if t.step == len(actions)][-1:])), [])
     if not first or not second:
         return failure
     name = first[0].access.leaf
