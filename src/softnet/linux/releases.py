@@ -172,6 +172,8 @@ def load_patch(path: str | Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise SoftnetError("not a patch file", where=str(path), found=file.suffix or "no suffix", expected="a .py file")
     module = importlib.util.module_from_spec(spec)
+    # As its functions name it, whose code is kept under this name (softnet.lang.program.memo): importlib makes it absolute.
+    module.__file__ = str(file)
     # Needed only here: a release's own files are not parsed where they are known.
     from softnet.lang.check.declarations import check_declarations
     from softnet.lang.program.source import refresh

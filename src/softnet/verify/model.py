@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
 from softnet.image.boot import boot
@@ -23,6 +23,7 @@ from softnet.lang.program.program import Program
 from softnet.linux import releases
 from softnet.machine import MACHINE_MODULES, nic
 from softnet.machine.costtable import load_cost_table
+from softnet.properties.numbers import VX_DATA_RACE
 from softnet.properties.statements import PROPERTIES, Property
 from softnet.release import DEFAULT
 from softnet.scenario import apply_kernel, parse_kernel, scenario_from_dict
@@ -59,6 +60,7 @@ EVENTS = {"skb_defer_max": 0, "netdev_max_backlog": 1, "netdev_budget": 2, "dev_
 """Settings that may change while the system runs; rps_cpus is a mask, for every receive queue."""
 _EVENT_CONSTANTS = ("VX_SET_DEFER_MAX", "VX_SET_BACKLOG", "VX_SET_BUDGET", "VX_SET_WEIGHT", "VX_SET_RPS")
 STACK_WORDS = 320
+RACE: Final = PROPERTIES[VX_DATA_RACE].name
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class Config:
     reduce: bool = True
     owned: bool = True
     """Whether a context may pass without a stop what no other CPU touches (softnet.verify.ownership)."""
-    races: bool = False
+    races: bool = True
     """Whether data races and touches after a free are looked for (softnet.verify.inside.races)."""
     liveness: bool = False
     """Whether the graph of the finished search is asked for what stays owed for ever."""
@@ -166,6 +168,8 @@ class Model:
     properties: dict[int, Property] = field(default_factory=dict)
     words_of: dict[int, Leaf] = field(default_factory=dict)
     """Address -> what every word of a table is."""
+    one_holder: list[int] = field(default_factory=list)
+    """The words that softnet.verify.ownership finds to be of one holder, once it has looked."""
     changes: tuple[str, ...] = ()
     """What each patch changes, in words."""
 
@@ -179,6 +183,11 @@ def nr_actions(config: Config) -> int:
     """How many actions there are: of each CPU, of each driver, that time passes, that a setting changes, of store buffers."""
     buffers = config.cpus if store_buffer(config) else 0
     return VX_PER_CPU * config.cpus + len(config.drivers) + 1 + len(config.events) + buffers
+
+
+def asks_races(config: Config) -> bool:
+    """Whether data races are looked for: they are a property, which may be left out."""
+    return config.races and RACE in (config.properties or (RACE,)) and RACE not in config.without
 
 
 def known_properties(config: Config) -> dict[int, Property]:
@@ -469,7 +478,7 @@ FLOW_HASH = 1
 
 SEARCHES = (
     "vx_explore", "vx_start", "vx_settle", "vx_replay", "vx_compact_explore", "vx_compact_start", "vx_compact_grow", "vx_edges",
-    "vx_scc", "vx_rebuild", "vx_walk",
+    "vx_scc", "vx_rebuild", "vx_walk", "vx_try",
 )  # fmt: skip
 """What the search calls, by the number of the call."""
 EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "vx_touched", "vx_calm", "vx_exposed", "vx_may_move", "irqs_disabled", "lock_is_held")
