@@ -235,7 +235,7 @@ class vx_sd(Struct, per_cpu=True):
     """What the harness notes of a CPU's softnet_data."""
 
     polling: int = hw()
-    """Whether its backlog is being polled."""
+    """Whether its backlog is being polled; without BH lock on PREEMPT_RT, 1 + the context that polls it."""
     in_defer_csd: int = hw()
     """Whether the defer list's function call runs."""
     producers: int = hw()
