@@ -27,6 +27,14 @@ IN_PLACE: Final = ("/dev/", "/proc/")
 """What is named here is no file to be replaced, but a way to something that is open."""
 
 
+def cache_base() -> Path:
+    """The user's cache of softnet: ``$SOFTNET_CACHE``, else ``$XDG_CACHE_HOME/softnet``, else ``~/.cache/softnet``."""
+    if named := os.environ.get("SOFTNET_CACHE"):
+        return Path(named)
+    xdg = os.environ.get("XDG_CACHE_HOME")
+    return (Path(xdg) if xdg else Path.home() / ".cache") / "softnet"
+
+
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[IO[bytes]]:
     """A binary file that takes its name when the block ends well; a name that ends in ``.gz`` is compressed.

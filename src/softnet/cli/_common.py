@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 import click
 
 from softnet.errors import InvariantError
+from softnet.release import DEFAULT
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -60,6 +61,17 @@ def echo_json(document: dict[str, Any]) -> None:
 
     unicode = codecs.lookup(sys.stdout.encoding or "utf-8").name.startswith("utf")
     click.echo(to_json(document, ascii_only=not unicode), nl=False)
+
+
+patch_option = click.option(
+    "--patch", "patches", multiple=True, type=click.Path(), help="A patch file of yours, on top of the release."
+)
+another_kernel_option = click.option(
+    "--kernel", default="", metavar="RELEASE[-rt|-threads]", help="Another kernel: 6.1, 6.9-rt, 6.12-threads, …"
+)
+of_kernel_option = click.option(
+    "--kernel", default=DEFAULT, show_default=True, metavar="RELEASE[-rt|-threads]", help="Of which kernel."
+)
 
 
 def wanted_checks(checks: bool, strict: bool) -> bool | Literal["strict"]:

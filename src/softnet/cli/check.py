@@ -11,13 +11,13 @@ from pathlib import Path
 
 import click
 
-from softnet.cli._common import echo_json
+from softnet.cli._common import another_kernel_option, echo_json, patch_option
 
 
 @click.command("check", help=__doc__)
 @click.argument("scenario", type=click.Path(path_type=Path))
-@click.option("--kernel", default="", metavar="RELEASE[-rt|-threads]", help="Another kernel: 6.1, 6.9-rt, …")
-@click.option("--patch", "patches", multiple=True, type=click.Path(), help="A patch file of yours, on top of it.")
+@another_kernel_option
+@patch_option
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a setting.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def command(scenario: Path, kernel: str, patches: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -> None:

@@ -9,20 +9,14 @@ from __future__ import annotations
 
 import click
 
+from softnet.cli._common import of_kernel_option, patch_option
 from softnet.errors import SoftnetError
-from softnet.release import DEFAULT
 
 
 @click.command("explain", help=__doc__)
 @click.argument("function", required=False)
-@click.option("--kernel", default=DEFAULT, show_default=True, metavar="RELEASE[-rt|-threads]", help="Of which kernel.")
-@click.option(
-    "--patch",
-    "patches",
-    multiple=True,
-    type=click.Path(),
-    help="A patch file of yours, on top of the release.",
-)
+@of_kernel_option
+@patch_option
 @click.option("--list", "list_all", is_flag=True, help="All functions of the kernel, with their sizes.")
 def command(function: str | None, kernel: str, patches: tuple[str, ...], list_all: bool) -> None:
     """Explain one function."""

@@ -17,9 +17,11 @@ import click
 from softnet.cli._common import (
     EXIT_PARTIAL,
     SHOWN_RECORDS_MAX,
+    another_kernel_option,
     columns,
     echo_json,
     imports,
+    patch_option,
     progress_bar,
     simulation_options,
     stopped_kernel,
@@ -38,19 +40,8 @@ SHOWN_RECORDS_PARTIAL = 5_000
 
 @click.command("run", help=__doc__)
 @click.argument("scenario", type=click.Path(path_type=Path))
-@click.option(
-    "--kernel",
-    default="",
-    metavar="RELEASE[-rt|-threads]",
-    help="Another kernel: 6.1, 6.9-rt, 6.12-threads, …",
-)
-@click.option(
-    "--patch",
-    "patches",
-    multiple=True,
-    type=click.Path(),
-    help="A patch file of yours, on top of the release.",
-)
+@another_kernel_option
+@patch_option
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of every choice; default: the scenario's.")
 @click.option(
     "--trace",

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import click
 
+from softnet.cli._common import of_kernel_option, patch_option
 from softnet.errors import SoftnetError
-from softnet.release import DEFAULT
 
 
 @click.command("source", help=__doc__)
 @click.argument("what", metavar="FUNCTION|FILE", required=False)
-@click.option("--kernel", default=DEFAULT, show_default=True, metavar="RELEASE[-rt|-threads]", help="Of which kernel.")
-@click.option("--patch", "patches", multiple=True, type=click.Path(), help="A patch file of yours, on top of the release.")
+@of_kernel_option
+@patch_option
 @click.option("--list", "list_all", is_flag=True, help="The kernel's files, with the number of their definitions.")
 def command(what: str | None, kernel: str, patches: tuple[str, ...], list_all: bool) -> None:
     """Print a part of a kernel."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from softnet.cli._common import options
+from softnet.cli._common import options, patch_option
 from softnet.errors import SoftnetError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _configuration = options(
     click.option(
         "--kernel", "kernels", multiple=True, metavar="RELEASE[-rt|-threads]", help="Default: 6.12, 6.12-threads, 6.12-rt."
     ),
-    click.option("--patch", "patches", multiple=True, type=click.Path(), help="A patch file of yours, on top of the release."),
+    patch_option,
     click.option("--cpus", type=click.IntRange(2, 8), default=2, show_default=True, help="CPUs of the standard configurations."),
     click.option("--skbs", type=click.IntRange(1, 16), default=2, show_default=True, help="skbs that each CPU frees there."),
     click.option(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from html import escape
-from importlib import resources
 from pathlib import Path
 
 from softnet import __version__
@@ -17,7 +16,6 @@ from softnet.files import atomic, write_whole
 from softnet.lab.studies.conform import ExperimentOutcome, as_json, branches
 from softnet.lab.tracing import records
 from softnet.lab.tracing.records import LabRecord
-from softnet.report.html import POLICY
 from softnet.report.lab_verdicts import (
     ARM_HEADER,
     arm_rows,
@@ -28,6 +26,7 @@ from softnet.report.lab_verdicts import (
     pair_text,
 )
 from softnet.report.names import number
+from softnet.report.page import document
 from softnet.simulate.output import OutputFolder
 
 NEAR_PERCENT, OFF_PERCENT = 5, 25
@@ -91,27 +90,7 @@ def suite_page(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str], comma
 
 
 def _document(title: str, parts: Sequence[str]) -> str:
-    css = (resources.files("softnet.report") / "assets" / "page.css").read_text(encoding="utf-8")
-    body = "\n".join(parts)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="generator" content="softnet {__version__}">
-<link rel="icon" href="data:,">
-<title>{escape(title)} – softnet</title>
-<style>
-{css}{_STYLE}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
+    return document(title, "\n".join(parts), style=_STYLE)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> str:

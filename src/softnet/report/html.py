@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
-from importlib import resources
 from pathlib import Path
 
 from softnet import __version__
@@ -19,13 +18,13 @@ from softnet.files import atomic
 from softnet.report import charts, window
 from softnet.report.figures import groups, merged
 from softnet.report.names import COUNTER, clock_of, duration, number, percent, quantity, signed, stretch
+from softnet.report.page import asset, document
 from softnet.report.story import Sentence, comparison_story, result_story, verdict_text
 from softnet.report.terminal import conservation_rows, spread_text
 from softnet.report.terminal import title as page_title
 from softnet.simulate.comparison import Comparison, Metric
 from softnet.simulate.result import TIME_CLASS_NAMES, Histogram, Result, Trace
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 SERIES = (
     ("defer_count", "defer list", "skbs"),
     ("defer_bytes", "defer list", "bytes held"),
@@ -79,32 +78,11 @@ def as_comparison(result: Result) -> Comparison:
 
 
 def _document(title: str, body: str, comparison: Comparison, script: bool) -> str:
-    assets = resources.files("softnet.report") / "assets"
-    css = (assets / "page.css").read_text(encoding="utf-8")
-    js = (assets / "timeline.js").read_text(encoding="utf-8") if script else ""
     figures = {key: value for key, value in comparison.to_dict().items() if key != "results"}
     embedded = json.dumps(figures, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="generator" content="softnet {__version__}">
-<link rel="icon" href="data:,">
-<title>{escape(title)} – softnet</title>
-<style>
-{css}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-<script type="application/json" id="softnet-figures">{embedded}</script>
-{f"<script>{chr(10)}{js}</script>" if js else ""}
-</body>
-</html>
-"""
+    behind = f'<script type="application/json" id="softnet-figures">{embedded}</script>\n'
+    behind += f"<script>\n{asset('timeline.js')}</script>\n" if script else "\n"
+    return document(title, body, behind=behind)
 
 
 def _header(comparison: Comparison, title: str, timeline: bool) -> Iterator[str]:

@@ -12,9 +12,9 @@ from softnet.scenario.locate import Path
 @functools.cache
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a scenario file, as published in docs/scenario.schema.json."""
-    from softnet.scenario.models import Scenario
+    from softnet.scenario.tables import Tables
 
-    schema = Scenario.model_json_schema()
+    schema = Tables.model_json_schema()
     # A name that fits no pattern is an error too; pydantic says so when validating, not in its schema.
     schema["$defs"]["Kernel"]["properties"]["threads"]["additionalProperties"] = False
     return {

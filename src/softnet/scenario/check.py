@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from softnet.release import THREADS_ARG, first_with
 from softnet.scenario.allowed import show
-from softnet.scenario.events import check_events
+from softnet.scenario.events import check_events, cpu_problems
 from softnet.scenario.fields import SOCKETS_MAX, ms_to_ns
 from softnet.scenario.kernel_models import BOOT_ARGS
 from softnet.scenario.locate import Path
@@ -20,7 +20,7 @@ from softnet.scenario.problems import Problem, did_you_mean
 from softnet.scenario.traffic_models import CaptureTraffic, OnOffTraffic
 
 if TYPE_CHECKING:
-    from softnet.scenario.models import Scenario
+    from softnet.scenario.tables import Tables
 
 
 SAMPLES_MAX: Final = 10_000_000
@@ -29,7 +29,7 @@ RFS_ENTRIES_MAX: Final = 1 << 20
 """Entries of the flow tables of all queues, which the image holds from boot on."""
 
 
-def cross_check(scenario: Scenario) -> list[Problem]:
+def cross_check(scenario: Tables) -> list[Problem]:
     """Every problem of a scenario whose keys are all of the right type."""
     return [
         *_machine(scenario),
@@ -46,23 +46,13 @@ def cross_check(scenario: Scenario) -> list[Problem]:
     ]
 
 
-def cpu_problems(cpus: tuple[int, ...], path: Path, scenario: Scenario, *, twice: bool = False) -> Iterator[Problem]:
-    """CPU numbers that the machine does not have, or, unless ``twice``, that are listed twice."""
-    last = scenario.machine.cpus - 1
-    for index, cpu in enumerate(cpus):
-        if cpu > last:
-            yield Problem((*path, index), "no such CPU", str(cpu), f"0 to {last} (machine.cpus is {last + 1})")
-        elif not twice and cpu in cpus[:index]:
-            yield Problem((*path, index), "the same CPU twice", show(cpus), "each CPU once")
-
-
-def _one_cpu(cpu: int, path: Path, scenario: Scenario) -> Iterator[Problem]:
+def _one_cpu(cpu: int, path: Path, scenario: Tables) -> Iterator[Problem]:
     last = scenario.machine.cpus - 1
     if cpu > last:
         yield Problem(path, "no such CPU", str(cpu), f"0 to {last} (machine.cpus is {last + 1})")
 
 
-def _machine(scenario: Scenario) -> Iterator[Problem]:
+def _machine(scenario: Tables) -> Iterator[Problem]:
     machine = scenario.machine
     if machine.numa_nodes > machine.cpus:
         yield Problem(
@@ -81,7 +71,7 @@ def _machine(scenario: Scenario) -> Iterator[Problem]:
         )
 
 
-def _kernel(scenario: Scenario) -> Iterator[Problem]:
+def _kernel(scenario: Tables) -> Iterator[Problem]:
     kernel = scenario.kernel
     if kernel.rt != (kernel.preempt == "rt"):
         yield Problem(
@@ -123,7 +113,7 @@ def _kernel(scenario: Scenario) -> Iterator[Problem]:
     yield from cpu_problems(sysctl.flow_limit_cpu_bitmap, ("kernel", "sysctl", "flow_limit_cpu_bitmap"), scenario)
 
 
-def _kernel_config(scenario: Scenario) -> Iterator[Problem]:
+def _kernel_config(scenario: Tables) -> Iterator[Problem]:
     """Settings whose code the kernel was built without."""
     config, sysctl = scenario.kernel.config, scenario.kernel.sysctl
     hint = "set kernel.config.RPS = true, or leave this key out"
@@ -147,7 +137,7 @@ def _kernel_config(scenario: Scenario) -> Iterator[Problem]:
         )
 
 
-def _threads(scenario: Scenario) -> Iterator[Problem]:
+def _threads(scenario: Tables) -> Iterator[Problem]:
     nics = {nic.name: nic for nic in scenario.nic}
     for name, thread in scenario.kernel.threads.items():
         path: Path = ("kernel", "threads", name)
@@ -184,7 +174,7 @@ def _threads(scenario: Scenario) -> Iterator[Problem]:
                 yield Problem((*path, "cpus"), "no CPU to run on", "[]", "at least one CPU")
 
 
-def _nics(scenario: Scenario) -> Iterator[Problem]:
+def _nics(scenario: Tables) -> Iterator[Problem]:
     seen: dict[str, int] = {}
     isolated = set(scenario.machine.isolated_cpus)
     for index, nic in enumerate(scenario.nic):
@@ -218,7 +208,7 @@ def _nics(scenario: Scenario) -> Iterator[Problem]:
             return
 
 
-def _steering(path: Path, cpus: tuple[int, ...], isolated: set[int], scenario: Scenario) -> Iterator[Problem]:
+def _steering(path: Path, cpus: tuple[int, ...], isolated: set[int], scenario: Tables) -> Iterator[Problem]:
     yield from cpu_problems(cpus, path, scenario)
     if cpus and set(cpus) <= isolated:
         yield Problem(
@@ -230,7 +220,7 @@ def _steering(path: Path, cpus: tuple[int, ...], isolated: set[int], scenario: S
         )
 
 
-def _window(path: Path, start_ms: float, stop_ms: float | None, scenario: Scenario) -> Iterator[Problem]:
+def _window(path: Path, start_ms: float, stop_ms: float | None, scenario: Tables) -> Iterator[Problem]:
     if stop_ms is not None and stop_ms <= start_ms:
         yield Problem(
             (*path, "stop_ms"),
@@ -247,7 +237,7 @@ def _window(path: Path, start_ms: float, stop_ms: float | None, scenario: Scenar
         )
 
 
-def _traffic(scenario: Scenario) -> Iterator[Problem]:
+def _traffic(scenario: Tables) -> Iterator[Problem]:
     names = [nic.name for nic in scenario.nic]
     for index, source in enumerate(scenario.traffic):
         path: Path = ("traffic", index)
@@ -291,7 +281,7 @@ def _traffic(scenario: Scenario) -> Iterator[Problem]:
                     )
 
 
-def _applications(scenario: Scenario) -> Iterator[Problem]:
+def _applications(scenario: Tables) -> Iterator[Problem]:
     names: set[str] = set()
     owner: dict[tuple[str, int], str] = {}
     for index, app in enumerate(scenario.application):
@@ -328,7 +318,7 @@ def _nice(path: Path, sched: str, nice: int) -> Iterator[Problem]:
         yield Problem((*path, "nice"), f"nice does not go with sched = {show(sched)}", str(nice), 'sched = "other"')
 
 
-def _senders(scenario: Scenario) -> Iterator[Problem]:
+def _senders(scenario: Tables) -> Iterator[Problem]:
     apps = {app.name: app for app in scenario.application}
     targets = {sender.name: sender.to for sender in scenario.sender}
     for index, sender in enumerate(scenario.sender):
@@ -364,14 +354,14 @@ def _senders(scenario: Scenario) -> Iterator[Problem]:
             yield Problem((*path, "to"), "no such application", show(sender.to), known, did_you_mean(sender.to, apps))
 
 
-def _tasks(scenario: Scenario) -> Iterator[Problem]:
+def _tasks(scenario: Tables) -> Iterator[Problem]:
     for index, task in enumerate(scenario.task):
         yield from _one_cpu(task.cpu, ("task", index, "cpu"), scenario)
         if task.kind == "hog":
             yield from _nice(("task", index), task.sched, task.nice)
 
 
-def _measure(scenario: Scenario) -> Iterator[Problem]:
+def _measure(scenario: Tables) -> Iterator[Problem]:
     measure = scenario.measure
     samples = measure.duration_ns // (measure.series_interval_us * 1000)
     if samples > SAMPLES_MAX:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from softnet.scenario.traffic_models import CaptureTraffic
 
 if TYPE_CHECKING:
-    from softnet.scenario.models import Scenario
+    from softnet.scenario.tables import Tables
 
 
-def deviations(scenario: Scenario) -> Iterator[str]:
+def deviations(scenario: Tables) -> Iterator[str]:
     """One sentence for each setting that is valid and yet does not act as it reads."""
     isolated = set(scenario.machine.isolated_cpus)
     kernel = scenario.kernel
@@ -43,7 +43,7 @@ RT_PERIOD_MS = 950
 """sched_rt_runtime_us, 950000 of each second (kernel/sched/rt.c); the fair server of 6.12 gives 50 ms of each second back."""
 
 
-def _scheduler(scenario: Scenario) -> Iterator[str]:
+def _scheduler(scenario: Tables) -> Iterator[str]:
     """Where the model's scheduler is known to answer wrongly, beside hogs."""
     hogs = [task for task in scenario.task if task.kind == "hog"]
     for hog in hogs:
@@ -62,7 +62,7 @@ def _scheduler(scenario: Scenario) -> Iterator[str]:
             )
 
 
-def _unheard(scenario: Scenario) -> Iterator[str]:
+def _unheard(scenario: Tables) -> Iterator[str]:
     """Generators whose packets no application receives."""
     for index, source in enumerate(scenario.traffic):
         if isinstance(source, CaptureTraffic):

@@ -15,7 +15,7 @@ from softnet.scenario.locate import Path
 from softnet.scenario.problems import Problem, did_you_mean
 
 if TYPE_CHECKING:
-    from softnet.scenario.models import Scenario
+    from softnet.scenario.tables import Tables
 
 #: Keys of a NIC that a running system lets one change (sysfs, ethtool, /proc/irq), and the model too (softnet.image.changes).
 NIC_EVENT_KEYS: Final = (
@@ -41,7 +41,17 @@ class Change(NamedTuple):
     value: int | tuple[int, ...]
 
 
-def changes(scenario: Scenario) -> list[Change]:
+def cpu_problems(cpus: tuple[int, ...], path: Path, scenario: Tables, *, twice: bool = False) -> Iterator[Problem]:
+    """CPU numbers that the machine does not have, or, unless ``twice``, that are listed twice."""
+    last = scenario.machine.cpus - 1
+    for index, cpu in enumerate(cpus):
+        if cpu > last:
+            yield Problem((*path, index), "no such CPU", str(cpu), f"0 to {last} (machine.cpus is {last + 1})")
+        elif not twice and cpu in cpus[:index]:
+            yield Problem((*path, index), "the same CPU twice", show(cpus), "each CPU once")
+
+
+def changes(scenario: Tables) -> list[Change]:
     """The events in time order, those of one instant in file order."""
     out = []
     for event in scenario.event:
@@ -69,7 +79,7 @@ AT_BOOT_ONLY: Final = {
 }  # fmt: skip
 
 
-def check_events(scenario: Scenario) -> Iterator[Problem]:
+def check_events(scenario: Tables) -> Iterator[Problem]:
     """Problems of the events: unknown settings, values out of range, times after the end."""
     for index, event in enumerate(scenario.event):
         path: Path = ("event", index)
@@ -86,7 +96,7 @@ def check_events(scenario: Scenario) -> Iterator[Problem]:
             yield from _check_value(scenario, path, event.set, event.value)
 
 
-def _check_target(scenario: Scenario, path: Path, target: str) -> Iterator[Problem]:
+def _check_target(scenario: Tables, path: Path, target: str) -> Iterator[Problem]:
     table, nic_name, key = _split(target)
     nics = [nic.name for nic in scenario.nic]
     known = {
@@ -117,10 +127,9 @@ def _check_target(scenario: Scenario, path: Path, target: str) -> Iterator[Probl
         )
 
 
-def _check_value(scenario: Scenario, path: Path, target: str, value: Any) -> Iterator[Problem]:
+def _check_value(scenario: Tables, path: Path, target: str, value: Any) -> Iterator[Problem]:
     """The new value must be one that the key could have had from the start."""
-    from softnet.scenario.check import cpu_problems
-    from softnet.scenario.models import Loopback, Nic
+    from softnet.scenario.tables import Loopback, Nic
 
     table, nic_name, key = _split(target)
     if table == "cpu":

@@ -10,26 +10,19 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from softnet.files import kept_folder, own_folder, write_whole
+from softnet.files import cache_base, kept_folder, own_folder, write_whole
 from softnet.lab.errors import LabError
 
 
 def cache_dir() -> Path:
     """The lab's cache folder; made if it is not there. Raises ``LabError`` for one in which others can write."""
-    named = os.environ.get("SOFTNET_CACHE")
-    if named:
-        base = Path(named)
-    else:
-        xdg = os.environ.get("XDG_CACHE_HOME")
-        base = (Path(xdg) if xdg else Path.home() / ".cache") / "softnet"
-    path = base / "lab"
+    path = cache_base() / "lab"
     if reason := own_folder(path):
         raise LabError("the lab's cache is not yours alone", where=str(path), found=reason, expected="a folder that only you write",
                        hint="set SOFTNET_CACHE to one, or remove it")  # fmt: skip

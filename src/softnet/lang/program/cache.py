@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from softnet.files import distrusted, from_json, own_folder, write_whole
+from softnet.files import cache_base, distrusted, from_json, own_folder, write_whole
 
 MAGIC: Final = b"softnet native 1\n"
 ENTRIES_MAX: Final = 128
@@ -42,13 +42,7 @@ class Entry(NamedTuple):
 
 def cache_dir() -> Path:
     """The folder of compiled kernels; it need not exist."""
-    named = os.environ.get("SOFTNET_CACHE")
-    if named:
-        base = Path(named)
-    else:
-        xdg = os.environ.get("XDG_CACHE_HOME")
-        base = (Path(xdg) if xdg else Path.home() / ".cache") / "softnet"
-    return base / "native"
+    return cache_base() / "native"
 
 
 def load(key: str) -> tuple[dict[str, Any], bytes] | None:

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from softnet.properties.kick import ck_kick_in_flight
     from softnet.properties.numbers import VX_RX_FROM_IPI
     from softnet.verify.inside.harness import vx_break, vx_rx_pending
-    from softnet.verify.inside.properties import vx_saw
-    from softnet.verify.inside.words import vx_sd
+    from softnet.verify.inside.words import vx_saw, vx_sd
 
 
 @kfunc

@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from softnet.machine.state import TASK_UNINTERRUPTIBLE, cpu_hw
     from softnet.verify.inside.exact import vx_back, vx_changed, vx_find, vx_load
     from softnet.verify.inside.explorer import vx_enabled, vx_kept, vx_perform, vx_undo
-    from softnet.verify.inside.harness import VX_PLUG
     from softnet.verify.inside.properties import vx_must_be_flushed
     from softnet.verify.inside.user_properties import vx_user_pending
-    from softnet.verify.inside.words import VX_BLOCKED, VX_DONE, VX_FULL, VX_MORE, VX_PER_CPU, explorer, vx_driver
+    from softnet.verify.inside.words import VX_BLOCKED, VX_DONE, VX_FULL, VX_MORE, VX_PER_CPU, VX_PLUG, explorer, vx_driver
 
 VX_NOBODY = 62
 VX_WHO_IRQ = 48

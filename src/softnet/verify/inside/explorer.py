@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from softnet.verify.inside.buffers import VX_STORE_BUFFER, vx_buffer_drain, vx_buffer_flush
     from softnet.verify.inside.harness import (
         VX_HOTPLUG,
-        VX_IRQ,
-        VX_NIC,
         VX_ORDER,
         VX_RESCHED,
         vx_driver_enabled,
@@ -45,9 +43,11 @@ if TYPE_CHECKING:
         VX_FRAME_WORDS_MAX,
         VX_FUEL,
         VX_FUEL_WORD,
+        VX_IRQ,
         VX_LEARNING,
         VX_LIMIT_WORD,
         VX_MACHINE,
+        VX_NIC,
         VX_OUTSIDE,
         VX_PER_CPU,
         VX_PHASE_WORD,

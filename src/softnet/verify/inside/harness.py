@@ -79,29 +79,34 @@ if TYPE_CHECKING:
     )
     from softnet.properties.numbers import VX_CSD_TWICE, VX_FREED_AWAY, VX_RX_FROM_IPI, VX_TWO_OWNERS, VX_WARN, VX_WRONG_CPU
     from softnet.verify.inside.open_accesses import VX_RACES, vx_poison, vx_stopped_machine, vx_taken
-    from softnet.verify.inside.properties import vx_saw
     from softnet.verify.inside.user_task import verify_task
-    from softnet.verify.inside.words import explorer, verify_env, vx_driver, vx_event, vx_sd, vx_skb
+    from softnet.verify.inside.words import (
+        VX_BH_UNLOCKED,
+        VX_CALL,
+        VX_FREE,
+        VX_IRQ,
+        VX_NETIF_RX,
+        VX_NIC,
+        VX_PLUG,
+        explorer,
+        verify_env,
+        vx_driver,
+        vx_event,
+        vx_saw,
+        vx_sd,
+        vx_skb,
+    )
 
 VX_RESCHED = 1
 VX_ORDER = 0
 VX_TICKS = 0
 VX_HOTPLUG = 0
-VX_BH_UNLOCKED = 0
 # Whether a setting may change while the system runs.
 VX_SET_DEFER_MAX = 0
 VX_SET_BACKLOG = 0
 VX_SET_BUDGET = 0
 VX_SET_WEIGHT = 0
 VX_SET_RPS = 0
-
-VX_FREE = 0
-VX_NETIF_RX = 1
-VX_RPS = 2
-VX_IRQ = 3
-VX_PLUG = 4
-VX_NIC = 5
-VX_CALL = 6
 
 VX_EVENT_DEFER_MAX = 0
 VX_EVENT_BACKLOG = 1

@@ -60,9 +60,8 @@ if TYPE_CHECKING:
     )
     from softnet.verify.inside.buffers import VX_STORE_BUFFER, vx_buffered
     from softnet.verify.inside.calls import vx_defer_call
-    from softnet.verify.inside.harness import VX_BH_UNLOCKED, VX_IRQ, VX_NIC
     from softnet.verify.inside.user_properties import vx_user_pending, vx_user_state, vx_user_terminal
-    from softnet.verify.inside.words import verify_env, vx_driver, vx_premise, vx_sd, vx_skb
+    from softnet.verify.inside.words import VX_BH_UNLOCKED, VX_IRQ, VX_NIC, verify_env, vx_driver, vx_saw, vx_sd, vx_skb
 
 
 @hwfunc
@@ -129,12 +128,6 @@ def verify_terminal(blocked: int) -> int:
         sd = table(softnet_data, cpu)
         found |= vx_cpu_owes(c, sd) | vx_left_behind(c, sd)
     return found
-
-
-@hwfunc(visible="search", x86="none")
-def vx_saw(number: int) -> None:
-    """There is what the property is about."""
-    table(vx_premise, number).times += 1
 
 
 @hwfunc

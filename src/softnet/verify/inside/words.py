@@ -3,8 +3,21 @@
 
 from __future__ import annotations
 
-from softnet.lang import Struct, array, hw
+from softnet.lang import Struct, array, hw, hwfunc
+from softnet.lang.intrinsics import table
 from softnet.machine.state import task_struct
+
+# What a driver does.
+VX_FREE = 0
+VX_NETIF_RX = 1
+VX_RPS = 2
+VX_IRQ = 3
+VX_PLUG = 4
+VX_NIC = 5
+VX_CALL = 6
+
+VX_BH_UNLOCKED = 0
+"""Whether BH off leaves a CPU's tasks beside each other: PREEMPT_RT from 6.18 on."""
 
 # What vx_explore() returns.
 VX_MORE = 0
@@ -198,6 +211,12 @@ class vx_premise(Struct, engine=True):
     """Of each property: how often there was what it is about, in the states found and the steps taken. No part of a state."""
 
     times: int = hw()
+
+
+@hwfunc(visible="search", x86="none")
+def vx_saw(number: int) -> None:
+    """There is what the property is about."""
+    table(vx_premise, number).times += 1
 
 
 class verify_env(Struct, settings=True):
