@@ -13,10 +13,11 @@ import ast
 import importlib
 import importlib.util
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from softnet.errors import SoftnetError
 from softnet.files import read_bounded
@@ -194,6 +195,23 @@ def patch_info(name: str) -> dict[str, Any]:
     module = importlib.import_module(name)
     info: dict[str, Any] = dict(getattr(module, "PATCH", {}))
     return info
+
+
+class Change(NamedTuple):
+    """What a patch module of softnet changes, in its own words."""
+
+    text: str
+    """The first sentence behind the title of its docstring."""
+    commit: str
+    since: str
+
+
+def change_of(name: str) -> Change:
+    """What the module of that name says of itself. Its docstring is a title, an empty line, and what changes."""
+    title, _, body = (importlib.import_module(name).__doc__ or "").partition("\n\n")
+    sentence = re.split(r"(?<=[.]) (?=[A-Z0-9])|\.$", " ".join((body or title).split()), maxsplit=1)[0]
+    info = patch_info(name)
+    return Change(sentence.rstrip("."), str(info.get("commit", "")), str(info.get("since", "")))
 
 
 PATCH_BYTES_MAX: Final = 4 << 20

@@ -60,6 +60,11 @@ class Finding:
         text = self.nodes if lists and self.nodes else self.configuration
         return f"kernel={kernel}," + (text.replace("driver=irq:", "driver=netif_rx:") if kernel.endswith(RT_SUFFIX) else text)
 
+    def modes(self, release: str) -> tuple[str, ...]:
+        """In which modes of a release it is: "ipi", "threads", "rt"."""
+        names = {"ipi": release, "threads": release + THREADS_SUFFIX, "rt": release + RT_SUFFIX}
+        return tuple(mode for mode, kernel in names.items() if kernel in self.kernels)
+
     @property
     def told(self) -> str:
         """The kernels for a person: of each mode the oldest and the newest."""
@@ -123,7 +128,7 @@ FINDINGS: dict[str, Finding] = {
             "C9",
             "the defer list's interrupt clears its flag without a full barrier: the flush after it may miss the skb that kicked",
             (), ("lost kick",), _IPI, "defer_max=1,memory_model=tso,driver=free:1:2,driver=irq:0", ("tso", "free"),
-            nodes="defer_max=5,memory_model=tso,driver=free:1:4,driver=irq:0",
+            nodes="defer_max=5,memory_model=tso,store_buffer=1,driver=free:1:7,driver=irq:0",
             fix="examples/patches/flag_cleared_with_barrier.py",
         ),
         Finding(

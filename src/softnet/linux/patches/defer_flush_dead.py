@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """net: flush skb_defer_nodes in dev_cpu_dead().
 
-What was deferred to a CPU that went down is freed by the CPU that buries it; who defers to a CPU that has just gone, or was
-moved to another node meanwhile, empties the list itself; and a kick that fails takes its flag back (C6, C7). When a node's last
-CPU goes, what it deferred to all others is freed as well. Read in 7.2.12 and 7.3.4, which have all three; 6.18.15 has none.
+What was deferred to a CPU that went down is freed by the CPU that buries it, or by who came too late; a kick that fails takes its
+flag back. Mends C6 and C7. Who was moved to another CPU between counting and pushing empties the list, too. When a node's last CPU
+goes, what it deferred to all others is freed as well. Read in 7.2.12 and 7.3.4, which have all three; 6.18.15 has none.
 Whether the last two came with this commit or with another one is not known here.
 """
 

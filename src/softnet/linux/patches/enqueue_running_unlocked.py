@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """net: enqueue_to_backlog() change vs not running device, in mainline's order: the device is looked at before the lock.
 
-6.12's stable series took 46762cefe7f4, which looks under the lock again; read in 6.18.15, which has not got it.
+Whether the device is up is asked before the backlog's lock is taken. 6.12's stable series took 46762cefe7f4, which asks under the
+lock again; read in 6.18.15, which has not got it.
 """
 
 from __future__ import annotations
