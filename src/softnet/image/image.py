@@ -209,7 +209,7 @@ def build(program: Program, plan: Plan, wiring: Wiring) -> Image:
     counts = {
         **{s.name: spec.nr_cpus for s in program.structs.values() if s.per_cpu},
         **plan.counts, "cpu_hw": spec.nr_cpus, "context": 2 * spec.nr_cpus + plan.tasks_max, "task_struct": plan.tasks_max,
-        "irq_line": 4 * spec.nr_cpus + nr_queues, "nic_queue": nr_queues,
+        "net_rx_stack": plan.tasks_max, "irq_line": 4 * spec.nr_cpus + nr_queues, "nic_queue": nr_queues,
     }  # fmt: skip
     counts = {k: v for k, v in counts.items() if k in program.structs}
     layout = lay_out(program, counts)

@@ -120,7 +120,7 @@ def _skb_pool(scenario: Scenario, sockets: tuple[SocketSpec, ...]) -> int:
     """How many skbs can be in use at once, bounded by SKB_POOL_MAX: queues, lists, caches and sockets full."""
     cpus = scenario.machine.cpus
     sysctl = scenario.kernel.sysctl
-    per_cpu = 2 * (min(sysctl.netdev_max_backlog, 16384) + 1) + min(sysctl.skb_defer_max, 4096) + 64 + 64 + 512
+    per_cpu = 2 * (min(sysctl.netdev_max_backlog, 16384) + 1) + min(scenario.kernel.defer_max, 4096) + 64 + 64 + 512
     queued = sum(min(s.rcvbuf // 2304 * 3 + 64, 1024) for s in sockets)
     return min(cpus * per_cpu + queued + 64 * _nr_queues(scenario) + 256, SKB_POOL_MAX)
 
@@ -151,6 +151,8 @@ def _counts(scenario: Scenario, sockets: tuple[SocketSpec, ...], hotplug: tuple[
         "nic_vector": max(queues, 1),
         "sk_buff": _skb_pool(scenario, sockets),
         "sock": max(len(sockets), 1),
+        "udp_prod_queue": max(len(sockets), 1) * scenario.machine.numa_nodes,
+        "skb_defer_node": cpus * scenario.machine.numa_nodes,
         "app": max(sum(len(a.task_cpus) for a in scenario.application), 1),
         "sender": max(len(scenario.sender), 1),
         "cyclic": max(cyclics, 1),
