@@ -178,6 +178,7 @@ def conservation(image: Memory) -> dict[str, Any]:
         "sent": sum(word(image, "sender", i, "sent") for i in range(count(image, "sender"))),
         "delivered": sum(word(image, "app", i, "msg.received") for i in range(count(image, "app"))),
         "acks": sum(word(image, "skb_drop_stats", cpu, "pure_acks") for cpu in range(image.nr_cpus)),
+        "kernel": sum(word(image, "skb_drop_stats", cpu, "kernel_packets") for cpu in range(image.nr_cpus)),
         "dropped": drops(image),
         "queued": {name: n for name, n in queued.items() if n},
     }

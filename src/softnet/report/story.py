@@ -31,6 +31,8 @@ DROP_MEANING = {
     "SOCKET_RCVBUFF": "a socket's receive buffer was full",
     "SOCKET_BACKLOG": "a socket's backlog was full while its owner held it",
     "NO_SOCKET": "nobody listens",
+    "IP_NOPROTO": "an IP protocol that nobody set up",
+    "UNHANDLED_PROTO": "not IP, and nobody takes it",
     "rx_missed": "the card's ring was full",
 }
 
@@ -306,6 +308,8 @@ def _fate_sentence(result: Result) -> str:
     text = f"{number(came)} packets came, {number(c.delivered)} reached an application"
     if c.acks:
         text += f", {number(c.acks)} were pure TCP acknowledgements"
+    if c.kernel:
+        text += f", {number(c.kernel)} were for the kernel itself (ICMP, IGMP, ARP)"
     dropped = {reason: n for reason, n in c.dropped.items() if n}
     if dropped:
         reasons = "; ".join(f"{reason} {number(n)}{_meaning(reason)}" for reason, n in sorted(dropped.items(), key=lambda i: -i[1]))

@@ -281,7 +281,7 @@ def conservation_rows(arms: Sequence[tuple[str, tuple[Result, ...]]]) -> list[tu
         for r in results:
             c = r.conservation
             parts = {"arrived": c.arrived, "sent by the machine itself": c.sent, "delivered": c.delivered,
-                     "pure TCP acknowledgements": c.acks}  # fmt: skip
+                     "pure TCP acknowledgements": c.acks, "for the kernel itself": c.kernel}  # fmt: skip
             parts.update({f"dropped: {reason}": n for reason, n in c.dropped.items()})
             parts.update({f"queued at the end: {place}": n for place, n in c.queued.items()})
             for name, value in parts.items():

@@ -14,6 +14,7 @@ from softnet.errors import ScenarioError
 from softnet.files import deeper_than, from_toml, holds_endless_number, read_bounded
 from softnet.release import RT_SUFFIX, THREADS_ARG, THREADS_SUFFIX, first_with, releases
 from softnet.scenario.allowed import keys_at
+from softnet.scenario.capture import STANDARD_INPUT, captured_input
 from softnet.scenario.fields import RELEASES, Settings
 from softnet.scenario.locate import Path, key_lines
 from softnet.scenario.models import Scenario
@@ -114,13 +115,15 @@ def _validate_all(raw: dict[str, Any]) -> Scenario:
 def _missing_files(scenario: Scenario) -> list[Problem]:
     problems = []
     for index, traffic in enumerate(scenario.traffic):
-        if isinstance(traffic, CaptureTraffic) and not os.path.isfile(scenario.resolve(traffic.file)):
+        if isinstance(traffic, CaptureTraffic) and traffic.file == STANDARD_INPUT:
+            captured_input()
+        elif isinstance(traffic, CaptureTraffic) and not os.path.isfile(scenario.resolve(traffic.file)):
             problems.append(
                 Problem(
                     ("traffic", index, "file"),
                     "no such capture",
                     f'"{traffic.file}"',
-                    "a pcap or pcapng file; relative paths start from the scenario's folder",
+                    'a pcap or pcapng file, or "-" for standard input; relative paths start from the scenario\'s folder',
                 )
             )
     costs = scenario.machine.costs

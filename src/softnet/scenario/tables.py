@@ -304,8 +304,8 @@ class Tables(Settings):
         return self._directory
 
     def resolve(self, path: str) -> Path:
-        """A path of the scenario as the reader must open it."""
-        return self._directory / path
+        """A path of the scenario as the reader must open it; "-", standard input, stays as it is."""
+        return Path(path) if path == "-" else self._directory / path
 
     def placed_at(self, directory: Path) -> Self:
         """The same scenario, its relative paths starting from ``directory``."""

@@ -62,9 +62,11 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Conservation:
-    """Where every packet went, of the whole run: ``arrived`` + ``sent`` = ``delivered`` + sum(dropped) + sum(queued) + ``acks``.
+    """Where every packet went, of the whole run: ``arrived`` + ``sent`` = ``delivered`` + sum(dropped) + sum(queued) + ``acks``
+    + ``kernel``.
 
-    ``acks`` are TCP segments without data, which the protocol uses up. Packets that GRO or the TCP receive queue merged into
+    ``acks`` are TCP segments without data, which the protocol uses up; ``kernel`` are packets of which the kernel itself is the
+    receiver: ICMP, IGMP, ARP. Packets that GRO or the TCP receive queue merged into
     one skb still count one by one.
     """
 
@@ -74,11 +76,13 @@ class Conservation:
     acks: int
     dropped: dict[str, int]
     queued: dict[str, int]
+    kernel: int = 0
 
     @property
     def balance(self) -> int:
         """0 when no packet was lost or invented."""
-        return self.arrived + self.sent - self.delivered - self.acks - sum(self.dropped.values()) - sum(self.queued.values())
+        gone = self.delivered + self.acks + self.kernel + sum(self.dropped.values()) + sum(self.queued.values())
+        return self.arrived + self.sent - gone
 
 
 @dataclass(frozen=True)
