@@ -32,6 +32,8 @@ _TOP_ALIASES: Final = {
     "threads": ("kernel", "threads"),
     "config": ("kernel", "config"),
 }
+_TEXTS: Final = frozenset(("rps_cpus", "flow_limit_cpu_bitmap", "irq_cpus", "isolated_cpus", "release"))
+"""Keys whose value may be a text that looks like a number."""
 _TABLE_LISTS: Final = ("nic", "traffic", "application", "sender", "task", "event")
 
 
@@ -201,6 +203,8 @@ def apply_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> dict[str, 
             out = apply_kernel(out, value_text.strip().strip("\"'"))
             continue
         value = _value(value_text.strip())
+        if key.rpartition(".")[2] in _TEXTS and not isinstance(value, (str, list)):
+            value = value_text.strip()  # 10 is a mask, 6.12 a release: neither is a number
         for path in _targets(out, key, text):
             _assign(out, path, value, text)
     return out
