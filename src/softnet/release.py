@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple
 
-Feature = Literal["backlog_threads", "kick_function", "kick_by_work_item"]
+Feature = Literal["backlog_threads", "kick_function", "kick_by_work_item", "budget_usecs_min"]
 """What others must know of a release, because they act by it:
 
 - ``backlog_threads``: backlog NAPI can run in threads; on PREEMPT_RT it always does, else with the boot argument THREADS_ARG;
 - ``kick_function``: the kick of a defer list is a function that can be probed, kick_defer_list_purge();
-- ``kick_by_work_item``: the kick queues a work item, so there is a kworker for each CPU.
+- ``kick_by_work_item``: the kick queues a work item, so there is a kworker for each CPU;
+- ``budget_usecs_min``: net.core.netdev_budget_usecs takes no less than two ticks (c180188ec022, v6.14). Older releases have it
+  from some stable release on (6.1.192 and 6.12.117 do), which is said where it matters, and is no feature of theirs.
 """
 
 DEFAULT: Final = "6.12"

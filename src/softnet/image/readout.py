@@ -149,6 +149,12 @@ def drops(image: Memory) -> dict[str, int]:
     return dict(sorted(out.items()))
 
 
+def starved(image: Memory) -> int:
+    """Allocations that failed, for want of an skb in the image."""
+    cards = sum(word(image, "nic_vector", q, "alloc_failed") for q in range(image.nr_queues))
+    return cards + sum(word(image, "sender", i, "failed") for i in range(count(image, "sender")))
+
+
 def conservation(image: Memory) -> dict[str, Any]:
     """Arguments of simulate.result.Conservation: where every packet of the run is now."""
     in_ring = in_driver = 0

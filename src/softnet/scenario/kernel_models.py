@@ -97,7 +97,7 @@ class Sysctl(Settings):
         None,
         "Time that one run of net_rx_action may take; the kernel counts it in ticks. Not given: two ticks.",
         unit="us",
-        source="net/core/hotdata.c: 2 * USEC_PER_SEC / HZ, also the least the kernel accepts",
+        source="net/core/hotdata.c: 2 * USEC_PER_SEC / HZ, also the least that kernels accept from v6.14 on",
         ge=1,
         le=2**31 - 1,
     )
@@ -257,9 +257,14 @@ class Kernel(Settings):
         return 1_000_000 // self.hz
 
     @property
-    def budget_usecs_min(self) -> int:
-        """The least ``netdev_budget_usecs`` that the kernel accepts, and its default: two ticks."""
+    def budget_usecs_default(self) -> int:
+        """``netdev_budget_usecs`` where nobody sets it: two ticks."""
         return 2 * 1_000_000 // self.hz
+
+    @property
+    def budget_usecs_min(self) -> int:
+        """The least ``netdev_budget_usecs`` that the kernel accepts."""
+        return self.budget_usecs_default if self.has("budget_usecs_min") else 0
 
     @property
     def backlog_threads(self) -> bool:
@@ -277,7 +282,7 @@ class Kernel(Settings):
         for name in Sysctl.model_fields:
             value = getattr(self.sysctl, name)
             if value is None:
-                value = self.budget_usecs_min
+                value = self.budget_usecs_default
             if isinstance(value, tuple):
                 value = sum(1 << cpu for cpu in sorted(set(value)))
             values[name] = value

@@ -98,6 +98,13 @@ class CaptureSource:
             )
         return self._span_ns + max(self._span_ns // (self._seen - 1), 1)
 
+    @property
+    def repetitions(self) -> int:
+        """How often the capture begins within the run."""
+        if self._period_ns is None:
+            return 1
+        return max(-(-(self.stop_ns - self.start_ns) // self._period_ns), 1)
+
     def chunks(self) -> Iterator[SourceChunk]:
         """The packets in time order, as often as the scenario asks, before the end of the run."""
         shift_ns = 0

@@ -8,6 +8,7 @@ or its settings: every arm of a comparison receives the same packets.
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -135,6 +136,24 @@ def arrivals(scenario: Scenario, seed: int | None = None) -> Iterator[ArrivalChu
     plan = _plan(scenario)
     streams = [plan.arrivals_of(index, chosen) for index in range(len(scenario.traffic))]
     return _even(_merge(streams))
+
+
+def packets_bound(scenario: Scenario) -> int:
+    """A number of packets that a run has at the most: of its captures exactly, of its generators and senders at the least that
+    many.
+    """
+    plan = _plan(scenario)
+    total = 0
+    for index, source in enumerate(scenario.traffic):
+        window_ns = max(plan.stop_ns(index) - ms_to_ns(source.start_ms), 0)
+        if isinstance(source, CaptureTraffic):
+            total += plan.captures[index].arriving * plan.captures[index].repetitions
+        else:
+            mean = source.rate_pps * window_ns // 10**9 + 1
+            total += mean + 8 * math.isqrt(mean) + 64  # beyond eight standard deviations of a Poisson process nobody waits
+    for sender in scenario.sender:
+        total += scenario.measure.duration_ns // sender.gap_ns + 1
+    return total
 
 
 def socket_table(scenario: Scenario) -> list[SocketSpec]:
