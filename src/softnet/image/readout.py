@@ -104,12 +104,30 @@ class QueueReader:
         self._at = [tuple(address(image, "softnet_data", cpu, path) for path in fields) for cpu in cpus]
         self._next, self._truesize = offset(image, "sk_buff", "next"), offset(image, "sk_buff", "truesize")
 
+    def deferred(self, cpu: int) -> list[int]:
+        """The addresses of the skbs on the CPU's defer list."""
+        first = self.image.memory[self._at[cpu][0]]
+        return list(chain(self.image, first, self._next)) if first else []
+
+    def left(self) -> list[dict[str, int]]:
+        """The defer lists that are not empty: cpu, skbs, bytes, and when the packet came that was put on it last, in ns.
+
+        Whoever empties a list empties all of it, so nobody has since.
+        """
+        memory, stamp = self.image.memory, offset(self.image, "sk_buff", "stamp")
+        out = []
+        for cpu in range(self.image.nr_cpus):
+            if skbs := self.deferred(cpu):
+                held = sum(memory[skb + self._truesize] for skb in skbs)
+                out.append({"cpu": cpu, "skbs": len(skbs), "bytes": held, "since_ns": max(memory[skb + stamp] for skb in skbs)})
+        return out
+
     def read(self) -> list[int]:
         """A value for each column."""
         memory = self.image.memory
         values: list[int] = []
-        for defer_list, input_qlen, process_qlen in self._at:
-            skbs = list(chain(self.image, first, self._next)) if (first := memory[defer_list]) else ()
+        for cpu, (_, input_qlen, process_qlen) in enumerate(self._at):
+            skbs = self.deferred(cpu)
             values += (
                 len(skbs),
                 sum(memory[skb + self._truesize] for skb in skbs),

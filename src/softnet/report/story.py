@@ -298,8 +298,26 @@ def _run_story(result: Result) -> Iterator[str]:
     yield _fate_sentence(result)
     yield from _busy_sentences(result)
     yield from _wakeup_sentences(result)
+    yield from _left_deferred(result)
     for name, histogram in result.latency.items():
         yield latency_sentence(name, histogram)
+
+
+LEFT_DEFERRED_NS = 10_000_000
+"""A defer list that nobody has touched for so long waits for something that may never come."""
+
+
+def _left_deferred(result: Result) -> Iterator[str]:
+    """Lists of deferred frees that are not empty at the end, and to which nothing has happened for a while."""
+    for row in result.deferred_left:
+        still_ns = result.duration_ns - row["since_ns"]
+        if still_ns >= LEFT_DEFERRED_NS:
+            held = "1 skb has" if row["skbs"] == 1 else f"{number(row['skbs'])} skbs have"
+            yield (
+                f"{held} lain on CPU {row['cpu']}'s list of deferred frees for the last {duration(still_ns)},"
+                f" {number(row['bytes'])} bytes with their pages. Nothing frees them before that CPU receives packets again or"
+                " others fill the list to half."
+            )
 
 
 def _fate_sentence(result: Result) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from softnet.report.figures import groups
 from softnet.report.names import duration, number, percent, quantity, signed
+from softnet.report.ranking import MARK, caption, ranking
 from softnet.report.story import Sentence, comparison_story, result_story, verdict_text
 from softnet.simulate.result import TIME_CLASS_NAMES, Result
 
@@ -43,10 +44,12 @@ def render_result(result: Result, width: int = 100, color: bool = False) -> str:
         for name, h in result.latency.items()
     ]
     lines += table("Latency", ["", "samples", *LATENCY_TITLES], latency, width, color)
-    woken = [
-        [name, number(h.count), *(duration(h.summary()[c]) for c in LATENCY_COLUMNS)] for name, h in result.wakeup_latency.items()
-    ]
-    lines += table("From being woken to running, by class", ["", "wakeups", *LATENCY_TITLES], woken, width, color)
+    for what, times, waits in (
+        ("From being woken to running, by class", "wakeups", result.wakeup_latency),
+        ("From giving way to running again, by class", "times", result.preempted_latency),
+    ):
+        rows = [[name, number(h.count), *(duration(h.summary()[c]) for c in LATENCY_COLUMNS)] for name, h in waits.items()]
+        lines += table(what, ["", times, *LATENCY_TITLES], rows, width, color)
     figures = [[name, number(value)] for name, value in result.counters.items() if value]
     lines += table("Counters of the measured part", ["", ""], figures, width, color)
     lines += _cpu_time_by_cpu(result, width, color)
@@ -61,6 +64,7 @@ def render_comparison(comparison: Comparison, width: int = 100, color: bool = Fa
     base = comparison.arms[0]
     lines = _heading(title(comparison), comparison.description, width)
     lines += wrap(_comparison_line(comparison), width)
+    lines += _ranking_table(comparison, width, color)
     story = comparison_story(comparison)
     for arm in comparison.arms[1:]:
         lines += ["", *wrap(f"What {arm} changes against {base}:", width)]
@@ -205,6 +209,17 @@ def folded(name: str, width: int = HEAD_WIDTH) -> str:
                 lines.append("")
             lines[-1] += piece
     return "\n".join(lines)
+
+
+def _ranking_table(comparison: Comparison, width: int, color: bool) -> list[str]:
+    """All arms at once, the best of each figure marked."""
+    found = ranking(comparison)
+    if found is None:
+        return []
+    rows: list[list[Cell]] = []
+    for arm, cells in found.cells.items():
+        rows.append([arm, *((f"{text} {MARK}" if best else f"{text}  ", BETTER if best else "") for text, best in cells)])
+    return table(caption(comparison), ["", *found.columns], rows, width, color)
 
 
 def _difference_tables(comparison: Comparison, arm: str, width: int, color: bool) -> list[str]:

@@ -28,7 +28,7 @@ class Histogram:
 
     name: str
     kind: str
-    """"packet" (wire to application), "wakeup" (timer to task) or "sched" (woken to running)."""
+    """"packet" (wire to application), "wakeup" (timer to task), "sched" (woken to running) or "preempted" (gave way to running)."""
     count: int
     sum_ns: int
     min_ns: int
@@ -130,6 +130,10 @@ class Result:
     """WARN_ON_ONCE and invariants that fired."""
     wakeup_latency: dict[str, Histogram] = field(default_factory=dict)
     """Class of WAKEUP_CLASSES (ksoftirqd, backlog_napi, irq_thread, napi_thread, applications, …) -> from woken to running."""
+    preempted_latency: dict[str, Histogram] = field(default_factory=dict)
+    """The same classes -> from having to give way, though it could have run on, to running again."""
+    deferred_left: list[dict[str, int]] = field(default_factory=list)
+    """Defer lists that are not empty at the end: cpu, skbs, bytes, since_ns (when the packet came that was put on it last)."""
     partial: bool = False
     """The run was interrupted; the figures are of the part that ran."""
 
@@ -138,7 +142,8 @@ class Result:
         out: dict[str, Any] = {"schema": SCHEMA}
         for key, value in asdict(self).items():
             out[key] = value
-        for key, histograms in (("latency", self.latency), ("wakeup_latency", self.wakeup_latency)):
+        kinds = {"latency": self.latency, "wakeup_latency": self.wakeup_latency, "preempted_latency": self.preempted_latency}
+        for key, histograms in kinds.items():
             out[key] = {
                 name: {"kind": h.kind, **h.summary(), "buckets": [list(b) for b in h.buckets]} for name, h in histograms.items()
             }
