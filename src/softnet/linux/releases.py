@@ -133,7 +133,7 @@ RELEASES: dict[str, Release] = {
                 "udp_prod_queue",
                 "defer_nodes",
             ),
-            features=("backlog_threads", "kick_function", "defer_nodes"),
+            features=("backlog_threads", "kick_function", "defer_nodes", "budget_usecs_min"),
             rt_features=("bh_unlocked",),
         ),
         # Read from its commits, and in the trees of 7.2.12 and 7.3.4: 6.19's own could not be had.
@@ -146,7 +146,7 @@ RELEASES: dict[str, Release] = {
                 "alloc_napi_cache",
                 "napi_cache_128",
             ),
-            features=("backlog_threads", "kick_function", "defer_nodes", "defer_max_128"),
+            features=("backlog_threads", "kick_function", "defer_nodes", "defer_max_128", "budget_usecs_min"),
             rt_features=("bh_unlocked",),
         ),
         Release(
@@ -156,7 +156,7 @@ RELEASES: dict[str, Release] = {
                 "enqueue_running_locked",
                 "defer_flush_dead",
             ),
-            features=("backlog_threads", "kick_function", "defer_nodes", "defer_max_128"),
+            features=("backlog_threads", "kick_function", "defer_nodes", "defer_max_128", "budget_usecs_min"),
             rt_features=("bh_unlocked",),
         ),
     )

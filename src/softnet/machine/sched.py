@@ -167,6 +167,11 @@ def switch_to(c: cpu_hw, preempted: bool) -> None:
     if next_task.woken_at:
         hist_record(hw.wake_hists + next_task.time_class, hw.now - next_task.woken_at)
         next_task.woken_at = 0
+    if prev.state == TASK_RUNNING and prev != c.idle:
+        prev.preempted_at = hw.now
+    if next_task.preempted_at:
+        hist_record(hw.preempt_hists + next_task.time_class, hw.now - next_task.preempted_at)
+        next_task.preempted_at = 0
     c.cur = next_task.ctx
     c.preempt_count = next_task.preempt_count
     hw.now += hw.cost_context_switch

@@ -446,7 +446,7 @@ def add_skb(image: Image, index: int, alloc_cpu: int) -> None:
     skb = image.ref("sk_buff", index)
     skb.id, skb.state, skb.users, skb.dataref = index + 1, 1, 1, 1
     skb.alloc_cpu = skb.slab_cpu = alloc_cpu
-    skb.len, skb.nr_packets, skb.hash = 1, 1, FLOW_HASH
+    skb.len, skb.nr_packets, skb.hash, skb.l4_hash = 1, 1, FLOW_HASH, 1
     skb.dev = image.ref("net_device", 0)
 
 
@@ -454,7 +454,8 @@ def add_frame(image: Image, number: int, card: int) -> None:
     """The frame that a card's driver receives, over and over: of one flow, for nobody's socket."""
     at = image.regions.arrivals + number * nic.ARRIVAL_WORDS
     image.memory[at + nic.ARRIVAL_QUEUE] = card
-    image.memory[at + nic.ARRIVAL_HASH] = FLOW_HASH
+    image.memory[at + nic.ARRIVAL_HASH] = image.memory[at + nic.ARRIVAL_FLOW_HASH] = FLOW_HASH
+    image.memory[at + nic.ARRIVAL_HASH_TYPE] = image.program.constants["PKT_HASH_TYPE_L4"]
     image.memory[at + nic.ARRIVAL_LEN] = 1
 
 
