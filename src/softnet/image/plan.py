@@ -161,6 +161,7 @@ def _counts(scenario: Scenario, sockets: tuple[SocketSpec, ...], hotplug: tuple[
         "sd_flow_limit": cpus if scenario.kernel.sysctl.flow_limit_cpu_bitmap else 1,
         "net_hotdata": 1,
         "cpuidle_device": 1,
+        "sched_sysctls": 1,
         "kmem_cache_node": 1,
         "softirq_action": 10,
         "smp_hotplug_thread": 2,

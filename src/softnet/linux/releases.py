@@ -35,6 +35,10 @@ BASE: tuple[str, ...] = tuple(
         "include.linux.topology",
         "include.linux.spinlock",
         "kernel.locking.spinlock",
+        "kernel.sched.sched",
+        "include.linux.sched",
+        "kernel.sched.fair",
+        "kernel.sched.rt",
         "kernel.sched.core",
         "kernel.time.hrtimer",
         "include.linux.preempt",
@@ -85,6 +89,7 @@ RELEASES: dict[str, Release] = {
         Release(
             "6.6",
             patches=(
+                "eevdf",
                 "softnet_stat_queue_lengths",
                 "in_net_rx_action",
                 "optimize_napi_schedule_rps",
@@ -109,6 +114,8 @@ RELEASES: dict[str, Release] = {
         Release(
             "6.12",
             patches=(
+                "eevdf_delay_dequeue",
+                "eevdf_preempt_short",
                 "backlog_lock_rename",
                 "enqueue_not_running",
                 "dropped_atomic",

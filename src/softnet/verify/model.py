@@ -49,7 +49,10 @@ LIST_FIELD = {f"{_PROPERTIES}.where": "softnet_data.defer_list", f"{_PROPERTIES}
 HARNESS = (
     f"{_PROPERTIES}.numbers",
     f"{_PROPERTIES}.state",
-    *(f"{_INSIDE}.{name}" for name in ("words", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")),
+    *(
+        f"{_INSIDE}.{name}"
+        for name in ("words", "fair", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")
+    ),
     *(f"{_INSIDE}.{name}" for name in ("open_accesses", "races")),
 )
 DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6}
