@@ -172,6 +172,11 @@ def switch_to(c: cpu_hw, preempted: bool) -> None:
     if following.woken_at:
         hist_record(hw.wake_hists + following.time_class, hw.now - following.woken_at)
         following.woken_at = 0
+    if prev.state == TASK_RUNNING and prev != c.idle:
+        prev.preempted_at = hw.now
+    if following.preempted_at:
+        hist_record(hw.preempt_hists + following.time_class, hw.now - following.preempted_at)
+        following.preempted_at = 0
     c.cur = following.ctx
     c.preempt_count = following.preempt_count
     hw.now += hw.cost_context_switch

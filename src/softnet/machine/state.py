@@ -134,6 +134,8 @@ class engine_state(Struct, engine=True):
     """The address of the histograms (machine/stats.py)."""
     wake_hists: int = hw()
     """The number of the first histogram of wakeup latencies; there is one for each class of CPU time."""
+    preempt_hists: int = hw()
+    """The same of the waits of tasks that had to give way."""
     stop_at: int = hw(init=NEVER, decides_turn=True)
     """When the run stops, in ns."""
     running: bool = hw(decides_turn=True)
@@ -272,6 +274,8 @@ class task_struct(Struct):
     """Whether it spins for a sleeping lock whose owner runs."""
     woken_at: int = hw(statistic=True)
     """When it was woken, in ns; 0 once it has run since."""
+    preempted_at: int = hw(statistic=True)
+    """When it had to give way though it could have run on, in ns; 0 once it has run since."""
     nr_switches: int = hw(statistic=True)
     """How often it was switched out."""
     nr_wakeups: int = hw(statistic=True)

@@ -27,6 +27,12 @@ def deviations(scenario: Tables) -> Iterator[str]:
             yield f"nic.{nic.name}.napi_defer_hard_irqs: has no effect while gro_flush_timeout is 0."
         if nic.rps_flow_cnt and not kernel.sysctl.rps_sock_flow_entries:
             yield f"nic.{nic.name}.rps_flow_cnt: RFS stays off while sysctl.rps_sock_flow_entries is 0."
+    usecs = kernel.sysctl.netdev_budget_usecs
+    if usecs is not None and usecs < kernel.budget_usecs_default:
+        yield (
+            f"kernel.sysctl.netdev_budget_usecs: less than two ticks ({kernel.budget_usecs_default} us) is refused from v6.14 on,"
+            f" and by later stable releases of 6.1, 6.6 and 6.12; {kernel.release} as first released takes {usecs}."
+        )
     if kernel.preempt == "lazy" and kernel.rt:
         yield "kernel.preempt: Debian's 6.12-rt is built with lazy preemption; of its timer thread (ktimers) the model has nothing."
     elif kernel.preempt == "lazy":
