@@ -34,7 +34,7 @@ class mine(Struct):
     lock: spinlock_t = embed(line=0)
     word: int = private(line=1)
     flag: int = shared(line=2)
-    many: int = array(480, private(line=3))
+    many: int = array(960, private(line=3))
 
 
 @kfunc
@@ -78,7 +78,7 @@ LOCKED = """
 MORE_THAN_IS_KEPT = """
     spin_lock(m.lock)
     atomic_inc(m.flag)
-    for i in range(480):
+    for i in range(960):
         m.many[i] = number
     spin_unlock(m.lock)
 """
