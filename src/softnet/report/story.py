@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from softnet.linux.releases import change_of
 from softnet.report.figures import busy_metric
 from softnet.report.names import duration, number, percent, quantity
 from softnet.simulate.result import Histogram, Result
@@ -31,6 +32,8 @@ DROP_MEANING = {
     "SOCKET_RCVBUFF": "a socket's receive buffer was full",
     "SOCKET_BACKLOG": "a socket's backlog was full while its owner held it",
     "NO_SOCKET": "nobody listens",
+    "IP_NOPROTO": "an IP protocol that nobody set up",
+    "UNHANDLED_PROTO": "not IP, and nobody takes it",
     "rx_missed": "the card's ring was full",
 }
 
@@ -78,6 +81,23 @@ def comparison_story(comparison: Comparison) -> dict[str, list[Sentence]]:
         story[arm] = [Sentence("found", text) for text in _arm_story(comparison, metrics, arm)]
     story[""] = list(_cautions(comparison))
     return story
+
+
+def kernel_changes(comparison: Comparison, arm: str) -> tuple[str, list[str]]:
+    """A heading, and what the kernel's patches change between the base and an arm, a line each; no line where they are the same.
+
+    The lines are the patch modules' own. Files of the user's are told by their names elsewhere.
+    """
+    base = comparison.arms[0]
+    before, after = (_shipped_patches(comparison, one) for one in (base, arm))
+    more, less = [n for n in after if n not in before], [n for n in before if n not in after]
+    lines = [f"{text} ({commit}, {since})" for text, commit, since in map(change_of, more)]
+    lines += [f"not in {arm}: {text} ({commit}, {since})" for text, commit, since in map(change_of, less)]
+    return f"Between {base} and {arm} the kernel changed in this path:", lines
+
+
+def _shipped_patches(comparison: Comparison, arm: str) -> list[str]:
+    return [name for name in comparison.results[arm][0].kernel["patches"] if name.startswith("softnet.linux.patches.")]
 
 
 def _arm_story(comparison: Comparison, metrics: dict[str, Metric], arm: str) -> Iterator[str]:
@@ -296,8 +316,26 @@ def _run_story(result: Result) -> Iterator[str]:
     yield _fate_sentence(result)
     yield from _busy_sentences(result)
     yield from _wakeup_sentences(result)
+    yield from _left_deferred(result)
     for name, histogram in result.latency.items():
         yield latency_sentence(name, histogram)
+
+
+LEFT_DEFERRED_NS = 10_000_000
+"""A defer list that nobody has touched for so long waits for something that may never come."""
+
+
+def _left_deferred(result: Result) -> Iterator[str]:
+    """Lists of deferred frees that are not empty at the end, and to which nothing has happened for a while."""
+    for row in result.deferred_left:
+        still_ns = result.duration_ns - row["since_ns"]
+        if still_ns >= LEFT_DEFERRED_NS:
+            held = "1 skb has" if row["skbs"] == 1 else f"{number(row['skbs'])} skbs have"
+            yield (
+                f"{held} lain on CPU {row['cpu']}'s list of deferred frees for the last {duration(still_ns)},"
+                f" {number(row['bytes'])} bytes with their pages. Nothing frees them before that CPU receives packets again or"
+                " others fill the list to half."
+            )
 
 
 def _fate_sentence(result: Result) -> str:
@@ -306,6 +344,8 @@ def _fate_sentence(result: Result) -> str:
     text = f"{number(came)} packets came, {number(c.delivered)} reached an application"
     if c.acks:
         text += f", {number(c.acks)} were pure TCP acknowledgements"
+    if c.kernel:
+        text += f", {number(c.kernel)} were for the kernel itself (ICMP, IGMP, ARP)"
     dropped = {reason: n for reason, n in c.dropped.items() if n}
     if dropped:
         reasons = "; ".join(f"{reason} {number(n)}{_meaning(reason)}" for reason, n in sorted(dropped.items(), key=lambda i: -i[1]))

@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple, get_args, get_origin
 
 from softnet.errors import ScenarioError
 from softnet.files import deeper_than, from_toml, holds_endless_number, read_bounded
-from softnet.release import RT_SUFFIX, THREADS_ARG, THREADS_SUFFIX, first_with, releases
+from softnet.release import RT_SUFFIX, THREADS_ARG, THREADS_SUFFIX, first_with, instead_of, releases
 from softnet.scenario.allowed import keys_at
+from softnet.scenario.capture import STANDARD_INPUT, captured_input
 from softnet.scenario.fields import RELEASES, Settings
 from softnet.scenario.locate import Path, key_lines
 from softnet.scenario.models import Scenario
@@ -31,6 +32,8 @@ _TOP_ALIASES: Final = {
     "threads": ("kernel", "threads"),
     "config": ("kernel", "config"),
 }
+_TEXTS: Final = frozenset(("rps_cpus", "flow_limit_cpu_bitmap", "irq_cpus", "isolated_cpus", "release"))
+"""Keys whose value may be a text that looks like a number."""
 _TABLE_LISTS: Final = ("nic", "traffic", "application", "sender", "task", "event")
 
 
@@ -114,13 +117,15 @@ def _validate_all(raw: dict[str, Any]) -> Scenario:
 def _missing_files(scenario: Scenario) -> list[Problem]:
     problems = []
     for index, traffic in enumerate(scenario.traffic):
-        if isinstance(traffic, CaptureTraffic) and not os.path.isfile(scenario.resolve(traffic.file)):
+        if isinstance(traffic, CaptureTraffic) and traffic.file == STANDARD_INPUT:
+            captured_input()
+        elif isinstance(traffic, CaptureTraffic) and not os.path.isfile(scenario.resolve(traffic.file)):
             problems.append(
                 Problem(
                     ("traffic", index, "file"),
                     "no such capture",
                     f'"{traffic.file}"',
-                    "a pcap or pcapng file; relative paths start from the scenario's folder",
+                    'a pcap or pcapng file, or "-" for standard input; relative paths start from the scenario\'s folder',
                 )
             )
     costs = scenario.machine.costs
@@ -142,14 +147,7 @@ def parse_kernel(text: str) -> KernelChoice:
     threaded = first_with("backlog_threads")
     allowed = ", ".join(RELEASES) + f", each also with -rt, and from {threaded} with -threads"
     if release not in RELEASES or suffix not in ("", "rt", "threads") or text.strip().endswith("-"):
-        every = [f"{known}{tail}" for known in RELEASES for tail in ("", RT_SUFFIX, THREADS_SUFFIX)]
-        raise ScenarioError(
-            "unknown kernel",
-            where=f"kernel {text}",
-            found=f'"{text}"',
-            expected=allowed,
-            hint=did_you_mean(text, every),
-        )
+        raise ScenarioError("unknown kernel", where=f"kernel {text}", found=f'"{text}"', expected=allowed, hint=_meant(text))
     if suffix == "threads" and not releases()[release].has("backlog_threads"):
         raise ScenarioError(
             f"{release} has no backlog threads",
@@ -160,6 +158,13 @@ def parse_kernel(text: str) -> KernelChoice:
         )
     boot_args = (THREADS_ARG,) if suffix == "threads" else ()
     return KernelChoice(release, "rt" if suffix == "rt" else "plain", boot_args)
+
+
+def _meant(text: str) -> str:
+    """A hint: for a release that there is not, the one before it; for a slip of the pen, what is nearest."""
+    return instead_of(text) or did_you_mean(
+        text, [f"{known}{tail}" for known in RELEASES for tail in ("", RT_SUFFIX, THREADS_SUFFIX)]
+    )
 
 
 def apply_kernel(raw: dict[str, Any], text: str) -> dict[str, Any]:
@@ -198,6 +203,8 @@ def apply_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> dict[str, 
             out = apply_kernel(out, value_text.strip().strip("\"'"))
             continue
         value = _value(value_text.strip())
+        if key.rpartition(".")[2] in _TEXTS and not isinstance(value, (str, list)):
+            value = value_text.strip()  # 10 is a mask, 6.12 a release: neither is a number
         for path in _targets(out, key, text):
             _assign(out, path, value, text)
     return out

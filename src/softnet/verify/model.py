@@ -23,6 +23,7 @@ from softnet.lang.program.program import Program
 from softnet.linux import releases
 from softnet.machine import MACHINE_MODULES, nic
 from softnet.machine.costtable import load_cost_table
+from softnet.properties.history import WHERE_MODULES
 from softnet.properties.numbers import VX_DATA_RACE
 from softnet.properties.statements import PROPERTIES, Property
 from softnet.release import DEFAULT
@@ -43,12 +44,15 @@ if TYPE_CHECKING:
 
 _INSIDE = "softnet.verify.inside"
 _PROPERTIES = "softnet.properties"
-WHERE = f"{_PROPERTIES}.where"
-"""Linked below a user's patches, which may say otherwise."""
+LIST_FIELD = {f"{_PROPERTIES}.where": "softnet_data.defer_list", f"{_PROPERTIES}.where_nodes": "skb_defer_node.defer_count"}
+"""What says where a shipped kernel's defer list is -> the field that a kernel stores to if it is there."""
 HARNESS = (
     f"{_PROPERTIES}.numbers",
     f"{_PROPERTIES}.state",
-    *(f"{_INSIDE}.{name}" for name in ("words", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")),
+    *(
+        f"{_INSIDE}.{name}"
+        for name in ("words", "fair", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")
+    ),
     *(f"{_INSIDE}.{name}" for name in ("open_accesses", "races")),
 )
 DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6}
@@ -94,6 +98,8 @@ class Config:
     name: str
     kernel: str = DEFAULT
     cpus: int = 2
+    nodes: int = 1
+    """NUMA nodes, to which the CPUs are dealt in equal runs."""
     rps: bool = False
     defer_max: int = 2
     budget: int = 300
@@ -205,7 +211,7 @@ def _patches(config: Config) -> list[Patch]:
 def scenario_of(config: Config) -> Scenario:
     """The scenario that boots the configuration: CPUs and kernel, no cards, no traffic."""
     tables: dict[str, Any] = {
-        "machine": {"cpus": config.cpus},
+        "machine": {"cpus": config.cpus, "numa_nodes": config.nodes},
         "kernel": {
             "config": {"RPS": config.rps, "NET_FLOW_LIMIT": False},
             "sysctl": {"skb_defer_max": config.defer_max, "netdev_budget": config.budget, "dev_weight": config.dev_weight},
@@ -226,7 +232,7 @@ def scenario_of(config: Config) -> Scenario:
 
 def build_program(config: Config, scenario: Scenario, patches: Sequence[Patch], claims: Sequence[Claim]) -> Program:
     """The release's modules, the user's patches, the harness. Raises SubsetError, SoftnetError."""
-    modules = [*kernel_modules(scenario), *load_modules((f"{_INSIDE}.user_task", WHERE))]
+    modules = [*kernel_modules(scenario), *load_modules((f"{_INSIDE}.user_task", *where_modules(scenario)))]
     refuse_anew(patches, [*load_modules(MACHINE_MODULES), *modules])
     modules += [module for _, module in patches]
     work = "_work" if scenario.kernel.has("kick_by_work_item") else ""
@@ -236,7 +242,8 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[Patch], 
         "VX_RESCHED": 2 if config.resched_max >= 0 else int(config.resched),
         "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
         "VX_STORE_BUFFER": store_buffer(config),
-        "VX_HOTPLUG": int(bool(plugged(config))), "VX_RACES": int(config.races),
+        "VX_HOTPLUG": int(bool(plugged(config))), "VX_BH_UNLOCKED": int(scenario.kernel.has("bh_unlocked")),
+        "VX_RACES": int(config.races),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
     program = looked_at(make_program(modules, values))
     check_patches(program, [module for _, module in patches], HARNESS)
@@ -244,6 +251,11 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[Patch], 
         raise SoftnetError("nothing to call", where="driver call", found="no verify_task() in a patch file",
                            expected="--patch FILE with a kfunc verify_task(number: int) -> None")  # fmt: skip
     return program
+
+
+def where_modules(scenario: Scenario) -> tuple[str, ...]:
+    """What says where the shipped kernel's defer list is; a user's patch may say otherwise."""
+    return WHERE_MODULES[scenario.kernel.has("defer_nodes")]
 
 
 def looked_at(program: Program) -> Program:
@@ -259,7 +271,7 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     patches = [module for _, module in loaded]
     claims = claims_of(patches)
     program = build_program(config, scenario, loaded, claims)
-    below = [*load_modules(MACHINE_MODULES), *kernel_modules(scenario), *load_modules((WHERE,))]
+    below = [*load_modules(MACHINE_MODULES), *kernel_modules(scenario), *load_modules(where_modules(scenario))]
     changes = changes_of(program, loaded[: len(loaded) - len(config.property_files)], below)
     image = boot_image(config, scenario, program, patches, memory)
     key = (program_digest(program), *config.patches, *config.property_files, *image.cost_index.items())
@@ -286,7 +298,8 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     code, changing, facts = _kept(("frames", *key, *roots, config.reduce, log, owned, movable, config.races), emitted)
     env = image.ref("verify_env", 0)
     env.list_own = int("softnet_data.defer_list" not in changing)
-    env.list_unknown = int(env.list_own != 0 and program.functions["defer_list_first"].module == WHERE)
+    told_by = program.functions["defer_list_first"].module
+    env.list_unknown = int(told_by in LIST_FIELD and LIST_FIELD[told_by] not in changing)
     return Model(config, scenario, program, module, image, code.text, code.frames, roots, changing,
                  2 * config.cpus + len(image.tasks), facts, known_properties(config), changes=tuple(map(str, changes)))  # fmt: skip
 
@@ -436,7 +449,7 @@ def add_skb(image: Image, index: int, alloc_cpu: int) -> None:
     skb = image.ref("sk_buff", index)
     skb.id, skb.state, skb.users, skb.dataref = index + 1, 1, 1, 1
     skb.alloc_cpu = skb.slab_cpu = alloc_cpu
-    skb.len, skb.nr_packets, skb.hash = 1, 1, FLOW_HASH
+    skb.len, skb.nr_packets, skb.hash, skb.l4_hash = 1, 1, FLOW_HASH, 1
     skb.dev = image.ref("net_device", 0)
 
 
@@ -444,7 +457,8 @@ def add_frame(image: Image, number: int, card: int) -> None:
     """The frame that a card's driver receives, over and over: of one flow, for nobody's socket."""
     at = image.regions.arrivals + number * nic.ARRIVAL_WORDS
     image.memory[at + nic.ARRIVAL_QUEUE] = card
-    image.memory[at + nic.ARRIVAL_HASH] = FLOW_HASH
+    image.memory[at + nic.ARRIVAL_HASH] = image.memory[at + nic.ARRIVAL_FLOW_HASH] = FLOW_HASH
+    image.memory[at + nic.ARRIVAL_HASH_TYPE] = image.program.constants["PKT_HASH_TYPE_L4"]
     image.memory[at + nic.ARRIVAL_LEN] = 1
 
 

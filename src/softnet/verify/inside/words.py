@@ -16,6 +16,9 @@ VX_PLUG = 4
 VX_NIC = 5
 VX_CALL = 6
 
+VX_BH_UNLOCKED = 0
+"""Whether BH off leaves a CPU's tasks beside each other: PREEMPT_RT from 6.18 on."""
+
 # What vx_explore() returns.
 VX_MORE = 0
 VX_DONE = 1
@@ -252,7 +255,7 @@ class vx_sd(Struct, per_cpu=True):
     """What the harness notes of a CPU's softnet_data."""
 
     polling: int = hw()
-    """Whether its backlog is being polled."""
+    """Whether its backlog is being polled; without BH lock on PREEMPT_RT, 1 + the context that polls it."""
     in_defer_csd: int = hw()
     """Whether the defer list's function call runs."""
     producers: int = hw()

@@ -209,6 +209,13 @@ class Replay:
         leaf = self.model.words_of.get(address) if what != "call" else None
         return Access(what, leaf, address, value, function, file, line, name if what == "call" else "")
 
+    def defer_counts(self, cpu: int) -> str:
+        """The counter of the CPU's defer list, or of each of its lists."""
+        if "skb_defer_node" not in self.image.layout.tables:
+            return str(self.word("softnet_data", cpu, "defer_count"))
+        nodes = self.model.config.nodes
+        return " and ".join(str(self.word("skb_defer_node", cpu * nodes + node, "defer_count")) for node in range(nodes))
+
     def ends(self) -> list[str]:
         """The state of every CPU's backlog and defer list, in words."""
         out = []
@@ -220,7 +227,7 @@ class Replay:
             out.append(
                 f"CPU{cpu}: backlog.state {flags(value['backlog.state'])}, {'on a poll list' if linked else 'on no poll list'}, "
                 f"input_pkt_queue {value['input_pkt_queue.qlen']}, process_queue {value['process_queue.qlen']}, "
-                f"defer_count {value['defer_count']}, runs {self.context_of(cpu)}"
+                f"defer_count {self.defer_counts(cpu)}, runs {self.context_of(cpu)}"
             )
         return out
 
