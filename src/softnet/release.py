@@ -11,7 +11,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple
 
-Feature = Literal["backlog_threads", "kick_function", "kick_by_work_item", "defer_nodes", "defer_max_128", "bh_unlocked"]
+Feature = Literal[
+    "backlog_threads", "kick_function", "kick_by_work_item", "defer_nodes", "defer_max_128", "bh_unlocked", "budget_usecs_min"
+]
 """What others must know of a release, because they act by it:
 
 - ``backlog_threads``: backlog NAPI can run in threads; on PREEMPT_RT it always does, else with the boot argument THREADS_ARG;
@@ -19,7 +21,9 @@ Feature = Literal["backlog_threads", "kick_function", "kick_by_work_item", "defe
 - ``kick_by_work_item``: the kick queues a work item, so there is a kworker for each CPU;
 - ``defer_nodes``: a CPU has a lock-free defer list for each NUMA node, whose counter also counts what the list does not take;
 - ``defer_max_128``: net.core.skb_defer_max is 128 where nobody sets it, not 64;
-- ``bh_unlocked``: local_bh_disable() takes no lock on PREEMPT_RT, so several tasks of a CPU may serve softirqs at once.
+- ``bh_unlocked``: local_bh_disable() takes no lock on PREEMPT_RT, so several tasks of a CPU may serve softirqs at once;
+- ``budget_usecs_min``: net.core.netdev_budget_usecs takes no less than two ticks (c180188ec022, v6.14). Older releases have it
+  from some stable release on (6.1.192 and 6.12.117 do), which is said where it matters, and is no feature of theirs.
 """
 
 DEFAULT: Final = "6.12"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.scenario import captures as make
 
 from softnet.scenario.capture import read_frames
-from softnet.scenario.columns import TCP, UDP
+from softnet.scenario.columns import NOT_IP, TCP, UDP
 from softnet.scenario.packet import Packet, read_capture
 
 ROOT = Path(__file__).parent.parent.parent
@@ -192,14 +192,16 @@ def test_other_frames_are_counted_by_reason(tmp_path: Path) -> None:
     path = tmp_path / "mixed.pcap"
     path.write_bytes(make.pcap([(TIME_NS, frame) for frame in frames]))
     reader = read_capture(path)
-    assert len(list(reader)) == 1
-    assert reader.summary.skipped == {
-        "not IP: ARP": 1,
-        "not IP: LLDP": 1,
-        "not IP: type 0x1234": 1,
-        "truncated transport header": 1,
-    }
-    assert "1 frames left out: not IP: ARP" in reader.summary.lines()
+    packets = list(reader)
+    assert [packet.proto for packet in packets] == [NOT_IP | 0x0806, NOT_IP | 0x88CC, NOT_IP | 0x1234, UDP]
+    assert reader.summary.skipped == {"truncated transport header": 1}
+    lines = reader.summary.lines()
+    assert lines[0] == "1 IP packets in 5 frames"
+    assert "1 frames hold no IP packet but ARP: the kernel receives them and takes them itself" in lines
+    dropped = "steers them, and drops them, since nobody here takes them (UNHANDLED_PROTO)"
+    assert f"1 frames hold no IP packet but LLDP: the kernel receives them and {dropped}" in lines
+    assert f"1 frames hold no IP packet but Ethernet type 0x1234: the kernel receives them and {dropped}" in lines
+    assert "1 frames left out: truncated transport header" in lines
 
 
 def test_a_clock_that_steps_back_a_little_is_held_and_told(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ And any bytes at all give packets or a CaptureError, nothing else.
 
 from __future__ import annotations
 
+import gzip
 import os
 import struct
 import tracemalloc
@@ -23,7 +24,6 @@ from softnet.scenario.packet import LINK_TYPES, Packet, read_capture
 GOLDEN = Path(__file__).parent.parent / "golden" / "capture_errors"
 
 PACKET = make.ethernet(make.ipv4(make.tcp(b"hello"), 6))
-ARP = make.ethernet(bytes(28), 0x0806)
 PCAP = make.pcap([(10**18, PACKET), (10**18 + 500, PACKET)])
 SECTION = make.section() + make.interface()
 PCAPNG = SECTION + make.enhanced(PACKET, 10**15)
@@ -39,17 +39,19 @@ BROKEN = {
     "one_byte": b"\xd4",
     "wrong_magic": b"#!/bin/sh\necho this is no capture\n",
     "gzip": b"\x1f\x8b\x08\x00" + bytes(20),
+    "gzip_of_no_capture": gzip.compress(b"#!/bin/sh\necho this is no capture\n", mtime=0),
+    "gzip_cut": gzip.compress(PCAP, mtime=0)[:20],
+    "xz": b"\xfd7zXZ\0" + bytes(20),
     "old_patched_pcap": b"\x34\xcd\xb2\xa1" + bytes(20),
     "pcap_header_cut": PCAP[:20],
     "pcap_version": PCAP[:4] + b"\x07\x00" + PCAP[6:],
-    "pcap_record_header_cut": PCAP[: 24 + 16 + len(PACKET) + 7],
-    "pcap_packet_cut": PCAP[:-3],
+    "pcap_record_header_cut": PCAP[: 24 + 7],
+    "pcap_packet_cut": PCAP[: 24 + 16 + len(PACKET) - 3],
     "pcap_claims_4_gb": PCAP[:24] + pcap_record(0xFFFF_FFFF, 0xFFFF_FFFF) + PACKET,
-    "pcap_longer_than_snaplen": make.pcap([(10**18, PACKET)], snaplen=48),
     "pcap_fraction": PCAP[:24] + pcap_record(len(PACKET), len(PACKET), 10**9) + PACKET,
     "pcap_only_header": PCAP[:24],
-    "pcap_no_ip": make.pcap([(10**18, ARP), (10**18 + 1, ARP)]),
-    "pcap_unsupported_link": make.pcap([(10**18, PACKET)], link=105),
+    "pcap_no_ip": make.pcap([(10**18, b"\x55" + bytes(30)), (10**18 + 1, bytes(30))], link=101),
+    "pcap_unsupported_link": make.pcap([(10**18, PACKET)], link=147),
     "pcap_all_truncated": make.pcap([(10**18, PACKET[:30])]),
     "pcap_clock_set_back": make.pcap([(10**18, PACKET), (10**18 - 2 * 10**9, PACKET)]),
     "pcapng_byte_order": b"\x0a\x0d\x0d\x0a" + bytes(24),
@@ -58,7 +60,7 @@ BROKEN = {
     "pcapng_odd_length_block": SECTION + struct.pack("<II", 6, 33) + bytes(33),
     "pcapng_lengths_differ": PCAPNG[:-4] + struct.pack("<I", 64),
     "pcapng_block_cut": PCAPNG[:-20],
-    "pcapng_block_header_cut": PCAPNG + b"\x06\x00\x00",
+    "pcapng_block_header_cut": SECTION + b"\x06\x00\x00",
     "pcapng_claims_4_gb": SECTION + struct.pack("<II", 6, 0xFFFF_FFFC) + bytes(64),
     "pcapng_claims_a_large_packet": SECTION + make.block(6, struct.pack("<IIIII", 0, 1, 1, 0x7FFF_FFFF, 0x7FFF_FFFF)),
     "pcapng_packet_longer_than_block": SECTION + make.block(6, struct.pack("<IIIII", 0, 1, 1, 100, 100) + bytes(40)),
@@ -99,12 +101,46 @@ def test_a_file_that_cannot_be_read_is_told(name: str, tmp_path: Path) -> None:
 
 
 def test_packets_before_the_damage_are_given(tmp_path: Path) -> None:
-    path = tmp_path / "cut.pcap"
-    path.write_bytes(PCAP[:-3])
+    path = tmp_path / "damaged.pcap"
+    path.write_bytes(PCAP + pcap_record(0xFFFF_FFFF, 0xFFFF_FFFF))
     reader = read_capture(path)
-    assert next(reader).dport == 80
-    with pytest.raises(CaptureError, match="ends inside a packet"):
+    assert [next(reader).dport, next(reader).dport] == [80, 80]
+    with pytest.raises(CaptureError, match="larger than any capture tool writes"):
         next(reader)
+
+
+CUT = {
+    "inside a packet": (PCAP[:-3], 1, "a packet, at byte 115"),
+    "one trailing byte": (PCAP + b"\0", 2, "a record header, at byte 174"),
+    "inside a record header": (PCAP + bytes(15), 2, "a record header, at byte 174"),
+    "inside a block": (PCAPNG + make.enhanced(PACKET, 10**15)[:-20], 1, "a block"),
+    "inside a block header": (PCAPNG + b"\x06\x00\x00", 1, "a block header"),
+    "inside a packet of a gzip file": (gzip.compress(PCAP[:-3], mtime=0), 1, "a packet, at byte 115"),
+    "inside a gzip file": (gzip.compress(PCAP + 200 * PCAP[24:], compresslevel=0, mtime=0)[:-900], None, ""),
+}
+
+
+@pytest.mark.parametrize("case", CUT)
+def test_a_file_whose_writer_was_cut_off_is_read_with_a_note(case: str, tmp_path: Path) -> None:
+    content, packets, place = CUT[case]
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(content)
+    reader = read_capture(path)
+    found = len(list(reader))
+    assert found == packets or (packets is None and found > 100)
+    (note,) = reader.summary.notes.lines()
+    assert note.startswith(f"the file ends inside {place}" if place else ("the file ends inside", "the gzip file ends"))
+    assert note.endswith("the one whole packet before is read" if found == 1 else f"the {found} whole packets before are read")
+
+
+def test_frames_longer_than_the_snapshot_length_are_read_with_a_note(tmp_path: Path) -> None:
+    path = tmp_path / "snaplen.pcap"
+    path.write_bytes(make.pcap([(10**18, PACKET), (10**18 + 1, PACKET)], snaplen=48))
+    reader = read_capture(path)
+    assert [packet.len_bytes for packet in reader] == [len(PACKET)] * 2
+    assert reader.summary.notes.lines() == [
+        "2 frames are longer than the snapshot length that the file states; they are read whole"
+    ]
 
 
 @pytest.mark.parametrize("case", [case for case in BROKEN if "claims" in case])
@@ -152,8 +188,8 @@ def packets_or_error(content: bytes, path: Path) -> list[Packet] | CaptureError:
         assert packet.len_bytes >= 14
         assert packet.payload_bytes >= 0
         assert len(packet.src) == len(packet.dst)
-        assert len(packet.src) in (4, 16)
-        assert 0 <= packet.proto <= 255
+        assert len(packet.src) in ((4, 16) if packet.proto <= 255 else (0,))
+        assert 0 <= packet.proto <= 255 or packet.proto >> 16 == 1
     return packets
 
 

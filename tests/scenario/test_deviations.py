@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A run says where the model's scheduler is known to be wrong (what real kernels answered: p99 3.66 ms for 4.6 us)."""
+"""A run says where the model's scheduler is known to be wrong, and nothing where it is right."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from softnet.scenario import scenario_from_dict
+from softnet.errors import ScenarioError
+from softnet.scenario import Kernel, scenario_from_dict
 
 
 def notes(hog: dict[str, Any], application: dict[str, Any], duration_ms: int = 100) -> list[str]:
@@ -23,15 +24,14 @@ def notes(hog: dict[str, Any], application: dict[str, Any], duration_ms: int = 1
     return [note for note in scenario_from_dict(raw, [], directory=Path()).notes() if note.startswith("task.hog")]
 
 
-def test_a_fair_application_beside_a_fair_hog() -> None:
-    (note,) = notes({"cpu": 1}, {"cpu": 1})
-    assert "shares CPU 1 with web" in note
-    assert "Percentiles above the median are too good" in note
-
-
 @pytest.mark.parametrize(
     ("hog", "application"),
-    [({"cpu": 0}, {"cpu": 1}), ({"cpu": 1}, {"cpu": 1, "sched": "fifo:50"}), ({"cpu": 1, "sched": "fifo:50"}, {"cpu": 1})],
+    [
+        ({"cpu": 1}, {"cpu": 1}),
+        ({"cpu": 0}, {"cpu": 1}),
+        ({"cpu": 1}, {"cpu": 1, "sched": "fifo:50"}),
+        ({"cpu": 1, "sched": "fifo:50"}, {"cpu": 1}),
+    ],
 )
 def test_nothing_is_said_where_the_answer_is_right(hog: dict[str, Any], application: dict[str, Any]) -> None:
     assert notes(hog, application) == []
@@ -40,3 +40,15 @@ def test_nothing_is_said_where_the_answer_is_right(hog: dict[str, Any], applicat
 def test_a_real_time_hog_for_longer_than_the_kernel_lets_it() -> None:
     (note,) = notes({"cpu": 1, "sched": "fifo:50"}, {"cpu": 1}, duration_ms=2500)
     assert "neither real-time throttling nor 6.12's fair server" in note
+
+
+def test_less_than_two_ticks_is_refused_only_by_releases_with_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw: dict[str, Any] = {"kernel": {"release": "6.1", "hz": 250, "sysctl": {"netdev_budget_usecs": 2000}}}
+    (note,) = [text for text in scenario_from_dict(raw).notes() if "netdev_budget_usecs" in text]
+    assert "less than two ticks (8000 us) is refused from v6.14 on" in note
+    monkeypatch.setattr(Kernel, "has", lambda self, feature: feature == "budget_usecs_min")
+    with pytest.raises(ScenarioError, match=r"less than two ticks, which 6\.1 refuses") as caught:
+        scenario_from_dict(raw)
+    assert "at least 8000 with hz = 250" in str(caught.value)
+    raw["kernel"]["sysctl"]["netdev_budget_usecs"] = 8000
+    assert not [text for text in scenario_from_dict(raw).notes() if "netdev_budget_usecs" in text]

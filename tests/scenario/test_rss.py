@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softnet.scenario import Nic
-from softnet.scenario.flows import FlowKey, hash_and_queue, table_of_keys
+from softnet.scenario import Application, Nic, Scenario
+from softnet.scenario.columns import NOT_IP, PKT_HASH_TYPE_L3, PKT_HASH_TYPE_L4, PKT_HASH_TYPE_NONE
+from softnet.scenario.flows import FlowKey, SocketBook, hash_and_queue, table_of_keys
 from softnet.scenario.rss import TOEPLITZ_KEY, boot_key, indirection, siphash24, toeplitz
 
 # Microsoft, "Verifying the RSS Hash Calculation" (Windows driver documentation): destination, its port, source,
@@ -30,13 +31,13 @@ MICROSOFT = [
 ]
 
 
-def key(src: str, dst: str, sport: int, dport: int, proto: int = 6, fragment: bool = False) -> FlowKey:
-    return proto, ipaddress.ip_address(src).packed, ipaddress.ip_address(dst).packed, sport, dport, fragment
+def key(src: str, dst: str, sport: int, dport: int, proto: int = 6, fragment: bool = False, label: int = 0) -> FlowKey:
+    ends = ipaddress.ip_address(src).packed, ipaddress.ip_address(dst).packed
+    return FlowKey(proto, *ends, sport, dport, fragment, flow_label=label)
 
 
 def card(flow: FlowKey, nic: Nic | None = None) -> int:
-    hashes, _ = hash_and_queue(table_of_keys([flow]), nic or Nic(), seed=0)
-    return int(hashes[0])
+    return int(hash_and_queue(table_of_keys([flow]), nic or Nic(), seed=0).card[0])
 
 
 @pytest.mark.parametrize(("dst", "dport", "src", "sport", "addresses", "with_ports"), MICROSOFT)
@@ -87,10 +88,9 @@ def test_siphash_reference_vectors(length: int) -> None:
 def test_the_kernels_hash_is_symmetric_and_never_zero(
     src: ipaddress.IPv4Address, dst: ipaddress.IPv4Address, sport: int, dport: int, seed: int
 ) -> None:
-    there = table_of_keys([(17, src.packed, dst.packed, sport, dport, False)])
-    back = table_of_keys([(17, dst.packed, src.packed, dport, sport, False)])
-    nic = Nic(rss=False)
-    hashes = [int(hash_and_queue(flows, nic, seed)[0][0]) for flows in (there, back)]
+    there = table_of_keys([FlowKey(17, src.packed, dst.packed, sport, dport)])
+    back = table_of_keys([FlowKey(17, dst.packed, src.packed, dport, sport)])
+    hashes = [int(hash_and_queue(flows, Nic(), seed).flow[0]) for flows in (there, back)]
     assert hashes[0] == hashes[1]
     assert 0 < hashes[0] < 2**32
 
@@ -98,8 +98,9 @@ def test_the_kernels_hash_is_symmetric_and_never_zero(
 def test_the_kernels_hash_depends_on_the_seed_and_the_cards_does_not() -> None:
     flows = table_of_keys([key("10.0.0.1", "10.0.0.2", 1, 2)])
     assert boot_key(1) != boot_key(2)
-    assert int(hash_and_queue(flows, Nic(rss=False), 1)[0][0]) != int(hash_and_queue(flows, Nic(rss=False), 2)[0][0])
-    assert int(hash_and_queue(flows, Nic(), 1)[0][0]) == int(hash_and_queue(flows, Nic(), 2)[0][0])
+    one, two = hash_and_queue(flows, Nic(), 1), hash_and_queue(flows, Nic(), 2)
+    assert int(one.flow[0]) != int(two.flow[0])
+    assert int(one.card[0]) == int(two.card[0])
 
 
 @pytest.mark.parametrize("queues", [1, 2, 3, 4, 16, 200])
@@ -112,15 +113,34 @@ def test_the_indirection_table_is_the_kernels_default(queues: int) -> None:
 def test_a_card_chooses_the_queue_by_the_low_seven_bits() -> None:
     flows = table_of_keys([key("10.0.0.1", "10.0.0.2", port, 80) for port in range(1, 400)])
     for nic in (Nic(queues=3), Nic(queues=3, rss=False)):
-        hashes, queues = hash_and_queue(flows, nic, seed=5)
-        card_hashes, _ = hash_and_queue(flows, Nic(), seed=5)
-        assert queues.tolist() == [int(value) % 128 % 3 for value in card_hashes]
-        assert (hashes.tolist() == card_hashes.tolist()) == nic.rss
+        found = hash_and_queue(flows, nic, seed=5)
+        card_hashes = hash_and_queue(flows, Nic(), seed=5).card
+        assert found.queue.tolist() == [int(value) % 128 % 3 for value in card_hashes]
+        assert (found.card.tolist() == card_hashes.tolist()) == nic.rss
+        assert set(found.card_type.tolist()) == {PKT_HASH_TYPE_L4 if nic.rss else PKT_HASH_TYPE_NONE}
 
 
 def test_an_ipv6_flow_label_counts_in_place_of_the_ports_for_the_kernel_alone() -> None:
-    keys = [key("fd00::2", "fd00::1", port, 80) for port in (1, 2, 3)]
-    kernel, _ = hash_and_queue(table_of_keys(keys, [7, 7, 8]), Nic(rss=False), 1)
-    assert kernel[0] == kernel[1] != kernel[2]
-    hardware, _ = hash_and_queue(table_of_keys(keys, [7, 7, 8]), Nic(), 1)
-    assert len(set(hardware.tolist())) == 3
+    keys = [key("fd00::2", "fd00::1", port, 80, label=label) for port, label in ((1, 7), (2, 7), (3, 8))]
+    found = hash_and_queue(table_of_keys(keys), Nic(), 1)
+    assert found.flow[0] == found.flow[1] != found.flow[2]
+    assert len(set(found.card.tolist())) == 3
+
+
+def test_over_what_the_card_hashed_is_told() -> None:
+    """skb_set_hash()'s type decides whether the kernel takes the hash as it is (include/linux/skbuff.h, skb_get_hash())."""
+    keys = [key("10.0.0.1", "10.0.0.2", 1, 2, proto=proto) for proto in (6, 17, 132, 47, 50, 1)]
+    keys += [key("10.0.0.1", "10.0.0.2", 0, 0, fragment=True), FlowKey(NOT_IP | 0x8847, b"", b"", 0, 0, dissected=bytes(73))]
+    L3, L4, none = PKT_HASH_TYPE_L3, PKT_HASH_TYPE_L4, PKT_HASH_TYPE_NONE
+    found = hash_and_queue(table_of_keys(keys), Nic(queues=4), 1)
+    assert found.card_type.tolist() == [L4, L4, L3, L3, L3, L3, L3, none]
+    assert hash_and_queue(table_of_keys(keys), Nic(rx_flow_hash_udp="sd"), 1).card_type.tolist()[:2] == [L4, L3]
+    assert (found.card[-1], found.queue[-1]) == (0, 0)
+
+
+def test_flows_of_one_connection_share_a_socket() -> None:
+    """One connection seen with two flow labels and through two VLANs is four flows to RPS and one to TCP."""
+    one = key("fd00::2", "fd00::1", 1000, 80)
+    keys = [one, one._replace(flow_label=5), one._replace(dissected=bytes(73)), key("fd00::2", "fd00::1", 1001, 80)]
+    scenario = Scenario(nic=(Nic(),), application=(Application(name="web"),))
+    assert SocketBook(scenario).assign(table_of_keys(keys)).tolist() == [1, 1, 1, 2]

@@ -22,6 +22,7 @@ from softnet.cli._common import another_kernel_option, echo_json, patch_option
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def command(scenario: Path, kernel: str, patches: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -> None:
     """Check one scenario."""
+    from softnet.image.plan import SKB_POOL_MAX, skbs_needed
     from softnet.scenario.traffic import capture_notes
     from softnet.simulate.api import resolve
     from softnet.simulate.program import load_program, scenario_costs
@@ -30,6 +31,12 @@ def command(scenario: Path, kernel: str, patches: tuple[str, ...], settings: tup
     costs = scenario_costs(made)
     program = load_program(made, patches, costs)
     captures = capture_notes(made)
+    notes = list(made.notes())
+    if skbs_needed(made) > SKB_POOL_MAX:
+        notes.append(
+            f"up to {skbs_needed(made):,} skbs may be in use at once, and the model holds {SKB_POOL_MAX:,}: a run that"
+            " needs more stops"
+        )
     patched = [name for name in program.modules if not name.startswith("softnet.")]
     found = {
         "scenario": made.name,
@@ -40,7 +47,7 @@ def command(scenario: Path, kernel: str, patches: tuple[str, ...], settings: tup
         "functions": len(program.functions),
         "patches": patched,
         "captures": captures,
-        "notes": list(made.notes()),
+        "notes": notes,
     }
     if as_json:
         echo_json(found)
@@ -52,5 +59,5 @@ def command(scenario: Path, kernel: str, patches: tuple[str, ...], settings: tup
     )
     for line in captures:
         click.echo(f"  {line}")
-    for note in made.notes():
+    for note in notes:
         click.echo(f"  not as written: {note}")

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from softnet.image.plan import MachineSpec, Plan
 
 SHARERS_PER_WORD = 32
-SLICE_NS = 3_000_000
-"""How long a fair task runs before another of its CPU has its turn."""
-WAKEUP_GRANULARITY_NS = 1_000_000
-"""By how much virtual time a woken fair task must be behind the running one to preempt it."""
 ZEROS_BYTES = 1 << 16
 
 
@@ -217,7 +213,7 @@ def build(program: Program, plan: Plan, wiring: Wiring) -> Image:
         beside = wiring.observer_counts(spec, counts, layout.size)
         counts |= {name: count for name, count in beside.items() if name in program.structs}
         layout = lay_out(program, counts, layout.structs)
-    hists = [*plan.histograms, *(f"sched:{name}" for name in WAKEUP_CLASSES)]
+    hists = [*plan.histograms, *(f"{kind}:{name}" for kind in ("sched", "preempted") for name in WAKEUP_CLASSES)]
     regions = _regions(layout, spec, len(names), len(hists))
     memory = wiring.words(regions.size)
     _fill_defaults(memory, layout)
@@ -279,9 +275,9 @@ def _init_engine(image: Image, spec: MachineSpec) -> None:
         "cpus": r.cpus, "cpu_leaves": r.cpu_leaves, "cpu_depth": r.cpu_leaves.bit_length() - 1, "devices": r.devices,
         "device_leaves": r.device_leaves - spec.nr_cpus, "device_depth": r.device_leaves.bit_length() - 1,
         "dir_base": r.directory, "dir_lines": r.directory_lines, "cost_base": r.costs, "count_base": r.counts, "hist_base": r.hists,
-        "wake_hists": len(image.hists) - state.TIME_CLASSES,
+        "wake_hists": len(image.hists) - 2 * state.TIME_CLASSES, "preempt_hists": len(image.hists) - state.TIME_CLASSES,
         "stop_at": events.KEY_NEVER, "preempt_model": PREEMPT_MODELS[spec.preempt], "tick_ns": 10**9 // spec.hz,
-        "arrivals": r.arrivals, "slice_ns": SLICE_NS, "wakeup_gran_ns": WAKEUP_GRANULARITY_NS,
+        "arrivals": r.arrivals,
     }  # fmt: skip
     for name, value in words.items():
         memory[image.engine_word(name)] = value

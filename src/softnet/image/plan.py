@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from softnet.scenario.flows import SocketSpec
     from softnet.scenario.models import Scenario
 
-SKB_POOL_MAX = 65536
-"""skbs of the largest pool; beyond it an allocation fails, as it does without memory."""
+SKB_POOL = 65536
+"""skbs of the largest pool of a scenario with ordinary queues."""
+SKB_POOL_MAX = 1 << 19
+"""skbs of the largest pool of all. The kernel has no such bound: a run that meets it stops (Simulation.advance())."""
 
 
 class MachineSpec(NamedTuple):
@@ -116,13 +118,34 @@ def _hotplug(scenario: Scenario) -> tuple[HotplugEvent, ...]:
     return tuple(HotplugEvent(c.at_ns, int(c.key), int(c.value != 0)) for c in changes(scenario) if c.table == "cpu")
 
 
+SMALLEST_TRUESIZE = 636
+"""Of a sender's packet of 60 bytes: what a socket is charged at the least."""
+
+
+def skbs_needed(scenario: Scenario) -> int:
+    """A bound of the skbs in use at once: every queue, list, cache and socket full, or every packet of the run held somewhere."""
+    from softnet.scenario.traffic import packets_bound, socket_table
+
+    sysctl, cpus = scenario.kernel.sysctl, scenario.machine.cpus
+    cached = cpus * (64 + 64 + 512) + 64 * _nr_queues(scenario) + 256
+    lists = cpus * (2 * (sysctl.netdev_max_backlog + 1) + scenario.kernel.defer_max)
+    held = sum(2 * (socket.rcvbuf // SMALLEST_TRUESIZE) + 64 for socket in socket_table(scenario))
+    return cached + min(lists + held, packets_bound(scenario))
+
+
 def _skb_pool(scenario: Scenario, sockets: tuple[SocketSpec, ...]) -> int:
-    """How many skbs can be in use at once, bounded by SKB_POOL_MAX: queues, lists, caches and sockets full."""
+    """How many skbs the image holds: enough for ordinary queues, and more, up to SKB_POOL_MAX, where the scenario has larger
+    ones.
+    """
     cpus = scenario.machine.cpus
     sysctl = scenario.kernel.sysctl
     per_cpu = 2 * (min(sysctl.netdev_max_backlog, 16384) + 1) + min(scenario.kernel.defer_max, 4096) + 64 + 64 + 512
     queued = sum(min(s.rcvbuf // 2304 * 3 + 64, 1024) for s in sockets)
-    return min(cpus * per_cpu + queued + 64 * _nr_queues(scenario) + 256, SKB_POOL_MAX)
+    ordinary = cpus * per_cpu + queued + 64 * _nr_queues(scenario) + 256
+    large = sysctl.netdev_max_backlog > 16384 or scenario.kernel.defer_max > 4096 or ordinary > SKB_POOL
+    if not large and all(s.rcvbuf // 2304 * 3 + 64 <= 1024 for s in sockets):
+        return ordinary
+    return max(min(ordinary, SKB_POOL), min(skbs_needed(scenario), SKB_POOL_MAX))
 
 
 def _counts(scenario: Scenario, sockets: tuple[SocketSpec, ...], hotplug: tuple[HotplugEvent, ...]) -> dict[str, int]:
@@ -138,6 +161,7 @@ def _counts(scenario: Scenario, sockets: tuple[SocketSpec, ...], hotplug: tuple[
         "sd_flow_limit": cpus if scenario.kernel.sysctl.flow_limit_cpu_bitmap else 1,
         "net_hotdata": 1,
         "cpuidle_device": 1,
+        "sched_sysctls": 1,
         "kmem_cache_node": 1,
         "softirq_action": 10,
         "smp_hotplug_thread": 2,

@@ -136,12 +136,29 @@ class QueueReader:
         self._lengths = [[address(image, "softnet_data", cpu, path) for path in backlog] for cpu in cpus]
         self._links, self._truesize = defer_links(image), offset(image, "sk_buff", "truesize")
 
+    def deferred(self, cpu: int) -> list[int]:
+        """The addresses of the skbs on the CPU's defer lists."""
+        return list(deferred(self.image, self._heads[cpu], self._links))
+
+    def left(self) -> list[dict[str, int]]:
+        """The defer lists that are not empty: cpu, skbs, bytes, and when the packet came that was put on it last, in ns.
+
+        Whoever empties a list empties all of it, so nobody has since.
+        """
+        memory, stamp = self.image.memory, offset(self.image, "sk_buff", "stamp")
+        out = []
+        for cpu in range(self.image.nr_cpus):
+            if skbs := self.deferred(cpu):
+                held = sum(memory[skb + self._truesize] for skb in skbs)
+                out.append({"cpu": cpu, "skbs": len(skbs), "bytes": held, "since_ns": max(memory[skb + stamp] for skb in skbs)})
+        return out
+
     def read(self) -> list[int]:
         """A value for each column."""
         memory = self.image.memory
         values: list[int] = []
-        for heads, lengths in zip(self._heads, self._lengths, strict=True):
-            skbs = list(deferred(self.image, heads, self._links))
+        for cpu, lengths in enumerate(self._lengths):
+            skbs = self.deferred(cpu)
             values += (
                 len(skbs),
                 sum(memory[skb + self._truesize] for skb in skbs),
@@ -181,6 +198,12 @@ def drops(image: Memory) -> dict[str, int]:
     return dict(sorted(out.items()))
 
 
+def starved(image: Memory) -> int:
+    """Allocations that failed, for want of an skb in the image."""
+    cards = sum(word(image, "nic_vector", q, "alloc_failed") for q in range(image.nr_queues))
+    return cards + sum(word(image, "sender", i, "failed") for i in range(count(image, "sender")))
+
+
 def conservation(image: Memory) -> dict[str, Any]:
     """Arguments of simulate.result.Conservation: where every packet of the run is now."""
     in_ring = in_driver = 0
@@ -213,6 +236,7 @@ def conservation(image: Memory) -> dict[str, Any]:
         "sent": sum(word(image, "sender", i, "sent") for i in range(count(image, "sender"))),
         "delivered": sum(word(image, "app", i, "msg.received") for i in range(count(image, "app"))),
         "acks": sum(word(image, "skb_drop_stats", cpu, "pure_acks") for cpu in range(image.nr_cpus)),
+        "kernel": sum(word(image, "skb_drop_stats", cpu, "kernel_packets") for cpu in range(image.nr_cpus)),
         "dropped": drops(image),
         "queued": {name: n for name, n in queued.items() if n},
     }

@@ -35,6 +35,10 @@ BASE: tuple[str, ...] = tuple(
         "include.linux.topology",
         "include.linux.spinlock",
         "kernel.locking.spinlock",
+        "kernel.sched.sched",
+        "include.linux.sched",
+        "kernel.sched.fair",
+        "kernel.sched.rt",
         "kernel.sched.core",
         "kernel.time.hrtimer",
         "include.linux.preempt",
@@ -85,6 +89,7 @@ RELEASES: dict[str, Release] = {
         Release(
             "6.6",
             patches=(
+                "eevdf",
                 "softnet_stat_queue_lengths",
                 "in_net_rx_action",
                 "optimize_napi_schedule_rps",
@@ -109,6 +114,8 @@ RELEASES: dict[str, Release] = {
         Release(
             "6.12",
             patches=(
+                "eevdf_delay_dequeue",
+                "eevdf_preempt_short",
                 "backlog_lock_rename",
                 "enqueue_not_running",
                 "dropped_atomic",
@@ -133,7 +140,7 @@ RELEASES: dict[str, Release] = {
                 "udp_prod_queue",
                 "defer_nodes",
             ),
-            features=("backlog_threads", "kick_function", "defer_nodes"),
+            features=("backlog_threads", "kick_function", "defer_nodes", "budget_usecs_min"),
             rt_features=("bh_unlocked",),
         ),
         # Read from its commits, and in the trees of 7.2.12 and 7.3.4: 6.19's own could not be had.
@@ -146,7 +153,7 @@ RELEASES: dict[str, Release] = {
                 "alloc_napi_cache",
                 "napi_cache_128",
             ),
-            features=("backlog_threads", "kick_function", "defer_nodes", "defer_max_128"),
+            features=("backlog_threads", "kick_function", "defer_nodes", "defer_max_128", "budget_usecs_min"),
             rt_features=("bh_unlocked",),
         ),
         Release(
@@ -156,7 +163,7 @@ RELEASES: dict[str, Release] = {
                 "enqueue_running_locked",
                 "defer_flush_dead",
             ),
-            features=("backlog_threads", "kick_function", "defer_nodes", "defer_max_128"),
+            features=("backlog_threads", "kick_function", "defer_nodes", "defer_max_128", "budget_usecs_min"),
             rt_features=("bh_unlocked",),
         ),
     )
@@ -232,6 +239,8 @@ def load_patch(path: str | Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise SoftnetError("not a patch file", where=str(path), found=file.suffix or "no suffix", expected="a .py file")
     module = importlib.util.module_from_spec(spec)
+    # As its functions name it, whose code is kept under this name (softnet.lang.program.memo): importlib makes it absolute.
+    module.__file__ = str(file)
     # Needed only here: a release's own files are not parsed where they are known.
     from softnet.lang.check.declarations import check_declarations
     from softnet.lang.program.source import refresh

@@ -29,7 +29,9 @@ ARRIVAL_FLOW = 6
 ARRIVAL_FLAGS = 7
 ARRIVAL_SEQ_OK = 8
 ARRIVAL_PAYLOAD = 9
-ARRIVAL_NUMBER = 10
+ARRIVAL_HASH_TYPE = 10
+ARRIVAL_FLOW_HASH = 11
+ARRIVAL_NUMBER = 12
 
 ARRIVAL_ROWS = 8192
 """Rows of the arrival buffer; the engine refills it when it is empty."""
@@ -163,6 +165,18 @@ def rx_hash(slot: int) -> int:
 
 
 @hwfunc(visible="own context", x86="plain load")
+def rx_hash_type(slot: int) -> int:
+    """Over what the card computed it: enum pkt_hash_types."""
+    return mem(slot + ARRIVAL_HASH_TYPE)
+
+
+@hwfunc(visible="own context", x86="plain load")
+def rx_flow_hash(slot: int) -> int:
+    """What the kernel's flow dissector would make of the frame's headers."""
+    return mem(slot + ARRIVAL_FLOW_HASH)
+
+
+@hwfunc(visible="own context", x86="plain load")
 def rx_len(slot: int) -> int:
     """The frame's length in bytes."""
     return mem(slot + ARRIVAL_LEN)
@@ -176,7 +190,7 @@ def rx_sock(slot: int) -> int:
 
 @hwfunc(visible="own context", x86="plain load")
 def rx_proto(slot: int) -> int:
-    """The IP protocol."""
+    """The IP protocol, or RX_NOT_IP and the Ethernet type."""
     return mem(slot + ARRIVAL_PROTO)
 
 

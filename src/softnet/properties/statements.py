@@ -198,6 +198,10 @@ VX_WARN | no warning | | any
     | a WARN_ON_ONCE of the kernel fires
     | any time: no WARN_ON_ONCE fires
     |
+VX_DATA_RACE | data race | | any
+    | two contexts touch a word, one of them writes it, one access is plain, and nothing orders the two
+    | any time: plain accesses that conflict are ordered, by a lock, by what keeps contexts away, or by an access that both see
+    |
 """
 
 

@@ -44,6 +44,7 @@ def groups(comparison: Comparison) -> list[Group]:
     times: list[Metric] = [busy_metric(comparison)]
     latency: list[Metric] = []
     woken: list[Metric] = []
+    preempted: list[Metric] = []
     for m in comparison.metrics():
         if m.name.startswith("cpu_"):
             times.append(replace(m, title=m.title.removeprefix("CPU time: "), better=""))
@@ -51,6 +52,8 @@ def groups(comparison: Comparison) -> list[Group]:
             latency.append(m)
         elif m.name.startswith("wakeup_"):
             woken.append(replace(m, title=m.title.replace(": woken to running,", "")))
+        elif m.name.startswith("preempted_"):
+            preempted.append(replace(m, title=m.title.replace(": gave way to running,", "")))
         else:
             counters.append(m)
     return [
@@ -58,6 +61,7 @@ def groups(comparison: Comparison) -> list[Group]:
         Group("CPU time by class, all CPUs, mean per run", times),
         Group("Latency, mean over the seeds of each run's quantile", latency),
         *([Group("From being woken to running, by class, mean of each run's quantile", woken)] if woken else []),
+        *([Group("From giving way to running again, by class, mean of each run's quantile", preempted)] if preempted else []),
     ]
 
 

@@ -19,12 +19,15 @@ from softnet.report import charts, window
 from softnet.report.figures import groups, merged
 from softnet.report.names import COUNTER, clock_of, duration, number, percent, quantity, signed, stretch
 from softnet.report.page import asset, document
+from softnet.report.ranking import MARK, caption, ranking
 from softnet.report.story import Sentence, comparison_story, kernel_changes, result_story, verdict_text
 from softnet.report.terminal import conservation_rows, spread_text
 from softnet.report.terminal import title as page_title
 from softnet.simulate.comparison import Comparison, Metric
 from softnet.simulate.result import TIME_CLASS_NAMES, Histogram, Result, Trace
 
+FEW_ARMS = 4
+"""From so many arms on, the table of figures keeps to means and verdicts: more columns lie off the page."""
 SERIES = (
     ("defer_count", "defer list", "skbs"),
     ("defer_bytes", "defer list", "bytes held"),
@@ -111,6 +114,7 @@ def _story(comparison: Comparison) -> Iterator[str]:
         yield from _story_box("What this run shows", [s for s in sentences if s.kind == "found"])
         yield from _mind_box([s for s in sentences if s.kind != "found"])
         return
+    yield from _ranking(comparison)
     story = comparison_story(comparison)
     for arm in comparison.arms[1:]:
         heading, changes = kernel_changes(comparison, arm)
@@ -118,6 +122,20 @@ def _story(comparison: Comparison) -> Iterator[str]:
             yield from _story_box(heading.rstrip(":"), [Sentence("found", text) for text in changes])
         yield from _story_box(f"What {arm} changes against {base}", story[arm])
     yield from _mind_box(story[""])
+
+
+def _ranking(comparison: Comparison) -> Iterator[str]:
+    """All arms at once, a row for each, so that no number of them goes off the page."""
+    found = ranking(comparison)
+    if found is None:
+        return
+    head = "".join(f"<th>{escape(name)}</th>" for name in found.columns)
+    rows = ""
+    for arm, cells in found.cells.items():
+        marked = "".join(f'<td class="better">{text} {MARK}</td>' if best else f"<td>{text}</td>" for text, best in cells)
+        rows += f"<tr><th>{escape(arm)}</th>{marked}</tr>"
+    yield f'<section class="ranking"><h3>{escape(caption(comparison))}</h3><div class="scroll"><table class="figures">'
+    yield f"<thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div></section>"
 
 
 def _story_box(title: str, sentences: Iterable[Sentence]) -> Iterator[str]:
@@ -244,10 +262,11 @@ def _figures(comparison: Comparison) -> Iterator[str]:
         if not rows:
             continue
         head = "<th></th>"
+        few = len(comparison.arms) < FEW_ARMS
         for i, arm in enumerate(comparison.arms):
             head += f"<th>{escape(arm)}</th>"
-            head += '<th class="word">spread</th>' if len(comparison.seeds) > 1 else ""
-            head += '<th>change</th><th class="word">verdict</th>' if i else ""
+            head += '<th class="word">spread</th>' if len(comparison.seeds) > 1 and few else ""
+            head += f'{"<th>change</th>" if few else ""}<th class="word">verdict</th>' if i else ""
         yield f'<h3>{title}</h3><div class="scroll"><table class="figures"><thead><tr>{head}</tr></thead>'
         yield f"<tbody>{''.join(rows)}</tbody></table></div>"
         zero = [m.title for m in metrics if not any(any(v) for v in m.values.values())]
@@ -257,17 +276,21 @@ def _figures(comparison: Comparison) -> Iterator[str]:
 
 def _figure_row(comparison: Comparison, m: Metric) -> str:
     base = comparison.arms[0]
+    few = len(comparison.arms) < FEW_ARMS
     cells = [f"<th>{escape(m.title)}</th>"]
     for i, arm in enumerate(comparison.arms):
         cells.append(f'<td data-metric="{escape(m.name)}" data-arm="{escape(arm)}">{quantity(m.mean(arm), m.unit)}</td>')
-        if len(comparison.seeds) > 1:
+        if len(comparison.seeds) > 1 and few:
             cells.append(f'<td class="word spread">{spread_text(m.spread(arm), m.unit)}</td>')
         if i:
             d = m.difference(base, arm)
             change = "" if d.verdict in ("same", "no samples") else percent(d.ratio) or signed(d.mean, m.unit)
             mark = {"lower": "▼ ", "higher": "▲ "}.get(d.verdict, "")
             kind = d.judgement or ("calm" if d.verdict in ("same", "noise", "no samples") else "")
-            cells.append(f'<td>{change}</td><td class="word {kind}">{mark}{verdict_text(d, len(comparison.seeds))}</td>')
+            cells.append(
+                (f"<td>{change}</td>" if few else "")
+                + f'<td class="word {kind}">{mark}{verdict_text(d, len(comparison.seeds))}</td>'
+            )
     return f"<tr>{''.join(cells)}</tr>"
 
 

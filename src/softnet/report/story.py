@@ -32,6 +32,8 @@ DROP_MEANING = {
     "SOCKET_RCVBUFF": "a socket's receive buffer was full",
     "SOCKET_BACKLOG": "a socket's backlog was full while its owner held it",
     "NO_SOCKET": "nobody listens",
+    "IP_NOPROTO": "an IP protocol that nobody set up",
+    "UNHANDLED_PROTO": "not IP, and nobody takes it",
     "rx_missed": "the card's ring was full",
 }
 
@@ -314,8 +316,26 @@ def _run_story(result: Result) -> Iterator[str]:
     yield _fate_sentence(result)
     yield from _busy_sentences(result)
     yield from _wakeup_sentences(result)
+    yield from _left_deferred(result)
     for name, histogram in result.latency.items():
         yield latency_sentence(name, histogram)
+
+
+LEFT_DEFERRED_NS = 10_000_000
+"""A defer list that nobody has touched for so long waits for something that may never come."""
+
+
+def _left_deferred(result: Result) -> Iterator[str]:
+    """Lists of deferred frees that are not empty at the end, and to which nothing has happened for a while."""
+    for row in result.deferred_left:
+        still_ns = result.duration_ns - row["since_ns"]
+        if still_ns >= LEFT_DEFERRED_NS:
+            held = "1 skb has" if row["skbs"] == 1 else f"{number(row['skbs'])} skbs have"
+            yield (
+                f"{held} lain on CPU {row['cpu']}'s list of deferred frees for the last {duration(still_ns)},"
+                f" {number(row['bytes'])} bytes with their pages. Nothing frees them before that CPU receives packets again or"
+                " others fill the list to half."
+            )
 
 
 def _fate_sentence(result: Result) -> str:
@@ -324,6 +344,8 @@ def _fate_sentence(result: Result) -> str:
     text = f"{number(came)} packets came, {number(c.delivered)} reached an application"
     if c.acks:
         text += f", {number(c.acks)} were pure TCP acknowledgements"
+    if c.kernel:
+        text += f", {number(c.kernel)} were for the kernel itself (ICMP, IGMP, ARP)"
     dropped = {reason: n for reason, n in c.dropped.items() if n}
     if dropped:
         reasons = "; ".join(f"{reason} {number(n)}{_meaning(reason)}" for reason, n in sorted(dropped.items(), key=lambda i: -i[1]))

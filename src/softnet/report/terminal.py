@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from softnet.report.figures import groups
 from softnet.report.names import duration, number, percent, quantity, signed
+from softnet.report.ranking import MARK, caption, ranking
 from softnet.report.story import Sentence, comparison_story, kernel_changes, result_story, verdict_text
 from softnet.simulate.result import TIME_CLASS_NAMES, Result
 
@@ -43,10 +44,12 @@ def render_result(result: Result, width: int = 100, color: bool = False) -> str:
         for name, h in result.latency.items()
     ]
     lines += table("Latency", ["", "samples", *LATENCY_TITLES], latency, width, color)
-    woken = [
-        [name, number(h.count), *(duration(h.summary()[c]) for c in LATENCY_COLUMNS)] for name, h in result.wakeup_latency.items()
-    ]
-    lines += table("From being woken to running, by class", ["", "wakeups", *LATENCY_TITLES], woken, width, color)
+    for what, times, waits in (
+        ("From being woken to running, by class", "wakeups", result.wakeup_latency),
+        ("From giving way to running again, by class", "times", result.preempted_latency),
+    ):
+        rows = [[name, number(h.count), *(duration(h.summary()[c]) for c in LATENCY_COLUMNS)] for name, h in waits.items()]
+        lines += table(what, ["", times, *LATENCY_TITLES], rows, width, color)
     figures = [[name, number(value)] for name, value in result.counters.items() if value]
     lines += table("Counters of the measured part", ["", ""], figures, width, color)
     lines += _cpu_time_by_cpu(result, width, color)
@@ -61,6 +64,7 @@ def render_comparison(comparison: Comparison, width: int = 100, color: bool = Fa
     base = comparison.arms[0]
     lines = _heading(title(comparison), comparison.description, width)
     lines += wrap(_comparison_line(comparison), width)
+    lines += _ranking_table(comparison, width, color)
     story = comparison_story(comparison)
     for arm in comparison.arms[1:]:
         heading, changes = kernel_changes(comparison, arm)
@@ -211,6 +215,17 @@ def folded(name: str, width: int = HEAD_WIDTH) -> str:
     return "\n".join(lines)
 
 
+def _ranking_table(comparison: Comparison, width: int, color: bool) -> list[str]:
+    """All arms at once, the best of each figure marked."""
+    found = ranking(comparison)
+    if found is None:
+        return []
+    rows: list[list[Cell]] = []
+    for arm, cells in found.cells.items():
+        rows.append([arm, *((f"{text} {MARK}" if best else f"{text}  ", BETTER if best else "") for text, best in cells)])
+    return table(caption(comparison), ["", *found.columns], rows, width, color)
+
+
 def _difference_tables(comparison: Comparison, arm: str, width: int, color: bool) -> list[str]:
     base = comparison.arms[0]
     lines: list[str] = []
@@ -285,7 +300,7 @@ def conservation_rows(arms: Sequence[tuple[str, tuple[Result, ...]]]) -> list[tu
         for r in results:
             c = r.conservation
             parts = {"arrived": c.arrived, "sent by the machine itself": c.sent, "delivered": c.delivered,
-                     "pure TCP acknowledgements": c.acks}  # fmt: skip
+                     "pure TCP acknowledgements": c.acks, "for the kernel itself": c.kernel}  # fmt: skip
             parts.update({f"dropped: {reason}": n for reason, n in c.dropped.items()})
             parts.update({f"queued at the end: {place}": n for place, n in c.queued.items()})
             for name, value in parts.items():

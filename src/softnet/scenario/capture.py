@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Capture files: pcap and pcapng, read as a stream in bounded memory.
+"""Capture files: pcap and pcapng, read as a stream in bounded memory; from a file, from gzip, bzip2, xz or zstd, from standard
+input.
 
 Formats: the pcap file format (draft-ietf-opsawg-pcap) in both byte orders, with microsecond and nanosecond
 time stamps; pcapng (draft-ietf-opsawg-pcapng) in both byte orders, with several sections and interfaces.
 
 Nothing is believed that a header claims: a length is held against the largest packet that capture tools write
-and against what is left of the file before anything is read or set aside for it.
+and against what is left of the file before anything is read or set aside for it. A file that ends inside a record was cut off by
+whoever wrote it: what came before is read, and noted.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import struct
+import sys
+import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final, NamedTuple, NoReturn
+from typing import IO, Any, Final, NamedTuple, NoReturn
 
 from softnet.errors import CaptureError
 
@@ -23,6 +29,8 @@ PACKET_BYTES_MAX: Final = 262_144
 #: Options of one pcapng block that are looked at; a longer list is no option list.
 OPTIONS_BYTES_MAX: Final = 1 << 20
 INTERFACES_MAX: Final = 65_536
+STANDARD_INPUT: Final = "-"
+_COPY_BYTES: Final = 1 << 16
 
 _PCAP_MAGIC: Final = {
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
@@ -31,10 +39,8 @@ _PCAP_MAGIC: Final = {
     b"\xa1\xb2\x3c\x4d": (">", 1),
 }
 _PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
+_COMPRESSED: Final = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _OTHER_MAGIC: Final = {
-    b"\x1f\x8b": "this is a gzip file: gunzip it first",
-    b"\x28\xb5\x2f\xfd": "this is a zstd file: decompress it first",
-    b"\xfd7zXZ": "this is an xz file: decompress it first",
     b"\x34\xcd\xb2\xa1": "a pcap file of an old patched libpcap: rewrite it with editcap -F pcap",
     b"snoop\x00": "a snoop file: convert it with editcap -F pcapng",
 }
@@ -44,10 +50,16 @@ _IDB: Final = 1
 _OBSOLETE_PACKET: Final = 2
 _SPB: Final = 3
 _EPB: Final = 6
+_OPTION_END, _OPTION_FLAGS = 0, 2
+_OUTBOUND: Final = 2
+"""Bits 0 and 1 of epb_flags."""
 
 
 class Frame(NamedTuple):
-    """One record of a capture. ``time_ns`` is since the epoch, None where the format has no time stamp."""
+    """One record of a capture. ``time_ns`` is since the epoch, None where the format has no time stamp.
+
+    ``outgoing``: the file marks it as sent by the host that captured it.
+    """
 
     number: int
     offset: int
@@ -55,6 +67,24 @@ class Frame(NamedTuple):
     link_type: int
     data: bytes
     original_len: int
+    outgoing: bool = False
+
+
+class Notes:
+    """What a reader let pass."""
+
+    def __init__(self) -> None:
+        self.over_snaplen = 0
+        self.cut_off = ""
+
+    def lines(self) -> list[str]:
+        """In sentences."""
+        out = []
+        if self.over_snaplen:
+            out.append(f"{self.over_snaplen} frames are longer than the snapshot length that the file states; they are read whole")
+        if self.cut_off:
+            out.append(self.cut_off)
+        return out
 
 
 class _Interface(NamedTuple):
@@ -66,27 +96,104 @@ class _Interface(NamedTuple):
     offset_ns: int
 
 
-def read_frames(path: str | Path) -> Iterator[Frame]:
-    """Every record of a pcap or pcapng file, in file order.
+def read_frames(path: str | Path, notes: Notes | None = None) -> Iterator[Frame]:
+    """Every record of a pcap or pcapng file, in file order; ``notes`` takes what was let pass.
 
-    Raises ``CaptureError`` for anything that is not a whole capture, naming the byte, the packet, what was
+    Raises ``CaptureError`` for anything that is not a capture, naming the byte, the packet, what was
     found and what was expected. Packets before the bad place have been yielded by then.
     """
     name = str(path)
+    path = captured_input() if name == STANDARD_INPUT else path
     try:
-        size = os.stat(path).st_size
-        file = open(path, "rb")  # noqa: SIM115 (closed by the with below; opening alone may fail)
+        file: IO[bytes] = open(path, "rb")  # noqa: SIM115 (closed by the with below; opening alone may fail)
+        with file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise CaptureError("the capture cannot be read", where=name, found="no regular file", expected="a file")
+            magic = os.pread(file.fileno(), 6, 0)
+            kind = next((kind for start, kind in _COMPRESSED.items() if magic.startswith(start)), "")
+            if not kind:
+                yield from _Reader(file, name, status.st_size, notes or Notes()).frames()
+                return
+            with _decompressed(file, kind, name) as inside:
+                yield from _Reader(inside, name, None, notes or Notes(), kind).frames()
     except OSError as error:
         raise CaptureError("the capture cannot be read", where=name, found=error.strerror or str(error)) from None
-    with file:
-        yield from _Reader(file, name, size).frames()
+
+
+def _decompressed(file: IO[bytes], kind: str, name: str) -> IO[bytes]:
+    """The stream inside a compressed file. zstd is in Python from 3.14 on, and in the package zstandard."""
+    module: Any
+    if kind == "gzip":
+        import gzip
+
+        return gzip.open(file)  # type: ignore[return-value]
+    if kind == "bzip2":
+        import bz2
+
+        return bz2.open(file)
+    if kind == "xz":
+        import lzma
+
+        return lzma.open(file)
+    for library in ("compression.zstd", "zstandard"):
+        try:
+            module = __import__(library, fromlist=["open"])
+        except ImportError:
+            continue
+        inside: IO[bytes] = module.open(file, "rb")
+        return inside
+    raise CaptureError(
+        "a capture in zstd, which this Python cannot read",
+        where=name,
+        found=f"Python {sys.version_info.major}.{sys.version_info.minor} without the package zstandard",
+        expected="Python 3.14 or later, or pip install 'softnet[zstd]'",
+        hint="zstd -d makes a file that needs neither",
+    )
+
+
+_INPUT_VARIABLE: Final = "SOFTNET_CAPTURED_INPUT"
+_input_files: list[IO[bytes]] = []
+
+
+def captured_input() -> Path:
+    """Standard input as a file that can be read more than once, also by this process's workers; it is taken in at the first call.
+
+    The file has no name and is gone when the process ends. Raises ``CaptureError`` where nothing is piped in.
+    """
+    known = os.environ.get(_INPUT_VARIABLE)
+    if known and os.path.exists(known):
+        return Path(known)
+    if sys.stdin is None or sys.stdin.isatty():
+        raise CaptureError(
+            "no capture on standard input",
+            where=STANDARD_INPUT,
+            found="a terminal",
+            expected="a capture, as in: tcpdump -c 1000 -w - | softnet run SCENARIO",
+        )
+    file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
+    while block := sys.stdin.buffer.read(_COPY_BYTES):
+        file.write(block)
+    file.flush()
+    _input_files.append(file)
+    os.environ[_INPUT_VARIABLE] = f"/proc/{os.getpid()}/fd/{file.fileno()}"
+    return Path(os.environ[_INPUT_VARIABLE])
+
+
+class _CutOff(Exception):
+    """The file ends where more should stand."""
 
 
 class _Reader:
-    def __init__(self, file: IO[bytes], name: str, size: int) -> None:
+    def __init__(self, file: IO[bytes], name: str, size: int | None, notes: Notes, compressed: str = "") -> None:
         self.file = file
         self.name = name
         self.size = size
+        """None where it is not known: in a compressed stream."""
+        self.notes = notes
+        self.compressed = compressed
+        self.broken_off = False
+        """The compressed stream has ended before its own end."""
         self.pos = 0
         self.number = 0  # of the packet being read, or read last, from 1
         self.in_packet = False
@@ -94,53 +201,87 @@ class _Reader:
     def frames(self) -> Iterator[Frame]:
         if self.size == 0:
             self.fail("the capture is empty", found="0 bytes", expected="a pcap or pcapng file")
-        magic = self.take(4, "the magic number")
-        if magic in _PCAP_MAGIC:
-            yield from self.pcap(*_PCAP_MAGIC[magic])
-        elif magic == _PCAPNG_MAGIC:
-            self.file.seek(0)
-            self.pos = 0
-            yield from self.pcapng()
-        else:
-            head = magic + self.file.read(4)
-            hint = next((text for start, text in _OTHER_MAGIC.items() if head.startswith(start)), "")
-            self.fail(
-                "not a capture",
-                found=f"a file that begins with {magic.hex(' ')}",
-                expected="pcap (a1 b2 c3 d4 or a1 b2 3c 4d, either way round) or pcapng (0a 0d 0d 0a)",
-                hint=hint,
-                at=0,
-            )
+        whole = 0
+        try:
+            magic = self.take(4, "the magic number")
+            if magic in _PCAP_MAGIC:
+                frames = self.pcap(*_PCAP_MAGIC[magic])
+            elif magic == _PCAPNG_MAGIC:
+                frames = self.pcapng(magic)
+            else:
+                self.no_capture(magic)
+            for frame in frames:
+                yield frame
+                whole = frame.number
+        except _CutOff as cut:
+            message, found, expected, at = cut.args
+            if not whole:
+                self.fail(message, found=found, expected=expected, hint="the capture was cut off", at=at)
+            before = f"the {whole} whole packets before are" if whole > 1 else "the one whole packet before is"
+            self.notes.cut_off = f"{message}, at byte {at}: whoever wrote it was stopped; {before} read"
+
+    def no_capture(self, magic: bytes) -> NoReturn:
+        head = magic + self.read(4)
+        hint = next((text for start, text in _OTHER_MAGIC.items() if head.startswith(start)), "")
+        self.fail(
+            "not a capture",
+            found=f"a file that begins with {magic.hex(' ')}",
+            expected="pcap (a1 b2 c3 d4 or a1 b2 3c 4d, either way round) or pcapng (0a 0d 0d 0a)",
+            hint=hint,
+            at=0,
+        )
 
     def fail(self, message: str, *, found: str = "", expected: str = "", hint: str = "", at: int | None = None) -> NoReturn:
         packet = f"{'' if self.in_packet else 'after '}packet {self.number}, " if self.number else ""
         offset = self.pos if at is None else at
-        where = f"{self.name}: {packet}byte {offset}"
+        where = f"{self.name}: {packet}byte {offset}" + (f" of what is in the {self.compressed} file" if self.compressed else "")
         raise CaptureError(message, where=where, found=found, expected=expected, hint=hint)
 
-    @property
-    def left(self) -> int:
-        return self.size - self.pos
+    def read(self, count: int) -> bytes:
+        """Up to ``count`` bytes, fewer only at the end; ``count`` is small or has been bounded."""
+        if not self.compressed:
+            return self.file.read(count)
+        try:
+            return self.file.read(count)
+        except EOFError:
+            self.broken_off = True
+            return b""
+        except Exception as error:
+            # gzip, bz2, lzma and the two zstd libraries each raise what they like about bytes that they cannot unpack.
+            if isinstance(error, (OSError, ValueError, zlib.error)) or type(error).__name__ in ("LZMAError", "ZstdError"):
+                self.fail(f"the {self.compressed} file is damaged", found=str(error), expected="a whole compressed capture")
+            raise
 
     def take(self, count: int, what: str) -> bytes:
-        """Exactly ``count`` bytes; ``count`` is small or has been held against what is left."""
-        data = self.file.read(count) if count <= self.left else b""
+        """Exactly ``count`` bytes."""
+        at = self.pos
+        data = self.read(count)
+        self.pos += len(data)
         if len(data) != count:
-            self.fail(
-                f"the file ends inside {what}",
-                found=f"{max(self.left, 0)} bytes left",
-                expected=f"{count} bytes",
-                hint="the capture was cut off; editcap rewrites the whole part of it",
-            )
-        self.pos += count
+            raise _CutOff(f"the file ends inside {what}", f"{len(data)} bytes left", f"{count} bytes", at)
+        return data
+
+    def at_end(self, count: int) -> bytes:
+        """The next ``count`` bytes, fewer of them at the end, none behind it."""
+        data = self.read(count)
+        if not data and self.broken_off:
+            raise _CutOff(f"the {self.compressed} file ends before its end", "0 bytes left", f"{count} bytes", self.pos)
+        self.pos += len(data)
         return data
 
     def skip(self, count: int) -> None:
-        self.file.seek(count, os.SEEK_CUR)
         self.pos += count
+        if not self.compressed:
+            self.file.seek(count, os.SEEK_CUR)
+            return
+        while count > 0:
+            block = self.read(min(count, _COPY_BYTES))
+            if not block:
+                return
+            count -= len(block)
 
-    def check_caplen(self, caplen: int, snaplen: int, limit: int, at: int) -> None:
-        """``caplen`` must be a size that a capture tool writes, within the snapshot length and the file."""
+    def check_caplen(self, caplen: int, snaplen: int, at: int) -> None:
+        """``caplen`` must be a size that a capture tool writes. Some state a snapshot length below it; that is noted."""
         if caplen > PACKET_BYTES_MAX:
             self.fail(
                 "a packet larger than any capture tool writes",
@@ -150,21 +291,7 @@ class _Reader:
                 at=at,
             )
         if 0 < snaplen < caplen:
-            self.fail(
-                "a packet longer than the snapshot length",
-                found=f"{caplen} captured bytes",
-                expected=f"at most {snaplen}, the file's snapshot length",
-                hint="the record header is damaged",
-                at=at,
-            )
-        if caplen > limit:
-            self.fail(
-                "the file ends inside a packet" if limit == self.left else "a packet longer than its block",
-                found=f"{limit} bytes left",
-                expected=f"{caplen} captured bytes",
-                hint="the capture was cut off; editcap rewrites the whole part of it",
-                at=at,
-            )
+            self.notes.over_snaplen += 1
 
     # pcap
 
@@ -177,10 +304,15 @@ class _Reader:
         record = struct.Struct(order + "IIII")
         per_second = 1_000_000_000 // unit_ns
         self.in_packet = True
-        while self.left > 0:
-            self.number += 1
+        while True:
             at = self.pos
-            seconds, fraction, caplen, original_len = record.unpack(self.take(16, "a record header"))
+            head = self.at_end(16)
+            if not head:
+                return
+            self.number += 1
+            if len(head) < 16:
+                raise _CutOff("the file ends inside a record header", f"{len(head)} bytes left", "16 bytes", at)
+            seconds, fraction, caplen, original_len = record.unpack(head)
             if fraction >= per_second:
                 self.fail(
                     "a time stamp with more than a second of fraction",
@@ -189,20 +321,25 @@ class _Reader:
                     hint="the record header is damaged",
                     at=at,
                 )
-            self.check_caplen(caplen, snaplen, self.left, at)
+            self.check_caplen(caplen, snaplen, at)
             data = self.take(caplen, "a packet")
             time_ns = seconds * 1_000_000_000 + fraction * unit_ns
             yield Frame(self.number, at, time_ns, link_type, data, max(original_len, caplen))
 
     # pcapng
 
-    def pcapng(self) -> Iterator[Frame]:
+    def pcapng(self, begun: bytes) -> Iterator[Frame]:
+        """``begun`` are the first four bytes, read already."""
         order = "<"
         interfaces: list[_Interface] = []
-        while self.left > 0:
+        while True:
             self.in_packet = False
-            at = self.pos
-            head = self.take(8, "a block header")
+            at = self.pos - len(begun)
+            head, begun = begun + self.at_end(8 - len(begun)), b""
+            if not head:
+                return
+            if len(head) < 8:
+                raise _CutOff("the file ends inside a block header", f"{len(head)} bytes left", "8 bytes", at)
             kind, length = struct.unpack(order + "II", head)
             if kind == _SHB:
                 order = self.section_order(at)
@@ -217,14 +354,8 @@ class _Reader:
                     at=at,
                 )
             end = at + length
-            if end > self.size:
-                self.fail(
-                    "the file ends inside a block",
-                    found=f"{self.size - at} bytes left",
-                    expected=f"{length} bytes",
-                    hint="the capture was cut off; editcap rewrites the whole part of it",
-                    at=at,
-                )
+            if self.size is not None and end > self.size:
+                raise _CutOff("the file ends inside a block", f"{self.size - at} bytes left", f"{length} bytes", at)
             if kind == _SHB:
                 self.section_header(order, end, at)
             elif kind == _IDB:
@@ -315,8 +446,17 @@ class _Reader:
         interface = interfaces[index]
         if kind == _SPB and interface.snaplen:
             caplen = min(caplen, interface.snaplen)
-        self.check_caplen(caplen, interface.snaplen, end - 4 - self.pos, at)
+        self.check_caplen(caplen, interface.snaplen, at)
+        if caplen > end - 4 - self.pos:
+            self.fail(
+                "a packet longer than its block",
+                found=f"{end - 4 - self.pos} bytes left",
+                expected=f"{caplen} captured bytes",
+                hint="the block is damaged",
+                at=at,
+            )
         data = self.take(caplen, "a packet")
+        outgoing = kind == _EPB and self.outbound(order, caplen, end)
         time_ns = None
         if high is not None:
             stamp = (high << 32) | low
@@ -328,4 +468,20 @@ class _Reader:
                     expected="nanoseconds that fit 63 bits",
                     at=at,
                 )
-        return Frame(self.number, at, time_ns, interface.link_type, data, max(original_len, caplen))
+        return Frame(self.number, at, time_ns, interface.link_type, data, max(original_len, caplen), outgoing)
+
+    def outbound(self, order: str, caplen: int, end: int) -> bool:
+        """Whether the options of an enhanced packet block mark the packet as sent (epb_flags). Options that do not fit are left."""
+        pad = -caplen % 4
+        if self.pos + pad + 4 > min(end - 4, self.pos + OPTIONS_BYTES_MAX):
+            return False
+        self.skip(pad)
+        while self.pos + 4 <= end - 4:
+            code, length = struct.unpack(order + "HH", self.take(4, "an option"))
+            room = end - 4 - self.pos
+            if code == _OPTION_END or length > room:
+                return False
+            if code == _OPTION_FLAGS and length == 4:
+                return bool(struct.unpack(order + "I", self.take(4, "an option"))[0] & 3 == _OUTBOUND)
+            self.skip(min(length + -length % 4, room))
+        return False

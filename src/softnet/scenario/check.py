@@ -99,7 +99,7 @@ def _kernel(scenario: Tables) -> Iterator[Problem]:
     if usecs is not None and usecs < kernel.budget_usecs_min:
         yield Problem(
             ("kernel", "sysctl", "netdev_budget_usecs"),
-            "less than two ticks, which the kernel refuses",
+            f"less than two ticks, which {kernel.release} refuses",
             str(usecs),
             f"at least {kernel.budget_usecs_min} with hz = {kernel.hz}",
         )

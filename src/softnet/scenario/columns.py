@@ -19,6 +19,13 @@ FLAG_NO_MERGE: Final = 4
 #: What stands in ``proto``: IP protocol numbers.
 TCP: Final = 6
 UDP: Final = 17
+#: Or, where a frame holds no IP packet, its Ethernet type with this bit.
+NOT_IP: Final = 0x10000
+
+#: What stands in ``hash_type``: what a driver tells skb_set_hash() (enum pkt_hash_types, include/linux/skbuff.h).
+PKT_HASH_TYPE_NONE: Final = 0
+PKT_HASH_TYPE_L3: Final = 2
+PKT_HASH_TYPE_L4: Final = 3
 
 #: Packets of one chunk handed to an engine.
 CHUNK: Final = 8192
@@ -33,13 +40,17 @@ class ArrivalChunk:
     nic_queue
         Receive queue, counted from 0 over the queues of all NICs.
     hash
-        ``skb->hash``, 32 bits.
+        The card's hash, 32 bits; 0 where it gives none.
+    hash_type
+        Whether that hash is over ports (``PKT_HASH_TYPE_L4``, the kernel uses it as it is), over addresses only, or none.
+    flow_hash
+        What skb_get_hash() computes where the card's hash is not over ports, 32 bits.
     len_bytes
         ``skb->len`` with the Ethernet header.
     sock
         1-based row of ``socket_table``; 0 if nobody listens.
     proto
-        6, 17 or another IP protocol.
+        6, 17 or another IP protocol; of a frame without an IP packet its Ethernet type and ``NOT_IP``.
     flow
         Number of the flow, counted from 0 over all sources.
     flags
@@ -56,6 +67,8 @@ class ArrivalChunk:
     time_ns: NDArray[np.int64]
     nic_queue: NDArray[np.int64]
     hash: NDArray[np.int64]
+    hash_type: NDArray[np.int64]
+    flow_hash: NDArray[np.int64]
     len_bytes: NDArray[np.int64]
     sock: NDArray[np.int64]
     proto: NDArray[np.int64]

@@ -27,6 +27,12 @@ def deviations(scenario: Tables) -> Iterator[str]:
             yield f"nic.{nic.name}.napi_defer_hard_irqs: has no effect while gro_flush_timeout is 0."
         if nic.rps_flow_cnt and not kernel.sysctl.rps_sock_flow_entries:
             yield f"nic.{nic.name}.rps_flow_cnt: RFS stays off while sysctl.rps_sock_flow_entries is 0."
+    usecs = kernel.sysctl.netdev_budget_usecs
+    if usecs is not None and usecs < kernel.budget_usecs_default:
+        yield (
+            f"kernel.sysctl.netdev_budget_usecs: less than two ticks ({kernel.budget_usecs_default} us) is refused from v6.14 on,"
+            f" and by later stable releases of 6.1, 6.6 and 6.12; {kernel.release} as first released takes {usecs}."
+        )
     if kernel.preempt == "lazy":
         yield "kernel.preempt: lazy preemption is in mainline since v6.13; here it is a what-if."
     if any(name.startswith("backlog_napi") for name in kernel.threads) and not kernel.backlog_threads:
@@ -47,15 +53,7 @@ def _scheduler(scenario: Tables) -> Iterator[str]:
     """Where the model's scheduler is known to answer wrongly, beside hogs."""
     hogs = [task for task in scenario.task if task.kind == "hog"]
     for hog in hogs:
-        if hog.policy.policy == "other":
-            beside = [app.name for app in scenario.application if hog.cpu in app.task_cpus and app.policy.policy == "other"]
-            if beside:
-                yield (
-                    f"task.{hog.name}: shares CPU {hog.cpu} with {', '.join(beside)}. In the model a fair task that wakes runs at"
-                    " once; a real kernel may let it wait for milliseconds (EEVDF from 6.6 on). Percentiles above the median are"
-                    " too good."
-                )
-        elif hog.duty == 1 and scenario.measure.duration_ms > RT_PERIOD_MS:
+        if hog.policy.policy != "other" and hog.duty == 1 and scenario.measure.duration_ms > RT_PERIOD_MS:
             yield (
                 f"task.{hog.name}: the model has neither real-time throttling nor 6.12's fair server, which leave other tasks"
                 f" of CPU {hog.cpu} 50 ms of each second."

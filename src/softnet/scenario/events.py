@@ -153,7 +153,7 @@ def _check_value(scenario: Tables, path: Path, target: str, value: Any) -> Itera
     if key == "netdev_budget_usecs" and isinstance(value, int) and value < scenario.kernel.budget_usecs_min:
         yield Problem(
             at,
-            "less than two ticks, which the kernel refuses",
+            f"less than two ticks, which {scenario.kernel.release} refuses",
             show(value),
             f"at least {scenario.kernel.budget_usecs_min} with hz = {scenario.kernel.hz}",
         )

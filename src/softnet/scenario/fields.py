@@ -7,9 +7,12 @@ The declaration is the only place that knows a key. The JSON schema, the referen
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from softnet.errors import printable
 from softnet.release import releases
@@ -62,9 +65,62 @@ def list_to_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+CPU_LIST_ALLOWED: Final = 'a list of integers from 0 to 255, or a text such as "0-3,8", as taskset -c takes it'
+CPU_MASK_ALLOWED: Final = (
+    'a list of integers from 0 to 255, or a text: a mask such as "fe", as the kernel\'s file takes it, or with a range "0-7,16"'
+)
+_LISTED_MAX: Final = 4096
+_RANGE: Final = re.compile(r"(\d{1,4})(?:-(\d{1,4})(?::(\d{1,4})/(\d{1,4}))?)?")
+_MASK: Final = re.compile(r"(?:0x)?[0-9a-f]{1,8}(,[0-9a-f]{8})*")
+
+
+def parse_cpu_list(text: str) -> tuple[int, ...] | None:
+    """CPUs as cpulist_parse() reads them: ``"0-3,8"``, ``"0-31:2/8"``, nothing for none. None for what is no such list."""
+    cpus: list[int] = []
+    for part in text.strip().split(",") if text.strip() else ():
+        found = _RANGE.fullmatch(part.strip())
+        if found is None:
+            return None
+        first, last = int(found[1]), int(found[2] or found[1])
+        used, group = (int(found[3]), int(found[4])) if found[3] else (1, 1)
+        if last < first or not 0 < used <= group or len(cpus) > _LISTED_MAX:
+            return None
+        cpus += [cpu for cpu in range(first, last + 1) if (cpu - first) % group < used]
+    return tuple(cpus)
+
+
+def parse_cpu_mask(text: str) -> tuple[int, ...] | None:
+    """CPUs as cpumask_parse() reads a mask, ``"fe"`` or ``"1,00000000"``, 32 bits between commas; with a range, as a list.
+
+    A mask whose later groups are not of eight digits, which the kernel never writes, could be meant as a list: None.
+    """
+    lower = text.strip().lower()
+    if "-" in lower:
+        return parse_cpu_list(lower)
+    if not lower:
+        return ()
+    if _MASK.fullmatch(lower) is None:
+        return None
+    bits = int(lower.replace(",", ""), 16)
+    return tuple(cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1)
+
+
+def _cpus(parse: Callable[[str], tuple[int, ...] | None]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if not isinstance(value, str):
+            return list_to_tuple(value)
+        cpus = parse(value)
+        if cpus is None:
+            raise PydanticCustomError("string_pattern_mismatch", "not a set of CPUs")
+        return cpus
+
+    return read
+
+
 Cpu = Annotated[int, Field(ge=0, lt=CPUS_MAX)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-CpuList = Annotated[tuple[Cpu, ...], BeforeValidator(list_to_tuple)]
+CpuList = Annotated[tuple[Cpu, ...], BeforeValidator(_cpus(parse_cpu_list), json_schema_input_type=tuple[Cpu, ...] | str)]
+CpuMask = Annotated[tuple[Cpu, ...], BeforeValidator(_cpus(parse_cpu_mask), json_schema_input_type=tuple[Cpu, ...] | str)]
 PortList = Annotated[tuple[Port, ...], BeforeValidator(list_to_tuple)]
 TextList = Annotated[tuple[str, ...], BeforeValidator(list_to_tuple)]
 SizeWeight = Annotated[

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from softnet.errors import ScenarioError
-from softnet.scenario.columns import TCP, UDP
+from softnet.scenario.columns import NOT_IP, PKT_HASH_TYPE_L3, PKT_HASH_TYPE_L4, PKT_HASH_TYPE_NONE, TCP, UDP
 from softnet.scenario.fields import SOCKETS_MAX
-from softnet.scenario.rss import indirection, software_hash, toeplitz
+from softnet.scenario.flow_dissector import KEYS_BYTES, flow_hash_from_keys, plain_keys
+from softnet.scenario.rss import indirection, toeplitz
 from softnet.units import mix, mix_array
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ _LOCAL_PORTS: Final = 28232
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FlowTable:
-    """Flows as columns. IPv4 addresses stand in the first four of their sixteen bytes."""
+    """Flows as columns. IPv4 addresses stand in the first four of their sixteen bytes.
+
+    A flow here is what the kernel's flow dissector, the card and the receiver cannot tell apart: one connection may have
+    several, of different VLANs or flow labels, which share a socket.
+    """
 
     proto: NDArray[np.int64]
     src: NDArray[np.uint8]
@@ -41,38 +46,69 @@ class FlowTable:
     sport: NDArray[np.int64]
     dport: NDArray[np.int64]
     is_ipv6: NDArray[np.bool_]
-    is_fragment: NDArray[np.bool_]
-    flow_label: NDArray[np.int64]
+    fragment_header: NDArray[np.bool_]
+    """The packets are fragments, or IPv6's atomic ones: a card looks for no ports."""
+    keys: NDArray[np.uint8]
+    """What the flow dissector finds, (flows, KEYS_BYTES)."""
+    addr_type: NDArray[np.int64]
+    """How much of it is hashed (flow_dissector.HASHED_BYTES)."""
+    connection: NDArray[np.int64]
+    """Number of the addresses, ports and protocol, counted from 0 in the order of their first packets."""
 
     def __len__(self) -> int:
         return len(self.proto)
 
 
-#: What tells flows apart: protocol, addresses, ports, whether it is the ports-less flow of fragments.
-FlowKey = tuple[int, bytes, bytes, int, int, bool]
+class FlowKey(NamedTuple):
+    """What tells the flows of a capture apart."""
+
+    proto: int
+    src: bytes
+    dst: bytes
+    sport: int
+    dport: int
+    fragment: bool = False
+    fragment_header: bool = False
+    flow_label: int = 0
+    dissected: bytes = b""
+    """What the flow dissector found (FlowKeys.packed()); empty where the fields before say all of it."""
 
 
 def flow_key(packet: Packet) -> FlowKey:
     """What tells the flow of a packet from others."""
-    return packet.proto, packet.src, packet.dst, packet.sport, packet.dport, packet.fragment
+    return FlowKey(
+        packet.proto, packet.src, packet.dst, packet.sport, packet.dport,
+        packet.fragment, packet.fragment_header, packet.flow_label, packet.dissected,
+    )  # fmt: skip
 
 
-def table_of_keys(keys: list[FlowKey], flow_labels: list[int] | None = None) -> FlowTable:
-    """The table of flows that a capture holds, in the order of their first packets, with the labels of those."""
+def table_of_keys(keys: list[FlowKey]) -> FlowTable:
+    """The table of flows that a capture holds, in the order of their first packets."""
 
     def addresses(column: int) -> NDArray[np.uint8]:
         joined = b"".join(bytes(key[column]).ljust(16, b"\0") for key in keys)
         return np.frombuffer(joined, dtype=np.uint8).reshape(len(keys), 16)
 
+    proto, sport, dport, label = (np.array([key[at] for key in keys], dtype=np.int64) for at in (0, 3, 4, 7))
+    src, dst = addresses(1), addresses(2)
+    is_ipv6 = np.array([len(key.src) == 16 for key in keys], dtype=np.bool_)
+    raw, addr_type = plain_keys(proto, src, dst, (sport, dport), is_ipv6, label)
+    for row, key in enumerate(keys):
+        if key.dissected:
+            addr_type[row] = key.dissected[0]
+            raw[row] = np.frombuffer(key.dissected, dtype=np.uint8, count=KEYS_BYTES, offset=1)
+    known: dict[tuple[object, ...], int] = {}
     return FlowTable(
-        proto=np.array([key[0] for key in keys], dtype=np.int64),
-        src=addresses(1),
-        dst=addresses(2),
-        sport=np.array([key[3] for key in keys], dtype=np.int64),
-        dport=np.array([key[4] for key in keys], dtype=np.int64),
-        is_ipv6=np.array([len(key[1]) == 16 for key in keys], dtype=np.bool_),
-        is_fragment=np.array([key[5] for key in keys], dtype=np.bool_),
-        flow_label=np.array(flow_labels or [0] * len(keys), dtype=np.int64),
+        proto=proto,
+        src=src,
+        dst=dst,
+        sport=sport,
+        dport=dport,
+        is_ipv6=is_ipv6,
+        fragment_header=np.array([key.fragment or key.fragment_header for key in keys], dtype=np.bool_),
+        keys=raw,
+        addr_type=addr_type,
+        connection=np.array([known.setdefault(key[:6], len(known)) for key in keys], dtype=np.int64),
     )
 
 
@@ -91,42 +127,57 @@ def generated_flows(source: Generator, index: int, nic_index: int, seed: int) ->
     dst = np.zeros((count, 16), dtype=np.uint8)
     dst[:, :4] = (192, 168, nic_index & 0xFF, 1)
     draws = mix_array(seed, _PORT_STREAM + index, number).astype(np.int64)
+    proto = np.full(count, PROTO_NUMBER[source.proto], dtype=np.int64)
+    sport = _LOCAL_PORT_FIRST + ((draws * _LOCAL_PORTS) >> 32)
+    dport = np.array(source.dst_ports, dtype=np.int64)[number % len(source.dst_ports)]
+    no = np.zeros(count, dtype=np.bool_)
+    raw, addr_type = plain_keys(proto, src, dst, (sport, dport), no, np.zeros(count, dtype=np.int64))
     return FlowTable(
-        proto=np.full(count, PROTO_NUMBER[source.proto], dtype=np.int64),
-        src=src,
-        dst=dst,
-        sport=_LOCAL_PORT_FIRST + ((draws * _LOCAL_PORTS) >> 32),
-        dport=np.array(source.dst_ports, dtype=np.int64)[number % len(source.dst_ports)],
-        is_ipv6=np.zeros(count, dtype=np.bool_),
-        is_fragment=np.zeros(count, dtype=np.bool_),
-        flow_label=np.zeros(count, dtype=np.int64),
+        proto, src, dst, sport, dport, is_ipv6=no, fragment_header=no, keys=raw, addr_type=addr_type, connection=number
     )
 
 
-def card_hash(flows: FlowTable, nic: Nic) -> NDArray[np.uint32]:
-    """What the card computes: Toeplitz over addresses and, for TCP and as configured UDP, ports."""
+def card_hash(flows: FlowTable, nic: Nic) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """What the card computes of each flow, and over what: Toeplitz over addresses and, for TCP and as configured UDP, ports.
+
+    Of a frame without an IP packet it computes nothing. As drivers do, it reads past VLAN tags, and not into tunnels.
+    """
     out = np.zeros(len(flows), dtype=np.uint32)
     has_ports = (flows.proto == TCP) | ((flows.proto == UDP) & (nic.rx_flow_hash_udp == "sdfn"))
-    has_ports &= ~flows.is_fragment
+    has_ports &= ~flows.fragment_header
+    is_ip = flows.proto < NOT_IP
     ports = np.stack([flows.sport >> 8, flows.sport & 255, flows.dport >> 8, flows.dport & 255], axis=1)
     for length, family in ((4, ~flows.is_ipv6), (16, flows.is_ipv6)):
         for with_ports in (False, True):
-            rows = np.flatnonzero(family & (has_ports == with_ports))
+            rows = np.flatnonzero(family & is_ip & (has_ports == with_ports))
             columns = [flows.src[rows, :length], flows.dst[rows, :length]]
             if with_ports:
                 columns.append(ports[rows].astype(np.uint8))
             out[rows] = toeplitz(np.concatenate(columns, axis=1))
-    return out
+    return out, np.where(is_ip, np.where(has_ports, PKT_HASH_TYPE_L4, PKT_HASH_TYPE_L3), PKT_HASH_TYPE_NONE)
 
 
-def hash_and_queue(flows: FlowTable, nic: Nic, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """``skb->hash`` of each flow, and the queue of its NIC (0-based) that it arrives at."""
-    hardware = card_hash(flows, nic)
+class Hashes(NamedTuple):
+    """Columns, one entry for each flow."""
+
+    card: NDArray[np.int64]
+    """What the driver stores as ``skb->hash``; 0 where the card does not pass its hash on."""
+    card_type: NDArray[np.int64]
+    """PKT_HASH_TYPE_NONE, _L3 or _L4."""
+    flow: NDArray[np.int64]
+    """What the kernel computes itself, where the card's is not over ports."""
+    queue: NDArray[np.int64]
+    """The queue of its NIC, from 0, that the flow arrives at."""
+
+
+def hash_and_queue(flows: FlowTable, nic: Nic, seed: int) -> Hashes:
+    """The two hashes of each flow and its queue."""
+    hardware, kind = card_hash(flows, nic)
     queue = indirection(nic.queues)[hardware & np.uint32(127)]
-    if nic.rss:
-        return hardware.astype(np.int64), queue
-    software = software_hash(seed, flows.proto, flows.src, flows.dst, flows.sport, flows.dport, flows.flow_label)
-    return software.astype(np.int64), queue
+    if not nic.rss:
+        hardware, kind = np.zeros_like(hardware), np.full_like(kind, PKT_HASH_TYPE_NONE)
+    software = flow_hash_from_keys(seed, flows.keys, flows.addr_type)
+    return Hashes(hardware.astype(np.int64), kind, software.astype(np.int64), queue)
 
 
 class SocketSpec(NamedTuple):
@@ -163,13 +214,17 @@ class SocketBook:
         return self._by_port.get((kind, port), self._catch_all.get(kind, -1))
 
     def assign(self, flows: FlowTable) -> NDArray[np.int64]:
-        """The socket of each flow, 0 where nobody listens; makes the sockets that are missing."""
+        """The socket of each flow, 0 where nobody listens; makes the sockets that are missing. A connection has one."""
         out = np.zeros(len(flows), dtype=np.int64)
-        protos, ports = flows.proto.tolist(), flows.dport.tolist()
+        protos, ports, connections = flows.proto.tolist(), flows.dport.tolist(), flows.connection.tolist()
+        known: dict[int, int] = {}
         for flow in range(len(flows)):
             app = self.application_of(protos[flow], ports[flow])
             if app >= 0:
-                out[flow] = self.socket_for(app, ports[flow], flow)
+                connection = connections[flow]
+                if connection not in known:
+                    known[connection] = self.socket_for(app, ports[flow], connection)
+                out[flow] = known[connection]
         return out
 
     def socket_for(self, app: int, port: int, flow: int) -> int:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
 from softnet.release import DEFAULT, RT_SUFFIX, THREADS_ARG, THREADS_SUFFIX, Feature, releases
 from softnet.scenario.fields import (
+    CPU_LIST_ALLOWED,
+    CPU_MASK_ALLOWED,
     RELEASES,
     SCHED_ALLOWED,
     CpuList,
+    CpuMask,
     Sched,
     SchedText,
     Settings,
@@ -23,10 +26,11 @@ from softnet.scenario.fields import (
     setting,
 )
 
+_KERNELS: Final = tuple(kernel for release in releases().values() for kernel in release.kernels)
 if TYPE_CHECKING:
     ReleaseName = str
 else:
-    ReleaseName = Literal[RELEASES]
+    ReleaseName = Annotated[Literal[RELEASES], WithJsonSchema({"enum": list(_KERNELS), "type": "string"})]
 
 #: Sysctls of net.core that exist in the kernel but change nothing in the model, with the reason.
 UNMODELLED_SYSCTLS: Final = {
@@ -93,7 +97,7 @@ class Sysctl(Settings):
         None,
         "Time that one run of net_rx_action may take; the kernel counts it in ticks. Not given: two ticks.",
         unit="us",
-        source="net/core/hotdata.c: 2 * USEC_PER_SEC / HZ, also the least the kernel accepts",
+        source="net/core/hotdata.c: 2 * USEC_PER_SEC / HZ, also the least that kernels accept from v6.14 on",
         ge=1,
         le=2**31 - 1,
     )
@@ -128,8 +132,8 @@ class Sysctl(Settings):
         ge=1,
         le=2**31 - 1,
     )
-    flow_limit_cpu_bitmap: CpuList = setting(
-        (), "CPUs whose enqueuing applies the flow limit, as a list.", source="net/core/dev.c: none"
+    flow_limit_cpu_bitmap: CpuMask = setting(
+        (), "CPUs whose enqueuing applies the flow limit.", source="net/core/dev.c: none", allowed=CPU_MASK_ALLOWED
     )
     flow_limit_table_len: int = setting(
         4096,
@@ -167,7 +171,10 @@ class ThreadSetting(Settings):
         allowed=SCHED_ALLOWED,
     )
     cpus: CpuList | None = setting(
-        None, "CPUs it may run on. Only irq and napi threads can be moved.", source="the kernel's placement"
+        None,
+        "CPUs it may run on. Only irq and napi threads can be moved.",
+        source="the kernel's placement",
+        allowed=CPU_LIST_ALLOWED,
     )
 
 
@@ -179,10 +186,23 @@ ThreadValue = Annotated[ThreadSetting, BeforeValidator(_text_to_thread, json_sch
 ThreadName = Annotated[str, StringConstraints(pattern=_THREAD_PATTERN)]
 
 
+def _shorthand_taken_apart(value: Any) -> Any:
+    """``release = "6.12-rt"`` says what ``--kernel 6.12-rt`` says, unless another key says otherwise."""
+    if not isinstance(value, dict) or value.get("release") not in _KERNELS or value["release"] in RELEASES:
+        return value
+    release, _, suffix = str(value["release"]).partition("-")
+    args = value.get("boot_args", [])
+    if "-" + suffix == RT_SUFFIX and value.get("flavour", "rt") == "rt":
+        return {**value, "release": release, "flavour": "rt"}
+    if "-" + suffix == THREADS_SUFFIX and isinstance(args, (list, tuple)) and value.get("flavour", "plain") == "plain":
+        return {**value, "release": release, "boot_args": [*args, *([] if THREADS_ARG in args else [THREADS_ARG])]}
+    return value
+
+
 class Kernel(Settings):
     """``[kernel]``: the kernel that receives the traffic."""
 
-    release: ReleaseName = setting(DEFAULT, "Linux release.")
+    release: ReleaseName = setting(DEFAULT, "Linux release; with -rt or -threads, what --kernel says by it.")
     flavour: Literal["plain", "rt"] = setting("plain", "rt is a kernel built with PREEMPT_RT.")
     preempt: Literal["none", "voluntary", "full", "lazy", "rt"] = setting(
         "voluntary",
@@ -210,6 +230,7 @@ class Kernel(Settings):
     @model_validator(mode="before")
     @classmethod
     def _preempt_follows_flavour(cls, value: Any) -> Any:
+        value = _shorthand_taken_apart(value)
         if isinstance(value, dict) and value.get("flavour") == "rt" and "preempt" not in value:
             return {**value, "preempt": "rt"}
         return value
@@ -236,8 +257,8 @@ class Kernel(Settings):
         return 1_000_000 // self.hz
 
     @property
-    def budget_usecs_min(self) -> int:
-        """The least ``netdev_budget_usecs`` that the kernel accepts, and its default: two ticks."""
+    def budget_usecs_default(self) -> int:
+        """``netdev_budget_usecs`` where nobody sets it: two ticks."""
         return 2 * 1_000_000 // self.hz
 
     @property
@@ -245,6 +266,11 @@ class Kernel(Settings):
         """``skb_defer_max``, given or the release's own."""
         given = self.sysctl.skb_defer_max
         return given if given is not None else 128 if self.has("defer_max_128") else 64
+
+    @property
+    def budget_usecs_min(self) -> int:
+        """The least ``netdev_budget_usecs`` that the kernel accepts."""
+        return self.budget_usecs_default if self.has("budget_usecs_min") else 0
 
     @property
     def backlog_threads(self) -> bool:
@@ -262,7 +288,7 @@ class Kernel(Settings):
         for name in Sysctl.model_fields:
             value = getattr(self.sysctl, name)
             if value is None:
-                value = self.defer_max if name == "skb_defer_max" else self.budget_usecs_min
+                value = self.defer_max if name == "skb_defer_max" else self.budget_usecs_default
             if isinstance(value, tuple):
                 value = sum(1 << cpu for cpu in sorted(set(value)))
             values[name] = value

@@ -14,6 +14,7 @@ from softnet.errors import ScenarioError
 from softnet.files import deeper_than, from_toml, holds_endless_number, read_bounded
 from softnet.release import RT_SUFFIX, THREADS_ARG, THREADS_SUFFIX, first_with, instead_of, releases
 from softnet.scenario.allowed import keys_at
+from softnet.scenario.capture import STANDARD_INPUT, captured_input
 from softnet.scenario.fields import RELEASES, Settings
 from softnet.scenario.locate import Path, key_lines
 from softnet.scenario.models import Scenario
@@ -31,6 +32,8 @@ _TOP_ALIASES: Final = {
     "threads": ("kernel", "threads"),
     "config": ("kernel", "config"),
 }
+_TEXTS: Final = frozenset(("rps_cpus", "flow_limit_cpu_bitmap", "irq_cpus", "isolated_cpus", "release"))
+"""Keys whose value may be a text that looks like a number."""
 _TABLE_LISTS: Final = ("nic", "traffic", "application", "sender", "task", "event")
 
 
@@ -114,13 +117,15 @@ def _validate_all(raw: dict[str, Any]) -> Scenario:
 def _missing_files(scenario: Scenario) -> list[Problem]:
     problems = []
     for index, traffic in enumerate(scenario.traffic):
-        if isinstance(traffic, CaptureTraffic) and not os.path.isfile(scenario.resolve(traffic.file)):
+        if isinstance(traffic, CaptureTraffic) and traffic.file == STANDARD_INPUT:
+            captured_input()
+        elif isinstance(traffic, CaptureTraffic) and not os.path.isfile(scenario.resolve(traffic.file)):
             problems.append(
                 Problem(
                     ("traffic", index, "file"),
                     "no such capture",
                     f'"{traffic.file}"',
-                    "a pcap or pcapng file; relative paths start from the scenario's folder",
+                    'a pcap or pcapng file, or "-" for standard input; relative paths start from the scenario\'s folder',
                 )
             )
     costs = scenario.machine.costs
@@ -198,6 +203,8 @@ def apply_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> dict[str, 
             out = apply_kernel(out, value_text.strip().strip("\"'"))
             continue
         value = _value(value_text.strip())
+        if key.rpartition(".")[2] in _TEXTS and not isinstance(value, (str, list)):
+            value = value_text.strip()  # 10 is a mask, 6.12 a release: neither is a number
         for path in _targets(out, key, text):
             _assign(out, path, value, text)
     return out

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """From the bytes of a captured frame to what the receive path needs to know of the packet.
 
-The ports are read as the kernel's flow dissector reads them: not from fragments, not even the first
-(net/core/flow_dissector.c, without FLOW_DISSECTOR_F_PARSE_1ST_FRAG).
+The ports are read as a receiver reads them: not from a fragment, not even from the first, since fragments are not put together
+here. What the kernel's hash is computed from is softnet.scenario.flow_dissector's, which looks into tunnels; a packet is
+delivered by its outermost IP header, as the kernel does where no tunnel is set up.
 """
 
 from __future__ import annotations
@@ -13,40 +14,27 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from softnet.errors import CaptureError
-from softnet.scenario.capture import Frame, read_frames
-from softnet.scenario.columns import TCP, UDP
+from softnet.scenario.capture import Frame, Notes, read_frames
+from softnet.scenario.columns import NOT_IP, TCP, UDP
+from softnet.scenario.flow_dissector import ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, skb_flow_dissect_flow_keys
+from softnet.scenario.link import ETH_HLEN, NAMES, READERS, Link, link_header
 
-ETH_HLEN: Final = 14
 #: IP protocols that begin with source and destination port: TCP, UDP, DCCP, SCTP, UDP-Lite.
 _WITH_PORTS: Final = frozenset((TCP, UDP, 33, 132, 136))
-_VLAN_TYPES: Final = frozenset((0x8100, 0x88A8, 0x9100))
+#: IP protocols whose hash is not that of the IP packet alone: tunnels, ESP and AH.
+_DISSECTED: Final = frozenset((4, 41, 47, 50, 51, 137))
 _ETHERTYPES: Final = {
-    0x0806: "ARP",
-    0x88CC: "LLDP",
-    0x8863: "PPPoE",
-    0x8864: "PPPoE",
-    0x8847: "MPLS",
-    0x8848: "MPLS",
-}
-_AF_INET6: Final = frozenset((10, 24, 28, 30))  # Linux, NetBSD and OpenBSD, FreeBSD, macOS
+    0x0001: "802.3", 0x0004: "LLC", 0x0806: "ARP", 0x0842: "Wake-on-LAN", 0x8035: "RARP", 0x8808: "pause", 0x8809: "slow protocols",
+    0x8847: "MPLS", 0x8848: "MPLS", 0x8863: "PPPoE discovery", 0x8864: "PPPoE", 0x888E: "802.1X", 0x88A2: "AoE", 0x88CC: "LLDP",
+    0x88E5: "MACsec", 0x88F7: "PTP", 0x8906: "FCoE", 0x9100: "VLAN 0x9100",
+}  # fmt: skip
 #: Hop-by-hop, routing, destination options, mobility: length in units of 8 bytes, less the first.
 _EXTENSION_HEADERS: Final = frozenset((0, 43, 60, 135))
 _FRAGMENT: Final = 44
 _AUTHENTICATION: Final = 51
 EXTENSION_HEADERS_MAX: Final = 16
 
-LINK_TYPES: Final = {
-    0: "null",
-    1: "Ethernet",
-    12: "raw IP",
-    14: "raw IP",
-    101: "raw IP",
-    108: "loop",
-    113: "Linux cooked v1",
-    228: "raw IPv4",
-    229: "raw IPv6",
-    276: "Linux cooked v2",
-}
+LINK_TYPES: Final = {number: NAMES[number] for number in READERS}
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 
@@ -55,9 +43,14 @@ BACKWARDS_NS_MAX: Final = 1_000_000_000
 
 
 class Packet(NamedTuple):
-    """One IP packet of a capture.
+    """One packet of a capture.
 
-    ``len_bytes`` counts an Ethernet header, whatever the link type was; ``flow_label`` is IPv6's, else 0.
+    ``proto`` is the IP protocol, or, where the frame holds no IP packet, its Ethernet type with NOT_IP; there are no addresses
+    then.
+    ``len_bytes`` counts an Ethernet header, whatever the link type was; ``flow_label`` is IPv6's, else 0. ``fragment`` is a
+    piece of a packet; ``fragment_header`` says that IPv6 has a fragment header, which an atomic fragment, a whole packet, has
+    too. ``dissected`` is what the flow dissector finds (FlowKeys.packed()); empty where that is the packet's own addresses,
+    ports and flow label.
     """
 
     number: int
@@ -74,6 +67,8 @@ class Packet(NamedTuple):
     payload_bytes: int
     outgoing: bool
     flow_label: int
+    fragment_header: bool = False
+    dissected: bytes = b""
 
 
 class CaptureSummary:
@@ -82,6 +77,9 @@ class CaptureSummary:
     def __init__(self) -> None:
         self.frames = 0
         self.packets = 0
+        #: Packets that are no IP packet, by their Ethernet type.
+        self.not_ip: dict[int, int] = {}
+        self.notes = Notes()
         #: Frames left out, counted by reason.
         self.skipped: dict[str, int] = {}
         #: Packets whose time stamp lay before the packet before; they are given that packet's time.
@@ -93,7 +91,16 @@ class CaptureSummary:
 
     def lines(self) -> list[str]:
         """What a user should know about it, in sentences."""
-        out = [f"{self.packets} IP packets in {self.frames} frames"]
+        other = sum(self.not_ip.values())
+        out = [f"{self.packets - other} IP packets in {self.frames} frames"]
+        for kind, count in sorted(self.not_ip.items()):
+            name = _ETHERTYPES.get(kind, f"Ethernet type {kind:#06x}")
+            end = (
+                "takes them itself"
+                if kind == ETH_P_ARP
+                else "steers them, and drops them, since nobody here takes them (UNHANDLED_PROTO)"
+            )
+            out.append(f"{count} frames hold no IP packet but {name}: the kernel receives them and {end}")
         out += [f"{count} frames left out: {reason}" for reason, count in sorted(self.skipped.items())]
         if self.backwards:
             out.append(
@@ -102,7 +109,7 @@ class CaptureSummary:
             )
         if self.without_time:
             out.append(f"{self.without_time} packets have no time stamp and arrive with the one before")
-        return out
+        return out + self.notes.lines()
 
 
 class CaptureReader:
@@ -122,7 +129,7 @@ class CaptureReader:
     def _read(self) -> Iterator[Packet]:
         summary = self.summary
         clock_ns = 0
-        for frame in read_frames(self.path):
+        for frame in read_frames(self.path, summary.notes):
             summary.frames += 1
             clock_ns = self._clock(frame, clock_ns)
             packet = dissect(frame, clock_ns)
@@ -130,6 +137,9 @@ class CaptureReader:
                 summary.skipped[packet] = summary.skipped.get(packet, 0) + 1
                 continue
             summary.packets += 1
+            if packet.proto >= NOT_IP:
+                kind = packet.proto - NOT_IP
+                summary.not_ip[kind] = summary.not_ip.get(kind, 0) + 1
             if summary.first_ns is None:
                 summary.first_ns = clock_ns
             summary.last_ns = clock_ns
@@ -137,10 +147,10 @@ class CaptureReader:
         if not summary.packets:
             reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(summary.skipped.items()))
             raise CaptureError(
-                "no IP packet in the capture",
+                "no packet in the capture",
                 where=str(self.path),
                 found=f"{summary.frames} frames" + (f": {reasons}" if reasons else ""),
-                expected="IPv4 or IPv6 over " + ", ".join(dict.fromkeys(LINK_TYPES.values())),
+                expected="frames of Ethernet, Linux cooked, raw IP, loopback, PPP, 802.11 or another link type of docs/scenario.md",
             )
 
     def _clock(self, frame: Frame, clock_ns: int) -> int:
@@ -166,60 +176,47 @@ class CaptureReader:
 
 
 def read_capture(path: str | Path) -> CaptureReader:
-    """The IP packets of a pcap or pcapng file, in file order, in bounded memory.
+    """The packets of a pcap or pcapng file, compressed or not, in file order, in bounded memory.
 
-    Times never go backwards. Frames that hold no IP packet are left out and counted in ``.summary``. Raises
-    ``CaptureError`` for a damaged file, and at the end for a file without any IP packet.
+    Times never go backwards. Frames that cannot be read are left out and counted in ``.summary``. Raises
+    ``CaptureError`` for a damaged file, and at the end for a file without any packet.
     """
     return CaptureReader(path)
 
 
 def dissect(frame: Frame, time_ns: int) -> Packet | str:
-    """The packet in a frame, or the reason why there is none."""
-    data, link = frame.data, frame.link_type
-    outgoing = False
-    if link == 1:
-        if len(data) < 14:
-            return "truncated Ethernet header"
-        at, kind = ETH_HLEN, (data[12] << 8) | data[13]
-    elif link == 113:
-        if len(data) < 16:
-            return "truncated Linux cooked header"
-        at, kind, outgoing = 16, (data[14] << 8) | data[15], data[0] == 0 and data[1] == 4
-    elif link == 276:
-        if len(data) < 20:
-            return "truncated Linux cooked header"
-        at, kind, outgoing = 20, (data[0] << 8) | data[1], data[10] == 4
-    elif link in (0, 108):
-        if len(data) < 4:
-            return "truncated loopback header"
-        family = max(data[0], data[3])  # host byte order, whichever host it was
-        at, kind = 4, 0x0800 if family == 2 else 0x86DD if family in _AF_INET6 else 0
-    elif link in (12, 14, 101, 228, 229):
-        if not data:
-            return "truncated IP header"
-        at, kind = 0, {4: 0x0800, 6: 0x86DD}.get(data[0] >> 4, 0)
-    else:
-        return f"link type {link} is not supported"
-    link_len = at
-    while kind in _VLAN_TYPES:
+    """The packet in a frame, or the reason why it cannot be read."""
+    data = frame.data
+    link = link_header(frame.link_type, data)
+    if isinstance(link, str):
+        return link
+    at, kind = link.at, link.kind
+    while kind in (ETH_P_8021Q, ETH_P_8021AD):  # vlan_do_receive(), round by round
         if len(data) < at + 4:
             return "truncated VLAN tag"
         kind = (data[at + 2] << 8) | data[at + 3]
         at += 4
-    if kind not in (0x0800, 0x86DD):
-        return "not IP: " + _ETHERTYPES.get(kind, f"type {kind:#06x}")
+    outgoing = link.outgoing or frame.outgoing
+    len_bytes = max(frame.original_len - link.at + ETH_HLEN, ETH_HLEN)
+    if kind not in (ETH_P_IP, ETH_P_IPV6):
+        if not kind:
+            return "not IP"
+        dissected = _dissected(data, link)
+        return Packet(
+            frame.number, time_ns, len_bytes, NOT_IP | kind, b"", b"", 0, 0, False, 0, 0, 0, outgoing, 0, dissected=dissected
+        )
     ip_len = max(frame.original_len - at, 0)
-    ip = _ipv4(data, at, ip_len) if kind == 0x0800 else _ipv6(data, at, ip_len)
+    ip = _ipv4(data, at, ip_len) if kind == ETH_P_IP else _ipv6(data, at, ip_len)
     if isinstance(ip, str):
         return ip
     transport = _transport(data, ip)
     if isinstance(transport, str):
         return transport
+    plain = at == link.at and not ip.extended and ip.proto not in _DISSECTED
     return Packet(
         number=frame.number,
         time_ns=time_ns,
-        len_bytes=max(frame.original_len - link_len + ETH_HLEN, ETH_HLEN),
+        len_bytes=len_bytes,
         proto=ip.proto,
         src=ip.src,
         dst=ip.dst,
@@ -231,7 +228,13 @@ def dissect(frame: Frame, time_ns: int) -> Packet | str:
         payload_bytes=transport.payload_bytes,
         outgoing=outgoing,
         flow_label=ip.flow_label,
+        fragment_header=ip.fragment_header,
+        dissected=b"" if plain else _dissected(data, link),
     )
+
+
+def _dissected(data: bytes, link: Link) -> bytes:
+    return skb_flow_dissect_flow_keys(data, link.kind, link.at).packed()
 
 
 class _Ip(NamedTuple):
@@ -244,6 +247,9 @@ class _Ip(NamedTuple):
     flow_label: int
     at: int
     length: int
+    fragment_header: bool = False
+    extended: bool = False
+    """There are extension headers."""
 
 
 class _Transport(NamedTuple):
@@ -281,14 +287,16 @@ def _ipv6(data: bytes, at: int, ip_len: int) -> _Ip | str:
     proto = data[at + 6]
     end = at + ip_len
     at += 40
-    fragment = False
+    fragment = fragment_header = False
+    first = at
     for _ in range(EXTENSION_HEADERS_MAX):
         if proto not in _EXTENSION_HEADERS and proto not in (_FRAGMENT, _AUTHENTICATION):
             break
         if len(data) < at + 8:
             return "truncated IPv6 extension header"
         if proto == _FRAGMENT:
-            fragment = fragment or ((data[at + 2] << 8) | data[at + 3]) & 0xFFF9 != 0
+            fragment_header = True
+            fragment = ((data[at + 2] << 8) | data[at + 3]) & 0xFFF9 != 0
             length = 8
         else:
             length = (data[at + 1] + 2) * 4 if proto == _AUTHENTICATION else (data[at + 1] + 1) * 8
@@ -298,7 +306,7 @@ def _ipv6(data: bytes, at: int, ip_len: int) -> _Ip | str:
             break
     else:
         return "malformed IPv6 header"
-    return _Ip(proto, src, dst, fragment, flow_label, at, end - at)
+    return _Ip(proto, src, dst, fragment, flow_label, at, end - at, fragment_header, at != first)
 
 
 def _transport(data: bytes, ip: _Ip) -> _Transport | str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from softnet.errors import CaptureError
+from softnet.scenario.capture import read_frames
 from softnet.scenario.columns import CHUNK, FLAG_FRAGMENT, FLAG_NO_MERGE, FLAG_PUSH, TCP, SourceChunk
 from softnet.scenario.fields import ms_to_ns
 from softnet.scenario.flows import FlowKey, FlowTable, flow_key, table_of_keys
@@ -42,8 +43,12 @@ class CaptureSource:
         self.local = frozenset(ipaddress.ip_address(text).packed for text in source.local_addresses)
         self.summary = CaptureSummary()
         self.elsewhere = 0
+        """Packets to other addresses."""
+        self.sent = 0
+        """Packets that the file marks as this host's own."""
+        self.arriving = 0
+        """Packets of one repetition that arrive before the end of the run."""
         self._flow_of: dict[FlowKey, int] = {}
-        self._flow_labels: list[int] = []
         self._kept: list[SourceChunk] | None = []
         self._all_flows_known = False
         self._seen = 0
@@ -56,7 +61,7 @@ class CaptureSource:
 
     @property
     def flows(self) -> FlowTable:
-        return table_of_keys(list(self._flow_of), self._flow_labels)
+        return table_of_keys(list(self._flow_of))
 
     def _first_pass(self) -> None:
         count = 0
@@ -66,11 +71,12 @@ class CaptureSource:
                 self._kept.append(chunk)
                 if count > PACKETS_KEPT_MAX:
                     self._kept = None
+        self.arriving = count
         if not count:
             raise CaptureError(
                 "no packet of the capture arrives",
                 where=str(self.path),
-                found=f"{self.elsewhere} packets, all to other addresses or outgoing",
+                found=f"{self.elsewhere + self.sent} packets, all to other addresses or outgoing",
                 expected="packets to " + (", ".join(self.source.local_addresses) or "this host"),
                 hint="set local_addresses to the receiving host's addresses",
             )
@@ -92,6 +98,13 @@ class CaptureSource:
             )
         return self._span_ns + max(self._span_ns // (self._seen - 1), 1)
 
+    @property
+    def repetitions(self) -> int:
+        """How often the capture begins within the run."""
+        if self._period_ns is None:
+            return 1
+        return max(-(-(self.stop_ns - self.start_ns) // self._period_ns), 1)
+
     def chunks(self) -> Iterator[SourceChunk]:
         """The packets in time order, as often as the scenario asks, before the end of the run."""
         shift_ns = 0
@@ -111,7 +124,7 @@ class CaptureSource:
         """One pass over the file, up to the end of the run."""
         reader = read_capture(self.path)
         self.summary = reader.summary
-        self.elsewhere = self._seen = 0
+        self.elsewhere = self.sent = self._seen = 0
         self._span_ns = None
         next_seq: dict[int, int] = {}
         rows: list[_Row] = []
@@ -121,7 +134,8 @@ class CaptureSource:
             begin_ns, end_ns = begin_ns if self._seen else packet.time_ns, packet.time_ns
             self._seen += 1
             if packet.outgoing or (self.local and packet.dst not in self.local):
-                self.elsewhere += 1
+                self.sent += packet.outgoing
+                self.elsewhere += not packet.outgoing
                 continue
             if first_ns is None:
                 first_ns = packet.time_ns
@@ -129,11 +143,12 @@ class CaptureSource:
             time_ns = self.start_ns + self._at_speed(elapsed_ns)
             if time_ns >= self.stop_ns:
                 break
-            flow = self._flow_of.setdefault(flow_key(packet), len(self._flow_of))
-            if flow == len(self._flow_labels):
+            key = flow_key(packet)
+            flow = self._flow_of.get(key)
+            if flow is None:
                 if self._all_flows_known:
                     raise CaptureError("the capture changed while it was read", where=str(self.path), expected="a finished file")
-                self._flow_labels.append(packet.flow_label)
+                flow = self._flow_of[key] = len(self._flow_of)
             rows.append(_row(packet, time_ns, flow, next_seq))
             if len(rows) == CHUNK:
                 yield _to_chunk(rows)
@@ -143,14 +158,64 @@ class CaptureSource:
         if rows:
             yield _to_chunk(rows)
 
+    def extent(self) -> str:
+        """How many of the file's frames arrive in the run, and how long the file is. Reads the file to its end."""
+        frames = 0
+        first_ns = last_ns = 0
+        for frame in read_frames(self.path):
+            frames += 1
+            if frame.time_ns is not None:
+                first_ns = min(first_ns or frame.time_ns, frame.time_ns)
+                last_ns = max(last_ns, frame.time_ns)
+        length_ns = self._at_speed(last_ns - first_ns)
+        window_ns = self.stop_ns - self.start_ns
+        times = ", again and again" if self._period_ns is not None else ""
+        at_speed = "" if self.speed == 1 else f" at speed {float(self.speed):g}"
+        whole = f"it is {_duration(length_ns)} long{at_speed}"
+        return f"{self.arriving:,} of its {frames:,} frames arrive{times}: {whole}, and the run has room for {_duration(window_ns)}"
+
+    def addressed(self) -> list[str]:
+        """Which packets are not for this host; and where both sides of connections arrive, how to say which one this host is."""
+        out = []
+        if self.sent:
+            out.append(f"{self.sent} packets are marked as sent by the capturing host, and do not arrive")
+        if self.elsewhere:
+            out.append(f"{self.elsewhere} packets are not for this host")
+        answered: dict[bytes, int] = {}
+        ends = {key[:5] for key in self._flow_of if key.src}
+        both = 0
+        for proto, src, dst, sport, dport in sorted(ends):
+            if (proto, dst, src, dport, sport) in ends and sport and dport and (src, sport) != (dst, dport):
+                both += 1
+                # Of the two ends the one with the lower port is more often the one that serves.
+                answered[dst] = answered.get(dst, 0) + (2 if dport < sport else 1)
+        if both and not self.local:
+            likely = ipaddress.ip_address(max(sorted(answered), key=lambda address: answered[address]))
+            pairs = f"{both // 2} connection" + ("s" if both > 2 else "")
+            out.append(
+                f"both directions of {pairs} arrive: the capture holds what this host sent as well. Say which host it is, for"
+                f' instance local_addresses = ["{likely}"]'
+            )
+        return out
+
     def _at_speed(self, elapsed_ns: int) -> int:
         return elapsed_ns * self.speed.denominator // self.speed.numerator
+
+
+def _duration(ns: int) -> str:
+    """A time as a reader would say it, in three digits."""
+    for unit, size in (("s", 10**9), ("ms", 10**6), ("us", 10**3)):
+        if ns >= size:
+            return f"{ns / size:.3g} {unit}"
+    return f"{ns} ns"
 
 
 def _row(packet: Packet, time_ns: int, flow: int, next_seq: dict[int, int]) -> _Row:
     flags = FLAG_FRAGMENT if packet.fragment else 0
     seq_ok = 0
-    if packet.proto == TCP and not packet.fragment:
+    if packet.proto == TCP and packet.fragment_header:
+        flags |= FLAG_NO_MERGE  # GRO knows no fragment header
+    elif packet.proto == TCP and not packet.fragment:
         flags |= FLAG_PUSH if packet.tcp_flags & PSH else 0
         flags |= FLAG_NO_MERGE if packet.tcp_flags & (SYN | FIN | RST | URG) else 0
         seq_ok = int(next_seq.get(flow) == packet.seq)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Flow hashes: the card's Toeplitz hash, and the one that the kernel computes when the card gives none.
+"""What flow hashes are made of: the card's Toeplitz hash, and SipHash, which the kernel uses when the card's hash will not do.
 
 The Toeplitz key is the one of Microsoft's RSS verification suite, which many drivers load by default; a driver
 that calls netdev_rss_key_fill() draws a random one at boot instead. The kernel's own hash is SipHash-2-4 with a
@@ -100,34 +100,3 @@ def boot_key(seed: int) -> tuple[int, int]:
     """The 128-bit key that stands for the kernel's boot-random one."""
     draws = [mix(seed, _KEY_STREAM, counter) for counter in range(4)]
     return draws[0] | draws[1] << 32, draws[2] | draws[3] << 32
-
-
-def software_hash(
-    seed: int,
-    proto: NDArray[np.int64],
-    src: NDArray[np.uint8],
-    dst: NDArray[np.uint8],
-    sport: NDArray[np.int64],
-    dport: NDArray[np.int64],
-    flow_label: NDArray[np.int64],
-) -> NDArray[np.uint32]:
-    """``skb_get_hash()`` of flows: never 0, and equal for both directions of a flow without a flow label.
-
-    ``src`` and ``dst`` are (rows, 16): IPv4 addresses stand in the first four bytes. As in
-    __flow_hash_consistentify() the addresses are put in order, and so, apart from them, are the ports. An IPv6
-    flow label that is not 0 counts in place of the ports (FLOW_DISSECTOR_F_STOP_AT_FLOW_LABEL).
-    """
-
-    def big_endian_words(address: NDArray[np.uint8]) -> NDArray[np.uint64]:
-        return np.ascontiguousarray(address).view(">u8").astype(np.uint64)
-
-    a, b = big_endian_words(src), big_endian_words(dst)
-    swap = (b[:, 0] < a[:, 0]) | ((b[:, 0] == a[:, 0]) & (b[:, 1] < a[:, 1]))
-    first = np.where(swap[:, None], b, a)
-    second = np.where(swap[:, None], a, b)
-    ports = (np.minimum(sport, dport) << 16) | np.maximum(sport, dport)
-    labelled = flow_label | (1 << 40)  # a bit that no pair of ports has
-    rest = np.where(flow_label != 0, labelled, ports) | (proto << 32)
-    words = np.concatenate([first, second, rest.astype(np.uint64)[:, None]], axis=1)
-    hashed = (siphash24(boot_key(seed), words, 39) & np.uint64(0xFFFF_FFFF)).astype(np.uint32)
-    return np.where(hashed == 0, np.uint32(1), hashed).astype(np.uint32)

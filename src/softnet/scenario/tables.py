@@ -9,14 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from softnet.scenario.fields import (
+    CPU_LIST_ALLOWED,
+    CPU_MASK_ALLOWED,
     CPUS_MAX,
     NAME_ALLOWED,
     SCHED_ALLOWED,
     Cpu,
     CpuList,
+    CpuMask,
     Name,
     PortList,
     Sched,
@@ -25,6 +28,8 @@ from softnet.scenario.fields import (
     TextList,
     list_to_tuple,
     ms_to_ns,
+    parse_cpu_list,
+    parse_cpu_mask,
     parse_sched,
     required,
     setting,
@@ -41,7 +46,9 @@ class Machine(Settings):
 
     cpus: int = setting(4, "CPUs, numbered from 0.", unit="CPUs", ge=1, le=CPUS_MAX)
     numa_nodes: int = setting(1, "NUMA nodes; the CPUs are dealt to them in equal runs.", ge=1, le=64)
-    isolated_cpus: CpuList = setting((), "CPUs that the scheduler keeps free of unpinned work (isolcpus=).", source="none")
+    isolated_cpus: CpuList = setting(
+        (), "CPUs that the scheduler keeps free of unpinned work (isolcpus=).", source="none", allowed=CPU_LIST_ALLOWED
+    )
     costs: str = setting(
         "default",
         "Cost table: the name of a shipped one, or the path of a TOML file beside the scenario.",
@@ -56,7 +63,9 @@ class Machine(Settings):
 class Loopback(Settings):
     """``[loopback]``: steering of the lo device, which senders use."""
 
-    rps_cpus: CpuList = setting((), "CPUs that RPS may steer to; empty is off.", source="net/core/net-sysfs.c: none")
+    rps_cpus: CpuMask = setting(
+        (), "CPUs that RPS may steer to; empty is off.", source="net/core/net-sysfs.c: none", allowed=CPU_MASK_ALLOWED
+    )
     rps_flow_cnt: int = setting(0, "Entries of the queue's RFS table.", source="net/core/net-sysfs.c: none", ge=0, le=2**20)
 
 
@@ -67,7 +76,9 @@ class Nic(Settings):
     queues: int = setting(1, "Receive queues.", ge=1, le=CPUS_MAX)
     ring: int = setting(256, "Descriptors of each receive ring.", unit="packets", ge=1, le=65536)
     irq_cpus: CpuList | None = setting(
-        None, "CPU that takes each queue's interrupt, one per queue. Not given: queue number modulo CPUs."
+        None,
+        "CPU that takes each queue's interrupt, one per queue. Not given: queue number modulo CPUs.",
+        allowed=CPU_LIST_ALLOWED,
     )
     rx_usecs: int = setting(0, "Interrupt coalescing: the longest wait (ethtool -C rx-usecs).", unit="us", ge=0, le=10**6)
     rx_frames: int = setting(
@@ -77,10 +88,11 @@ class Nic(Settings):
         ge=0,
         le=65536,
     )
-    rps_cpus: CpuList = setting(
+    rps_cpus: CpuMask = setting(
         (),
         "CPUs that RPS may steer to; empty is off. The kernel takes isolated CPUs out.",
         source="net/core/net-sysfs.c: none",
+        allowed=CPU_MASK_ALLOWED,
     )
     rps_flow_cnt: int = setting(
         0,
@@ -137,7 +149,7 @@ class Application(Settings):
     name: Annotated[Name, required("Name, for senders and reports.", allowed=NAME_ALLOWED)]
     kind: Literal["tcp", "udp"] = setting("tcp", "How it receives: TCP-like or UDP-like.")
     cpu: Cpu | None = setting(None, "CPU of its one task. Not given: cpus, else CPU 0.")
-    cpus: CpuList = setting((), "One task on each of these CPUs; its sockets are dealt to them.")
+    cpus: CpuList = setting((), "One task on each of these CPUs; its sockets are dealt to them.", allowed=CPU_LIST_ALLOWED)
     sched: SchedText = setting("other", "Policy and priority of its tasks.", allowed=SCHED_ALLOWED)
     nice: int = setting(0, "Nice value, with policy other.", source="include/linux/sched/prio.h", ge=-20, le=19)
     service_ns: int = setting(1500, "User time for each packet received.", unit="ns", ge=0, le=10**9)
@@ -246,7 +258,9 @@ class Measure(Settings):
         return ms_to_ns(self.warmup_ms)
 
 
-EventValue = Annotated[int | bool | tuple[int, ...], BeforeValidator(list_to_tuple)]
+EventValue = Annotated[
+    int | bool | tuple[int, ...], BeforeValidator(list_to_tuple, json_schema_input_type=int | bool | tuple[int, ...] | str)
+]
 
 
 class Event(Settings):
@@ -261,6 +275,18 @@ class Event(Settings):
         ),
     ]
     value: Annotated[EventValue, required("The new value, as in the table that the key belongs to.")]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cpus_as_text(cls, value: Any) -> Any:
+        """A mask or list of CPUs as the table takes it."""
+        if isinstance(value, dict) and isinstance(value.get("value"), str):
+            key = str(value.get("set")).rpartition(".")[2]
+            parse = {"rps_cpus": parse_cpu_mask, "irq_cpus": parse_cpu_list}.get(key)
+            cpus = parse(value["value"]) if parse is not None else None
+            if cpus is not None:
+                return {**value, "value": cpus}
+        return value
 
     @property
     def at_ns(self) -> int:
@@ -304,8 +330,8 @@ class Tables(Settings):
         return self._directory
 
     def resolve(self, path: str) -> Path:
-        """A path of the scenario as the reader must open it."""
-        return self._directory / path
+        """A path of the scenario as the reader must open it; "-", standard input, stays as it is."""
+        return Path(path) if path == "-" else self._directory / path
 
     def placed_at(self, directory: Path) -> Self:
         """The same scenario, its relative paths starting from ``directory``."""

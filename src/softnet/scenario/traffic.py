@@ -8,6 +8,7 @@ or its settings: every arm of a comparison receives the same packets.
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,18 +16,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from softnet.errors import CaptureError, printable
+from softnet.scenario.capture import STANDARD_INPUT, captured_input
 from softnet.scenario.columns import CHUNK, ArrivalChunk, SourceChunk, concatenate
 from softnet.scenario.fields import ms_to_ns
+from softnet.scenario.flow_dissector import flow_hash_from_keys
 from softnet.scenario.flows import (
     PROTO_NUMBER,
+    FlowKey,
     FlowTable,
     SocketBook,
     SocketSpec,
     generated_flows,
     hash_and_queue,
+    table_of_keys,
 )
 from softnet.scenario.generate import generate
-from softnet.scenario.rss import software_hash
 from softnet.scenario.traffic_models import CaptureTraffic
 from softnet.units import mix
 
@@ -100,15 +104,17 @@ class _Plan:
         """One source's packets with everything that follows from their flows."""
         nic_index = self.nic_index(index)
         flows = self.flows(index, seed)
-        hashes, queues = hash_and_queue(flows, self.scenario.nic[nic_index], seed)
-        queues = queues + self.scenario.queue_base[nic_index]
+        hashes = hash_and_queue(flows, self.scenario.nic[nic_index], seed)
+        queues = hashes.queue + self.scenario.queue_base[nic_index]
         socks = self.sock_of_flow[index]
         for chunk in self.source_chunks(index, seed):
             flow = chunk.flow
             yield ArrivalChunk(
                 time_ns=chunk.time_ns,
                 nic_queue=queues[flow],
-                hash=hashes[flow],
+                hash=hashes.card[flow],
+                hash_type=hashes.card_type[flow],
+                flow_hash=hashes.flow[flow],
                 len_bytes=chunk.len_bytes,
                 sock=socks[flow],
                 proto=flows.proto[flow],
@@ -132,6 +138,24 @@ def arrivals(scenario: Scenario, seed: int | None = None) -> Iterator[ArrivalChu
     return _even(_merge(streams))
 
 
+def packets_bound(scenario: Scenario) -> int:
+    """A number of packets that a run has at the most: of its captures exactly, of its generators and senders at the least that
+    many.
+    """
+    plan = _plan(scenario)
+    total = 0
+    for index, source in enumerate(scenario.traffic):
+        window_ns = max(plan.stop_ns(index) - ms_to_ns(source.start_ms), 0)
+        if isinstance(source, CaptureTraffic):
+            total += plan.captures[index].arriving * plan.captures[index].repetitions
+        else:
+            mean = source.rate_pps * window_ns // 10**9 + 1
+            total += mean + 8 * math.isqrt(mean) + 64  # beyond eight standard deviations of a Poisson process nobody waits
+    for sender in scenario.sender:
+        total += scenario.measure.duration_ns // sender.gap_ns + 1
+    return total
+
+
 def socket_table(scenario: Scenario) -> list[SocketSpec]:
     """Every socket, in the order of their 1-based indices. The same for every seed."""
     return list(_plan(scenario).sockets)
@@ -147,23 +171,26 @@ def sender_flows(scenario: Scenario, seed: int | None = None) -> list[SenderFlow
     out = []
     for index, sender in enumerate(scenario.sender):
         proto = PROTO_NUMBER[scenario.application[_app_index(scenario, sender.to)].kind]
-        address = np.zeros((1, 16), dtype=np.uint8)
-        address[0, :4] = (127, 0, 0, 1)
+        here = bytes((127, 0, 0, 1))
         sport = 32768 + (mix(chosen, _SENDER_STREAM, index) * 28232 >> 32)
-        ports = (np.array([sport]), np.array([_sender_port(scenario, sender.to)]))
-        hashed = software_hash(chosen, np.array([proto]), address, address, *ports, np.array([0]))
+        flow = table_of_keys([FlowKey(proto, here, here, sport, _sender_port(scenario, sender.to))])
+        hashed = flow_hash_from_keys(chosen, flow.keys, flow.addr_type)
         out.append(SenderFlow(index, plan.sender_base + index, int(hashed[0]), plan.sender_socks[index], proto))
     return out
 
 
 def capture_notes(scenario: Scenario, *, deviations_only: bool = False) -> list[str]:
-    """What a user should know of the captures: how many packets, what was left out; or only what is not as in the file."""
+    """What a user should know of the captures: how much of each arrives, what was left out; or only what is not as in the file.
+
+    The whole answer reads every capture to its end, however short the run is.
+    """
     out = []
     for index, capture in sorted(_plan(scenario).captures.items()):
         name = printable(f"traffic[{index}] {scenario.traffic[index].file}")  # type: ignore[union-attr]
-        out += [f"{name}: {line}" for line in capture.summary.lines()[1 if deviations_only else 0 :]]
-        if capture.elsewhere:
-            out.append(f"{name}: {capture.elsewhere} packets are not for this host")
+        lines = capture.summary.lines()[1:]
+        if not deviations_only:
+            lines = [capture.extent(), *lines]
+        out += [f"{name}: {line}" for line in [*lines, *capture.addressed()]]
     return out
 
 
@@ -183,7 +210,7 @@ def _plan(scenario: Scenario) -> _Plan:
         if isinstance(source, CaptureTraffic):
             path = scenario.resolve(source.file)
             try:
-                status = os.stat(path)
+                status = os.stat(captured_input() if source.file == STANDARD_INPUT else path)
             except OSError as error:
                 raise CaptureError("the capture cannot be read", where=str(path), found=error.strerror or str(error)) from None
             stamps.append((str(path), status.st_size, status.st_mtime_ns))

@@ -19,16 +19,16 @@ class _Source(Settings):
 
 
 class CaptureTraffic(_Source):
-    """``kind="capture"``: the packets of a pcap or pcapng file."""
+    """``kind="capture"``: the packets of a pcap or pcapng file, which may be compressed."""
 
     kind: Literal["capture"] = "capture"
-    file: Annotated[str, required("Path of the capture, from the scenario's folder.", min_length=1)]
+    file: Annotated[str, required('Path of the capture, from the scenario\'s folder; "-" is standard input.', min_length=1)]
     speed: float = setting(1.0, "2 plays it twice as fast.", ge=0.001, le=1000)
     loop: bool = setting(False, "Start again at its end, until the run ends.")
     local_addresses: TextList = setting(
         (),
         "IP addresses of the receiving host: only packets to them arrive. Empty: every packet does, save those "
-        "that Linux cooked captures mark as outgoing.",
+        "that the capture marks as outgoing.",
     )
 
 

@@ -20,6 +20,8 @@ COLUMNS: Final = {
     nic.ARRIVAL_TIME: "time_ns",
     nic.ARRIVAL_QUEUE: "nic_queue",
     nic.ARRIVAL_HASH: "hash",
+    nic.ARRIVAL_HASH_TYPE: "hash_type",
+    nic.ARRIVAL_FLOW_HASH: "flow_hash",
     nic.ARRIVAL_LEN: "len_bytes",
     nic.ARRIVAL_SOCK: "sock",
     nic.ARRIVAL_PROTO: "proto",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -163,19 +164,21 @@ class Comparison:
                         lambda r, n=name, c=column: _summary(r.latency, n, c),
                     )
                 )
-        woken = {name for arm in self.arms for r in self.results[arm] for name in r.wakeup_latency}
-        for name in (name for name in WAKEUP_CLASSES if name in woken):
+        return [*out, *self._waits("wakeup", "woken to running"), *self._waits("preempted", "gave way to running")]
+
+    def _waits(self, kind: str, words: str) -> Iterator[Metric]:
+        """Quantiles of how long the threads of each class waited for a CPU."""
+        field = f"{kind}_latency"
+        seen = {name for arm in self.arms for r in self.results[arm] for name in getattr(r, field)}
+        for name in (name for name in WAKEUP_CLASSES if name in seen):
             for column, title in (("p50_ns", "p50"), ("p99_ns", "p99"), ("max_ns", "max")):
-                out.append(
-                    self._metric(
-                        f"wakeup_{name}_{column}",
-                        f"{name}: woken to running, {title}",
-                        "ns",
-                        "lower",
-                        lambda r, n=name, c=column: _summary(r.wakeup_latency, n, c),
-                    )
+                yield self._metric(
+                    f"{kind}_{name}_{column}",
+                    f"{name}: {words}, {title}",
+                    "ns",
+                    "lower",
+                    lambda r, n=name, c=column: _summary(getattr(r, field), n, c),
                 )
-        return out
 
     def _metric(self, name: str, title: str, unit: str, better: str, value: Any) -> Metric:
         return Metric(name, title, unit, better, {arm: tuple(value(r) for r in self.results[arm]) for arm in self.arms})

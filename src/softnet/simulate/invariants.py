@@ -184,7 +184,7 @@ class Invariants:
         image = self.image
         where = readout.conservation(image)
         came = where["arrived"] + where["sent"]
-        gone = where["delivered"] + where["acks"] + sum(where["dropped"].values()) + sum(where["queued"].values())
+        gone = where["delivered"] + where["acks"] + where["kernel"] + sum(where["dropped"].values()) + sum(where["queued"].values())
         if came != gone:
             self._say(12, words.CK_PACKETS, 0, now, came, gone)
         if not self._idle():

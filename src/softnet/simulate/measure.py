@@ -135,12 +135,18 @@ def bucket_bounds(index: int) -> tuple[int, int]:
     return mantissa << shift, (mantissa + 1) << shift
 
 
-def histograms(image: Image, *, sched: bool = False) -> dict[str, Histogram]:
-    """The scenario's histograms by name; with ``sched``, those from being woken to running, by class, without the empty ones."""
+OF_CLASSES = ("sched", "preempted")
+"""Kinds of histograms that there are of each class of CPU time: from being woken to running, from having to give way to running."""
+
+
+def histograms(image: Image, wanted: str = "") -> dict[str, Histogram]:
+    """The scenario's histograms by name; or of a kind of OF_CLASSES those of each class, without the empty ones."""
     out = {}
     for i, full_name in enumerate(image.hists):
         kind, _, name = full_name.partition(":")
-        if (kind == "sched") != sched or (sched and not image.memory[image.regions.hists + i * stats.HIST_WORDS]):
+        if (kind if kind in OF_CLASSES else "") != wanted:
+            continue
+        if wanted and not image.memory[image.regions.hists + i * stats.HIST_WORDS]:
             continue
         at = image.regions.hists + i * stats.HIST_WORDS
         count, total, high, low = image.memory[at : at + stats.HIST_HEAD]
@@ -180,7 +186,9 @@ def collect_result(sim: Measured) -> Result:
         counters=counters(events, per_cpu, conservation),
         cpu_time_ns=[dict(zip(TIME_CLASS_NAMES, row, strict=True)) for row in times],
         latency=histograms(image),
-        wakeup_latency=histograms(image, sched=True),
+        wakeup_latency=histograms(image, "sched"),
+        preempted_latency=histograms(image, "preempted"),
+        deferred_left=sim.sampler.queues.left(),
         conservation=conservation,
         series=sim.sampler.columns,
         locks={"contended": events["lock_contended"], "spin_ns": per_cpu["spin_ns"]},

@@ -28,7 +28,7 @@ class Histogram:
 
     name: str
     kind: str
-    """"packet" (wire to application), "wakeup" (timer to task) or "sched" (woken to running)."""
+    """"packet" (wire to application), "wakeup" (timer to task), "sched" (woken to running) or "preempted" (gave way to running)."""
     count: int
     sum_ns: int
     min_ns: int
@@ -62,9 +62,11 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Conservation:
-    """Where every packet went, of the whole run: ``arrived`` + ``sent`` = ``delivered`` + sum(dropped) + sum(queued) + ``acks``.
+    """Where every packet went, of the whole run: ``arrived`` + ``sent`` = ``delivered`` + sum(dropped) + sum(queued) + ``acks``
+    + ``kernel``.
 
-    ``acks`` are TCP segments without data, which the protocol uses up. Packets that GRO or the TCP receive queue merged into
+    ``acks`` are TCP segments without data, which the protocol uses up; ``kernel`` are packets of which the kernel itself is the
+    receiver: ICMP, IGMP, ARP. Packets that GRO or the TCP receive queue merged into
     one skb still count one by one.
     """
 
@@ -74,11 +76,13 @@ class Conservation:
     acks: int
     dropped: dict[str, int]
     queued: dict[str, int]
+    kernel: int = 0
 
     @property
     def balance(self) -> int:
         """0 when no packet was lost or invented."""
-        return self.arrived + self.sent - self.delivered - self.acks - sum(self.dropped.values()) - sum(self.queued.values())
+        gone = self.delivered + self.acks + self.kernel + sum(self.dropped.values()) + sum(self.queued.values())
+        return self.arrived + self.sent - gone
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,10 @@ class Result:
     """WARN_ON_ONCE and invariants that fired."""
     wakeup_latency: dict[str, Histogram] = field(default_factory=dict)
     """Class of WAKEUP_CLASSES (ksoftirqd, backlog_napi, irq_thread, napi_thread, applications, …) -> from woken to running."""
+    preempted_latency: dict[str, Histogram] = field(default_factory=dict)
+    """The same classes -> from having to give way, though it could have run on, to running again."""
+    deferred_left: list[dict[str, int]] = field(default_factory=list)
+    """Defer lists that are not empty at the end: cpu, skbs, bytes, since_ns (when the packet came that was put on it last)."""
     partial: bool = False
     """The run was interrupted; the figures are of the part that ran."""
 
@@ -134,7 +142,8 @@ class Result:
         out: dict[str, Any] = {"schema": SCHEMA}
         for key, value in asdict(self).items():
             out[key] = value
-        for key, histograms in (("latency", self.latency), ("wakeup_latency", self.wakeup_latency)):
+        kinds = {"latency": self.latency, "wakeup_latency": self.wakeup_latency, "preempted_latency": self.preempted_latency}
+        for key, histograms in kinds.items():
             out[key] = {
                 name: {"kind": h.kind, **h.summary(), "buckets": [list(b) for b in h.buckets]} for name, h in histograms.items()
             }

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from softnet.errors import SoftnetError
+from softnet.image import readout
 from softnet.image.boot import boot
 from softnet.image.changes import apply_change
 from softnet.image.image import Image, Wiring, list_of_words
@@ -141,6 +143,19 @@ class Simulation:
             self._raise_violation()
             raise
         self.now_ns = until_ns
+        if readout.starved(self.image):
+            self._raise_starved()
+
+    def _raise_starved(self) -> None:
+        """The image has no skb left. The kernel would have had: what follows would be of no kernel."""
+        held = readout.count(self.image, "sk_buff")
+        raise SoftnetError(
+            "more skbs in use at once than the model holds; the kernel has no such bound",
+            where=f"scenario {self.scenario.name}: before {self.now_ns / 1e6:g} ms of virtual time",
+            found=f"all of {held:,} skbs in use",
+            expected="shorter queues (netdev_max_backlog, rcvbuf, skb_defer_max), less traffic, or a shorter run",
+            hint="softnet check says whether a scenario can come to that",
+        )
 
     def _raise_violation(self) -> None:
         """A strict check stops a run as BUG_ON does: say what did not hold."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
 from softnet.image.boot import boot
@@ -24,6 +24,7 @@ from softnet.linux import releases
 from softnet.machine import MACHINE_MODULES, nic
 from softnet.machine.costtable import load_cost_table
 from softnet.properties.history import WHERE_MODULES
+from softnet.properties.numbers import VX_DATA_RACE
 from softnet.properties.statements import PROPERTIES, Property
 from softnet.release import DEFAULT
 from softnet.scenario import apply_kernel, parse_kernel, scenario_from_dict
@@ -48,7 +49,10 @@ LIST_FIELD = {f"{_PROPERTIES}.where": "softnet_data.defer_list", f"{_PROPERTIES}
 HARNESS = (
     f"{_PROPERTIES}.numbers",
     f"{_PROPERTIES}.state",
-    *(f"{_INSIDE}.{name}" for name in ("words", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")),
+    *(
+        f"{_INSIDE}.{name}"
+        for name in ("words", "fair", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")
+    ),
     *(f"{_INSIDE}.{name}" for name in ("open_accesses", "races")),
 )
 DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6}
@@ -60,6 +64,7 @@ EVENTS = {"skb_defer_max": 0, "netdev_max_backlog": 1, "netdev_budget": 2, "dev_
 """Settings that may change while the system runs; rps_cpus is a mask, for every receive queue."""
 _EVENT_CONSTANTS = ("VX_SET_DEFER_MAX", "VX_SET_BACKLOG", "VX_SET_BUDGET", "VX_SET_WEIGHT", "VX_SET_RPS")
 STACK_WORDS = 320
+RACE: Final = PROPERTIES[VX_DATA_RACE].name
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class Config:
     reduce: bool = True
     owned: bool = True
     """Whether a context may pass without a stop what no other CPU touches (softnet.verify.ownership)."""
-    races: bool = False
+    races: bool = True
     """Whether data races and touches after a free are looked for (softnet.verify.inside.races)."""
     liveness: bool = False
     """Whether the graph of the finished search is asked for what stays owed for ever."""
@@ -169,6 +174,8 @@ class Model:
     properties: dict[int, Property] = field(default_factory=dict)
     words_of: dict[int, Leaf] = field(default_factory=dict)
     """Address -> what every word of a table is."""
+    one_holder: list[int] = field(default_factory=list)
+    """The words that softnet.verify.ownership finds to be of one holder, once it has looked."""
     changes: tuple[str, ...] = ()
     """What each patch changes, in words."""
 
@@ -182,6 +189,11 @@ def nr_actions(config: Config) -> int:
     """How many actions there are: of each CPU, of each driver, that time passes, that a setting changes, of store buffers."""
     buffers = config.cpus if store_buffer(config) else 0
     return VX_PER_CPU * config.cpus + len(config.drivers) + 1 + len(config.events) + buffers
+
+
+def asks_races(config: Config) -> bool:
+    """Whether data races are looked for: they are a property, which may be left out."""
+    return config.races and RACE in (config.properties or (RACE,)) and RACE not in config.without
 
 
 def known_properties(config: Config) -> dict[int, Property]:
@@ -437,7 +449,7 @@ def add_skb(image: Image, index: int, alloc_cpu: int) -> None:
     skb = image.ref("sk_buff", index)
     skb.id, skb.state, skb.users, skb.dataref = index + 1, 1, 1, 1
     skb.alloc_cpu = skb.slab_cpu = alloc_cpu
-    skb.len, skb.nr_packets, skb.hash = 1, 1, FLOW_HASH
+    skb.len, skb.nr_packets, skb.hash, skb.l4_hash = 1, 1, FLOW_HASH, 1
     skb.dev = image.ref("net_device", 0)
 
 
@@ -445,7 +457,8 @@ def add_frame(image: Image, number: int, card: int) -> None:
     """The frame that a card's driver receives, over and over: of one flow, for nobody's socket."""
     at = image.regions.arrivals + number * nic.ARRIVAL_WORDS
     image.memory[at + nic.ARRIVAL_QUEUE] = card
-    image.memory[at + nic.ARRIVAL_HASH] = FLOW_HASH
+    image.memory[at + nic.ARRIVAL_HASH] = image.memory[at + nic.ARRIVAL_FLOW_HASH] = FLOW_HASH
+    image.memory[at + nic.ARRIVAL_HASH_TYPE] = image.program.constants["PKT_HASH_TYPE_L4"]
     image.memory[at + nic.ARRIVAL_LEN] = 1
 
 
@@ -479,7 +492,7 @@ FLOW_HASH = 1
 
 SEARCHES = (
     "vx_explore", "vx_start", "vx_settle", "vx_replay", "vx_compact_explore", "vx_compact_start", "vx_compact_grow", "vx_edges",
-    "vx_scc", "vx_rebuild", "vx_walk",
+    "vx_scc", "vx_rebuild", "vx_walk", "vx_try",
 )  # fmt: skip
 """What the search calls, by the number of the call."""
 EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "vx_touched", "vx_calm", "vx_exposed", "vx_may_move", "irqs_disabled", "lock_is_held")

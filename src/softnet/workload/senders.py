@@ -60,8 +60,10 @@ def sender_sendmsg(s: sender) -> None:
     work_bytes("copy_from_user", skb.payload)
     skb.dev = table(net_device, 0)
     skb.queue_mapping = 0
+    # skb_set_hash_from_sk(): the socket's own hash, which is one of its flow.
     skb.hash = s.hash
-    skb.flow_hash = s.hash
+    skb.l4_hash = 1
+    skb.sw_hash = 0
     skb.flow = s.flow
     skb.protocol = s.proto
     skb.sock_index = s.sock

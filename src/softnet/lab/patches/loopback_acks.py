@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.netdevice import NET_RX_DROP, net_device
     from softnet.linux.include.linux.skbuff import SKB_DROP_REASON_IP_NOPROTO, sk_buff, skb_peek
     from softnet.linux.net.core.dev_receive import dev_queue_xmit
-    from softnet.linux.net.core.gro import IPPROTO_TCP, IPPROTO_UDP
+    from softnet.linux.net.core.gro import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IGMP, IPPROTO_TCP, IPPROTO_UDP
     from softnet.linux.net.core.skbuff import __kfree_skb, alloc_skb, kfree_skb_reason
     from softnet.linux.net.core.sock import lock_sock, release_sock, sock, sock_rps_record_flow
+    from softnet.linux.net.ipv4.ip_input import icmp_rcv
     from softnet.linux.net.ipv4.tcp import tcp_eat_recv_skb
     from softnet.linux.net.ipv4.tcp_ipv4 import tcp_v4_rcv
     from softnet.linux.net.ipv4.udp import udp_rcv
@@ -43,7 +44,8 @@ def tcp_send_ack(hash: int, flow: int) -> None:
     skb.dev = table(net_device, 0)
     skb.queue_mapping = 0
     skb.hash = (hash ^ REVERSE) & 0xFFFFFFFF
-    skb.flow_hash = skb.hash
+    skb.l4_hash = 1
+    skb.sw_hash = 0
     skb.flow = flow
     skb.protocol = IPPROTO_TCP
     skb.sock_index = ACK_SOCK
@@ -77,7 +79,7 @@ def tcp_recvmsg(sk: sock, msg: msghdr, len: int) -> int:
         work_bytes("copy_to_user", skb.payload)
         copied += skb.payload
         packets += skb.nr_packets
-        hash = skb.flow_hash
+        hash = skb.hash
         flow = skb.flow
         local = skb.dev == table(net_device, 0)
         sock_recv_timestamp(msg, sk, skb)
@@ -100,5 +102,7 @@ def ip_protocol_deliver_rcu(skb: sk_buff, protocol: int) -> int:
         return tcp_v4_rcv(skb)
     if protocol == IPPROTO_UDP:
         return udp_rcv(skb)
+    if protocol == IPPROTO_ICMP or protocol == IPPROTO_ICMPV6 or protocol == IPPROTO_IGMP:
+        return icmp_rcv(skb)
     kfree_skb_reason(skb, SKB_DROP_REASON_IP_NOPROTO)
     return NET_RX_DROP

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from softnet.lab.errors import LabError
 from softnet.lab.guest.plans import CardPlan, QueuePlan, Setting, SocketPlan
-from softnet.scenario.columns import FLAG_FRAGMENT, FLAG_PUSH
+from softnet.scenario.columns import FLAG_FRAGMENT, FLAG_PUSH, NOT_IP
 from softnet.scenario.events import changes
 from softnet.scenario.traffic import arrivals, socket_table
 
@@ -91,11 +91,14 @@ class _Wire:
         self.flows: dict[int, _Flow] = {}
         self.resized = 0
         self.fragments = 0
+        self.not_ip = 0
         self._next_number = [0] * len(scenario.traffic)
         self._sockets = {spec.sock: spec for spec in socket_table(scenario)}
 
     def flow(self, number: int, source: int, proto: int, sock: int) -> _Flow:
         """The flow of this number, made at its first packet: a peer's address of its own, its socket's port."""
+        if proto == _TCP and sock:
+            number = -sock  # flows that a card and RPS tell apart, of one connection
         known = self.flows.get(number)
         if known is None:
             name = self.scenario.traffic[source].nic
@@ -180,6 +183,9 @@ def _play(scenario: Scenario, wire: _Wire) -> _Played:
             )
         ]
         for time_ns, queue, len_bytes, sock, proto, number, flags, asked, source in zip(*columns, strict=True):
+            if proto & NOT_IP:
+                wire.not_ip += 1
+                continue
             flow = wire.flow(number, source, proto, sock)
             head, payload = wire.packet(flow, len_bytes, asked, flags)
             stamped = payload >= _STAMP_BYTES and sock != 0
@@ -339,6 +345,8 @@ def _deviations(scenario: Scenario, arm: GuestArm, wire: _Wire, played: _Played)
         )
     if wire.resized:
         said.append(f"{wire.resized} packets have another size than asked: their headers left no room for it.")
+    if wire.not_ip:
+        said.append(f"{wire.not_ip} frames without an IP packet are left out: a TUN device takes none.")
     if wire.fragments:
         said.append(f"{wire.fragments} IP fragments were sent as whole packets.")
     return said

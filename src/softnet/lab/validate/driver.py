@@ -361,7 +361,7 @@ class Driver:
         if skb is None:
             raise LabError("the model has no skb left to follow this trace with")
         skb.dev = self.kernel["table"](self.kernel["net_device"], 0)
-        skb.hash = flow if flow is not None else 1
+        skb.hash, skb.l4_hash = flow if flow is not None else 1, 1
         self._told.clear()
         dropped = self.kernel["enqueue_to_backlog"](skb, target, None) != 0
         return Queued(
@@ -380,7 +380,7 @@ class Driver:
         if skb is None:
             raise LabError("the model has no skb left to follow this trace with")
         skb.dev = self.kernel["table"](self.kernel["net_device"], 0)
-        skb.hash = flow
+        skb.hash, skb.l4_hash = flow, 1
         target = int(self.kernel["get_rps_cpu"](skb.dev, skb))
         self.kernel["__kfree_skb"](skb)
         return cpu if target < 0 else target

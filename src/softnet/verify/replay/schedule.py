@@ -13,7 +13,7 @@ from softnet.units import whole_number
 from softnet.verify.actions import Action, ActionKind, decode_action
 from softnet.verify.codegen.llvm_functions import LOG_FILL
 from softnet.verify.inside import words
-from softnet.verify.model import SEARCHES, STACK_WORDS, Config, Leaf, nr_actions
+from softnet.verify.model import SEARCHES, STACK_WORDS, Config, Leaf, asks_races, nr_actions
 from softnet.verify.search import FAILED, Arena, Failure, Limits
 
 if TYPE_CHECKING:
@@ -152,6 +152,10 @@ class Replay:
         """What a failed action means."""
         raise NotImplementedError
 
+    def early_race(self, actions: Sequence[int]) -> Failure | None:
+        """A race of the last action with what another CPU would have done in its place; None where that is not looked for."""
+        return None
+
     def stacks(self) -> list[str]:
         """Every context that is in the middle of something: its functions, innermost first, with their locals."""
         raise NotImplementedError
@@ -233,8 +237,8 @@ class NativeReplay(Replay):
     def __init__(self, config: Config, *, log: bool = True) -> None:
         self.machine = Arena(config, Limits(states=1000, memory_bytes=64 << 20), log=log, hasty=True)
         self.machine.settle()
-        if config.races:
-            self.machine.hold({})
+        if asks_races(config):
+            self.machine.look_for_races({})
         self.model = self.machine.model
         self.image = self.model.image
         self.words = self.machine.words
@@ -265,6 +269,21 @@ class NativeReplay(Replay):
 
     def failure(self, code: int) -> Failure:
         return self.machine.failure(code)
+
+    def early_race(self, actions: Sequence[int]) -> Failure | None:
+        config = self.model.config
+        if not actions or not asks_races(config):
+            return None
+        other = NativeReplay(config)
+        for action in actions[:-1]:
+            other.perform(action)
+        # What the search does in a state: all actions in their order, each taken back, under one stamp.
+        other.machine.set(stamp=other.machine.get("stamp") + 1)
+        for action in range(actions[-1] + 1):
+            code = other.machine.call(SEARCHES.index("vx_try"), action)
+            if code in (FAILED, words.VX_MACHINE):
+                return other.failure(code) if action == actions[-1] and code != FAILED else None
+        return None
 
     def stacks(self) -> list[str]:
         out = []
@@ -331,6 +350,8 @@ def replay(
 
     ``after`` is called behind each step, and ends the replay if it says so. Raises SoftnetError if an action cannot happen.
     """
+    from softnet.verify.replay.places import told
+
     engine = engine or NativeReplay(config)
     steps = []
     failure = None
@@ -347,8 +368,11 @@ def replay(
         if (after is not None and after(step)) or failure is not None or (stop is not None and stop(step)):
             break
     else:
+        failure = engine.early_race(actions)
         if stop is not None:
             raise SoftnetError("the schedule does not come there", where="--break", found=f"{len(steps)} steps without it")
+    if failure is not None and failure.address:
+        failure = told(config, actions[: len(steps)], failure)
     model = engine.model
     table = model.image.layout.tables["task_struct"]
     tasks = {table.base + (t.pid - 1) * table.stride: t.comm for t in model.image.tasks}

@@ -14,6 +14,7 @@ from softnet.lang import Struct, embed, kfunc, private
 if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.netdevice import *
+    from softnet.linux.include.linux.skbuff import *
     from softnet.linux.kernel.irq.manage import *
     from softnet.linux.net.core.dev import *
     from softnet.linux.net.core.gro import *
@@ -62,9 +63,12 @@ def softnet_receive_skb(v: nic_vector, slot: int) -> None:
         return
     skb.dev = v.napi.dev
     skb.queue_mapping = v.rx_index + 1
-    skb.hash = rx_hash(slot) if v.rxhash else 0
+    if v.rxhash:
+        skb_set_hash(skb, rx_hash(slot), rx_hash_type(slot))
+    else:
+        skb_set_hash(skb, 0, PKT_HASH_TYPE_NONE)
     skb.flow = rx_flow(slot)
-    skb.flow_hash = rx_hash(slot)
+    skb.flow_hash = rx_flow_hash(slot)
     skb.protocol = rx_proto(slot)
     skb.sock_index = rx_sock(slot)
     skb.flags = rx_flags(slot)

@@ -29,6 +29,7 @@ SKB_DROP_REASON_IP_NOPROTO = 18
 SKB_DROP_REASON_PROTO_MEM = 19
 SKB_DROP_REASON_SOCKET_BACKLOG = 28
 SKB_DROP_REASON_CPU_BACKLOG = 61
+SKB_DROP_REASON_UNHANDLED_PROTO = 64
 SKB_DROP_REASON_DEV_READY = 70
 SKB_DROP_REASON_NOMEM = 72
 SKB_DROP_REASON_MAX = 104
@@ -37,6 +38,11 @@ SKB_NODEFER_CPU = 0
 """skb_attempt_defer_free() freed at once: the skb is this CPU's own, or its CPU is offline."""
 SKB_NODEFER_FULL = 1
 """Or its CPU's list was full."""
+
+PKT_HASH_TYPE_NONE = 0
+PKT_HASH_TYPE_L2 = 1
+PKT_HASH_TYPE_L3 = 2
+PKT_HASH_TYPE_L4 = 3
 
 SKB_STATE_FREE = 0
 SKB_STATE_IN_USE = 1
@@ -75,10 +81,14 @@ class sk_buff(Struct):
     """1 + the receive queue, 0 when none was recorded."""
     napi_id: int = private()
     hash: int = private()
+    l4_hash: int = private()
+    """The hash is over ports: whoever asks for a flow's hash takes it as it is."""
+    sw_hash: int = private()
+    """The hash is the kernel's own."""
     flow_hash: int = private()
-    """What skb_get_hash() would compute from the headers when the card gave no hash."""
+    """What the flow dissector makes of the headers."""
     protocol: int = private()
-    """The IP protocol."""
+    """The IP protocol; of a packet that is not IP its Ethernet type and RX_NOT_IP."""
     sock_index: int = private()
     """The socket that a lookup will find, from 1; 0 when nobody listens."""
     flow: int = private()
@@ -118,6 +128,8 @@ class skb_drop_stats(Struct, per_cpu=True):
     skbs: int = private(statistic=True)
     pure_acks: int = private()
     """Segments without data, which tcp_ack() uses up: neither delivered nor dropped."""
+    kernel_packets: int = private()
+    """Packets of protocols that the kernel itself is the receiver of: ICMP, IGMP, ARP."""
 
 
 @kfunc
@@ -229,9 +241,32 @@ def skb_queue_splice_tail_init(list: sk_buff_head, head: sk_buff_head) -> None:
 
 
 @kfunc
+def __skb_set_hash(skb: sk_buff, hash: int, is_sw: bool, is_l4: bool) -> None:
+    """include/linux/skbuff.h."""
+    skb.l4_hash = is_l4
+    skb.sw_hash = is_sw
+    skb.hash = hash
+
+
+@kfunc
+def skb_set_hash(skb: sk_buff, hash: int, type: int) -> None:
+    """include/linux/skbuff.h, void skb_set_hash(struct sk_buff *skb, __u32 hash, enum pkt_hash_types type): what the card
+    computed.
+    """
+    __skb_set_hash(skb, hash, False, type == PKT_HASH_TYPE_L4)
+
+
+@kfunc
+def __skb_get_hash(skb: sk_buff) -> None:
+    """net/core/flow_dissector.c, __skb_get_hash(): dissect and hash. What that gives is worked out before the run
+    (softnet.scenario.flow_dissector); whether it found ports, flow_keys_have_l4(), nobody here asks."""
+    work("skb_get_hash")
+    __skb_set_hash(skb, skb.flow_hash, True, False)
+
+
+@kfunc
 def skb_get_hash(skb: sk_buff) -> int:
-    """include/linux/skbuff.h: the card's hash, or the flow dissector's."""
-    if not skb.hash:
-        work("skb_get_hash")
-        skb.hash = skb.flow_hash
+    """include/linux/skbuff.h: the card's hash if it is over ports, else the flow dissector's, computed once."""
+    if not skb.l4_hash and not skb.sw_hash:
+        __skb_get_hash(skb)
     return skb.hash

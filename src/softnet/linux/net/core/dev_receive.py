@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """net/core/dev.c (6.1), netif_receive_skb and its list variant: RPS, then the protocols.
 
-Packet taps, VLANs, rx_handlers, ingress filters and generic XDP are not modelled: a packet goes to IP. IPv6 takes the
-same path as IPv4; the two differ in header parsing, which is a cost here.
+Packet taps, VLANs, rx_handlers, ingress filters and generic XDP are not modelled: a packet goes to IP, or is not IP and ends
+here. IPv6 takes the same path as IPv4; the two differ in header parsing, which is a cost here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.net.core.dev_backlog import *
+    from softnet.linux.net.core.skbuff import *
     from softnet.linux.net.ipv4.ip_input import ip_list_rcv, ip_rcv
 
 
@@ -32,7 +33,24 @@ def __netif_receive_skb(skb: sk_buff) -> int:
     sd = this_cpu_ptr(softnet_data)
     sd.processed += 1
     work("netif_receive_skb")
+    if skb.protocol & RX_NOT_IP:
+        return netif_receive_other(skb)
     return ip_rcv(skb, skb.dev)
+
+
+@kfunc
+def netif_receive_other(skb: sk_buff) -> int:
+    """The end of __netif_receive_skb_core() (dev.c:5606, 6.1) for a packet that is not IP: arp_rcv() (net/ipv4/arp.c:966) takes
+    ARP, nobody the others.
+
+    They are dropped. MPLS, PPPoE, LLDP and the like have receivers where somebody set them up.
+    """
+    if skb.protocol == RX_NOT_IP | ETH_P_ARP:
+        work("arp_rcv")
+        return kernel_receive_skb(skb)
+    dev_core_stats_rx_dropped_inc(skb.dev)
+    kfree_skb_reason(skb, SKB_DROP_REASON_UNHANDLED_PROTO)
+    return NET_RX_DROP
 
 
 @kfunc
@@ -46,6 +64,9 @@ def __netif_receive_skb_list(head: list_head) -> None:
         trace_netif_receive_skb(skb, skb.len)
         sd.processed += 1
         work("netif_receive_skb_list")
+        if skb.protocol & RX_NOT_IP:
+            list_del_init(skb.list)
+            netif_receive_other(skb)
     ip_list_rcv(head)
 
 

@@ -187,6 +187,15 @@ def consume_skb(skb: sk_buff) -> None:
 
 
 @kfunc
+def kernel_receive_skb(skb: sk_buff) -> int:
+    """softnet's own: a packet whose receiver is the kernel itself has arrived."""
+    this_cpu_ptr(skb_drop_stats).kernel_packets += skb.nr_packets
+    skb.nr_packets = 0
+    consume_skb(skb)
+    return 0
+
+
+@kfunc
 def __kfree_skb_defer(skb: sk_buff) -> None:
     """skbuff.c:1076 (6.1): free into the NAPI cache."""
     skb_release_all(skb)

@@ -61,11 +61,20 @@ def ip_local_deliver(skb: sk_buff) -> int:
 def ip_protocol_deliver_rcu(skb: sk_buff, protocol: int) -> int:
     """ip_input.c:187 (6.1), void ip_protocol_deliver_rcu(struct net *net, struct sk_buff *skb, int protocol).
 
-    To TCP, to UDP, or nowhere.
+    To TCP, to UDP, to the kernel's own ICMP and IGMP, or nowhere.
     """
     if protocol == IPPROTO_TCP:
         return tcp_v4_rcv(skb)
     if protocol == IPPROTO_UDP:
         return udp_rcv(skb)
+    if protocol == IPPROTO_ICMP or protocol == IPPROTO_ICMPV6 or protocol == IPPROTO_IGMP:
+        return icmp_rcv(skb)
     kfree_skb_reason(skb, SKB_DROP_REASON_IP_NOPROTO)
     return NET_RX_DROP
+
+
+@kfunc
+def icmp_rcv(skb: sk_buff) -> int:
+    """net/ipv4/icmp.c:1252 (6.1), and igmp_rcv() and icmpv6_rcv() for theirs: used up. The answer to an echo is not sent here."""
+    work("icmp_rcv")
+    return kernel_receive_skb(skb)

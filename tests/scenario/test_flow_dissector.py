@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The flow dissector finds what a real kernel's finds, and what the maker of each frame put in.
+
+``fixtures/kernel_flow_classes.json`` holds what Linux 6.18.44 said of the corpus: which frames have one hash (its key is random,
+so the hashes themselves say nothing). Where the running kernel may be asked, it is asked again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.scenario.corpus import Frame, corpus
+from tests.scenario.kernel_hash import kernel_hashes
+
+from softnet.scenario.capture import Frame as Captured
+from softnet.scenario.flow_dissector import KEYS_BYTES, flow_hash_from_keys, skb_flow_dissect_flow_keys
+from softnet.scenario.flows import flow_key, table_of_keys
+from softnet.scenario.link import Link, link_header
+from softnet.scenario.packet import dissect
+
+FIXTURE = Path(__file__).parent / "fixtures" / "kernel_flow_classes.json"
+FRAMES = 1500
+SEED = 20261129
+
+
+def classes(values: Iterable[Hashable]) -> list[int]:
+    """Equal values as equal numbers, counted in the order in which they come."""
+    known: dict[Hashable, int] = {}
+    return [known.setdefault(value, len(known)) for value in values]
+
+
+def ours(frames: list[Frame], seed: int = 1) -> list[int]:
+    keys = []
+    for frame in frames:
+        link = link_header(1, frame.data)
+        assert isinstance(link, Link)
+        keys.append(skb_flow_dissect_flow_keys(frame.data, link.kind, link.at))
+    raw = np.frombuffer(b"".join(bytes(key.raw) for key in keys), dtype=np.uint8).reshape(-1, KEYS_BYTES)
+    hashes: list[int] = flow_hash_from_keys(seed, raw, np.array([key.addr_type for key in keys])).tolist()
+    return hashes
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    return corpus(FRAMES, SEED)
+
+
+def digest(frames: list[Frame]) -> str:
+    return hashlib.sha256(b"".join(len(frame.data).to_bytes(2, "big") + frame.data for frame in frames)).hexdigest()
+
+
+def compare(frames: list[Frame], theirs: list[int | None]) -> None:
+    """Equal hashes for the same frames; where not, the first frame that differs and its kind."""
+    kept = [number for number, value in enumerate(theirs) if value is not None]
+    found, expected = classes(np.array(ours(frames))[kept].tolist()), classes(theirs[number] for number in kept)
+    first = next((index for index in range(len(kept)) if found[index] != expected[index]), None)
+    assert first is None, f"frame {kept[first]}: {frames[kept[first]].kind}"
+
+
+def test_a_real_kernel_said_the_same(frames: list[Frame]) -> None:
+    recorded = json.loads(FIXTURE.read_text(encoding="utf-8"))
+    if os.environ.get("SOFTNET_UPDATE_GOLDEN"):
+        told = kernel_hashes([frame.data for frame in frames])
+        kept = iter(classes(value for value in told if value is not None))
+        recorded = {
+            "kernel": os.uname().release.split("-")[0],
+            "sha256": digest(frames),
+            "classes": [next(kept) if value is not None else None for value in told],
+        }
+        FIXTURE.write_text(json.dumps(recorded) + "\n", encoding="utf-8")
+    assert recorded["sha256"] == digest(frames), "the corpus has changed: record the kernel's answer anew"
+    assert recorded["classes"].count(None) < 40  # frames cut off in a VLAN tag, which the kernel drops at once
+    compare(frames, recorded["classes"])
+
+
+def test_the_running_kernel_says_the_same() -> None:
+    fresh = corpus(2000, SEED + 1)
+    try:
+        told = kernel_hashes([frame.data for frame in fresh])
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("this kernel may not be asked: it takes a network namespace and a TAP device")
+    compare(fresh, told)
+
+
+def test_the_maker_of_each_frame_says_the_same() -> None:
+    whole = [frame for frame in corpus(6000, SEED + 2) if frame.key is not None]
+    expected, found = classes(frame.key for frame in whole), classes(ours(whole))
+    first = next((index for index in range(len(whole)) if found[index] != expected[index]), None)
+    assert first is None, f"frame {first}: {whole[first].kind}: {whole[first].key}"
+    assert len(set(expected)) > 2000
+
+
+def test_the_corpus_holds_every_kind(frames: list[Frame]) -> None:
+    kinds = {kind for frame in frames for kind in frame.kind.split()}
+    wanted = {"vlan", "pppoe", "pppoe-lcp", "pppoe-bad", "mpls", "arp", "lldp", "fragment4", "fragment6", "label", "tunnel"}
+    wanted |= {f"gre-{shape}" for shape in ("ip", "ip6", "teb", "erspan", "routing", "version2", "pptp", "pptp-bare")}
+    wanted |= {f"{family}-{proto}" for family in ("four", "six") for proto in (1, 4, 6, 17, 33, 41, 47, 50, 51, 89, 132, 136, 137)}
+    assert wanted <= kinds
+
+
+def test_a_captured_frame_has_the_hash_of_its_dissection(frames: list[Frame]) -> None:
+    """The short way for plain packets, whose keys come from addresses and ports, ends where the dissector ends."""
+    hashes = ours(frames, seed=7)
+    plain = 0
+    for frame, expected in zip(frames, hashes, strict=True):
+        packet = dissect(Captured(1, 0, 0, 1, frame.data, len(frame.data)), 0)
+        if isinstance(packet, str):
+            assert "truncated" in packet or "malformed" in packet
+            continue
+        plain += not packet.dissected
+        table = table_of_keys([flow_key(packet)])
+        assert int(flow_hash_from_keys(7, table.keys, table.addr_type)[0]) == expected, frame.kind
+    assert plain > 100
+
+
+def test_a_flow_and_its_answer_have_one_hash() -> None:
+    """Both directions of a flow fall on one CPU; the ports of ESP are an SPI, whose halves are sorted too."""
+    whole = [frame for frame in corpus(400, SEED + 3) if frame.kind.split() and frame.kind.split()[-1] in ("four-6", "four-17")]
+    checked = 0
+    for frame in whole:
+        if frame.kind not in ("four-6", "four-17") or frame.key is None:
+            continue
+        length = (frame.data[14] & 15) * 4
+        data = bytearray(frame.data)
+        data[26:30], data[30:34] = frame.data[30:34], frame.data[26:30]
+        at = 14 + length
+        data[at : at + 2], data[at + 2 : at + 4] = frame.data[at + 2 : at + 4], frame.data[at : at + 2]
+        there, back = ours([frame, frame._replace(data=bytes(data))])
+        assert there == back
+        checked += 1
+    assert checked > 10
