@@ -11,12 +11,17 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple
 
-Feature = Literal["backlog_threads", "kick_function", "kick_by_work_item", "budget_usecs_min"]
+Feature = Literal[
+    "backlog_threads", "kick_function", "kick_by_work_item", "defer_nodes", "defer_max_128", "bh_unlocked", "budget_usecs_min"
+]
 """What others must know of a release, because they act by it:
 
 - ``backlog_threads``: backlog NAPI can run in threads; on PREEMPT_RT it always does, else with the boot argument THREADS_ARG;
 - ``kick_function``: the kick of a defer list is a function that can be probed, kick_defer_list_purge();
 - ``kick_by_work_item``: the kick queues a work item, so there is a kworker for each CPU;
+- ``defer_nodes``: a CPU has a lock-free defer list for each NUMA node, whose counter also counts what the list does not take;
+- ``defer_max_128``: net.core.skb_defer_max is 128 where nobody sets it, not 64;
+- ``bh_unlocked``: local_bh_disable() takes no lock on PREEMPT_RT, so several tasks of a CPU may serve softirqs at once;
 - ``budget_usecs_min``: net.core.netdev_budget_usecs takes no less than two ticks (c180188ec022, v6.14). Older releases have it
   from some stable release on (6.1.192 and 6.12.117 do), which is said where it matters, and is no feature of theirs.
 """
@@ -75,10 +80,23 @@ def first_with(feature: Feature) -> str:
 
 
 def nearest(version: str) -> Release:
-    """The release that stands for a real kernel's version, such as ``6.11.4-arch1``: the newest that is not newer than it."""
-    table = list(releases().values())
+    """The release that stands for a real kernel's version, such as ``6.11.4-arch1``: not newer, or the oldest."""
+    return not_newer(version) or next(iter(releases().values()))
+
+
+def not_newer(version: str) -> Release | None:
+    """The newest release that is not newer than a version; None if all are."""
     wanted = _series(version)
-    return next((release for release in reversed(table) if _series(release.name) <= wanted), table[0])
+    return next((release for release in reversed(list(releases().values())) if _series(release.name) <= wanted), None)
+
+
+def instead_of(text: str) -> str:
+    """A hint for who asks for a release that there is not: which one stands before it; empty if that is no release's number."""
+    found = re.fullmatch(r"\s*(\d+\.\d+)([.-].*)?\s*", text)
+    if not found or found[1] in releases():
+        return ""
+    before = not_newer(found[1])
+    return f"of these {before.name} is the nearest that is not newer" if before else f"none of these is as old as {found[1]}"
 
 
 def _series(version: str) -> tuple[int, ...]:

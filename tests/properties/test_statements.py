@@ -36,7 +36,7 @@ def property_row(row: Property) -> str:
 def finding_row(row: Finding) -> str:
     seen = ", ".join(row.seen) if row.seen else "in the model only"
     properties = ", ".join(f"*{name}*" for name in row.properties)
-    return f"| {row.number} | {row.sentence} | {', '.join(row.kernels)} | {properties} | {seen} | {row.fix or 'none'} |"
+    return f"| {row.number} | {row.sentence} | {row.told} | {properties} | {seen} | {row.fix or 'none'} |"
 
 
 def test_the_invariants_of_the_document() -> None:

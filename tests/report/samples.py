@@ -42,7 +42,7 @@ def result(label: str = "6.10-rt", seed: int = 1, counters: Mapping[str, int] | 
         scenario="sample",
         description="Two CPUs, made by hand.",
         kernel={"label": label, "release": label.split("-")[0], "flavour": "rt", "preempt": "rt", "hz": 250,
-                "boot_args": [], "sysctl": {"skb_defer_max": 64}, "patches": ["softnet.linux.patches.one"]},
+                "boot_args": [], "sysctl": {"skb_defer_max": 64}, "patches": ["softnet.linux.patches.defer_lock_bh"]},
         engine="reference",
         seed=seed,
         cpus=2,

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.report.samples import US, comparison, histogram, result
 
+from softnet.linux.releases import RELEASES, change_of
 from softnet.report import story
 from softnet.report.names import number, percent
 from softnet.report.terminal import (
@@ -236,3 +237,30 @@ def test_noise_is_never_told_as_a_difference() -> None:
 
 def test_what_is_the_same_in_both_arms_is_no_finding() -> None:
     assert "kicked" not in sentences(noisy())
+
+
+def test_a_comparison_says_in_words_what_the_kernels_differ_in() -> None:
+    """From the patch modules' own docstrings, each with its commit; nothing where the arms have the same kernel."""
+    same = comparison()
+    assert story.kernel_changes(same, "6.10-rt")[1] == []
+    later = tuple(
+        replace(r, kernel={**r.kernel, "patches": [*r.kernel["patches"], "softnet.linux.patches.defer_nodes", "mine.py"]})
+        for r in same.results["6.10-rt"]
+    )
+    text = render_comparison(replace(same, results={**same.results, "6.10-rt": later}), width=300)
+    told = "• A CPU has a list for each node, and who frees pushes on that of its own node: an atomic counter, then an llist"
+    assert f"Between 6.9-rt and 6.10-rt the kernel changed in this path:\n{told}" in text
+    assert "(5628f3fe3b16, 6.18)\n\nWhat 6.10-rt changes against 6.9-rt:" in text
+    swapped = replace(same, arms=("6.10-rt", "6.9-rt"), results={**same.results, "6.10-rt": later})
+    (line,) = story.kernel_changes(swapped, "6.9-rt")[1]
+    assert line.startswith("not in 6.9-rt: A CPU has a list for each node")
+
+
+@pytest.mark.parametrize("release", list(RELEASES))
+def test_every_patch_says_what_it_changes_in_one_sentence(release: str) -> None:
+    for name in RELEASES[release].patches:
+        text, commit, since = change_of(f"softnet.linux.patches.{name}")
+        assert 20 < len(text) < 200, name
+        assert not text.startswith("Before"), name
+        assert commit
+        assert since

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A run says where the model's scheduler is known to be wrong (what real kernels answered: p99 3.66 ms for 4.6 us)."""
+"""A run says where the model's scheduler is known to be wrong, and nothing where it is right."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ def notes(hog: dict[str, Any], application: dict[str, Any], duration_ms: int = 1
     return [note for note in scenario_from_dict(raw, [], directory=Path()).notes() if note.startswith("task.hog")]
 
 
-def test_a_fair_application_beside_a_fair_hog() -> None:
-    (note,) = notes({"cpu": 1}, {"cpu": 1})
-    assert "shares CPU 1 with web" in note
-    assert "Percentiles above the median are too good" in note
-
-
 @pytest.mark.parametrize(
     ("hog", "application"),
-    [({"cpu": 0}, {"cpu": 1}), ({"cpu": 1}, {"cpu": 1, "sched": "fifo:50"}), ({"cpu": 1, "sched": "fifo:50"}, {"cpu": 1})],
+    [
+        ({"cpu": 1}, {"cpu": 1}),
+        ({"cpu": 0}, {"cpu": 1}),
+        ({"cpu": 1}, {"cpu": 1, "sched": "fifo:50"}),
+        ({"cpu": 1, "sched": "fifo:50"}, {"cpu": 1}),
+    ],
 )
 def test_nothing_is_said_where_the_answer_is_right(hog: dict[str, Any], application: dict[str, Any]) -> None:
     assert notes(hog, application) == []

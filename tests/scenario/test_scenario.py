@@ -17,6 +17,7 @@ from hypothesis import given
 from tests.scenario.strategies import scenario_dicts
 
 from softnet.errors import ScenarioError
+from softnet.release import releases
 from softnet.scenario import (
     RELEASES,
     Application,
@@ -213,7 +214,8 @@ def test_other_kernels_are_refused(text: str) -> None:
 @pytest.mark.parametrize("suffix", ["", "-rt", "-threads"])
 @pytest.mark.parametrize("start", ["6.9", "6.12-rt", "6.12-threads"])
 def test_any_arm_can_follow_any_other(release: str, suffix: str, start: str) -> None:
-    if suffix == "-threads" and release in ("6.1", "6.9"):
+    threads = releases()[release].has("backlog_threads")
+    if suffix == "-threads" and not threads:
         return
     raw = apply_overrides({"kernel": {"hz": 1000, "boot_args": ["threadirqs"]}}, [f"kernel={start}"])
     kernel = scenario_from_dict(raw, [f"kernel={release}{suffix}"]).kernel
@@ -224,7 +226,7 @@ def test_any_arm_can_follow_any_other(release: str, suffix: str, start: str) -> 
     )
     assert kernel.preempt == ("rt" if suffix == "-rt" else "voluntary")
     assert kernel.boot_args == ("threadirqs", *(["thread_backlog_napi"] if suffix == "-threads" else []))
-    assert kernel.backlog_threads == (release in ("6.10", "6.12") and suffix != "")
+    assert kernel.backlog_threads == (threads and suffix != "")
     assert kernel.threaded_irqs
 
 

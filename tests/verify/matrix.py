@@ -75,7 +75,10 @@ polled elsewhere     | thread_of_another         | {_THREADS},driver=irq:1 |
 polled elsewhere     | dead_backlog_moves        | kernel=6.12,threadirqs=1,resched=0,driver=irq:1,driver=hotplug:0:1:1 | alone
 freed away from home | kicker_flushes            | {_FREE} | alone
 freed away from home | flush_of_the_neighbour    | kernel=6.12,driver=free:1:1,driver=irq:1 | alone
-csd queued twice     | plain_ipi_flag            | kernel=6.12,cpus=3,defer_max=1,driver=free:1,driver=free:2,driver=irq:0 | alone
+csd queued twice     | plain_ipi_flag            | kernel=6.12,cpus=3,defer_max=1,driver=free:1,driver=free:2,driver=irq:0 |
+data race            | plain_ipi_flag            | kernel=6.12,cpus=3,defer_max=1,driver=free:1,driver=free:2,driver=irq:0 |
+data race            | kick_looks_at_net_rx_action | kernel=6.12,driver=free:1:4,driver=irq:0 | alone
+data race            | enqueue_looks_at_the_weight | kernel=6.12,rps=1,driver=rps:0:2:1 | alone
 csd queued twice     | kick_without_flag         | kernel=6.12,cpus=3,defer_max=1,driver=free:1,driver=free:2,driver=irq:0 | alone
 csd queued twice     | csd_without_flag          | kernel=6.1,cpus=3,defer_max=1,driver=free:1,driver=free:2,driver=irq:0 | alone
 flag without a call  | kick_sets_flag_only       | kernel=6.12,defer_max=4,driver=free:1:1 | alone

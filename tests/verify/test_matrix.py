@@ -32,8 +32,9 @@ def found(outcome: Outcome) -> str:
 def violated_in_both_engines(outcome: Outcome) -> set[str]:
     """What plain Python finds violated on the counterexample's way, with memory as the search's code has it at every step."""
     pair = PairedReplay(outcome.config, log=False)
-    said = watched(pair.reference, pair, outcome.actions, outcome.repeats, None)[1]
-    return {line.split(": ")[1] for line in said if line.startswith("violated")}
+    schedule, said = watched(pair.reference, pair, outcome.actions, outcome.repeats, None)
+    stopped = {schedule.failure.name} if schedule.failure is not None else set()
+    return stopped | {line.split(": ")[1] for line in said if line.startswith("violated")}
 
 
 ALONE = [row for row in rows() if row.alone]

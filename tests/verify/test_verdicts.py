@@ -206,10 +206,15 @@ class TestKernels:
         assert exact.premises == compact.premises
         assert exact.premises["lost kick"] > 0
 
-    @pytest.mark.parametrize("number", ["C1", "C4", "C6", "C7", "C9"])
-    def test_a_known_finding_is_named_and_only_what_is_new_fails(self, number: str) -> None:
+    @pytest.mark.parametrize(
+        ("number", "kernel"),
+        [("C1", "6.12-rt"), ("C1", "7.3-threads"), ("C4", "6.12-rt"), ("C4", "7.3"), ("C6", "6.12-rt"), ("C6", "6.18"),
+         ("C7", "6.12"), ("C7", "6.18"), ("C9", "6.12"), ("C10", "6.18"), ("C10", "7.3"), ("C11", "6.18"), ("C11", "7.3")],
+    )  # fmt: skip
+    def test_a_known_finding_is_named_and_only_what_is_new_fails(self, number: str, kernel: str) -> None:
         finding = FINDINGS[number]
-        config = from_text(f"kernel={finding.kernels[-1]},{finding.configuration}")
+        assert kernel in finding.kernels
+        config = from_text(finding.on(kernel))
         outcome = search_past_known(config, SMALL)
         assert number in {known.finding for known in outcome.known}
         assert outcome.failure is None
@@ -259,7 +264,7 @@ def test_findings_need_what_makes_them_possible() -> None:
     assert finding_of(from_text("kernel=6.12-rt,driver=free:1:2"), "lost kick") is None
     for finding in FINDINGS.values():
         for name in finding.properties:
-            found = finding_of(from_text(f"kernel={finding.kernels[-1]},{finding.configuration}"), name)
+            found = finding_of(from_text(finding.on(finding.kernels[-1])), name)
             assert found is not None
             assert name in found.properties
 

@@ -55,7 +55,7 @@ simulation_options = options(
 )  # fmt: skip
 
 
-def echo_json(document: dict[str, Any]) -> None:
+def echo_json(document: dict[str, Any] | list[dict[str, Any]]) -> None:
     """Print a document; where the output cannot say every character, as JSON escapes it."""
     from softnet.simulate.output import to_json
 

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from softnet.image.plan import MachineSpec, Plan
 
 SHARERS_PER_WORD = 32
-SLICE_NS = 3_000_000
-"""How long a fair task runs before another of its CPU has its turn."""
-WAKEUP_GRANULARITY_NS = 1_000_000
-"""By how much virtual time a woken fair task must be behind the running one to preempt it."""
 ZEROS_BYTES = 1 << 16
 
 
@@ -209,7 +205,7 @@ def build(program: Program, plan: Plan, wiring: Wiring) -> Image:
     counts = {
         **{s.name: spec.nr_cpus for s in program.structs.values() if s.per_cpu},
         **plan.counts, "cpu_hw": spec.nr_cpus, "context": 2 * spec.nr_cpus + plan.tasks_max, "task_struct": plan.tasks_max,
-        "irq_line": 4 * spec.nr_cpus + nr_queues, "nic_queue": nr_queues,
+        "net_rx_stack": plan.tasks_max, "irq_line": 4 * spec.nr_cpus + nr_queues, "nic_queue": nr_queues,
     }  # fmt: skip
     counts = {k: v for k, v in counts.items() if k in program.structs}
     layout = lay_out(program, counts)
@@ -281,7 +277,7 @@ def _init_engine(image: Image, spec: MachineSpec) -> None:
         "dir_base": r.directory, "dir_lines": r.directory_lines, "cost_base": r.costs, "count_base": r.counts, "hist_base": r.hists,
         "wake_hists": len(image.hists) - 2 * state.TIME_CLASSES, "preempt_hists": len(image.hists) - state.TIME_CLASSES,
         "stop_at": events.KEY_NEVER, "preempt_model": PREEMPT_MODELS[spec.preempt], "tick_ns": 10**9 // spec.hz,
-        "arrivals": r.arrivals, "slice_ns": SLICE_NS, "wakeup_gran_ns": WAKEUP_GRANULARITY_NS,
+        "arrivals": r.arrivals,
     }  # fmt: skip
     for name, value in words.items():
         memory[image.engine_word(name)] = value

@@ -128,7 +128,7 @@ def skbs_needed(scenario: Scenario) -> int:
 
     sysctl, cpus = scenario.kernel.sysctl, scenario.machine.cpus
     cached = cpus * (64 + 64 + 512) + 64 * _nr_queues(scenario) + 256
-    lists = cpus * (2 * (sysctl.netdev_max_backlog + 1) + sysctl.skb_defer_max)
+    lists = cpus * (2 * (sysctl.netdev_max_backlog + 1) + scenario.kernel.defer_max)
     held = sum(2 * (socket.rcvbuf // SMALLEST_TRUESIZE) + 64 for socket in socket_table(scenario))
     return cached + min(lists + held, packets_bound(scenario))
 
@@ -139,10 +139,10 @@ def _skb_pool(scenario: Scenario, sockets: tuple[SocketSpec, ...]) -> int:
     """
     cpus = scenario.machine.cpus
     sysctl = scenario.kernel.sysctl
-    per_cpu = 2 * (min(sysctl.netdev_max_backlog, 16384) + 1) + min(sysctl.skb_defer_max, 4096) + 64 + 64 + 512
+    per_cpu = 2 * (min(sysctl.netdev_max_backlog, 16384) + 1) + min(scenario.kernel.defer_max, 4096) + 64 + 64 + 512
     queued = sum(min(s.rcvbuf // 2304 * 3 + 64, 1024) for s in sockets)
     ordinary = cpus * per_cpu + queued + 64 * _nr_queues(scenario) + 256
-    large = sysctl.netdev_max_backlog > 16384 or sysctl.skb_defer_max > 4096 or ordinary > SKB_POOL
+    large = sysctl.netdev_max_backlog > 16384 or scenario.kernel.defer_max > 4096 or ordinary > SKB_POOL
     if not large and all(s.rcvbuf // 2304 * 3 + 64 <= 1024 for s in sockets):
         return ordinary
     return max(min(ordinary, SKB_POOL), min(skbs_needed(scenario), SKB_POOL_MAX))
@@ -161,6 +161,7 @@ def _counts(scenario: Scenario, sockets: tuple[SocketSpec, ...], hotplug: tuple[
         "sd_flow_limit": cpus if scenario.kernel.sysctl.flow_limit_cpu_bitmap else 1,
         "net_hotdata": 1,
         "cpuidle_device": 1,
+        "sched_sysctls": 1,
         "kmem_cache_node": 1,
         "softirq_action": 10,
         "smp_hotplug_thread": 2,
@@ -174,6 +175,8 @@ def _counts(scenario: Scenario, sockets: tuple[SocketSpec, ...], hotplug: tuple[
         "nic_vector": max(queues, 1),
         "sk_buff": _skb_pool(scenario, sockets),
         "sock": max(len(sockets), 1),
+        "udp_prod_queue": max(len(sockets), 1) * scenario.machine.numa_nodes,
+        "skb_defer_node": cpus * scenario.machine.numa_nodes,
         "app": max(sum(len(a.task_cpus) for a in scenario.application), 1),
         "sender": max(len(scenario.sender), 1),
         "cyclic": max(cyclics, 1),

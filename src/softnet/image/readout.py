@@ -76,7 +76,7 @@ def softnet_stat(image: Memory) -> tuple[list[str], list[dict[str, int]]]:
         limit = word(image, "softnet_data", cpu, "flow_limit")
         row = {
             "processed": word(image, "softnet_data", cpu, "processed"),
-            "dropped": word(image, "softnet_data", cpu, "dropped"),
+            "dropped": sum(word(image, "softnet_data", cpu, path) for path in drop_counters(image)),
             "time_squeeze": word(image, "softnet_data", cpu, "time_squeeze"),
             "received_rps": word(image, "softnet_data", cpu, "received_rps"),
             "flow_limit_count": image.memory[limit + flow_limit_count] if limit else 0,
@@ -93,21 +93,52 @@ def softnet_stat(image: Memory) -> tuple[list[str], list[dict[str, int]]]:
     return lines, rows
 
 
+def drop_counters(image: Memory) -> tuple[str, ...]:
+    """Where softnet_data counts what its backlog dropped: one counter, or one for even and one for odd NUMA nodes."""
+    if "drop_counters" in image.layout.structs["softnet_data"].fields:
+        return ("drop_counters.drops0", "drop_counters.drops1")
+    return ("dropped",)
+
+
+def defer_heads(image: Memory, cpu: int) -> list[int]:
+    """Where the first skb of each of the CPU's defer lists is named: one list, or one for each NUMA node."""
+    nodes = count(image, "skb_defer_node") // image.nr_cpus
+    return [address(image, "skb_defer_node", cpu * nodes + node, "defer_list.first") for node in range(nodes)] or [
+        address(image, "softnet_data", cpu, "defer_list")
+    ]
+
+
+def defer_links(image: Memory) -> tuple[int, int]:
+    """Of the defer lists: how far a link points into its skb, and where in an skb the link to the next one is."""
+    if count(image, "skb_defer_node"):
+        node = offset(image, "sk_buff", "ll_node")
+        return node, node + offset(image, "llist_node", "next")
+    return 0, offset(image, "sk_buff", "next")
+
+
+def deferred(image: Memory, heads: list[int], links: tuple[int, int]) -> Iterator[int]:
+    """The addresses of the skbs on defer lists."""
+    into, next_link = links
+    for head in heads:
+        for link in chain(image, image.memory[head], next_link - into):
+            yield link - into
+
+
 class QueueReader:
-    """Per CPU the length and bytes of the defer list and the length of the backlog; addresses are worked out once."""
+    """Per CPU the length and bytes of the defer lists and the length of the backlog; addresses are worked out once."""
 
     def __init__(self, image: Memory) -> None:
         self.image = image
         cpus = range(image.nr_cpus)
         self.columns = [f"{name}/{cpu}" for cpu in cpus for name in ("defer_count", "defer_bytes", "backlog")]
-        fields = ("defer_list", "input_pkt_queue.qlen", "process_queue.qlen")
-        self._at = [tuple(address(image, "softnet_data", cpu, path) for path in fields) for cpu in cpus]
-        self._next, self._truesize = offset(image, "sk_buff", "next"), offset(image, "sk_buff", "truesize")
+        backlog = [f"{queue}_queue.qlen" for queue in ("input_pkt", "process")]
+        self._heads = [defer_heads(image, cpu) for cpu in cpus]
+        self._lengths = [[address(image, "softnet_data", cpu, path) for path in backlog] for cpu in cpus]
+        self._links, self._truesize = defer_links(image), offset(image, "sk_buff", "truesize")
 
     def deferred(self, cpu: int) -> list[int]:
-        """The addresses of the skbs on the CPU's defer list."""
-        first = self.image.memory[self._at[cpu][0]]
-        return list(chain(self.image, first, self._next)) if first else []
+        """The addresses of the skbs on the CPU's defer lists."""
+        return list(deferred(self.image, self._heads[cpu], self._links))
 
     def left(self) -> list[dict[str, int]]:
         """The defer lists that are not empty: cpu, skbs, bytes, and when the packet came that was put on it last, in ns.
@@ -126,12 +157,12 @@ class QueueReader:
         """A value for each column."""
         memory = self.image.memory
         values: list[int] = []
-        for cpu, (_, input_qlen, process_qlen) in enumerate(self._at):
+        for cpu, lengths in enumerate(self._lengths):
             skbs = self.deferred(cpu)
             values += (
                 len(skbs),
                 sum(memory[skb + self._truesize] for skb in skbs),
-                memory[input_qlen] + memory[process_qlen],
+                sum(memory[length] for length in lengths),
             )
         return values
 
@@ -195,6 +226,9 @@ def conservation(image: Memory) -> dict[str, Any]:
         for skb in chain(image, first, next_skb):
             if skb in held:
                 queued[name] = queued.get(name, 0) + held.pop(skb)
+    heads = [address(image, "udp_prod_queue", i, "ll_root.first") for i in range(count(image, "udp_prod_queue"))]
+    for skb in deferred(image, heads, defer_links(image)):
+        queued["socket"] = queued.get("socket", 0) + held.pop(skb, 0)
     queued["in flight"] = sum(held.values())
     received = sum(word(image, "nic_queue", q, "received") + word(image, "nic_queue", q, "dropped") for q in range(image.nr_queues))
     return {

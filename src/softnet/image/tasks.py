@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from softnet.errors import SoftnetError
 from softnet.image.image import TaskInfo
+from softnet.linux.kernel.sched.core import sched_prio_to_weight, sched_prio_to_wmult
 from softnet.machine import state
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 POLICIES = {"other": state.SCHED_NORMAL, "fifo": state.SCHED_FIFO, "rr": state.SCHED_RR, "idle": state.SCHED_IDLE_TASK}
 DEFAULT_PRIO = 120
 """include/linux/sched/prio.h: of a fair task with nice 0."""
+NICE_OFFSET = 20
+"""Of nice 0 in the tables of weights."""
 
 TIME_CLASS_OF_KIND = {
     "ksoftirqd": state.TIME_KSOFTIRQD, "backlog_napi": state.TIME_BACKLOG_NAPI, "irq": state.TIME_IRQ_THREAD,
@@ -70,7 +73,7 @@ def create_task(image: Image, spec: TaskSpec) -> None:
     ctx.id, ctx.kind, ctx.cpu, ctx.task = 2 * image.nr_cpus + index, state.CTX_TASK, first, p
     p.pid, p.ctx, p.cpu, p.policy, p.data = index + 1, ctx, first, policy, spec.data
     p.prio = p.normal_prio = prio
-    p.weight = nice_weight(spec.nice)
+    set_load_weight(image, p, spec.nice)
     p.time_class = ctx.time_class = time_class
     p.thread_fn = image.linked.kernel[spec.thread_fn]
     for cpu in spec.cpus:
@@ -80,16 +83,16 @@ def create_task(image: Image, spec: TaskSpec) -> None:
         c.idle = c.task = p
         c.cur, p.on_cpu = ctx, 1
     else:
-        image.linked.machine["enqueue_task"](c, p, 0)
+        # As after a sleep: it was created long before time begins.
+        image.linked.machine["ttwu_do_activate"](c, p, 0)
         c.need_resched = 1
     image.tasks.append(TaskInfo(index + 1, spec.comm, spec.cpus, policy, prio, spec.thread_fn, spec.data, time_class))
     if spec.store is not None:
         spec.store(p)
 
 
-def nice_weight(nice: int) -> int:
-    """sched_prio_to_weight[] of kernel/sched/core.c follows 1024 / 1.25 ** nice; here exactly that, rounded."""
-    weight = 1024 * 10**12
-    for _ in range(abs(nice)):
-        weight = weight * 4 // 5 if nice > 0 else weight * 5 // 4
-    return max((weight + 5 * 10**11) // 10**12, 3)
+def set_load_weight(image: Image, p: Any, nice: int) -> None:
+    """The weight of a nice value, and a whole quantum of SCHED_RR; kernel/sched/core.c."""
+    load = p.se.load
+    load.weight, load.inv_weight = sched_prio_to_weight[nice + NICE_OFFSET], sched_prio_to_wmult[nice + NICE_OFFSET]
+    p.rt.time_slice = image.linked.machine["sched_rr_timeslice"]()

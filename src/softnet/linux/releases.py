@@ -13,10 +13,11 @@ import ast
 import importlib
 import importlib.util
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from softnet.errors import SoftnetError
 from softnet.files import read_bounded
@@ -30,8 +31,14 @@ BASE: tuple[str, ...] = tuple(
     for name in (
         "config",
         "include.linux.list",
+        "include.linux.hash",
+        "include.linux.topology",
         "include.linux.spinlock",
         "kernel.locking.spinlock",
+        "kernel.sched.sched",
+        "include.linux.sched",
+        "kernel.sched.fair",
+        "kernel.sched.rt",
         "kernel.sched.core",
         "kernel.time.hrtimer",
         "include.linux.preempt",
@@ -80,8 +87,9 @@ RELEASES: dict[str, Release] = {
             in_lab=True,
         ),
         Release(
-            "6.9",
+            "6.6",
             patches=(
+                "eevdf",
                 "softnet_stat_queue_lengths",
                 "in_net_rx_action",
                 "optimize_napi_schedule_rps",
@@ -92,6 +100,8 @@ RELEASES: dict[str, Release] = {
                 "ksoftirqd_gate_revert",
             ),
         ),
+        # Nothing in this path between the two.
+        Release("6.9"),
         Release(
             "6.10",
             patches=(
@@ -104,6 +114,8 @@ RELEASES: dict[str, Release] = {
         Release(
             "6.12",
             patches=(
+                "eevdf_delay_dequeue",
+                "eevdf_preempt_short",
                 "backlog_lock_rename",
                 "enqueue_not_running",
                 "dropped_atomic",
@@ -115,6 +127,44 @@ RELEASES: dict[str, Release] = {
             ),
             features=("backlog_threads", "kick_function"),
             in_lab=True,
+        ),
+        Release(
+            "6.18",
+            patches=(
+                "rfs_slot_hash",
+                "flow_limit_hash",
+                "enqueue_running_unlocked",
+                "drop_counters_numa",
+                "rt_bh_unlocked",
+                "udp_defer_free",
+                "udp_prod_queue",
+                "defer_nodes",
+            ),
+            features=("backlog_threads", "kick_function", "defer_nodes", "budget_usecs_min"),
+            rt_features=("bh_unlocked",),
+        ),
+        # Read from its commits, and in the trees of 7.2.12 and 7.3.4: 6.19's own could not be had.
+        Release(
+            "6.19",
+            patches=(
+                "flow_limit_unlocked",
+                "consume_defers",
+                "defer_max_128",
+                "alloc_napi_cache",
+                "napi_cache_128",
+            ),
+            features=("backlog_threads", "kick_function", "defer_nodes", "defer_max_128", "budget_usecs_min"),
+            rt_features=("bh_unlocked",),
+        ),
+        Release(
+            "7.3",
+            patches=(
+                "defer_disable_key",
+                "enqueue_running_locked",
+                "defer_flush_dead",
+            ),
+            features=("backlog_threads", "kick_function", "defer_nodes", "defer_max_128", "budget_usecs_min"),
+            rt_features=("bh_unlocked",),
         ),
     )
 }
@@ -154,6 +204,23 @@ def patch_info(name: str) -> dict[str, Any]:
     return info
 
 
+class Change(NamedTuple):
+    """What a patch module of softnet changes, in its own words."""
+
+    text: str
+    """The first sentence behind the title of its docstring."""
+    commit: str
+    since: str
+
+
+def change_of(name: str) -> Change:
+    """What the module of that name says of itself. Its docstring is a title, an empty line, and what changes."""
+    title, _, body = (importlib.import_module(name).__doc__ or "").partition("\n\n")
+    sentence = re.split(r"(?<=[.]) (?=[A-Z0-9])|\.$", " ".join((body or title).split()), maxsplit=1)[0]
+    info = patch_info(name)
+    return Change(sentence.rstrip("."), str(info.get("commit", "")), str(info.get("since", "")))
+
+
 PATCH_BYTES_MAX: Final = 4 << 20
 """Of a patch, as a Python file or as a diff."""
 
@@ -172,6 +239,8 @@ def load_patch(path: str | Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise SoftnetError("not a patch file", where=str(path), found=file.suffix or "no suffix", expected="a .py file")
     module = importlib.util.module_from_spec(spec)
+    # As its functions name it, whose code is kept under this name (softnet.lang.program.memo): importlib makes it absolute.
+    module.__file__ = str(file)
     # Needed only here: a release's own files are not parsed where they are known.
     from softnet.lang.check.declarations import check_declarations
     from softnet.lang.program.source import refresh

@@ -10,13 +10,11 @@ from softnet.lang.intrinsics import table, table_len
 
 if TYPE_CHECKING:
     from softnet.machine.events import actor_set, cpu_update
-    from softnet.machine.globals import hw
+    from softnet.machine.globals import hw, move_queued_task, update_sysctl
     from softnet.machine.interrupts import account, irq_post
-    from softnet.machine.runqueue import dequeue_task, enqueue_task
     from softnet.machine.sched import resched_curr
     from softnet.machine.state import (
         NEVER,
-        RESCHED_NOW,
         TIME_IDLE,
         VECTOR_DEVICE,
         cpu_hw,
@@ -58,6 +56,7 @@ def cpu_disable() -> None:
     """__cpu_disable(): this CPU leaves cpu_online_mask; its device interrupts go elsewhere (fixup_irqs())."""
     c = table(cpu_hw, hw.cpu)
     c.online = False
+    update_sysctl(nr_online())
     target = fallback_cpu()
     for i in range(table_len(nic_queue)):
         q = table(nic_queue, i)
@@ -109,10 +108,18 @@ def migrate_dying_cpu() -> None:
 @hwfunc
 def move_task(c: cpu_hw, target: cpu_hw, p: task_struct) -> None:
     """A queued task goes to another CPU's queue."""
-    dequeue_task(c, p)
-    p.vruntime = p.vruntime - c.min_vruntime + target.min_vruntime
-    enqueue_task(target, p, False)
-    resched_curr(target, RESCHED_NOW)
+    move_queued_task(c, p, target)
+    resched_curr(target)
+
+
+@hwfunc
+def nr_online() -> int:
+    """How many CPUs are online."""
+    n = 0
+    for i in range(hw.nr_cpus):
+        if table(cpu_hw, i).online:
+            n += 1
+    return n
 
 
 @hwfunc(visible="all", x86="locked")
@@ -139,6 +146,7 @@ def cpu_bring_up(cpu: int) -> None:
     """The CPU starts again in its idle task, online, interrupts on."""
     c = table(cpu_hw, cpu)
     c.online = True
+    update_sysctl(nr_online())
     c.cur.irqs_off = False
     c.irq_from = hw.now
     c.need_resched = False

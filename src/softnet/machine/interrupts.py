@@ -242,6 +242,18 @@ def nr_cpu_ids() -> int:
     return hw.nr_cpus
 
 
+@hwfunc(visible="own context", x86="none")
+def cpu_to_node(cpu: int) -> int:
+    """The NUMA node of the CPU, from 0."""
+    return table(cpu_hw, cpu).node
+
+
+@hwfunc(visible="own context", x86="none")
+def nr_node_ids() -> int:
+    """How many NUMA nodes the machine has: CPUs are dealt to them in their order."""
+    return table(cpu_hw, hw.nr_cpus - 1).node + 1
+
+
 @hwfunc(visible="own cpu", x86="locked")
 def idle_enter() -> bool:
     """Halt until an interrupt or a remote NEED_RESCHED; false if there is something to do already."""

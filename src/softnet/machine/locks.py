@@ -15,8 +15,8 @@ from softnet.lang.intrinsics import address_of, table, trace
 if TYPE_CHECKING:
     from softnet.machine.cache import line_write
     from softnet.machine.events import cpu_update
-    from softnet.machine.globals import hw
-    from softnet.machine.sched import rt_spinner_looks_again, set_prio, wake_task
+    from softnet.machine.globals import hw, rt_mutex_setprio
+    from softnet.machine.sched import rt_spinner_looks_again, wake
     from softnet.machine.state import (
         ERROR_LOCKDEP,
         ERROR_SPIN_RECURSION,
@@ -244,7 +244,7 @@ def rt_adjust_prio_chain(p: task_struct) -> None:
         prio = rt_boosted_prio(p)
         if prio == p.prio:
             return
-        set_prio(p, prio)
+        rt_mutex_setprio(p, prio)
         lock = p.pi_blocked_on
         if lock is None:
             return
@@ -301,8 +301,7 @@ def rt_release(lock: spinlock_t) -> None:
         rt_spinner_looks_again(top)
     elif top.state & TASK_RTLOCK_WAIT != 0:
         top.state = TASK_RUNNING
-        if not top.on_cpu and not top.on_rq:
-            wake_task(top)
+        wake(top)
     line_write(address_of(lock))
     hw.now += hw.cost_atomic
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Run queues: a priority list of FIFO/RR tasks and a list of fair tasks by virtual runtime, per CPU.
+"""Run queues: lists of the real-time and of the fair tasks that wait for each CPU, and on which CPU a task shall wake.
 
-The fair class follows kernel/sched/fair.c in its decisions (weights, sleeper placement, wakeup preemption, slices), not in its
-data structure: run queues here are short, and a sorted list has the same order as the kernel's tree.
+In which order they stand, and who of them runs, is the kernel's to say (linux/kernel/sched). The kernel has trees and arrays where
+here are lists: run queues are short, and the order is the same.
 """
 
 from __future__ import annotations
@@ -13,14 +13,10 @@ from softnet.lang import hwfunc
 from softnet.lang.intrinsics import table
 
 if TYPE_CHECKING:
-    from softnet.machine.globals import hw
+    from softnet.machine.globals import can_migrate_task, hw, move_queued_task
     from softnet.machine.state import (
         MAX_PRIO,
         MAX_RT_PRIO,
-        RESCHED_LAZY,
-        RESCHED_NONE,
-        RESCHED_NOW,
-        SCHED_IDLE_TASK,
         cpu_hw,
         task_struct,
     )
@@ -33,32 +29,20 @@ def is_rt(p: task_struct) -> bool:
 
 
 @hwfunc
-def enqueue_task(c: cpu_hw, p: task_struct, at_head: bool) -> None:
-    """Put a runnable task on the CPU's queue; ``at_head``: before its equals (a preempted FIFO task keeps its turn)."""
+def rq_link(c: cpu_hw, before: task_struct, p: task_struct, rt: bool) -> None:
+    """A task waits on the CPU's queue from now on: behind ``before``, or first where that is None."""
     p.on_rq = True
     p.cpu = c.id
     c.nr_running += 1
-    before: task_struct = None
-    if is_rt(p):
-        after = c.rt_head
-        while after is not None and (after.prio < p.prio or (after.prio == p.prio and not at_head)):
-            before = after
-            after = after.rq_next
-        p.rq_next = after
-        if before is None:
-            c.rt_head = p
-        else:
-            before.rq_next = p
-        return
-    after = c.fair_head
-    while after is not None and after.vruntime <= p.vruntime:
-        before = after
-        after = after.rq_next
-    p.rq_next = after
-    if before is None:
-        c.fair_head = p
-    else:
+    if before is not None:
+        p.rq_next = before.rq_next
         before.rq_next = p
+    elif rt:
+        p.rq_next = c.rt_head
+        c.rt_head = p
+    else:
+        p.rq_next = c.fair_head
+        c.fair_head = p
 
 
 @hwfunc
@@ -75,38 +59,15 @@ def unlink_from(head: task_struct, p: task_struct) -> task_struct:
 
 
 @hwfunc
-def dequeue_task(c: cpu_hw, p: task_struct) -> None:
-    """Take a queued task off the CPU's queue."""
-    if is_rt(p):
+def rq_unlink(c: cpu_hw, p: task_struct, rt: bool) -> None:
+    """A task waits no longer."""
+    if rt:
         c.rt_head = unlink_from(c.rt_head, p)
     else:
         c.fair_head = unlink_from(c.fair_head, p)
     p.rq_next = None
     p.on_rq = False
     c.nr_running -= 1
-
-
-@hwfunc(price_only=True)
-def update_curr(c: cpu_hw) -> None:
-    """Charge the running task for the time since it was last charged; kernel/sched/fair.c."""
-    p = c.task
-    delta = hw.now - p.exec_start
-    if delta <= 0 or p.policy == SCHED_IDLE_TASK:
-        return
-    p.exec_start = hw.now
-    p.slice_used += delta
-    p.vruntime += delta * 1024 // p.weight
-    floor = p.vruntime
-    if c.fair_head is not None and c.fair_head.vruntime < floor:
-        floor = c.fair_head.vruntime
-    c.min_vruntime = max(c.min_vruntime, floor)
-
-
-@hwfunc
-def place_entity(c: cpu_hw, p: task_struct) -> None:
-    """A task that slept does not bank more than half a slice of credit; kernel/sched/fair.c place_entity()."""
-    floor = c.min_vruntime - hw.slice_ns // 2
-    p.vruntime = max(p.vruntime, floor)
 
 
 @hwfunc
@@ -172,42 +133,13 @@ def select_fallback_rq(p: task_struct) -> int:
 
 
 @hwfunc
-def check_preempt(c: cpu_hw, p: task_struct) -> int:
-    """What the arrival of ``p`` means for the running task: one of RESCHED_*, lazily if both are fair."""
-    cur = c.task
-    if cur == c.idle:
-        return RESCHED_NOW
-    if is_rt(p):
-        return RESCHED_NOW if p.prio < cur.prio else RESCHED_NONE
-    if is_rt(cur):
-        return RESCHED_NONE
-    update_curr(c)
-    gran = hw.wakeup_gran_ns * 1024 // p.weight
-    return RESCHED_LAZY if cur.vruntime - p.vruntime > gran else RESCHED_NONE
-
-
-@hwfunc
-def pick_next(c: cpu_hw) -> task_struct:
-    """The task to run next, taken off the queue; the idle task when there is none."""
-    p = c.rt_head
-    if p is None:
-        p = c.fair_head
-    if p is None:
-        p = pull_task(c)
-    if p is None:
-        return c.idle
-    dequeue_task(c, p)
-    return p
-
-
-@hwfunc
-def pull_task(c: cpu_hw) -> task_struct:
-    """A CPU about to idle takes over a waiting task that it may run; kernel/sched/fair.c sched_balance_newidle().
+def pull_task(c: cpu_hw) -> bool:
+    """A CPU about to idle takes over a waiting task that it may run, if there is one; kernel/sched/fair.c sched_balance_newidle().
 
     Where every task is bound to a CPU nobody is asked: the cost of idling must not grow with the machine.
     """
     if c.isolated or hw.nr_movable == 0:
-        return None
+        return False
     for i in range(hw.nr_cpus):
         other = table(cpu_hw, i)
         if i != c.id and other.nr_running > 0:
@@ -215,14 +147,11 @@ def pull_task(c: cpu_hw) -> task_struct:
             if p is None:
                 p = other.fair_head
             while p is not None:
-                if p.nr_allowed > 1 and p.migrate_disabled == 0 and cpu_allowed(p, c.id):
-                    dequeue_task(other, p)
-                    if not is_rt(p):
-                        p.vruntime = p.vruntime - other.min_vruntime + c.min_vruntime
-                    enqueue_task(c, p, False)
-                    return p
+                if p.nr_allowed > 1 and p.migrate_disabled == 0 and cpu_allowed(p, c.id) and can_migrate_task(p):
+                    move_queued_task(other, p, c)
+                    return True
                 p = p.rq_next
-    return None
+    return False
 
 
 @hwfunc

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The scheduler's decisions: switch, wake, preempt, tick.
+"""Switch, wake, preempt: what a scheduler does on the machine; who is to run, linux/kernel/sched says.
 
 ``need_resched`` is TIF_NEED_RESCHED, ``need_resched_lazy`` is TIF_NEED_RESCHED_LAZY: the preemption model says
 where each is acted upon (kernel/sched/core.c, kernel/entry/common.c).
@@ -14,19 +14,17 @@ from softnet.lang.intrinsics import table, trace
 
 if TYPE_CHECKING:
     from softnet.machine.events import cpu_update
-    from softnet.machine.globals import hw
+    from softnet.machine.globals import (
+        hw,
+        pick_next_task,
+        set_task_cpu,
+        try_to_block_task,
+        ttwu_do_activate,
+        ttwu_runnable,
+    )
     from softnet.machine.interrupts import account, is_idle_polling, set_nr_if_polling, smp_send_reschedule
     from softnet.machine.locks import rt_owner_leaves_cpu
-    from softnet.machine.runqueue import (
-        check_preempt,
-        dequeue_task,
-        enqueue_task,
-        is_rt,
-        pick_next,
-        place_entity,
-        select_task_rq,
-        update_curr,
-    )
+    from softnet.machine.runqueue import pull_task, select_task_rq
     from softnet.machine.state import (
         CTX_TASK,
         ERROR_SLEEP_IN_ATOMIC,
@@ -34,10 +32,6 @@ if TYPE_CHECKING:
         PREEMPT_MODEL_FULL,
         PREEMPT_MODEL_LAZY,
         PREEMPT_MODEL_RT,
-        RESCHED_LAZY,
-        RESCHED_NONE,
-        RESCHED_NOW,
-        SCHED_RR,
         TASK_INTERRUPTIBLE,
         TASK_PARKED,
         TASK_RUNNING,
@@ -123,34 +117,42 @@ def resume_computing(ctx: context) -> None:
 
 
 @hwfunc
-def put_prev_task(c: cpu_hw, prev: task_struct, preempted: bool) -> None:
-    """The task that ran goes back to the queue, unless it sleeps.
+def stays(c: cpu_hw, prev: task_struct, preempted: bool) -> bool:
+    """Whether the task that ran goes on competing.
 
     A task that is preempted between set_current_state() and schedule() stays runnable, as by __schedule(SM_PREEMPT): else the
     wakeup for which it was about to look would be lost. One in TASK_UNINTERRUPTIBLE or TASK_RTLOCK_WAIT has looked already: it
     sleeps a little earlier.
     """
-    about_to_look = preempted and prev.state & (TASK_INTERRUPTIBLE | TASK_PARKED) != 0
-    if prev == c.idle or (prev.state != TASK_RUNNING and not about_to_look):
-        return
-    expired = prev.policy == SCHED_RR and prev.slice_used >= hw.slice_ns
-    enqueue_task(c, prev, is_rt(prev) and not expired)
+    return bool(
+        prev.state == TASK_RUNNING or prev == c.idle or (preempted and prev.state & (TASK_INTERRUPTIBLE | TASK_PARKED) != 0)
+    )
+
+
+@hwfunc
+def next_task(c: cpu_hw, prev: task_struct) -> task_struct:
+    """The task to run next: the kernel's choice, one of another CPU's, or the idle task."""
+    p = pick_next_task(c, prev)
+    if p is None and pull_task(c):
+        p = pick_next_task(c, c.idle)
+    return p if p is not None else c.idle
 
 
 @hwfunc
 def switch_to(c: cpu_hw, preempted: bool) -> None:
     """Pick the next task and make its context the CPU's; the caller's context suspends right after."""
     prev = c.task
-    update_curr(c)
     c.need_resched = False
     c.need_resched_lazy = False
-    put_prev_task(c, prev, preempted)
-    next_task = pick_next(c)
-    if next_task == prev:
-        prev.slice_used = 0
+    if not stays(c, prev, preempted):
+        try_to_block_task(c, prev)
+    following = next_task(c, prev)
+    c.need_resched = False
+    c.need_resched_lazy = False
+    if following == prev:
         resume_computing(c.cur)
         return
-    trace("sched_switch", prev.pid, next_task.pid, prev.state)
+    trace("sched_switch", prev.pid, following.pid, prev.state)
     c.context_switches += 1
     prev.nr_switches += 1
     prev.on_cpu = False
@@ -159,26 +161,24 @@ def switch_to(c: cpu_hw, preempted: bool) -> None:
     if prev.rt_spinning:
         prev.ctx.remain = 0
     rt_owner_leaves_cpu(prev)
-    next_task.on_cpu = True
-    next_task.slice_used = 0
-    next_task.cpu = c.id
-    next_task.ctx.cpu = c.id
-    c.task = next_task
-    if next_task.woken_at:
-        hist_record(hw.wake_hists + next_task.time_class, hw.now - next_task.woken_at)
-        next_task.woken_at = 0
+    following.on_cpu = True
+    following.cpu = c.id
+    following.ctx.cpu = c.id
+    c.task = following
+    if following.woken_at:
+        hist_record(hw.wake_hists + following.time_class, hw.now - following.woken_at)
+        following.woken_at = 0
     if prev.state == TASK_RUNNING and prev != c.idle:
         prev.preempted_at = hw.now
-    if next_task.preempted_at:
-        hist_record(hw.preempt_hists + next_task.time_class, hw.now - next_task.preempted_at)
-        next_task.preempted_at = 0
-    c.cur = next_task.ctx
-    c.preempt_count = next_task.preempt_count
+    if following.preempted_at:
+        hist_record(hw.preempt_hists + following.time_class, hw.now - following.preempted_at)
+        following.preempted_at = 0
+    c.cur = following.ctx
+    c.preempt_count = following.preempt_count
     hw.now += hw.cost_context_switch
     c.irq_from = hw.now
-    next_task.exec_start = hw.now
     account(c, hw.now, TIME_USER if c.cur.user else c.cur.time_class)
-    if (prev == c.idle) != (next_task == c.idle):
+    if (prev == c.idle) != (following == c.idle):
         cpu_timer_update(c)
     resume_computing(c.cur)
     if c.cur.remain < NEVER:
@@ -213,13 +213,8 @@ def schedule_task(c: cpu_hw, atomic: bool, preempted: bool) -> bool:
 
 
 @hwfunc
-def resched_curr(c: cpu_hw, how: int) -> None:
-    """Ask the CPU to reschedule: RESCHED_NOW, or RESCHED_LAZY where the model has that; kernel/sched/core.c."""
-    if how == RESCHED_NONE:
-        return
-    if how == RESCHED_LAZY and hw.preempt_model == PREEMPT_MODEL_LAZY and c.task != c.idle:
-        c.need_resched_lazy = True
-        return
+def resched_curr(c: cpu_hw) -> None:
+    """Ask the CPU to reschedule; kernel/sched/core.c."""
     if c.need_resched:
         return
     if c.id == hw.cpu:
@@ -233,24 +228,42 @@ def resched_curr(c: cpu_hw, how: int) -> None:
 
 
 @hwfunc
+def resched_curr_lazy(c: cpu_hw) -> None:
+    """Ask the CPU to reschedule on its way to user mode or at the tick, where the model has that (6.13); else at once."""
+    if hw.preempt_model == PREEMPT_MODEL_LAZY and c.task != c.idle:
+        c.need_resched_lazy = True
+    else:
+        resched_curr(c)
+
+
+@hwfunc
 def wake_task(p: task_struct) -> None:
     """Make a sleeping task runnable on the CPU chosen for it, and preempt there if it is better."""
     cpu = select_task_rq(p)
-    if cpu != p.cpu:
+    migrated = cpu != p.cpu
+    if migrated:
         trace("sched_migrate_task", p.pid, p.cpu, cpu)
-        p.vruntime = p.vruntime - table(cpu_hw, p.cpu).min_vruntime + table(cpu_hw, cpu).min_vruntime
-        p.cpu = cpu
+        set_task_cpu(p, cpu)
     trace("sched_waking", p.pid, cpu)
     p.nr_wakeups += 1
     p.woken_at = hw.now
-    c = table(cpu_hw, cpu)
-    update_curr(c)
-    if not is_rt(p):
-        place_entity(c, p)
-    enqueue_task(c, p, False)
-    resched_curr(c, check_preempt(c, p))
+    ttwu_do_activate(table(cpu_hw, cpu), p, migrated)
     trace("sched_wakeup", p.pid, cpu)
     hw.now += hw.cost_wakeup
+
+
+@hwfunc
+def wake(p: task_struct) -> None:
+    """A task whose state has just become TASK_RUNNING: wake it, unless it runs. It may not have left its queue."""
+    if p.on_rq and not p.on_cpu:
+        trace("sched_waking", p.pid, p.cpu)
+        p.nr_wakeups += 1
+        p.woken_at = hw.now
+        ttwu_runnable(table(cpu_hw, p.cpu), p)
+        trace("sched_wakeup", p.pid, p.cpu)
+        hw.now += hw.cost_wakeup
+    elif not p.on_cpu:
+        wake_task(p)
 
 
 @hwfunc(visible="all", x86="locked")
@@ -262,9 +275,7 @@ def try_to_wake_up(p: task_struct, mask: int) -> int:
             return 1
         return 0
     p.state = TASK_RUNNING
-    if p.on_cpu or p.on_rq:
-        return 1
-    wake_task(p)
+    wake(p)
     return 1
 
 
@@ -272,55 +283,6 @@ def try_to_wake_up(p: task_struct, mask: int) -> int:
 def set_task_state(state: int) -> None:
     """set_current_state() without its barrier."""
     table(cpu_hw, hw.cpu).task.state = state
-
-
-@hwfunc
-def scheduler_tick() -> None:
-    """A tick struck this CPU: charge the running task, end its slice if others wait; kernel/sched/core.c sched_tick()."""
-    c = table(cpu_hw, hw.cpu)
-    p = c.task
-    if p == c.idle:
-        if c.nr_running:
-            c.need_resched = True
-        return
-    update_curr(c)
-    if c.need_resched_lazy:
-        c.need_resched = True
-    if is_rt(p):
-        if p.policy == SCHED_RR and p.slice_used >= hw.slice_ns and c.rt_head is not None and c.rt_head.prio == p.prio:
-            c.need_resched = True
-        return
-    first = c.fair_head
-    if first is not None and p.slice_used >= hw.slice_ns and first.vruntime < p.vruntime:
-        resched_curr(c, RESCHED_LAZY)
-    elif c.rt_head is not None:
-        c.need_resched = True
-
-
-@hwfunc
-def set_prio(p: task_struct, prio: int) -> None:
-    """Change the effective priority (inheritance), keeping queues in order; kernel/sched/core.c rt_mutex_setprio()."""
-    if p.prio == prio:
-        return
-    trace("sched_pi_setprio", p.pid, p.prio, prio)
-    c = table(cpu_hw, p.cpu)
-    queued = p.on_rq
-    if queued:
-        requeue_prio(c, p, prio)
-    else:
-        p.prio = prio
-    if queued:
-        resched_curr(c, check_preempt(c, p))
-    elif p.on_cpu and c.rt_head is not None and c.rt_head.prio < prio:
-        resched_curr(c, RESCHED_NOW)
-
-
-@hwfunc
-def requeue_prio(c: cpu_hw, p: task_struct, prio: int) -> None:
-    """Move a queued task to its place at a new priority."""
-    dequeue_task(c, p)
-    p.prio = prio
-    enqueue_task(c, p, True)
 
 
 @hwfunc(visible="migration", x86="none")

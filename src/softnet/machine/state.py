@@ -78,11 +78,6 @@ MAX_RT_PRIO = 100
 DEFAULT_PRIO = 120
 MAX_PRIO = 140
 
-# What check_preempt() asks for and resched_curr() does.
-RESCHED_NONE = 0
-RESCHED_LAZY = 1
-RESCHED_NOW = 2
-
 # Errors a run can stop with, engine_state.error.
 ERROR_BUG_ON = 1
 ERROR_SPIN_RECURSION = 2
@@ -181,10 +176,6 @@ class engine_state(Struct, engine=True):
     """How often a context was resumed."""
     line_transfers: int = hw()
     """How many cache lines were transferred, on all CPUs."""
-    slice_ns: int = hw()
-    """After so much time a task gives way to its equals, in ns: base_slice_ns, and sched_rr_timeslice."""
-    wakeup_gran_ns: int = hw()
-    """A woken fair task preempts one that is ahead by more than that, in ns."""
     arrivals: int = hw()
     """The address of the buffer of arrivals (machine/nic.py)."""
     arrival_head: int = hw()
@@ -255,18 +246,10 @@ class task_struct(Struct):
     """Its effective priority, 0 to 139; below MAX_RT_PRIO it is a real-time one."""
     normal_prio: int = hw(init=DEFAULT_PRIO)
     """The priority without what was lent to it."""
-    weight: int = hw(init=1024)
-    """Its share of CPU time by its nice value; 1024 for nice 0."""
     on_rq: bool = hw()
-    """Whether it waits on a run queue; the running task does not."""
+    """Whether it waits on a run queue; the running task does not, one whose dequeue is delayed does."""
     on_cpu: bool = hw()
     """Whether it runs."""
-    vruntime: int = hw(statistic=True)
-    """Its CPU time, in ns weighted by 1024 / weight."""
-    exec_start: int = hw(statistic=True)
-    """When it was charged last, in ns."""
-    slice_used: int = hw(statistic=True)
-    """How much of its slice is used, in ns."""
     rq_next: task_struct = hw()
     """The next on the run queue."""
     preempt_count: int = hw()
@@ -339,11 +322,9 @@ class cpu_hw(Struct):
     rt_head: task_struct = hw()
     """The waiting real-time tasks, by priority."""
     fair_head: task_struct = hw()
-    """The waiting fair tasks, by vruntime."""
+    """The waiting fair tasks, in the order of the kernel's tree."""
     nr_running: int = hw()
     """How many tasks wait; the running one is not among them."""
-    min_vruntime: int = hw(statistic=True)
-    """The least vruntime of its fair tasks so far, in weighted ns."""
     idle_waiting: bool = hw()
     """Whether it halts, or polls, in its idle task."""
     polling: bool = hw()

@@ -10,9 +10,8 @@ from softnet.lang.intrinsics import table
 
 if TYPE_CHECKING:
     from softnet.machine.events import actor_set
-    from softnet.machine.globals import hw
+    from softnet.machine.globals import hw, scheduler_tick
     from softnet.machine.interrupts import cpu_irq_line, irq_post
-    from softnet.machine.sched import scheduler_tick
     from softnet.machine.state import NEVER, VECTOR_TIMER, cpu_hw, hrtimer
 
 
@@ -110,7 +109,7 @@ def tick_and_reprogram() -> None:
     """The end of the timer interrupt: the tick's share if it is due, and the device programmed anew."""
     c = table(cpu_hw, hw.cpu)
     if c.tick_at <= hw.now:
-        scheduler_tick()
+        scheduler_tick(c)
         c.tick_at = (hw.now // hw.tick_ns + 1) * hw.tick_ns
     timer_program(c)
 
@@ -131,3 +130,15 @@ def ktime_get() -> int:
 def local_clock() -> int:
     """Nanoseconds since the start."""
     return hw.now
+
+
+@hwfunc
+def rq_clock_task() -> int:
+    """kernel/sched/sched.h: the scheduler's clock in ns. Time in interrupts counts: no CONFIG_IRQ_TIME_ACCOUNTING."""
+    return hw.now
+
+
+@hwfunc
+def tick_nsec() -> int:
+    """TICK_NSEC, the length of a tick in ns."""
+    return hw.tick_ns

@@ -25,7 +25,7 @@ class Invariant:
 _INVARIANTS = """
 I1  | every skb is handed out, freed and put back exactly once, and none is lost
     | every store to an skb's state; every hand-over between user, NAPI cache and slab; at the end, if every CPU idles, all queues
-I2  | a deferred skb is freed on the CPU that allocated it
+I2  | a deferred skb is freed on the CPU that allocated it, if that is online
     | every free of an skb that was deferred
 I3  | a NAPI has SCHED set if and only if it has exactly one owner
     | every change of SCHED, every step from owner to owner, and between contexts
@@ -42,7 +42,7 @@ I8  | defer_ipi_scheduled is set only while its function call, or on 6.1-rt its 
 I9  | a function call is queued at most once at a time
     | every call that is queued
 I10 | defer_count and defer_list agree while defer_lock is free: a list that counts but is empty stops deferral
-    | between contexts, while `defer_lock` is free
+    | between contexts, while `defer_lock` is free; from 6.18 on, without a lock, that no empty list counts as full
 I11 | locks are taken in one order, interrupts cannot deadlock on them, and nothing sleeps in atomic context
     | every acquisition of a lock
 I12 | packets that came in are delivered, dropped, used up or queued, and a backlog holds what went in and not out
@@ -138,6 +138,10 @@ VX_COUNT_WITHOUT_LIST | count without list | I10 | state
     | defer_count and defer_list disagree: one says that there are skbs, the other that there are none
     | every state in which the lock is free
     | skbs on a defer list that the harness knows
+VX_DEFERRAL_STOPPED | deferral stopped | I10 | end
+    | a defer list is empty and counts as full: nothing is ever deferred to it again
+    | the end: no online CPU has a defer list that is empty and takes no skb for being full, if skb_defer_max allows any
+    | skbs on a defer list that the harness knows
 VX_POLL_LIST_STUCK | poll list left | I3 | end
     | a poll list is not empty, and no NET_RX is pending
     | the end: every poll list is empty
@@ -194,6 +198,10 @@ VX_WARN | no warning | | any
     | a WARN_ON_ONCE of the kernel fires
     | any time: no WARN_ON_ONCE fires
     |
+VX_DATA_RACE | data race | | any
+    | two contexts touch a word, one of them writes it, one access is plain, and nothing orders the two
+    | any time: plain accesses that conflict are ordered, by a lock, by what keeps contexts away, or by an access that both see
+    |
 """
 
 
@@ -216,7 +224,7 @@ CHAIN: tuple[tuple[int, ...], ...] = (
     (numbers.VX_POLL_LIST_STUCK,),
     (numbers.VX_SCHED_WITHOUT_OWNER, numbers.VX_FLAG_WITHOUT_CSD),
     (numbers.VX_BACKLOG_STUCK, numbers.VX_LOST_KICK, numbers.VX_DRIVER_STUCK, numbers.VX_STRANDED),
-    (numbers.VX_LEAK,),
+    (numbers.VX_LEAK, numbers.VX_DEFERRAL_STOPPED),
 )
 """Where nothing can happen any more all of these are asked. What is broken is named along the chain that would do what is owed:
 who waits for a lock; a softirq or a function call that does not run; a poll list without NET_RX; SCHED that nobody owns; only then

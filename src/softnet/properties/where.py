@@ -12,7 +12,7 @@ from softnet.lang import predicate
 from softnet.lang.intrinsics import table
 
 if TYPE_CHECKING:
-    from softnet.linux.include.linux.netdevice import softnet_data
+    from softnet.linux.include.linux.netdevice import net_hotdata, softnet_data
     from softnet.linux.include.linux.skbuff import sk_buff
 
 
@@ -38,3 +38,17 @@ def defer_list_count(cpu: int) -> int:
 def defer_list_busy(cpu: int) -> bool:
     """Whether somebody is changing it, so that list and count need not agree."""
     return table(softnet_data, cpu).defer_lock.owner != 0
+
+
+@predicate
+def defer_list_stuck(cpu: int) -> bool:
+    """Whether it is empty, takes no skb for being full, and nothing will change that."""
+    sd = table(softnet_data, cpu)
+    limit = table(net_hotdata, 0).sysctl_skb_defer_max
+    return sd.defer_list is None and limit > 0 and sd.defer_count >= limit and sd.defer_lock.owner == 0
+
+
+@predicate
+def defer_lists() -> int:
+    """How many lists a CPU has, each with a limit of its own."""
+    return 1

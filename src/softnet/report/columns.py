@@ -8,6 +8,8 @@ from pathlib import Path
 from softnet.verify.replay.schedule import LOCK_CALLS, SHOWN_CALLS, Access, Schedule, Step, flags
 
 NUMBER_WIDTH = 5
+OF_CPUS = ("softnet_data", "call_single_queue", "skb_defer_node")
+"""Structures that each CPU has, with what several CPUs are about: skb_defer_node one for each NUMA node."""
 DELAYED = {"buffer": "(in the store buffer)", "flush": "reaches memory"}
 TASK_STATES = {0: "TASK_RUNNING", 1: "TASK_INTERRUPTIBLE", 2: "TASK_UNINTERRUPTIBLE", 0x40: "TASK_PARKED"}
 
@@ -18,7 +20,7 @@ def relevant(schedule: Schedule) -> set[int]:
     written: set[int] = set()
     for step in schedule.steps:
         for access in step.accesses:
-            if access.leaf is None or access.leaf.table not in ("softnet_data", "call_single_queue"):
+            if access.leaf is None or access.leaf.table not in OF_CPUS:
                 continue
             cpus = touched.setdefault(access.address, set())
             cpus.add(step.cpu)
@@ -101,7 +103,10 @@ def access_text(access: Access, schedule: Schedule) -> str:
             verb = "locks" if access.call in ("spin_acquire", "rt_try_take") else "unlocks"
             return f"{verb} {lock_name(access, schedule).removesuffix('.owner')}"
         return f"{access.call}()"
-    owner = f"CPU{access.leaf.index} " if access.leaf.table in ("softnet_data", "call_single_queue") else ""
+    owner = ""
+    if access.leaf.table in OF_CPUS:
+        lists = schedule.config.nodes if access.leaf.table == "skb_defer_node" else 1
+        owner = f"CPU{access.leaf.index // lists} " + (f"node {access.leaf.index % lists} " if lists > 1 else "")
     if access.leaf.table == "sk_buff":
         owner = f"skb {access.leaf.index + 1} "
     if access.leaf.table == "task_struct":

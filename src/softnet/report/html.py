@@ -20,7 +20,7 @@ from softnet.report.figures import groups, merged
 from softnet.report.names import COUNTER, clock_of, duration, number, percent, quantity, signed, stretch
 from softnet.report.page import asset, document
 from softnet.report.ranking import MARK, caption, ranking
-from softnet.report.story import Sentence, comparison_story, result_story, verdict_text
+from softnet.report.story import Sentence, comparison_story, kernel_changes, result_story, verdict_text
 from softnet.report.terminal import conservation_rows, spread_text
 from softnet.report.terminal import title as page_title
 from softnet.simulate.comparison import Comparison, Metric
@@ -117,6 +117,9 @@ def _story(comparison: Comparison) -> Iterator[str]:
     yield from _ranking(comparison)
     story = comparison_story(comparison)
     for arm in comparison.arms[1:]:
+        heading, changes = kernel_changes(comparison, arm)
+        if changes:
+            yield from _story_box(heading.rstrip(":"), [Sentence("found", text) for text in changes])
         yield from _story_box(f"What {arm} changes against {base}", story[arm])
     yield from _mind_box(story[""])
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from softnet.linux.releases import change_of
 from softnet.report.figures import busy_metric
 from softnet.report.names import duration, number, percent, quantity
 from softnet.simulate.result import Histogram, Result
@@ -80,6 +81,23 @@ def comparison_story(comparison: Comparison) -> dict[str, list[Sentence]]:
         story[arm] = [Sentence("found", text) for text in _arm_story(comparison, metrics, arm)]
     story[""] = list(_cautions(comparison))
     return story
+
+
+def kernel_changes(comparison: Comparison, arm: str) -> tuple[str, list[str]]:
+    """A heading, and what the kernel's patches change between the base and an arm, a line each; no line where they are the same.
+
+    The lines are the patch modules' own. Files of the user's are told by their names elsewhere.
+    """
+    base = comparison.arms[0]
+    before, after = (_shipped_patches(comparison, one) for one in (base, arm))
+    more, less = [n for n in after if n not in before], [n for n in before if n not in after]
+    lines = [f"{text} ({commit}, {since})" for text, commit, since in map(change_of, more)]
+    lines += [f"not in {arm}: {text} ({commit}, {since})" for text, commit, since in map(change_of, less)]
+    return f"Between {base} and {arm} the kernel changed in this path:", lines
+
+
+def _shipped_patches(comparison: Comparison, arm: str) -> list[str]:
+    return [name for name in comparison.results[arm][0].kernel["patches"] if name.startswith("softnet.linux.patches.")]
 
 
 def _arm_story(comparison: Comparison, metrics: dict[str, Metric], arm: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from softnet.report.figures import groups
 from softnet.report.names import duration, number, percent, quantity, signed
 from softnet.report.ranking import MARK, caption, ranking
-from softnet.report.story import Sentence, comparison_story, result_story, verdict_text
+from softnet.report.story import Sentence, comparison_story, kernel_changes, result_story, verdict_text
 from softnet.simulate.result import TIME_CLASS_NAMES, Result
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ def render_comparison(comparison: Comparison, width: int = 100, color: bool = Fa
     lines += _ranking_table(comparison, width, color)
     story = comparison_story(comparison)
     for arm in comparison.arms[1:]:
+        heading, changes = kernel_changes(comparison, arm)
+        if changes:
+            lines += ["", *wrap(heading, width)]
+            lines += _sentences([Sentence("found", text) for text in changes], width)
         lines += ["", *wrap(f"What {arm} changes against {base}:", width)]
         lines += _sentences(story[arm], width)
     if story[""]:

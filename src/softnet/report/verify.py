@@ -31,6 +31,7 @@ WHY: Final = {
     Why.OUTGREW_HASTY_CODE: "too large for hasty code",
     Why.LIVENESS_NEEDS_EXACT_STORAGE: "liveness needs exact storage",
     Why.NO_ROOM_FOR_LIVENESS: "no room for the graph that liveness needs",
+    Why.TOO_MANY_OPEN: "a step touches more than the search for data races keeps; --without 'data race' does not ask",
     Why.NO_END: "no schedule comes to an end; --liveness says whether a fair one does",
 }
 

@@ -53,15 +53,7 @@ def _scheduler(scenario: Tables) -> Iterator[str]:
     """Where the model's scheduler is known to answer wrongly, beside hogs."""
     hogs = [task for task in scenario.task if task.kind == "hog"]
     for hog in hogs:
-        if hog.policy.policy == "other":
-            beside = [app.name for app in scenario.application if hog.cpu in app.task_cpus and app.policy.policy == "other"]
-            if beside:
-                yield (
-                    f"task.{hog.name}: shares CPU {hog.cpu} with {', '.join(beside)}. In the model a fair task that wakes runs at"
-                    " once; a real kernel may let it wait for milliseconds (EEVDF from 6.6 on). Percentiles above the median are"
-                    " too good."
-                )
-        elif hog.duty == 1 and scenario.measure.duration_ms > RT_PERIOD_MS:
+        if hog.policy.policy != "other" and hog.duty == 1 and scenario.measure.duration_ms > RT_PERIOD_MS:
             yield (
                 f"task.{hog.name}: the model has neither real-time throttling nor 6.12's fair server, which leave other tasks"
                 f" of CPU {hog.cpu} 50 ms of each second."

@@ -116,9 +116,9 @@ class Sysctl(Settings):
         ge=1,
         le=2**15,
     )
-    skb_defer_max: int = setting(
-        64,
-        "skbs that other CPUs may leave on a CPU's list of deferred frees; 0 never defers.",
+    skb_defer_max: int | None = setting(
+        None,
+        "skbs that other CPUs may leave on a CPU's list of deferred frees; 0 never defers. Not given: 64, from 6.19 on 128.",
         unit="skbs",
         source="net/core/hotdata.c: sysctl_skb_defer_max (6.1: net/core/dev.c)",
         ge=0,
@@ -262,6 +262,12 @@ class Kernel(Settings):
         return 2 * 1_000_000 // self.hz
 
     @property
+    def defer_max(self) -> int:
+        """``skb_defer_max``, given or the release's own."""
+        given = self.sysctl.skb_defer_max
+        return given if given is not None else 128 if self.has("defer_max_128") else 64
+
+    @property
     def budget_usecs_min(self) -> int:
         """The least ``netdev_budget_usecs`` that the kernel accepts."""
         return self.budget_usecs_default if self.has("budget_usecs_min") else 0
@@ -282,7 +288,7 @@ class Kernel(Settings):
         for name in Sysctl.model_fields:
             value = getattr(self.sysctl, name)
             if value is None:
-                value = self.budget_usecs_default
+                value = self.defer_max if name == "skb_defer_max" else self.budget_usecs_default
             if isinstance(value, tuple):
                 value = sum(1 << cpu for cpu in sorted(set(value)))
             values[name] = value

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, get_args, get_origin
 
 from softnet.errors import ScenarioError
 from softnet.files import deeper_than, from_toml, holds_endless_number, read_bounded
-from softnet.release import RT_SUFFIX, THREADS_ARG, THREADS_SUFFIX, first_with, releases
+from softnet.release import RT_SUFFIX, THREADS_ARG, THREADS_SUFFIX, first_with, instead_of, releases
 from softnet.scenario.allowed import keys_at
 from softnet.scenario.fields import RELEASES, Settings
 from softnet.scenario.locate import Path, key_lines
@@ -148,14 +148,7 @@ def parse_kernel(text: str) -> KernelChoice:
     threaded = first_with("backlog_threads")
     allowed = ", ".join(RELEASES) + f", each also with -rt, and from {threaded} with -threads"
     if release not in RELEASES or suffix not in ("", "rt", "threads") or text.strip().endswith("-"):
-        every = [f"{known}{tail}" for known in RELEASES for tail in ("", RT_SUFFIX, THREADS_SUFFIX)]
-        raise ScenarioError(
-            "unknown kernel",
-            where=f"kernel {text}",
-            found=f'"{text}"',
-            expected=allowed,
-            hint=did_you_mean(text, every),
-        )
+        raise ScenarioError("unknown kernel", where=f"kernel {text}", found=f'"{text}"', expected=allowed, hint=_meant(text))
     if suffix == "threads" and not releases()[release].has("backlog_threads"):
         raise ScenarioError(
             f"{release} has no backlog threads",
@@ -166,6 +159,13 @@ def parse_kernel(text: str) -> KernelChoice:
         )
     boot_args = (THREADS_ARG,) if suffix == "threads" else ()
     return KernelChoice(release, "rt" if suffix == "rt" else "plain", boot_args)
+
+
+def _meant(text: str) -> str:
+    """A hint: for a release that there is not, the one before it; for a slip of the pen, what is nearest."""
+    return instead_of(text) or did_you_mean(
+        text, [f"{known}{tail}" for known in RELEASES for tail in ("", RT_SUFFIX, THREADS_SUFFIX)]
+    )
 
 
 def apply_kernel(raw: dict[str, Any], text: str) -> dict[str, Any]:

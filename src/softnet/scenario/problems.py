@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from softnet.errors import ScenarioError
+from softnet.release import instead_of
 from softnet.scenario.allowed import allowed_text, keys_at, schema_at, show
 from softnet.scenario.kernel_models import UNMODELLED_SYSCTLS
 from softnet.scenario.locate import Path
@@ -164,7 +165,8 @@ def _translate_one(item: Any, path: Path, raw: Any) -> Problem:
     if kind in ("literal_error", "enum"):
         values = [str(value) for value in node.get("enum", [])]
         quoted = isinstance(item["input"], str) and not isinstance(node["enum"][0], str)
-        hint = "write it without quotes" if quoted else did_you_mean(str(item["input"]), values)
+        unknown = instead_of(str(item["input"])) if path[-1] == "release" else ""
+        hint = "write it without quotes" if quoted else unknown or did_you_mean(str(item["input"]), values)
         return Problem(path, "not an allowed value", found, expected, hint)
     if kind == "string_pattern_mismatch":
         return Problem(path, "not in the form that it must have", found, expected)

@@ -29,6 +29,7 @@ ROWS: dict[int, tuple[str, str]] = {
     **{number: (f"I{number}", "") for number in range(1, words.CK_KNOWN)},
     words.CK_C1: ("I6", "C1"), words.CK_C4: ("I6", "C4"), words.CK_C5: ("I3", "C5"), words.CK_C6: ("I6", "C6"),
     words.CK_C6_FLAG: ("I8", "C6"), words.CK_I13: ("I13", "I13"),
+    words.CK_C10: ("I10", "C10"), words.CK_C11: ("I10", "C11"),
 }  # fmt: skip
 """Row of ck_found -> the invariant and, where the real kernel breaks it as well, the finding."""
 
@@ -227,9 +228,11 @@ class Invariants:
         out: set[int] = set()
         firsts = [first for _, first in readout.queue_heads(image)]
         for cpu in range(image.nr_cpus):
-            firsts += [readout.word(image, "softnet_data", cpu, path) for path in ("defer_list", "completion_queue")]
+            firsts.append(readout.word(image, "softnet_data", cpu, "completion_queue"))
         for first in firsts:
             out.update(readout.chain(image, first, step))
+        for cpu in range(image.nr_cpus):
+            out.update(readout.deferred(image, readout.defer_heads(image, cpu), readout.defer_links(image)))
         hash_at, bucket = (
             readout.offset(image, "napi_struct", "gro_hash"),
             image.layout.structs["gro_list"].size,
@@ -312,6 +315,7 @@ class Invariants:
             words.CK_FLAG: lambda: "defer_ipi_scheduled is set and no call is under way",
             words.CK_CALL_TWICE: lambda: f"a function call for CPU {a[0]} is queued again before it has run",
             words.CK_COUNT: lambda: f"defer_count is {a[0]}, the list holds {'skbs' if a[1] else 'nothing'}",
+            words.CK_STOPPED: lambda: f"a defer list is empty and counts as full with skb_defer_max {a[0]}",
             words.CK_LOCK_TWICE: lambda: f"{who(a[1])} takes {lock[a[0]]} while it holds another lock of that class",
             words.CK_BACKLOG: lambda: f"{_many(a[0], 'packet')} went into the backlog, {a[1]} came out, it counts {a[2]}",
             words.CK_PACKETS: lambda: f"{_many(a[0], 'packet')} came in, accounted for: {a[1]}",

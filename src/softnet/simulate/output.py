@@ -26,7 +26,7 @@ COMMIT: Final = ".commit"
 """In a temporary folder: all is written, and what is to go from the folder of results, a name a line (softnet.files.KEEPER)."""
 
 
-def to_json(document: dict[str, Any], *, ascii_only: bool = False) -> str:
+def to_json(document: dict[str, Any] | list[dict[str, Any]], *, ascii_only: bool = False) -> str:
     """The document as text: a space a level, keys in the document's order."""
     return json.dumps(document, indent=1, ensure_ascii=ascii_only, allow_nan=False) + "\n"
 

@@ -27,7 +27,7 @@ def load_program(
     """
     modules = kernel_modules(scenario)
     if checks:
-        modules += load_modules(WHERE_MODULES)
+        modules += load_modules(WHERE_MODULES[scenario.kernel.has("defer_nodes")])
     modules += [m for _, m in releases.load_patches(patches, scenario.kernel.release, scenario.kernel.flavour)]
     modules += load_modules(OBSERVER_MODULES)
     if checks:

@@ -7,7 +7,7 @@ import contextlib
 import ctypes
 import hashlib
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +23,7 @@ from softnet.verify.codegen.llvm_functions import LOG, OWNERS_BYTES, UNDO_WORDS
 from softnet.verify.codegen.runtime import FAILED, LOG_ROOM, module_text
 from softnet.verify.inside import races, words
 from softnet.verify.lock_order import Locks
-from softnet.verify.model import SEARCHES, STACK_WORDS, Config, applies, build_model, components, machine_words, nr_actions
+from softnet.verify.model import RACE, SEARCHES, STACK_WORDS, Config, applies, build_model, components, machine_words, nr_actions
 from softnet.verify.properties import properties_mask
 
 if TYPE_CHECKING:
@@ -48,9 +48,6 @@ class Limits:
     memory_bytes: int = 4 << 30
     storage: str = "exact"
     """``exact``, or ``compact``: of a state that was expanded only a fingerprint of 64 bits is kept."""
-
-
-RACE: Final = "data race"
 
 
 @dataclass
@@ -119,10 +116,10 @@ class Arena:
         self.owned = applies(config) and not log
         self._lay_out()
         self._compile(hasty)
+        self.prepare: Callable[[Arena], None] | None = None
+        """What changes the memory that a search begins with."""
         self.broken = False
-        """Whether a function failed, so that the search's stack is of no use any more."""
-        self._first: NDArray[np.int64] | None = None
-        """The words as settle() left them."""
+        """Whether a function failed, so that the search's stack is of no use any more, until again()."""
         self._prepare()
 
     # -- memory
@@ -314,10 +311,10 @@ class Arena:
         at = self.get("untouched")
         self.words[at : at + len(untouched)] = untouched
 
-    def hold(self, holders: Mapping[int, int]) -> None:
-        """Assume which words one context has to itself, and look for races from now on (softnet.verify.inside.races)."""
+    def look_for_races(self, but: Mapping[int, int]) -> None:
+        """Look for races from now on (softnet.verify.inside.races), ``but`` not at words that nobody writes."""
         self.holders[:] = 0
-        for address, holder in holders.items():
+        for address, holder in but.items():
             self.holders[OWNERS_BYTES - 1 - address] = holder
         self.set(races=1)
 
@@ -345,6 +342,20 @@ class Arena:
         """The search's own stack, and every context at its beginning."""
         import numpy as np
 
+        self._new_stack()
+        self._log = np.zeros((LOG_ROOM, 3), dtype=np.int64)
+        self.words[LOG] = int(self._log.ctypes.data)
+        frames = self.model.frames
+        for ctx in range(self.model.nr_contexts):
+            root = "irq_context" if ctx < 2 * self.model.config.cpus else "task_context"
+            entry = frames.resume.get(root) if root == "irq_context" else None
+            base = self.stacks + ctx * STACK_WORDS
+            self.words[base : base + 3] = [2, 2 + frames.frame_words[root], entry or frames.entries[root]]
+
+    def _new_stack(self) -> None:
+        """The search's own stack, on which it begins at its first call."""
+        import numpy as np
+
         self._region = mmap.mmap(-1, 2 * STACK_BYTES)
         region = np.frombuffer(self._region, dtype=np.int64)
         self._stack = region
@@ -356,14 +367,6 @@ class Arena:
         region[at + FRAME_RETURN] = self._code.address("enter")
         self.words[RUN_WORDS["resume"]] = start + 8 * at
         self.words[RUN_WORDS["stacks"]] = start + first
-        self._log = np.zeros((LOG_ROOM, 3), dtype=np.int64)
-        self.words[LOG] = int(self._log.ctypes.data)
-        frames = self.model.frames
-        for ctx in range(self.model.nr_contexts):
-            root = "irq_context" if ctx < 2 * self.model.config.cpus else "task_context"
-            entry = frames.resume.get(root) if root == "irq_context" else None
-            base = self.stacks + ctx * STACK_WORDS
-            self.words[base : base + 3] = [2, 2 + frames.frame_words[root], entry or frames.entries[root]]
 
     def call(self, what: int, argument: int = 0) -> int:
         """Run one of the search's functions (softnet.verify.model.SEARCHES)."""
@@ -383,17 +386,15 @@ class Arena:
             raise SoftnetError("the configuration does not come to rest before the search", found=f"{failure.text} {failure.where}")
 
         self._first = self.words[: self.after_stacks].copy()
+        if self.prepare is not None:
+            self.prepare(self)
 
-    def again(self) -> Arena:
-        """As settle() left it, with empty tables, to begin the search anew; another one after a failure inside of a function,
-        and where the search was loaded from a file and never settled.
-        """
-        if self.broken or self._first is None:
-            other = Arena(self.model.config, self.limits, hasty=self.hasty)
-            other.settle()
-            return other
+    def again(self) -> None:
+        """As settle() left it, with empty tables, to begin the search anew. A search that was loaded from a file settles before."""
         stamp = self.get("stamp")
-        self.words[: self.after_stacks] = self._first
+        # The engine's own words say where the search's stack stands, which may be another one by now.
+        first = max(RUN_WORDS.values()) + 1
+        self.words[first : self.after_stacks] = self._first[first:]
         for name, size in (("marks", self.get("nr_slots")), ("cur", self.get("nr_comps") + 1), ("want", self.get("nr_comps") + 1)):
             at = self.get(name)
             self.words[at : at + size] = 0
@@ -402,7 +403,20 @@ class Arena:
         self._tables()
         # What was noted under earlier stamps stays in the table of early accesses.
         self.set(stamp=stamp)
-        return self
+        if self.broken:
+            # The word of the loops' turns holds what kind of failure it was.
+            self._new_stack()
+            self.words[words.VX_FUEL_WORD] = words.VX_FUEL
+            self.broken = False
+        if self.prepare is not None:
+            self.prepare(self)
+
+    def another(self) -> Arena:
+        """A machine of the same configuration with optimised code, as it has settled."""
+        other = Arena(self.model.config, self.limits)
+        other.prepare = self.prepare
+        other.settle()
+        return other
 
     def failure(self, code: int) -> Failure:
         """What a failed call means."""

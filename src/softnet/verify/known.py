@@ -25,11 +25,17 @@ def _lowered(config: Config) -> bool:
     return any(after < before for before, after in itertools.pairwise(limits))
 
 
+def _switched_on(config: Config) -> bool:
+    limits = [config.defer_max, *(e.value for e in config.events if e.name == "skb_defer_max")]
+    return any(before <= 1 < after for before, after in itertools.pairwise(limits))
+
+
 NEEDS: Final[dict[str, Callable[[Config], bool]]] = {
     "free": lambda c: any(d.kind == "free" for d in c.drivers),
     "hotplug": lambda c: any(d.kind == "hotplug" for d in c.drivers),
     "limit": lambda c: c.ticks > 0 or c.budget < BUDGET or any(e.name == "netdev_budget" for e in c.events),
     "lowered": _lowered,
+    "switched on": _switched_on,
     "rps": lambda c: c.rps,
     "tso": lambda c: c.memory_model == "tso",
 }

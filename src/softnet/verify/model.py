@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
 from softnet.image.boot import boot
@@ -23,6 +23,8 @@ from softnet.lang.program.program import Program
 from softnet.linux import releases
 from softnet.machine import MACHINE_MODULES, nic
 from softnet.machine.costtable import load_cost_table
+from softnet.properties.history import WHERE_MODULES
+from softnet.properties.numbers import VX_DATA_RACE
 from softnet.properties.statements import PROPERTIES, Property
 from softnet.release import DEFAULT
 from softnet.scenario import apply_kernel, parse_kernel, scenario_from_dict
@@ -42,12 +44,15 @@ if TYPE_CHECKING:
 
 _INSIDE = "softnet.verify.inside"
 _PROPERTIES = "softnet.properties"
-WHERE = f"{_PROPERTIES}.where"
-"""Linked below a user's patches, which may say otherwise."""
+LIST_FIELD = {f"{_PROPERTIES}.where": "softnet_data.defer_list", f"{_PROPERTIES}.where_nodes": "skb_defer_node.defer_count"}
+"""What says where a shipped kernel's defer list is -> the field that a kernel stores to if it is there."""
 HARNESS = (
     f"{_PROPERTIES}.numbers",
     f"{_PROPERTIES}.state",
-    *(f"{_INSIDE}.{name}" for name in ("words", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")),
+    *(
+        f"{_INSIDE}.{name}"
+        for name in ("words", "fair", "harness", "properties", "explorer", "exact", "compact", "cycles", "buffers")
+    ),
     *(f"{_INSIDE}.{name}" for name in ("open_accesses", "races")),
 )
 DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6}
@@ -59,6 +64,7 @@ EVENTS = {"skb_defer_max": 0, "netdev_max_backlog": 1, "netdev_budget": 2, "dev_
 """Settings that may change while the system runs; rps_cpus is a mask, for every receive queue."""
 _EVENT_CONSTANTS = ("VX_SET_DEFER_MAX", "VX_SET_BACKLOG", "VX_SET_BUDGET", "VX_SET_WEIGHT", "VX_SET_RPS")
 STACK_WORDS = 320
+RACE: Final = PROPERTIES[VX_DATA_RACE].name
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,8 @@ class Config:
     name: str
     kernel: str = DEFAULT
     cpus: int = 2
+    nodes: int = 1
+    """NUMA nodes, to which the CPUs are dealt in equal runs."""
     rps: bool = False
     defer_max: int = 2
     budget: int = 300
@@ -122,7 +130,7 @@ class Config:
     reduce: bool = True
     owned: bool = True
     """Whether a context may pass without a stop what no other CPU touches (softnet.verify.ownership)."""
-    races: bool = False
+    races: bool = True
     """Whether data races and touches after a free are looked for (softnet.verify.inside.races)."""
     liveness: bool = False
     """Whether the graph of the finished search is asked for what stays owed for ever."""
@@ -166,6 +174,8 @@ class Model:
     properties: dict[int, Property] = field(default_factory=dict)
     words_of: dict[int, Leaf] = field(default_factory=dict)
     """Address -> what every word of a table is."""
+    one_holder: list[int] = field(default_factory=list)
+    """The words that softnet.verify.ownership finds to be of one holder, once it has looked."""
     changes: tuple[str, ...] = ()
     """What each patch changes, in words."""
 
@@ -179,6 +189,11 @@ def nr_actions(config: Config) -> int:
     """How many actions there are: of each CPU, of each driver, that time passes, that a setting changes, of store buffers."""
     buffers = config.cpus if store_buffer(config) else 0
     return VX_PER_CPU * config.cpus + len(config.drivers) + 1 + len(config.events) + buffers
+
+
+def asks_races(config: Config) -> bool:
+    """Whether data races are looked for: they are a property, which may be left out."""
+    return config.races and RACE in (config.properties or (RACE,)) and RACE not in config.without
 
 
 def known_properties(config: Config) -> dict[int, Property]:
@@ -196,7 +211,7 @@ def _patches(config: Config) -> list[Patch]:
 def scenario_of(config: Config) -> Scenario:
     """The scenario that boots the configuration: CPUs and kernel, no cards, no traffic."""
     tables: dict[str, Any] = {
-        "machine": {"cpus": config.cpus},
+        "machine": {"cpus": config.cpus, "numa_nodes": config.nodes},
         "kernel": {
             "config": {"RPS": config.rps, "NET_FLOW_LIMIT": False},
             "sysctl": {"skb_defer_max": config.defer_max, "netdev_budget": config.budget, "dev_weight": config.dev_weight},
@@ -217,7 +232,7 @@ def scenario_of(config: Config) -> Scenario:
 
 def build_program(config: Config, scenario: Scenario, patches: Sequence[Patch], claims: Sequence[Claim]) -> Program:
     """The release's modules, the user's patches, the harness. Raises SubsetError, SoftnetError."""
-    modules = [*kernel_modules(scenario), *load_modules((f"{_INSIDE}.user_task", WHERE))]
+    modules = [*kernel_modules(scenario), *load_modules((f"{_INSIDE}.user_task", *where_modules(scenario)))]
     refuse_anew(patches, [*load_modules(MACHINE_MODULES), *modules])
     modules += [module for _, module in patches]
     work = "_work" if scenario.kernel.has("kick_by_work_item") else ""
@@ -227,7 +242,8 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[Patch], 
         "VX_RESCHED": 2 if config.resched_max >= 0 else int(config.resched),
         "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
         "VX_STORE_BUFFER": store_buffer(config),
-        "VX_HOTPLUG": int(bool(plugged(config))), "VX_RACES": int(config.races),
+        "VX_HOTPLUG": int(bool(plugged(config))), "VX_BH_UNLOCKED": int(scenario.kernel.has("bh_unlocked")),
+        "VX_RACES": int(config.races),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
     program = looked_at(make_program(modules, values))
     check_patches(program, [module for _, module in patches], HARNESS)
@@ -235,6 +251,11 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[Patch], 
         raise SoftnetError("nothing to call", where="driver call", found="no verify_task() in a patch file",
                            expected="--patch FILE with a kfunc verify_task(number: int) -> None")  # fmt: skip
     return program
+
+
+def where_modules(scenario: Scenario) -> tuple[str, ...]:
+    """What says where the shipped kernel's defer list is; a user's patch may say otherwise."""
+    return WHERE_MODULES[scenario.kernel.has("defer_nodes")]
 
 
 def looked_at(program: Program) -> Program:
@@ -250,7 +271,7 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     patches = [module for _, module in loaded]
     claims = claims_of(patches)
     program = build_program(config, scenario, loaded, claims)
-    below = [*load_modules(MACHINE_MODULES), *kernel_modules(scenario), *load_modules((WHERE,))]
+    below = [*load_modules(MACHINE_MODULES), *kernel_modules(scenario), *load_modules(where_modules(scenario))]
     changes = changes_of(program, loaded[: len(loaded) - len(config.property_files)], below)
     image = boot_image(config, scenario, program, patches, memory)
     key = (program_digest(program), *config.patches, *config.property_files, *image.cost_index.items())
@@ -277,7 +298,8 @@ def build_model(config: Config, memory: Any = None, *, log: bool = False) -> Mod
     code, changing, facts = _kept(("frames", *key, *roots, config.reduce, log, owned, movable, config.races), emitted)
     env = image.ref("verify_env", 0)
     env.list_own = int("softnet_data.defer_list" not in changing)
-    env.list_unknown = int(env.list_own != 0 and program.functions["defer_list_first"].module == WHERE)
+    told_by = program.functions["defer_list_first"].module
+    env.list_unknown = int(told_by in LIST_FIELD and LIST_FIELD[told_by] not in changing)
     return Model(config, scenario, program, module, image, code.text, code.frames, roots, changing,
                  2 * config.cpus + len(image.tasks), facts, known_properties(config), changes=tuple(map(str, changes)))  # fmt: skip
 
@@ -470,7 +492,7 @@ FLOW_HASH = 1
 
 SEARCHES = (
     "vx_explore", "vx_start", "vx_settle", "vx_replay", "vx_compact_explore", "vx_compact_start", "vx_compact_grow", "vx_edges",
-    "vx_scc", "vx_rebuild", "vx_walk",
+    "vx_scc", "vx_rebuild", "vx_walk", "vx_try",
 )  # fmt: skip
 """What the search calls, by the number of the call."""
 EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "vx_touched", "vx_calm", "vx_exposed", "vx_may_move", "irqs_disabled", "lock_is_held")

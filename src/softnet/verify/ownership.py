@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from softnet.lang import ir
 from softnet.lang.declare import PERCPU, PRIVATE
+from softnet.lang.native.abi import RUN_WORDS
 from softnet.verify.codegen.points import reachable
 from softnet.verify.inside import words
-from softnet.verify.model import SEARCHES, machine_words, not_state
+from softnet.verify.model import SEARCHES, asks_races, machine_words, not_state
 
 if TYPE_CHECKING:
     from softnet.verify.arena import Arena
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
 WALKS: Final = 400
 """Runs by chance."""
-WALKS_FOR_HOLDERS: Final = 40
-"""Where it matters only which words need a look at who else touches them."""
+WALKS_FOR_RACES: Final = 40
+"""Where it matters only which words nobody writes."""
 RESTARTS_MAX: Final = 40
 """After so many searches nothing is assumed any more."""
 
@@ -47,8 +48,8 @@ class Touched:
 
     masks: dict[int, int] = field(default_factory=dict)
     """Address -> bits of CPUs."""
-    contexts: dict[int, int] = field(default_factory=dict)
-    """Address of a word of one holder -> bits of contexts, of a per-CPU word of CPUs."""
+    plain: dict[int, int] = field(default_factory=dict)
+    """Address of a word of one holder -> 1 if it is read, and 1 << 32 if it is written."""
     attempts: int = 0
     failed: bool = False
     """Whether a run by chance ended in a failure: then the plain search will, too."""
@@ -102,46 +103,47 @@ def learn(machine: Arena, touched: Touched) -> None:
         outside = not_state(model.program)
         addresses = [a for a, leaf in model.words_of.items() if leaf.what in model.changing and leaf.table not in outside]
         machine.own(dict.fromkeys(addresses, words.VX_LEARNING), [0] * model.config.cpus)
-    if model.config.races:
-        machine.hold(dict.fromkeys(words_of_one_holder(model), words.VX_LEARNING))
-    first = machine.words[: machine.after_stacks].copy()
+    if asks_races(model.config):
+        machine.look_for_races(dict.fromkeys(words_of_one_holder(model), words.VX_LEARNING))
+    begin = max(RUN_WORDS.values()) + 1
+    first = machine.words[begin : machine.after_stacks].copy()
     walk = SEARCHES.index("vx_walk")
-    for seed in range(WALKS if machine.owned else WALKS_FOR_HOLDERS):
+    for seed in range(WALKS if machine.owned else WALKS_FOR_RACES):
         if machine.call(walk, 1 + seed + WALKS * touched.attempts) < 0:
             touched.failed = True
             break
-        machine.words[: machine.after_stacks] = first
+        machine.words[begin : machine.after_stacks] = first
     note(machine, touched)
     machine.set(disowned=0)
 
 
 def words_of_one_holder(model: Model) -> list[int]:
     """The words that a race may be about: of kind private or percpu, and stored to by some function."""
-    kinds = {f"{s.name}.{f.name}": f.kind for s in model.program.structs.values() for f in s.fields.values()}
-    return [a for a, leaf in model.words_of.items() if kinds[leaf.what] in (PRIVATE, PERCPU) and leaf.what in model.changing]
+    if not model.one_holder:
+        kinds = {f"{s.name}.{f.name}": f.kind for s in model.program.structs.values() for f in s.fields.values()}
+        fields = {what for what in model.changing if kinds.get(what) in (PRIVATE, PERCPU)}
+        model.one_holder += [a for a, leaf in model.words_of.items() if leaf.what in fields]
+    return model.one_holder
 
 
-def holders(machine: Arena, touched: Touched) -> dict[int, int]:
-    """Which words one context (of a per-CPU word: one CPU) has to itself, or nobody writes, as far as was seen.
+def read_only(machine: Arena, touched: Touched) -> dict[int, int]:
+    """Which words nobody writes, as far as was seen.
 
-    It saves a look at each access; who else touches such a word is noticed, and the search begins anew.
+    It saves a look at each access; that somebody does write such a word is noticed, and the search begins anew. (To leave out what
+    one context has to itself saves less than it costs: a context that comes late to a word makes a search begin anew.)
     """
     found: dict[int, int] = {}
     if touched.attempts > RESTARTS_MAX:
         return found
     for address in words_of_one_holder(machine.model):
-        mask = touched.contexts.get(address, 0)
-        written, both = mask >> 32, (mask | mask >> 32) & 0xFFFFFFFF
-        if not written:
+        if not touched.plain.get(address, 0) >> 32:
             found[address] = words.VX_READ_ONLY
-        elif both.bit_count() == 1 and both < 1 << words.VX_RACE_CONTEXTS:
-            found[address] = both.bit_length()
     return found
 
 
 def note(machine: Arena, touched: Touched) -> None:
     """Take what a machine saw into account."""
-    for name, seen in (("touched", touched.masks), ("race_masks", touched.contexts)):
+    for name, seen in (("touched", touched.masks), ("race_masks", touched.plain)):
         masks = machine.regions.get(name, ())
         for address in _numpy().flatnonzero(masks).tolist():
             seen[address] = seen.get(address, 0) | int(masks[address])

@@ -95,8 +95,8 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
     if store_buffer(config):
         raise SoftnetError("a model for SPIN has no store buffers", where="--memory-model", found="tso", expected="sc")
     limits = replace(limits or Limits(), storage="exact")
-    # SPIN knows no owners.
-    machine = Arena(replace(config, owned=False), limits)
+    # SPIN knows no owners, and looks for no data races.
+    machine = Arena(replace(config, owned=False, races=False), limits)
     machine.settle()
     first = machine.words.copy()
     code = machine.start()

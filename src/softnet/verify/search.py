@@ -18,7 +18,7 @@ from softnet.verify.arena import Arena, Failure, Limits
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
 from softnet.verify.liveness import Liveness
-from softnet.verify.model import Config, applies
+from softnet.verify.model import Config, applies, asks_races
 from softnet.verify.verdict import Verdict, Why
 
 SLICE_STATES = 20_000
@@ -87,6 +87,16 @@ def search(
     """
     if save is not None:
         users_key()  # that it can be kept is known before the search, not after it
+    outcome = _decided(config, limits, progress, save, resume)
+    if outcome.failure is not None and outcome.failure.address:
+        from softnet.verify.replay.places import told
+
+        return replace(outcome, failure=told(config, outcome.actions, outcome.failure))
+    return outcome
+
+
+def _decided(config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None) -> Outcome:
+    """The search, with owners where a plain one gets too large."""
     if not applies(config):
         return _search(config, limits, progress, save, resume)
     plain = replace(config, owned=False)
@@ -117,54 +127,56 @@ It is less than that, since what was searched until then is lost."""
 
 def _search(config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None) -> Outcome:
     """One search, begun anew as often as what it assumes of owners turns out wrong, and once when it outgrows hasty code."""
-    touched = ownership.Touched()
     machine = Arena(config, limits, hasty=resume is None)
     machine.settle()  # also of a search that goes on, which may have to begin anew
     if resume is not None:
         checkpoint.load(machine, resume)
-        code = words.VX_MORE
-    else:
-        machine, code = _begin(machine, touched)
-    why: Why | None = None
-    at_once = False
-    while code != words.VX_FULL:
-        at_once = code != words.VX_MORE
-        code, why = _run(machine, code, progress)
-        if why is Why.OUTGREW_HASTY_CODE:
-            machine = Arena(config, limits)
-            machine.settle()
-        elif code != words.VX_DISOWNED:
-            break
-        else:
-            ownership.note(machine, touched)
-            machine = machine.again()
-        machine, code = _begin(machine, touched)
-    else:
-        why = Why.RANDOM_RUN_FAILED
+    machine, code, why, at_once = explored(machine, progress, resumed=resume is not None)
     outcome = _outcome(machine, config, code, why, at_once)
     if save is not None and code in (words.VX_MORE, words.VX_FULL):
         checkpoint.save(machine, save)
     return outcome
 
 
-def _begin(machine: Arena, touched: ownership.Touched) -> tuple[Arena, int]:
+def explored(machine: Arena, progress: Progress | None = None, *, resumed: bool = False) -> tuple[Arena, int, Why | None, bool]:
+    """Search from where a machine has settled, or stopped: the machine that came to the end, the code, why it stopped, and
+    whether that was in the first state.
+    """
+    touched = ownership.Touched()
+    code = words.VX_MORE if resumed else _begin(machine, touched)
+    at_once = False
+    while code != words.VX_FULL:
+        at_once = code != words.VX_MORE
+        code, why = _run(machine, code, progress)
+        if why is Why.OUTGREW_HASTY_CODE:
+            machine = machine.another()
+        elif code != words.VX_DISOWNED:
+            return machine, code, why, at_once
+        else:
+            ownership.note(machine, touched)
+            machine.again()
+        code = _begin(machine, touched)
+    return machine, code, Why.RANDOM_RUN_FAILED, at_once
+
+
+def _begin(machine: Arena, touched: ownership.Touched) -> int:
     """Give a machine its owners and holders, and store its first state; the code, VX_FULL where a run by chance failed that was
-    to tell owners. Such a run may leave the machine unfit to go on: then it is another one.
+    to tell owners.
     """
     config = machine.model.config
-    if (machine.owned or config.races) and not touched.attempts:
+    if (machine.owned or asks_races(config)) and not touched.attempts:
         ownership.learn(machine, touched)
         if touched.failed:
             if machine.owned:
-                return machine, words.VX_FULL
+                return words.VX_FULL
             # What the run found is found again, by the shortest way.
-            machine = machine.again()
+            machine.again()
     touched.attempts += 1
     if machine.owned:
         machine.own(*ownership.owners(machine, touched))
-    if config.races:
-        machine.hold(ownership.holders(machine, touched))
-    return machine, machine.start()
+    if asks_races(config):
+        machine.look_for_races(ownership.read_only(machine, touched))
+    return machine.start()
 
 
 def _run(machine: Arena, code: int, progress: Progress | None) -> tuple[int, Why | None]:
@@ -173,8 +185,8 @@ def _run(machine: Arena, code: int, progress: Progress | None) -> tuple[int, Why
     with _interrupts() as interrupted:
         while code == words.VX_MORE and why is None:
             code = machine.explore(SLICE_STATES)
-            if machine.get("shared"):
-                # What was thought to be one context's own is not: some accesses to it were not looked at.
+            if machine.get("unasked"):
+                # What nobody was thought to write is written: some accesses to it were not looked at.
                 code = words.VX_DISOWNED
             figures = machine.get("states"), machine.get("transitions"), machine.get("states") - machine.get("head")
             if progress is not None and not progress(*figures) and code == words.VX_MORE:
@@ -229,6 +241,8 @@ def _outcome(machine: Arena, config: Config, code: int, why: Why | None, at_once
         if failure is None and not get("terminals"):
             # What must hold in the end was asked nowhere.
             verdict, why = Verdict.INCONCLUSIVE, why or Why.NO_END
+        if failure is None and get("open_full"):
+            verdict, why = Verdict.INCONCLUSIVE, why or Why.TOO_MANY_OPEN
     elif code in (words.VX_VIOLATION, words.VX_MACHINE, FAILED):
         verdict = Verdict.VIOLATED
         failure = machine.failure(code)

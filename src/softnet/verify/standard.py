@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 
 from softnet.errors import ScenarioError, SoftnetError
 from softnet.release import DEFAULT, releases
+from softnet.scenario import parse_kernel
 from softnet.units import whole_number
 from softnet.verify.inside.words import VX_STORE_BUFFER_MAX
 from softnet.verify.model import DRIVER_KINDS, EVENTS, WITHOUT_SKBS, Config, Driver, Event, nr_actions
@@ -28,10 +29,13 @@ KERNELS = releases()[DEFAULT].kernels
 def standard(kernel: str, cpus: int = 2, skbs: int = 2, patches: tuple[str, ...] = ()) -> list[Config]:
     """The standard configurations of a kernel: CPU 0 allocates and receives, the others free ``skbs`` skbs each.
 
-    With ``defer_max`` 2 the watermark is 1: the second skb on the list kicks.
+    With ``defer_max`` 2 the watermark is 1: the second skb on the list kicks. A list for each node takes one skb less than the
+    limit and may be longer than it is counted: there 5 is the least with which a kick can be lost, and each frees two more.
     """
-    free = tuple(Driver("free", cpu, skbs) for cpu in range(1, cpus))
     base = Config("", kernel=kernel, cpus=cpus, patches=patches)
+    if releases()[parse_kernel(kernel).release].has("defer_nodes"):
+        base, skbs = replace(base, defer_max=5), skbs + 2
+    free = tuple(Driver("free", cpu, skbs) for cpu in range(1, cpus))
     # On PREEMPT_RT a device's handler is a thread: netif_rx() from a hard interrupt would take a sleeping lock there.
     device = "netif_rx" if base.preempt_rt else "irq"
     small = replace(base, budget=1, dev_weight=1)
@@ -123,6 +127,8 @@ def check(config: Config) -> Config:
     """Raises SoftnetError for a driver on a CPU that the machine does not have, and for a machine out of range."""
     if not 1 <= config.cpus <= 8:
         raise SoftnetError("the explorer takes 1 to 8 CPUs", where="cpus", found=str(config.cpus))
+    if not 1 <= config.nodes <= config.cpus:
+        raise SoftnetError("a NUMA node has a CPU at least", where="nodes", found=str(config.nodes), expected=f"1 to {config.cpus}")
     if config.memory_model not in ("sc", "tso"):
         raise SoftnetError("not a memory model", where="memory_model", found=repr(config.memory_model),
                            expected="sc (sequentially consistent) or tso (x86's, with store buffers)")  # fmt: skip

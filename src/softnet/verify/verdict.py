@@ -29,6 +29,8 @@ class Why(StrEnum):
     NO_ROOM_FOR_LIVENESS = "no room for liveness"
     NO_END = "no end"
     """No schedule comes to an end, so nothing that must hold in the end was asked."""
+    TOO_MANY_OPEN = "too many open accesses"
+    """A step touches more words than the search for data races keeps, so that one may have been missed."""
 
 
 def omission(states: int) -> float:

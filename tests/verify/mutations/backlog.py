@@ -7,6 +7,18 @@ from tests.mutation import Edit, mutation
 
 BACKLOG = (
     mutation(
+        "enqueue_looks_at_the_weight",
+        "Whoever queues a packet looks, by a plain read, at the weight that process_backlog() stores. Nothing follows from it.",
+        Edit(
+            "enqueue_to_backlog",
+            "",
+            """
+            if per_cpu(softnet_data, cpu).backlog.weight < 0:
+                work("net_rx_action")
+            """,
+        ),
+    ),
+    mutation(
         "sched_not_retired",
         "process_backlog() ends a poll without giving SCHED up.",
         Edit("process_backlog_retire_sched", "napi.state &= NAPIF_STATE_THREADED", "pass"),

@@ -269,6 +269,19 @@ KICKS = (
         ),
     ),
     mutation(
+        "kick_looks_at_net_rx_action",
+        "Who kicks looks, by a plain read, whether the other CPU is in net_rx_action(), which only that CPU may look at.",
+        Edit(
+            KICK,
+            "if use_backlog_threads():",
+            """
+            if sd.in_net_rx_action:
+                work("net_rx_action")
+            if use_backlog_threads():
+            """,
+        ),
+    ),
+    mutation(
         "flag_not_cleared",
         "The handler never clears defer_ipi_scheduled.",
         Edit("trigger_rx_softirq", "smp_store_release(sd.defer_ipi_scheduled, 0)", ""),

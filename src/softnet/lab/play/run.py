@@ -225,7 +225,7 @@ def run_scenario(
     sysctl = scenario.kernel.sysctl
     about = {
         "scenario": scenario.name,
-        "skb_defer_max": sysctl.skb_defer_max,
+        "skb_defer_max": scenario.kernel.defer_max,
         "netdev_max_backlog": sysctl.netdev_max_backlog,
         **settings_told(scenario),
     }

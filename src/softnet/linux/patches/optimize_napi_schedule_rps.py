@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """net: optimize napi_schedule_rps().
 
-Based on 8fcb76b934da ("net: napi_schedule_rps() cleanup"), which made its result void. Inside net_rx_action() the
-pending RPS IPIs are sent at its end anyway: NET_RX need not be raised once more for them.
+Inside net_rx_action() the pending RPS IPIs are sent at its end anyway: NET_RX need not be raised once more for them. Based on
+8fcb76b934da ("net: napi_schedule_rps() cleanup"), which made its result void.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""/proc/net/softnet_stat shows the lengths of the input and the process queue in two more columns, v6.4.
+"""net-sysfs: display two backlog queue len separately.
 
-Before, column 12 held their sum only. Read in 6.12's softnet_seq_show(), absent in 6.1's.
+/proc/net/softnet_stat shows the lengths of the input and the process queue in two more columns. Before, column 12 held their sum
+only. Read in 6.12's softnet_seq_show(), absent in 6.1's.
 """
 
 from __future__ import annotations

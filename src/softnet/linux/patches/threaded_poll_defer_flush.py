@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """net: make napi_threaded_poll() aware of sd->defer_list.
 
-Before, a CPU whose NAPIs all run in threads freed what was deferred to it only when somebody raised NET_RX there.
+A poll in a thread frees what was deferred to its CPU. Before, a CPU whose NAPIs all run in threads freed it only when somebody
+raised NET_RX there.
 """
 
 from __future__ import annotations

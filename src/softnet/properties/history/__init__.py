@@ -16,8 +16,9 @@ CHECK_MODULES = (
 )
 """Linked behind the modules of a kernel when a run is checked."""
 
-WHERE_MODULES = (f"{_PROPERTIES}.where",)
-"""Linked below a user's patches when a run is checked: a patch may say otherwise."""
+WHERE_MODULES = {False: (f"{_PROPERTIES}.where",), True: (f"{_PROPERTIES}.where", f"{_PROPERTIES}.where_nodes")}
+"""Whether there is a defer list for each NUMA node -> what says where it is. Linked below a user's patches when a run is checked:
+a patch may say otherwise."""
 
 KICK_MODULES = {False: (f"{_PROPERTIES}.kick",), True: (f"{_PROPERTIES}.kick_work",)}
 """Whether the defer list is kicked by a work item -> the module that knows it in flight."""

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
         CK_C4,
         CK_C6,
         CK_C6_FLAG,
+        CK_C10,
+        CK_C11,
         CK_COUNT,
         CK_FLAG,
         CK_MEMBERS,
         CK_NOT_OWED,
+        CK_STOPPED,
         CK_TOO_LONG,
         ck_cpu,
         ck_ctx,
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
         ck_napi,
     )
     from softnet.properties.state import ck_above_watermark, ck_count_disagrees, ck_flag_alone, ck_flush_due, ck_over_limit
-    from softnet.properties.where import defer_list_count, defer_list_first
+    from softnet.properties.where import defer_list_count, defer_list_first, defer_list_stuck
 
 
 @observer
@@ -79,6 +82,8 @@ def check_settings() -> None:
         for cpu in range(hw.nr_cpus):
             if ck_above_watermark(cpu):
                 table(ck_cpu, cpu).lowered = 1
+    if e.max_was <= 1 and now_max > 1:
+        e.switched_on = 1
     e.max_was = now_max
 
 
@@ -92,6 +97,10 @@ def ck_check_defer(cpu: int, now: int) -> None:
     if it.said_count == 0 and ck_count_disagrees(cpu):
         it.said_count = 1
         ck_say_at(10, CK_COUNT, cpu, now, defer_list_count(cpu), 1 if defer_list_first(cpu) is not None else 0, 0, 0)
+    elif it.said_count == 0 and it.deferring == 0 and defer_list_stuck(cpu):
+        it.said_count = 1
+        row = CK_C10 if table(ck_env, 0).switched_on != 0 else CK_C11
+        ck_say_at(row, CK_STOPPED, cpu, now, ck_defer_max(), 0, 0, 0)
     ck_check_owed(it, cpu, now)
     ck_check_flag(sd, it, cpu, now)
 

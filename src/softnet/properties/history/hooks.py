@@ -275,6 +275,11 @@ def leave_napi_skb_cache_get(result: sk_buff) -> None:
 
 
 @observer
+def leave_napi_skb_cache_take(result: sk_buff) -> None:
+    ck_taken(result)
+
+
+@observer
 def enter_enqueue_to_backlog(skb: sk_buff, cpu: int) -> int:
     ck_claim()
     if not ck_is_cpu(cpu):

@@ -26,7 +26,9 @@ CK_C5 = 16
 CK_C6 = 17
 CK_C6_FLAG = 18
 CK_I13 = 19
-CK_ROWS = 20
+CK_C10 = 20
+CK_C11 = 21
+CK_ROWS = 22
 
 # Ways to say it: simulate/invariants.py has the words.
 CK_SKB_OUT_TWICE = 1
@@ -55,6 +57,7 @@ CK_RAISED = 23
 CK_LOST = 24
 CK_PACKETS = 25
 CK_LENGTH = 26
+CK_STOPPED = 27
 
 CK_QUEUES = ("input_pkt_queue", "process_queue")
 """A backlog's queues, in the order in which CK_LENGTH numbers them."""
@@ -93,6 +96,8 @@ class ck_env(Struct):
     input_queues: int = hw()
     """Address of the first CPU's input_pkt_queue."""
     process_queues: int = hw()
+    switched_on: int = hw()
+    """skb_defer_max was so low that nothing was deferred, and was raised: finding C10."""
     max_was: int = hw()
     sequence: int = hw()
     ranges: int = hw()

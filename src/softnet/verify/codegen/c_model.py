@@ -314,7 +314,7 @@ class CText(ir.Visitor[None]):
             "own": f"phase != 0 && {irqs_on}",
             "disable": f"phase != 0 && {irqs_on}",
             "enable": f"phase != 0 && {irqs_on}",
-            "release": f"{'phase != 0' if self.shared.rules.facts.tries else 'phase == 1'} && {irqs_on}",
+            "release": f"phase == 1 && {irqs_on}",
             "non": f"phase == 2 || (phase == 1 && {irqs_on})",
             "acquire": f"phase == 2 || (phase == 1 && {irqs_on})",
             "count": f"phase != 0 && {self.count_changes(frame, segment)}",

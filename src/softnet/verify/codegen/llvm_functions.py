@@ -153,18 +153,13 @@ done:
   ret void
 }""")
 
-PLAIN_TEXT: Final = """define internal void @plain(ptr %S, i64 %a, i64 %how, i64 %mep) alwaysinline nounwind {
+PLAIN_TEXT: Final = """define internal void @plain(ptr %S, i64 %a, i64 %how) alwaysinline nounwind {
   %o = call i64 @vx_race_owner(ptr %S, i64 %a)
-  %meat = getelementptr i64, ptr %S, i64 %mep
-  %who = load i64, ptr %meat
-  %me = add i64 %who, 1
-  %mine = icmp eq i64 %o, %me
   %write = and i64 %how, 1
   %both = or i64 %o, %write
   %read = icmp eq i64 %both, 255
   %never = icmp eq i64 %write, 0
-  %fixed = and i1 %read, %never
-  %fine = or i1 %mine, %fixed
+  %fine = and i1 %read, %never
   br i1 %fine, label %done, label %tell
 tell:
   %r = call i64 @vx_plain(ptr %S, i64 %a, i64 %how)
@@ -172,8 +167,7 @@ tell:
 done:
   ret void
 }"""
-"""An access to a word that one context has to itself: unless that is known, vx_plain() looks. ``mep`` is where the number of
-the running context stands, of a per-CPU word that of the CPU."""
+"""An access to a word whose kind says that nobody else touches it: unless nobody writes it, vx_plain() looks."""
 
 LEFT, BLOCKED, SWITCHED = -1, -2, -3
 """What a step returns: the context stopped; it waits for a lock and has done nothing; it has given the CPU away (Suspend)."""
@@ -403,11 +397,11 @@ class PlainText(FunctionText):
             if place.kind in (PRIVATE, PERCPU) and place.field in self.emitter.state:
                 order = "" if isinstance(i, ir.Atomic) else i.order
                 percpu, marked, own = place.kind == PERCPU, order not in ("plain", OWN), order == OWN
-                how, me = write | marked << 1 | percpu << 2 | own << 3, self.module.engine["cpu" if percpu else "ctx"]
+                how = write | marked << 1 | percpu << 2 | own << 3
                 if not marked and not percpu:
                     fresh = self.define(f"icmp ne i64 {self.load(str(PHASE), '')}, 2")
                     self.when_rare(fresh, "call i64 @vx_commit(ptr %S)")
-                self.line(f"call void @plain(ptr %S, i64 {self.operand(place.address)}, i64 {how}, i64 {me})")
+                self.line(f"call void @plain(ptr %S, i64 {self.operand(place.address)}, i64 {how})")
 
     def check_freed(self, place: ir.Place, at: ir.At) -> None:
         """Whether the skb that the place is in has been freed."""

@@ -68,7 +68,7 @@ class Facts:
     movable: bool = True
     """A task may be moved to another CPU: one is bound to several, or a CPU goes."""
     tries: bool = True
-    """Some function tries a lock, after which a step is committed with a lock that it took itself."""
+    """Some function tries a lock: so others can tell whether it is held (point_kind())."""
     classes: bool = False
     """Nobody asks more of preempt_count() than counts_are_classes()."""
     functions: Mapping[str, FunctionFacts] = field(default_factory=dict)
@@ -91,6 +91,15 @@ OWN: Final = "own "
 """How the reason of a point begins that counts while interrupts are on, and the order of the load behind it."""
 READ_ONCE_IN_C: Final = {"list_empty": "list_head.next"}
 """Function -> the field that it reads by READ_ONCE() in C, and plainly here."""
+INTERRUPTS_READ: Final = frozenset({"task_struct.softirq_disable_cnt"})
+"""Fields of the running task that this CPU's interrupts read, too. The kernel's accesses are plain. kernel/softirq.c (6.12): the
+task stores it at lines 185 and 210; an interrupt that strikes there reads it by softirq_count() (include/linux/preempt.h:111). It
+is one word that interrupts never write, so they see the old count or the new one, and both are tried."""
+
+
+def is_own(function: str, field: str, *, write: bool) -> bool:
+    """Whether an access has a stop because of this CPU's interrupts alone."""
+    return field in INTERRUPTS_READ if write else field == READ_ONCE_IN_C.get(function)
 
 
 def with_stops(module: ir.Module, functions: Iterable[str]) -> ir.Module:
@@ -98,7 +107,8 @@ def with_stops(module: ir.Module, functions: Iterable[str]) -> ir.Module:
 
     - Before a plain store to a guarded field: whoever holds the lock is alone with the field, but who reads it without, by
       READ_ONCE(), sees every store to it by itself.
-    - Before a plain load that C has as READ_ONCE() for the sake of this CPU's interrupts (READ_ONCE_IN_C).
+    - Before a plain load that C has as READ_ONCE() for the sake of this CPU's interrupts (READ_ONCE_IN_C), and before a plain store
+      to what they read (INTERRUPTS_READ).
     - Before smp_processor_id() and this_cpu_ptr(): a task that may be moved may be moved just before.
     """
     changed = dict(module.functions)
@@ -111,7 +121,7 @@ def with_stops(module: ir.Module, functions: Iterable[str]) -> ir.Module:
 
 def _with_stops(function: str, body: list[ir.Instr]) -> Iterable[ir.Instr]:
     for i in body:
-        if isinstance(i, ir.Load) and i.place.field == READ_ONCE_IN_C.get(function):
+        if isinstance(i, ir.Load | ir.Store) and is_own(function, i.place.field, write=isinstance(i, ir.Store)):
             yield ir.Point(i.at, OWN + i.place.field)
             yield replace(i, order=OWN)
             continue
@@ -137,6 +147,8 @@ def point_kind(why: str, fields: Mapping[str, str], changing: frozenset[str], re
     - acquire: a right mover for other CPUs, which cannot act on the lock while it is held.
     - release: a left mover for them. For an interrupt of the same CPU it is none: one that takes the lock, too, waits for ever
       above its holder. So a lock that was taken in this very step, with interrupts on, has a stop before it is released.
+    - Where some function tries a lock, spin_trylock() on another CPU can tell whether it is held, without waiting: then neither is
+      a mover, and both are stops.
     """
     if why.startswith("trace "):
         return ""
@@ -165,6 +177,8 @@ def point_kind(why: str, fields: Mapping[str, str], changing: frozenset[str], re
         return "non"
     if said.visible == "migration":
         return "own" if facts.movable else ""
+    if facts.tries and said.visible in ("acquire", "release"):
+        return "hard-acquire" if said.visible == "acquire" else "hard"
     return KIND_OF.get(said.visible, "non")
 
 

@@ -15,11 +15,12 @@ from typing import Any, Final
 from softnet.lang.declare import PERCPU, PRIVATE
 from softnet.lang.python.runtime import STRUCTURES, encode
 from softnet.lang.python.stop import KernelStop
-from softnet.verify.codegen.points import FREES, OWN, PREEMPT_MASK, READ_ONCE_IN_C, Facts, point_kind
+from softnet.verify.codegen.points import FREES, INTERRUPTS_READ, OWN, PREEMPT_MASK, READ_ONCE_IN_C, Facts, is_own, point_kind
 from softnet.verify.inside import words
 
 LOOP: Final = ("lang/python/hooks.py", "lang/python/runtime.py", "verify/codegen/python_loop.py", "verify/replay/debugger.py")
 """The files whose functions run between a kernel function and a stop."""
+OWN_FIELDS: Final = INTERRUPTS_READ | frozenset(READ_ONCE_IN_C.values())
 FRESH, RIGHT, COMMITTED = 0, 1, 2
 LEFT, BLOCKED = -1, -2
 
@@ -120,7 +121,7 @@ class Stops:
         """What softnet.verify.codegen.llvm_functions does at an access."""
         if not self.active:
             return
-        own = name in READ_ONCE_IN_C.values() and READ_ONCE_IN_C.get(where()[0].co_name) == name
+        own = name in OWN_FIELDS and is_own(where()[0].co_name, name, write=write)
         before = self.point(OWN + name) if own else None
         if before is not None:
             before()
@@ -212,7 +213,7 @@ class Stops:
         self.phase = COMMITTED
 
     def _release(self) -> None:
-        if (self.phase == RIGHT or (self.phase == COMMITTED and self.facts.tries)) and self._irqs_on():
+        if self.phase == RIGHT and self._irqs_on():
             self.leave()
         self.phase = COMMITTED
 

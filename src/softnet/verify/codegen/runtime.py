@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
 LOG_ROOM: Final = 1 << 16
 FAILED: Final = PAUSE_FAILED
-WITH_ARGUMENT: Final = ("vx_explore", "vx_settle", "vx_replay", "vx_compact_explore", "vx_compact_grow", "vx_edges", "vx_walk")
+WITH_ARGUMENT: Final = (
+    "vx_explore",
+    "vx_settle",
+    "vx_replay",
+    "vx_try",
+    "vx_compact_explore",
+    "vx_compact_grow",
+    "vx_edges",
+    "vx_walk",
+)
 
 _RUNTIME: Final = Template(r"""
 define internal void @switch_stack(ptr %save, i64 %to) naked noinline nounwind {

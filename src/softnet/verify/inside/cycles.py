@@ -80,6 +80,7 @@ def vx_edges(limit: int) -> int:
     end = v.live_state + limit
     while v.live_state < v.states and v.live_state < end:
         state = v.live_state
+        v.stamp += 1
         vx_load(v, state)
         mem_set(v.live_first + state, v.live_nr_edges)
         mem_set(v.live_owed + state, vx_owed())

@@ -235,6 +235,8 @@ def vx_expand(v: explorer, state: int) -> int:
             return code
         vx_back(v)
     if enabled == 0:
+        if v.terminals < v.ends_room:
+            mem_set(v.ends_at + v.terminals, state)
         v.terminals += 1
         v.in_terminal = 1
         found = verify_terminal(v.blocked) & v.properties

@@ -437,6 +437,21 @@ def vx_walk(seed: int) -> int:
 
 
 @hwfunc
+def vx_try(action: int) -> int:
+    """An action on the present memory, taken back: VX_BLOCKED if it cannot happen, VX_MACHINE if it fails, or races with another
+    one that was tried before, under the same stamp.
+    """
+    v = table(explorer, 0)
+    v.log_from = v.log
+    vx_kept(v)
+    if not vx_enabled(v, action):
+        return VX_BLOCKED
+    r = vx_perform(v, action)
+    vx_undo(v)
+    return VX_MACHINE if hw.error != 0 else r
+
+
+@hwfunc
 def vx_replay(action: int) -> int:
     """One action of a counterexample on the present memory; VX_BLOCKED for one that cannot happen, which changes nothing."""
     v = table(explorer, 0)

@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from softnet.verify.inside.open_accesses import VX_RACES, vx_poison, vx_stopped_machine, vx_taken
     from softnet.verify.inside.user_task import verify_task
     from softnet.verify.inside.words import (
+        VX_BH_UNLOCKED,
         VX_CALL,
         VX_FREE,
         VX_IRQ,
@@ -394,10 +395,29 @@ def vx_process_backlog(napi: napi_struct, quota: int) -> int:
         vx_break(VX_WRONG_CPU)
     if note.polling != 0:
         vx_break(VX_TWO_OWNERS)
-    note.polling = 1
+    if VX_BH_UNLOCKED != 0:
+        vx_poll_begins(note)
+    else:
+        note.polling = 1
     done = process_backlog(napi, quota)
-    note.polling = 0
+    if VX_BH_UNLOCKED != 0:
+        vx_poll_ends(note)
+    else:
+        note.polling = 0
     return done
+
+
+@hwfunc(visible="search", x86="none")
+def vx_poll_begins(note: vx_sd) -> None:
+    """Where BH off does not keep a CPU's tasks apart, who polls owns the backlog until SCHED is given up (verify_after())."""
+    note.polling = hw.ctx + 1
+
+
+@hwfunc(visible="search", x86="none")
+def vx_poll_ends(note: vx_sd) -> None:
+    """Another task may poll by now."""
+    if note.polling == hw.ctx + 1:
+        note.polling = 0
 
 
 @hwfunc(visible="search", x86="plain load")

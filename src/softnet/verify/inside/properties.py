@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         VX_COUNT_WITHOUT_LIST,
         VX_CSD_STUCK,
         VX_DEADLOCK,
+        VX_DEFERRAL_STOPPED,
         VX_DRIVER_STUCK,
         VX_FLAG_WITHOUT_CSD,
         VX_LEAK,
@@ -49,22 +50,32 @@ if TYPE_CHECKING:
         ck_queued_not_sched,
         ck_watermark,
     )
-    from softnet.properties.where import defer_list_count, defer_list_first, defer_list_next
+    from softnet.properties.where import (
+        defer_list_busy,
+        defer_list_count,
+        defer_list_first,
+        defer_list_next,
+        defer_list_stuck,
+        defer_lists,
+    )
     from softnet.verify.inside.buffers import VX_STORE_BUFFER, vx_buffered
     from softnet.verify.inside.calls import vx_defer_call
     from softnet.verify.inside.user_properties import vx_user_pending, vx_user_state, vx_user_terminal
-    from softnet.verify.inside.words import VX_IRQ, VX_NIC, verify_env, vx_driver, vx_saw, vx_sd, vx_skb
+    from softnet.verify.inside.words import VX_BH_UNLOCKED, VX_IRQ, VX_NIC, verify_env, vx_driver, vx_saw, vx_sd, vx_skb
 
 
 @hwfunc
 def verify_after() -> None:
-    """After every step: note the skbs that are on a defer list."""
+    """After every step: note the skbs that are on a defer list, and who has given a backlog up."""
     for cpu in range(hw.nr_cpus):
+        if VX_BH_UNLOCKED != 0:
+            if table(softnet_data, cpu).backlog.state & NAPIF_STATE_SCHED == 0:
+                table(vx_sd, cpu).polling = 0
         skb = defer_list_first(cpu)
         while skb is not None:
             note = table(vx_skb, index_of(skb))
-            # One that is noted has those below it noted, too.
-            if note.deferred != 0:
+            # One that is noted has those below it noted, too, as far as its list goes.
+            if note.deferred != 0 and defer_lists() == 1:
                 break
             if VX_STORE_BUFFER == 0:
                 note.deferred = 1
@@ -154,7 +165,10 @@ def vx_premises() -> None:
             vx_saw(VX_NEVER_FLUSHED)
         if not unknown and vx_deferred_to(cpu) != 0:
             vx_saw(VX_OVER_LIMIT)
-            vx_saw(VX_COUNT_WITHOUT_LIST)
+            vx_saw(VX_DEFERRAL_STOPPED)
+            # Without a lock in common list and count never need to agree.
+            if table(verify_env, 0).list_own == 0 or not defer_list_busy(cpu):
+                vx_saw(VX_COUNT_WITHOUT_LIST)
 
 
 @hwfunc
@@ -193,19 +207,22 @@ def vx_left_behind(c: cpu_hw, sd: softnet_data) -> int:
     if c.online == 0:
         if vx_deferred_to(c.id) != 0:
             found |= 1 << VX_STRANDED
-    elif vx_must_be_flushed(c.id):
-        found |= 1 << VX_LOST_KICK
+    else:
+        if vx_must_be_flushed(c.id):
+            found |= 1 << VX_LOST_KICK
+        if table(verify_env, 0).list_unknown == 0 and defer_list_stuck(c.id):
+            found |= 1 << VX_DEFERRAL_STOPPED
     return found
 
 
 @hwfunc
 def vx_must_be_flushed(cpu: int) -> bool:
-    """Whether so many skbs of that CPU are deferred that the list is past its watermark.
+    """Whether so many skbs of that CPU are deferred that a list is past its watermark.
 
     Where list and count have no lock in common, the list may be longer than it is counted, by one for each producer.
     """
     slack = table(vx_sd, cpu).producers if table(verify_env, 0).list_own != 0 else 0
-    return vx_deferred_to(cpu) > ck_watermark() + slack
+    return vx_deferred_to(cpu) > ck_watermark() * defer_lists() + slack
 
 
 @hwfunc

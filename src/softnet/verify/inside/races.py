@@ -35,7 +35,6 @@ if TYPE_CHECKING:
         VX_LEARNING,
         VX_OPEN_MAX,
         VX_PHASE_WORD,
-        VX_RACE_CONTEXTS,
         explorer,
         sk_buff,
         vx_open,
@@ -52,15 +51,15 @@ VX_ERROR_RACE = 64
 
 @hwfunc
 def vx_race_owner(address: int) -> int:
-    """Who alone touches a word, from the table of that: 0 several do, 1 + a context (of a per-CPU word: a CPU), VX_READ_ONLY,
-    VX_LEARNING; its text is the back end's.
+    """Whether accesses to a word need a look, from the table of that: 0 they do, VX_READ_ONLY nobody writes it, VX_LEARNING that is
+    to be found out; its text is the back end's.
     """
     return 0
 
 
 @hwfunc
 def vx_share(address: int) -> None:
-    """Several contexts touch the word; its text is the back end's."""
+    """Accesses to the word need a look; its text is the back end's."""
 
 
 @hwfunc
@@ -100,15 +99,13 @@ def vx_plain(address: int, how: int) -> None:
     if v.races == 0:
         return
     write = how & VX_WRITE
-    percpu = how & VX_PERCPU
     owner = vx_race_owner(address)
     if owner != 0:
-        me = hw.cpu if percpu != 0 else hw.ctx
         at = v.race_masks + address
-        mem_set(at, mem(at) | (1 << (min(me, VX_RACE_CONTEXTS) + 32 * write)))
+        mem_set(at, mem(at) | (1 << 32 * write))
         if owner == VX_LEARNING:
             return
-        v.shared += 1
+        v.unasked += 1
         vx_share(address)
     vx_race_with_open(v, address, how)
     if how & VX_MARKED == 0 and mem(VX_PHASE_WORD) == 2:

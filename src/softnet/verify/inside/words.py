@@ -16,6 +16,9 @@ VX_PLUG = 4
 VX_NIC = 5
 VX_CALL = 6
 
+VX_BH_UNLOCKED = 0
+"""Whether BH off leaves a CPU's tasks beside each other: PREEMPT_RT from 6.18 on."""
+
 # What vx_explore() returns.
 VX_MORE = 0
 VX_DONE = 1
@@ -56,8 +59,6 @@ VX_LEARNING = 254
 """In the table of owners: every access is noted."""
 VX_OPEN_MAX = 24
 """Open accesses of a context (softnet.verify.inside.races), of 16 words each."""
-VX_RACE_CONTEXTS = 30
-"""Contexts from this one on share a bit where it is noted who touches a word."""
 VX_COMP_WORDS = 4
 VX_PENDING_WORDS = 4
 
@@ -85,6 +86,9 @@ class explorer(Struct, engine=True):
     terminals: int = hw()
     ends: int = hw()
     """Hash compaction: the sum of the terminal states' fingerprints."""
+    ends_at: int = hw()
+    """Where the terminal states' numbers are written down, and how many at most; for who compares searches."""
+    ends_room: int = hw()
     depth: int = hw()
     level_end: int = hw()
     nr_actions: int = hw()
@@ -188,7 +192,7 @@ class explorer(Struct, engine=True):
     races: int = hw()
     """Whether they are looked for now."""
     race_masks: int = hw()
-    """Address -> a bit for each context that reads it, 32 bits further one for each that writes it; of a per-CPU word by CPU."""
+    """Address -> 1 if somebody reads it, and 1 << 32 if somebody writes it."""
     race_with: int = hw()
     """Of the race that was found: the context whose access was open, or -1 - the CPU whose access was early."""
     race_how: int = hw()
@@ -196,10 +200,10 @@ class explorer(Struct, engine=True):
     """Per address, CPU and way of access: the stamp of the state in which it was noted, and the locks that were held."""
     stamp: int = hw()
     """A number for the state that is expanded."""
-    shared: int = hw()
-    """How many words turned out not to be one context's own."""
+    unasked: int = hw()
+    """How many words that nobody was thought to write turned out to be written: accesses to them were not looked at."""
     open_full: int = hw()
-    """Whether a step had more open accesses than there is room for."""
+    """Whether a step had more open accesses than there is room for: then a race may be missed."""
     lock_order: int = hw()
     """Matrix of classes: row held, column taken under it, -1 until seen, then state << 8 | action of the first time."""
 
@@ -251,7 +255,7 @@ class vx_sd(Struct, per_cpu=True):
     """What the harness notes of a CPU's softnet_data."""
 
     polling: int = hw()
-    """Whether its backlog is being polled."""
+    """Whether its backlog is being polled; without BH lock on PREEMPT_RT, 1 + the context that polls it."""
     in_defer_csd: int = hw()
     """Whether the defer list's function call runs."""
     producers: int = hw()

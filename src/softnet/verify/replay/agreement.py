@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from softnet.errors import SoftnetError
@@ -63,6 +64,10 @@ class PairedReplay(Replay):
         if mine != other:
             raise self.disagree(f"{mine} in native code, {other} in the reference engine")
         return mine
+
+    def early_race(self, actions: Sequence[int]) -> Failure | None:
+        # Plain Python takes no step back.
+        return self.native.early_race(actions)
 
     def stacks(self) -> list[str]:
         return self.native.stacks()

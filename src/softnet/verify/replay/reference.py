@@ -31,7 +31,7 @@ from softnet.verify.inside import words
 from softnet.verify.inside.races import VX_ERROR_RACE
 from softnet.verify.liveness import property_of
 from softnet.verify.lock_order import Locks
-from softnet.verify.model import STACK_WORDS, Config, Model, build_model, components, store_buffer
+from softnet.verify.model import STACK_WORDS, Config, Model, asks_races, build_model, components, store_buffer
 from softnet.verify.properties import properties_mask
 from softnet.verify.replay.schedule import Access, Replay, Schedule, Step, replay
 
@@ -113,7 +113,7 @@ class ReferenceReplay(Replay):
             "stacks": stacks, "stack_words": STACK_WORDS, "saved": stacks + model.nr_contexts * STACK_WORDS,
             "log": stacks + (model.nr_contexts + 1) * STACK_WORDS, "nr_drivers": len(model.config.drivers),
             "nr_actions": self.nr_actions(), "properties": properties_mask(config.properties, model.properties, config.without),
-            "races": int(config.races), "early": self._early(), "locks": table,
+            "races": int(asks_races(config)), "early": self._early(), "locks": table,
             "nr_locks": len(locks.addresses), "lock_classes": len(locks.classes), "lock_order": self.lock_order,
         }  # fmt: skip
         for name, value in values.items():

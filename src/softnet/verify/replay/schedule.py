@@ -13,7 +13,7 @@ from softnet.units import whole_number
 from softnet.verify.actions import Action, ActionKind, decode_action
 from softnet.verify.codegen.llvm_functions import LOG_FILL
 from softnet.verify.inside import words
-from softnet.verify.model import SEARCHES, STACK_WORDS, Config, Leaf, nr_actions
+from softnet.verify.model import SEARCHES, STACK_WORDS, Config, Leaf, asks_races, nr_actions
 from softnet.verify.search import FAILED, Arena, Failure, Limits
 
 if TYPE_CHECKING:
@@ -152,6 +152,10 @@ class Replay:
         """What a failed action means."""
         raise NotImplementedError
 
+    def early_race(self, actions: Sequence[int]) -> Failure | None:
+        """A race of the last action with what another CPU would have done in its place; None where that is not looked for."""
+        return None
+
     def stacks(self) -> list[str]:
         """Every context that is in the middle of something: its functions, innermost first, with their locals."""
         raise NotImplementedError
@@ -204,6 +208,13 @@ class Replay:
         leaf = self.model.words_of.get(address) if what != "call" else None
         return Access(what, leaf, address, value, function, file, line, name if what == "call" else "")
 
+    def defer_counts(self, cpu: int) -> str:
+        """The counter of the CPU's defer list, or of each of its lists."""
+        if "skb_defer_node" not in self.image.layout.tables:
+            return str(self.word("softnet_data", cpu, "defer_count"))
+        nodes = self.model.config.nodes
+        return " and ".join(str(self.word("skb_defer_node", cpu * nodes + node, "defer_count")) for node in range(nodes))
+
     def ends(self) -> list[str]:
         """The state of every CPU's backlog and defer list, in words."""
         out = []
@@ -215,7 +226,7 @@ class Replay:
             out.append(
                 f"CPU{cpu}: backlog.state {flags(value['backlog.state'])}, {'on a poll list' if linked else 'on no poll list'}, "
                 f"input_pkt_queue {value['input_pkt_queue.qlen']}, process_queue {value['process_queue.qlen']}, "
-                f"defer_count {value['defer_count']}, runs {self.context_of(cpu)}"
+                f"defer_count {self.defer_counts(cpu)}, runs {self.context_of(cpu)}"
             )
         return out
 
@@ -226,8 +237,8 @@ class NativeReplay(Replay):
     def __init__(self, config: Config, *, log: bool = True) -> None:
         self.machine = Arena(config, Limits(states=1000, memory_bytes=64 << 20), log=log, hasty=True)
         self.machine.settle()
-        if config.races:
-            self.machine.hold({})
+        if asks_races(config):
+            self.machine.look_for_races({})
         self.model = self.machine.model
         self.image = self.model.image
         self.words = self.machine.words
@@ -258,6 +269,21 @@ class NativeReplay(Replay):
 
     def failure(self, code: int) -> Failure:
         return self.machine.failure(code)
+
+    def early_race(self, actions: Sequence[int]) -> Failure | None:
+        config = self.model.config
+        if not actions or not asks_races(config):
+            return None
+        other = NativeReplay(config)
+        for action in actions[:-1]:
+            other.perform(action)
+        # What the search does in a state: all actions in their order, each taken back, under one stamp.
+        other.machine.set(stamp=other.machine.get("stamp") + 1)
+        for action in range(actions[-1] + 1):
+            code = other.machine.call(SEARCHES.index("vx_try"), action)
+            if code in (FAILED, words.VX_MACHINE):
+                return other.failure(code) if action == actions[-1] and code != FAILED else None
+        return None
 
     def stacks(self) -> list[str]:
         out = []
@@ -324,6 +350,8 @@ def replay(
 
     ``after`` is called behind each step, and ends the replay if it says so. Raises SoftnetError if an action cannot happen.
     """
+    from softnet.verify.replay.places import told
+
     engine = engine or NativeReplay(config)
     steps = []
     failure = None
@@ -340,8 +368,11 @@ def replay(
         if (after is not None and after(step)) or failure is not None or (stop is not None and stop(step)):
             break
     else:
+        failure = engine.early_race(actions)
         if stop is not None:
             raise SoftnetError("the schedule does not come there", where="--break", found=f"{len(steps)} steps without it")
+    if failure is not None and failure.address:
+        failure = told(config, actions[: len(steps)], failure)
     model = engine.model
     table = model.image.layout.tables["task_struct"]
     tasks = {table.base + (t.pid - 1) * table.stride: t.comm for t in model.image.tasks}

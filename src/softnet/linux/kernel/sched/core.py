@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""kernel/sched/core.c, include/linux/preempt.h: what tasks call; the decisions themselves are the machine's (machine/sched.py)."""
+"""kernel/sched/core.c, include/linux/preempt.h: what tasks call, and what does not depend on the scheduling class.
+
+The machine switches, keeps the queues and wakes (machine/sched.py); it asks the functions at the end of this file who is to run.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from softnet.lang import kfunc
-from softnet.lang.intrinsics import smp_mb, suspend, work_ns
+from softnet.lang import hwfunc, kfunc
+from softnet.lang.intrinsics import smp_mb, suspend, table, trace, work_ns
 
 if TYPE_CHECKING:
+    from softnet.linux.kernel.sched.fair import *
+    from softnet.linux.kernel.sched.rt import *
+    from softnet.linux.kernel.sched.sched import *
     from softnet.linux.kernel.time.hrtimer import hrtimer_wakeup
     from softnet.machine.interrupts import *
     from softnet.machine.sched import *
@@ -19,6 +25,24 @@ if TYPE_CHECKING:
 CONFIG_PREEMPT_RT = 0
 CONFIG_PREEMPT_MODEL = 1
 TASK_NORMAL = 3
+
+# fmt: off
+sched_prio_to_weight = (
+    88761, 71755, 56483, 46273, 36291, 29154, 23254, 18705, 14949, 11916,
+    9548, 7620, 6100, 4904, 3906, 3121, 2501, 1991, 1586, 1277,
+    1024, 820, 655, 526, 423, 335, 272, 215, 172, 137,
+    110, 87, 70, 56, 45, 36, 29, 23, 18, 15,
+)
+"""core.c:11311 (6.1): the weight of each nice value, -20 to 19; a step is about a tenth of the CPU's time."""
+
+sched_prio_to_wmult = (
+    48388, 59856, 76040, 92818, 118348, 147320, 184698, 229616, 287308, 360437,
+    449829, 563644, 704093, 875809, 1099582, 1376151, 1717300, 2157191, 2708050, 3363326,
+    4194304, 5237765, 6557202, 8165337, 10153587, 12820798, 15790321, 19976592, 24970740, 31350126,
+    39045157, 49367440, 61356676, 76695844, 95443717, 119304647, 148102320, 186737708, 238609294, 286331153,
+)
+"""core.c:11329 (6.1): 2**32 by those."""
+# fmt: on
 
 
 @kfunc
@@ -177,3 +201,166 @@ def sleep_for_ever() -> None:
     while True:
         set_current_state(TASK_UNINTERRUPTIBLE)
         schedule()
+
+
+@hwfunc
+def enqueue_task(rq: cpu_hw, p: task_struct, flags: int) -> None:
+    """core.c:2065 (6.1), p->sched_class->enqueue_task()."""
+    if rt_class(p):
+        enqueue_task_rt(rq, p, flags)
+    else:
+        enqueue_task_fair(rq, p, flags)
+
+
+@hwfunc
+def dequeue_task(rq: cpu_hw, p: task_struct, flags: int) -> bool:
+    """core.c:2082 (6.1), p->sched_class->dequeue_task(): whether the task is off the queue."""
+    if rt_class(p):
+        return dequeue_task_rt(rq, p, flags)
+    return dequeue_task_fair(rq, p, flags)
+
+
+@hwfunc
+def put_prev_task(rq: cpu_hw, prev: task_struct) -> None:
+    """kernel/sched/sched.h (6.1): what ran goes back to its queue, unless it blocked."""
+    if rt_class(prev):
+        put_prev_task_rt(rq, prev)
+    elif fair_class(prev):
+        put_prev_task_fair(rq, prev)
+
+
+@hwfunc
+def set_next_task(rq: cpu_hw, next: task_struct) -> None:
+    """kernel/sched/sched.h (6.1): the running task, of another class or priority now."""
+    if rt_class(next):
+        set_next_task_rt(rq, next)
+    else:
+        set_next_task_fair(rq, next)
+
+
+@hwfunc
+def check_preempt_curr(rq: cpu_hw, p: task_struct, flags: int) -> None:
+    """core.c:2200 (6.1); wakeup_preempt() since 6.7: within a class that decides, else the higher class preempts."""
+    curr = rq.task
+    if rt_class(p):
+        if rt_class(curr):
+            check_preempt_curr_rt(rq, p, flags)
+        else:
+            resched_curr(rq)
+    elif fair_class(curr):
+        check_preempt_wakeup(rq, p, flags)
+    elif not rt_class(curr):
+        resched_curr(rq)
+
+
+@hwfunc
+def ttwu_do_activate(rq: cpu_hw, p: task_struct, migrated: bool) -> None:
+    """core.c:3737 (6.1): the woken task joins the queue of the CPU that was chosen for it."""
+    flags = ENQUEUE_WAKEUP
+    if migrated:
+        flags |= ENQUEUE_MIGRATED
+    enqueue_task(rq, p, flags)
+    check_preempt_curr(rq, p, 0)
+
+
+@hwfunc
+def ttwu_runnable(rq: cpu_hw, p: task_struct) -> None:
+    """core.c:3776 (6.1): woken before it had left the queue: was preempted on its way to sleep, or has not got there yet."""
+    check_preempt_curr(rq, p, 0)
+
+
+@hwfunc
+def try_to_block_task(rq: cpu_hw, p: task_struct) -> None:
+    """core.c __schedule() (6.1), a function of its own since 6.12: the running task sleeps."""
+    dequeue_task(rq, p, DEQUEUE_SLEEP)
+
+
+@hwfunc
+def pick_next_task(rq: cpu_hw, prev: task_struct) -> task_struct:
+    """core.c:5806 __pick_next_task() (6.1): the task to run, ``prev`` put away; None when nobody waits here."""
+    if not rt_class(prev) and rq.rt_head is None:
+        p = pick_next_task_fair(rq, prev)
+        if p is None:
+            put_prev_task(rq, prev)
+        return p
+    put_prev_task(rq, prev)
+    p = pick_next_task_rt(rq)
+    if p is not None:
+        return p
+    return pick_next_task_fair(rq, None)
+
+
+@hwfunc
+def scheduler_tick(rq: cpu_hw) -> None:
+    """core.c:5429 (6.1), sched_tick() since 6.10. A lazy request becomes a real one (6.13, where a kernel has those)."""
+    curr = rq.task
+    if rq.need_resched_lazy:
+        resched_curr(rq)
+    if rt_class(curr):
+        task_tick_rt(rq, curr)
+    elif fair_class(curr):
+        task_tick_fair(rq, curr)
+
+
+@hwfunc
+def set_task_cpu(p: task_struct, new_cpu: int) -> None:
+    """core.c:3140 (6.1), of a task that wakes on another CPU than its last."""
+    if fair_class(p):
+        migrate_task_rq_fair(p, new_cpu)
+    p.cpu = new_cpu
+
+
+@hwfunc
+def move_queued_task(rq: cpu_hw, p: task_struct, new_rq: cpu_hw) -> None:
+    """core.c:2390 (6.1): from queue to queue."""
+    dequeue_task(rq, p, 0)
+    p.cpu = new_rq.id
+    enqueue_task(new_rq, p, 0)
+
+
+@hwfunc
+def can_migrate_task(p: task_struct) -> bool:
+    """kernel/sched/fair.c:8114 (6.1): what besides affinity forbids a pull; nothing here."""
+    return True
+
+
+@hwfunc
+def check_class_changed(rq: cpu_hw, p: task_struct, was_rt: bool, oldprio: int) -> None:
+    """core.c:2182 (6.1)."""
+    if was_rt != rt_class(p):
+        if was_rt:
+            switched_to_fair(rq, p)
+        else:
+            switched_from_fair(rq, p)
+            switched_to_rt(rq, p)
+    elif oldprio != p.prio:
+        if was_rt:
+            prio_changed_rt(rq, p, oldprio)
+        else:
+            prio_changed_fair(rq, p, oldprio)
+
+
+@hwfunc
+def rt_mutex_setprio(p: task_struct, prio: int) -> None:
+    """core.c:6866 (6.1): lend or take back a priority; the task keeps its weight."""
+    oldprio = p.prio
+    if oldprio == prio:
+        return
+    trace("sched_pi_setprio", p.pid, oldprio, prio)
+    rq = table(cpu_hw, p.cpu)
+    was_rt = rt_class(p)
+    queue_flag = DEQUEUE_SAVE | DEQUEUE_MOVE
+    queued = task_on_rq_queued(p)
+    running = rq.task == p
+    if queued:
+        dequeue_task(rq, p, queue_flag)
+    if running:
+        put_prev_task(rq, p)
+    if prio < MAX_RT_PRIO and oldprio < prio:
+        queue_flag |= ENQUEUE_HEAD
+    p.prio = prio
+    if queued:
+        enqueue_task(rq, p, queue_flag)
+    if running:
+        set_next_task(rq, p)
+    check_class_changed(rq, p, was_rt, oldprio)

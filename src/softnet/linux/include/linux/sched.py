@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""include/linux/sched.h struct task_struct, kernel/sched/sched.h struct rq (6.1): the machine's tasks and CPUs in each class.
+
+Nobody imports these names from here: they are the machine's, with more fields.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softnet.lang import Struct, embed
+
+if TYPE_CHECKING:
+    from softnet.linux.kernel.sched.sched import *
+
+
+class cpu_hw(Struct, extends=True):
+    """kernel/sched/sched.h, struct rq: the queues of the classes."""
+
+    cfs: cfs_rq = embed()
+    rt: rt_rq = embed()
+
+
+class task_struct(Struct, extends=True):
+    """include/linux/sched.h: the task in each class."""
+
+    se: sched_entity = embed()
+    rt: sched_rt_entity = embed()
