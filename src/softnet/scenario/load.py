@@ -314,7 +314,8 @@ def _origins(raw: dict[str, Any], overrides: Sequence[str]) -> dict[Path, str]:
     for text in overrides:
         key = text.partition("=")[0].strip()
         if key == "kernel":
-            origins.update({("kernel", name): text for name in ("release", "flavour", "boot_args")})
+            shorthand = f"--kernel {text.partition('=')[2].strip()}"
+            origins.update({("kernel", name): shorthand for name in ("release", "flavour", "boot_args")})
         else:
-            origins.update(dict.fromkeys(_targets(raw, key, text), text))
+            origins.update(dict.fromkeys(_targets(raw, key, text), f"--set {text}"))
     return origins
