@@ -82,7 +82,7 @@ def test_to_load_a_diff_runs_nothing_of_it(tmp_path: Path, monkeypatch: pytest.M
     diff = tmp_path / "mine.diff"
     diff.write_text(f"+++ net/core/skbuff.c\n@@ -0,0 +1,{line.count(chr(10)) + 1} @@\n+{line}\n")
     with pytest.raises(SoftnetError, match="it may only declare") as caught:
-        linked_source("6.12", patches=[str(diff)])
+        load_patches([diff], "6.12", "plain")
     assert caught.value.where.startswith(f"{diff}/net/core/skbuff.c:")
     assert not (tmp_path / "RAN").exists()
 
