@@ -95,9 +95,13 @@ class CaptureSummary:
         out = [f"{self.packets - other} IP packets in {self.frames} frames"]
         for kind, count in sorted(self.not_ip.items()):
             name = _ETHERTYPES.get(kind, f"Ethernet type {kind:#06x}")
-            held = "1 frame holds" if count == 1 else f"{count} frames hold"
-            end = "takes that itself" if kind == ETH_P_ARP else "steers that, and drops it: nobody here takes it (UNHANDLED_PROTO)"
-            out.append(f"{held} no IP packet but {name}: the kernel receives and {end}")
+            held, them = ("1 frame holds", "it") if count == 1 else (f"{count} frames hold", "them")
+            end = (
+                f"takes {them} itself"
+                if kind == ETH_P_ARP
+                else f"steers {them}, and drops {them}: nobody listens (UNHANDLED_PROTO)"
+            )
+            out.append(f"{held} no IP packet but {name}: the kernel {end}")
         out += [f"{count} frames left out: {reason}" for reason, count in sorted(self.skipped.items())]
         if self.backwards:
             out.append(
