@@ -138,7 +138,7 @@ FINDINGS: dict[str, Finding] = {
         ),
         Finding(
             "C11", "frees between the two halves of a flush fill the counter of an empty list, which takes nothing any more",
-            ("I10",), ("deferral stopped",), _NODES, "defer_max=3,driver=free:1:4,driver=irq:0", ("free",),
+            ("I10",), ("deferral stopped",), _NODES, "defer_max=3,driver=free:1:3,driver=irq:0", ("free",),
             fix="examples/patches/defer_count_follows.py",
         ),
         Finding(
