@@ -95,12 +95,13 @@ class CaptureSummary:
         out = [f"{self.packets - other} IP packets in {self.frames} frames"]
         for kind, count in sorted(self.not_ip.items()):
             name = _ETHERTYPES.get(kind, f"Ethernet type {kind:#06x}")
+            held, them = ("1 frame holds", "it") if count == 1 else (f"{count} frames hold", "them")
             end = (
-                "takes them itself"
+                f"takes {them} itself"
                 if kind == ETH_P_ARP
-                else "steers them, and drops them, since nobody here takes them (UNHANDLED_PROTO)"
+                else f"steers {them}, and drops {them}: nobody listens (UNHANDLED_PROTO)"
             )
-            out.append(f"{count} frames hold no IP packet but {name}: the kernel receives them and {end}")
+            out.append(f"{held} no IP packet but {name}: the kernel {end}")
         out += [f"{count} frames left out: {reason}" for reason, count in sorted(self.skipped.items())]
         if self.backwards:
             out.append(
