@@ -14,10 +14,9 @@ from tests.linux.support import patch_file
 from tests.verify.mutations import patch
 
 from softnet.lang.native.compile import available
+from softnet.verify.api import replay_schedule
 from softnet.verify.model import RACE, asks_races
 from softnet.verify.promela import export
-from softnet.verify.replay.agreement import PairedReplay
-from softnet.verify.replay.schedule import replay
 from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.standard import from_text, to_text
 from softnet.verify.verdict import Verdict, Why
@@ -35,7 +34,7 @@ class mine(Struct):
     lock: spinlock_t = embed(line=0)
     word: int = private(line=1)
     flag: int = shared(line=2)
-    many: int = array(480, private(line=3))
+    many: int = array(960, private(line=3))
 
 
 @kfunc
@@ -79,7 +78,7 @@ LOCKED = """
 MORE_THAN_IS_KEPT = """
     spin_lock(m.lock)
     atomic_inc(m.flag)
-    for i in range(480):
+    for i in range(960):
         m.many[i] = number
     spin_unlock(m.lock)
 """
@@ -180,15 +179,15 @@ class TestReplayed:
 
     def test_with_both_places(self) -> None:
         outcome = case("x_remote_link.py", "kernel=6.12,rps=1,driver=rps:1:1:0,driver=nic:0:2")
-        assert replay(outcome.config, outcome.actions).failure == outcome.failure
-        assert replay(outcome.config, outcome.actions, engine=PairedReplay(outcome.config)).failure == outcome.failure
+        assert replay_schedule(outcome.config, outcome.actions).schedule.failure == outcome.failure
+        assert replay_schedule(outcome.config, outcome.actions, engine="both").schedule.failure == outcome.failure
 
     def test_one_that_steps_have_which_are_not_both_in_the_schedule(self, tmp_path: Path) -> None:
         outcome = tasks(tmp_path, EARLY)
-        assert replay(outcome.config, outcome.actions).failure == outcome.failure
-        assert replay(outcome.config, outcome.actions, engine=PairedReplay(outcome.config)).failure == outcome.failure
+        assert replay_schedule(outcome.config, outcome.actions).schedule.failure == outcome.failure
+        assert replay_schedule(outcome.config, outcome.actions, engine="both").schedule.failure == outcome.failure
         # The step before it has none.
-        assert replay(outcome.config, outcome.actions[:-1]).failure is None
+        assert replay_schedule(outcome.config, outcome.actions[:-1]).schedule.failure is None
 
 
 def test_what_is_asked() -> None:

@@ -84,7 +84,9 @@ def create_task(image: Image, spec: TaskSpec) -> None:
         c.cur, p.on_cpu = ctx, 1
     else:
         # As after a sleep: it was created long before time begins.
+        image.memory[image.engine_word("cpu")] = first
         image.linked.machine["ttwu_do_activate"](c, p, 0)
+        image.memory[image.engine_word("cpu")] = 0
         c.need_resched = 1
     image.tasks.append(TaskInfo(index + 1, spec.comm, spec.cpus, policy, prio, spec.thread_fn, spec.data, time_class))
     if spec.store is not None:

@@ -116,6 +116,7 @@ RELEASES: dict[str, Release] = {
             patches=(
                 "eevdf_delay_dequeue",
                 "eevdf_preempt_short",
+                "fair_server",
                 "backlog_lock_rename",
                 "enqueue_not_running",
                 "dropped_atomic",

@@ -266,7 +266,10 @@ class Verification:
         """The shortest schedule to the violation, every access written down."""
         from softnet.verify.replay.schedule import replay
 
-        return None if self.violation is None else replay(self.violation.config, self.violation.actions)
+        if self.violation is None:
+            return None
+        schedule = replay(self.violation.config, self.violation.actions)
+        return schedule if schedule.failure is None else replace(schedule, failure=self.violation.failure)
 
 
 def verify_kernel(
@@ -316,6 +319,7 @@ def replay_schedule(
 
     Raises SoftnetError for a schedule that does not fit, and where two engines differ.
     """
+    from softnet.verify.replay.places import told
     from softnet.verify.replay.schedule import replay
 
     remarks: list[str] = []
@@ -330,4 +334,6 @@ def replay_schedule(
         schedule, remarks = watched(reference, runs, actions, repeats, stop)
         if isinstance(runs, PairedReplay):
             remarks.append(runs.summary(schedule))
+    if schedule.failure is not None and schedule.failure.address:
+        schedule = replace(schedule, failure=told(config, actions[: len(schedule.steps)], schedule.failure))
     return Replayed(schedule, repeats if len(schedule.steps) == len(schedule.actions) else 0, remarks)

@@ -57,7 +57,7 @@ VX_TASK_WORD = 256
 """In the table of machines' words: a task's."""
 VX_LEARNING = 254
 """In the table of owners: every access is noted."""
-VX_OPEN_MAX = 24
+VX_OPEN_MAX = 48
 """Open accesses of a context (softnet.verify.inside.races), of 16 words each."""
 VX_COMP_WORDS = 4
 VX_PENDING_WORDS = 4
@@ -297,11 +297,11 @@ class vx_open(Struct):  # noqa: N801
     """What a context's last step touched plainly, that nothing orders yet (softnet.verify.inside.races); what is empty is 0."""
 
     n: int = hw()
-    at: int = array(24, hw())
+    at: int = array(48, hw())
     """The address / 16, and whether an interrupt of the same CPU could have struck there."""
-    locks: int = array(24, hw())
+    locks: int = array(48, hw())
     """A mask of the locks that were held."""
-    seen: int = array(24, hw())
+    seen: int = array(48, hw())
     """A bit for each of the 16 words that was read, 16 bits further one for each that was written."""
 
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from softnet.errors import SoftnetError
 from softnet.units import whole_number
 from softnet.verify.actions import Action, ActionKind, decode_action
+from softnet.verify.arena import Arena, Failure, Limits
 from softnet.verify.codegen.llvm_functions import LOG_FILL
+from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
 from softnet.verify.model import SEARCHES, STACK_WORDS, Config, Leaf, asks_races, nr_actions
-from softnet.verify.search import FAILED, Arena, Failure, Limits
 
 if TYPE_CHECKING:
     from softnet.image.image import Image
@@ -350,8 +351,6 @@ def replay(
 
     ``after`` is called behind each step, and ends the replay if it says so. Raises SoftnetError if an action cannot happen.
     """
-    from softnet.verify.replay.places import told
-
     engine = engine or NativeReplay(config)
     steps = []
     failure = None
@@ -371,8 +370,6 @@ def replay(
         failure = engine.early_race(actions)
         if stop is not None:
             raise SoftnetError("the schedule does not come there", where="--break", found=f"{len(steps)} steps without it")
-    if failure is not None and failure.address:
-        failure = told(config, actions[: len(steps)], failure)
     model = engine.model
     table = model.image.layout.tables["task_struct"]
     tasks = {table.base + (t.pid - 1) * table.stride: t.comm for t in model.image.tasks}

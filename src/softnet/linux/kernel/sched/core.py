@@ -239,6 +239,12 @@ def set_next_task(rq: cpu_hw, next: task_struct) -> None:
 
 
 @hwfunc
+def set_next_task_idle(rq: cpu_hw, next: task_struct) -> None:
+    """kernel/sched/idle.c:449 (6.1): nobody waits."""
+    next.se.exec_start = rq_clock_task()
+
+
+@hwfunc
 def check_preempt_curr(rq: cpu_hw, p: task_struct, flags: int) -> None:
     """core.c:2200 (6.1); wakeup_preempt() since 6.7: within a class that decides, else the higher class preempts."""
     curr = rq.task
@@ -278,7 +284,7 @@ def try_to_block_task(rq: cpu_hw, p: task_struct) -> None:
 @hwfunc
 def pick_next_task(rq: cpu_hw, prev: task_struct) -> task_struct:
     """core.c:5806 __pick_next_task() (6.1): the task to run, ``prev`` put away; None when nobody waits here."""
-    if not rt_class(prev) and rq.rt_head is None:
+    if not rt_class(prev) and not sched_rt_runnable(rq):
         p = pick_next_task_fair(rq, prev)
         if p is None:
             put_prev_task(rq, prev)
