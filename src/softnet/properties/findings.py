@@ -134,6 +134,7 @@ FINDINGS: dict[str, Finding] = {
         Finding(
             "C10", "after skb_defer_max was 1, before 7.1 also 0, a list that was refused too often takes nothing any more",
             ("I10",), ("deferral stopped",), _NODES, "defer_max=1,driver=free:1:4,event=skb_defer_max:3", ("switched on",),
+            seen=("6.18", "7.3"),
             fix="examples/patches/defer_count_follows.py",
         ),
         Finding(
