@@ -9,12 +9,14 @@ runs 25,000 inputs of each target, tests/test_fuzz.py a few hundred.
 from __future__ import annotations
 
 import base64
+import bz2
 import contextlib
 import difflib
 import functools
 import gzip
 import io
 import json
+import lzma
 import os
 import random
 import signal
@@ -250,6 +252,7 @@ def take_cost_table(data: bytes) -> None:
 
 def captures() -> list[bytes]:
     from tests.scenario import captures as make
+    from tests.scenario.corpus import corpus
 
     tcp, udp = make.ipv4(make.tcp(b"x" * 30), 6), make.ipv6(make.udp(b"y" * 9), 17)
     frames = []
@@ -260,7 +263,17 @@ def captures() -> list[bytes]:
     blocks = make.section() + make.interface() + make.simple(frames[0][1])
     blocks += b"".join(make.enhanced(frame, 10**15 + n) for n, (_, frame) in enumerate(frames))
     shipped = [(ROOT / "examples" / "captures" / name).read_bytes()[:3000] for name in ("web.pcap", "redis.pcap")]
-    return [classic, blocks, *shipped]
+    kinds = [frame.data for frame in corpus(60, 5) if len(frame.data) < 400]
+    tunnels = make.pcap([(10**18 + n, data) for n, data in enumerate(kinds)])
+    radio = make.pcap([(10**18, bytes([8, 1]) + bytes(22) + b"\xaa\xaa\x03\0\0\0\x08\0" + tcp)] * 3, link=105)
+    ppi = make.pcap([(10**18, struct.pack("<BBHI", 0, 0, 8, 1) + frames[0][1])] * 3, link=192)
+    nflog = make.pcap([(10**18, bytes([2, 0, 0, 0]) + struct.pack("<HH", 4 + len(tcp), 9) + tcp)] * 3, link=239)
+    flagged = make.section() + make.interface()
+    for _, frame in frames:
+        head = struct.pack("<IIIII", 0, 0, 1, len(frame), len(frame)) + frame + bytes(-len(frame) % 4)
+        flagged += make.block(6, head + struct.pack("<HHIHH", 2, 4, 2, 0, 0))
+    packed = [gzip.compress(classic, mtime=0), bz2.compress(blocks), lzma.compress(classic)]
+    return [classic, blocks, *shipped, tunnels, radio, ppi, nflog, flagged, *packed]
 
 
 def take_capture(data: bytes) -> None:

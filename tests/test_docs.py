@@ -28,6 +28,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NO_RUN = {
     ("docs/lab.md", "softnet lab doctor"),
     ("docs/lab.md", "softnet lab kernels"),
+    ("docs/lab.md", "softnet lab kernels --suite trixie-backports"),
     ("docs/lab.md", "softnet lab experiment first-kick"),
     ("docs/lab.md", "softnet lab seed"),
     ("docs/lab.md", "softnet lab run examples/loopback.toml --kernel 6.12-rt --out lab-out"),

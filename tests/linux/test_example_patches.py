@@ -53,6 +53,15 @@ STATED = {
         ("6.12",),
         [Edit(ATTEMPT, "defer_max >> 1", "READ_ONCE(table(net_hotdata, 0).sysctl_skb_defer_watermark)")],
     ),
+    "defer_count_follows": (
+        ("6.18", "6.18-rt", "6.19"),
+        [
+            Edit(ATTEMPT, "trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_FULL)\n",
+                 "atomic_dec(sdn.defer_count)\ntrace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_FULL)\n"),
+            Edit("skb_defer_free_flush", "atomic_set(sdn.defer_count, 0)\nentry = llist_del_all(sdn.defer_list)",
+                 "entry = llist_del_all(sdn.defer_list)\natomic_set(sdn.defer_count, 0)"),
+        ],
+    ),
     "flag_cleared_with_barrier": (
         ("6.1", "6.9", "6.12"),
         [

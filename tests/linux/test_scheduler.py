@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.linux.eevdf_reference import Eevdf, Task
-from tests.linux.support import named, scenario
+from tests.linux.support import named, patch_file, scenario
 
 from softnet.linux.kernel.sched.core import sched_prio_to_weight
 from softnet.simulate.simulation import Simulation
@@ -289,9 +290,13 @@ def waits(kernel: str, service_ns: int, hog: bool = True) -> list[int]:
     return found
 
 
-def test_an_application_beside_a_hog_on_6_12() -> None:
-    """A real 6.12.117: of 150 wakeups 10 waited for 1.43 to 3.96 ms, the others not (each 200 us of work, a packet each 9.7 ms)."""
-    found = waits("6.12", 200_000)
+@pytest.mark.parametrize("kernel", ["6.12", "6.18"])
+def test_an_application_beside_a_hog(kernel: str) -> None:
+    """A real 6.12.117: of 150 wakeups 10 waited for 1.43 to 3.96 ms, the others not (each 200 us of work, a packet each 9.7 ms).
+
+    A real 6.18.44, on two CPUs at full speed: 6.9 % waited for more than a millisecond, p99 is 3.96 ms (docs/model.md).
+    """
+    found = waits(kernel, 200_000)
     late = [ns for ns in found if ns > MS]
     assert len(found) >= 145
     assert 5 <= len(late) <= 20, late
@@ -308,3 +313,108 @@ def test_short_work_beside_a_hog_preempts() -> None:
     """A real 6.12.117, 8 us of work: 148 of 150 within 0.1 ms, since it keeps a little credit."""
     found = waits("6.12", 8_000)
     assert sum(ns > 100_000 for ns in found) <= 4, found
+
+
+def starved(kernel: str) -> tuple[Any, list[tuple[int, int]]]:
+    """2.5 s with a FIFO hog on an application's CPU, a packet each 10 ms: the result, and when others ran there, (from, to)."""
+    what = scenario(
+        kernel,
+        machine={"cpus": 2},
+        application=[{"name": "sink", "kind": "udp", "cpu": 1, "dst_ports": [9]}],
+        sender=[{"cpu": 0, "to": "sink", "interval_ns": 10_000_000, "size": 200}],
+        task=[{"kind": "hog", "cpu": 1, "sched": "fifo:50"}],
+        measure={"duration_ms": 2500},
+    )
+    sim = Simulation(what, trace="full")
+    run = sim.finish()
+    (hog,) = [task.pid for task in sim.image.tasks if task.comm == "hog"]
+    found, left = [], None
+    for r in named(run, "sched_switch"):
+        if r.cpu == 1 and r.a == hog:
+            left = r.time_ns
+        elif r.cpu == 1 and r.b == hog and left is not None:
+            found.append((left, r.time_ns))
+    return run.result, found
+
+
+def test_the_fair_server_of_6_12() -> None:
+    """deadline.c:1829 (6.12). A real 6.12.117 delivered 186 of 250 packets, half of them at once, and the worst after 856 ms.
+
+    The server is put off to the last 50 ms of its period, then runs whoever wakes at once, for a whole period (what the application
+    needs of that is little), and then is put off again. On the real kernel that first happened 856 ms after the start: from 1.856 s
+    to 2.5 s are 64 packets that did not arrive. Here the period begins with time: 950 ms, and 55 packets.
+    """
+    result, others = starved("6.12")
+    starts = [start / MS for start, _ in others if start > MS]
+    assert abs(starts[0] - 950) < 1
+    assert len(starts) >= 95
+    assert max(starts) < 1960
+    assert result.counters["delivered"] == 195
+    assert result.latency["sink"].quantile_ns(1, 2) < 50_000
+
+
+def test_real_time_throttling_of_6_1() -> None:
+    """rt.c:1002 (6.1): after 950 ms at a tick the real-time tasks wait for the next second."""
+    result, others = starved("6.1")
+    long = [(start, end) for start, end in others if end - start > 10 * MS]
+    assert [round(start / MS, -1) for start, _ in long] == [950, 1950]
+    assert all(40 <= round((end - start) / MS) <= 52 for start, end in long), long
+    assert result.counters["delivered"] == 200
+
+
+def test_an_unstarved_application_does_not_meet_the_server() -> None:
+    """The server's timer is put off while fair tasks run, or the CPU idles: nothing else changes."""
+    result = played(
+        "6.12",
+        2500,
+        application=[{"name": "sink", "kind": "udp", "cpu": 1, "dst_ports": [9]}],
+        sender=[{"cpu": 0, "to": "sink", "interval_ns": 10_000_000, "size": 200}],
+    ).result
+    assert result.counters["delivered"] >= 249
+
+
+IN_THE_KERNEL = '''@kfunc
+def hog_thread(data: int) -> None:
+    """0 computes in the kernel for 3 ms; 1 wakes meanwhile, with a CPU's credit of sleep."""
+    if data == 0:
+        trace_cyclictest(0, local_clock())
+        work_ns(3000000)
+        preempt_disable()
+        preempt_enable()
+        trace_cyclictest(10, local_clock())
+        user_work_ns(1000000)
+    else:
+        set_current_state(TASK_INTERRUPTIBLE)
+        schedule_hrtimeout_abs(1000000)
+        trace_cyclictest(1, local_clock())
+    sleep_for_ever()
+'''
+
+
+@pytest.mark.parametrize(
+    ("kernel", "preempt", "sched", "order"),
+    [
+        ("6.12-rt", "rt", "other", [0, 1, 10]),
+        ("6.12-rt", "lazy", "other", [0, 10, 1]),
+        ("6.12-rt", "lazy", "fifo:1", [0, 1, 10]),
+        ("6.12", "full", "other", [0, 1, 10]),
+        ("6.12", "lazy", "other", [0, 10, 1]),
+    ],
+)
+def test_lazy_preemption_spares_a_fair_task_in_the_kernel(
+    tmp_path: Path, kernel: str, preempt: str, sched: str, order: list[int]
+) -> None:
+    """debian/patches-rt/0017 to 0022 of 6.12 (7c70cb94d29c, v6.13): a fair task in the kernel is not preempted by a fair one.
+
+    Real-time tasks preempt at once.
+    """
+    what = scenario(
+        kernel,
+        machine={"cpus": 1},
+        kernel={"hz": 100},
+        task=[{"kind": "hog", "cpu": 0, "name": name, "sched": how} for name, how in (("one", "other:19"), ("two", sched))],
+        measure={"duration_ms": 9},
+    )
+    raw = what.model_copy(update={"kernel": what.kernel.model_copy(update={"preempt": preempt})})
+    run = Simulation(raw, patches=[patch_file(tmp_path, "program", IN_THE_KERNEL)], trace="full").finish()
+    assert [r.a for r in named(run, "cyclictest")] == order

@@ -43,7 +43,7 @@ def test_the_command() -> None:
     done = CliRunner().invoke(findings_command, [])
     assert (done.exit_code, done.output) == (0, render_findings())
     done = CliRunner().invoke(findings_command, ["--json"])
-    found = json.loads(done.output)
+    found = json.loads(done.output)["findings"]
     assert [row["number"] for row in found] == list(FINDINGS)
     assert found[3]["mended_in"] == "7.3"
     done = CliRunner().invoke(findings_command, ["--verbose"])

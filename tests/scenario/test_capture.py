@@ -197,10 +197,10 @@ def test_other_frames_are_counted_by_reason(tmp_path: Path) -> None:
     assert reader.summary.skipped == {"truncated transport header": 1}
     lines = reader.summary.lines()
     assert lines[0] == "1 IP packets in 5 frames"
-    assert "1 frames hold no IP packet but ARP: the kernel receives them and takes them itself" in lines
-    dropped = "steers them, and drops them, since nobody here takes them (UNHANDLED_PROTO)"
-    assert f"1 frames hold no IP packet but LLDP: the kernel receives them and {dropped}" in lines
-    assert f"1 frames hold no IP packet but Ethernet type 0x1234: the kernel receives them and {dropped}" in lines
+    assert "1 frame holds no IP packet but ARP: the kernel takes it itself" in lines
+    dropped = "steers it, and drops it: nobody listens (UNHANDLED_PROTO)"
+    assert f"1 frame holds no IP packet but LLDP: the kernel {dropped}" in lines
+    assert f"1 frame holds no IP packet but Ethernet type 0x1234: the kernel {dropped}" in lines
     assert "1 frames left out: truncated transport header" in lines
 
 

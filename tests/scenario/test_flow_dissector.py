@@ -7,8 +7,10 @@ so the hashes themselves say nothing). Where the running kernel may be asked, it
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import operator
 import os
 import subprocess
 from collections.abc import Hashable, Iterable
@@ -19,11 +21,14 @@ import pytest
 from tests.scenario.corpus import Frame, corpus
 from tests.scenario.kernel_hash import kernel_hashes
 
+from softnet.scenario import Nic
 from softnet.scenario.capture import Frame as Captured
+from softnet.scenario.columns import PKT_HASH_TYPE_L3, PKT_HASH_TYPE_L4, PKT_HASH_TYPE_NONE
 from softnet.scenario.flow_dissector import KEYS_BYTES, flow_hash_from_keys, skb_flow_dissect_flow_keys
-from softnet.scenario.flows import flow_key, table_of_keys
+from softnet.scenario.flows import flow_key, hash_and_queue, table_of_keys
 from softnet.scenario.link import Link, link_header
 from softnet.scenario.packet import dissect
+from softnet.scenario.rss import TOEPLITZ_KEY
 
 FIXTURE = Path(__file__).parent / "fixtures" / "kernel_flow_classes.json"
 FRAMES = 1500
@@ -136,3 +141,41 @@ def test_a_flow_and_its_answer_have_one_hash() -> None:
         assert there == back
         checked += 1
     assert checked > 10
+
+
+def test_the_cards_toeplitz_is_that_of_its_definition(frames: list[Frame]) -> None:
+    """For each set bit of the input the 32 bits of the key that begin at that bit, over what was put into the outermost IP
+    header.
+    """
+    secret, bits = int.from_bytes(TOEPLITZ_KEY, "big"), len(TOEPLITZ_KEY) * 8
+
+    def plain_toeplitz(data: bytes) -> int:
+        places = (at for at in range(len(data) * 8) if data[at // 8] & (0x80 >> at % 8))
+        return functools.reduce(operator.xor, ((secret >> (bits - 32 - at)) & 0xFFFF_FFFF for at in places), 0)
+
+    kinds: dict[int, int] = {}
+    for frame in frames:
+        packet = dissect(Captured(1, 0, 0, 1, frame.data, len(frame.data)), 0)
+        if isinstance(packet, str):
+            continue
+        found = hash_and_queue(table_of_keys([flow_key(packet)]), Nic(queues=8), 1)
+        at = 12
+        while frame.data[at : at + 2] in (b"\x81\x00", b"\x88\xa8"):
+            at += 4
+        six, header = frame.data[at : at + 2] == b"\x86\xdd", frame.data[at + 2 :]
+        if frame.data[at : at + 2] not in (b"\x08\x00", b"\x86\xdd"):
+            expected, kind = 0, PKT_HASH_TYPE_NONE
+        else:
+            data = header[8:40] if six else header[12:20]
+            whole = b"\x2c" not in header[6:7] if six else int.from_bytes(header[6:8], "big") & 0x3FFF == 0
+            ports = header[40:44] if six else header[(header[0] & 15) * 4 :][:4]
+            proto = header[6] if six else header[9]
+            if six and proto in (0, 43, 60):
+                continue  # where the ports are behind these is the reader's own affair
+            kind = PKT_HASH_TYPE_L4 if whole and proto in (6, 17) else PKT_HASH_TYPE_L3
+            expected = plain_toeplitz(data + (ports if kind == PKT_HASH_TYPE_L4 else b""))
+        assert (int(found.card[0]), int(found.card_type[0])) == (expected, kind), frame.kind
+        assert int(found.queue[0]) == expected % 128 % 8
+        kinds[kind] = kinds.get(kind, 0) + 1
+    assert min(kinds.values()) > 50
+    assert len(kinds) == 3

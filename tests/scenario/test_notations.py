@@ -20,6 +20,7 @@ from softnet.errors import ScenarioError
 from softnet.scenario.events import changes
 from softnet.scenario.fields import parse_cpu_list, parse_cpu_mask
 from softnet.scenario.load import scenario_from_dict
+from softnet.simulate.api import resolve
 
 BASE: dict[str, Any] = {"machine": {"cpus": 32}, "nic": [{"name": "eth0", "queues": 4}]}
 
@@ -139,3 +140,17 @@ def test_a_shorthand_that_cannot_be_is_told(kernel: dict[str, Any]) -> None:
 def test_a_release_on_the_command_line_is_no_number() -> None:
     assert scenario_from_dict(BASE, ["kernel.release=6.10"]).kernel.release == "6.10"
     assert scenario_from_dict(BASE, ["kernel.release=6.10-rt"]).kernel.label == "6.10-rt"
+
+
+def test_another_kernel_makes_a_file_right_that_is_not_for_its_own(tmp_path: Path) -> None:
+    """The bound of two ticks came with v6.14: a file that breaks it is not for 6.18, and is for 6.9."""
+    path = tmp_path / "old.toml"
+    path.write_text('[kernel]\nrelease = "6.18"\nhz = 250\n[kernel.sysctl]\nnetdev_budget_usecs = 2000\n', encoding="utf-8")
+    with pytest.raises(
+        ScenarioError, match=r"old\.toml:5: kernel\.sysctl\.netdev_budget_usecs: less than two ticks, which 6\.18 refuses"
+    ):
+        resolve(path)
+    assert resolve(path, "6.9").kernel.sysctl.netdev_budget_usecs == 2000
+    with pytest.raises(ScenarioError, match=r"old\.toml:5: "):
+        resolve(path, "6.19-rt", ["machine.cpus=2"])
+    assert resolve(path, settings=["sysctl.netdev_budget_usecs=9000"]).kernel.release == "6.18"

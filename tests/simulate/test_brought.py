@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from tests.scenario import captures as make
 
+from softnet.cli.check import command
 from softnet.errors import SoftnetError
 from softnet.image import plan
 from softnet.image.plan import Plan, skbs_needed
@@ -129,6 +131,28 @@ def test_the_model_holds_as_many_skbs_as_a_scenario_can_use() -> None:
     scenario = long_backlog()
     assert skbs_needed(scenario) > 75_000
     assert Plan.of(scenario).counts["sk_buff"] >= skbs_needed(scenario)
+
+
+def test_check_says_that_a_run_may_come_to_the_models_bound(tmp_path: Path) -> None:
+    path = tmp_path / "long.toml"
+    path.write_text(
+        """
+        [kernel.sysctl]
+        netdev_max_backlog = 1_000_000
+        [[nic]]
+        rps_cpus = "2"
+        [[traffic]]
+        kind = "constant"
+        rate_pps = 2_000_000
+        [measure]
+        duration_ms = 500
+        """,
+        encoding="utf-8",
+    )
+    said = CliRunner().invoke(command, [str(path)], catch_exceptions=False).output
+    assert "skbs may be in use at once, and the model holds 524,288: a run that needs more stops" in said
+    path.write_text(path.read_text(encoding="utf-8").replace("2_000_000", "500_000"), encoding="utf-8")
+    assert "skbs may be in use" not in CliRunner().invoke(command, [str(path)], catch_exceptions=False).output
 
 
 @pytest.mark.slow

@@ -9,7 +9,9 @@ import pytest
 from tests.simulate.engines import assert_equal, outcome
 
 from softnet.lang.native.compile import Options, available
-from softnet.scenario import Scenario, load_scenario
+from softnet.release import releases
+from softnet.scenario import Scenario, apply_kernel, load_scenario, scenario_from_dict
+from softnet.trace import EVENT_ID
 
 pytestmark = pytest.mark.skipif(bool(available()), reason="no native engine here")
 
@@ -64,3 +66,27 @@ def test_the_checked_build_finds_no_overflow_and_no_wild_address(name: str) -> N
 def test_locks_of_guarded_fields_are_checked_alike() -> None:
     scenario = shortened("seed.toml")
     assert_equal(outcome(scenario, "native", checks=True), outcome(scenario, "reference", checks=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", [kernel for release in ("6.18", list(releases())[-1]) for kernel in releases()[release].kernels])
+def test_lists_of_two_nodes(kernel: str) -> None:
+    """A card on one node, readers on both, TCP and UDP, a limit that the lists reach."""
+    tables = {
+        "machine": {"cpus": 4, "numa_nodes": 2},
+        "kernel": {"sysctl": {"skb_defer_max": 6}},
+        "nic": [{"name": "eth0", "irq_cpus": [0], "rps_cpus": [0, 2]}],
+        "traffic": [
+            {"kind": "poisson", "rate_pps": 200_000, "flows": 8, "proto": proto, "dst_ports": [port], "sizes": [[300, 1.0]]}
+            for proto, port in (("tcp", 1), ("udp", 2))
+        ],
+        "application": [
+            {"name": f"{kind}-{cpu}", "kind": kind, "cpu": cpu, "dst_ports": [port]}
+            for kind, cpu, port in (("tcp", 1, 1), ("udp", 3, 2))
+        ],
+        "measure": {"duration_ms": 4},
+    }  # fmt: skip
+    scenario = scenario_from_dict(apply_kernel(tables, kernel), [], directory=Path())
+    native = outcome(scenario, "native", checks=True)
+    assert sum(record.event == EVENT_ID["skb_attempt_defer_free"] for record in native.records) > 50
+    assert_equal(native, outcome(scenario, "reference", checks=True))

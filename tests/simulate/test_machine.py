@@ -148,6 +148,41 @@ def rt_spin_lock(lock: spinlock_t) -> None:
     assert [what for what, _ in noted].index(11) < [what for what, _ in noted].index(12)
 
 
+LATERAL = '''@kfunc
+def hog_thread(data: int) -> None:
+    """0 takes the lock over and over; 1, on another CPU, wants it once."""
+    lock = per_cpu(softnet_data, 0).defer_lock
+    if data == 0:
+        for _ in range(4):
+            spin_lock(lock)
+            note(0)
+            work_ns(500000)
+            spin_unlock(lock)
+    else:
+        sleep_until(200000)
+        spin_lock(lock)
+        note(1)
+        spin_unlock(lock)
+    sleep_for_ever()
+'''
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "order"),
+    [
+        ("fifo:50", "fifo:50", [0, 1, 0, 0, 0]),
+        ("fifo:50", "fifo:49", [0, 0, 0, 0, 1]),
+        ("other", "other", [0, 0, 0, 0, 1]),
+        ("other:5", "other", [0, 0, 0, 0, 1]),
+        ("other", "fifo:1", [0, 1, 0, 0, 0]),
+    ],
+)
+def test_real_time_equals_do_not_steal_a_lock(tmp_path, first, second, order):
+    """kernel/locking/rtmutex.c:420 (6.12), rt_mutex_steal(): equals may take a lock from who waits, but not real-time ones."""
+    noted, _, _ = play(tmp_path, LATERAL, [(0, first), (1, second)], cpus=2)
+    assert [what for what, _ in noted] == order
+
+
 PREEMPTION = '''@kfunc
 def hog_thread(data: int) -> None:
     """0 stays in the kernel for 9 ms with two points to switch at; the others want the CPU meanwhile."""

@@ -20,6 +20,7 @@ from tests.simulate.engines import assert_equal, outcome
 from tests.simulate.random_patches import patch_text
 
 from softnet.lang.native.compile import available
+from softnet.release import releases
 from softnet.scenario import scenario_from_dict
 
 pytestmark = [
@@ -32,7 +33,7 @@ SHARDS = 20
 BUILDS_PER_SHARD = 2
 SCENARIOS_PER_SHARD = 50
 CHECKED = (3, 14, 20, 33)
-"""Builds whose runs are held to the invariants: 6.12, 6.10-rt, 6.1-rt and 6.9, the last with a random patch."""
+"""Builds whose runs are held to the invariants: 6.12, 6.10-rt, 6.1-rt and 6.18, the last with a random patch."""
 PREEMPT = ("none", "voluntary", "full", "lazy")
 
 
@@ -51,7 +52,7 @@ class Build:
 def build(number: int) -> Build:
     """The ``number``-th build: every release in both flavours, then the same again otherwise configured and patched."""
     chance = random.Random(number)
-    release = ("6.1", "6.9", "6.10", "6.12")[number % 4]
+    release = ("6.1", "6.18", "6.10", "6.12")[number % 4]
     kernel: dict[str, Any] = {"release": release, "flavour": ("plain", "rt")[number // 4 % 2]}
     kernel["hz"] = chance.choice((100, 250, 1000))
     if kernel["flavour"] == "plain":
@@ -72,7 +73,7 @@ def cases(draw: st.DrawFn, shard: int) -> tuple[int, dict[str, Any]]:
     raw = draw(scenario_dicts(duration_ms=1, live=True))
     wanted = raw["kernel"]
     wanted["boot_args"] = [
-        arg for arg in wanted["boot_args"] if arg != "thread_backlog_napi" or kernel["release"] in ("6.10", "6.12")
+        arg for arg in wanted["boot_args"] if arg != "thread_backlog_napi" or releases()[kernel["release"]].has("backlog_threads")
     ]
     wanted["sysctl"]["netdev_max_backlog"] = draw(st.sampled_from([0, 4, 64, 300]))
     wanted["sysctl"].pop("netdev_budget_usecs", None)

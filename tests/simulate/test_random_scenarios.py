@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.linux.support import drain_scenario, named, simulate
 from tests.scenario.strategies import scenario_dicts
 
+from softnet.release import releases
 from softnet.scenario import scenario_from_dict
 from softnet.simulate.simulation import Run, Simulation
 
@@ -21,17 +22,8 @@ pytestmark = pytest.mark.slow
 EXAMPLES = settings.default.max_examples if settings.default is not None else 100
 DURATION_MS = 2
 
-LOCK_KERNELS = (
-    "6.1",
-    "6.1-rt",
-    "6.9",
-    "6.9-rt",
-    "6.10",
-    "6.10-rt",
-    "6.10-threads",
-    "6.12",
-    "6.12-rt",
-    "6.12-threads",
+LOCK_KERNELS = tuple(
+    kernel for release in releases().values() if release.patches or release.rt_patches for kernel in release.kernels
 )
 
 

@@ -19,6 +19,6 @@ def command(as_json: bool, verbose: bool) -> None:
     if as_json:
         from softnet.cli._common import echo_json
 
-        echo_json(findings_data())
+        echo_json({"findings": findings_data()})
     else:
         click.echo(render_findings(verbose=verbose), nl=False)

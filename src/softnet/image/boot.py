@@ -28,7 +28,7 @@ def boot(
     ``extra_tasks`` may change the image after the kernel's own boot and says which tasks come after the scenario's.
     """
     image = build(program, plan, wiring)
-    image.linked.machine["update_sysctl"](image.nr_cpus)
+    image.linked.kernel["sched_init"](image.nr_cpus)
     specs = [*_Booter(image.linked.kernel, plan).run(), *extra_tasks(image)]
     for spec in [*map(idle_task, range(image.nr_cpus)), *specs]:
         create_task(image, spec)

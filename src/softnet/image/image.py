@@ -332,6 +332,8 @@ def start(image: Image) -> None:
         image.linked.machine["cpu_update"](c)
     for actor in range(image.nr_cpus, image.nr_actors):
         image.linked.machine["actor_set"](actor, state.NEVER)
+    for cpu in range(image.nr_cpus):
+        image.linked.machine["timer_program"](image.ref("cpu_hw", cpu))
     image.linked.machine["stop_set"](state.NEVER)
 
 

@@ -162,6 +162,7 @@ def _counts(scenario: Scenario, sockets: tuple[SocketSpec, ...], hotplug: tuple[
         "net_hotdata": 1,
         "cpuidle_device": 1,
         "sched_sysctls": 1,
+        "rt_bandwidth": 1,
         "kmem_cache_node": 1,
         "softirq_action": 10,
         "smp_hotplug_thread": 2,

@@ -116,6 +116,7 @@ RELEASES: dict[str, Release] = {
             patches=(
                 "eevdf_delay_dequeue",
                 "eevdf_preempt_short",
+                "fair_server",
                 "backlog_lock_rename",
                 "enqueue_not_running",
                 "dropped_atomic",
@@ -131,6 +132,7 @@ RELEASES: dict[str, Release] = {
         Release(
             "6.18",
             patches=(
+                "eevdf_vprot",
                 "rfs_slot_hash",
                 "flow_limit_hash",
                 "enqueue_running_unlocked",

@@ -43,6 +43,11 @@ def pick_next_task(rq: cpu_hw, prev: task_struct) -> task_struct:
     raise _linked()
 
 
+def set_next_task_idle(rq: cpu_hw, next: task_struct) -> None:
+    """The idle task is next."""
+    raise _linked()
+
+
 def scheduler_tick(rq: cpu_hw) -> None:
     """A tick struck the CPU."""
     raise _linked()

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from softnet.machine.globals import hw, rt_mutex_setprio
     from softnet.machine.sched import rt_spinner_looks_again, wake
     from softnet.machine.state import (
+        DEFAULT_PRIO,
         ERROR_LOCKDEP,
         ERROR_SPIN_RECURSION,
         ERROR_UNLOCK_NOT_OWNER,
         MAX_PRIO,
+        MAX_RT_PRIO,
         NEVER,
         TASK_RTLOCK_WAIT,
         TASK_RUNNING,
@@ -129,14 +131,30 @@ def rt_owner_task(lock: spinlock_t) -> task_struct:
     return table(context, lock.owner - 1).task
 
 
+@hwfunc
+def waiter_prio(p: task_struct) -> int:
+    """The task's place among waiters: to a lock all fair tasks are equal; kernel/locking/rtmutex.c __waiter_prio()."""
+    return p.prio if p.prio < MAX_RT_PRIO else DEFAULT_PRIO
+
+
+@hwfunc
+def rt_mutex_steal(p: task_struct, top: task_struct) -> bool:
+    """Whether the task may take a lock for which ``top`` waits; kernel/locking/rtmutex.c.
+
+    The more important may; of equals only who is no real-time task, since among those nobody would wait a bounded time.
+    """
+    mine = waiter_prio(p)
+    return bool(mine < waiter_prio(top) or (mine == waiter_prio(top) and mine >= MAX_RT_PRIO))
+
+
 @hwfunc(visible="lock", x86="locked")
 def rt_try_take(lock: spinlock_t) -> bool:
-    """Take a free lock if this task is its top waiter or may steal it from one that is not more important."""
+    """Take a free lock if this task is its top waiter or may steal it."""
     me = table(cpu_hw, hw.cpu).task
     if lock.owner != 0:
         return False
     top = lock.rt_waiters
-    if top is not None and top != me and me.prio > top.prio:
+    if top is not None and top != me and not rt_mutex_steal(me, top):
         return False
     lock.owner = me.ctx.id + 1
     if me.pi_blocked_on == lock:
@@ -168,7 +186,7 @@ def rt_waiter_insert(lock: spinlock_t, p: task_struct) -> None:
     """Insert by priority, after equals."""
     before: task_struct = None
     after = lock.rt_waiters
-    while after is not None and after.prio <= p.prio:
+    while after is not None and waiter_prio(after) <= waiter_prio(p):
         before = after
         after = after.pi_next
     p.pi_next = after

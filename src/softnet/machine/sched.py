@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from softnet.machine.globals import (
         hw,
         pick_next_task,
+        set_next_task_idle,
         set_task_cpu,
         try_to_block_task,
         ttwu_do_activate,
@@ -135,7 +136,10 @@ def next_task(c: cpu_hw, prev: task_struct) -> task_struct:
     p = pick_next_task(c, prev)
     if p is None and pull_task(c):
         p = pick_next_task(c, c.idle)
-    return p if p is not None else c.idle
+    if p is None:
+        set_next_task_idle(c, c.idle)
+        return c.idle
+    return p
 
 
 @hwfunc

@@ -134,11 +134,12 @@ FINDINGS: dict[str, Finding] = {
         Finding(
             "C10", "after skb_defer_max was 1, before 7.1 also 0, a list that was refused too often takes nothing any more",
             ("I10",), ("deferral stopped",), _NODES, "defer_max=1,driver=free:1:4,event=skb_defer_max:3", ("switched on",),
+            seen=("6.18", "7.3"),
             fix="examples/patches/defer_count_follows.py",
         ),
         Finding(
             "C11", "frees between the two halves of a flush fill the counter of an empty list, which takes nothing any more",
-            ("I10",), ("deferral stopped",), _NODES, "defer_max=3,driver=free:1:4,driver=irq:0", ("free",),
+            ("I10",), ("deferral stopped",), _NODES, "defer_max=3,driver=free:1:3,driver=irq:0", ("free",),
             fix="examples/patches/defer_count_follows.py",
         ),
         Finding(

@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, NoReturn
 
 from softnet.errors import CaptureError
+from softnet.scenario.traffic_models import STANDARD_INPUT
 
 #: The largest packet that tcpdump and Wireshark write (MAXIMUM_SNAPLEN, WTAP_MAX_PACKET_SIZE_STANDARD).
 PACKET_BYTES_MAX: Final = 262_144
 #: Options of one pcapng block that are looked at; a longer list is no option list.
 OPTIONS_BYTES_MAX: Final = 1 << 20
 INTERFACES_MAX: Final = 65_536
-STANDARD_INPUT: Final = "-"
 _COPY_BYTES: Final = 1 << 16
 
 _PCAP_MAGIC: Final = {

@@ -73,12 +73,12 @@ def _machine(scenario: Tables) -> Iterator[Problem]:
 
 def _kernel(scenario: Tables) -> Iterator[Problem]:
     kernel = scenario.kernel
-    if kernel.rt != (kernel.preempt == "rt"):
+    if kernel.rt != (kernel.preempt == "rt") and not (kernel.rt and kernel.preempt == "lazy"):
         yield Problem(
             ("kernel", "preempt"),
             "preempt and flavour do not fit",
             f"preempt = {show(kernel.preempt)} with flavour = {show(kernel.flavour)}",
-            'preempt = "rt" with flavour = "rt", and only there',
+            'preempt = "rt" with flavour = "rt", and only there; or "lazy"',
             'write flavour = "rt", or leave preempt out' if kernel.preempt == "rt" else "leave preempt out",
         )
     for index, arg in enumerate(kernel.boot_args):

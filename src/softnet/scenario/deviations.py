@@ -33,31 +33,17 @@ def deviations(scenario: Tables) -> Iterator[str]:
             f"kernel.sysctl.netdev_budget_usecs: less than two ticks ({kernel.budget_usecs_default} us) is refused from v6.14 on,"
             f" and by later stable releases of 6.1, 6.6 and 6.12; {kernel.release} as first released takes {usecs}."
         )
-    if kernel.preempt == "lazy":
+    if kernel.preempt == "lazy" and kernel.rt:
+        yield "kernel.preempt: Debian's 6.12-rt is built with lazy preemption; of its timer thread (ktimers) the model has nothing."
+    elif kernel.preempt == "lazy":
         yield "kernel.preempt: lazy preemption is in mainline since v6.13; here it is a what-if."
     if any(name.startswith("backlog_napi") for name in kernel.threads) and not kernel.backlog_threads:
         yield f"kernel.threads: {kernel.release} {kernel.flavour} has no backlog_napi threads here."
     if "threadirqs" in kernel.boot_args and kernel.rt:
         yield "kernel.boot_args: threadirqs is always in force on PREEMPT_RT."
     yield from _unheard(scenario)
-    yield from _scheduler(scenario)
     if not (scenario.traffic or scenario.sender or scenario.task):
         yield "There is no traffic, no sender and no task: nothing will happen."
-
-
-RT_PERIOD_MS = 950
-"""sched_rt_runtime_us, 950000 of each second (kernel/sched/rt.c); the fair server of 6.12 gives 50 ms of each second back."""
-
-
-def _scheduler(scenario: Tables) -> Iterator[str]:
-    """Where the model's scheduler is known to answer wrongly, beside hogs."""
-    hogs = [task for task in scenario.task if task.kind == "hog"]
-    for hog in hogs:
-        if hog.policy.policy != "other" and hog.duty == 1 and scenario.measure.duration_ms > RT_PERIOD_MS:
-            yield (
-                f"task.{hog.name}: the model has neither real-time throttling nor 6.12's fair server, which leave other tasks"
-                f" of CPU {hog.cpu} 50 ms of each second."
-            )
 
 
 def _unheard(scenario: Tables) -> Iterator[str]:

@@ -206,7 +206,7 @@ class Kernel(Settings):
     flavour: Literal["plain", "rt"] = setting("plain", "rt is a kernel built with PREEMPT_RT.")
     preempt: Literal["none", "voluntary", "full", "lazy", "rt"] = setting(
         "voluntary",
-        'Preemption model. Not given: "rt" with flavour rt, else "voluntary".',
+        'Preemption model. Not given: "rt" with flavour rt, else "voluntary". "lazy" with flavour rt is Debian\'s 6.12-rt.',
         source="the usual choice of distributions; kernel/Kconfig.preempt itself defaults to none",
     )
     hz: Literal[100, 250, 300, 1000] = setting(250, "Ticks a second.", unit="Hz", source="kernel/Kconfig.hz: HZ_250")

@@ -14,12 +14,11 @@ from softnet.errors import ScenarioError
 from softnet.files import deeper_than, from_toml, holds_endless_number, read_bounded
 from softnet.release import RT_SUFFIX, THREADS_ARG, THREADS_SUFFIX, first_with, instead_of, releases
 from softnet.scenario.allowed import keys_at
-from softnet.scenario.capture import STANDARD_INPUT, captured_input
 from softnet.scenario.fields import RELEASES, Settings
 from softnet.scenario.locate import Path, key_lines
 from softnet.scenario.models import Scenario
 from softnet.scenario.problems import Problem, ScenarioProblems, did_you_mean, place, raise_problems
-from softnet.scenario.traffic_models import CaptureTraffic
+from softnet.scenario.traffic_models import STANDARD_INPUT, CaptureTraffic
 from softnet.units import whole_number
 
 #: A scenario is written by hand; a file larger than this is something else.
@@ -118,6 +117,8 @@ def _missing_files(scenario: Scenario) -> list[Problem]:
     problems = []
     for index, traffic in enumerate(scenario.traffic):
         if isinstance(traffic, CaptureTraffic) and traffic.file == STANDARD_INPUT:
+            from softnet.scenario.capture import captured_input
+
             captured_input()
         elif isinstance(traffic, CaptureTraffic) and not os.path.isfile(scenario.resolve(traffic.file)):
             problems.append(
@@ -313,7 +314,8 @@ def _origins(raw: dict[str, Any], overrides: Sequence[str]) -> dict[Path, str]:
     for text in overrides:
         key = text.partition("=")[0].strip()
         if key == "kernel":
-            origins.update({("kernel", name): text for name in ("release", "flavour", "boot_args")})
+            shorthand = f"--kernel {text.partition('=')[2].strip()}"
+            origins.update({("kernel", name): shorthand for name in ("release", "flavour", "boot_args")})
         else:
-            origins.update(dict.fromkeys(_targets(raw, key, text), text))
+            origins.update(dict.fromkeys(_targets(raw, key, text), f"--set {text}"))
     return origins

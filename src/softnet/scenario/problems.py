@@ -70,7 +70,7 @@ def place(
         override = _longest(problem.path, overrides)
         line = _longest(problem.path, lines)
         if override is not None and (line is None or len(override) >= len(line)):
-            placed.append((10**9, problem._replace(where=f"--set {overrides[override]}")))
+            placed.append((10**9, problem._replace(where=overrides[override])))
             continue
         number = lines[line] if line is not None else 0
         at = f"{source}:{number}" if number else source

@@ -38,7 +38,7 @@ from softnet.scenario.fields import (
     us_to_ns,
 )
 from softnet.scenario.kernel_models import Kernel
-from softnet.scenario.traffic_models import Traffic
+from softnet.scenario.traffic_models import STANDARD_INPUT, Traffic
 
 
 class Machine(Settings):
@@ -331,7 +331,7 @@ class Tables(Settings):
 
     def resolve(self, path: str) -> Path:
         """A path of the scenario as the reader must open it; "-", standard input, stays as it is."""
-        return Path(path) if path == "-" else self._directory / path
+        return Path(path) if path == STANDARD_INPUT else self._directory / path
 
     def placed_at(self, directory: Path) -> Self:
         """The same scenario, its relative paths starting from ``directory``."""

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from softnet.errors import CaptureError, printable
-from softnet.scenario.capture import STANDARD_INPUT, captured_input
 from softnet.scenario.columns import CHUNK, ArrivalChunk, SourceChunk, concatenate
 from softnet.scenario.fields import ms_to_ns
 from softnet.scenario.flow_dissector import flow_hash_from_keys
@@ -31,7 +30,7 @@ from softnet.scenario.flows import (
     table_of_keys,
 )
 from softnet.scenario.generate import generate
-from softnet.scenario.traffic_models import CaptureTraffic
+from softnet.scenario.traffic_models import STANDARD_INPUT, CaptureTraffic
 from softnet.units import mix
 
 if TYPE_CHECKING:
@@ -208,6 +207,8 @@ def _plan(scenario: Scenario) -> _Plan:
     stamps = []
     for source in scenario.traffic:
         if isinstance(source, CaptureTraffic):
+            from softnet.scenario.capture import captured_input
+
             path = scenario.resolve(source.file)
             try:
                 status = os.stat(captured_input() if source.file == STANDARD_INPUT else path)

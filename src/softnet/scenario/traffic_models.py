@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from softnet.scenario.fields import Name, PortList, Settings, SizeMix, TextList, required, setting
+
+STANDARD_INPUT: Final = "-"
+"""A capture's ``file`` that means standard input."""
 
 _NIC_DOC = "Name of the NIC that it arrives at. Not given: the only NIC."
 

@@ -29,6 +29,9 @@ def resolve(
     """The scenario with another kernel, settings, and words for its command line. Raises ScenarioError."""
     from softnet import scenario as scenarios
 
+    if isinstance(scenario, str | Path) and not boot_args:
+        # All at once: the file need not be right for the kernel that it names itself, and problems keep their lines.
+        return scenarios.load_scenario(scenario, [*([f"kernel={kernel}"] if kernel else []), *settings])
     base = scenarios.load_scenario(scenario) if isinstance(scenario, str | Path) else scenario
     if not kernel and not settings and not boot_args:
         return base

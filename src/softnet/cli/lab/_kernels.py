@@ -30,17 +30,26 @@ def doctor(as_json: bool) -> int:
     return 1 if missing else 0
 
 
+suite_option = click.option(
+    "--suite", default="", metavar="NAME",
+    help="Look in this suite of the machine's own mirror, such as trixie-backports; the machine's apt stays as it is.",
+)  # fmt: skip
+
+
 @click.command()
+@suite_option
 @json_option
-def kernels(as_json: bool) -> int:
+def kernels(suite: str, as_json: bool) -> int:
     """List the kernels that can be had and those that are here."""
     from softnet.lab.errors import LabMissing
     from softnet.lab.vm import kernels as lab_kernels
+    from softnet.lab.vm import suites
     from softnet.report.lab_tables import table
 
     here = {kernel.name: kernel for kernel in lab_kernels.all_cached()}
     try:
-        offers = {offer.name: offer.package for offer in lab_kernels.available()}
+        config = suites.lists_of(suite, say=say_aloud) if suite else None
+        offers = {offer.name: offer.package for offer in lab_kernels.available(config)}
     except LabMissing as error:
         # What was fetched earlier runs without the tools that fetched it.
         if not here:
@@ -68,14 +77,15 @@ def kernels(as_json: bool) -> int:
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@suite_option
 @json_option
-def fetch(names: tuple[str, ...], as_json: bool) -> int:
+def fetch(names: tuple[str, ...], suite: str, as_json: bool) -> int:
     """Download kernels, such as 6.12-rt, into the cache, and the guest's programs with them."""
     from softnet.lab.vm import kernels as lab_kernels
     from softnet.lab.vm import userland
 
     lab_kernels.require_machine()
-    got = [lab_kernels.fetch(name, say=say_aloud) for name in names]
+    got = [lab_kernels.fetch(name, say=say_aloud, suite=suite) for name in names]
     _, programs = userland.build(say=say_aloud)
     if as_json:
         print_json({"kernels": [kernel.provenance for kernel in got], "userland": programs})

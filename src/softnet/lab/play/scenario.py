@@ -113,8 +113,10 @@ def _kernel_deviations(scenario: Scenario, arm: GuestArm) -> list[str]:
     built = _config(arm)
     if built.get("CONFIG_HZ") not in (None, str(wanted.hz)):
         said.append(f"kernel.hz: the scenario has {wanted.hz}, the guest's kernel was built with {built['CONFIG_HZ']}.")
-    if wanted.preempt not in ("rt", "none", "voluntary", "full") or (
-        wanted.preempt != "rt" and not arm.image.rt and "CONFIG_PREEMPT_DYNAMIC" not in built
+    built_lazy = wanted.preempt == "lazy" and arm.image.rt and "CONFIG_PREEMPT_LAZY" in built
+    if not built_lazy and (
+        wanted.preempt not in ("rt", "none", "voluntary", "full")
+        or (wanted.preempt != "rt" and not arm.image.rt and "CONFIG_PREEMPT_DYNAMIC" not in built)
     ):
         said.append(f"kernel.preempt: the guest's kernel cannot be told to be {wanted.preempt} at boot.")
     if any(name.startswith("backlog_napi") for name in wanted.threads) and not arm.threads:

@@ -12,22 +12,26 @@ import os
 import platform
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from softnet.files import UNREADABLE, from_json, scratch_folder
 from softnet.lab.errors import LabError, LabMissing
-from softnet.lab.vm import cache, modules, packages
+from softnet.lab.vm import cache, modules, packages, suites
 from softnet.release import nearest
 
 # linux-image-6.1.0-56-rt-amd64, linux-image-6.12.117+deb12-amd64; not -cloud, -unsigned, -dbg.
-_PACKAGE = re.compile(r"linux-image-((\d+)\.(\d+)\.[0-9][0-9a-z.+~]*(?:-\d+)?)-(rt-)?amd64")
+_PACKAGE = re.compile(r"linux-(?:image|binary)-((\d+)\.(\d+)\.[0-9][0-9a-z.+~]*(?:-\d+)?)-(rt-)?amd64")
 _NAME = re.compile(r"(\d+)\.(\d+)(-rt)?")
 _MODULE_PATHS = re.compile(
     r"(?:usr/)?lib/modules/[^/]+/kernel/drivers/(?:virtio/[^/]+|char/virtio_console|net/veth|net/tun)\.ko(?:\.xz)?"
 )
+
+
+_IMAGE = re.compile(r"boot/vmlinuz-(?P<boot>[^/]+)|(?:usr/)?lib/modules/(?P<modules>[^/]+)/vmlinuz")
+_CONFIG = re.compile(r"boot/config-[^/]+|(?:usr/)?lib/modules/[^/]+/config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,20 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Available:
-    """A series of kernel packages: its short name and its newest package."""
+    """A series of kernel packages: its short name, and its newest package.
+
+    Debian's linux-image has all up to 6.18. From 6.19 on it is empty, and depends on linux-binary with the vmlinuz, and on
+    linux-modules and linux-base, which are in ``others``.
+    """
 
     name: str
     package: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """All that a guest needs of it."""
+        return (self.package, *self.others)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -82,20 +96,43 @@ def _numbers(text: str) -> tuple[int, ...]:
 def newest_per_series(names: list[str]) -> list[Available]:
     """Of kernel package names, the newest of each series and flavour, oldest series first, plain before RT."""
     best: dict[tuple[int, int, bool], tuple[tuple[int, ...], str]] = {}
-    for name in names:
+    known = set(names)
+    for name in sorted(known):
         match = _PACKAGE.fullmatch(name)
-        if match is None:
+        if match is None or not _whole(name, known):
             continue
         key = (int(match.group(2)), int(match.group(3)), match.group(4) is not None)
         entry = (_numbers(match.group(1)), name)
         if key not in best or best[key] < entry:
             best[key] = entry
-    return [Available(f"{major}.{minor}{'-rt' if rt else ''}", best[major, minor, rt][1]) for major, minor, rt in sorted(best)]
+    return [
+        Available(f"{major}.{minor}{'-rt' if rt else ''}", package, _others(package, known))
+        for major, minor, rt in sorted(best)
+        for package in (best[major, minor, rt][1],)
+    ]
 
 
-def available() -> list[Available]:
-    """What the package lists of this machine offer. Raises ``LabMissing`` where there is no apt."""
-    return newest_per_series(packages.names_matching("^linux-image-[0-9].*-amd64$"))
+def _sibling(package: str, part: str) -> str:
+    """The package of the same kernel with another part of it: linux-modules of a linux-binary."""
+    return re.sub(r"^linux-[a-z]+-", f"linux-{part}-", package)
+
+
+def _whole(package: str, known: set[str]) -> bool:
+    """Whether a package holds a kernel, and its modules can be had: an image that a binary stands beside is empty."""
+    if package.startswith("linux-image-"):
+        return _sibling(package, "binary") not in known
+    return _sibling(package, "modules") in known
+
+
+def _others(package: str, known: set[str]) -> tuple[str, ...]:
+    if package.startswith("linux-image-"):
+        return ()
+    return tuple(name for name in (_sibling(package, "modules"), _sibling(package, "base")) if name in known)
+
+
+def available(config: Path | None = None) -> list[Available]:
+    """What the package lists of this machine offer, or those of a configuration. Raises ``LabMissing`` where there is no apt."""
+    return newest_per_series(packages.names_matching("^linux-(image|binary|modules|base)-[0-9].*-amd64$", config))
 
 
 def _folder(name: str) -> Path:
@@ -134,62 +171,74 @@ def check_name(name: str) -> None:
         )
 
 
-def fetch(name: str, *, say: Callable[[str], None]) -> Kernel:
+def fetch(name: str, *, say: Callable[[str], None], suite: str = "") -> Kernel:
     """Get the newest package of series ``name`` into the cache and return the kernel.
 
-    ``say`` receives progress, one line a call. Raises ``LabMissing`` when there is no such package.
+    ``say`` receives progress, one line a call. ``suite`` is one that this machine does not use: softnet.lab.vm.suites. Raises
+    ``LabMissing`` when there is no such package.
     """
     check_name(name)
-    offers = {offer.name: offer.package for offer in available()}
+    config = suites.lists_of(suite, say=say) if suite else None
+    offers = {offer.name: offer for offer in available(config)}
     if name not in offers:
         raise LabMissing(
-            f"no package of kernel {name} in the package lists of this machine",
+            f"no package of kernel {name} in " + (f"the suite {suite}" if suite else "the package lists of this machine"),
             found=", ".join(offers) or "no kernel packages at all",
-            hint="apt-get update (as root) may help; or give a vmlinuz of your own by its path",
+            hint="--suite NAME looks in another suite of this machine's mirror, such as trixie-backports; apt-get update (as root)"
+            " may help; or give a vmlinuz of your own by its path",
         )
     with cache.lock(f"kernel-{name}"), scratch_folder(cache.cache_dir()) as scratch:
         present = cached(name)
-        wanted = packages.candidate(offers[name])
-        if present is not None and present.provenance.get("package_sha256") == wanted.sha256:
+        wanted = [packages.candidate(package, config) for package in offers[name].packages]
+        if present is not None and _is_of(present, wanted):
             say(f"{name}: {present.release} is here already")
             return present
-        got = packages.download(offers[name], scratch, say=say)
-        say(f"unpacking {got.path.name}")
+        got = [packages.download(package, scratch, say=say, config=config) for package in offers[name].packages]
+        say("unpacking " + ", ".join(one.path.name for one in got))
         cache.build_folder(_folder(name), lambda folder: _unpack(name, got, folder))
     kernel = cached(name)
     assert kernel is not None
     return kernel
 
 
-def _unpack(name: str, got: packages.Download, folder: Path) -> None:
+def _is_of(kernel: Kernel, wanted: Sequence[packages.Package]) -> bool:
+    """Whether a fetched kernel came from these very packages."""
+    told = [kernel.provenance.get("package_sha256"), *(other["sha256"] for other in kernel.provenance.get("other_packages", []))]
+    return told == [package.sha256 for package in wanted]
+
+
+def _unpack(name: str, got: Sequence[packages.Download], folder: Path) -> None:
     """Lay out one kernel in ``folder``: vmlinuz, config, modules/, kernel.json."""
     images: dict[str, bytes] = {}
     release = ""
 
     def wanted(path: str) -> bool:
-        return path.startswith(("boot/vmlinuz-", "boot/config-")) or bool(_MODULE_PATHS.fullmatch(path))
+        return any(kind.fullmatch(path) for kind in (_IMAGE, _CONFIG, _MODULE_PATHS))
 
-    for info, data in packages.members(got.path, wanted):
+    for info, data in (member for one in got for member in packages.members(one.path, wanted)):
         base = info.name.rsplit("/", 1)[-1]
         module = modules.module_name(base)
         if module is not None:
             images[module] = modules.unpack(base, data)
-        elif base.startswith("vmlinuz-"):
-            release = base.removeprefix("vmlinuz-")
+        elif image := _IMAGE.fullmatch(info.name):
+            release = image["boot"] or image["modules"]
             (folder / "vmlinuz").write_bytes(data)
         else:
             (folder / "config").write_bytes(data)
     if not release:
-        raise LabError(f"package {got.package.name} holds no boot/vmlinuz-*", where=got.path.name)
+        raise LabError(f"package {got[0].package.name} holds no vmlinuz", where=got[0].path.name)
     write_modules(folder / "modules", images)
-    record = {
+    first, *others = (one.package for one in got)
+    record: dict[str, Any] = {
         "name": name,
         "release": release,
-        "package": got.package.name,
-        "package_version": got.package.version,
-        "package_sha256": got.package.sha256,
+        "package": first.name,
+        "package_version": first.version,
+        "package_sha256": first.sha256,
         "vmlinuz_sha256": cache.sha256_file(folder / "vmlinuz"),
     }
+    if others:
+        record["other_packages"] = [{"name": one.name, "version": one.version, "sha256": one.sha256} for one in others]
     cache.write_json(folder / "kernel.json", record)
 
 

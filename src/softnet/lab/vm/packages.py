@@ -7,6 +7,8 @@ host's package lists offer is what there is.
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -40,8 +42,11 @@ class Download:
     path: Path
 
 
-def _run(argv: Sequence[str], *, cwd: Path | None = None) -> str:
-    """The standard output of a program of the apt family; its failure is an error with its own last words."""
+def _run(argv: Sequence[str], *, cwd: Path | None = None, config: Path | None = None) -> str:
+    """The standard output of a program of the apt family; its failure is an error with its own last words.
+
+    ``config`` is an apt configuration on top of the host's: another suite's package lists (softnet.lab.vm.suites).
+    """
     if shutil.which(argv[0]) is None:
         raise LabMissing(
             f"the lab gets kernels and its guest's programs as Debian packages, and {argv[0]} is not here",
@@ -49,7 +54,8 @@ def _run(argv: Sequence[str], *, cwd: Path | None = None) -> str:
             hint="on another system give a kernel of your own: --kernel /path/to/vmlinuz",
         )
     try:
-        done = processes.run(argv, cwd=cwd, timeout=_APT_BOUND_SECONDS)
+        environment = {**os.environ, "APT_CONFIG": str(config)} if config is not None else None
+        done = processes.run(argv, cwd=cwd, timeout=_APT_BOUND_SECONDS, env=environment)
     except subprocess.TimeoutExpired as error:
         raise LabError(f"{argv[0]} did not end within {_APT_BOUND_SECONDS} s", where=" ".join(argv)) from error
     if done.returncode != 0:
@@ -63,9 +69,9 @@ def _run(argv: Sequence[str], *, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def names_matching(pattern: str) -> list[str]:
-    """Names of packages in the host's lists that match the regular expression, sorted."""
-    out = _run(["apt-cache", "search", "--names-only", pattern])
+def names_matching(pattern: str, config: Path | None = None) -> list[str]:
+    """Names of packages in the lists that match the regular expression, sorted."""
+    out = _run(["apt-cache", "search", "--names-only", pattern], config=config)
     return sorted({line.split(" ", 1)[0] for line in out.splitlines() if line})
 
 
@@ -87,10 +93,30 @@ def _stanzas(text: str) -> Iterator[dict[str, str]]:
             yield fields
 
 
-def candidate(name: str) -> Package:
+def update(config: Path) -> None:
+    """Bring the package lists of a configuration of the lab's own up to date; the host's are nobody's but root's."""
+    _run(["apt-get", "update", "-q"], config=config)
+
+
+def address_of(name: str) -> str:
+    """Where apt would download a package of the host's lists from; "" where it does not say."""
+    out = _run(["apt-get", "download", "-q", "--print-uris", name])
+    return next((line[1:].split("'", 1)[0] for line in out.splitlines() if line.startswith("'")), "")
+
+
+def source_files() -> list[Path]:
+    """The files that hold the host's sources, as apt looks for them."""
+    out = _run(["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d"])
+    told = dict(re.findall(r"^(LIST|PARTS)='(.*)'$", out, re.MULTILINE))
+    parts = Path(told.get("PARTS", "/etc/apt/sources.list.d"))
+    files = [Path(told.get("LIST", "/etc/apt/sources.list")), *sorted(parts.glob("*.list")), *sorted(parts.glob("*.sources"))]
+    return [file for file in files if file.is_file()]
+
+
+def candidate(name: str, config: Path | None = None) -> Package:
     """The version of ``name`` that apt would download; raises ``LabMissing`` when the lists have none."""
     try:
-        text = _run(["apt-cache", "show", "--no-all-versions", name])
+        text = _run(["apt-cache", "show", "--no-all-versions", name], config=config)
     except LabMissing:
         raise
     except LabError as error:
@@ -107,15 +133,16 @@ def candidate(name: str) -> Package:
     )
 
 
-def download(name: str, folder: Path, *, say: Callable[[str], None]) -> Download:
+def download(name: str, folder: Path, *, say: Callable[[str], None], config: Path | None = None) -> Download:
     """Download package ``name`` into ``folder`` and hold it against the checksum of the package lists."""
-    package = candidate(name)
+    package = candidate(name, config)
     say(f"downloading {package.name} {package.version} ({package.size_bytes / 1e6:.1f} MB)")
     with scratch_folder(folder) as scratch:
         # As root, apt would step down to its own user, who cannot write here.
         _run(
             ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", f"{name}={package.version}"],
             cwd=scratch,
+            config=config,
         )
         files = sorted(scratch.glob("*.deb"))
         if len(files) != 1:

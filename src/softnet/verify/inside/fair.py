@@ -15,7 +15,8 @@ from softnet.lang import hwfunc
 
 if TYPE_CHECKING:
     from softnet.linux.kernel.sched.core import check_preempt_curr
-    from softnet.linux.kernel.sched.fair import fair_class, task_on_rq_queued
+    from softnet.linux.kernel.sched.fair import fair_class, rt_class, task_on_rq_queued
+    from softnet.linux.kernel.sched.rt import pick_next_task_rt, put_prev_task_rt
     from softnet.machine.runqueue import rq_link, rq_unlink
     from softnet.machine.sched import resched_curr
     from softnet.machine.state import cpu_hw, task_struct
@@ -107,7 +108,7 @@ def migrate_task_rq_fair(p: task_struct, new_cpu: int) -> None:
     """There are no virtual times."""
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def update_sysctl(nr_online: int) -> None:
     """There are no slices."""
 
@@ -122,3 +123,32 @@ def ttwu_runnable(rq: cpu_hw, p: task_struct) -> None:
 def can_migrate_task(p: task_struct) -> bool:
     """Nobody leaves late."""
     return True
+
+
+@hwfunc
+def start_rt_bandwidth() -> None:
+    """There are no periods."""
+
+
+@hwfunc
+def set_next_task_idle(rq: cpu_hw, next: task_struct) -> None:
+    """There is no time."""
+
+
+@hwfunc
+def pick_next_task(rq: cpu_hw, prev: task_struct) -> task_struct:
+    """The real-time class first; no server runs fair tasks before it."""
+    put_prev_task(rq, prev)
+    p = pick_next_task_rt(rq)
+    if p is not None:
+        return p
+    return pick_next_task_fair(rq, None)
+
+
+@hwfunc
+def put_prev_task(rq: cpu_hw, prev: task_struct) -> None:
+    """As kernel/sched/core.py has it."""
+    if rt_class(prev):
+        put_prev_task_rt(rq, prev)
+    elif fair_class(prev):
+        put_prev_task_fair(rq, prev)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softnet.lang import hwfunc, kfunc
-from softnet.lang.intrinsics import smp_mb, suspend, table, trace, work_ns
+from softnet.lang.intrinsics import smp_mb, suspend, table, table_len, trace, work_ns
 
 if TYPE_CHECKING:
     from softnet.linux.kernel.sched.fair import *
@@ -203,6 +203,15 @@ def sleep_for_ever() -> None:
         schedule()
 
 
+@kfunc
+def sched_init(nr_online: int) -> None:
+    """core.c sched_init(), fair.c sched_init_granularity() (6.1), and of every task the quantum that __sched_fork() gives it."""
+    update_sysctl(nr_online)
+    table(rt_bandwidth, 0).rt_period_timer.function = sched_rt_period_timer
+    for i in range(table_len(task_struct)):
+        table(task_struct, i).rt.time_slice = sched_rr_timeslice()
+
+
 @hwfunc
 def enqueue_task(rq: cpu_hw, p: task_struct, flags: int) -> None:
     """core.c:2065 (6.1), p->sched_class->enqueue_task()."""
@@ -236,6 +245,12 @@ def set_next_task(rq: cpu_hw, next: task_struct) -> None:
         set_next_task_rt(rq, next)
     else:
         set_next_task_fair(rq, next)
+
+
+@hwfunc
+def set_next_task_idle(rq: cpu_hw, next: task_struct) -> None:
+    """kernel/sched/idle.c:449 (6.1): nobody waits."""
+    next.se.exec_start = rq_clock_task()
 
 
 @hwfunc
@@ -278,7 +293,7 @@ def try_to_block_task(rq: cpu_hw, p: task_struct) -> None:
 @hwfunc
 def pick_next_task(rq: cpu_hw, prev: task_struct) -> task_struct:
     """core.c:5806 __pick_next_task() (6.1): the task to run, ``prev`` put away; None when nobody waits here."""
-    if not rt_class(prev) and rq.rt_head is None:
+    if not rt_class(prev) and not sched_rt_runnable(rq):
         p = pick_next_task_fair(rq, prev)
         if p is None:
             put_prev_task(rq, prev)

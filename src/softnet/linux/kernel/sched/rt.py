@@ -8,22 +8,64 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from softnet.lang import hwfunc
+from softnet.lang import hwfunc, kfunc
+from softnet.lang.intrinsics import table
 
 if TYPE_CHECKING:
     from softnet.linux.config import HZ
     from softnet.linux.kernel.sched.fair import rt_class, task_on_rq_queued
     from softnet.linux.kernel.sched.sched import *
+    from softnet.machine.interrupts import nr_cpu_ids
     from softnet.machine.runqueue import rq_link, rq_unlink
     from softnet.machine.sched import resched_curr
-    from softnet.machine.state import SCHED_RR, cpu_hw, task_struct
-    from softnet.machine.timers import rq_clock_task
+    from softnet.machine.state import SCHED_RR, cpu_hw, hrtimer, task_struct
+    from softnet.machine.timers import hrtimer_start, rq_clock_task
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="none")
 def sched_rr_timeslice() -> int:
     """rt.c:7, include/linux/sched/rt.h:57 (6.1): RR_TIMESLICE, 100 ms in ticks."""
     return 100 * HZ // 1000
+
+
+@hwfunc
+def sched_rt_runnable(rq: cpu_hw) -> bool:
+    """kernel/sched/sched.h (6.1): somebody waits, and may run."""
+    return bool(rq.rt_head is not None and not rq.rt.rt_throttled)
+
+
+@hwfunc
+def do_start_rt_bandwidth(rt_b: rt_bandwidth) -> None:
+    """rt.c:106 (6.1): the period's timer, due at once; for all CPUs on the one that starts it."""
+    if not rt_b.rt_period_active:
+        rt_b.rt_period_active = True
+        hrtimer_start(rt_b.rt_period_timer, rq_clock_task())
+
+
+@hwfunc
+def start_rt_bandwidth() -> None:
+    """rt.c:126 (6.1), by inc_rt_group() for every task that is enqueued."""
+    do_start_rt_bandwidth(table(rt_bandwidth, 0))
+
+
+@hwfunc
+def sched_rt_runtime_exceeded(rt_rq: rt_rq) -> bool:
+    """rt.c:1002 (6.1). RT_RUNTIME_SHARE is off: nothing is borrowed from other CPUs."""
+    if rt_rq.rt_throttled:
+        return True
+    if rt_rq.rt_time > table(rt_bandwidth, 0).rt_runtime:
+        rt_rq.rt_throttled = True
+        return True
+    return False
+
+
+@hwfunc
+def account_rt_time(rq: cpu_hw, delta_exec: int) -> None:
+    """rt.c:1049 update_curr_rt() (6.1), its second half: no more than 950 ms of each second."""
+    rq.rt.rt_time += delta_exec
+    if sched_rt_runtime_exceeded(rq.rt):
+        resched_curr(rq)
+        do_start_rt_bandwidth(table(rt_bandwidth, 0))
 
 
 @hwfunc
@@ -38,6 +80,51 @@ def update_curr_rt(rq: cpu_hw) -> None:
         return
     curr.se.exec_start = now
     curr.se.sum_exec_runtime += delta_exec
+    account_rt_time(rq, delta_exec)
+
+
+@hwfunc(visible="all", x86="locked")
+def do_sched_rt_period_timer(overrun: int) -> bool:
+    """rt.c:905 (6.1): a new period on every CPU; whether the timer may stop, since nobody ran or runs."""
+    rt_b = table(rt_bandwidth, 0)
+    idle = True
+    for i in range(nr_cpu_ids()):
+        rq = table(cpu_hw, i)
+        rt = rq.rt
+        enqueue = False
+        if rq.online and (rt.rt_time or rt.rt_nr_running):
+            if rt.rt_time:
+                rt.rt_time -= min(rt.rt_time, overrun * rt_b.rt_runtime)
+                if rt.rt_throttled and rt.rt_time < rt_b.rt_runtime:
+                    rt.rt_throttled = False
+                    enqueue = True
+                if rt.rt_time or rt.rt_nr_running:
+                    idle = False
+            else:
+                idle = False
+                enqueue = not rt.rt_throttled
+            # sched_rt_rq_enqueue()
+            if enqueue and rt.rt_nr_running:
+                resched_curr(rq)
+    return idle
+
+
+@hwfunc(visible="all", x86="locked")
+def rt_period_restart(timer: hrtimer) -> None:
+    """rt.c:70 sched_rt_period_timer() (6.1): a whole number of periods on, while anybody needs it."""
+    rt_b = table(rt_bandwidth, 0)
+    now = rq_clock_task()
+    overrun = (now - timer.expires) // rt_b.rt_period + 1
+    if do_sched_rt_period_timer(overrun):
+        rt_b.rt_period_active = False
+    else:
+        hrtimer_start(timer, timer.expires + overrun * rt_b.rt_period)
+
+
+@kfunc(entry=True)
+def sched_rt_period_timer(timer: hrtimer) -> None:
+    """rt.c:70 (6.1)."""
+    rt_period_restart(timer)
 
 
 @hwfunc
@@ -54,6 +141,7 @@ def __enqueue_rt_entity(rq: cpu_hw, p: task_struct, head: bool) -> None:
 @hwfunc
 def enqueue_task_rt(rq: cpu_hw, p: task_struct, flags: int) -> None:
     """rt.c:1539 (6.1). The task that runs is not among those who wait."""
+    start_rt_bandwidth()
     if rq.task != p:
         __enqueue_rt_entity(rq, p, bool(flags & ENQUEUE_HEAD))
     p.rt.on_rq = True
@@ -89,6 +177,8 @@ def set_next_task_rt(rq: cpu_hw, p: task_struct) -> None:
 @hwfunc
 def pick_next_task_rt(rq: cpu_hw) -> task_struct:
     """rt.c:1818 (6.1): the most important that waits, None when there is none."""
+    if not sched_rt_runnable(rq):
+        return None
     p = rq.rt_head
     if p is not None:
         set_next_task_rt(rq, p)

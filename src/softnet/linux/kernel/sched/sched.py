@@ -11,7 +11,12 @@ group (CONFIG_SCHED_AUTOGROUP, cpu.weight), and groups compete as single entitie
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from softnet.lang import Struct, embed, hw
+
+if TYPE_CHECKING:
+    from softnet.machine.state import hrtimer
 
 ENQUEUE_WAKEUP = 0x01
 ENQUEUE_RESTORE = 0x02
@@ -86,6 +91,21 @@ class rt_rq(Struct):
 
     rt_nr_running: int = hw()
     """How many wait or run."""
+    rt_time: int = hw(statistic=True)
+    """How long they ran in this period, in ns."""
+    rt_throttled: bool = hw(statistic=True)
+    """They had their share of it, and wait for the next."""
+
+
+class rt_bandwidth(Struct):
+    """kernel/sched/sched.h (6.1): sched_rt_period_us and sched_rt_runtime_us; one, def_rt_bandwidth."""
+
+    rt_period: int = hw(init=1000000000)
+    """In ns."""
+    rt_runtime: int = hw(init=950000000)
+    """In ns."""
+    rt_period_active: bool = hw(statistic=True)
+    rt_period_timer: hrtimer = embed()
 
 
 class sched_sysctls(Struct):
