@@ -166,7 +166,7 @@ def test_check_says_what_would_run_and_runs_nothing() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("seed: sound. 6.12 rt, 4 CPUs")
     assert "kick_at_max" in done.stdout
-    assert "7000 IP packets" in done.stdout
+    assert "7,000 of its 7,000 frames arrive" in done.stdout
     assert "the clock went backwards 17 times" in done.stdout
     assert "not as written: nic." in done.stdout
     assert json.loads(softnet("check", SEED, "--json").stdout)["cpus"] == 4

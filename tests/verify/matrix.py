@@ -68,6 +68,8 @@ function call lost   | csd_not_unlocked          | {_FREE} | alone
 function call lost   | call_interrupts_a_busy_queue | {_FREE} | alone
 count without list   | count_not_reset           | {_FREE} | alone
 count without list   | count_reset_late          | {_FREE} | alone
+deferral stopped     | node_count_not_reset      | kernel=6.18,defer_max=3,driver=free:1:3 | alone
+deferral stopped     | node_count_lowered_once   | kernel=6.18,defer_max=3,driver=free:1:4 | alone
 poll list left       | no_raise_at_the_end       | kernel=6.12,budget=1,dev_weight=1,driver=irq:0:2 | alone
 poll list left       | no_restart                | kernel=6.12,driver=irq:0:2 | alone
 polled elsewhere     | rps_polls_here            | kernel=6.12,rps=1,driver=rps:0:1:1 | alone

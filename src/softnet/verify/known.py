@@ -42,6 +42,20 @@ NEEDS: Final[dict[str, Callable[[Config], bool]]] = {
 """What a configuration must have for a finding to be possible in it."""
 
 
+def _no_lowering(config: Config) -> Config:
+    return replace(config, events=tuple(e for e in config.events if e.name != "skb_defer_max"))
+
+
+AWAY: Final[dict[str, Callable[[Config], Config]]] = {
+    "hotplug": lambda c: replace(c, drivers=tuple(d for d in c.drivers if d.kind != "hotplug")),
+    "limit": lambda c: replace(c, ticks=0, budget=BUDGET, events=tuple(e for e in c.events if e.name != "netdev_budget")),
+    "lowered": _no_lowering,
+    "switched on": _no_lowering,
+    "tso": lambda c: replace(c, memory_model="sc"),
+}
+"""The same configuration without what a finding comes from."""
+
+
 def finding_of(config: Config, name: str) -> Finding | None:
     """The finding on the shipped kernel that breaks the property in such a configuration; None if there is none."""
     for finding in FINDINGS.values():
@@ -52,13 +66,31 @@ def finding_of(config: Config, name: str) -> Finding | None:
 
 def shipped_breaks(config: Config, name: str, limits: Limits | None, progress: Progress | None) -> bool:
     """Whether the kernel without the patches breaks the property in this configuration, too."""
-    if not config.patches:
-        return True
     if any(d.kind == "call" for d in config.drivers):
         return False
-    shipped = replace(config, patches=(), property_files=(), properties=(name,), without=())
-    failure = search(shipped, limits, progress).failure
+    return _breaks(replace(config, patches=(), property_files=()), name, limits, progress)
+
+
+def breaks_alone(config: Config, finding: Finding, name: str, limits: Limits | None, progress: Progress | None) -> bool:
+    """Whether the patched kernel breaks the property also without what the finding comes from."""
+    other = config
+    for need in finding.needs:
+        other = AWAY[need](other) if need in AWAY else other
+    return other != config and bool(other.drivers) and _breaks(other, name, limits, progress)
+
+
+def _breaks(config: Config, name: str, limits: Limits | None, progress: Progress | None) -> bool:
+    failure = search(replace(config, properties=(name,), without=()), limits, progress).failure
     return failure is not None and failure.name == name
+
+
+def is_known(config: Config, name: str, limits: Limits | None, progress: Progress | None) -> Finding | None:
+    """The finding that a violation is; None if it is new, or if the patches break the property in another way as well."""
+    finding = finding_of(config, name)
+    if finding is None or not config.patches:
+        return finding
+    known = shipped_breaks(config, name, limits, progress) and not breaks_alone(config, finding, name, limits, progress)
+    return finding if known else None
 
 
 def search_past_known(
@@ -74,8 +106,8 @@ def search_past_known(
     while True:
         outcome = search(asked, limits, progress, save=save, resume=resume)
         failure = outcome.failure
-        finding = finding_of(config, failure.name) if failure is not None else None
-        if failure is None or finding is None or not shipped_breaks(config, failure.name, limits, progress):
+        finding = is_known(config, failure.name, limits, progress) if failure is not None else None
+        if failure is None or finding is None:
             return replace(outcome, config=config, known=tuple(known))
         known.append(Known(finding.number, failure.name, tuple(outcome.actions), outcome.repeats))
         asked = replace(asked, without=(*asked.without, failure.name))

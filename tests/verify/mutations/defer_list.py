@@ -57,6 +57,16 @@ DEFER_LIST = (
         Edit(FLUSH, "sd.defer_count = 0", ""),
     ),
     mutation(
+        "node_count_not_reset",
+        "From 6.18 on: the flush forgets to reset the count.",
+        Edit(FLUSH, "atomic_set(sdn.defer_count, 0)", ""),
+    ),
+    mutation(
+        "node_count_lowered_once",
+        "From 6.18 on: the flush takes one off the count, however many skbs it frees and however many were refused.",
+        Edit(FLUSH, "atomic_set(sdn.defer_count, 0)", "atomic_dec(sdn.defer_count)"),
+    ),
+    mutation(
         "count_reset_late",
         "The flush resets the count in a critical section of its own, after that in which it takes the list.",
         Edit(

@@ -11,9 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softnet.lang import Struct, hw, hwfunc
-from softnet.lang.intrinsics import table, trace
+from softnet.lang.intrinsics import table
 
 if TYPE_CHECKING:
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.sched.core import (
         check_class_changed,
         check_preempt_curr,
@@ -200,7 +201,7 @@ def rt_mutex_setprio(p: task_struct, prio: int) -> None:
     oldprio = p.prio
     if oldprio == prio:
         return
-    trace("sched_pi_setprio", p.pid, oldprio, prio)
+    trace_sched_pi_setprio(p.pid, oldprio, prio)
     rq = table(cpu_hw, p.cpu)
     was_rt = rt_class(p)
     queue_flag = DEQUEUE_SAVE | DEQUEUE_MOVE

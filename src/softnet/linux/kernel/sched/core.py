@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softnet.lang import hwfunc, kfunc
-from softnet.lang.intrinsics import smp_mb, suspend, table, table_len, trace, work_ns
+from softnet.lang.intrinsics import smp_mb, suspend, table, table_len, work_ns
 
 if TYPE_CHECKING:
+    from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.sched.fair import *
     from softnet.linux.kernel.sched.rt import *
     from softnet.linux.kernel.sched.sched import *
@@ -361,7 +362,7 @@ def rt_mutex_setprio(p: task_struct, prio: int) -> None:
     oldprio = p.prio
     if oldprio == prio:
         return
-    trace("sched_pi_setprio", p.pid, oldprio, prio)
+    trace_sched_pi_setprio(p.pid, oldprio, prio)
     rq = table(cpu_hw, p.cpu)
     was_rt = rt_class(p)
     queue_flag = DEQUEUE_SAVE | DEQUEUE_MOVE
