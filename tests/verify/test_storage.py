@@ -151,6 +151,16 @@ def test_a_resumed_search_finds_the_same_counterexample(limits: Limits, tmp_path
     assert search(config, limits, resume=file).actions == search(config, limits).actions
 
 
+def test_a_search_saved_without_a_property_says_how_to_go_on(tmp_path: Path) -> None:
+    config = Config("t", kernel="6.12", drivers=(*FREE2, IRQ), without=("lost kick", "data race"))
+    file = tmp_path / "search"
+    search(config, replace(COMPACT, states=1_000), save=file)
+    with pytest.raises(SoftnetError) as caught:
+        search(replace(config, without=()), COMPACT, resume=file)
+    assert caught.value.hint.endswith("add --without 'data race' --without 'lost kick'")
+    assert search(replace(config, without=("data race", "lost kick")), COMPACT, resume=file).verdict is Verdict.HOLDS
+
+
 def test_a_saved_search_is_of_one_kernel_and_configuration(tmp_path: Path) -> None:
     config = Config("t", kernel="6.12", drivers=(*FREE2, IRQ))
     file = tmp_path / "search"
@@ -159,6 +169,7 @@ def test_a_saved_search_is_of_one_kernel_and_configuration(tmp_path: Path) -> No
         (replace(config, kernel="6.12-threads"), COMPACT),
         (replace(config, drivers=FREE2), COMPACT),
         (replace(config, properties=("lost kick",)), COMPACT),
+        (replace(config, without=("lost kick",)), COMPACT),
         (config, EXACT),
     ):
         with pytest.raises(SoftnetError, match="another kernel"):

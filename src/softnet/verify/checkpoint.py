@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -44,7 +44,8 @@ def digest(machine: Arena) -> str:
     from softnet.verify.standard import to_text
 
     config = machine.model.config
-    rest = json.dumps([VERSION, to_text(config), list(config.properties), machine.limits.storage, machine.get("nr_slots")])
+    asked = [list(config.properties), sorted(config.without)]
+    rest = json.dumps([VERSION, to_text(config), asked, machine.limits.storage, machine.get("nr_slots")])
     return hashlib.sha256((rest + module_text(machine.model)).encode()).hexdigest()
 
 
@@ -52,6 +53,7 @@ def save(machine: Arena, path: Path) -> None:
     """Write a search that stopped between two states. Raises SoftnetError if the file cannot be written."""
     about = {"softnet": "verify", "version": VERSION, "digest": digest(machine), "storage": machine.limits.storage}
     about["owned"] = machine.owned
+    about["without"] = sorted(machine.model.config.without)
     tables = _compact_arrays(machine) if machine.compact else _exact_arrays(machine)
     arrays = {"words": machine.words, "owners": machine.owners, "holders": machine.holders, **tables}
     if machine.compact:
@@ -159,6 +161,13 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     return about, arrays
 
 
+def _hint(saved: Sequence[str], asked: Sequence[str]) -> str:
+    if list(saved) == sorted(asked):
+        return "begin anew, without --resume"
+    words = " ".join(f"--without {name!r}" for name in saved)
+    return f"it was saved without some properties, perhaps past a known finding: add {words}" if words else "leave out --without"
+
+
 def load(machine: Arena, path: Path) -> None:
     """Make a fresh machine the one that was saved.
 
@@ -171,7 +180,7 @@ def load(machine: Arena, path: Path) -> None:
             where=str(path),
             found=f"storage {about['storage']}, digest {about['digest'][:12]}",
             expected=f"storage {machine.limits.storage}, digest {digest(machine)[:12]}",
-            hint="begin anew, without --resume",
+            hint=_hint(about.get("without", []), machine.model.config.without),
         )
     _words(machine, arrays["words"])
     machine.owners[:] = arrays["owners"]
