@@ -241,6 +241,9 @@ def explained_by(number: int) -> frozenset[int]:
     """The properties that a violation of this one may break as well, at the same end or for ever."""
     if PROPERTIES[number].when == "ever" and number != numbers.VX_NO_REST:
         return frozenset((numbers.VX_NO_REST,))
+    if number == numbers.VX_COUNT_WITHOUT_LIST:
+        # A list that counts and is empty may count as full.
+        return frozenset((numbers.VX_DEFERRAL_STOPPED,))
     for at, links in enumerate(CHAIN):
         if number in links:
             return frozenset(n for behind in CHAIN[at + 1 :] for n in behind)
