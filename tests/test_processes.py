@@ -115,6 +115,7 @@ PLACES = {
 }
 PROGRAM = """
 import os, signal, sys, threading
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a test run that nohup began would ignore it, and so would softnet
 left = {nth}
 
 def come(frame, event, argument):
