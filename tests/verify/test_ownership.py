@@ -134,11 +134,14 @@ def test_a_counterexample_is_the_shortest_of_the_plain_search() -> None:
 
 def test_a_large_search_assumes_owners_and_goes_on_from_a_file(tmp_path: Path) -> None:
     config = standard("6.12")[4]
-    whole, plain = search(config, LIMITS), search(replace(config, owned=False), LIMITS)
-    assert whole.holds
+    # Without races: the accesses that are still open at an end would count as a part of it, and fewer stops leave more of them open.
+    owned, plain = (search(replace(config, owned=owned, races=False), LIMITS) for owned in (True, False))
+    assert owned.holds
     assert plain.holds
-    assert whole.terminals == plain.terminals
-    assert whole.states < plain.states
+    assert owned.terminals == plain.terminals
+    assert owned.states < plain.states
+    whole = search(config, LIMITS)
+    assert whole.holds
     file = tmp_path / "search"
     first = search(config, replace(LIMITS, states=120_000), save=file)
     assert first.verdict == "inconclusive"
