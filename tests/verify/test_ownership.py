@@ -134,7 +134,7 @@ def test_a_counterexample_is_the_shortest_of_the_plain_search() -> None:
 
 def test_a_large_search_assumes_owners_and_goes_on_from_a_file(tmp_path: Path) -> None:
     config = standard("6.12")[4]
-    # Without races: the accesses that are still open at an end would count as a part of it, and fewer stops leave more of them open.
+    # Without races: what is still open at an end would count as a part of it, and fewer stops leave more accesses open.
     owned, plain = (search(replace(config, owned=owned, races=False), LIMITS) for owned in (True, False))
     assert owned.holds
     assert plain.holds
