@@ -290,9 +290,13 @@ def waits(kernel: str, service_ns: int, hog: bool = True) -> list[int]:
     return found
 
 
-def test_an_application_beside_a_hog_on_6_12() -> None:
-    """A real 6.12.117: of 150 wakeups 10 waited for 1.43 to 3.96 ms, the others not (each 200 us of work, a packet each 9.7 ms)."""
-    found = waits("6.12", 200_000)
+@pytest.mark.parametrize("kernel", ["6.12", "6.18"])
+def test_an_application_beside_a_hog(kernel: str) -> None:
+    """A real 6.12.117: of 150 wakeups 10 waited for 1.43 to 3.96 ms, the others not (each 200 us of work, a packet each 9.7 ms).
+
+    A real 6.18.44, on two CPUs at full speed: 6.9 % waited for more than a millisecond, p99 is 3.96 ms (docs/model.md).
+    """
+    found = waits(kernel, 200_000)
     late = [ns for ns in found if ns > MS]
     assert len(found) >= 145
     assert 5 <= len(late) <= 20, late

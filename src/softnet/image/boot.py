@@ -28,23 +28,12 @@ def boot(
     ``extra_tasks`` may change the image after the kernel's own boot and says which tasks come after the scenario's.
     """
     image = build(program, plan, wiring)
-    sched_init(image)
+    image.linked.kernel["sched_init"](image.nr_cpus)
     specs = [*_Booter(image.linked.kernel, plan).run(), *extra_tasks(image)]
     for spec in [*map(idle_task, range(image.nr_cpus)), *specs]:
         create_task(image, spec)
     start(image)
     return image
-
-
-def sched_init(image: Image) -> None:
-    """kernel/sched/core.c: the tunables, and the timers of real-time throttling or of the fair servers."""
-    kernel = image.linked.kernel
-    image.linked.machine["update_sysctl"](image.nr_cpus)
-    image.ref("rt_bandwidth", 0).rt_period_timer.function = kernel["sched_rt_period_timer"]
-    if "dl_task_timer" in kernel:
-        for cpu in range(image.nr_cpus):
-            timer = image.ref("cpu_hw", cpu).fair_server.dl_timer
-            timer.function, timer.data = kernel["dl_task_timer"], cpu
 
 
 class _Booter:

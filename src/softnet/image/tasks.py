@@ -73,7 +73,7 @@ def create_task(image: Image, spec: TaskSpec) -> None:
     ctx.id, ctx.kind, ctx.cpu, ctx.task = 2 * image.nr_cpus + index, state.CTX_TASK, first, p
     p.pid, p.ctx, p.cpu, p.policy, p.data = index + 1, ctx, first, policy, spec.data
     p.prio = p.normal_prio = prio
-    set_load_weight(image, p, spec.nice)
+    set_load_weight(p, spec.nice)
     p.time_class = ctx.time_class = time_class
     p.thread_fn = image.linked.kernel[spec.thread_fn]
     for cpu in spec.cpus:
@@ -93,8 +93,7 @@ def create_task(image: Image, spec: TaskSpec) -> None:
         spec.store(p)
 
 
-def set_load_weight(image: Image, p: Any, nice: int) -> None:
-    """The weight of a nice value, and a whole quantum of SCHED_RR; kernel/sched/core.c."""
+def set_load_weight(p: Any, nice: int) -> None:
+    """The weight of a nice value; kernel/sched/core.c."""
     load = p.se.load
     load.weight, load.inv_weight = sched_prio_to_weight[nice + NICE_OFFSET], sched_prio_to_wmult[nice + NICE_OFFSET]
-    p.rt.time_slice = image.linked.machine["sched_rr_timeslice"]()

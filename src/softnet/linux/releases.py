@@ -132,6 +132,7 @@ RELEASES: dict[str, Release] = {
         Release(
             "6.18",
             patches=(
+                "eevdf_vprot",
                 "rfs_slot_hash",
                 "flow_limit_hash",
                 "enqueue_running_unlocked",

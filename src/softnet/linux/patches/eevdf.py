@@ -71,7 +71,7 @@ class sched_sysctls(Struct, extends=True):
     """In ns."""
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def update_sysctl(nr_online: int) -> None:
     """fair.c:207 (6.12)."""
     table(sched_sysctls, 0).sysctl_sched_base_slice = get_update_sysctl_factor(nr_online) * 700000

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softnet.lang import Struct, embed, hw, hwfunc, kfunc
-from softnet.lang.intrinsics import table
+from softnet.lang.intrinsics import table, table_len
 
 if TYPE_CHECKING:
     from softnet.linux.kernel.sched.core import put_prev_task
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
         set_next_task_fair,
         task_of,
     )
-    from softnet.linux.kernel.sched.rt import pick_next_task_rt, put_prev_task_rt
+    from softnet.linux.kernel.sched.rt import pick_next_task_rt, put_prev_task_rt, sched_rr_timeslice
     from softnet.linux.kernel.sched.sched import *
-    from softnet.linux.patches.eevdf import enqueue_entity, update_deadline
+    from softnet.linux.patches.eevdf import enqueue_entity, update_deadline, update_sysctl
     from softnet.linux.patches.eevdf_delay_dequeue import ENQUEUE_DELAYED, pick_task_fair, requeue_delayed_entity
     from softnet.linux.patches.eevdf_preempt_short import did_preempt_short
+    from softnet.machine.interrupts import nr_cpu_ids
     from softnet.machine.sched import resched_curr, resched_curr_lazy
     from softnet.machine.state import cpu_hw, hrtimer, task_struct
     from softnet.machine.timers import hrtimer_cancel, hrtimer_start, rq_clock_task
@@ -246,6 +247,18 @@ def dl_server_timer(cpu: int) -> None:
 def dl_task_timer(timer: hrtimer) -> None:
     """deadline.c:1268 (6.12): the timer's ``data`` is its CPU."""
     dl_server_timer(timer.data)
+
+
+@kfunc
+def sched_init(nr_online: int) -> None:
+    """kernel/sched/core.c (6.12): instead of the period's timer each CPU has its server's, fair_server_init()."""
+    update_sysctl(nr_online)
+    for i in range(table_len(task_struct)):
+        table(task_struct, i).rt.time_slice = sched_rr_timeslice()
+    for cpu in range(nr_cpu_ids()):
+        timer = table(cpu_hw, cpu).fair_server.dl_timer
+        timer.function = dl_task_timer
+        timer.data = cpu
 
 
 @hwfunc

@@ -108,7 +108,7 @@ def migrate_task_rq_fair(p: task_struct, new_cpu: int) -> None:
     """There are no virtual times."""
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def update_sysctl(nr_online: int) -> None:
     """There are no slices."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softnet.lang import hwfunc, kfunc
-from softnet.lang.intrinsics import smp_mb, suspend, table, trace, work_ns
+from softnet.lang.intrinsics import smp_mb, suspend, table, table_len, trace, work_ns
 
 if TYPE_CHECKING:
     from softnet.linux.kernel.sched.fair import *
@@ -201,6 +201,15 @@ def sleep_for_ever() -> None:
     while True:
         set_current_state(TASK_UNINTERRUPTIBLE)
         schedule()
+
+
+@kfunc
+def sched_init(nr_online: int) -> None:
+    """core.c sched_init(), fair.c sched_init_granularity() (6.1), and of every task the quantum that __sched_fork() gives it."""
+    update_sysctl(nr_online)
+    table(rt_bandwidth, 0).rt_period_timer.function = sched_rt_period_timer
+    for i in range(table_len(task_struct)):
+        table(task_struct, i).rt.time_slice = sched_rr_timeslice()
 
 
 @hwfunc

@@ -57,7 +57,7 @@ def get_update_sysctl_factor(nr_online: int) -> int:
     return fls(min(max(nr_online, 1), 8))
 
 
-@hwfunc
+@hwfunc(visible="all", x86="locked")
 def update_sysctl(nr_online: int) -> None:
     """fair.c:258 (6.1): at boot, and whenever a CPU comes or goes. What CONFIG_SMP's tables state is for one CPU."""
     factor = get_update_sysctl_factor(nr_online)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from softnet.machine.timers import hrtimer_start, rq_clock_task
 
 
-@hwfunc
+@hwfunc(visible="own context", x86="none")
 def sched_rr_timeslice() -> int:
     """rt.c:7, include/linux/sched/rt.h:57 (6.1): RR_TIMESLICE, 100 ms in ticks."""
     return 100 * HZ // 1000
