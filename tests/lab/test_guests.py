@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("guest")]
 PATIENT = qemu.Bounds(600, 900)
 """Far more than a guest takes that has the host for itself."""
 COUNTED = GuestOptions("icount", PATIENT)
-"""An instruction takes 1 ns of the guest's time: what it has time for does not depend on the host."""
+"""An instruction takes 1 ns of the guest's time: what it has time for does not depend on the host. 6.1 may not boot so (docs/lab.md)."""
 
 
 def _quiet(text: str) -> None:
@@ -243,7 +243,7 @@ def test_a_card_is_made_real() -> None:
 
 @pytest.mark.parametrize(
     ("name", "experiment"),
-    [("6.1-rt", "flow limit, 200 of one flow"), ("6.12", "UDP, netdev_budget 1, dev_weight 1")],
+    [("6.12-rt", "flow limit, 200 of one flow"), ("6.12", "UDP, netdev_budget 1, dev_weight 1")],
 )
 def test_a_part_of_the_suite_on_real_kernels(name: str, experiment: str, tmp_path: Path) -> None:
     chosen = [entry for entry in conform.suite() if entry.name == experiment]

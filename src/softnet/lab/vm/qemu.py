@@ -285,6 +285,10 @@ class _EarlyPanicError(LabPanic):
     """The kernel panicked before the agent spoke: nothing of the plan had begun."""
 
 
+class _EarlyHangError(LabTimeout):
+    """The guest had the host's CPUs for as long as it may take to boot, and its agent did not speak."""
+
+
 class _KvmRefusedError(LabError):
     """KVM is there and does not work."""
 
@@ -325,10 +329,10 @@ def _check_bounds(talk: _Conversation, elapsed: float, bounds: Bounds, folder: P
         return
     had = host_time(pid)
     busy = had.too_little(elapsed)
-    why = f"; it waited {had.waited:.0f} s for the host's CPUs and ran {had.ran:.0f} s: the host was too busy" if busy else ""
+    why = f"; it ran {had.ran:.0f} s and waited {had.waited:.0f} s for the host's CPUs{': the host was too busy' if busy else ''}"
     kind = LabHostBusy if busy else LabTimeout
     if not spoke and elapsed > bounds.boot_seconds:
-        raise kind(
+        raise (LabHostBusy if busy else _EarlyHangError)(
             f"the guest's agent did not speak within {bounds.boot_seconds:g} s; the guest was killed{why}",
             hint=f"the console's last lines:\n{_tail(_console(folder))}",
         )
@@ -394,20 +398,20 @@ def _boot_once(boot: Boot, accel: Accel) -> Session:
 
 
 def _boot_emulated(boot: Boot, accel: Accel) -> Session:
-    """Boot; once more where multi-threaded emulation panicked before the agent spoke, and say so.
+    """Boot; once more where multi-threaded emulation panicked or hung before the agent spoke, and say so.
 
     On a busy host a vCPU's thread may stand still for long in the middle of the kernel's own boot, which kernels
-    do not expect. Nothing had been tried by then, so nothing is hidden; a second panic is the answer.
+    do not expect. Nothing had been tried by then, so nothing is hidden; a second failure is the answer.
     """
     try:
         return _boot_once(boot, accel)
-    except _EarlyPanicError as error:
+    except (_EarlyPanicError, _EarlyHangError) as error:
         if accel != "tcg":
             raise
-        boot.say(f"the kernel panicked while it booted ({error.found}); booting it once more")
-        note = f"a first boot panicked before the agent spoke: {error.found}"
+        what = f"panicked: {error.found}" if isinstance(error, LabPanic) else f"hung: no word in {boot.bounds.boot_seconds:g} s"
+    boot.say(f"the boot {what}; booting it once more")
     session = _boot_once(boot, accel)
-    session.ran = replace(session.ran, note=note)
+    session.ran = replace(session.ran, note=f"a first boot {what}, before the agent spoke")
     return session
 
 
