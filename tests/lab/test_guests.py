@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pytest
 
-from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabPanic, LabTimeout
+from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabPanic, LabTimeout, kind_of
 from softnet.lab.guest.plans import TaskFound
 from softnet.lab.play.arm import guest_arm
 from softnet.lab.play.run import GuestOptions, LabResult, run_scenario
@@ -30,7 +30,9 @@ pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("guest")]
 PATIENT = qemu.Bounds(600, 900)
 """Far more than a guest takes that has the host for itself."""
 COUNTED = GuestOptions("icount", PATIENT)
-"""An instruction takes 1 ns of the guest's time: what it has time for does not depend on the host. 6.1 may not boot so (docs/lab.md)."""
+"""An instruction takes 1 ns of the guest's time: what it has time for does not depend on the host.
+
+6.1 may not boot this way (docs/lab.md)."""
 
 
 def _quiet(text: str) -> None:
@@ -121,6 +123,7 @@ def test_a_panic_in_the_boot_is_a_panic_at_the_second_boot(accel: Literal["tcg",
     with pytest.raises(LabPanic, match="panicked") as caught:
         qemu.boot(kernel, {"kind": "misbehave", "how": "hang"}, machine, bounds=PATIENT, accel=accel, say=said.append)
     assert "root" in caught.value.found
+    assert kind_of(caught.value) == "panic"
     assert [text for text in said if "booting it once more" in text] == said
     assert len(said) == boots - 1
     assert not _guests()

@@ -48,4 +48,4 @@ _KINDS: dict[type[LabError], str] = {
 
 def kind_of(error: LabError) -> str:
     """The word for this kind of error in machine-readable output."""
-    return _KINDS.get(type(error), "lab")
+    return next((_KINDS[kind] for kind in type(error).__mro__ if kind in _KINDS), "lab")
