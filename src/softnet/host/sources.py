@@ -24,9 +24,22 @@ def read_sources(given: Sequence[Path], seconds: float) -> HostReport:
     for path in given:
         whole = _whole(path, dumps)
         if whole is not None and report is not None:
-            raise HostError("two machines at once", where=str(path), expected="one report or tree, and any number of dumps")
+            whole = _later(report, whole, path)
         report = whole or report
     return dumps.into(report or HostReport())
+
+
+def _later(first: HostReport, second: HostReport, path: Path) -> HostReport:
+    """Two reports or trees of one machine: two samples."""
+    if (first.name, first.release) != (second.name, second.release) or not first.samples or not second.samples:
+        raise HostError(
+            "two machines at once",
+            where=str(path),
+            found=f"{second.name} {second.release}",
+            expected=f"the same one later ({first.name} {first.release}), or outputs of tools beside it",
+        )
+    second.samples = [first.samples[-1], second.samples[-1]]
+    return second
 
 
 def _whole(path: Path, dumps: Dumps) -> HostReport | None:

@@ -13,6 +13,6 @@ Rule = Callable[[Facts], Iterator[Finding]]
 
 def all_rules() -> tuple[Rule, ...]:
     """Every rule, in no order that matters."""
-    from softnet.host.rules import backlog
+    from softnet.host.rules import backlog, cards, cpu, kernel, sockets, steering
 
-    return (*backlog.RULES,)
+    return (*backlog.RULES, *steering.RULES, *cards.RULES, *sockets.RULES, *cpu.RULES, *kernel.RULES)

@@ -12,7 +12,7 @@ from softnet.host.findings import Change, Evidence, Finding, Level
 from softnet.host.model import Card
 
 SHARE_NOTED: Final = 1e-5
-"""Drops of all packets since boot that are worth a note although none came while we looked."""
+"""Share of all packets since boot: fewer drops are no more than a note, and none at all if none came while we looked."""
 SQUEEZES_A_SECOND: Final = 5.0
 SQUEEZES_SINCE_BOOT: Final = 100
 PACKETS_PER_SQUEEZE: Final = 20_000
@@ -43,11 +43,10 @@ def backlog_drops(facts: Facts) -> Iterator[Finding]:
     """Packets that found a CPU's backlog full."""
     hit = [row for row in facts.softnet if row.dropped.now]
     old = not hit
-    if old:
-        processed = sum(row.processed.total for row in facts.softnet)
-        hit = [row for row in facts.softnet if row.dropped.total]
-        if not hit or sum(row.dropped.total for row in hit) < SHARE_NOTED * processed:
-            return
+    hit = hit or [row for row in facts.softnet if row.dropped.total]
+    few = sum(row.dropped.total for row in hit) < SHARE_NOTED * sum(row.processed.total for row in facts.softnet)
+    if not hit or (old and few):
+        return
     worst = max(hit, key=lambda row: row.dropped.now or row.dropped.total)
     limit = facts.sysctl("net.core.netdev_max_backlog")
     dropped = sum(row.dropped.now for row in hit)
@@ -66,7 +65,7 @@ def backlog_drops(facts: Facts) -> Iterator[Finding]:
         evidence.append(facts.seen("softnet", "softnet_stat", f"column 11: {limited:,} of the drops are the flow limit's"))
     who = "RPS, loopback, veth, tunnels and drivers without NAPI put packets there; a driver with NAPI does not"
     starved = _starved(facts, worst)
-    level: Level = "note" if old else "wrong"
+    level: Level = "note" if old or (few and worst.dropped.recent is None) else "wrong"
     yield Finding(
         id="backlog-drops",
         level=level,
@@ -216,7 +215,7 @@ def one_cpu(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         id="one-cpu",
         level="risk",
-        title=f"CPU {top.cpu} processes {share:.0%} of all packets, the other {'CPU' if len(rows) == 2 else len(rows) - 1} next to nothing",
+        title=f"CPU {top.cpu} processes {share:.0%} of all packets, the other {others} next to nothing",
         meaning=f"{trouble} {cause}",
         evidence=(
             facts.seen("softnet", "softnet_stat", f"column 1: CPU {top.cpu} {top.processed.now:,} of {processed:,} packets"),
