@@ -59,7 +59,7 @@ def sections(text: str, where: str) -> Iterator[Section]:
 _KINDS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
     (kind, re.compile(pattern, re.MULTILINE))
     for kind, pattern in (
-        ("softnet", r"\A\s*[0-9a-fA-F]{8}(?:[ \t]+[0-9a-fA-F]{8}){7,}[ \t]*$"),
+        ("softnet", r"\A\s*[0-9a-zA-Z]{8}(?:[ \t]+[0-9a-zA-Z]{8}){8,}[ \t]*$"),
         ("softirqs", r"\A\s*CPU\d.*\n(?:.*\n){0,12}?\s*(?:NET_RX|HI|TIMER):"),
         ("interrupts", r"\A\s*CPU\d.*\n(?:.*\n)*?\s*(?:\d+|NMI|LOC|IPI0):"),
         ("devices", r"\A\s*Inter-\|\s+Receive"),

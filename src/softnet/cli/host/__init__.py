@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from softnet.cli.host._doctor import doctor
+from softnet.cli.host._scenario import scenario
 
 
 @click.group()
@@ -16,5 +17,5 @@ def command() -> None:
     """Judge the receive path of this machine, or of another one from what it sent."""
 
 
-for member in (doctor,):
+for member in (doctor, scenario):
     command.add_command(member)
