@@ -15,7 +15,7 @@ HARMLESS_BOOT_ARGS: Final = re.compile(
 HARMLESS_COMM: Final = re.compile(
     r"(ksoftirqd|backlog_napi|ktimers|rcuc|migration|cpuhp|idle_inject)/\d+|rcu_\w+|watchdogd|(napi|irq)/.*"
 )
-PLAIN_CARD: Final = re.compile(r"lo|eth\d{1,3}|the card")
+PLAIN_CARD: Final = re.compile(r"lo|eth\d{1,3}|DEVICE")
 
 
 def anonymised(report: HostReport) -> HostReport:

@@ -7,19 +7,20 @@ import re
 from typing import Final
 
 from softnet.host.cpusets import cpu_mask
-from softnet.host.model import Card, RxQueue, TxQueue
+from softnet.host.model import CARD_NAME, Card, RxQueue, TxQueue
 from softnet.host.tree import Tree
 
 CARDS_MAX: Final = 512
 """A host with thousands of veth pairs: the first by name, cards of hardware before others."""
-NAME: Final = re.compile(r"[^/\s]{1,63}")
-"""include/uapi/linux/if.h: IFNAMSIZ is 16; a tool may write more of it."""
+NAME: Final = re.compile(CARD_NAME, re.ASCII)
 
 
 def read_cards(tree: Tree) -> list[Card]:
     """The interfaces, those with hardware first."""
     names = [n for n in tree.names("/sys/class/net") if NAME.fullmatch(n) and tree.exists(f"/sys/class/net/{n}/mtu")]
     names = names or [n for n in tree.names("/sys/class/net") if NAME.fullmatch(n) and tree.exists(f"/sys/class/net/{n}/queues")]
+    if odd := len(tree.names("/sys/class/net")) - len([n for n in tree.names("/sys/class/net") if NAME.fullmatch(n)]):
+        tree.missed("/sys/class/net", f"{odd} interfaces are passed over for what is in their names")
     names.sort(key=lambda name: (not tree.exists(f"/sys/class/net/{name}/device"), name == "lo"))
     if len(names) > CARDS_MAX:
         tree.missed("/sys/class/net", f"{len(names) - CARDS_MAX} more interfaces: {CARDS_MAX} are read")
@@ -60,7 +61,7 @@ def _irqs(tree: Tree, name: str) -> list[str]:
     """Numbers of the card's interrupts: its MSI vectors; of a virtio card, those of the PCI device it stands on; or by name."""
     base = f"/sys/class/net/{name}/device"
     for path in (f"{base}/msi_irqs", f"{base}/../msi_irqs"):
-        if numbers := [n for n in tree.names(path) if n.isascii() and n.isdecimal() and len(n) < 10]:
+        if numbers := [n for n in tree.names(path) if n.isascii() and n.isdecimal() and len(n) <= 10]:
             return numbers[:4096]
     device = tree.link(base)
     # eth0-TxRx-0, i40e-eth0-TxRx-0, mlx5_comp0@pci:0000:3b:00.0, virtio0-input.0
@@ -69,5 +70,5 @@ def _irqs(tree: Tree, name: str) -> list[str]:
     return [
         label.strip()
         for label, _, rest in (line.partition(":") for line in found.splitlines()[1:])
-        if label.strip().isdecimal() and label.isascii() and own.search(rest)
+        if re.fullmatch(r"[0-9]{1,10}", label.strip(), re.ASCII) and own.search(rest)
     ][:4096]

@@ -14,12 +14,14 @@ from softnet.errors import HostError
 from softnet.host import text as texts
 from softnet.host import tools
 from softnet.host.cpusets import CPUS_MAX
-from softnet.host.model import HostReport, Sample, Unread
+from softnet.host.model import CARD_NAME, HostReport, Sample, Unread
 from softnet.host.read import config_of, preempt_of, release_of
 
 SENT_MAX: Final = 16 * 1024 * 1024
 SECTIONS_MAX: Final = 2000
 LOG_MAX: Final = 200
+UNNAMED: Final = "DEVICE"
+"""A card of which an output does not say the name: ethtool -S does not."""
 LOG_LINES: Final = re.compile(
     r"page_pool_release_retry|stalled pool shutdown|unregister_netdevice: waiting for|local softirq work is pending"
     r"|NETDEV WATCHDOG|nf_conntrack.*(?:blocked|full)|xfrm.*WARN|WARNING:.*(?:xfrm|skb_|net/core)|blocked for more than \d+ seconds"
@@ -146,13 +148,11 @@ def _card_of(section: Section) -> str:
     said = re.search(
         r"^(?:Ring|Channel|Coalesce) parameters for (\S{1,63}?):|^Features for (\S{1,63}?):", section.text[:2000], re.MULTILINE
     )
-    if said:
-        return said[1] or said[2]
+    names = [said[1] or said[2]] if said else []
     asked = re.search(r"ethtool\s+-\w\s+([^\s|]{1,63})", section.command)
-    if asked:
-        return asked[1]
     named = re.search(r"ethtool_-\w_(\S{1,63})$", section.where)
-    return named[1] if named else "the card"
+    names += [match[1] for match in (asked, named) if match]
+    return next((name for name in names if re.fullmatch(CARD_NAME, name, re.ASCII)), UNNAMED)
 
 
 _PARTS: Final = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints, ValidationError
 
 from softnet.errors import HostError
 from softnet.files import from_json
@@ -23,7 +23,13 @@ Cpus = Annotated[list[CpuNumber], BeforeValidator(lambda v: cpu_list(v, "a list 
                  PlainSerializer(as_list)]  # fmt: skip
 """In JSON the kernel's own notation, ``0-3,8``."""
 Text = Annotated[str, Field(max_length=4096)]
+IrqNumber = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,10}$")]
 Preempt = Literal["", "none", "voluntary", "full", "lazy", "rt"]
+
+
+CARD_NAME: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.:@+\-]{0,62}$"
+"""Names that stand in the commands which the doctor prints: nothing in them means anything to a shell. An interface may be called
+otherwise (dev_valid_name() refuses only "/", ":" and blanks); such a one is passed over."""
 
 
 class Part(BaseModel):
@@ -113,7 +119,7 @@ class Sample(Part):
 class Irq(Part):
     """An interrupt with a number."""
 
-    number: Text
+    number: IrqNumber
     chip: Text = ""
     name: Text = ""
     affinity: Cpus | None = None
@@ -136,7 +142,7 @@ class TxQueue(Part):
 class Card(Part):
     """A network interface, from /sys/class/net and from ethtool."""
 
-    name: Text
+    name: Annotated[str, StringConstraints(pattern=CARD_NAME)]
     driver: Text = ""
     kind: Literal["", "hardware", "virtual", "loopback"] = ""
     """hardware: it stands below a bus, as virtio does too."""
@@ -146,7 +152,7 @@ class Card(Part):
     numa_node: int | None = None
     rx_queues: list[RxQueue] = []
     tx_queues: list[TxQueue] = []
-    irqs: list[Text] = []
+    irqs: list[IrqNumber] = []
     threaded: Count | None = None
     gro_flush_timeout: Count | None = None
     napi_defer_hard_irqs: Count | None = None

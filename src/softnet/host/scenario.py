@@ -250,7 +250,7 @@ class _Machine:
         irqs = [cpus[0] for irq in self.facts.irqs_of(card) if (cpus := self.cpus(self.facts.irq_cpus(irq)))]
         whole = len(irqs) >= queues
         chosen = irqs[:queues] if whole else [(irqs[at % len(irqs)] if irqs else at % len(self.online)) for at in range(queues)]
-        out.key("irq_cpus", chosen, "" if whole else f"{GUESS}{len(irqs)} receiving interrupts are known for {queues} queues")
+        out.key("irq_cpus", chosen, "" if whole else f"{GUESS}receiving interrupts known: {len(irqs)}, queues: {queues}")
         for key, most in (("rx_usecs", 10**6), ("rx_frames", 65536)):
             if key in card.coalesce:
                 out.key(key, min(card.coalesce[key], most))
@@ -258,12 +258,7 @@ class _Machine:
             out.comment(f"{GUESS}rx_usecs = 0, no coalescing; ethtool -c says it")
         masks = [self.cpus(queue.rps_cpus or []) for queue in card.rx_queues]
         if any(masks):
-            mask = next(mask for mask in masks if mask)
-            out.key(
-                "rps_cpus",
-                mask,
-                "" if all(m == mask for m in masks) else f"{GUESS}queues differ, and a scenario has one mask a card",
-            )
+            self._mask(next(mask for mask in masks if mask), all(mask == masks[0] for mask in masks))
         flows = max((queue.rps_flow_cnt or 0 for queue in card.rx_queues), default=0)
         if 0 < flows <= 2**20:
             out.key("rps_flow_cnt", flows)
@@ -275,6 +270,13 @@ class _Machine:
                                  ("gro_flush_timeout", card.gro_flush_timeout, 10**9)):  # fmt: skip
             if value and value <= most:
                 out.key(key, value)
+
+    def _mask(self, mask: list[int], alike: bool) -> None:
+        free = [cpu for cpu in mask if cpu not in self.cpus(self.facts.kept_free)]
+        if not free:
+            self.out.comment(f"rps_cpus = {_value(mask)} on the machine: only isolated CPUs, which the model's kernels refuse.")
+            return
+        self.out.key("rps_cpus", free, "" if alike else f"{GUESS}queues differ, and a scenario has one mask a card")
 
     def _rate(self, card: Card) -> tuple[int, str]:
         """Packets a second, and how that is known."""

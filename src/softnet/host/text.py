@@ -151,14 +151,14 @@ def irqs(rest: dict[str, str]) -> list[Irq]:
     """The numbered interrupts of /proc/interrupts, from what stands behind the counts: chip, trigger, names of the handlers."""
     found = []
     for name, text in rest.items():
-        if not (name.isascii() and name.isdecimal()):
+        if not re.fullmatch(r"[0-9]{1,10}", name, re.ASCII):
             continue
         trigger = _TRIGGER.search(text + " ")
         if trigger:
             handlers = text[trigger.end() :]
         else:
             handlers = text.split(None, 2)[2] if len(text.split()) > 2 else ""
-        found.append(Irq(number=name[:100], chip=(text.split() or [""])[0][:200], name=handlers.strip()[:400]))
+        found.append(Irq(number=name, chip=(text.split() or [""])[0][:200], name=handlers.strip()[:400]))
     return found
 
 

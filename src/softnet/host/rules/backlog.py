@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -25,18 +26,19 @@ def _cpus(rows: list[SoftnetCpu]) -> str:
     return ("CPU " if len(rows) == 1 else "CPUs ") + as_list(row.cpu for row in rows)
 
 
-def set_sysctl(facts: Facts, name: str, value: int, why: str = "") -> Change:
+HARMLESS: Final = re.compile(r"[\w.,\- ]{1,200}", re.ASCII)
+"""Values that may stand in a command: a report may come from anybody, and a shell is to read what is printed."""
+
+
+def set_sysctl(facts: Facts, name: str, value: int | str, why: str = "") -> Change:
     """A change of a setting, with the way back."""
-    old = facts.report.sysctl.get(name)
-    return Change(
-        f"sysctl -w {name}={value}",
-        f"sysctl -w {name}='{old}'"
-        if old and " " in old
-        else f"sysctl -w {name}={old}"
-        if old
-        else f"the value that `sysctl {name}` prints before",
-        why,
-    )
+    old = facts.report.sysctl.get(name, "")
+    undo = f"sysctl -w {name}={_quoted(old)}" if HARMLESS.fullmatch(old) else f"the value that `sysctl {name}` prints before"
+    return Change(f"sysctl -w {name}={_quoted(str(value))}", undo, why)
+
+
+def _quoted(value: str) -> str:
+    return f"'{value}'" if " " in value else value
 
 
 def backlog_drops(facts: Facts) -> Iterator[Finding]:
@@ -71,8 +73,8 @@ def backlog_drops(facts: Facts) -> Iterator[Finding]:
         level=level,
         title=f"{_cpus(hit)}: the backlog was full and packets were dropped" + (", but not now" if old else ""),
         meaning=f"A CPU's backlog holds netdev_max_backlog packets that another CPU or a virtual device gave it ({who}); what comes"
-        " on top is lost without a trace in the socket's or the card's counters. A longer backlog helps against bursts only."
-        + (f" {starved}" if starved else ""),
+        " on top is lost, counted here and in the interface's rx_dropped, and at no socket. A longer backlog helps"
+        " against bursts only." + (f" {starved}" if starved else ""),
         evidence=tuple(evidence),
         sure="certain",
         because=facts.since(worst.dropped),
@@ -116,6 +118,12 @@ def time_squeeze(facts: Facts) -> Iterator[Finding]:
         " runs: raising netdev_budget alone changes nothing (unless GRO merges, which this counter does not see)."
         if by_time
         else " Nothing here says which of the two limits ends the runs: raise both together, or neither."
+        + (
+            f" A netdev_budget_usecs of {usecs} is two ticks with HZ={2_000_000 // usecs}; with a lower HZ it is less,"
+            f" and ends runs early."
+            if usecs and usecs < 8000 and facts.report.hz is None
+            else ""
+        )
     )
     changes = []
     if not by_time:
@@ -176,7 +184,8 @@ def flow_limit(facts: Facts) -> Iterator[Finding]:
     if not hit:
         return
     path = "/proc/sys/net/core/flow_limit_cpu_bitmap"
-    mask = facts.report.sysctl.get("net.core.flow_limit_cpu_bitmap", "MASK")
+    mask = facts.report.sysctl.get("net.core.flow_limit_cpu_bitmap", "")
+    mask = mask if HARMLESS.fullmatch(mask) else "MASK"
     yield Finding(
         id="flow-limit",
         level="note",

@@ -9,7 +9,7 @@ from typing import Final
 
 from softnet.host.facts import Counter, Facts
 from softnet.host.findings import Change, Evidence, Finding
-from softnet.host.model import Card
+from softnet.host.model import CARD_NAME, Card
 
 RING_FULL: Final = re.compile(
     r"rx_missed_errors|rx_no_buffer_count|rx_out_of_buffer|rx_discards(_phy)?|rx_no_dma_resources|rx_fifo_errors|rx_over_errors"
@@ -26,6 +26,8 @@ WIREGUARD_PPS: Final = 50_000
 def ring_full(facts: Facts) -> Iterator[Finding]:
     """Frames that the card had to drop because its ring was full."""
     for name in sorted({*facts.last.ethtool, *facts.last.devices} - {"lo"}):
+        if not re.fullmatch(CARD_NAME, name, re.ASCII):
+            continue
         counters = _full_counters(facts, name)
         worst = max(counters, key=lambda c: c[1].now, default=None)
         if worst is None:

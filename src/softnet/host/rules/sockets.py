@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from softnet.host.facts import Counter, Facts
-from softnet.host.findings import Change, Evidence, Finding
+from softnet.host.findings import Evidence, Finding
 from softnet.host.rules.backlog import set_sysctl
 
 UDP_SHARE: Final = 1e-4
@@ -105,9 +105,7 @@ def tcp_drops(facts: Facts) -> Iterator[Finding]:
         numbers = [int(w) for w in words if w.isascii() and w.isdecimal() and len(w) < 12]
         if setting == "net.ipv4.tcp_rmem":
             new = f"{numbers[0]} {numbers[1]} {2 * numbers[2]}" if len(numbers) == 3 else "4096 131072 12582912"
-            change = Change(
-                f"sysctl -w {setting}='{new}'", f"sysctl -w {setting}='{old}'" if old else f"what `sysctl {setting}` prints before"
-            )
+            change = set_sysctl(facts, setting, new)
         else:
             change = set_sysctl(
                 facts, setting, 2 * (numbers[0] if numbers else 4096), "and a larger backlog in the application's listen()"
