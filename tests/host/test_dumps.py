@@ -92,6 +92,15 @@ def test_a_counter_of_32_bits_that_wrapped(tmp_path: Path) -> None:
     assert "5 dropped between" in found.evidence[0].text
 
 
+def test_counters_that_went_backwards_are_no_difference(tmp_path: Path) -> None:
+    row = "{} {} 00000000 " + "00000000 " * 9 + "00000000\n"
+    found = said(tmp_path, row.format("00100000", "00000900"), row.format("00000100", "00000004"))["backlog-drops"]
+    assert "4 dropped since boot" in found.evidence[0].text
+    now, after = Machine("6.1.1", cpus=1, uptime=500.0), Machine("6.1.1", cpus=1, uptime=510.0)
+    report = read_sources([after.write(tmp_path / "after"), now.write(tmp_path / "now")], 0)
+    assert [sample.at_ns for sample in report.samples] == [500 * 10**9, 510 * 10**9]
+
+
 def test_old_columns_take_the_online_cpus_from_beside(tmp_path: Path) -> None:
     alone = read_sources(written(tmp_path, dumps.SOFTNET), 0)
     assert [row.cpu for row in alone.samples[0].softnet] == [0, 1]

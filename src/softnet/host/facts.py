@@ -73,7 +73,10 @@ class Facts:
             old = before.get(row.cpu)
             if not self.two or old is None or not self.first.softnet:
                 return Counter(total, None)
-            return Counter(total, (total - (getattr(old, name) or 0)) % WRAP_32)
+            before_it = getattr(old, name) or 0
+            if total < before_it < WRAP_32 // 2:
+                return Counter(total, None)  # not a counter that wrapped: the machine was started anew, or these are two machines
+            return Counter(total, (total - before_it) % WRAP_32)
 
         return [
             SoftnetCpu(row.cpu, *(counter(row, name) for name in SoftnetCpu._fields[1:]))
@@ -86,9 +89,9 @@ class Facts:
 
     def _difference(self, first: Mapping[str, int], last: Mapping[str, int], name: str) -> Counter:
         total = last.get(name, 0)
-        if not self.two or name not in first or name not in last:
+        if not self.two or name not in first or name not in last or total < first[name]:
             return Counter(total, None)
-        return Counter(total, max(total - first[name], 0))
+        return Counter(total, total - first[name])
 
     def device(self, card: str, name: str) -> Counter:
         """A counter of an interface."""

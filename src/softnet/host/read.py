@@ -16,6 +16,7 @@ from softnet.host import text as texts
 from softnet.host.cards import read_cards
 from softnet.host.cpusets import cpu_list
 from softnet.host.model import CpuTable, HostReport, Preempt, Sample
+from softnet.host.netlink import add_ethtool, add_statistics
 from softnet.host.threads import read_threads, thread_ticks
 from softnet.host.tools import netdev_table
 from softnet.host.tree import Tree
@@ -42,15 +43,24 @@ def read_machine(
 ) -> HostReport:
     """Everything: what stands, a sample, and after ``seconds`` (0: not at all) another one."""
     report = read_tree(tree)
-    report.samples.append(take_sample(tree, report, now()))
-    if tree.live and seconds > 0:
-        sleep(seconds)
-        report.samples.append(take_sample(tree, report, now()))
+    report.samples.append(_sampled(tree, report, now()))
+    if tree.live:
+        add_ethtool(report)
+        if seconds > 0:
+            sleep(seconds)
+            report.samples.append(_sampled(tree, report, now()))
     if not tree.live:
         # Both copies of a machine that was copied twice have a clock in common: the time since boot.
         report.samples[0].at_ns = None if report.uptime_s is None else int(report.uptime_s * 1e9)
-    report.unread = tree.missing()
+    report.unread += tree.missing()
     return report
+
+
+def _sampled(tree: Tree, report: HostReport, at_ns: int) -> Sample:
+    sample = take_sample(tree, report, at_ns)
+    if tree.live:
+        add_statistics(report, sample)
+    return sample
 
 
 def read_tree(tree: Tree) -> HostReport:

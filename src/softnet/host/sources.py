@@ -38,7 +38,10 @@ def _later(first: HostReport, second: HostReport, path: Path) -> HostReport:
             found=f"{second.name} {second.release}",
             expected=f"the same one later ({first.name} {first.release}), or outputs of tools beside it",
         )
-    second.samples = [first.samples[-1], second.samples[-1]]
+    early, late = first.samples[-1], second.samples[-1]
+    if early.at_ns is not None and late.at_ns is not None and late.at_ns < early.at_ns:
+        return _later(second, first, path)
+    second.samples = [early, late]
     return second
 
 

@@ -35,6 +35,8 @@ class Tree:
 
     def _within(self, path: str) -> str | None:
         full = os.path.join(self._real, path.lstrip("/"))
+        if "\0" in path:
+            return None
         if self.live:
             return full
         real = os.path.realpath(full)
@@ -45,7 +47,7 @@ class Tree:
         full = self._within(path)
         try:
             if full is None:
-                raise OSError("a link that leads out of the directory")
+                raise OSError("it leads out of the directory")
             fd = os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
             with open(fd, "rb") as stream:
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -94,7 +96,7 @@ class Tree:
         full = self._within(path)
         try:
             if full is None:
-                raise OSError("a link that leads out of the directory")
+                raise OSError("it leads out of the directory")
             found = os.listdir(full)
         except OSError as error:
             if wanted:

@@ -87,7 +87,7 @@ def _starved(facts: Facts, row: SoftnetCpu) -> str:
     """Whether the CPU that drops is one that does not come to work, rather than one hit by bursts."""
     softirq = facts.cpu_share(row.cpu, "softirq")
     idle = facts.cpu_share(row.cpu, "idle")
-    if softirq is not None and softirq > 0.8:
+    if softirq is not None and softirq > 0.5:
         return f"Here CPU {row.cpu} spends {softirq:.0%} of its time in softirqs: it is at its limit, so spread the load first."
     if idle is not None and idle < 0.05:
         return (
