@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "simulate": MODEL | {"properties", "scenario", "image"},
     "verify": MODEL | {"properties", "scenario", "image", "simulate"},
     "lab": MODEL | {"properties", "scenario", "image", "simulate"},
-    "host": frozenset({"errors", "units", "files", "release", "scenario"}),
+    "host": MODEL | {"properties", "scenario", "image", "simulate"},
     "report": MODEL | {"properties", "scenario", "image", "simulate", "verify", "lab", "host"},
     "cli": MODEL | {"properties", "scenario", "image", "simulate", "verify", "lab", "host", "report"},
 }

@@ -27,6 +27,8 @@ class Change:
     do: str
     undo: str = ""
     why: str = ""
+    sets: tuple[tuple[str, int | tuple[int, ...]], ...] = ()
+    """The same in a scenario: keys and values, CPUs by the machine's numbers. Empty where a scenario has no such thing."""
 
 
 @dataclass(frozen=True)

@@ -71,10 +71,14 @@ def scenario_of(report: HostReport) -> str:
     """
     import tomllib
 
-    machine = _Machine(report)
-    text = machine.write()
+    text = _Machine(report).write()
     scenario_from_dict(tomllib.loads(text))
     return text
+
+
+def numbers_of(report: HostReport) -> dict[int, int]:
+    """CPU of the machine -> CPU of its scenario."""
+    return _Machine(report).number
 
 
 class _Machine:

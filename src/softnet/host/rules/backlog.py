@@ -26,6 +26,14 @@ def _cpus(rows: list[SoftnetCpu]) -> str:
     return ("CPU " if len(rows) == 1 else "CPUs ") + as_list(row.cpu for row in rows)
 
 
+MODELLED: Final = (
+    "netdev_max_backlog",
+    "netdev_budget",
+    "netdev_budget_usecs",
+    "skb_defer_max",
+    "rps_sock_flow_entries",
+)
+"""Sysctls of net.core that a scenario has and rules change."""
 HARMLESS: Final = re.compile(r"[\w.,\- ]{1,200}", re.ASCII)
 """Values that may stand in a command: a report may come from anybody, and a shell is to read what is printed."""
 
@@ -34,7 +42,9 @@ def set_sysctl(facts: Facts, name: str, value: int | str, why: str = "") -> Chan
     """A change of a setting, with the way back."""
     old = facts.report.sysctl.get(name, "")
     undo = f"sysctl -w {name}={_quoted(old)}" if HARMLESS.fullmatch(old) else f"the value that `sysctl {name}` prints before"
-    return Change(f"sysctl -w {name}={_quoted(str(value))}", undo, why)
+    key = "application.app.rcvbuf" if name == "net.core.rmem_default" else f"sysctl.{name[9:]}" if name[9:] in MODELLED else ""
+    sets = ((key, value),) if key and isinstance(value, int) else ()
+    return Change(f"sysctl -w {name}={_quoted(str(value))}", undo, why, sets)
 
 
 def _quoted(value: str) -> str:
@@ -268,18 +278,32 @@ def _spread(facts: Facts, cpu: int, cards: list[Card]) -> tuple[str, list[Change
             to = helpers[at % len(helpers)]
             old = as_list(irq.affinity or [cpu])
             path = f"/proc/irq/{irq.number}/smp_affinity_list"
-            changes.append(Change(f"echo {to} > {path}", f"echo {old} > {path}", f"{irq.name or card.name} to CPU {to}"))
+            spread = (cpu, *(helpers[n % len(helpers)] for n in range(len(here) - 1)))
+            sets = ((f"nic.{card.name}.irq_cpus", spread),) if at == 0 and len(card.rx_queues) == len(here) else ()
+            changes.append(Change(f"echo {to} > {path}", f"echo {old} > {path}", f"{irq.name or card.name} to CPU {to}", sets))
         return f"{card.name} has {len(irqs)} receiving interrupts, and all go to CPU {cpu}: give each its CPU.", changes, [counts]
     if most > queues >= 1:
         want = min(most, len(facts.housekeeping(near=cpu)))
         changes.append(
-            Change(f"ethtool -L {card.name} combined {want}", f"ethtool -L {card.name} combined {queues}", "more receive queues")
+            Change(
+                f"ethtool -L {card.name} combined {want}",
+                f"ethtool -L {card.name} combined {queues}",
+                "more receive queues",
+                ((f"nic.{card.name}.queues", want), (f"nic.{card.name}.irq_cpus", tuple(facts.housekeeping(near=cpu)[:want]))),
+            )
         )
         return f"{card.name} uses {queues} of {most} queues that it has.", changes, [counts]
     queue = card.rx_queues[0] if card.rx_queues else None
     if queue is not None and not queue.rps_cpus and helpers and len(card.rx_queues) == 1:
         path = f"/sys/class/net/{card.name}/queues/rx-0/rps_cpus"
-        changes.append(Change(f"echo {as_mask(helpers[:8])} > {path}", f"echo 0 > {path}", "let other CPUs do the protocols (RPS)"))
+        changes.append(
+            Change(
+                f"echo {as_mask(helpers[:8])} > {path}",
+                f"echo 0 > {path}",
+                "let other CPUs do the protocols (RPS)",
+                ((f"nic.{card.name}.rps_cpus", tuple(helpers[:8])),),
+            )
+        )
         return f"{card.name} has one queue and RPS is off: every packet is processed where its interrupt goes.", changes, [counts]
     why = "one flow, or a hash that does not tell flows apart (ethtool -n)"
     return f"{card.name} has several queues, but the packets come in one: {why}.", changes, [counts]

@@ -91,7 +91,7 @@ def _ring_changes(card: Card) -> tuple[Change, ...]:
     rx, most = card.ring.get("rx"), card.ring.get("rx_max")
     if rx is not None and most is not None and rx < most:
         return (Change(f"ethtool -G {card.name} rx {min(most, max(4 * rx, 1024))}", f"ethtool -G {card.name} rx {rx}",
-                       "the link goes down for a moment"),)  # fmt: skip
+                       "the link goes down for a moment", ((f"nic.{card.name}.ring", min(most, max(4 * rx, 1024))),)),)  # fmt: skip
     if rx is None:
         return (Change(f"ethtool -g {card.name}", "", "shows how long the ring is and may be; ethtool -G sets it"),)
     queues, more = card.channels.get("combined", 0), card.channels.get("combined_max", 0)

@@ -94,7 +94,14 @@ def _relief(facts: Facts, cpu: int) -> tuple[Change, ...]:
             if helpers:
                 from softnet.host.cpusets import as_mask
 
-                return (Change(f"echo {as_mask(helpers)} > {path}", f"echo 0 > {path}", "RPS: let other CPUs do the protocols"),)
+                return (
+                    Change(
+                        f"echo {as_mask(helpers)} > {path}",
+                        f"echo 0 > {path}",
+                        "RPS: let other CPUs do the protocols",
+                        ((f"nic.{card.name}.rps_cpus", tuple(helpers)),),
+                    ),
+                )
     return (
         (Change("softnet host doctor --seconds 10", "", "while it happens: shows which queue and which CPU"),)
         if not facts.two

@@ -10,6 +10,7 @@ from softnet.host.cpusets import as_list, as_mask
 from softnet.host.facts import Facts
 from softnet.host.findings import Change, Evidence, Finding
 from softnet.host.model import Card, Irq
+from softnet.host.rules.backlog import set_sysctl
 
 SYSFS: Final = "/sys/class/net"
 
@@ -131,12 +132,17 @@ def rfs_half(facts: Facts) -> Iterator[Finding]:
     card = (with_count or known)[0]
     path = f"{SYSFS}/{card.name}/queues/rx-0/rps_flow_cnt"
     each = max((entries or 32768) // max(len(card.rx_queues), 1), 1)
+    queues = f"{SYSFS}/{card.name}/queues/rx-*"
     change = (
-        Change(f"for q in {SYSFS}/{card.name}/queues/rx-*; do echo {each} > $q/rps_flow_cnt; done",
-               f"for q in {SYSFS}/{card.name}/queues/rx-*; do echo 0 > $q/rps_flow_cnt; done")
+        Change(
+            f"for q in {queues}; do echo {each} > $q/rps_flow_cnt; done",
+            f"for q in {queues}; do echo 0 > $q/rps_flow_cnt; done",
+            "",
+            ((f"nic.{card.name}.rps_flow_cnt", each),),
+        )
         if entries
-        else Change("sysctl -w net.core.rps_sock_flow_entries=32768", "sysctl -w net.core.rps_sock_flow_entries=0")
-    )  # fmt: skip
+        else set_sysctl(facts, "net.core.rps_sock_flow_entries", 32768)
+    )
     yield Finding(
         id="rfs-half",
         level="wrong",
