@@ -146,6 +146,11 @@ class Machine:
         for name, value in sysctl.items():
             files[f"proc/sys/net/core/{name}"] = value + "\n"
         files["proc/sys/net/ipv4/tcp_rmem"] = "4096\t131072\t6291456\n"
+        files |= self._affinity_and_threads()
+        return files
+
+    def _affinity_and_threads(self) -> dict[str, str]:
+        files: dict[str, str] = {}
         for card_at, card in enumerate(self.cards):
             for queue, cpu in enumerate(card.irqs):
                 files[f"proc/irq/{40 + 100 * card_at + queue}/smp_affinity_list"] = f"{cpu}\n"
