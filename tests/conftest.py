@@ -7,6 +7,7 @@ is the same failure for everybody. ``SOFTNET_EXPLORE=1 make test`` draws new exa
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import tempfile
@@ -41,3 +42,14 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     pytest numbers equal names itself.
     """
     return argname if isinstance(val, bytes) else None
+
+
+@pytest.fixture
+def hasty_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Native code of this test's simulations is built in a tenth of the time and not optimised.
+
+    For tests that compile many kernels, most of them to run for a few milliseconds.
+    """
+    from softnet.simulate import native
+
+    monkeypatch.setattr(native, "Options", functools.partial(native.Options, optimise=0))
