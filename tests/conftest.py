@@ -11,6 +11,7 @@ import functools
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -44,12 +45,14 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     return argname if isinstance(val, bytes) else None
 
 
-@pytest.fixture
-def hasty_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Native code of this test's simulations is built in a tenth of the time and not optimised.
+@pytest.fixture(scope="module")
+def hasty_code() -> Iterator[None]:
+    """Native code of a module's simulations is built in a tenth of the time and not optimised.
 
     For tests that compile many kernels, most of them to run for a few milliseconds.
     """
     from softnet.simulate import native
 
-    monkeypatch.setattr(native, "Options", functools.partial(native.Options, optimise=0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "Options", functools.partial(native.Options, optimise=0))
+        yield

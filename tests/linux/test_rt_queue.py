@@ -14,7 +14,7 @@ from softnet.linux.releases import modules_for, patch_info
 from softnet.simulate.simulation import Simulation
 from softnet.trace import EVENT_ID
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hasty_code")]
 
 
 def kicked_by_work_item(run: Run) -> bool:

@@ -20,7 +20,7 @@ from tests.mutation import Edit, Mutation, mutate
 
 from softnet.lang.python.stop import KernelStop
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hasty_code")]
 
 IPI_KERNELS = ("6.1", "6.9", "6.10", "6.12")
 RT_BEFORE = ("6.9-rt",)
