@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,21 @@ def test_what_is_wrong_is_told_with_its_line(text: str, line: str, message: str,
     if line:
         assert caught.value.where == f"{path}{line}"
     assert run_cli(["host", "doctor", "--from", str(path)]) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CPU0\n" + "\n" * 300_000, "%CPU " * 100_000, "nf_conntrack"
+        " " * 100_000, "root=" + "x" * 300_000 + "\ny\n", "a@b" + " " * 300_000,
+        "Udp:\n" + "1" * 300_000 + "\n", "1: a: <UP>\n" + "    \n" * 100_000,
+        dumps.INTERRUPTS.replace("eth0-TxRx-0", "x" * 300_000),
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_no_pattern_hangs_on_a_text_without_end(text: str, tmp_path: Path) -> None:
+    with contextlib.suppress(HostError):
+        read_sources(written(tmp_path, text), 0)
 
 
 def test_two_machines_are_refused(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from softnet.host.read import config_of, preempt_of, release_of
 SENT_MAX: Final = 16 * 1024 * 1024
 SECTIONS_MAX: Final = 2000
 LOG_MAX: Final = 200
+LINE_MAX: Final = 500
+"""Characters of a line in which a pattern is looked for, so that none takes long on a line without an end."""
 UNNAMED: Final = "DEVICE"
 """A card of which an output does not say the name: ethtool -S does not."""
 LOG_LINES: Final = re.compile(
@@ -47,7 +49,7 @@ def sections(text: str, where: str) -> Iterator[Section]:
     start, command = 1, ""
     held: list[str] = []
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
-        prompt = _PROMPT.match(line)
+        prompt = _PROMPT.match(line[:LINE_MAX])
         if prompt:
             if any(h.strip() for h in held):
                 yield Section("\n".join(held), where, start, command)
@@ -62,10 +64,10 @@ _KINDS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
     (kind, re.compile(pattern, re.MULTILINE))
     for kind, pattern in (
         ("softnet", r"\A\s*[0-9a-zA-Z]{8}(?:[ \t]+[0-9a-zA-Z]{8}){8,}[ \t]*$"),
-        ("softirqs", r"\A\s*CPU\d.*\n(?:.*\n){0,12}?\s*(?:NET_RX|HI|TIMER):"),
-        ("interrupts", r"\A\s*CPU\d.*\n(?:.*\n)*?\s*(?:\d+|NMI|LOC|IPI0):"),
+        ("softirqs", r"\A\s*CPU\d.*\n(?:.*\n){0,12}?[ \t]*(?:NET_RX|HI|TIMER):"),
+        ("interrupts", r"\A\s*CPU\d.*\n(?:.*\n)*?[ \t]*(?:\d+|NMI|LOC|IPI0):"),
         ("devices", r"\A\s*Inter-\|\s+Receive"),
-        ("ip_link", r"\A\s*\d+: \S+: <[\w,\-]*>(?:.*\n)*?\s+RX:"),
+        ("ip_link", r"\A\s*\d+: \S+: <[\w,\-]*>(?:.*\n)*?[ \t]+RX:"),
         ("ethtool_S", r"^NIC statistics:"),
         ("ethtool_g", r"^Ring parameters for \S+:"),
         ("ethtool_l", r"^Channel parameters for \S+:"),
@@ -80,9 +82,9 @@ _KINDS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
         ("config", r"^CONFIG_\w+=(?:y|\d+)"),
         ("sysctl", r"^net\.core\.\w+\s*=|^net\.ipv4\.\w+\s*="),
         ("cpu_time", r"^cpu\d*\s+\d+ \d+ \d+ \d+"),
-        ("processes", r"^.*%CPU\b.*\b(?:COMMAND|COMM|CMD)\b"),
+        ("processes", r"^.{0,300}%CPU\b.{0,300}\b(?:COMMAND|COMM|CMD)\b"),
         ("uname", r"\A\s*Linux (?:version \d|\S+ \d+\.\d+)\S*"),
-        ("boot_args", r"\A\s*(?:BOOT_IMAGE=|root=|console=)\S+.*\s*\Z"),
+        ("boot_args", r"\A\s*(?:BOOT_IMAGE=|root=|console=)\S[^\n]*\s*\Z"),
     )
 )
 
@@ -93,7 +95,7 @@ def kind_of(section: Section) -> str:
     for kind, pattern in _KINDS:
         if pattern.search(head):
             return kind
-    return "log" if LOG_LINES.search(section.text) else ""
+    return "log" if any(LOG_LINES.search(line[:LINE_MAX]) for line in section.text.split("\n")) else ""
 
 
 class Dumps:
@@ -272,7 +274,9 @@ def _processes(section: Section, card: str, report: HostReport, sample: Sample) 
 
 
 def _log(section: Section, card: str, report: HostReport, sample: Sample) -> None:
-    report.log += [line.strip()[:400] for line in section.text.split("\n") if LOG_LINES.search(line)][: LOG_MAX - len(report.log)]
+    report.log += [line.strip()[:400] for line in section.text.split("\n") if LOG_LINES.search(line[:LINE_MAX])][
+        : LOG_MAX - len(report.log)
+    ]
 
 
 _READERS: Final[dict[str, _Reader]] = {

@@ -61,9 +61,10 @@ class CpuTable(Part):
     def get(self, name: str, cpu: int) -> int:
         """A row's number of one CPU; 0 where there is none."""
         row = self.rows.get(name)
-        if row is None or cpu not in self.cpus:
+        if row is None:
             return 0
-        at = self.cpus.index(cpu)
+        usual = cpu < len(self.cpus) and self.cpus[cpu] == cpu
+        at = cpu if usual else self.cpus.index(cpu) if cpu in self.cpus else len(row)
         return row[at] if at < len(row) else 0
 
 

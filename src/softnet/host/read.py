@@ -30,7 +30,7 @@ SYSCTLS_BESIDE_CORE: Final = (
     "net/ipv4/udp_mem", "net/ipv4/udp_rmem_min", "net/ipv4/tcp_mem", "net/ipv4/tcp_rmem", "net/ipv4/tcp_max_syn_backlog",
     "kernel/sched_rt_runtime_us", "kernel/sched_rt_period_us",
 )  # fmt: skip
-LEFT_OUT: Final = ("netdev_rss_key",)
+LEFT_OUT: Final = ("netdev_rss_key", "bpf_jit_enable", "bpf_jit_harden", "bpf_jit_kallsyms", "bpf_jit_limit")
 """Sysctls that say nothing of the receive path and something of the machine."""
 
 

@@ -318,7 +318,9 @@ class _Machine:
         out.key("rate_pps", rate, said)
         size, packets = self.facts.device(card.name, "rx_bytes"), self.facts.device(card.name, "rx_packets")
         mean = size.now // packets.now if packets.now else 0
-        if 60 <= mean <= 65535:
+        if mean > 1514:
+            out.key("sizes", [[1514, 1]], f"{GUESS}the mean is {mean:,} bytes, so somebody merges packets before they are counted")
+        elif mean >= 60:
             out.key("sizes", [[mean, 1]], "the mean of the bytes received; mixtures act otherwise")
         else:
             out.key("sizes", [[64, 1]], GUESS.strip(" :"))

@@ -153,6 +153,7 @@ def irqs(rest: dict[str, str]) -> list[Irq]:
     for name, text in rest.items():
         if not re.fullmatch(r"[0-9]{1,10}", name, re.ASCII):
             continue
+        text = text[:500]
         trigger = _TRIGGER.search(text + " ")
         if trigger:
             handlers = text[trigger.end() :]

@@ -122,7 +122,7 @@ def netstat_s(text: str, where: str, first: int = 1) -> dict[str, int]:
         if re.fullmatch(r"\w+:", line.text.strip()) and not line.text.startswith(" "):
             group = line.text.strip()[:-1]
         for phrase, name in NETSTAT_PHRASES:
-            match = re.search(phrase, line.text.strip(), re.ASCII)
+            match = re.search(phrase, line.text.strip()[:300], re.ASCII)
             if match and (not name.startswith("Udp.") or group in ("", "Udp")):
                 found.setdefault(name, number(match[1], line, name))
     return found

@@ -22,7 +22,7 @@ from_option = options(
 )  # fmt: skip
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="What is wrong or risky, with evidence, and what to change.")
 @from_option
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write what was read into this file, to be sent: a report for --from.")

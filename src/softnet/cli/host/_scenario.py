@@ -10,7 +10,7 @@ import click
 from softnet.cli.host._doctor import from_option
 
 
-@click.command("scenario")
+@click.command("scenario", short_help="The machine as a scenario; what was guessed says so.")
 @from_option
 @click.option("--out", type=click.Path(path_type=Path), help="Write it into this file; default: print it.")
 def scenario(given: tuple[Path, ...], seconds: float, out: Path | None) -> None:
