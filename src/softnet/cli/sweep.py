@@ -42,6 +42,7 @@ _factors = options(
 
 _ways = options(
     click.option("--out", type=click.Path(path_type=Path), help="Keep runs and results in this folder, and go on there."),
+    click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the page with the charts to this file."),
     click.option("--processes", type=click.IntRange(1, 256), help="Runs at the same time; default: the CPUs there are."),
     click.option("--engine", type=click.Choice(["auto", "reference", "native"]), default="auto", show_default=True,
                  help="What runs the functions."),
@@ -59,6 +60,7 @@ _ways = options(
 def command(
     what: Path,
     out: Path | None,
+    html: Path | None,
     processes: int | None,
     engine: str,
     yes: bool,
@@ -86,6 +88,10 @@ def command(
         from softnet.report.sweep import render_sweep
 
         click.echo(render_sweep(found, columns(width), sys.stdout.isatty()), nl=False)
+    if html is not None:
+        from softnet.report.sweep_page import write_sweep_page
+
+        write_sweep_page(html, found)
     _say(done, out, quiet)
     if done.partial:
         sys.exit(EXIT_PARTIAL)

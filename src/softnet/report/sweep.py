@@ -11,6 +11,7 @@ from softnet.errors import printable
 from softnet.report.names import duration, percent
 from softnet.report.sweep_story import change, figure, interval_text, recommendation
 from softnet.report.terminal import BETTER, WIDTH_MIN, WORSE, Cell, table, wrap
+from softnet.sweep.analysis import LEAST
 
 if TYPE_CHECKING:
     from softnet.sweep.analysis import Change, Effect, Findings
@@ -60,9 +61,9 @@ def ranked(findings: Findings) -> list[int]:
     return sorted(means, key=lambda arm: (math.isnan(means[arm]), 0.0 if math.isnan(means[arm]) else sign * means[arm], arm))
 
 
-def judged(change_: Change | Effect, measure: Measure) -> str:
-    """Whether it is "better", "worse", "sure" where neither direction is better, or "" for what may be chance."""
-    if not change_.sure or change_.interval.mean == 0:
+def judged(change_: Change | Effect, measure: Measure, base: float) -> str:
+    """Whether it is "better", "worse", "sure" where neither direction is better, or "" for what may be chance or is below LEAST."""
+    if not change_.sure or abs(change_.interval.mean) <= LEAST * abs(base):
         return ""
     if not measure.better:
         return "sure"
@@ -79,8 +80,12 @@ def change_text(found: Change, base: float, measure: Measure) -> str:
     return change(i.mean, measure)
 
 
+def same_everywhere(changes: Sequence[Change]) -> bool:
+    """Whether no arm differs from the base in any seed."""
+    return all(c.interval.mean == 0 and c.interval.exact for c in changes)
+
+
 STYLE = {"better": BETTER, "worse": WORSE}
-MARK = {"better": "*", "worse": "*", "sure": "*"}
 
 
 def _best_table(findings: Findings, width: int, color: bool) -> list[str]:
@@ -93,17 +98,19 @@ def _best_table(findings: Findings, width: int, color: bool) -> list[str]:
         row: list[Cell] = [arm.label + (" (base)" if number == 0 else "") + (f" ({arm.failed} failed)" if arm.failed else "")]
         for measure in findings.shown:
             row.append(figure(findings.mean(measure, number), measure))
+            if same_everywhere(changes[measure.name]):
+                continue
             if number == 0:
                 row.append("")
                 continue
             found = changes[measure.name][number]
-            how = judged(found, measure)
             base = findings.mean(measure, 0)
-            row.append((change_text(found, base, measure) + (MARK.get(how) or " "), STYLE.get(how, "")))
+            how = judged(found, measure, base)
+            row.append((change_text(found, base, measure) + ("*" if found.sure else " "), STYLE.get(how, "")))
         rows.append(row)
     head = [", ".join(str(f["key"]) for f in findings.factors)]
     for measure in findings.shown:
-        head += [measure.name, "change"]
+        head += [measure.name] if same_everywhere(changes[measure.name]) else [measure.name, "change"]
     of = f"the best {len(listed)} of {len(order)}" if len(listed) < len(order) else "all"
     title = (
         f"Combinations by {findings.shown[0].name}, {of}: means over the seeds, and the change against the base;"
@@ -113,16 +120,16 @@ def _best_table(findings: Findings, width: int, color: bool) -> list[str]:
 
 
 def _effects_table(findings: Findings, measure: Measure, width: int, color: bool) -> list[str]:
-    effects = findings.effects(measure)
+    effects, base = findings.effects(measure), findings.mean(measure, 0)
     rows: list[list[Cell]] = []
     if effects and all(e.interval.mean == 0 and e.interval.exact for e in effects):
         return ["", *wrap(f"No factor has any effect on {measure.name}, in any seed.", width)]
     for effect in effects[:EFFECTS_MAX]:
-        how = judged(effect, measure)
+        how = judged(effect, measure, base)
         none = effect.interval.mean == 0 and effect.interval.exact
         p = "" if effect.interval.values < 2 else "< 0.001" if effect.p < 0.001 else f"{effect.p:.3f}"
         rows.append([f"{effect.factor}: {effect.step}", (change(effect.interval.mean, measure), STYLE.get(how, "")),
-                     interval_text(effect.interval, measure), p, how or ("none" if none else "may be chance")])  # fmt: skip
+                     interval_text(effect.interval, measure), p, how or ("none" if none else "below 1 %" if effect.sure else "may be chance")])  # fmt: skip
     head = ["", "effect", "95 % interval", "p (Holm)", "verdict"]
     return table(f"Effects on {measure.name}, averaged over the other factors, the largest first", head, rows, width, color)
 
@@ -161,12 +168,18 @@ def sweep_json(findings: Findings) -> dict[str, Any]:
             found = changes[measure.name][arm.number]
             mean = findings.mean(measure, arm.number)
             entry["measures"][measure.name] = {
-                "mean": _finite(mean), "change": _interval_json(found.interval, found.p), "judgement": judged(found, measure),
+                "mean": _finite(mean), "change": _interval_json(found.interval, found.p),
+                "judgement": judged(found, measure, findings.mean(measure, 0)),
             }  # fmt: skip
         arms.append(entry)
     effects = {
         measure.name: [
-            {"factor": e.factor, "step": e.step, **_interval_json(e.interval, e.p), "judgement": judged(e, measure)}
+            {
+                "factor": e.factor,
+                "step": e.step,
+                **_interval_json(e.interval, e.p),
+                "judgement": judged(e, measure, findings.mean(measure, 0)),
+            }
             for e in findings.effects(measure)
         ]
         for measure in findings.shown

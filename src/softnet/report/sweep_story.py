@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from softnet.report.names import duration, number, percent, quantity, signed
+from softnet.sweep.analysis import LEAST
 
 if TYPE_CHECKING:
     from softnet.sweep.analysis import ArmSeen, Findings
@@ -30,7 +31,7 @@ def change(value: float, measure: Measure) -> str:
     """A difference with its sign."""
     if measure.unit == "%":
         # Percentage points: per cent of per cent confuses.
-        return f"{value:+.1f} points".replace("-", "−")
+        return f"{value:+.1f} points".replace("-", "−") if abs(value) >= 0.05 else "0.0 points"
     return signed(value, measure.unit)
 
 
@@ -120,6 +121,8 @@ def _costs(findings: Findings, best: int) -> list[str]:
         base = findings.mean(measure, 0)
         if found.interval.mean == 0 and found.interval.exact:
             out.append(f"{measure.name} stays the same.")
+        elif abs(found.interval.mean) < LEAST * abs(base) and found.sure:
+            out.append(f"{measure.name} changes by less than {100 * LEAST:g} %.")
         elif found.sure:
             word = ""
             if measure.better:
@@ -141,7 +144,8 @@ def _limits(findings: Findings) -> list[str]:
     count = len(findings.seeds)
     out.append(
         f"Limits: {kind} of these levels only, {count} seed{'s' if count > 1 else ''} of {duration(measured)} measured virtual time"
-        " each, one machine and one traffic, on a model of the kernel. What was not varied was not looked at."
+        " each, one scenario, on a model of the kernel; quantiles are read from buckets 3 % wide. What was not varied was not"
+        " looked at."
     )
     return out
 

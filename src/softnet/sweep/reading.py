@@ -68,8 +68,8 @@ def query(folder: Path, sql: str) -> Any:
         connection.execute(f"set allowed_paths=['{name}']")
         connection.execute("set enable_external_access=false")
         connection.execute("set lock_configuration=true")
-        found = connection.execute(sql)
-        if found.description is None:
+        found = connection.sql(sql)
+        if found is None:
             raise SoftnetError("the query gives no rows", where="query", found=sql[:80], expected="a select")
         return found.to_arrow_table()
     except duckdb.Error as error:
