@@ -128,8 +128,9 @@ def _effects_table(findings: Findings, measure: Measure, width: int, color: bool
         how = judged(effect, measure, base)
         none = effect.interval.mean == 0 and effect.interval.exact
         p = "" if effect.interval.values < 2 else "< 0.001" if effect.p < 0.001 else f"{effect.p:.3f}"
-        rows.append([f"{effect.factor}: {effect.step}", (change(effect.interval.mean, measure), STYLE.get(how, "")),
-                     interval_text(effect.interval, measure), p, how or ("none" if none else "below 1 %" if effect.sure else "may be chance")])  # fmt: skip
+        verdict = how or ("none" if none else "below 1 %" if effect.sure else "may be chance")
+        size: Cell = (change(effect.interval.mean, measure), STYLE.get(how, ""))
+        rows.append([f"{effect.factor}: {effect.step}", size, interval_text(effect.interval, measure), p, verdict])
     head = ["", "effect", "95 % interval", "p (Holm)", "verdict"]
     return table(f"Effects on {measure.name}, averaged over the other factors, the largest first", head, rows, width, color)
 

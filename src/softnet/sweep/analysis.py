@@ -167,7 +167,7 @@ class Findings:
             name, _, quantile = measure.name.partition(".")
             if quantile not in BEYOND:
                 continue
-            counts = self.values.get(f"{name}.count")
+            counts = self.values.get(f"{name}.samples")
             if counts is None:
                 continue
             least = float(_present(counts.ravel()).min()) if len(_present(counts.ravel())) else 0.0

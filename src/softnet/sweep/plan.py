@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -213,6 +214,8 @@ class _Resolver:
         for factor, level in zip(self.asked.factors, point, strict=True):
             if factor.key == PATCH and shown(level) != NO_PATCH:
                 patches.append(str(self.asked.path(str(level_value(level)))))
+                if not os.path.isfile(patches[-1]):
+                    raise factor.error("no such patch file", found=patches[-1], expected="a patch file, or none")
         costs = self.costs(scenario)
         kernel = self.kernel(scenario, tuple(patches), costs)
         return SweepArm(number, point, scenario, tuple(patches), scenario_digest(scenario, kernel, costs))
