@@ -157,21 +157,42 @@ class Workers:
             yield done.pop(number)
 
     def as_they_come(
-        self, function: Callable[..., Result], jobs: Iterator[tuple[Any, ...]]
+        self, function: Callable[..., Result], groups: Iterator[Sequence[tuple[Any, ...]]]
     ) -> Generator[tuple[int, Result | SoftnetError], None, None]:
         """What the function gives for each job with the job's number, in the order in which they end; raises what it raised.
 
         A worker that dies is replaced, and its job done once more; if that kills a worker, too, the SoftnetError that says so
-        is the job's result. Jobs are asked for one by one, a few ahead of those that are done.
+        is the job's result. Jobs come in groups: those of a group go to one worker, one after the other, which may keep
+        something from one to the next. Their numbers count through all groups.
         """
-        numbered = enumerate(jobs)
         again: list[tuple[int, tuple[Any, ...]]] = []
+        queues: dict[Connection, Iterator[tuple[int, tuple[Any, ...]]]] = {}
+        count = 0
+
+        def job_for(worker: _Worker) -> tuple[int, tuple[Any, ...]] | None:
+            nonlocal count
+            while (job := next(queues.get(worker.connection, iter(())), None)) is None:
+                if again:
+                    return again.pop()
+                group = next(groups, None)
+                if group is None:
+                    return None
+                queues[worker.connection] = iter(list(enumerate(group, count)))
+                count += len(group)
+            return job
+
         given: dict[int, tuple[Any, ...]] = {}
         deaths: dict[int, int] = {}
         while True:
-            while self._idle and (job := again.pop() if again else next(numbered, None)) is not None:
-                given[job[0]] = job[1]
-                self._give(function, *job)
+            resting = []
+            while self._idle:
+                job = job_for(self._idle[-1])
+                if job is None:
+                    resting.append(self._idle.pop())
+                else:
+                    given[job[0]] = job[1]
+                    self._give(function, *job)
+            self._idle += resting
             if not self._busy:
                 return
             done: dict[int, Result] = {}
@@ -179,6 +200,7 @@ class Workers:
                 self._take(done, None)
             except WorkerDied as died:
                 self._busy.pop(died.connection)
+                again += queues.pop(died.connection, iter(()))
                 self._idle.append(_Worker())
                 number = died.number
                 deaths[number] = deaths.get(number, 0) + 1

@@ -205,9 +205,10 @@ def test_equal_combinations_run_once(scenario: Path, tmp_path: Path, monkeypatch
 def test_a_failed_run_is_kept_and_named_with_its_command(scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inner = api.run_once
 
-    def failing(scenario: Any, patches: Any, seed: int, engine: str) -> Any:
-        found = inner(scenario, patches, seed, engine)
-        return type(found)([], "the kernel stopped") if scenario.kernel.sysctl.netdev_budget == 300 and seed == 2 else found
+    def failing(job: Any) -> Any:
+        found = inner(job)
+        failed = job.scenario.kernel.sysctl.netdev_budget == 300 and job.seed == 2
+        return type(found)([], "the kernel stopped") if failed else found
 
     monkeypatch.setattr(api, "run_once", failing)
     api.sweep(asked(scenario), tmp_path / "out", processes=1)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,15 +15,13 @@ from softnet.processes import Workers, can_work
 from softnet.sweep.experiment import Asked
 from softnet.sweep.plan import Planned, SweepArm, plan
 from softnet.sweep.store import Finished, Journal, write_results
-from softnet.sweep.worker import run_once
+from softnet.sweep.worker import Job, run_once
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Progress = Callable[[int, int, int], None]
 """Called with (runs done, runs in all, runs that were there already)."""
-
-Job = tuple[SweepArm, int]
 
 
 @dataclass
@@ -94,11 +93,11 @@ def _run_seeds(swept: Swept, journal: Journal, runner: _Runner, progress: Progre
 
 def _run_missing(swept: Swept, journal: Journal, runner: _Runner, progress: Progress | None) -> None:
     """Run what is not in the journal. Equal runs of several arms run once."""
-    # Seed by seed: an experiment that is cut short has looked at every arm.
-    missing: dict[str, Job] = {}
+    # Arm by arm: a process boots an arm once and runs it with one seed after the other.
+    missing: dict[str, tuple[SweepArm, int]] = {}
     total = 0
-    for seed in swept.seeds:
-        for arm in swept.planned.arms:
+    for arm in swept.planned.arms:
+        for seed in swept.seeds:
             total += 1
             run_id = arm.run_id(seed)
             if run_id not in journal.done:
@@ -131,17 +130,18 @@ class _Runner:
         if self._workers is not None:
             self._workers.close()
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Finished | SoftnetError]]:
+    def run(self, jobs: Sequence[tuple[SweepArm, int]]) -> Iterator[tuple[int, Finished | SoftnetError]]:
         """What came of each job, with its number, in the order in which they end."""
-        arguments = ((arm.scenario, arm.patches, seed, self.engine) for arm, seed in jobs)
+        made = (Job(arm.digest, arm.kernel, arm.scenario, arm.patches, seed, self.engine) for arm, seed in jobs)
         if self.count <= 1 or not can_work():
-            for number, words in enumerate(arguments):
-                yield number, run_once(*words)
+            for number, job in enumerate(made):
+                yield number, run_once(job)
             return
         if self._workers is None and jobs:
             self._workers = Workers(min(self.count, len(jobs)))
         if self._workers is not None:
-            yield from self._workers.as_they_come(run_once, arguments)
+            groups = (list(group) for _, group in itertools.groupby(made, key=lambda job: job.arm))
+            yield from self._workers.as_they_come(run_once, ([(job,) for job in group] for group in groups))
 
 
 def load(folder: str | Path) -> pd.DataFrame:

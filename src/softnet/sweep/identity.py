@@ -6,10 +6,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from softnet.image.program import constants
 from softnet.lang.program.digest import program_digest
 from softnet.simulate.result import SCHEMA as RESULT_SCHEMA
 
@@ -67,3 +69,11 @@ def _file_digest(path: Path) -> str:
 def _digest_of(path: str, mtime_ns: int, size: int) -> str:
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def program_key(scenario: Scenario, patches: Sequence[str]) -> str:
+    """What decides which program a scenario has, within one process."""
+    kernel = scenario.kernel
+    return json.dumps(
+        [kernel.release, kernel.flavour, constants(scenario), list(patches), scenario.machine.costs, str(scenario.directory)]
+    )

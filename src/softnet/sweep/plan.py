@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from softnet.errors import ScenarioError, SoftnetError
 from softnet.files import from_toml, read_bounded
-from softnet.image.program import constants
 from softnet.scenario import scenario_from_dict
 from softnet.scenario.load import FILE_BYTES_MAX
 from softnet.scenario.locate import key_lines
@@ -24,7 +22,7 @@ from softnet.simulate.program import load_program, scenario_costs
 from softnet.sweep import design
 from softnet.sweep.experiment import Asked
 from softnet.sweep.factors import KERNEL, NO_PATCH, PATCH, Factor, level_value, shown
-from softnet.sweep.identity import kernel_digest, scenario_digest
+from softnet.sweep.identity import kernel_digest, program_key, scenario_digest
 from softnet.sweep.measures import Measure, default_measures, find_measure, measures_of
 
 if TYPE_CHECKING:
@@ -47,6 +45,8 @@ class SweepArm:
     patches: tuple[str, ...]
     digest: str
     """The hash of all that determines its runs but the seed."""
+    kernel: str
+    """The hash of its kernel, which is a part of that."""
 
     def run_id(self, seed: int) -> str:
         """What identifies a run."""
@@ -218,7 +218,7 @@ class _Resolver:
                     raise factor.error("no such patch file", found=patches[-1], expected="a patch file, or none")
         costs = self.costs(scenario)
         kernel = self.kernel(scenario, tuple(patches), costs)
-        return SweepArm(number, point, scenario, tuple(patches), scenario_digest(scenario, kernel, costs))
+        return SweepArm(number, point, scenario, tuple(patches), scenario_digest(scenario, kernel, costs), kernel)
 
     def costs(self, scenario: Scenario) -> CostTable:
         """The cost table of a scenario."""
@@ -234,10 +234,3 @@ class _Resolver:
             program: Program = load_program(scenario, patches, costs)
             self._kernels[key] = kernel_digest(program)
         return self._kernels[key]
-
-
-def program_key(scenario: Scenario, patches: Sequence[str]) -> str:
-    """What decides which program a scenario has, within one process."""
-    rest: Mapping[str, Any] = constants(scenario)
-    kernel = scenario.kernel
-    return json.dumps([kernel.release, kernel.flavour, dict(rest), list(patches), scenario.machine.costs, str(scenario.directory)])
