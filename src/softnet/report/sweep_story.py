@@ -105,8 +105,9 @@ def _ties(findings: Findings, measure: Measure, best: int) -> list[str]:
     ties.sort(key=lambda arm: findings.mean(measure, arm))
     listed = "; ".join(named(findings, findings.arms[arm]) for arm in ties[:AS_GOOD_MAX])
     more = f"; and {len(ties) - AS_GOOD_MAX} more" if len(ties) > AS_GOOD_MAX else ""
-    are = "this one is" if len(ties) == 1 else f"these {len(ties)} are"
-    return [f"The data do not tell it from others: {are} as good within chance: {listed}{more}."]
+    if len(ties) == 1:
+        return [f"One other combination is as good within chance: {listed}."]
+    return [f"{len(ties)} other combinations are as good within chance: {listed}{more}."]
 
 
 def _costs(findings: Findings, best: int) -> list[str]:

@@ -219,7 +219,12 @@ def findings_of(about: Mapping[str, Any], table: Any) -> Findings:
     ]
     keys = [factor["key"] for factor in about["factors"]]
     failures = [
-        (seen[arm], seed, why, run_command(about["file"], keys, seen[arm].texts, about["settings"], about["patches"], seed))
+        (
+            seen[arm],
+            seed,
+            why,
+            run_command(Path(about["folder"]), about["file"], keys, seen[arm].texts, about["settings"], about["patches"], seed),
+        )
         for arm, seed, why in zip(rows.tolist(), table.column("seed").to_pylist(), failed, strict=True)
         if why is not None
     ]

@@ -41,9 +41,9 @@ class Asked:
 
     def __init__(self, experiment: Experiment, factors: Sequence[Factor], folder: Path, places: Mapping[str, str]) -> None:
         self.experiment = experiment
-        self.factors = checked_factors(factors)
         self.folder = folder
         self._places = places
+        self.factors = checked_factors(factors, self.where("vary"))
 
     def where(self, key: str) -> str:
         """Where a key of the experiment was given."""

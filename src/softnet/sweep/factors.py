@@ -134,10 +134,10 @@ def _checked(factor: Factor) -> Factor:
     return factor
 
 
-def checked_factors(factors: Sequence[Factor]) -> tuple[Factor, ...]:
-    """The factors, of which no two are the same and none is the seed. Raises SoftnetError."""
+def checked_factors(factors: Sequence[Factor], where: str) -> tuple[Factor, ...]:
+    """The factors, of which no two are the same and none is the seed; ``where`` they were to be given. Raises SoftnetError."""
     if not factors:
-        raise SoftnetError("nothing is varied", where="--vary", expected="at least one factor with its levels",
+        raise SoftnetError("nothing is varied", where=where, expected="at least one factor with its levels",
                            hint="--vary sysctl.netdev_budget=75,150,300")  # fmt: skip
     columns = [factor.column for factor in factors]
     for factor in factors:

@@ -79,22 +79,28 @@ class Planned:
     def command(self, arm: SweepArm, seed: int) -> str:
         """The command that shows one run."""
         return run_command(
-            str(self.source), [f.key for f in self.factors], arm.levels, self.asked.experiment.settings,
-            [str(self.asked.path(p)) for p in self.asked.experiment.patches], seed,
+            self.asked.folder, self.asked.experiment.scenario, [f.key for f in self.factors], arm.levels,
+            self.asked.experiment.settings, self.asked.experiment.patches, seed,
         )  # fmt: skip
 
 
 def run_command(
-    source: str, keys: Sequence[str], levels: Sequence[str], settings: Sequence[str], patches: Sequence[str], seed: int
+    folder: Path,
+    source: str,
+    keys: Sequence[str],
+    levels: Sequence[str],
+    settings: Sequence[str],
+    patches: Sequence[str],
+    seed: int,
 ) -> str:
-    """``softnet run`` of one arm with one seed."""
-    words = ["softnet", "run", source, *(f"--patch={patch}" for patch in patches)]
+    """``softnet run`` of one arm with one seed; paths start from the folder."""
+    words = ["softnet", "run", str(folder / source), *(f"--patch={folder / patch}" for patch in patches)]
     sets = list(settings)
     for key, level in zip(keys, levels, strict=True):
         if key == KERNEL:
             words.append(f"--kernel={shown(level)}")
         elif key == PATCH:
-            words += [f"--patch={shown(level)}"] if shown(level) != NO_PATCH else []
+            words += [f"--patch={folder / shown(level)}"] if shown(level) != NO_PATCH else []
         else:
             sets.append(f"{key}={level}")
     return shlex.join([*words, *(f"--set={text}" for text in sets), f"--seed={seed}"])

@@ -131,10 +131,11 @@ def arrow() -> Any:
 
 
 def about(planned: Planned, seeds: Sequence[int]) -> dict[str, Any]:
-    """experiment.json: what the results are of. It names no folder, so that equal experiments give equal bytes."""
+    """experiment.json: what the results are of; ``folder`` is where its paths start from."""
     wanted = planned.asked.experiment
     return {
-        "schema": SCHEMA, "scenario": planned.name, "file": wanted.scenario, "settings": list(wanted.settings),
+        "schema": SCHEMA, "scenario": planned.name, "folder": str(planned.asked.folder), "file": wanted.scenario,
+        "settings": list(wanted.settings),
         "patches": list(wanted.patches), "design": wanted.design,
         "duration_ns": planned.arms[0].scenario.measure.duration_ns, "warmup_ns": planned.arms[0].scenario.measure.warmup_ns,
         "factors": [
