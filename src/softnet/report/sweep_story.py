@@ -106,8 +106,8 @@ def _ties(findings: Findings, measure: Measure, best: int) -> list[str]:
     listed = "; ".join(named(findings, findings.arms[arm]) for arm in ties[:AS_GOOD_MAX])
     more = f"; and {len(ties) - AS_GOOD_MAX} more" if len(ties) > AS_GOOD_MAX else ""
     if len(ties) == 1:
-        return [f"One other combination is as good within chance: {listed}."]
-    return [f"{len(ties)} other combinations are as good within chance: {listed}{more}."]
+        return [f"These runs cannot tell one other combination from it: {listed}."]
+    return [f"These runs cannot tell {len(ties)} other combinations from it: {listed}{more}."]
 
 
 def _costs(findings: Findings, best: int) -> list[str]:

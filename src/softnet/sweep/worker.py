@@ -85,16 +85,17 @@ def run_once(job: Job) -> Finished:
 
 def _kernel(job: Job) -> _Linked:
     """The job's kernel, linked. Raises SoftnetError if it is not the one that was planned."""
-    key = program_key(job.scenario, job.patches)
+    key = f"{job.kernel} {program_key(job.scenario, job.patches)}"
     found = _linked.get(key)
     if found is None:
         costs = scenario_costs(job.scenario)
         found = _Linked(load_program(job.scenario, job.patches, costs), costs, [])
+        if kernel_digest(found.program) != job.kernel:
+            raise SoftnetError(
+                "a patch, or softnet itself, has changed since the experiment was planned", where=", ".join(job.patches),
+                hint="start it again: what is finished and has not changed is not run again",
+            )  # fmt: skip
         if len(_linked) >= KERNELS_MAX:
             _linked.pop(next(iter(_linked)))
         _linked[key] = found
-    if kernel_digest(found.program) != job.kernel:
-        _linked.pop(key)
-        raise SoftnetError("a patch, or softnet itself, has changed since the experiment was planned", where=", ".join(job.patches),
-                           hint="start it again: what is finished and has not changed is not run again")  # fmt: skip
     return found
