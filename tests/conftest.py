@@ -7,9 +7,11 @@ is the same failure for everybody. ``SOFTNET_EXPLORE=1 make test`` draws new exa
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -41,3 +43,16 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     pytest numbers equal names itself.
     """
     return argname if isinstance(val, bytes) else None
+
+
+@pytest.fixture(scope="module")
+def hasty_code() -> Iterator[None]:
+    """Native code of a module's simulations is built in a tenth of the time and not optimised.
+
+    For tests that compile many kernels, most of them to run for a few milliseconds.
+    """
+    from softnet.simulate import native
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "Options", functools.partial(native.Options, optimise=0))
+        yield

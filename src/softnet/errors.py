@@ -7,7 +7,9 @@ prints exactly ``str(error)`` and exits with 2; nothing else turns bad input int
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+_LINE_MAX: Final = 1000
 
 
 class SoftnetError(Exception):
@@ -48,11 +50,20 @@ class SoftnetError(Exception):
         return _rebuild, (type(self), self.message, parts)
 
     def __str__(self) -> str:
-        lines = [f"{self.where}: {self.message}" if self.where else self.message]
-        for label, text in (("found", self.found), ("expected", self.expected), ("hint", self.hint)):
+        lines = [f"{shortened(self.where)}: {self.message}" if self.where else self.message]
+        for label, text in (("found", shortened(self.found)), ("expected", self.expected), ("hint", self.hint)):
             if text:
                 lines.append(_labelled(label, text))
         return printable("\n".join(lines), keep="\n\t")
+
+
+def shortened(text: str) -> str:
+    """The text, in which what somebody else wrote on a line of more than 1,000 characters is left out in the middle."""
+    return "\n".join(_short(line) for line in text.split("\n")) if len(text) > _LINE_MAX else text
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= _LINE_MAX else f"{line[:200]} … {len(line) - 260:,} characters … {line[-60:]}"
 
 
 def printable(text: str, *, keep: str = "") -> str:

@@ -92,7 +92,7 @@ def not_newer(version: str) -> Release | None:
 
 def instead_of(text: str) -> str:
     """A hint for who asks for a release that there is not: which one stands before it; empty if that is no release's number."""
-    found = re.fullmatch(r"\s*(\d+\.\d+)([.-].*)?\s*", text)
+    found = re.fullmatch(r"\s*(\d{1,4}\.\d{1,4})([.-].*)?\s*", text)
     if not found or found[1] in releases():
         return ""
     before = not_newer(found[1])
@@ -101,5 +101,5 @@ def instead_of(text: str) -> str:
 
 def _series(version: str) -> tuple[int, ...]:
     """Major and minor number; of a text that does not begin with them, what is older than any release."""
-    found = re.match(r"(\d+)\.(\d+)", version)
+    found = re.match(r"(\d{1,4})\.(\d{1,4})", version)
     return (int(found[1]), int(found[2])) if found else (0,)

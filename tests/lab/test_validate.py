@@ -135,6 +135,7 @@ def _poll_twice(records: list[LabRecord]) -> list[LabRecord]:
     return records
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["6.12", "6.12-rt"])
 @pytest.mark.parametrize(
     ("change", "reason"),
@@ -266,6 +267,7 @@ def _no_frees_at_all(records: list[LabRecord]) -> list[LabRecord]:
     return [record for record in records if record.event != "consume_skb"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arm", "change", "reason"),
     [
@@ -394,6 +396,7 @@ def test_a_cpu_that_is_offline_is_steered_no_packet() -> None:
     assert back.accepted, back.reasons
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "followed", "steered"),
     [

@@ -55,6 +55,7 @@ def test_states_that_are_kept_are_what_they_were_and_as_far_apart_as_they_differ
     assert list(words) == [*told[2][:5], 5, *told[2][6:]]
 
 
+@pytest.mark.slow
 def test_two_explanations_side_by_side_do_not_drift_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether the CPU's last flush before it went down took one skb more nothing in the trace tells, for its whole length.
 

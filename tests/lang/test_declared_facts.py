@@ -84,6 +84,7 @@ def contradictions(module: ir.Module, program: Program, name: str, facts: Functi
     return found
 
 
+@pytest.mark.slow
 def test_declarations_say_what_the_functions_do(linked: tuple[ir.Module, Program]) -> None:
     module, program = linked
     said = {name: f.facts for name, f in module.functions.items() if f.kind == "hwfunc"}

@@ -260,6 +260,7 @@ class Machine:
                 raise AssertionError(instr)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_what_is_not_tested_is_never_null(seed: int) -> None:

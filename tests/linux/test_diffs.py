@@ -41,6 +41,7 @@ def written(
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_diff_does_what_the_patch_file_does(tmp_path: Path) -> None:
     diff = written(tmp_path, "net/core/skbuff.c", WATERMARK)
     what = drain_scenario("6.12", packets=100)

@@ -29,6 +29,7 @@ def lengths_at_kicks(patches: list[str]) -> set[int]:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "length"), [("kick_at_max.py", 64), ("defer_watermark.py", 9)])
 def test_example_patch(name, length):
     assert lengths_at_kicks([]) == {33}

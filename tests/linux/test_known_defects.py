@@ -7,6 +7,8 @@ import pytest
 from tests.linux.support import drain_scenario, named, simulate
 from tests.mutation import mutate
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.12-rt"])
 def test_lowering_skb_defer_max_strands_what_is_on_the_list(drain, kernel):

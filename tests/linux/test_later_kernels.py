@@ -20,6 +20,8 @@ from softnet.scenario import Scenario, parse_kernel
 from softnet.simulate.program import load_program
 from softnet.simulate.simulation import Simulation
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hasty_code")]
+
 LATER = ("6.18", "6.19", "7.3")
 
 

@@ -9,6 +9,7 @@ from tests.linux.support import scenario
 from softnet.simulate.simulation import Simulation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("service_ns", [0, 20_000])
 def test_merging_neither_delivers_acknowledgements_nor_loses_data(service_ns: int) -> None:
     """With GRO on and off, and with a reader so slow that its socket's backlog merges: the same data, the same ACKs."""

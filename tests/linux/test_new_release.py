@@ -15,6 +15,8 @@ import pytest
 
 from softnet.linux.releases import RELEASES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("--set", "measure.duration_ms=2", "--set", "measure.warmup_ms=1", "--json", "--quiet")
 

@@ -20,7 +20,7 @@ from tests.mutation import mutate
 
 from softnet.lang.python.stop import KernelStop
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hasty_code")]
 """Many seconds together: make test runs them, make check does not."""
 
 

@@ -14,6 +14,8 @@ from softnet.linux.releases import modules_for, patch_info
 from softnet.simulate.simulation import Simulation
 from softnet.trace import EVENT_ID
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hasty_code")]
+
 
 def kicked_by_work_item(run: Run) -> bool:
     """Each kick queues one item on the owner's CPU, whose kworker flushes, in task context; no IPI carries it."""

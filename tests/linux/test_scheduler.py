@@ -20,6 +20,8 @@ from softnet.linux.kernel.sched.core import sched_prio_to_weight
 from softnet.simulate.simulation import Simulation
 from softnet.units import mix
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hasty_code")]
+
 MS = 1_000_000
 TICK = 4 * MS
 SLICES = {1: 700_000, 2: 1_400_000, 3: 1_400_000, 4: 2_100_000, 8: 2_800_000, 16: 2_800_000}

@@ -20,6 +20,8 @@ from tests.mutation import Edit, Mutation, mutate
 
 from softnet.lang.python.stop import KernelStop
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hasty_code")]
+
 IPI_KERNELS = ("6.1", "6.9", "6.10", "6.12")
 RT_BEFORE = ("6.9-rt",)
 # The rt flavour of 6.1 is the PREEMPT_RT patch queue's, which kicks by a work item: test_rt_queue.py.

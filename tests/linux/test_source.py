@@ -67,6 +67,7 @@ def test_a_whole_file_as_the_release_has_it() -> None:
     assert source("6.12").text("dev.c") == file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["net_rx_action", "process_backlog", "softnet_data"])
 def test_the_text_is_a_patch_that_changes_nothing(tmp_path: Path, name: str) -> None:
     path = tmp_path / "same.py"
@@ -98,6 +99,7 @@ def applied(text: str, hunks: list[str]) -> str:
     return "\n".join([*out, *old[at:]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [("6.1", "6.9"), ("6.9", "6.10"), ("6.10", "6.12"), ("6.1-rt", "6.12-rt")])
 def test_a_difference_turns_one_kernel_into_the_other(before: str, after: str) -> None:
     text = difference(source(before), source(after))

@@ -37,6 +37,7 @@ traces = st.integers(1, 8).flatmap(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["t.softnet", "t.softnet.gz"])
 @given(trace=traces)
 def test_what_is_read_is_what_was_written(name: str, trace: Trace, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -102,6 +102,7 @@ def test_options_make_configurations() -> None:
         next(iter(searches(configurations(["6.12"]), save=Path("nowhere"))))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")
 def test_the_counterexample_is_the_golden_one() -> None:
     text = "kernel=6.12-threads,driver=free:1:2:0,driver=irq:0:1:0"

@@ -215,6 +215,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(content)
 
 
+@pytest.mark.slow
 @settings(max_examples=5 * settings.default.max_examples)
 @given(content=damaged())
 def test_a_damaged_capture_gives_packets_or_a_capture_error(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:

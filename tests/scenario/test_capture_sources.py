@@ -93,6 +93,7 @@ def softnet(*args: str, stdin: bytes | None = None) -> subprocess.CompletedProce
     return subprocess.run([sys.executable, "-m", "softnet", *args], input=stdin, capture_output=True, check=False, env=environment)
 
 
+@pytest.mark.slow
 def test_standard_input_is_a_capture(tmp_path: Path) -> None:
     """It is read twice, once for its flows and once for its packets, and by processes of a comparison."""
     path = tmp_path / "piped.toml"

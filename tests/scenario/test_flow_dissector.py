@@ -143,6 +143,7 @@ def test_a_flow_and_its_answer_have_one_hash() -> None:
     assert checked > 10
 
 
+@pytest.mark.slow
 def test_the_cards_toeplitz_is_that_of_its_definition(frames: list[Frame]) -> None:
     """For each set bit of the input the 32 bits of the key that begin at that bit, over what was put into the outermost IP
     header.

@@ -122,6 +122,7 @@ def test_there_are_examples_for_every_part() -> None:
     }
 
 
+@pytest.mark.slow
 @given(raw=scenario_dicts())
 def test_random_scenarios_round_trip_and_fit_the_schema(raw: dict[str, Any]) -> None:
     described = scenario_from_dict(raw)

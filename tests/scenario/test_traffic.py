@@ -223,6 +223,7 @@ def test_arrivals_do_not_depend_on_the_kernel_or_its_settings() -> None:
     assert len(same) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_same_bytes_in_two_processes_and_two_hash_seeds(path: Path) -> None:
     program = (

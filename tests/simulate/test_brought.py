@@ -19,6 +19,8 @@ from softnet.scenario import Scenario, scenario_from_dict
 from softnet.simulate.result import Result
 from softnet.simulate.simulation import Simulation
 
+pytestmark = pytest.mark.usefixtures("hasty_code")
+
 GAP_NS = 20_000
 
 

@@ -41,6 +41,7 @@ def tables(**more: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_event_that_a_scenario_may_have_is_made(target: str) -> None:
     value = VALUES.get(target.rpartition(".")[2], 1)

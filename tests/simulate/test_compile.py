@@ -162,6 +162,7 @@ def function_pointers(layout: Layout) -> Iterator[int]:
         yield from (table.base + i * table.stride + at for i in range(table.count) for at in one)
 
 
+@pytest.mark.slow
 def test_explain_shows_lines_interactions_and_costs() -> None:
     text = explain_function("6.10", (), "kick_defer_list_purge")
     assert "cmpxchg softnet_data.defer_ipi_scheduled" in text
@@ -174,6 +175,7 @@ def test_explain_shows_lines_interactions_and_costs() -> None:
     assert " ns)" in explain_function("6.12", (), "ip_rcv")
 
 
+@pytest.mark.slow
 def test_explain_shows_fields_calls_and_definitions() -> None:
     text = explain_function("6.10", (), "kick_defer_list_purge")
     rows = {line.split()[0]: line.split()[1:] for line in text.partition("\n\nFields")[2].splitlines() if line.startswith("  ")}
@@ -197,6 +199,7 @@ def test_list_has_every_function() -> None:
     assert "net_rx_action " in list_functions("6.12", ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["native", "reference"])
 def test_a_patch_that_is_edited_and_loaded_again_is_the_new_one(tmp_path: Path, engine: str) -> None:
     file = tmp_path / "change.py"

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.long import sample
 from tests.simulate.engines import assert_equal, outcome
 
 from softnet.lang.native.compile import Options, available
@@ -38,7 +39,7 @@ def test_examples(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sample(NAMES, ["flow-limit.toml", "isolated-cpus.toml", "seed.toml", "starved-cpu.toml"]))
 def test_whole_examples(name: str) -> None:
     scenario = load_scenario(EXAMPLES / name)
     assert_equal(outcome(scenario, "native"), outcome(scenario, "reference"))
@@ -68,8 +69,11 @@ def test_locks_of_guarded_fields_are_checked_alike() -> None:
     assert_equal(outcome(scenario, "native", checks=True), outcome(scenario, "reference", checks=True))
 
 
+NODE_KERNELS = [kernel for release in ("6.18", list(releases())[-1]) for kernel in releases()[release].kernels]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kernel", [kernel for release in ("6.18", list(releases())[-1]) for kernel in releases()[release].kernels])
+@pytest.mark.parametrize("kernel", sample(NODE_KERNELS, [NODE_KERNELS[0], NODE_KERNELS[-1]]))
 def test_lists_of_two_nodes(kernel: str) -> None:
     """A card on one node, readers on both, TCP and UDP, a limit that the lists reach."""
     tables = {

@@ -11,6 +11,8 @@ from softnet.errors import ScenarioError
 from softnet.simulate.api import resolve, run
 from softnet.trace import EVENT_ID
 
+pytestmark = pytest.mark.usefixtures("hasty_code")
+
 HOTPLUG = Path(__file__).parents[2] / "examples" / "hotplug.toml"
 DOWN_NS, UP_NS = 4_000_000, 8_000_000
 

@@ -14,7 +14,7 @@ from softnet.simulate.invariants import KNOWN, STATEMENTS, InvariantError
 from softnet.simulate.simulation import Simulation
 from softnet.trace import EVENT_ID
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hasty_code")]
 """Many seconds together: make test runs them, make check does not."""
 
 KERNELS = tuple(kernel for release in releases().values() if release.patches or release.rt_patches for kernel in release.kernels)

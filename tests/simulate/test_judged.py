@@ -19,7 +19,11 @@ from softnet.machine.state import SOFTIRQ_OFFSET
 from softnet.scenario import Scenario, apply_kernel, load_scenario, scenario_from_dict
 from softnet.simulate.simulation import Simulation
 
-pytestmark = pytest.mark.skipif(bool(available()), reason="no native engine here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(available()), reason="no native engine here"),
+    pytest.mark.usefixtures("hasty_code"),
+]
 
 JUDGED = Path(__file__).parent / "judged"
 FILES = sorted(path.name for path in JUDGED.iterdir() if path.name != "idle-fuel.toml")

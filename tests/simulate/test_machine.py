@@ -13,6 +13,8 @@ from tests.linux.support import named, patch_file, scenario
 from softnet.machine import state
 from softnet.simulate.simulation import Simulation
 
+pytestmark = pytest.mark.usefixtures("hasty_code")
+
 MS = 1_000_000
 
 PROGRAM = '''@kfunc
@@ -72,6 +74,7 @@ def test_an_interrupt_strikes_in_the_middle_of_work(kernel):
     assert len({at % 1000 for at in struck}) > 4
 
 
+@pytest.mark.slow
 def test_interrupted_work_takes_its_time_and_the_interrupts(tmp_path):
     """3 ms of work end 3 ms later and the length of what interrupted it, which is on the books of others."""
     text = '''@kfunc
@@ -119,6 +122,7 @@ def hog_thread(data: int) -> None:
 '''
 
 
+@pytest.mark.slow
 def test_rt_locks_lend_priority(tmp_path):
     """The owner runs at the waiter's priority until it unlocks: the one in the middle cannot hold both up."""
     noted, run, sim = play(tmp_path, INVERSION, [(0, "fifo:10"), (0, "fifo:20"), (0, "fifo:50")])
@@ -130,6 +134,7 @@ def test_rt_locks_lend_priority(tmp_path):
     assert boosts == [(low, 89, 49), (low, 49, 89)]
 
 
+@pytest.mark.slow
 def test_without_inheritance_it_is_inverted(tmp_path):
     """The same program without the loan: the middle one goes first."""
     quiet = (
@@ -167,6 +172,7 @@ def hog_thread(data: int) -> None:
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second", "order"),
     [
@@ -211,6 +217,7 @@ def waits(tmp_path, kernel, preempt):
     return at[1] * 2 // MS, at[2] * 2 // MS
 
 
+@pytest.mark.slow
 def test_preemption_models(tmp_path):
     """none waits for cond_resched(), voluntary for might_sleep(), lazy for the tick if the task is fair, full for nothing."""
     assert waits(tmp_path, "6.12", "none") == (18, 18)

@@ -42,6 +42,7 @@ def line_of(text: str) -> int:
     return found[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("budget", "text", "function", "message"),
     [

@@ -16,7 +16,7 @@ from softnet.release import releases
 from softnet.scenario import scenario_from_dict
 from softnet.simulate.simulation import Run, Simulation
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hasty_code")]
 """Many seconds together: make test runs them, make check does not."""
 
 EXAMPLES = settings.default.max_examples if settings.default is not None else 100

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
+from tests.long import LONG
 from tests.mutation import Mutation
 from tests.verify.kernels import BROKEN, CORRECT, Kernel
 from tests.verify.mutations import MUTATIONS
@@ -16,7 +16,7 @@ from softnet.verify.search import Limits, search
 from softnet.verify.standard import from_text
 from softnet.verify.verdict import Verdict
 
-STEP = 1 if os.environ.get("SOFTNET_LONG") else 3
+STEP = 1 if LONG else 3
 SMALL = Limits(states=500_000, memory_bytes=256 << 20)
 
 

@@ -6,12 +6,12 @@ SOFTNET_LONG=1 draws more configurations and takes every mutation.
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.long import LONG
 from tests.verify.matrix import Row, rows
 
 from softnet.lang.native.compile import available
@@ -25,7 +25,6 @@ from softnet.verify.standard import standard, to_text
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 
-LONG = bool(os.environ.get("SOFTNET_LONG"))
 LIMITS = Limits(states=2_000_000, memory_bytes=512 << 20, storage="compact")
 VIOLATED = (words.VX_VIOLATION, words.VX_MACHINE, FAILED)
 
@@ -94,7 +93,7 @@ def drawn(seed: int) -> Config:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(100 if LONG else 5))
+@pytest.mark.parametrize("seed", range(100 if LONG else 3))
 def test_the_same_ends_by_chance(seed: int) -> None:
     config = drawn(seed)
     compare(config)

@@ -64,7 +64,7 @@ THREAD_NAMES: Final = (
     "napi",
     "napi/NIC-QUEUE",
 )
-_THREAD_PATTERN: Final = r"^((ksoftirqd|backlog_napi)(/[0-9]+)?|(irq|napi)(/[A-Za-z_][A-Za-z0-9_-]*-[0-9]+)?)$"
+_THREAD_PATTERN: Final = r"^((ksoftirqd|backlog_napi)(/[0-9]{1,4})?|(irq|napi)(/[A-Za-z_][A-Za-z0-9_-]*-[0-9]{1,4})?)$"
 #: What a thread of each kind runs as when the user says nothing.
 THREAD_DEFAULTS: Final = {
     "ksoftirqd": "other:0",  # kernel/softirq.c: an smpboot thread keeps kthreadd's policy
