@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from softnet.errors import SoftnetError
+from softnet.files import readable
 from softnet.sweep.factors import level_value, shown
 from softnet.sweep.measures import BEYOND, Measure
 from softnet.sweep.plan import run_command
@@ -193,7 +195,10 @@ def findings(folder: Path) -> Findings:
     """The findings of an experiment's folder. Raises SoftnetError."""
     from softnet.sweep.reading import read_about, read_table
 
-    return findings_of(read_about(folder), read_table(folder))
+    about, table = read_about(folder), read_table(folder)
+    again = "run softnet sweep again: what is finished is not run again"
+    with readable(SoftnetError, "the results cannot be read", where=str(folder), expected="what softnet sweep wrote", hint=again):
+        return findings_of(about, table)
 
 
 def findings_of(about: Mapping[str, Any], table: Any) -> Findings:
