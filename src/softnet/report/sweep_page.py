@@ -144,9 +144,10 @@ def _maps(findings: Findings) -> str:
     if not figures:
         return ""
     averaged = ", averaged over the other factors" if len(findings.factors) > 2 else ""
+    stars = "" if averaged else " * differs surely from the base."
     return (
-        f"<h2>Two factors together</h2><p class=soft>Means{averaged}; the stronger the colour, the better. * differs surely"
-        f' from the base.</p><div class="charts">{"".join(figures)}</div>'
+        f"<h2>Two factors together</h2><p class=soft>Means{averaged}; the stronger the colour, the better.{stars}</p>"
+        f'<div class="charts">{"".join(figures)}</div>'
     )
 
 
