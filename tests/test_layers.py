@@ -36,8 +36,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "verify": MODEL | {"properties", "scenario", "image", "simulate"},
     "sweep": MODEL | {"properties", "scenario", "image", "simulate"},
     "lab": MODEL | {"properties", "scenario", "image", "simulate"},
-    "report": MODEL | {"properties", "scenario", "image", "simulate", "verify", "sweep", "lab"},
-    "cli": MODEL | {"properties", "scenario", "image", "simulate", "verify", "sweep", "lab", "report"},
+    "host": MODEL | {"properties", "scenario", "image", "simulate"},
+    "report": MODEL | {"properties", "scenario", "image", "simulate", "verify", "sweep", "lab", "host"},
+    "cli": MODEL | {"properties", "scenario", "image", "simulate", "verify", "sweep", "lab", "host", "report"},
 }
 
 # Virtual time and one seeded hash (softnet.units.mix) are all that these layers know of clocks and chance.
