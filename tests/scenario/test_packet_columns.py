@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.scenario import captures as make
 from tests.scenario.test_capture_errors import BROKEN, CUT
@@ -152,6 +152,7 @@ def frame(draw: st.DrawFn) -> bytes:
     return data
 
 
+@settings(max_examples=60)
 @given(
     frames=st.lists(st.tuples(st.integers(-50, 400), frame(), st.integers(0, 40)), min_size=1, max_size=40),
     kind=st.sampled_from(["<", ">", "pcapng", "micro"]),

@@ -48,6 +48,8 @@ _LAYOUT: Final = np.dtype(
 _IP, _IPV6, _8021Q, _8021AD = 0x0008, 0xDD86, 0x0081, 0xA888
 _FRAGMENT: Final = 0xFF3F
 _SLOTS_BITS: Final = 18
+_MULTIPLIER: Final = 0x9E37_79B9_7F4A_7C15
+_64_BITS: Final = (1 << 64) - 1
 
 
 class Family(NamedTuple):
@@ -288,11 +290,16 @@ class FlowFinder:
         self._known[words] = at
         self._words[:, at] = words
         self._flows[at] = flow
-        self._slots[self._slot(tuple(np.array([word], dtype=np.uint64) for word in words))] = at
+        mixed = 0
+        for word in words:
+            mixed = (mixed ^ word) * _MULTIPLIER & _64_BITS
+            mixed ^= mixed >> 32
+        self._slots[(mixed * _MULTIPLIER & _64_BITS) >> 64 - _SLOTS_BITS] = at
 
     def _slot(self, words: tuple[NDArray[np.uint64], ...]) -> NDArray[np.uint64]:
+        """The same for each row."""
         mixed = np.zeros(len(words[0]), dtype=np.uint64)
         for column in words:
-            mixed = (mixed ^ column) * np.uint64(0x9E37_79B9_7F4A_7C15)
+            mixed = (mixed ^ column) * np.uint64(_MULTIPLIER)
             mixed ^= mixed >> np.uint64(32)
-        return (mixed * np.uint64(0x9E37_79B9_7F4A_7C15)) >> np.uint64(64 - _SLOTS_BITS)
+        return (mixed * np.uint64(_MULTIPLIER)) >> np.uint64(64 - _SLOTS_BITS)

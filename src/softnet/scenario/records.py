@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 PADDING: Final = 96
 BATCH_ROWS: Final = 16_384
 _FIRST_BLOCK_BYTES: Final = 1 << 18
-_BLOCK_BYTES: Final = 1 << 23
+_BLOCK_BYTES: Final = 1 << 22
 _FRAMES_BYTES: Final = 1 << 22
 _HEADER: Final = 16
-_LANE_BYTES: Final = 1 << 15
+_LANE_BYTES: Final = 1 << 13
 _LANES_MIN: Final = 8
 """Of fewer the walk in Python is quicker."""
+_STEPS: Final = 8
+"""Of a walk from one look at who has arrived to the next."""
 _GUESS_BYTES: Final = 2048
 """How far into its lane a header is looked for: beyond a frame of 1,514 bytes."""
 
@@ -187,27 +189,28 @@ class _PcapBlocks:
             block[count : count + PADDING] = 0
             block = block[: count + PADDING]
             base = self.at
-            heads, sound = self.sound(block, count)
+            heads, fields, sound = self.sound(block, count)
             for first in range(0, len(heads), BATCH_ROWS):
-                yield self.batch(block, heads[first : first + BATCH_ROWS], base)
+                rows = slice(first, first + BATCH_ROWS)
+                yield self.batch(block, heads[rows], fields[rows].astype(np.int64), base)
             if not sound or not got:
                 return
             carry = block[self.at - base : count]
             size = min(size * 2, _BLOCK_BYTES)
 
-    def sound(self, block: NDArray[np.uint8], count: int) -> tuple[NDArray[np.int64], bool]:
-        """Where the whole and sound records begin; and whether what comes after them is merely not here yet."""
+    def sound(self, block: NDArray[np.uint8], count: int) -> tuple[NDArray[np.int64], NDArray[np.uint32], bool]:
+        """Where the whole and sound records begin, and their headers; whether what comes after them is merely not here yet."""
         heads = record_heads(block, count, self.word)
-        fraction, caplen = (_at(block, heads + at, self.word) for at in (4, 8))
-        whole = heads + _HEADER + caplen <= count
-        bad = (fraction >= 1_000_000_000 // self.unit_ns) | (caplen > PACKET_BYTES_MAX)
+        fields = windows(block, heads, _HEADER).view(self.word)
+        whole = heads + _HEADER + fields[:, 2] <= count
+        bad = (fields[:, 1] >= 1_000_000_000 // self.unit_ns) | (fields[:, 2] > PACKET_BYTES_MAX)
         stop = np.flatnonzero(bad | ~whole)
         if not len(stop):
-            return heads, True
-        return heads[: stop[0]], not bad[stop[0]]
+            return heads, fields, True
+        return heads[: stop[0]], fields[: stop[0]], not bad[stop[0]]
 
-    def batch(self, block: NDArray[np.uint8], heads: NDArray[np.int64], base: int) -> FrameBatch:
-        fields = np.ascontiguousarray(windows(block, heads, _HEADER)).view(self.word).astype(np.int64)
+    def batch(self, block: NDArray[np.uint8], heads: NDArray[np.int64], fields: NDArray[np.int64], base: int) -> FrameBatch:
+        """The records that begin at ``heads``; the block's byte 0 is byte ``base`` of the file."""
         caplen = fields[:, 2].copy()
         rows = len(heads)
         no = np.zeros(rows, dtype=np.bool_)
@@ -250,21 +253,26 @@ def record_heads(block: NDArray[np.uint8], count: int, word: np.dtype[np.uint32]
     starts = _guesses(block, count, word, lanes) if lanes >= _LANES_MIN else np.zeros(1, dtype=np.int64)
     if len(starts) < _LANES_MIN:
         return np.array(_walk(block, 0, count, word, {}), dtype=np.int64)
-    parts, ends = _walk_lanes(block, count, word, starts)
+    walked, limit = _walk_lanes(block, count, word, starts)
+    inside = walked < limit
+    lengths = inside.sum(axis=0)
+    ends = walked[lengths, np.arange(len(starts))]
+    if np.array_equal(ends[:-1], starts[1:]):
+        return walked.T[inside.T]
     lane_at = {int(start): lane for lane, start in enumerate(starts)}
     out: list[NDArray[np.int64]] = []
     lane = 0
     while True:
-        out.append(parts[lane])
+        out.append(walked[: lengths[lane], lane])
         at = int(ends[lane])
         if at in lane_at:
             lane = lane_at[at]
             continue
         # The lane behind began at no record.
-        walked = _walk(block, at, count, word, lane_at)
-        out.append(np.array(walked, dtype=np.int64))
-        if walked:
-            at = walked[-1] + _HEADER + int(_at(block, out[-1][-1:] + 8, word)[0])
+        found = _walk(block, at, count, word, lane_at)
+        out.append(np.array(found, dtype=np.int64))
+        if found:
+            at = found[-1] + _HEADER + int(_at(block, out[-1][-1:] + 8, word)[0])
         if at not in lane_at:
             return np.concatenate(out)
         lane = lane_at[at]
@@ -299,7 +307,7 @@ def _guesses(block: NDArray[np.uint8], count: int, word: np.dtype[np.uint32], la
     lane_bytes = count // lanes
     seen = np.ndarray((lanes - 1, _GUESS_BYTES), dtype=np.uint8, buffer=block, offset=lane_bytes, strides=(lane_bytes, 1))
     # The highest byte of the seconds is another one every half a year.
-    lane, inside = np.nonzero(seen[:, top:] == block[top])
+    lane, inside = np.divmod(np.flatnonzero(seen[:, top:] == block[top]), _GUESS_BYTES - top)
     place = (lane + 1) * lane_bytes + inside
     at = place
     for _ in range(3):
@@ -313,18 +321,17 @@ def _guesses(block: NDArray[np.uint8], count: int, word: np.dtype[np.uint32], la
 
 def _walk_lanes(
     block: NDArray[np.uint8], count: int, word: np.dtype[np.uint32], starts: NDArray[np.int64]
-) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
-    """The records of every lane, up to the beginning of the next; and where the record after its last one begins."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the records of every lane begin, (steps, lanes), and where each lane ends; all are walked beyond their ends."""
     caplen = np.ndarray((len(block) - 11,), dtype=word, buffer=block, offset=8, strides=(1,))
     limit = np.append(starts[1:], count - _HEADER + 1)
     last = count - _HEADER
     at = starts
-    steps = []
+    steps = [at]
     while True:
-        going = at < limit
-        if not going.any():
-            break
-        steps.append(np.where(going, at, -1))
-        at = np.where(going, at + caplen[np.minimum(at, last)] + _HEADER, at)
-    walked = np.stack(steps, axis=1)
-    return [row[row >= 0] for row in walked], at
+        for _ in range(_STEPS):
+            at = at + caplen[np.minimum(at, last)]
+            at += _HEADER
+            steps.append(at)
+        if not (at < limit).any():
+            return np.stack(steps), limit
