@@ -37,6 +37,10 @@ from softnet.cli._common import (
 from softnet.errors import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from softnet.simulate.conditions import Condition
+    from softnet.simulate.result import Result
     from softnet.simulate.simulation import Run
 
 
@@ -124,12 +128,15 @@ def command(
         click.echo(f"\nreport: {out / 'report.html'}")
     if done.result.partial:
         sys.exit(EXIT_PARTIAL)
-    if conditions:
-        from softnet.simulate.conditions import judge_run
+    if conditions and any_true(conditions, done.result, junit):
+        sys.exit(EXIT_CONDITION)
 
-        label = str(done.result.kernel["label"])
-        if tell_conditions(judge_run(conditions, done.result), done.result.scenario, label, junit):
-            sys.exit(EXIT_CONDITION)
+
+def any_true(conditions: Sequence[Condition], result: Result, junit: Path | None) -> bool:
+    """Tell which conditions are true of a run; whether any is."""
+    from softnet.simulate.conditions import judge_run
+
+    return tell_conditions(judge_run(conditions, result), result.scenario, str(result.kernel["label"]), junit)
 
 
 def write_run(folder: Path, done: Run, command: str = "") -> None:
