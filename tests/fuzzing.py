@@ -619,6 +619,8 @@ COMMAND_LINES: Final = (
     "explain net_rx_action --kernel 6.12",
     "schema",
     "cache",
+    "host doctor --from examples/host/web.txt --seconds 2 --json --anonymous --width 90 --out x",
+    "host scenario --from examples/host/web.txt --out x",
     "lab run examples/rps.toml --kernel 6.12 --boot-arg quiet --clock mono --stretch 3 --accel tcg --timeout 10 --out",
     "lab experiment first-kick --connections 110 --skb-defer-max 64 --kernel 6.12",
     "lab check tests/lab/fixtures/first-kick-6.12.jsonl.gz --json",
@@ -654,7 +656,7 @@ def no_work() -> Iterator[None]:
         for name in (
             "softnet.simulate.simulation.Simulation.__init__", "softnet.verify.search.search",
             "softnet.verify.arena.Arena.__init__", "softnet.processes.Workers.__init__", "softnet.lab.vm.qemu.boot",
-            "softnet.lab.vm.kernels.fetch",
+            "softnet.lab.vm.kernels.fetch", "softnet.host.sources.read_machine",
         ):  # fmt: skip
             stack.enter_context(mock.patch(name, begins))
         yield
@@ -678,6 +680,81 @@ def take_command_line_only(data: bytes) -> None:
             take_command_line(data)
     finally:
         os.chdir(here)
+
+
+def pasted() -> list[bytes]:
+    from tests.host import dumps
+
+    texts = [text.encode() for text in dumps.ALL.values()]
+    return [*texts, f"$ uname -a\n{dumps.UNAME}# cat /proc/interrupts\n{dumps.INTERRUPTS}$ nstat\n{dumps.NSTAT}".encode()]
+
+
+def judged(report: Any) -> None:
+    """What the commands of ``softnet host`` do with a report that was read; that its scenario is refused is a failure."""
+    from softnet.host.anonymous import anonymised
+    from softnet.host.doctor import diagnose
+    from softnet.host.model import report_from_json
+    from softnet.host.scenario import scenario_of
+    from softnet.report.host import doctor_lines
+
+    for line in doctor_lines(diagnose(report), 100):
+        assert line.isprintable(), repr(line)
+    assert report_from_json(report.to_json(), "again") == report
+    anonymised(report)
+    try:
+        scenario_of(report)
+    except SoftnetError as error:
+        raise AssertionError(f"the scenario is refused: {error}") from None
+
+
+def take_pasted(data: bytes) -> None:
+    from softnet.host.sources import read_sources
+
+    judged(read_sources([file_of(data, "pasted.txt")], 0))
+
+
+def host_reports() -> list[bytes]:
+    from tests.host import dumps
+
+    from softnet.host.sources import read_sources
+
+    report = read_sources([file_of(text.encode(), f"{name}.txt") for name, text in dumps.ALL.items()], 0)
+    return [report.to_json().encode(), b'{"schema": "softnet-host/1", "cpus": {"online": "0-3"}, "samples": [{}, {}]}']
+
+
+@functools.cache
+def host_tree() -> tuple[Path, tuple[str, ...]]:
+    """A machine's files, and the names of those that are changed in turn."""
+    from tests.host.machines import Card, Machine
+
+    machine = Machine("6.12.1", cpus=2, cards=[Card(rps="2")], isolated="1")
+    root = machine.write(folder() / "machine")
+    return root, tuple(sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()))
+
+
+def tree_files() -> list[bytes]:
+    root, names = host_tree()
+    return [(root / name).read_bytes() for name in names]
+
+
+def take_tree_file(data: bytes) -> None:
+    """One file of a machine holds something else."""
+    from softnet.host.sources import read_sources
+
+    root, names = host_tree()
+    path = root / names[zlib.crc32(data) % len(names)]
+    before = path.read_bytes()
+    path.write_bytes(data)
+    try:
+        judged(read_sources([root], 0))
+    finally:
+        path.write_bytes(before)
+
+
+def take_host_report(data: bytes) -> None:
+    from softnet.host.model import report_from_json
+
+    judged(report_from_json(data, "report.json"))
 
 
 STAT = "0000272d 00000000 00000001 0 0 0 0 0 0 00000abc 0 00000003 00000000 0 0\n" * 2
@@ -716,6 +793,9 @@ TARGETS: Final[tuple[Target, ...]] = (
     Target("configurations", lines(*CONFIGURATIONS), take_configuration, (b"driver=", b"cpus=", b"memory_model=tso", b"ticks=")),
     Target("schedules", lines("10.7x21.9~1.2x3", "6.3x17.7"), take_schedule, (b"x", b"~", b".")),
     Target("durations", lines("1.5 ms", "250us", "2s"), take_duration),
+    Target("pasted output", pasted, take_pasted, (b"CPU0 CPU1\n", b"$ cat x\n", b"RX: ", b"NIC statistics:\n", b"eth0"), costly=5),
+    Target("files of a machine", tree_files, take_tree_file, (b"0-3", b"eth0", b"ff", b"\n"), costly=20),
+    Target("reports of machines", host_reports, take_host_report, (b"null", b'"0-3"', b"{}", b'"samples"'), costly=5),
     Target("command lines", lines(*COMMAND_LINES), take_command_line_only, (b" --json", b" --set ", b" --help", b" --out x"),
            costly=10),
 )  # fmt: skip

@@ -35,8 +35,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "simulate": MODEL | {"properties", "scenario", "image"},
     "verify": MODEL | {"properties", "scenario", "image", "simulate"},
     "lab": MODEL | {"properties", "scenario", "image", "simulate"},
-    "report": MODEL | {"properties", "scenario", "image", "simulate", "verify", "lab"},
-    "cli": MODEL | {"properties", "scenario", "image", "simulate", "verify", "lab", "report"},
+    "host": MODEL | {"properties", "scenario", "image", "simulate"},
+    "report": MODEL | {"properties", "scenario", "image", "simulate", "verify", "lab", "host"},
+    "cli": MODEL | {"properties", "scenario", "image", "simulate", "verify", "lab", "host", "report"},
 }
 
 # Virtual time and one seeded hash (softnet.units.mix) are all that these layers know of clocks and chance.

@@ -114,5 +114,9 @@ class LabError(SoftnetError):
     """A real kernel that could not be built, booted or heard."""
 
 
+class HostError(SoftnetError):
+    """A file of a machine's /proc or /sys, or a tool's output pasted from one, that cannot be read."""
+
+
 class InvariantError(SoftnetError):
     """An invariant of a run does not hold: raised where checks are strict."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The reductions, held against an explorer that stops at every instruction and knows nothing of softnet (programs/explore.py).
 
-SOFTNET_LONG=1 compares ten times as many programs; bench/programs.py as many as one wants.
+300 programs; SOFTNET_LONG=1 compares 5,000; bench/programs.py as many as one wants.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from softnet.lang.native.compile import available
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 
-COUNT = 5000 if LONG else 500
+COUNT = 5000 if LONG else 300
 STATES_MAX = 1200
 ONE_CPU = Shape(1, (0,), (1,))
 TWO_TASKS = Shape(1, (0, 0), (0,), ticks=True)

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A live machine, or what somebody sends of one: what is wrong with its receive path.
+
+Nothing is changed: files are read, and what is to be done is printed.
+"""
+
+from __future__ import annotations
+
+import click
+
+from softnet.cli.host._doctor import doctor
+from softnet.cli.host._scenario import scenario
+
+
+@click.group()
+def command() -> None:
+    """Judge the receive path of this machine, or of another one from what it sent."""
+
+
+for member in (doctor, scenario):
+    command.add_command(member)
