@@ -47,15 +47,15 @@ def heat_map(
     values = [cell.value for row in cells for cell in row if not math.isnan(cell.value)]
     low, high = min(values, default=0.0), max(values, default=0.0)
     left = 30 + 7 * min(max((len(cut(level)) for level in rows[1]), default=4), LABEL_CHARS)
-    top = 44
+    top = 60  # three lines: the columns' key, their levels, the rows' key
     wide = (WIDTH - left - RIGHT) / len(columns[1])
     height = top + CELL_HEIGHT * len(rows[1]) + 10
     middle = left + (WIDTH - left - RIGHT) / 2
     body = [f'<text class="label" x="{_f(middle)}" y="13" text-anchor="middle">{escape(columns[0])}</text>']
     body.append(f'<text class="label" x="0" y="{top - 8}">{escape(rows[0])}</text>')
     for i, level in enumerate(columns[1]):
-        x = left + wide * (i + 0.5)
-        body.append(f'<text class="tick" x="{_f(x)}" y="{top - 8}" text-anchor="middle">{escape(cut(level, int(wide / 7)))}</text>')
+        x, shown = left + wide * (i + 0.5), cut(level, int(wide / 7))
+        body.append(f'<text class="tick" x="{_f(x)}" y="{top - 26}" text-anchor="middle">{escape(shown)}</text>')
     texts = []
     for j, level in enumerate(rows[1]):
         y = top + CELL_HEIGHT * j
