@@ -213,7 +213,7 @@ class Watch:
         self.tree.unread.clear()
         at_ns, unix_s = self.now(), self._wall()
         times, softnet = self._by_cpu(notes)
-        softirqs = self._parsed("/proc/softirqs", lambda text, where: texts.cpu_table(text, where)[0], notes)
+        softirqs = self._parsed("/proc/softirqs", _softirqs, notes)
         ipis = self._parsed("/proc/interrupts", _ipis, notes)
         online = sorted(times) or sorted(row.cpu for row in softnet) or (ipis.cpus if ipis else [])
         if not online:
@@ -224,9 +224,9 @@ class Watch:
             if row.cpu in cpus:
                 found = {name: getattr(row, name) for name in SOFTNET}
                 cpus[row.cpu] |= {name: value for name, value in found.items() if value is not None}
-        for table, names in ((softirqs, SOFTIRQS), (ipis, {name: name for name in IPIS.values()})):
-            for row_name, name in names.items():
-                for cpu, count in zip(table.cpus, table.rows.get(row_name, []), strict=False) if table else ():
+        for table, names in ((softirqs, SOFTIRQS.values()), (ipis, IPIS.values())):
+            for name in names:
+                for cpu, count in zip(table.cpus, table.rows.get(name, []), strict=False) if table else ():
                     if cpu in cpus:
                         cpus[cpu][name] = count
         protocols = self._protocols(notes)
@@ -286,13 +286,24 @@ def _times(text: str, where: str) -> dict[int, CpuTime]:
     return {int(name): times for name, times in texts.proc_stat(kept, where).items() if name != "all"}
 
 
+def _softirqs(text: str, where: str) -> CpuTable:
+    """The rows of NET_RX and NET_TX."""
+    table, _ = _rows(text, where, lambda line: line.partition(":")[0].strip() in SOFTIRQS)
+    return CpuTable(cpus=table.cpus, rows={SOFTIRQS[name]: row for name, row in table.rows.items()})
+
+
 def _ipis(text: str, where: str) -> CpuTable:
-    """The rows of IPIs, by what they are; the others, of which there may be thousands, are not taken apart."""
-    header, _, rest = text.partition("\n")
+    """The rows of IPIs, by what they are called; of a card's interrupt its chip stands before the name."""
     words = tuple(IPIS)
-    kept = (line if line.rstrip().endswith(words) and not line.lstrip()[:1].isdigit() else "" for line in rest.split("\n"))
-    table, behind = texts.cpu_table("\n".join([header, *kept]), where)
+    table, behind = _rows(text, where, lambda line: line.rstrip().endswith(words))
     return CpuTable(cpus=table.cpus, rows={IPIS[behind[name]]: row for name, row in table.rows.items() if behind[name] in IPIS})
+
+
+def _rows(text: str, where: str, wanted: Callable[[str], bool]) -> tuple[CpuTable, dict[str, str]]:
+    """Some rows of a table of CPUs; the others, of which there may be thousands, are not taken apart."""
+    header, _, rest = text.partition("\n")
+    kept = (line if wanted(line) else "" for line in rest.split("\n"))
+    return texts.cpu_table("\n".join([header, *kept]), where)
 
 
 def _snmp6(text: str, where: str) -> dict[str, int]:

@@ -122,8 +122,8 @@ class View:
         title = f"pkts, to {compact(scale)}/s"
         lines.append([("     " + "".join(f" {column.above:>{CELL}}" for column in columns), "bold")])
         lines.append([(" CPU " + "".join(f" {column.below:>{CELL}}" for column in columns), "bold")])
-        if spark >= len(title):
-            lines[-1].append((f" {title}", "bold"))
+        if spark:
+            lines[-1].append((f" {title if spark >= len(title) else 'pkts'}", "bold"))
         for cpu in shown:
             row = [(f"{cpu.cpu:>4} ", ""), *(_cell(column, cpu) for column in columns)]
             lines.append([*row, (f" {self._spark(cpu.cpu, spark, scale)}" if spark else "", "cyan")])
@@ -131,8 +131,7 @@ class View:
         if hidden:
             rest = sum(c.per_s.get("processed") or 0 for c in sample.cpus) - sum(c.per_s.get("processed") or 0 for c in shown)
             lines.append([(f"     and {hidden} CPUs that do less: {compact(max(rest, 0))} packets/s together"[:width], "")])
-        found = [*lines, *below]
-        return [[(printable(text), style) for text, style in line] for line in found]
+        return [*lines, *below]
 
     def rows_beside(self, sample: WatchSample, width: int) -> int:
         """How many lines there are beside those of the CPUs."""
