@@ -34,16 +34,17 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "image": MODEL | {"scenario"},
     "simulate": MODEL | {"properties", "scenario", "image"},
     "verify": MODEL | {"properties", "scenario", "image", "simulate"},
+    "sweep": MODEL | {"properties", "scenario", "image", "simulate"},
     "lab": MODEL | {"properties", "scenario", "image", "simulate"},
     "host": MODEL | {"properties", "scenario", "image", "simulate"},
-    "report": MODEL | {"properties", "scenario", "image", "simulate", "verify", "lab", "host"},
-    "cli": MODEL | {"properties", "scenario", "image", "simulate", "verify", "lab", "host", "report"},
+    "report": MODEL | {"properties", "scenario", "image", "simulate", "verify", "sweep", "lab", "host"},
+    "cli": MODEL | {"properties", "scenario", "image", "simulate", "verify", "sweep", "lab", "host", "report"},
 }
 
 # Virtual time and one seeded hash (softnet.units.mix) are all that these layers know of clocks and chance.
 UNREPEATABLE = frozenset({"random", "secrets", "uuid", "time", "datetime"})
 REPEATABLE_LAYERS = (
-    "trace", "units", "lang", "machine", "linux", "workload", "properties", "scenario", "image", "simulate", "verify",
+    "trace", "units", "lang", "machine", "linux", "workload", "properties", "scenario", "image", "simulate", "verify", "sweep",
 )  # fmt: skip
 READS_A_CLOCK = "softnet.verify.parallel"
 """Gives each search its seconds. What a search finds does not depend on them: without the time to finish it is inconclusive."""

@@ -50,6 +50,25 @@ def test_a_worker_that_dies_is_an_error_that_says_how() -> None:
     assert caught.value.found == "exit status 5"
 
 
+def test_jobs_of_a_group_go_to_one_worker_one_after_the_other() -> None:
+    with Workers(2) as workers:
+        found = dict(workers.as_they_come(os.getpid, iter([[()] * 4, [()] * 3, [], [()] * 2])))
+    assert sorted(found) == list(range(9))
+    groups = [{found[n] for n in numbers} for numbers in (range(4), range(4, 7), range(7, 9))]
+    assert [len(group) for group in groups] == [1, 1, 1]
+    assert len(set.union(*groups)) == 2
+
+
+def test_a_job_whose_worker_dies_is_done_once_more_and_then_told_of(tmp_path: Path) -> None:
+    dies = "import os, pathlib\npath = pathlib.Path({!r})\nif {} or not path.exists():\n path.touch()\n os.kill(os.getpid(), 9)"
+    once, always = (dies.format(str(tmp_path / name), name == "b") for name in "ab")
+    with Workers(1) as workers:
+        found = dict(workers.as_they_come(exec, iter([[("0",), (once,), ("1",)], [(always,), ("2",)]])))
+    assert {number: value for number, value in found.items() if number != 3} == {0: None, 1: None, 2: None, 4: None}
+    assert isinstance(found[3], SoftnetError)
+    assert found[3].found == "killed by SIGKILL"
+
+
 def test_closing_ends_what_is_under_way() -> None:
     workers = Workers(2)
     children = [worker.process for worker in workers._idle]

@@ -110,6 +110,19 @@ def unheard() -> bool:
     return any(thread.is_alive() for thread in _unheard)
 
 
+class WorkerDied(SoftnetError):
+    """A worker ended before its job: it was killed, or memory ran out. ``number`` is the job's."""
+
+    def __init__(self, end: str, connection: Connection, number: int) -> None:
+        super().__init__(
+            "a worker process died",
+            found=end,
+            hint="if memory ran out: fewer at the same time (--jobs, --processes), or less for each (--memory)",
+        )
+        self.connection = connection
+        self.number = number
+
+
 class Workers:
     """Processes that call functions of softnet's; ``close()`` kills those that are left."""
 
@@ -143,6 +156,63 @@ class Workers:
                 self._take(done, None)
             yield done.pop(number)
 
+    def as_they_come(
+        self, function: Callable[..., Result], groups: Iterator[Sequence[tuple[Any, ...]]]
+    ) -> Generator[tuple[int, Result | SoftnetError], None, None]:
+        """What the function gives for each job with the job's number, in the order in which they end; raises what it raised.
+
+        A worker that dies is replaced, and its job done once more; if that kills a worker, too, the SoftnetError that says so
+        is the job's result. Jobs come in groups: those of a group go to one worker, one after the other, which may keep
+        something from one to the next. Their numbers count through all groups.
+        """
+        again: list[tuple[int, tuple[Any, ...]]] = []
+        queues: dict[Connection, Iterator[tuple[int, tuple[Any, ...]]]] = {}
+        count = 0
+
+        def job_for(worker: _Worker) -> tuple[int, tuple[Any, ...]] | None:
+            nonlocal count
+            while (job := next(queues.get(worker.connection, iter(())), None)) is None:
+                if again:
+                    return again.pop()
+                group = next(groups, None)
+                if group is None:
+                    return None
+                queues[worker.connection] = iter(list(enumerate(group, count)))
+                count += len(group)
+            return job
+
+        given: dict[int, tuple[Any, ...]] = {}
+        deaths: dict[int, int] = {}
+        while True:
+            resting = []
+            while self._idle:
+                job = job_for(self._idle[-1])
+                if job is None:
+                    resting.append(self._idle.pop())
+                else:
+                    given[job[0]] = job[1]
+                    self._give(function, *job)
+            self._idle += resting
+            if not self._busy:
+                return
+            done: dict[int, Result] = {}
+            try:
+                self._take(done, None)
+            except WorkerDied as died:
+                self._busy.pop(died.connection)
+                again += queues.pop(died.connection, iter(()))
+                self._idle.append(_Worker())
+                number = died.number
+                deaths[number] = deaths.get(number, 0) + 1
+                if deaths[number] > 1:
+                    yield number, died
+                    given.pop(number)
+                else:
+                    again.append((number, given[number]))
+            for number, value in done.items():
+                del given[number]
+                yield number, value
+
     def _give(self, function: Callable[..., Any], number: int, job: tuple[Any, ...]) -> None:
         worker = self._idle.pop()
         self._busy[worker.connection] = worker, number
@@ -158,11 +228,7 @@ class Workers:
             try:
                 fine, value = worker.connection.recv()
             except (EOFError, OSError):
-                raise SoftnetError(
-                    "a worker process died",
-                    found=worker.end(),
-                    hint="if memory ran out: fewer at the same time (--jobs, --processes), or less for each (--memory)",
-                ) from None
+                raise WorkerDied(worker.end(), worker.connection, number) from None
             del self._busy[worker.connection]
             self._idle.append(worker)
             if not fine:

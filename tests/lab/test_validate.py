@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.mutation import mutate
 
 from softnet.lab.errors import LabError
 from softnet.lab.tracing.records import HARDIRQ, SOFTIRQ, TASK, LabRecord, LabTrace, read
@@ -421,3 +422,38 @@ def test_a_function_that_the_model_does_not_have_is_no_stand_in() -> None:
     with pytest.raises(LabError, match="a function that the model does not have") as caught:
         driver._replace("spin_lock_of_yesterday", lambda: 0)
     assert caught.value.found == "spin_lock_of_yesterday"
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"release": "6." + "9" * 5000}, "which kernel it is of"),
+        ({"cpus": 0}, "cpus is not what it should be"),
+        ({"sysctl": {"dev_weight": []}}, "sysctl is not what it should be"),
+        ({"sysctl": {"flow_limit_cpu_bitmap": 3}}, "sysctl is not what it should be"),
+        ({"skb_defer_max": -1}, "skb_defer_max is not what it should be"),
+    ],
+)
+def test_a_header_that_the_lab_does_not_write_is_an_error(told: dict[str, object], message: str) -> None:
+    trace = _trace("6.12")
+    with pytest.raises(LabError, match=message):
+        check(LabTrace({**trace.header, **told}, trace.records))
+
+
+@pytest.mark.parametrize("damage", [{"b": -1}, {"b": 8}, {"c": 1 << 31}])
+def test_a_free_for_no_cpu_is_an_error_with_its_line(damage: dict[str, int]) -> None:
+    trace = _trace("6.12")
+    at = _where(trace.records, "skb_attempt_defer_free")
+    records = [*trace.records[:at], replace(trace.records[at], **damage), *trace.records[at + 1 :]]
+    with pytest.raises(LabError, match="a free for no CPU") as caught:
+        check(LabTrace(trace.header, records))
+    assert caught.value.where == f"line {at + 2} of the trace"
+
+
+def test_a_patch_with_which_the_model_stops_is_an_error_with_the_traces_line(tmp_path: Path) -> None:
+    old = "    if use_backlog_threads():\n"
+    patch = mutate(tmp_path, "6.12", "kick_defer_list_purge", old, "    BUG_ON(cpu >= 0)\n" + old)
+    with pytest.raises(LabError, match="the model's kernel stops") as caught:
+        check(_trace("6.12"), patches=[str(patch)])
+    assert caught.value.where.startswith("line ")
+    assert "BUG_ON" in caught.value.found

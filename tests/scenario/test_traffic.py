@@ -29,7 +29,9 @@ from softnet.scenario import (
     PoissonTraffic,
     Scenario,
     Sender,
+    apply_kernel,
     load_scenario,
+    scenario_from_dict,
 )
 from softnet.scenario.columns import (
     CHUNK,
@@ -502,3 +504,24 @@ def test_chunks_are_even(tmp_path: Path) -> None:
         got = lengths(arrivals(scenario(ConstantTraffic(rate_pps=rate_pps), duration_ms=10)))
         assert sum(got) == rate_pps // 100
         assert all(length == CHUNK for length in got[:-1])
+
+
+def test_a_capture_is_read_once_for_all_kernels_and_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And anew when the file has changed."""
+    from softnet.scenario import replay
+
+    read: list[str] = []
+    real = replay.PacketColumns
+    monkeypatch.setattr(replay, "PacketColumns", lambda path: (read.append(str(path)), real(path))[1])
+    path = three_packets(tmp_path)
+    described = scenario(CaptureTraffic(file=str(path)), application=(Application(name="web"),))
+    counts = [len(everything(described, seed)) for seed in (1, 2)]
+    for kernel, seed in (("6.1", 3), ("6.12-rt", 4)):
+        raw = apply_kernel(described.to_dict(), kernel)
+        raw["measure"]["seed"] = seed
+        counts.append(len(everything(scenario_from_dict(raw))))
+    assert counts == [3] * 4
+    assert read == [str(path)]
+    write(path, [(10**18, make.ipv4(make.udp(), 17))])
+    assert len(everything(described)) == 1
+    assert len(read) == 2

@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from softnet.errors import InvariantError
+from softnet.errors import InvariantError, SoftnetError
 from softnet.release import DEFAULT
+
+if TYPE_CHECKING:
+    from softnet.simulate.conditions import Condition, Judged
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -53,6 +56,47 @@ simulation_options = options(
     click.option("--quiet", is_flag=True, help="No progress."),
     click.option("--width", type=click.IntRange(60, 400), help="Columns of the summary; default: the terminal's, else 100."),
 )  # fmt: skip
+
+
+condition_options = options(
+    click.option("--fail-if", "fail_if", multiple=True, metavar="CONDITION",
+                 help="Exit with status 1 if it is true: MEASURE OP VALUE[%], as 'p99.web > 50us', 'dropped > 0'."),
+    click.option("--junit", type=click.Path(path_type=Path, dir_okay=False),
+                 help="Write what the conditions came to into this file, for CI systems."),
+)  # fmt: skip
+
+EXIT_CONDITION = 1
+"""A condition of --fail-if is true."""
+
+
+def read_conditions(fail_if: tuple[str, ...], junit: Path | None) -> list[Condition]:
+    """The conditions that were given. Raises SoftnetError."""
+    if not fail_if and junit is None:
+        return []
+    from softnet.simulate.conditions import parse_condition
+
+    if not fail_if:
+        raise SoftnetError("nothing to write into it", where="--junit", found="no --fail-if", expected="a condition at least")
+    return [parse_condition(text) for text in fail_if]
+
+
+def tell_conditions(judged: list[Judged], scenario: str, base: str, junit: Path | None) -> bool:
+    """Say on standard error which conditions are true, and write the file for CI systems; whether any is true."""
+    if not judged:
+        return False
+    from softnet.report.conditions import condition_text, junit_document
+
+    for one in judged:
+        if one.true:
+            click.echo(f"softnet: {condition_text(one, base)}", err=True)
+    if junit is not None:
+        from softnet.files import write_whole
+
+        try:
+            write_whole(junit, junit_document(judged, scenario, base).encode())
+        except OSError as error:
+            raise SoftnetError("the file cannot be written", where=str(junit), found=error.strerror or str(error)) from None
+    return any(one.true for one in judged)
 
 
 def echo_json(document: dict[str, Any] | list[dict[str, Any]]) -> None:

@@ -2,8 +2,13 @@
 """Run arms (kernels, settings, patches) on the same arrivals, side by side.
 
 An arm is [LABEL:]PART[,PART…]: a kernel (6.10-rt), a setting (sysctl.skb_defer_max=128), a patch (patch=FILE). Every arm
-runs with every seed, so each difference comes with its spread and says whether it is more than noise. Exit status: 0 done, 2 bad
-input, 3 a kernel function stopped a run, 130 interrupted.
+runs with every seed, so each difference comes with its spread and says whether it is more than noise.
+
+A condition of --fail-if is MEASURE OP VALUE[%]. With a per cent sign it is about the change of an arm's mean against the first
+arm's, 'p99.web > +5%'; without, about the mean of each arm, 'max.web > 2ms', 'dropped > 0'. An unknown measure is answered with
+the list of all.
+
+Exit status: 0 done, 1 a condition of --fail-if is true, 2 bad input, 3 a kernel function stopped a run, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -17,12 +22,16 @@ from typing import TYPE_CHECKING
 import click
 
 from softnet.cli._common import (
+    EXIT_CONDITION,
     SHOWN_RECORDS_MAX,
     columns,
+    condition_options,
     echo_json,
     progress_bar,
+    read_conditions,
     simulation_options,
     stopped_kernel,
+    tell_conditions,
     wanted_checks,
 )
 from softnet.errors import printable
@@ -49,12 +58,15 @@ if TYPE_CHECKING:
     help="Runs of each arm, from the scenario's seed on.",
 )
 @click.option("--processes", type=click.IntRange(1, 256), help="Runs at the same time; default: the CPUs there are.")
+@condition_options
 @simulation_options
 def command(
     scenario: Path,
     arms: tuple[str, ...],
     seeds: int,
     processes: int | None,
+    fail_if: tuple[str, ...],
+    junit: Path | None,
     settings: tuple[str, ...],
     engine: str,
     checks: bool,
@@ -70,6 +82,7 @@ def command(
     from softnet.simulate.native import choose_engine
     from softnet.simulate.output import OutputFolder
 
+    conditions = read_conditions(fail_if, junit)
     with stopped_kernel(), ExitStack() as output:
         chosen = parse_arms(arms)
         base = resolve(scenario, "", settings)
@@ -105,6 +118,12 @@ def command(
         click.echo(render_comparison(done.comparison, width=columns(width), color=sys.stdout.isatty()), nl=False)
     if out is not None and not quiet and not as_json:
         click.echo(f"\nreport: {out / 'report.html'}")
+    if conditions:
+        from softnet.simulate.conditions import judge
+
+        comparison = done.comparison
+        if tell_conditions(judge(conditions, comparison), comparison.scenario, comparison.arms[0], junit):
+            sys.exit(EXIT_CONDITION)
 
 
 def write_comparison(folder: Path, done: Compared, command: str = "") -> None:

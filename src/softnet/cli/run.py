@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run a scenario on the model and say what happened.
 
-Exit status: 0 done, 2 bad input, 3 a kernel function stopped the run, 130 interrupted (the figures so far are printed).
+A condition of --fail-if is MEASURE OP VALUE: 'p99.web > 50us', 'dropped > 0'. An unknown measure is answered with the list of all.
+
+Exit status: 0 done, 1 a condition of --fail-if is true, 2 bad input, 3 a kernel function stopped the run, 130 interrupted (the
+figures so far are printed).
 """
 
 from __future__ import annotations
@@ -15,21 +18,29 @@ from typing import TYPE_CHECKING
 import click
 
 from softnet.cli._common import (
+    EXIT_CONDITION,
     EXIT_PARTIAL,
     SHOWN_RECORDS_MAX,
     another_kernel_option,
     columns,
+    condition_options,
     echo_json,
     imports,
     patch_option,
     progress_bar,
+    read_conditions,
     simulation_options,
     stopped_kernel,
+    tell_conditions,
     wanted_checks,
 )
 from softnet.errors import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from softnet.simulate.conditions import Condition
+    from softnet.simulate.result import Result
     from softnet.simulate.simulation import Run
 
 
@@ -49,6 +60,7 @@ SHOWN_RECORDS_PARTIAL = 5_000
     help="Events to record; default: the scenario's.",
 )
 @click.option("--break", "break_at", metavar="FUNCTION", help="Stop in pdb at every call of this kernel function.")
+@condition_options
 @simulation_options
 def command(
     scenario: Path,
@@ -57,6 +69,8 @@ def command(
     seed: int | None,
     trace: str | None,
     break_at: str | None,
+    fail_if: tuple[str, ...],
+    junit: Path | None,
     settings: tuple[str, ...],
     engine: str,
     checks: bool,
@@ -73,6 +87,7 @@ def command(
         from softnet.simulate.output import OutputFolder
         from softnet.simulate.simulation import Setup, Simulation
 
+    conditions = read_conditions(fail_if, junit)
     with stopped_kernel(), ExitStack() as output:
         if out is not None and trace is None:
             trace = "full"
@@ -113,6 +128,15 @@ def command(
         click.echo(f"\nreport: {out / 'report.html'}")
     if done.result.partial:
         sys.exit(EXIT_PARTIAL)
+    if conditions and any_true(conditions, done.result, junit):
+        sys.exit(EXIT_CONDITION)
+
+
+def any_true(conditions: Sequence[Condition], result: Result, junit: Path | None) -> bool:
+    """Tell which conditions are true of a run; whether any is."""
+    from softnet.simulate.conditions import judge_run
+
+    return tell_conditions(judge_run(conditions, result), result.scenario, str(result.kernel["label"]), junit)
 
 
 def write_run(folder: Path, done: Run, command: str = "") -> None:

@@ -7,6 +7,7 @@ table may name another as its ``base`` and override rows.
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -68,7 +69,18 @@ def shipped_tables() -> list[str]:
 
 def load_cost_table(name_or_path: str) -> CostTable:
     """A shipped table by name, or a user's by path. Raises CostError with file and row for anything wrong."""
-    return _load(name_or_path, ())
+    if name_or_path not in shipped_tables():
+        return _load(name_or_path, ())
+    # One of them may be another's base.
+    stamps = tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(_SHIPPED.glob("*.toml")))
+    table = _load_shipped(name_or_path, str(_SHIPPED), stamps)
+    return table._replace(rows=dict(table.rows))
+
+
+@functools.lru_cache(maxsize=8)
+def _load_shipped(name: str, folder: str, stamps: tuple[tuple[str, int, int], ...]) -> CostTable:
+    """A shipped table, read once while none of the files changes."""
+    return _load(name, ())
 
 
 def _load(name_or_path: str, via: tuple[str, ...]) -> CostTable:

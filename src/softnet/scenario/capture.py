@@ -32,7 +32,7 @@ OPTIONS_BYTES_MAX: Final = 1 << 20
 INTERFACES_MAX: Final = 65_536
 _COPY_BYTES: Final = 1 << 16
 
-_PCAP_MAGIC: Final = {
+PCAP_MAGIC: Final = {
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
     b"\xa1\xb2\xc3\xd4": (">", 1000),
     b"\x4d\x3c\xb2\xa1": ("<", 1),
@@ -113,10 +113,10 @@ def read_frames(path: str | Path, notes: Notes | None = None) -> Iterator[Frame]
             magic = os.pread(file.fileno(), 6, 0)
             kind = next((kind for start, kind in _COMPRESSED.items() if magic.startswith(start)), "")
             if not kind:
-                yield from _Reader(file, name, status.st_size, notes or Notes()).frames()
+                yield from Reader(file, name, status.st_size, notes or Notes()).frames()
                 return
             with _decompressed(file, kind, name) as inside:
-                yield from _Reader(inside, name, None, notes or Notes(), kind).frames()
+                yield from Reader(inside, name, None, notes or Notes(), kind).frames()
     except OSError as error:
         raise CaptureError("the capture cannot be read", where=name, found=error.strerror or str(error)) from None
 
@@ -184,7 +184,9 @@ class _CutOff(Exception):
     """The file ends where more should stand."""
 
 
-class _Reader:
+class Reader:
+    """Reads one file that is open, frame by frame."""
+
     def __init__(self, file: IO[bytes], name: str, size: int | None, notes: Notes, compressed: str = "") -> None:
         self.file = file
         self.name = name
@@ -201,15 +203,27 @@ class _Reader:
     def frames(self) -> Iterator[Frame]:
         if self.size == 0:
             self.fail("the capture is empty", found="0 bytes", expected="a pcap or pcapng file")
-        whole = 0
+        yield from self.noted(self.records(), 0)
+
+    def pcap_from(self, head: bytes, at: int, number: int) -> Iterator[Frame]:
+        """The frames of a pcap file from byte ``at`` on, before which ``number`` were read; ``head`` is its first 24 bytes."""
+        self.file.seek(at)
+        self.pos, self.number = at, number
+        return self.noted(self.pcap_records(head[4:], *PCAP_MAGIC[head[:4]]), number)
+
+    def records(self) -> Iterator[Frame]:
+        """All frames of the file. Raises ``_CutOff``."""
+        magic = self.take(4, "the magic number")
+        if magic in PCAP_MAGIC:
+            yield from self.pcap(*PCAP_MAGIC[magic])
+        elif magic == _PCAPNG_MAGIC:
+            yield from self.pcapng(magic)
+        else:
+            self.no_capture(magic)
+
+    def noted(self, frames: Iterator[Frame], whole: int) -> Iterator[Frame]:
+        """The frames, ``whole`` of which came before; a file that ends too early is noted, if there is any frame."""
         try:
-            magic = self.take(4, "the magic number")
-            if magic in _PCAP_MAGIC:
-                frames = self.pcap(*_PCAP_MAGIC[magic])
-            elif magic == _PCAPNG_MAGIC:
-                frames = self.pcapng(magic)
-            else:
-                self.no_capture(magic)
             for frame in frames:
                 yield frame
                 whole = frame.number
@@ -297,9 +311,14 @@ class _Reader:
 
     def pcap(self, order: str, unit_ns: int) -> Iterator[Frame]:
         header = self.take(20, "the file header")
-        major, minor, _zone, _sigfigs, snaplen, network = struct.unpack(order + "HHiIII", header)
+        major, minor = struct.unpack_from(order + "HH", header)
         if major != 2:
             self.fail("an unknown version of pcap", found=f"{major}.{minor}", expected="2.4", at=4)
+        yield from self.pcap_records(header, order, unit_ns)
+
+    def pcap_records(self, header: bytes, order: str, unit_ns: int) -> Iterator[Frame]:
+        """The records behind a file header, which is given without its magic number."""
+        snaplen, network = struct.unpack_from(order + "II", header, 12)
         link_type = network & 0xFFFF  # the upper bits tell of a frame check sequence
         record = struct.Struct(order + "IIII")
         per_second = 1_000_000_000 // unit_ns

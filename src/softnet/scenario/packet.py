@@ -146,13 +146,7 @@ class CaptureReader:
             summary.last_ns = clock_ns
             yield packet
         if not summary.packets:
-            reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(summary.skipped.items()))
-            raise CaptureError(
-                "no packet in the capture",
-                where=str(self.path),
-                found=f"{summary.frames} frames" + (f": {reasons}" if reasons else ""),
-                expected="frames of Ethernet, Linux cooked, raw IP, loopback, PPP, 802.11 or another link type of docs/scenario.md",
-            )
+            raise no_packet_error(self.path, summary)
 
     def _clock(self, frame: Frame, clock_ns: int) -> int:
         """The frame's time, never before the last one's."""
@@ -164,16 +158,32 @@ class CaptureReader:
         if back_ns <= 0:
             return frame.time_ns
         if back_ns > BACKWARDS_NS_MAX:
-            raise CaptureError(
-                "the clock goes backwards",
-                where=f"{self.path}: packet {frame.number}, byte {frame.offset}",
-                found=f"{back_ns} ns before the packet before",
-                expected=f"at most {BACKWARDS_NS_MAX} ns",
-                hint="the clock was set while capturing, or files were joined: sort it with reordercap",
-            )
+            raise clock_error(self.path, frame, back_ns)
         summary.backwards += 1
         summary.backwards_max_ns = max(summary.backwards_max_ns, back_ns)
         return clock_ns
+
+
+def clock_error(path: str | Path, frame: Frame, back_ns: int) -> CaptureError:
+    """A clock that was set back."""
+    return CaptureError(
+        "the clock goes backwards",
+        where=f"{path}: packet {frame.number}, byte {frame.offset}",
+        found=f"{back_ns} ns before the packet before",
+        expected=f"at most {BACKWARDS_NS_MAX} ns",
+        hint="the clock was set while capturing, or files were joined: sort it with reordercap",
+    )
+
+
+def no_packet_error(path: str | Path, summary: CaptureSummary) -> CaptureError:
+    """A capture in which there was nothing to read."""
+    reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(summary.skipped.items()))
+    return CaptureError(
+        "no packet in the capture",
+        where=str(path),
+        found=f"{summary.frames} frames" + (f": {reasons}" if reasons else ""),
+        expected="frames of Ethernet, Linux cooked, raw IP, loopback, PPP, 802.11 or another link type of docs/scenario.md",
+    )
 
 
 def read_capture(path: str | Path) -> CaptureReader:

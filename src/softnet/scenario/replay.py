@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from softnet.errors import CaptureError
-from softnet.scenario.capture import read_frames
-from softnet.scenario.columns import CHUNK, FLAG_FRAGMENT, FLAG_NO_MERGE, FLAG_PUSH, TCP, SourceChunk
+from softnet.scenario.capture import Notes
+from softnet.scenario.columns import FLAG_FRAGMENT, FLAG_NO_MERGE, FLAG_PUSH, TCP, SourceChunk
 from softnet.scenario.fields import ms_to_ns
 from softnet.scenario.flows import FlowKey, FlowTable, flow_key, table_of_keys
-from softnet.scenario.packet import FIN, PSH, RST, SYN, URG, CaptureSummary, Packet, read_capture
+from softnet.scenario.packet import FIN, PSH, RST, SYN, URG, CaptureSummary
+from softnet.scenario.packet_columns import FlowFinder, PacketBatch, PacketColumns
+from softnet.scenario.records import read_batches
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from softnet.scenario.traffic_models import CaptureTraffic
 
 #: A capture up to this many packets is kept in memory (about 48 bytes each); a longer one is read again.
 PACKETS_KEPT_MAX: Final = 1_000_000
-
-_Row = tuple[int, int, int, int, int, int]
 
 
 class CaptureSource:
@@ -49,6 +51,7 @@ class CaptureSource:
         self.arriving = 0
         """Packets of one repetition that arrive before the end of the run."""
         self._flow_of: dict[FlowKey, int] = {}
+        self._finders = (FlowFinder(3), FlowFinder(6))
         self._kept: list[SourceChunk] | None = []
         self._all_flows_known = False
         self._seen = 0
@@ -122,57 +125,88 @@ class CaptureSource:
 
     def _read_once(self) -> Iterator[SourceChunk]:
         """One pass over the file, up to the end of the run."""
-        reader = read_capture(self.path)
+        reader = PacketColumns(self.path)
         self.summary = reader.summary
         self.elsewhere = self.sent = self._seen = 0
         self._span_ns = None
-        next_seq: dict[int, int] = {}
-        rows: list[_Row] = []
+        sequence = _Sequence()
         first_ns: int | None = None
         begin_ns = end_ns = 0
-        for packet in reader:
-            begin_ns, end_ns = begin_ns if self._seen else packet.time_ns, packet.time_ns
-            self._seen += 1
-            if packet.outgoing or (self.local and packet.dst not in self.local):
-                self.sent += packet.outgoing
-                self.elsewhere += not packet.outgoing
+        for batch in reader:
+            outgoing = batch.is_packet & batch.outgoing
+            elsewhere = np.zeros_like(outgoing)
+            if self.local:
+                elsewhere = batch.is_packet & ~outgoing & ~batch.addressed_to(self.local)
+            here = np.flatnonzero(batch.is_packet & ~outgoing & ~elsewhere)
+            if first_ns is None and len(here):
+                first_ns = int(batch.time_ns[here[0]])
+            time_ns = self.start_ns + self._column_at_speed(batch.time_ns[here] - (first_ns or 0))
+            inside = int(np.searchsorted(time_ns, self.stop_ns, side="left"))
+            # The first packet that comes too late has been looked at.
+            rows = int(here[inside]) + 1 if inside < len(here) else len(batch)
+            packets = np.flatnonzero(batch.is_packet[:rows])
+            if len(packets):
+                begin_ns = begin_ns if self._seen else int(batch.time_ns[packets[0]])
+                end_ns = int(batch.time_ns[packets[-1]])
+            self._seen += len(packets)
+            self.sent += int(np.count_nonzero(outgoing[:rows]))
+            self.elsewhere += int(np.count_nonzero(elsewhere[:rows]))
+            reader.count(batch, rows)
+            ends = inside < len(here)
+            here = here[:inside]
+            if len(here):
+                yield sequence.chunk(batch, here, time_ns[:inside], self._flows_of_rows(batch, here))
+            if ends:
+                return
+        self._span_ns = self._at_speed(end_ns - begin_ns)
+
+    def _flows_of_rows(self, batch: PacketBatch, here: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The flow of each of these packets; new ones are numbered in the order of their first packets."""
+        flow = np.full(len(batch), -1, dtype=np.int64)
+        for family, finder in zip(batch.families, self._finders, strict=True):
+            flow[family.rows] = finder.find(family.words)
+        missing = np.zeros(len(batch), dtype=np.bool_)
+        missing[here] = flow[here] < 0
+        words: dict[int, tuple[FlowFinder, tuple[int, ...]]] = {}
+        for family, finder in zip(batch.families, self._finders, strict=True):
+            rows = np.flatnonzero(missing[family.rows])
+            listed = zip(*(column[rows].tolist() for column in family.words), strict=True)
+            words.update(zip(family.rows[rows].tolist(), ((finder, row) for row in listed), strict=True))
+        for row in np.flatnonzero(missing).tolist():
+            if row not in words:
+                flow[row] = self._flow(flow_key(batch.single[row]))
                 continue
-            if first_ns is None:
-                first_ns = packet.time_ns
-            elapsed_ns = packet.time_ns - first_ns
-            time_ns = self.start_ns + self._at_speed(elapsed_ns)
-            if time_ns >= self.stop_ns:
-                break
-            key = flow_key(packet)
-            flow = self._flow_of.get(key)
-            if flow is None:
-                if self._all_flows_known:
-                    raise CaptureError("the capture changed while it was read", where=str(self.path), expected="a finished file")
-                flow = self._flow_of[key] = len(self._flow_of)
-            rows.append(_row(packet, time_ns, flow, next_seq))
-            if len(rows) == CHUNK:
-                yield _to_chunk(rows)
-                rows = []
-        else:
-            self._span_ns = self._at_speed(end_ns - begin_ns)
-        if rows:
-            yield _to_chunk(rows)
+            finder, key = words[row]
+            known = finder.known(key)
+            if known is None:
+                known = self._flow(flow_key(batch.packet(row)))
+                finder.add(key, known)
+            flow[row] = known
+        return flow[here]
+
+    def _flow(self, key: FlowKey) -> int:
+        flow = self._flow_of.get(key)
+        if flow is None:
+            if self._all_flows_known:
+                raise CaptureError("the capture changed while it was read", where=str(self.path), expected="a finished file")
+            flow = self._flow_of[key] = len(self._flow_of)
+        return flow
 
     def extent(self) -> str:
         """How many of the file's frames arrive in the run, and how long the file is. Reads the file to its end."""
-        frames = 0
-        first_ns = last_ns = 0
-        for frame in read_frames(self.path):
-            frames += 1
-            if frame.time_ns is not None:
-                first_ns = min(first_ns or frame.time_ns, frame.time_ns)
-                last_ns = max(last_ns, frame.time_ns)
+        frames = first_ns = last_ns = 0
+        for batch in read_batches(self.path, Notes()):
+            frames += len(batch)
+            times = batch.time_ns[batch.time_ns >= 0]
+            if len(times):
+                first_ns = min(first_ns or int(times.min()), int(times.min()))
+                last_ns = max(last_ns, int(times.max()))
         length_ns = self._at_speed(last_ns - first_ns)
         window_ns = self.stop_ns - self.start_ns
-        times = ", again and again" if self._period_ns is not None else ""
+        again = ", again and again" if self._period_ns is not None else ""
         at_speed = "" if self.speed == 1 else f" at speed {float(self.speed):g}"
         whole = f"it is {_duration(length_ns)} long{at_speed}"
-        return f"{self.arriving:,} of its {frames:,} frames arrive{times}: {whole}, and the run has room for {_duration(window_ns)}"
+        return f"{self.arriving:,} of its {frames:,} frames arrive{again}: {whole}, and the run has room for {_duration(window_ns)}"
 
     def addressed(self) -> list[str]:
         """Which packets are not for this host; and where both sides of connections arrive, how to say which one this host is."""
@@ -201,6 +235,14 @@ class CaptureSource:
     def _at_speed(self, elapsed_ns: int) -> int:
         return elapsed_ns * self.speed.denominator // self.speed.numerator
 
+    def _column_at_speed(self, elapsed_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        if self.speed == 1:
+            return elapsed_ns
+        if len(elapsed_ns) and int(elapsed_ns[-1]) * self.speed.denominator >= 2**63:
+            # Of what lies beyond any run it is enough to know that it does.
+            return np.array([min(self._at_speed(ns), 2**62) for ns in elapsed_ns.tolist()], dtype=np.int64)
+        return elapsed_ns * self.speed.denominator // self.speed.numerator
+
 
 def _duration(ns: int) -> str:
     """A time as a reader would say it, in three digits."""
@@ -210,23 +252,47 @@ def _duration(ns: int) -> str:
     return f"{ns} ns"
 
 
-def _row(packet: Packet, time_ns: int, flow: int, next_seq: dict[int, int]) -> _Row:
-    flags = FLAG_FRAGMENT if packet.fragment else 0
-    seq_ok = 0
-    if packet.proto == TCP and packet.fragment_header:
-        flags |= FLAG_NO_MERGE  # GRO knows no fragment header
-    elif packet.proto == TCP and not packet.fragment:
-        flags |= FLAG_PUSH if packet.tcp_flags & PSH else 0
-        flags |= FLAG_NO_MERGE if packet.tcp_flags & (SYN | FIN | RST | URG) else 0
-        seq_ok = int(next_seq.get(flow) == packet.seq)
-        used = packet.payload_bytes + bool(packet.tcp_flags & SYN) + bool(packet.tcp_flags & FIN)
-        next_seq[flow] = (packet.seq + used) & 0xFFFF_FFFF
-    return time_ns, flow, packet.len_bytes, flags, seq_ok, packet.payload_bytes
+class _Sequence:
+    """Which TCP segments continue the one before of their flow, from batch to batch."""
 
+    def __init__(self) -> None:
+        self._next = np.full(64, -1, dtype=np.int64)
+        """By flow, -1 before its first segment."""
 
-def _to_chunk(rows: list[_Row]) -> SourceChunk:
-    columns = np.array(rows, dtype=np.int64).T
-    return SourceChunk(*(np.ascontiguousarray(column) for column in columns))
+    def chunk(
+        self, batch: PacketBatch, rows: NDArray[np.int64], time_ns: NDArray[np.int64], flow: NDArray[np.int64]
+    ) -> SourceChunk:
+        """The packets of these rows."""
+        tcp = batch.proto[rows] == TCP
+        fragment, no_merge = batch.fragment[rows], tcp & batch.fragment_header[rows]  # GRO knows no fragment header
+        segment = tcp & ~fragment & ~no_merge
+        tcp_flags = np.where(segment, batch.tcp_flags[rows], 0)
+        no_merge |= (tcp_flags & (SYN | FIN | RST | URG)) != 0
+        flags = FLAG_FRAGMENT * fragment + FLAG_NO_MERGE * no_merge + FLAG_PUSH * ((tcp_flags & PSH) != 0)
+        payload_bytes = batch.payload_bytes[rows]
+        seq_ok = np.zeros(len(rows), dtype=np.int64)
+        at = np.flatnonzero(segment)
+        if len(at):
+            used = payload_bytes[at] + ((tcp_flags[at] & SYN) != 0) + ((tcp_flags[at] & FIN) != 0)
+            seq = batch.seq[rows[at]]
+            seq_ok[at] = self._continues(flow[at], seq, (seq + used) & 0xFFFF_FFFF)
+        return SourceChunk(time_ns, flow, batch.len_bytes[rows], flags.astype(np.int64), seq_ok, payload_bytes)
+
+    def _continues(self, flow: NDArray[np.int64], seq: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.bool_]:
+        while int(flow.max()) >= len(self._next):
+            self._next = np.concatenate([self._next, np.full_like(self._next, -1)])
+        # numpy sorts sixteen bits by their digits, without comparing.
+        narrow = flow.astype(np.uint16) if int(flow.max()) < 1 << 16 else flow
+        order = np.argsort(narrow, kind="stable")
+        flow, seq, after = flow[order], seq[order], after[order]
+        begins = np.append(True, flow[1:] != flow[:-1])
+        expected = np.append(-1, after[:-1])
+        expected[begins] = self._next[flow[begins]]
+        ends = np.append(begins[1:], True)
+        self._next[flow[ends]] = after[ends]
+        out = np.empty(len(flow), dtype=np.bool_)
+        out[order] = expected == seq
+        return out
 
 
 def _shifted(chunk: SourceChunk, shift_ns: int) -> SourceChunk:

@@ -11,6 +11,7 @@ import functools
 import math
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 _SENDER_STREAM = 0x534E_0000
 
+_Stamp = tuple[str, int, int]
+"""Of a capture's file: its path, size and time of the last change."""
+
 
 class SenderFlow(NamedTuple):
     """The flow of one loopback sender: what its packets carry."""
@@ -55,8 +59,9 @@ class SenderFlow(NamedTuple):
 class _Plan:
     """What is worked out once for a scenario: captures read, flows counted, sockets made."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, stamps: tuple[_Stamp, ...] = ()) -> None:
         self.scenario = scenario
+        stamp = iter(stamps)
         self.captures: dict[int, CaptureSource] = {}
         self.flow_base: list[int] = []
         self.sock_of_flow: list[NDArray[np.int64]] = []
@@ -64,10 +69,7 @@ class _Plan:
         base = 0
         for index, source in enumerate(scenario.traffic):
             if isinstance(source, CaptureTraffic):
-                from softnet.scenario.replay import CaptureSource
-
-                path = scenario.resolve(source.file)
-                self.captures[index] = CaptureSource(source, path, self.stop_ns(index))
+                self.captures[index] = _capture(source, index, self.stop_ns(index), next(stamp))
             self.flow_base.append(base)
             flows = self.flows(index, 0)
             self.sock_of_flow.append(book.assign(flows))
@@ -215,12 +217,22 @@ def _plan(scenario: Scenario) -> _Plan:
             except OSError as error:
                 raise CaptureError("the capture cannot be read", where=str(path), found=error.strerror or str(error)) from None
             stamps.append((str(path), status.st_size, status.st_mtime_ns))
-    return _cached_plan(scenario, tuple(stamps))
+    # The kernel and the seed are no part of a plan.
+    measure = scenario.measure.model_copy(update={"seed": 0})
+    return _cached_plan(scenario.model_copy(update={"kernel": None, "measure": measure}), tuple(stamps))
 
 
 @functools.lru_cache(maxsize=4)
-def _cached_plan(scenario: Scenario, stamps: tuple[tuple[str, int, int], ...]) -> _Plan:
-    return _Plan(scenario)
+def _cached_plan(scenario: Scenario, stamps: tuple[_Stamp, ...]) -> _Plan:
+    return _Plan(scenario, stamps)
+
+
+@functools.lru_cache(maxsize=4)
+def _capture(source: CaptureTraffic, index: int, stop_ns: int, stamp: _Stamp) -> CaptureSource:
+    """The capture of one ``[[traffic]]`` table: read once for all kernels, settings and seeds that it arrives at."""
+    from softnet.scenario.replay import CaptureSource
+
+    return CaptureSource(source, Path(stamp[0]), stop_ns)
 
 
 def _merge(streams: list[Iterator[ArrivalChunk]]) -> Iterator[ArrivalChunk]:

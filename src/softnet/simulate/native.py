@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from softnet.errors import SoftnetError
 from softnet.image.image import Image, machine_error
 from softnet.lang.native.abi import FAILURES, RUN_WORDS, STACK_BYTES
+from softnet.lang.native.compile import Native as Native
 from softnet.lang.native.compile import Options as Options
 from softnet.lang.native.compile import Place, available, compile_program
 from softnet.lang.native.switch_runtime import (
@@ -101,7 +102,9 @@ class NativeEngine:
         arrivals: Iterator[NDArray[np.int64]],
         sink: RecordSink,
         options: Options | None = None,
+        native: Native | None = None,
     ) -> None:
+        """``native``: the code of this image's program with these options, from an earlier engine."""
         import numpy as np
 
         memory: Any = image.memory
@@ -112,7 +115,7 @@ class NativeEngine:
         self.sink = sink
         self.memory = np.frombuffer(memory, dtype=np.int64)
         self.base = int(self.memory.ctypes.data)
-        self.native = compile_program(image.program, image.cost_index, EVENT_ID, options)
+        self.native = native or compile_program(image.program, image.cost_index, EVENT_ID, options)
         self._run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self.native.address("run"))
         self._set_actor = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
             self.native.address("set_actor")

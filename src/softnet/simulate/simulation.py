@@ -29,6 +29,7 @@ from softnet.trace import EVENT_ID, Record
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from softnet.lang.program.program import Program
     from softnet.simulate.invariants import Invariants
 
     class Engine(Protocol):
@@ -75,6 +76,10 @@ class Setup:
     warnings; "strict" raises InvariantError instead."""
     costs: CostTable | None = None
     """Another cost table than the scenario's."""
+    program: Program | None = None
+    """What load_program() gave for an equal kernel with the same patches, checks and costs: it is not loaded again."""
+    code: native.Native | None = None
+    """The native code of that program, from an earlier simulation of these options."""
     run_ahead: bool = True
     """False: every interaction point gives way, also where nobody else could act before; slower, and the same run."""
     trace_file: str | Path | None = None
@@ -88,14 +93,21 @@ class Simulation:
     def __init__(self, scenario: Scenario, setup: Setup | None = None, **changed: Any) -> None:
         """``changed`` are fields of the setup by their names."""
         self.setup = replace(setup or Setup(), **changed)
+        self.code: native.Native | None = self.setup.code
+        """The native code, once there is an engine that has it."""
         self.scenario = with_seed(scenario, self.setup.seed)
         self.costs = self.setup.costs or scenario_costs(scenario)
-        self.program = load_program(self.scenario, self.setup.patches, self.costs, checks=bool(self.setup.checks))
+        checked = bool(self.setup.checks)
+        self.program = self.setup.program or load_program(self.scenario, self.setup.patches, self.costs, checks=checked)
         self.engine_name, self.engine_note = native.choose_engine(self.setup.engine)
         wanted = self.setup.trace if self.setup.trace is not None else scenario.measure.trace
         self.trace_mask = trace_mask(wanted)
         self.recorder = Recorder(keep_warnings=bool(self.trace_mask >> WARN_EVENT & 1))
-        self.image = self._boot(bool(self.setup.checks))
+        self.image = self._boot(checked)
+        self._begin()
+
+    def _begin(self) -> None:
+        """From a booted image to an engine that stands at time 0."""
         self.image.memory[self.image.engine_word("trace_mask")] = self.trace_mask | 1 << WARN_EVENT
         self.recorder.attach(self.image)
         self.invariants: Invariants | None = None
@@ -128,7 +140,9 @@ class Simulation:
         polls = self.invariants.polls if self.invariants is not None else ()
         if self.engine_name == "native":
             options = native.Options(checks=checks, run_ahead=run_ahead, polls=polls)
-            return native.NativeEngine(self.image, arrival_blocks(self.scenario), self.recorder.take, options)
+            engine = native.NativeEngine(self.image, arrival_blocks(self.scenario), self.recorder.take, options, self.code)
+            self.code = engine.native
+            return engine
         from softnet.simulate.observing import observe
         from softnet.simulate.reference import ReferenceEngine
 

@@ -28,6 +28,7 @@ from softnet.lab.validate.follow import Follower
 from softnet.lab.validate.settings import SYSCTLS
 from softnet.lab.validate.states import State
 from softnet.lab.validate.verdict import TraceVerdict, flow_limit_cpus, flow_limit_unknown, release_of, rests
+from softnet.lang.python.stop import KernelStop
 from softnet.scenario import RELEASES
 from softnet.units import whole_number
 
@@ -418,7 +419,8 @@ def _driver(trace: LabTrace, patches: Sequence[str]) -> tuple[Driver, str]:
 
 
 CPUS_MAX = 1024
-"""Of a trace's machine, which the model is given."""
+DEFERRED_MAX = 100_000
+"""Of a trace's machine, and of one of its defer lists: what the model is given."""
 
 
 def _sound(header: dict[str, Any]) -> None:
@@ -438,14 +440,16 @@ def _sound(header: dict[str, Any]) -> None:
         )
 
     def sysctls(value: Any) -> bool:
-        return isinstance(value, dict) and all(of_cpus(v) or number(v) for v in value.values())
+        return isinstance(value, dict) and all(
+            of_cpus(v) if name == "flow_limit_cpu_bitmap" else v is None or number(v) for name, v in value.items()
+        )
 
     wanted: dict[str, tuple[bool, Callable[[Any], bool], str]] = {
         "clock": (True, lambda value: isinstance(value, str), "a text"),
         "release": (True, lambda value: isinstance(value, str), "a text"),
         "cpus": (True, lambda value: bool(many), f"1 to {CPUS_MAX}"),
         "tasks": (False, tasks, "names by the numbers of tasks"),
-        "sysctl": (False, sysctls, "numbers below 2**31, or lists of CPUs"),
+        "sysctl": (False, sysctls, "numbers below 2**31; of flow_limit_cpu_bitmap a list of CPUs"),
         "skb_defer_max": (False, number, "a number below 2**31"),
         "netdev_max_backlog": (False, number, "a number below 2**31"),
         "lo_rps_cpus": (False, of_cpus, "a list of CPUs"),
@@ -462,6 +466,10 @@ def _sound_records(trace: LabTrace) -> None:
         if not (0 <= record.cpu < cpus and 0 <= record.context <= 2):
             raise LabError("a record of no CPU or no context", where=f"line {line} of the trace", found=str(record.line())[:80],
                            expected=f"CPU 0 to {cpus - 1}, context 0 to 2")  # fmt: skip
+        if record.event == "skb_attempt_defer_free" and not (0 <= record.b < cpus and record.c <= DEFERRED_MAX):
+            raise LabError("a free for no CPU, or to a list that no kernel has", where=f"line {line} of the trace",
+                           found=str(record.line())[:80],
+                           expected=f"CPU 0 to {cpus - 1}, at most {DEFERRED_MAX:,} skbs")  # fmt: skip
 
 
 def check(trace: LabTrace, *, patches: Sequence[str] = ()) -> TraceVerdict:
@@ -494,4 +502,10 @@ def check(trace: LabTrace, *, patches: Sequence[str] = ()) -> TraceVerdict:
         expected="what a kernel's functions may do",
     ):
         checker = Checker(trace, driver)
-        return checker.run(kernel, model, at)
+        try:
+            return checker.run(kernel, model, at)
+        except KernelStop as stop:
+            raise LabError(
+                "the model's kernel stops while it follows the trace", where=f"line {at[0] + 2 if at else 2} of the trace",
+                found=str(stop), hint="a kernel that was traced went on: the trace is damaged, or a patch breaks the model",
+            ) from stop  # fmt: skip

@@ -18,9 +18,9 @@ from softnet.lab.validate.driver import Driver
 
 # A write and its mark are two system calls of one task at the highest priority: this many records are more than enough.
 WRITE_RECORDS = 40
-_SYSCTL = re.compile(r"(?:/proc/sys/net/core/)?(\w+)(?: =)? (\d+)$")
+_SYSCTL = re.compile(r"(?:/proc/sys/net/core/)?(\w+)(?: =)? (\d{1,10})$")
 _RPS_CPUS = re.compile(r"\S*/lo/queues/rx-0/rps_cpus = ([0-9a-fA-F,]+)$")
-_ONLINE = re.compile(r"\S*/cpu(\d+)/online (<|=) ([01])$")
+_ONLINE = re.compile(r"\S*/cpu(\d{1,4})/online (<|=) ([01])$")
 RPS_CPUS = "rps_cpus"
 ONLINE = "online"
 SYSCTLS = frozenset(("skb_defer_max", "netdev_max_backlog", "netdev_budget", "netdev_budget_usecs", "dev_weight"))

@@ -54,7 +54,7 @@ class TraceVerdict:
 
 def release_of(header: dict[str, Any]) -> tuple[int, int]:
     """The kernel's series. Raises ``LabError`` when the header has none."""
-    match = re.match(r"(\d+)\.(\d+)", str(header.get("release", "")))
+    match = re.match(r"(\d{1,4})\.(\d{1,4})(?!\d)", str(header.get("release", "")))
     if match is None:
         raise LabError("the trace does not say which kernel it is of", found=str(header.get("release")))
     return int(match.group(1)), int(match.group(2))

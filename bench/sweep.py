@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a run of a sweep takes over the engine's own time, and a question over many result rows.
+
+The engine's own time is what the native engine spends in ``run()`` and in drawing the arrivals; all else is the sweep's:
+booting, putting memory back, reading the figures, the journal, Parquet. Both as CPU time of one process, in one go.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from softnet.simulate import simulation
+from softnet.simulate.native import NativeEngine
+from softnet.sweep.api import sweep
+from softnet.sweep.experiment import asked_on_command_line
+from softnet.sweep.reading import query
+from softnet.sweep.store import arrow
+
+SCENARIO = Path(__file__).resolve().parents[1] / "examples" / "rps.toml"
+
+
+class Clock:
+    """Seconds of CPU in what it wraps; what is nested counts once."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.inside = False
+
+    def around(self, function: Any) -> Any:
+        """The function, timed."""
+
+        def timed(*words: Any) -> Any:
+            if self.inside:
+                return function(*words)
+            self.inside, start = True, time.process_time()
+            try:
+                return function(*words)
+            finally:
+                self.inside, self.seconds = False, self.seconds + time.process_time() - start
+
+        return timed
+
+    def blocks(self, function: Any) -> Any:
+        """A generator, each of its steps timed."""
+
+        def timed(*words: Any) -> Iterator[Any]:
+            steps = function(*words)
+            step = self.around(lambda: next(steps, None))
+            while (block := step()) is not None:
+                yield block
+
+        return timed
+
+
+def overhead(runs: int, seeds: int, *, shown: bool = True) -> None:
+    """Print the row of one sweep with so many runs of 2 ms."""
+    clock = Clock()
+    patched: Any = simulation
+    plain = NativeEngine.run, patched.arrival_blocks
+    NativeEngine.run = clock.around(NativeEngine.run)  # type: ignore[method-assign]
+    patched.arrival_blocks = clock.blocks(patched.arrival_blocks)
+    budgets = ",".join(str(16 + i) for i in range(runs // seeds))
+    given: dict[str, Any] = {"seeds": seeds, "settings": ("measure.duration_ms=2", "measure.warmup_ms=0")}
+    asked = asked_on_command_line(str(SCENARIO), [f"sysctl.netdev_budget={budgets}"], **given)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.process_time()
+        done = sweep(asked, Path(folder), processes=1, engine="native")
+        taken = time.process_time() - start
+    count = done.table.num_rows
+    if shown:
+        print(f"| {count:,} | {seeds} | {1e3 * taken / count:.2f} | {1e3 * clock.seconds / count:.2f}", end="")
+        print(f" | {1e3 * (taken - clock.seconds) / count:.2f} |", flush=True)
+    NativeEngine.run, patched.arrival_blocks = plain  # type: ignore[method-assign]
+
+
+def rows(count: int) -> None:
+    """Print how long a grouped question over so many rows takes."""
+    import numpy as np
+
+    pa = arrow()
+    rng = np.random.default_rng(1)
+    columns = {f"m{i}": rng.integers(0, 10**6, count) for i in range(20)}
+    columns |= {"arm": np.arange(count) // 5, "budget": np.arange(count) // 5 % 100}
+    with tempfile.TemporaryDirectory() as folder:
+        pa.parquet.write_table(pa.table(columns), Path(folder) / "runs.parquet", compression="zstd")
+        start, used = time.perf_counter(), time.process_time()
+        query(Path(folder), "select budget, avg(m0), quantile_cont(m1, 0.99), count(*) from runs group by 1 order by 2 limit 10")
+        wall, cpu = time.perf_counter() - start, time.process_time() - used
+        print(f"\n{count:,} rows of {len(columns)} columns asked in {wall:.2f} s, {cpu:.2f} s of CPU; DuckDB's start included")
+
+
+def main() -> None:
+    """Print both."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    options = parser.parse_args()
+    print(f"Python {platform.python_version()}, {platform.machine()}; ms of CPU for each run of 2 ms of examples/rps.toml\n")
+    print("| runs | seeds of an arm | all | engine and arrivals | the sweep's |\n|---|---|---|---|---|")
+    overhead(2, 2, shown=False)  # imports, and the kernel's code from the cache
+    for seeds in (5, 20):
+        overhead(options.runs, seeds)
+    rows(options.rows)
+
+
+if __name__ == "__main__":
+    main()

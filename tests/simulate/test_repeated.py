@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A simulation that is run again with another seed gives what a new one gives, word for word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from softnet.simulate.api import resolve
+from softnet.simulate.repeated import Repeated
+from softnet.simulate.simulation import Setup, Simulation
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+SHORT = ["measure.duration_ms=3", "measure.warmup_ms=1"]
+QUICK = ("many-flows", "rps")
+
+
+def _same(name: str, settings: list[str]) -> None:
+    scenario = resolve(EXAMPLES / f"{name}.toml", "", settings)
+    repeated = Repeated(scenario, Setup(seed=5, trace="off"))
+    assert repeated.engine_name == "native"
+    first = repeated.finish().result
+    assert first == Simulation(scenario, seed=5, trace="off").finish().result
+    for seed in (6, 5):
+        fresh = Simulation(scenario, seed=seed, trace="off")
+        found = repeated.again(seed).result
+        assert found.to_dict() == fresh.finish().result.to_dict()
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_again_is_anew(name: str) -> None:
+    _same(name, SHORT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["changing-settings", "hotplug", "loopback", "rfs", "starved-cpu", "threaded-napi"])
+def test_again_is_anew_with_tasks_changes_and_cpus_that_go(name: str) -> None:
+    _same(name, [])
