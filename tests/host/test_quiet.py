@@ -12,6 +12,7 @@ from tests.host.machines import QUIET, Machine
 from softnet.host.doctor import diagnose
 from softnet.host.model import report_from_json
 from softnet.host.sources import read_sources
+from softnet.host.tree import Tree
 
 
 @pytest.mark.parametrize("name", QUIET)
@@ -29,6 +30,14 @@ def test_this_machine_is_read_as_it_is() -> None:
     found = diagnose(read_sources([], 0))
     assert all(finding.evidence and finding.because for finding in found.findings)
     assert "/proc/net/softnet_stat" in found.looked_at
+
+
+def test_what_the_kernel_gives_only_in_small_reads_is_read() -> None:
+    """/proc/sys answers ENOMEM to a read of 4 MiB or more, and was taken as not there."""
+    assert Tree("/").line("/proc/sys/kernel/osrelease") == os.uname().release
+    report = read_sources([], 0)
+    for path in Path("/proc/sys/net/core").glob("netdev_budget*"):
+        assert report.sysctl[f"net.core.{path.name}"] == path.read_text(encoding="utf-8").strip()
 
 
 def test_columns_are_those_of_the_release(tmp_path: Path) -> None:

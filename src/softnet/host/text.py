@@ -48,7 +48,7 @@ def lines(text: str, where: str, first: int = 1) -> Iterator[Line]:
 def number(text: str, line: Line, what: str, base: int = 10) -> int:
     """A count: digits only, below 2**64."""
     digits = "0123456789abcdefABCDEF" if base == 16 else "0123456789"
-    if not text or len(text) > 20 or any(c not in digits for c in text) or (value := int(text, base)) >= LIMIT:
+    if not text or len(text) > 20 or text.strip(digits) or (value := int(text, base)) >= LIMIT:
         kind = "hexadecimal number" if base == 16 else "number"
         raise line.error(f"{what} is not a {kind}", f"a {kind} below 2**64", text)
     return value
@@ -61,6 +61,7 @@ def softnet_stat(text: str, where: str, online: list[int] | None, first: int = 1
     online CPU, which ``online`` tells.
     """
     rows: list[SoftnetRow] = []
+    cpus: set[int] = set()
     columns = 0
     for line in lines(text, where, first):
         words = line.text.split()
@@ -72,7 +73,8 @@ def softnet_stat(text: str, where: str, online: list[int] | None, first: int = 1
             raise line.error("not as many columns as any kernel prints", f"{known} or more", f"{columns} columns")
         values = [number(word, line, f"column {at}", 16) for at, word in enumerate(words, start=1)]
         rows.append(_softnet_row(values, line, len(rows), online))
-        if len({row.cpu for row in rows}) < len(rows):
+        cpus.add(rows[-1].cpu)
+        if len(cpus) < len(rows):
             raise line.error("two lines of one CPU", "each CPU once", f"CPU {rows[-1].cpu}")
     if not rows:
         raise HostError("softnet_stat is empty", where=where, expected="a line for each online CPU")

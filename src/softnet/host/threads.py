@@ -19,7 +19,7 @@ UTIME, STIME, NICE, RT_PRIORITY, POLICY = 11, 12, 16, 37, 38
 """Fields of /proc/PID/stat behind the comm, from 0: fs/proc/array.c, do_task_stat()."""
 
 
-def _fields(tree: Tree, pid: str) -> tuple[str, list[str]]:
+def thread_fields(tree: Tree, pid: str) -> tuple[str, list[str]]:
     """A process's comm, and the fields behind it; nothing for one that is gone."""
     text = tree.line(f"/proc/{pid}/stat")
     head, closing, tail = text.rpartition(")")
@@ -36,7 +36,7 @@ def read_threads(tree: Tree) -> list[Thread]:
     for pid in tree.names("/proc"):
         if not (pid.isascii() and pid.isdecimal()) or len(pid) > 10 or len(found) >= THREADS_MAX:
             continue
-        comm, fields = _fields(tree, pid)
+        comm, fields = thread_fields(tree, pid)
         if not fields:
             continue
         policy = POLICIES.get(int(fields[POLICY]), "other")
@@ -57,7 +57,7 @@ def thread_ticks(tree: Tree, threads: list[Thread]) -> dict[str, int]:
     """CPU time of each thread so far, in USER_HZ."""
     found = {}
     for thread in threads:
-        comm, fields = _fields(tree, str(thread.pid))
+        comm, fields = thread_fields(tree, str(thread.pid))
         if comm == thread.comm and min(int(fields[UTIME]), int(fields[STIME])) >= 0:
             found[f"{thread.pid}/{comm}"] = min(int(fields[UTIME]) + int(fields[STIME]), 2**63)
     return found

@@ -20,6 +20,23 @@ ENTRIES_MAX: Final = 100_000
 UNREAD_MAX: Final = 40
 
 
+READ_BYTES: Final = 65536
+"""At once. /proc/sys refuses to read as much as KMALLOC_MAX_SIZE, 4 MiB, in one call: fs/proc/proc_sysctl.c."""
+
+
+def _whole(fd: int) -> bytes:
+    """What a regular file holds."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise OSError("not a regular file")
+    parts, size = [], 0
+    while part := os.read(fd, READ_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > FILE_MAX:
+            raise OSError(f"more than {FILE_MAX:,} bytes")
+    return b"".join(parts)
+
+
 class Tree:
     """A machine's files. ``name`` is what stands before a path in evidence: nothing for the machine itself."""
 
@@ -49,13 +66,10 @@ class Tree:
             if full is None:
                 raise OSError("it leads out of the directory")
             fd = os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-            with open(fd, "rb") as stream:
-                if not stat.S_ISREG(os.fstat(fd).st_mode):
-                    raise OSError("not a regular file")
-                found = stream.read(FILE_MAX + 1)
-            if len(found) > FILE_MAX:
-                raise OSError(f"more than {FILE_MAX:,} bytes")
-            return found
+            try:
+                return _whole(fd)
+            finally:
+                os.close(fd)
         except FileNotFoundError:
             if wanted:
                 self.missed(path, "no such file")

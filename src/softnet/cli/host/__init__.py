@@ -10,12 +10,13 @@ import click
 
 from softnet.cli.host._doctor import doctor
 from softnet.cli.host._scenario import scenario
+from softnet.cli.host._watch import watch
 
 
 @click.group()
 def command() -> None:
-    """Judge the receive path of this machine, or of another one from what it sent."""
+    """Judge or watch the receive path of this machine, or of another one from what it sent."""
 
 
-for member in (doctor, scenario):
+for member in (doctor, scenario, watch):
     command.add_command(member)
