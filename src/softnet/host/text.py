@@ -113,8 +113,8 @@ def _cpu_header(line: Line) -> list[int]:
         if not re.fullmatch(r"CPU[0-9]{1,4}", word, re.ASCII) or int(word[3:]) >= CPUS_MAX:
             raise line.error("not the header of a table of CPUs", "CPU0 CPU1 …", word)
         cpus.append(int(word[3:]))
-    if not cpus or len(set(cpus)) < len(cpus):
-        raise line.error("not the header of a table of CPUs", "CPU0 CPU1 …, each once")
+    if not cpus or cpus != sorted(set(cpus)):
+        raise line.error("not the header of a table of CPUs", "CPU0 CPU1 …, each once and in order")
     return cpus
 
 
