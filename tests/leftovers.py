@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import json
 import os
+import zlib
 from pathlib import Path
 
 from softnet.lang.program import cache
@@ -63,9 +64,12 @@ def half_results(out: Path) -> list[str]:
         if name not in names or digest_of(out / name) != digest:
             found.append(f"{name} of {out} is not whole")
         elif name.endswith(".gz"):
-            with gzip.open(out / name) as stream:
-                while stream.read(1 << 20):
-                    pass
+            try:
+                with gzip.open(out / name) as stream:
+                    while stream.read(1 << 20):
+                        pass
+            except (OSError, EOFError, zlib.error) as error:
+                found.append(f"{name} of {out} is damaged: {error}")
     return found
 
 

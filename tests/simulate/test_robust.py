@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -257,6 +258,20 @@ def test_ctrl_c_between_an_old_result_and_the_new_leaves_one_whole(file, name, n
     assert (out / "result.json").read_text(encoding="utf-8") == (second if new else first).stdout
     listed = json.loads((out / ".softnet-files.json").read_text(encoding="utf-8"))["files"]
     assert listed == {path: digest_of(out / path) for path in listed}
+
+
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_ctrl_c_within_a_piece_of_the_trace_comes_after_it(engine, tmp_path):
+    """A piece that is written by half is a file that no gzip reads, or one that lacks records which it counts."""
+    out = tmp_path / "out"
+    args = ("run", "examples/loopback.toml", "--set", "measure.duration_ms=12", "--set", "measure.warmup_ms=0", "--quiet")
+    done = command(*args, "--engine", engine, "--out", str(out), program=INTERRUPT.format(file="gzip.py", name="write", nth=3))
+    assert done.returncode == 130, done.stderr
+    with gzip.open(out / "trace.softnet.gz", "rt", encoding="utf-8") as stream:
+        lines = stream.read().splitlines()
+    last = json.loads(lines[-1])
+    assert last["partial"]
+    assert last["records"] == len(lines) - 2 > 0
 
 
 PARTIAL = INTERRUPT.format(file="simulation.py", name="advance", nth=2)

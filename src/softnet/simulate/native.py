@@ -33,6 +33,7 @@ from softnet.lang.native.switch_runtime import (
 from softnet.lang.python.runtime import TURNS_MAX
 from softnet.lang.python.stop import KernelStop
 from softnet.machine import nic, state
+from softnet.processes import held_back
 from softnet.trace import EVENT_ID
 
 if TYPE_CHECKING:
@@ -193,10 +194,11 @@ class NativeEngine:
             self.memory[RUN_WORDS[name]] = value
 
     def _drain(self) -> None:
-        fill = int(self.memory[RUN_WORDS["trace_fill"]])
-        if fill:
-            self.sink(self._trace[:fill])
-            self.memory[RUN_WORDS["trace_fill"]] = 0
+        with held_back():
+            fill = int(self.memory[RUN_WORDS["trace_fill"]])
+            if fill:
+                self.sink(self._trace[:fill])
+                self.memory[RUN_WORDS["trace_fill"]] = 0
 
     def _refill(self) -> None:
         block = next(self.arrivals, None)

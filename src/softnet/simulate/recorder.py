@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from softnet.errors import SoftnetError
 from softnet.machine import state
+from softnet.processes import held_back
 from softnet.trace import EVENT_ID, EVENTS, Record
 
 if TYPE_CHECKING:
@@ -77,8 +78,9 @@ class Recorder:
     def flush(self) -> None:
         """Hand what waits to the file."""
         if self.writer is not None:
-            self.writer.write(self.records)
-            self.records.clear()
+            with held_back():
+                self.writer.write(self.records)
+                self.records.clear()
 
     def take(self, rows: NDArray[np.int64]) -> None:
         """Records of the native engine: time, CPU, preempt_count, event and three arguments."""
