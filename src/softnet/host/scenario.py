@@ -201,7 +201,7 @@ class _Machine:
         low, high = (0 if name in ("netdev_max_backlog", "skb_defer_max", "rps_sock_flow_entries") else 1), 2**31 - 1
         if name == "netdev_budget_usecs":
             ticks = 2 * 1_000_000 // self.hz
-            return value != ticks and not (self.release.has("budget_usecs_min") and value < ticks) and value <= high
+            return low <= value <= high and value != ticks and not (self.release.has("budget_usecs_min") and value < ticks)
         if name == "skb_defer_max":
             return value != (128 if self.release.has("defer_max_128") else 64) and value <= high
         limits = {"rps_sock_flow_entries": 2**20, "flow_limit_table_len": 4096, "dev_weight_rx_bias": 2**15}
