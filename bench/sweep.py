@@ -15,8 +15,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from softnet.simulate import simulation
+from softnet.simulate.arrivals import arrival_blocks
 from softnet.simulate.native import NativeEngine
 from softnet.sweep.api import sweep
 from softnet.sweep.experiment import asked_on_command_line
@@ -62,14 +64,14 @@ class Clock:
 def overhead(runs: int, seeds: int, *, shown: bool = True) -> None:
     """Print the row of one sweep with so many runs of 2 ms."""
     clock = Clock()
-    patched: Any = simulation
-    plain = NativeEngine.run, patched.arrival_blocks
-    NativeEngine.run = clock.around(NativeEngine.run)  # type: ignore[method-assign]
-    patched.arrival_blocks = clock.blocks(patched.arrival_blocks)
     budgets = ",".join(str(16 + i) for i in range(runs // seeds))
     given: dict[str, Any] = {"seeds": seeds, "settings": ("measure.duration_ms=2", "measure.warmup_ms=0")}
     asked = asked_on_command_line(str(SCENARIO), [f"sysctl.netdev_budget={budgets}"], **given)
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(NativeEngine, "run", clock.around(NativeEngine.run)),
+        mock.patch.object(simulation, "arrival_blocks", clock.blocks(arrival_blocks)),
+    ):
         start = time.process_time()
         done = sweep(asked, Path(folder), processes=1, engine="native")
         taken = time.process_time() - start
@@ -77,7 +79,6 @@ def overhead(runs: int, seeds: int, *, shown: bool = True) -> None:
     if shown:
         print(f"| {count:,} | {seeds} | {1e3 * taken / count:.2f} | {1e3 * clock.seconds / count:.2f}", end="")
         print(f" | {1e3 * (taken - clock.seconds) / count:.2f} |", flush=True)
-    NativeEngine.run, patched.arrival_blocks = plain  # type: ignore[method-assign]
 
 
 def rows(count: int) -> None:

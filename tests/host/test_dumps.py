@@ -62,6 +62,27 @@ def test_one_file_is_enough_for_an_answer(kind: str, finding: str, words: str, t
     assert any(words in evidence.text for evidence in found[finding].evidence)
 
 
+LINES = {
+    "page_pool_release_retry() stalled pool shutdown 1, 12 inflight 60 sec": "pages-kept",
+    "unregister_netdevice: waiting for eth0 to become free. Usage count = 3": "device-kept",
+    "INFO: task modprobe:312 blocked for more than 120 seconds.": "conntrack-kept",
+    "WARNING: CPU: 1 PID: 9 at net/xfrm/xfrm_state.c:3317 xfrm_state_fini+0x40/0x60": "xfrm-kept",
+    "NOHZ tick-stop error: local softirq work is pending, handler #08!!!": "softirq-pending-idle",
+    "NOHZ tick-stop error: Non-RCU local softirq work is pending, handler #20a!!!": "softirq-pending-idle",
+    "NOHZ: local_softirq_pending 08": "softirq-pending-idle",
+    # SCHED, bit 7; RCU, bit 9; TIMER and HRTIMER.
+    "NOHZ tick-stop error: local softirq work is pending, handler #80!!!": "",
+    "NOHZ tick-stop error: local softirq work is pending, handler #200!!!": "",
+    "NOHZ tick-stop error: local softirq work is pending, handler #102!!!": "",
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_of_the_log_is_enough(line: str, tmp_path: Path) -> None:
+    found = said(tmp_path, f"[  100.0] eth0: link up\n[  900.5] {line}\n")
+    assert set(found) == ({LINES[line]} if LINES[line] else set())
+
+
 def test_more_files_make_a_better_answer(tmp_path: Path) -> None:
     alone = said(tmp_path, dumps.ETHTOOL_S)["ring-full"]
     assert "ethtool -g" in alone.changes[0].do

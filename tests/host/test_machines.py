@@ -42,6 +42,9 @@ KSOFTIRQD = Machine("6.1.50", cpus=4, threads=[(10, "ksoftirqd/0", 0, 0, 0, 100)
 DISK = Machine("6.12.1", cpus=4, threads=[(10, "ksoftirqd/0", 0, 0, 0, 100)])
 ISOLATED = Machine("6.6.1", cpus=8, isolated="4-7", cmdline="isolcpus=4-7", cards=[Card(irqs=[4, 5])])
 
+NAPI_HOG = Machine("6.12.1", config="CONFIG_HZ=250\nCONFIG_PREEMPT_NONE=y\n", threads=[(77, "napi/eth0-8193", 0, 0, 0, 100)])
+HOGGED = [(77, "napi/eth0-8193", 0, 0, 0, 1050)]
+
 CASES: dict[str, Case] = {
     "raising the budget is no use where the time ends the runs (netdata 1076)": Case(
         SQUEEZED,
@@ -154,6 +157,22 @@ CASES: dict[str, Case] = {
     "a real-time task where the card interrupts": Case(
         Machine("6.12.1", threads=[(99, "control", 1, 80, 0, 100)]), {"realtime-hog": "control (SCHED_FIFO 80)"},
         later(Machine("6.12.1"), threads=[(99, "control", 1, 80, 0, 1090)]),
+    ),
+    "a CPU does nothing but softirqs": Case(
+        UDP, {"softirq-full": "CPU 0 spends 90% of its time in softirqs"},
+        later(UDP, times={0: [5_000, 0, 4_000, 9_900_100, 1_000, 0, 2_900, 0]}),
+    ),
+    "a napi thread on a kernel that can be told to preempt": Case(
+        NAPI_HOG, {"napi-thread-hog": "echo voluntary > /sys/kernel/debug/sched/preempt"}, later(NAPI_HOG, threads=HOGGED),
+    ),
+    "and on one that cannot": Case(
+        replace(NAPI_HOG, version="#1 SMP"), {"napi-thread-hog": "no CONFIG_PREEMPT_DYNAMIC"},
+        later(replace(NAPI_HOG, version="#1 SMP"), threads=HOGGED),
+        look=lambda found: "echo" not in found["napi-thread-hog"].changes[0].do,
+    ),
+    "a napi thread on a kernel that preempts": Case(
+        replace(NAPI_HOG, config="CONFIG_HZ=250\nCONFIG_PREEMPT=y\n"), {},
+        later(replace(NAPI_HOG, config="CONFIG_HZ=250\nCONFIG_PREEMPT=y\n"), threads=HOGGED),
     ),
     "WireGuard on one core (calico 9223)": Case(
         Machine("6.1.1", cards=[Card(), Card("wg0", files={"uevent": "DEVTYPE=wireguard\n"})]),

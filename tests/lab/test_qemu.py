@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest's bounds, without a guest: whose fault it is that its time is over."""
+"""A guest's bounds, without a guest: whose fault it is that its time is over, and when it is booted once more."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from softnet.lab.errors import LabHostBusy, LabTimeout, kind_of
 from softnet.lab.vm import qemu
-from softnet.lab.vm.qemu import Bounds, HostTime, Session
+from softnet.lab.vm.kernels import Kernel
+from softnet.lab.vm.qemu import Bounds, GuestMachine, HostTime, Session
 
 BOUNDS = Bounds(90, 240)
 
@@ -50,3 +52,42 @@ def test_a_busy_host_is_told_apart_from_a_guest_that_hangs(
 def test_what_a_process_had_of_the_host_is_read_from_proc() -> None:
     assert qemu.host_time(os.getpid()).ran > 0
     assert qemu.host_time(1 << 30) == HostTime(0, 0)
+
+
+def _boots(monkeypatch: pytest.MonkeyPatch, answers: list[Session | LabTimeout]) -> None:
+    """Guests that answer so, one after the other."""
+
+    def once(boot: qemu.Boot, accel: str) -> Session:
+        answer = answers.pop(0)
+        if isinstance(answer, LabTimeout):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(qemu, "_boot_once", once)
+
+
+def _boot(accel: Literal["tcg", "icount"], said: list[str]) -> Session:
+    kernel = Kernel("6.12", "6.12.1", Path("vmlinuz"), None, {})
+    return qemu.boot(kernel, {"kind": "misbehave", "how": "hang"}, GuestMachine(), bounds=BOUNDS, accel=accel, say=said.append)
+
+
+HUNG = qemu._EarlyHangError("the guest's agent did not speak within 90 s; the guest was killed")
+
+
+def test_a_boot_that_hung_is_tried_once_more_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    _boots(monkeypatch, [HUNG, Session()])
+    assert _boot("tcg", said).ran.note == "a first boot hung: no word in 90 s, before the agent spoke"
+    assert said == ["the boot hung: no word in 90 s; booting it once more"]
+
+
+@pytest.mark.parametrize(("accel", "answers"), [("tcg", [HUNG, HUNG]), ("icount", [HUNG])])
+def test_a_second_hang_or_one_of_counted_instructions_is_the_answer(
+    accel: Literal["tcg", "icount"], answers: list[Session | LabTimeout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [*answers]
+    _boots(monkeypatch, left)
+    with pytest.raises(LabTimeout) as caught:
+        _boot(accel, [])
+    assert not left
+    assert kind_of(caught.value) == "timeout"

@@ -27,7 +27,7 @@ UNNAMED: Final = "DEVICE"
 LOG_LINES: Final = re.compile(
     r"page_pool_release_retry|stalled pool shutdown|unregister_netdevice: waiting for|local softirq work is pending"
     r"|NETDEV WATCHDOG|nf_conntrack.*(?:blocked|full)|xfrm.*WARN|WARNING:.*(?:xfrm|skb_|net/core)|blocked for more than \d+ seconds"
-    r"|softirq: huh|sched: RT throttling activated|NOHZ.*handler"
+    r"|softirq: huh|sched: RT throttling activated|NOHZ.*(?:handler|local_softirq_pending)"
 )
 """What the kernel's log says that concerns this path."""
 

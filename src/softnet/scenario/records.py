@@ -16,8 +16,9 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -165,7 +166,7 @@ def _batch_of_frames(frames: list[Frame], over: list[bool]) -> FrameBatch:
 class _PcapBlocks:
     """The sound records of a pcap file, block by block. Behind the last of them stands ``at``, the file's end or a bad record."""
 
-    def __init__(self, file: IO[bytes], order: str, unit_ns: int, snaplen: int, link_type: int) -> None:
+    def __init__(self, file: BufferedReader, order: str, unit_ns: int, snaplen: int, link_type: int) -> None:
         self.file = file
         self.word = np.dtype(order + "u4")
         self.big = order == ">"
@@ -184,7 +185,7 @@ class _PcapBlocks:
         while True:
             block = np.empty(len(carry) + size + PADDING, dtype=np.uint8)
             block[: len(carry)] = carry
-            got = self.file.readinto(block[len(carry) : len(carry) + size].data)  # type: ignore[attr-defined]
+            got = self.file.readinto(block[len(carry) : len(carry) + size].data)
             count = len(carry) + got
             block[count : count + PADDING] = 0
             block = block[: count + PADDING]

@@ -52,6 +52,13 @@ class Repeated(Simulation):
             # Its contexts are Python's: nothing of them is put back.
             return Simulation(scenario, self.setup, seed=seed).finish()
         self.scenario = scenario
+        self._put_back(seed)
+        self.recorder.warned, self.recorder.records = {}, []
+        self._begin()
+        return self.finish()
+
+    def _put_back(self, seed: int) -> None:
+        """The memory as it would have been booted with this seed."""
         whole = self._bytes()
         mapped = whole.obj
         if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
@@ -64,6 +71,3 @@ class Repeated(Simulation):
         image.memory[image.engine_word("seed")] = seed & 0x7FFFFFFF
         for cpu in range(image.nr_cpus):
             image.linked.machine["rnd_seed"](image.ref("cpu_hw", cpu))
-        self.recorder.warned, self.recorder.records = {}, []
-        self._begin()
-        return self.finish()

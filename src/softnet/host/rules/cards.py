@@ -152,8 +152,7 @@ def wireguard(facts: Facts) -> Iterator[Finding]:
             level="risk",
             title=f"{card.name}: WireGuard's packets of a peer are received by one softirq",
             meaning="Decryption runs on all CPUs, but each peer's packets go up in a NAPI of its own, on one CPU, beside"
-            " the card's."
-            " With threaded NAPI the scheduler may move it to a CPU that is free.",
+            " the card's. With threaded NAPI the scheduler may move it to a CPU that is free.",
             evidence=(
                 Evidence(path, "0"),
                 facts.seen("devices", "/proc/net/dev", f"{card.name}: {facts.counted(packets, 'packets')}"),
@@ -176,14 +175,20 @@ def threaded_hog(facts: Facts) -> Iterator[Finding]:
                 level="risk",
                 title=f"{thread.comm} takes {share:.0%} of a CPU, and this kernel does not preempt it",
                 meaning="A threaded NAPI under load polls on and on; without preemption others on that CPU, and whoever"
-                    " waits for RCU"
-                " (ip link del, for instance), wait for it.",
+                    " waits for RCU (ip link del, for instance), wait for it.",
                 evidence=(Evidence(f"/proc/{thread.pid}/stat", f"{share:.0%} of a CPU"),),
                 sure="possible",
                 because="the share is counted; that somebody waits is not",
-                changes=(Change("echo voluntary > /sys/kernel/debug/sched/preempt", "echo none > /sys/kernel/debug/sched/preempt",
-                                "or boot with preempt=voluntary"),),
+                changes=(_let_preempt(facts),),
             )  # fmt: skip
+
+
+def _let_preempt(facts: Facts) -> Change:
+    """A kernel that does not preempt: what it can be told. Kernels without PREEMPT_DYNAMIC cannot be told anything."""
+    if facts.report.config.get("CONFIG_PREEMPT_DYNAMIC") == "y" or "PREEMPT_DYNAMIC" in facts.report.version:
+        path = "/sys/kernel/debug/sched/preempt"
+        return Change(f"echo voluntary > {path}", f"echo none > {path}", "or boot with preempt=voluntary")
+    return Change("a kernel that preempts (this one has no CONFIG_PREEMPT_DYNAMIC to choose by)", "the kernel that runs now")
 
 
 RULES = (ring_full, deferred_interrupts, wireguard, threaded_hog)

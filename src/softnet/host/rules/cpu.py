@@ -51,8 +51,7 @@ def ksoftirqd_busy(facts: Facts) -> Iterator[Finding]:
             level="risk",
             title=f"ksoftirqd/{cpu} takes {share:.0%} of CPU {cpu}",
             meaning="It is the sign and not the illness: softirqs that would not end (more than 2 ms or ten rounds, or"
-            " somebody waits"
-            " for the CPU) are left to this thread, which runs like any other. "
+            " somebody waits for the CPU) are left to this thread, which runs like any other. "
             + _what(facts, cpu, network, counts)
             + _gate(facts),
             evidence=tuple(evidence),
@@ -139,8 +138,7 @@ def steal(facts: Facts) -> Iterator[Finding]:
         level="risk",
         title=f"The hypervisor takes {share:.0%} of the CPU time",
         meaning="While a virtual CPU does not run, its ring and its backlog fill, and no setting in here helps: it is the"
-        " host's load,"
-        " or the instance's limit.",
+        " host's load, or the instance's limit.",
         evidence=(facts.seen("cpu_time", "/proc/stat", f"steal {share:.1%} of all CPUs"),),
         sure="certain" if facts.two else "possible",
         because="the kernel counts it from what the hypervisor says" + ("" if facts.two else "; since boot, it may be long ago"),
@@ -203,9 +201,8 @@ def rt_rps(facts: Facts) -> Iterator[Finding]:
             level="note",
             title="RPS on PREEMPT_RT is done by backlog_napi threads at SCHED_OTHER",
             meaning="Packets that RPS gives to another CPU wait for that thread behind every real-time task. Column 10 of"
-                " softnet_stat,"
-            " received_rps, stays 0: it counts interrupts, and there are none. A higher priority does not always help:"
-            " trace first.",
+                " softnet_stat, received_rps, stays 0: it counts interrupts, and there are none. A higher priority does not always"
+                " help: trace first.",
             evidence=(Evidence(f"{where}/rx-0/rps_cpus", "RPS is on"),
                       Evidence(f"/proc/{thread.pid}/stat" if thread else "/proc/version",
                                f"{thread.comm} SCHED_OTHER" if thread else facts.report.release)),
@@ -229,8 +226,7 @@ def ksoftirqd_realtime(facts: Facts) -> Iterator[Finding]:
         level="risk",
         title=f"{thread.comm} runs at SCHED_{thread.policy.upper()} {thread.priority}",
         meaning="Under a flood it then runs for ever above every ordinary task of its CPU, and above kernel threads of"
-        " RCU with a lower"
-        " priority, on which the machine may hang.",
+        " RCU with a lower priority, on which the machine may hang.",
         evidence=(Evidence(f"/proc/{thread.pid}/stat", f"{thread.comm}: SCHED_{thread.policy.upper()} {thread.priority}"),),
         sure="likely",
         because="the priority is certain; that a flood comes is not",

@@ -54,12 +54,16 @@ def small_backlog(facts: Facts) -> Iterator[Finding]:
     )
 
 
+PENDING: Final = re.compile(r"local(?: softirq work is pending, handler #|_softirq_pending )([0-9a-f]{2,4})\b")
+"""kernel/time/tick-sched.c: the mask of local_softirq_pending(); the second form is that of 4.19."""
+NET_RX: Final = 3
+"""include/linux/interrupt.h: NET_RX_SOFTIRQ."""
+
 LOG: Final = (
     (re.compile(r"page_pool_release_retry|stalled pool shutdown"), "pages-kept", ("a page pool cannot be destroyed, its"
     " pages are still out"),
      ("Somebody holds skbs of a card that is gone. One place is a defer list: below half of skb_defer_max nobody tells a"
-     " CPU to free"
-     " them, and a CPU that receives nothing does not look. No counter shows these lists.")),
+     " CPU to free them, and a CPU that receives nothing does not look. No counter shows these lists.")),
     (re.compile(r"unregister_netdevice: waiting for"), "device-kept", ("a network device cannot be removed, something"
     " still refers to it"),
      ("Among what holds it may be skbs on a CPU's defer list, with their routes, conntrack entries or xfrm states. No counter shows"
@@ -94,18 +98,17 @@ def log_lines(facts: Facts) -> Iterator[Finding]:
                 ),
             ),
         )
-    pending = [line for line in facts.report.log if re.search(r"local softirq work is pending.*(?:#0?8|#80|#88)", line)]
+    pending = [line for line in facts.report.log if (told := PENDING.search(line)) and int(told[1], 16) >> NET_RX & 1]
     if pending:
         yield Finding(
             id="softirq-pending-idle",
             level="note",
-            title="The log says that a CPU went idle with NET_RX pending (handler #08)",
+            title="The log says that a CPU went idle with NET_RX pending",
             meaning="Something raised NET_RX where nobody runs softirqs afterwards, such as a task with interrupts on:"
-            " packets wait for"
-            " the next interrupt there. A driver's mistake, as a rule.",
+            " packets wait for the next interrupt there. A driver's mistake, as a rule.",
             evidence=tuple(facts.seen("log", "log", line[:160]) for line in pending[:2]),
             sure="likely",
-            because="the message names the softirq by its bit, 3",
+            because="the message gives the pending softirqs as a mask, and NET_RX is its bit 3",
         )
 
 

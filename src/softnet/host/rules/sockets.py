@@ -65,10 +65,8 @@ def udp_buffers(facts: Facts) -> Iterator[Finding]:
         level="risk" if lost.recent is None else "wrong",
         title=f"UDP datagrams are lost because the receiver's buffer is full: {now:,}",
         meaning="They came through the card, the softirq and the backlog; the application did not read them in time. A"
-        " larger buffer"
-        " bridges pauses of the reader; a reader that is slower than what comes needs a faster one, or a CPU that the"
-        " card's softirqs"
-        " do not take from it." + _reader_squeezed(facts),
+        " larger buffer bridges pauses of the reader; a reader that is slower than what comes needs a faster one, or a CPU that the"
+        " card's softirqs do not take from it." + _reader_squeezed(facts),
         evidence=tuple(evidence),
         sure="certain",
         because=facts.since(lost if not alone else Counter(now, None)),
@@ -115,8 +113,7 @@ def tcp_drops(facts: Facts) -> Iterator[Finding]:
             level=("wrong" if loses else "note") if counter.recent is not None else "note",
             title=f"TCP: {what}",
             meaning="The sender sends them again, after a round trip or a timeout. The application does not read, or not"
-            " accept, in time;"
-            " more room helps against pauses only.",
+            " accept, in time; more room helps against pauses only.",
             evidence=tuple(
                 e
                 for e in (Evidence(_source(facts, name), f"{name}: {facts.counted(counter, 'times')}"), facts.setting(setting))

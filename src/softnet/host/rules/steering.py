@@ -43,8 +43,7 @@ def rps_offline(facts: Facts) -> Iterator[Finding]:
         title=f"RPS of {hit[0][0].name} names CPU{'' if len(gone) == 1 else 's'} {as_list(gone)}, offline",
         meaning="The mask keeps a CPU that went offline after it was written. Its share of the flows stays on the CPU that took the"
         " interrupt, so that one gets more than the others. In the instant in which a CPU goes, an RPS IPI to it is"
-        " skipped without a"
-        " word (net/core/dev.c, net_rps_send_ipi()).",
+        " skipped without a word (net/core/dev.c, net_rps_send_ipi()).",
         evidence=(
             *tuple(Evidence(f"{SYSFS}/{card.name}/queues/rx-{at}/rps_cpus", as_mask(mask)) for card, at, mask in hit[:3]),
             facts.seen("cpus.online", "online CPUs", as_list(facts.online)),
@@ -66,8 +65,7 @@ def rps_isolated(facts: Facts) -> Iterator[Finding]:
         level="risk",
         title=f"RPS of {hit[0][0].name} sends packets to isolated CPUs ({as_list(free & {c for _, _, m in hit for c in m})})",
         meaning="Somebody wants these CPUs undisturbed, and RPS gives them interrupts and softirqs. Newer kernels leave"
-        " isolated CPUs"
-        " out when the mask is written; this one holds them.",
+        " isolated CPUs out when the mask is written; this one holds them.",
         evidence=(
             *tuple(Evidence(f"{SYSFS}/{card.name}/queues/rx-{at}/rps_cpus", as_mask(mask)) for card, at, mask in hit[:3]),
             facts.seen("cpus.isolated", "isolated CPUs", f"isolated or nohz_full: {as_list(free)}"),
