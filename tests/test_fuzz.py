@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.fuzzing import TARGETS, Target, run
+from tests.fuzzing import TARGETS
+from tests.mutating import Target, run
 
 INPUTS = 300
 
@@ -14,11 +15,15 @@ INPUTS = 300
 @pytest.mark.parametrize("target", [target for target in TARGETS if target.costly == 1], ids=lambda target: target.name)
 def test_mutated_bytes_are_taken_or_refused(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOFTNET_CACHE", str(tmp_path))
-    assert run(target, 0, INPUTS).failures == []
+    tally = run(target, 0, INPUTS)
+    assert tally.failures == []
+    assert tally.taken, "nothing behind the first check was reached"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", [target for target in TARGETS if target.costly > 1], ids=lambda target: target.name)
 def test_bytes_that_take_longer_are_taken_or_refused(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOFTNET_CACHE", str(tmp_path))
-    assert run(target, 0, max(4 * INPUTS // target.costly, 20)).failures == []
+    tally = run(target, 0, max(4 * INPUTS // target.costly, 20))
+    assert tally.failures == []
+    assert tally.taken, "nothing behind the first check was reached"
