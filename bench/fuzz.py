@@ -4,7 +4,8 @@
     python bench/fuzz.py [--count 25000] [--only "lab frames,BTF"] [--jobs 1]
 
 Each target runs in a process of its own, with bounded memory and CPU time an input (tests/mutating.py); one that dies goes on
-behind the input that killed it. Kernels with a patch, which take a tenth of a second, are a tenth of the count. A failure ends it with 1.
+behind the input that killed it. Kernels with a patch, which take a tenth of a second, are a tenth of the count. A failure ends it
+with 1.
 """
 
 from __future__ import annotations
