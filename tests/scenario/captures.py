@@ -58,10 +58,10 @@ def udp(payload: bytes = b"", *, sport: int = 40000, dport: int = 53) -> bytes:
     return struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload
 
 
-def ethernet(payload: bytes, kind: int = 0x0800, *, tags: tuple[int, ...] = ()) -> bytes:
+def ethernet(payload: bytes, kind: int = 0x0800, *, tags: tuple[int, ...] = (), tci: int = 42) -> bytes:
     head = bytes(6) + bytes([2, 0, 0, 0, 0, 1])
     for tag in tags:
-        head += struct.pack("!HH", tag, 42)
+        head += struct.pack("!HH", tag, tci)
     return head + struct.pack("!H", kind) + payload
 
 

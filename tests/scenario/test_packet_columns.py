@@ -138,12 +138,14 @@ def frame(draw: st.DrawFn) -> bytes:
         segment = make.tcp(payload, sport=sport, seq=draw(st.sampled_from([0, 1, 2, 3, 2**32 - 1])), flags=flags)
         body = segment if proto == TCP else make.udp(payload, sport=sport)
         tags = draw(st.sampled_from([(), (), (0x8100,), (0x88A8,)]))
+        # Numbers, priorities and the drop-eligible bit, of which all but the last tell flows apart.
+        tci = draw(st.sampled_from([42, 42, 43, 0x602A, 0x102A, 0x802A]))
         last = draw(st.sampled_from([2, 3]))
         if draw(st.booleans()):
-            data = make.ethernet(make.ipv4(body, proto, f"10.0.0.{last}"), tags=tags)
+            data = make.ethernet(make.ipv4(body, proto, f"10.0.0.{last}"), tags=tags, tci=tci)
         else:
             label = draw(st.sampled_from([0, 0, 7]))
-            data = make.ethernet(make.ipv6(body, proto, f"fd00::{last}", label=label), 0x86DD, tags=tags)
+            data = make.ethernet(make.ipv6(body, proto, f"fd00::{last}", label=label), 0x86DD, tags=tags, tci=tci)
     if draw(st.integers(0, 9)) == 0:
         data = data[: draw(st.integers(0, len(data)))]
     if draw(st.integers(0, 9)) == 0 and data:
@@ -189,6 +191,20 @@ def test_mixed_frames(
     path = tmp_path_factory.getbasetemp() / "mixed.pcap"
     path.write_bytes(content)
     check(path, stop_ns, local)
+
+
+def test_every_field_that_tells_flows_apart_does(tmp_path: Path) -> None:
+    """Frames that differ in one field each, twice: numbers, priorities and kinds of tags, addresses, ports, protocols, labels."""
+    tags = [((), 0), *(((kind,), tci) for kind in (0x8100, 0x88A8) for tci in (42, 43, 0x602A, 0x102A, 0xF02A))]
+    frames = [make.ethernet(make.ipv4(SEGMENT, TCP), tags=kinds, tci=tci) for kinds, tci in tags]
+    frames += [make.ethernet(make.ipv6(SEGMENT, TCP), 0x86DD, tags=kinds, tci=tci) for kinds, tci in tags]
+    for body, proto in ((make.tcp(b"d", sport=1), TCP), (make.tcp(b"d", sport=2), TCP), (make.udp(b"d", sport=1), UDP)):
+        for last in (2, 3):
+            frames.append(make.ethernet(make.ipv4(body, proto, f"10.0.0.{last}")))
+            frames += [make.ethernet(make.ipv6(body, proto, f"fd00::{last}", label=label), 0x86DD) for label in (0, 1, 0x10000)]
+    path = tmp_path / "fields.pcap"
+    path.write_bytes(make.pcap([(10**18 + at, data) for at, data in enumerate(frames + frames)]))
+    check(path)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
