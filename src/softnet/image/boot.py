@@ -17,7 +17,7 @@ from softnet.image.tasks import TaskSpec, create_task, idle_task
 if TYPE_CHECKING:
     from softnet.image.plan import Plan
     from softnet.lang.program.program import Program
-    from softnet.scenario.models import Nic
+    from softnet.scenario.models import Nic, Scenario
 
 
 def boot(
@@ -32,8 +32,21 @@ def boot(
     specs = [*_Booter(image.linked.kernel, plan).run(), *extra_tasks(image)]
     for spec in [*map(idle_task, range(image.nr_cpus)), *specs]:
         create_task(image, spec)
+    set_seed(image, plan.scenario)
     start(image)
     return image
+
+
+def set_seed(image: Image, scenario: Scenario) -> None:
+    """Set all that follows from the seed, in an image whose time has not begun; nothing else of a boot depends on it."""
+    image.memory[image.engine_word("seed")] = scenario.measure.seed & 0x7FFFFFFF
+    for cpu in range(image.nr_cpus):
+        image.linked.machine["rnd_seed"](image.ref("cpu_hw", cpu))
+    if scenario.sender:
+        from softnet.scenario.traffic import sender_flows
+
+        for flow in sender_flows(scenario):
+            image.set_word("sender", flow.sender, "hash", flow.hash)
 
 
 class _Booter:
@@ -237,7 +250,7 @@ class _Booter:
     def _sender(self, number: int, flow: Any) -> None:
         sender = self.scenario.sender[number]
         s = self.row("sender", number)
-        s.index, s.sock, s.proto, s.flow, s.hash = number, flow.sock, flow.proto, flow.flow, flow.hash
+        s.index, s.sock, s.proto, s.flow = number, flow.sock, flow.proto, flow.flow
         s.size, s.gap_ns = sender.size, sender.gap_ns
         s.start_ns = int(sender.start_ms * 1_000_000)
         if sender.stop_ms is not None:

@@ -117,8 +117,15 @@ class Image:
 
     def word(self, struct: str, index: int, name: str) -> int:
         """The value of one field, read from memory as it stands."""
+        return self.memory[self._at(struct, index, name)]
+
+    def set_word(self, struct: str, index: int, name: str, value: int) -> None:
+        """Write one field to memory; no CPU did it, and no cache holds its line because of it."""
+        self.memory[self._at(struct, index, name)] = value
+
+    def _at(self, struct: str, index: int, name: str) -> int:
         table = self.layout.tables[struct]
-        return self.memory[table.base + index * table.stride + self.layout.structs[struct].fields[name].offset]
+        return table.base + index * table.stride + self.layout.structs[struct].fields[name].offset
 
 
 def _regions(layout: Layout, spec: MachineSpec, nr_costs: int, nr_hists: int) -> Regions:
@@ -325,7 +332,6 @@ def start(image: Image) -> None:
     for cpu in range(image.nr_cpus):
         c = image.ref("cpu_hw", cpu)
         c.line_transfers = 0
-        image.linked.machine["rnd_seed"](c)
         c.t = 0
         c.time_since = 0
         c.time_class = state.TIME_IDLE

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The same simulation with many seeds: the machine is booted once, and its memory put back before each run.
 
-The seed enters an image in two places, its own word and the CPUs' streams of numbers, which begin when boot is over. So a memory
-that is put back and seeded anew is, word for word, the one that would have been booted; a test holds it to that.
+All that follows from the seed is set by ``set_seed()`` when boot is over. So a memory that is put back and seeded anew is, word
+for word, the one that would have been booted; a test holds it to that.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING, Any, Final
 
+from softnet.image.boot import set_seed
 from softnet.simulate.simulation import Run, Setup, Simulation, with_seed
 
 if TYPE_CHECKING:
@@ -52,13 +53,13 @@ class Repeated(Simulation):
             # Its contexts are Python's: nothing of them is put back.
             return Simulation(scenario, self.setup, seed=seed).finish()
         self.scenario = scenario
-        self._put_back(seed)
+        self._put_back()
         self.recorder.warned, self.recorder.records = {}, []
         self._begin()
         return self.finish()
 
-    def _put_back(self, seed: int) -> None:
-        """The memory as it would have been booted with this seed."""
+    def _put_back(self) -> None:
+        """The memory as the scenario, with its seed, would have been booted."""
         whole = self._bytes()
         mapped = whole.obj
         if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
@@ -67,7 +68,4 @@ class Repeated(Simulation):
             whole[:] = bytes(len(whole))
         for at, block in self._kept:
             whole[at : at + len(block)] = block
-        image = self.image
-        image.memory[image.engine_word("seed")] = seed & 0x7FFFFFFF
-        for cpu in range(image.nr_cpus):
-            image.linked.machine["rnd_seed"](image.ref("cpu_hw", cpu))
+        set_seed(self.image, self.scenario)
