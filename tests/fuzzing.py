@@ -179,7 +179,7 @@ def pages() -> list[bytes]:
 
 
 def take_pages(data: bytes) -> None:
-    from softnet.lab.tracing.ringbuffer import events_of_pages
+    from softnet.ftrace.ringbuffer import events_of_pages
 
     for _ in events_of_pages(data, 4096):
         pass
@@ -190,7 +190,7 @@ def formats() -> list[bytes]:
 
 
 def take_format(data: bytes) -> None:
-    from softnet.lab.tracing.ringbuffer import parse_format
+    from softnet.ftrace.ringbuffer import parse_format
 
     parsed = parse_format("net", data.decode(errors="replace"))
     for length in (0, 8, 64, 4096):
