@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Final
 from softnet.errors import HostError
 from softnet.files import atomic
 from softnet.ftrace import tracedat
-from softnet.ftrace.ringbuffer import events_of_pages, parse_format
+from softnet.ftrace.ringbuffer import events_of_pages
+from softnet.host.observe import Observer, Packet
+from softnet.host.recording import Event, readers_of
 from softnet.host.tracefs import Instance, put, tracing_folder
-from softnet.processes import Ended
 
 if TYPE_CHECKING:
     from softnet.host.model import HostReport
@@ -47,11 +48,13 @@ EVENTS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("skb/consume_skb",), ""),
     (("skb/skb_copy_datagram_iovec",), ""),
     (("sock/sk_data_ready",), ""),
+    (("sock/sock_recv_length",), ""),
     (("sock/sock_rcvqueue_full",), ""),
     (("tcp/tcp_retransmit_skb",), ""),
 )
 """Of each row the first that the kernel has, with a filter."""
 SYMBOLS: Final = ("rps_trigger_softirq", "trigger_rx_softirq", "sock_def_readable", "__napi_schedule")
+UNREAD_MAX: Final = 1 << 16
 DRAIN_SECONDS: Final = 0.05
 MEGABYTE: Final = 1 << 20
 SCHEMA: Final = "softnet-recording/1"
@@ -113,11 +116,9 @@ def record(out: Path, options: RecordOptions, report: Callable[[], HostReport] |
             told.removed = instance.removed
             data = _prepare(instance, options, told)
             try:
-                _run(instance, options, told)
+                _run(instance, data, options, told)
             except KeyboardInterrupt:
                 told.reason = "at Ctrl-C"
-            except Ended:
-                told.reason = "at a signal"
             _finish(instance, data, told)
         data.options[tracedat.OPTION_SOFTNET] = _about(told, report() if report is not None else None)
         tracedat.write(data, stream)
@@ -131,7 +132,7 @@ def _prepare(instance: Instance, options: RecordOptions, told: Recorded) -> trac
         put(instance.path / "buffer_size_kb", str(max(options.buffer_bytes >> 10, 64)))
     except OSError as error:
         raise HostError("no memory for the kernel's buffers", where="buffer_size_kb", found=error.strerror or str(error),
-                        expected=f"{options.buffer_bytes:,} bytes for each CPU", hint="a smaller --buffer-kb") from None  # fmt: skip
+                        expected=f"{options.buffer_bytes:,} bytes a CPU", hint="a smaller --buffer-kb") from None  # fmt: skip
     told.page_bytes = instance.page_bytes()
     data = tracedat.TraceData(told.page_bytes)
     data.header_page = instance.read_root("events/header_page").encode()
@@ -151,11 +152,11 @@ def _prepare(instance: Instance, options: RecordOptions, told: Recorded) -> trac
     return data
 
 
-def _run(instance: Instance, options: RecordOptions, told: Recorded) -> None:
+def _run(instance: Instance, data: tracedat.TraceData, options: RecordOptions, told: Recorded) -> None:
     """Until the time is over, the room is used up, a packet was too slow, or Ctrl-C."""
     cpus = instance.cpus()
     told.pages = {cpu: deque() for cpu in cpus}
-    watch = _Watch(options.until_ns, instance) if options.until_ns is not None else None
+    watch = _Watch(options.until_ns, data) if options.until_ns is not None else None
     put(instance.path / "tracing_on", "1")
     start, own = time.monotonic_ns(), time.process_time_ns()
     end = None if options.seconds is None else start + round(options.seconds * 1e9)
@@ -170,7 +171,7 @@ def _run(instance: Instance, options: RecordOptions, told: Recorded) -> None:
                 for page in _drain(instance.pipe(cpu), told.page_bytes):
                     _keep(told, cpu, page, options, watch is not None)
                     if watch is not None:
-                        watch.take(page, told.page_bytes)
+                        watch.take(cpu, page)
             if watch is not None:
                 watch.judge(before)
     except Stop as stop:
@@ -236,45 +237,48 @@ def _about(told: Recorded, report: HostReport | None) -> bytes:
 
 
 class _Watch:
-    """Looks for a packet that took too long from its arrival to being read."""
+    """Looks for a packet that took too long from its arrival to being read, as a replay would find it."""
 
-    def __init__(self, until_ns: int, instance: Instance) -> None:
+    def __init__(self, until_ns: int, data: tracedat.TraceData) -> None:
         self.until_ns = until_ns
         self.slowest_ns = 0
-        self._arrived: dict[int, int] = {}
-        self._waiting: list[tuple[int, bool, int]] = []
-        self._readers: dict[int, tuple[bool, Callable[[bytes], Sequence[int | str]]]] = {}
-        for event, read in (("net/netif_rx_entry", False), ("net/netif_rx", False), ("net/napi_gro_receive_entry", False),
-                            ("skb/skb_copy_datagram_iovec", True)):  # fmt: skip
-            if instance.has(event):
-                found = parse_format(event.partition("/")[0], instance.read(f"events/{event}/format"))
-                self._readers[found.number] = read, found.reader(("skbaddr",))
-        if not any(read for read, _ in self._readers.values()) or len(self._readers) < 2:
+        self.page_bytes = data.page_bytes
+        self._observer = Observer()
+        self._waiting: list[Event] = []
+        self._unread: list[Packet] = []
+        self._readers = readers_of(data)
+        names = {name for name, _ in self._readers.values()}
+        arrive, read = {"netif_rx_entry", "netif_rx"}, {"sock_recv_length", "consume_skb", "skb_copy_datagram_iovec"}
+        if not names & arrive or not names & read:
             raise HostError("this kernel does not say when a packet arrives and is read", where="--until-latency",
-                            expected="net/netif_rx and skb/skb_copy_datagram_iovec")  # fmt: skip
+                            expected="net/netif_rx and sock/sock_recv_length or skb/consume_skb")  # fmt: skip
 
-    def take(self, page: bytes, page_bytes: int) -> None:
+    def take(self, cpu: int, page: bytes) -> None:
         """Keep what is to be judged of a page."""
-        for when, payload in events_of_pages(page, page_bytes, lambda lost: None):
+        for when, payload in events_of_pages(page, self.page_bytes, lambda lost: None):
             known = self._readers.get(int.from_bytes(payload[:2], "little"))
             if known is not None:
-                self._waiting.append((when, known[0], int(known[1](payload)[0])))
+                pid, flags, values = known[1](payload)
+                self._waiting.append(Event(when, cpu, pid, flags, known[0], values))
 
     def judge(self, before_ns: int) -> None:
         """Of what happened before that time every CPU's events are here. Raises Stop."""
-        self._waiting.sort()
-        for n, (when, read, skb) in enumerate(self._waiting):
-            if when >= before_ns:
-                self._waiting = self._waiting[n:]
-                return
-            if not read:
-                self._arrived[skb] = when
-                continue
-            took = when - self._arrived.pop(skb, when)
-            self.slowest_ns = max(self.slowest_ns, took)
-            if took >= self.until_ns:
-                raise Stop(f"a packet took {took / 1000:,.0f} us from its arrival to being read, which is"
-                           f" {self.until_ns / 1000:,.0f} us or more")  # fmt: skip
-        self._waiting = []
-        if len(self._arrived) > 1 << 18:
-            self._arrived.clear()
+        self._waiting.sort(key=lambda event: event.when)
+        later = [event for event in self._waiting if event.when >= before_ns]
+        out = self._observer.out
+        for event in self._waiting[: len(self._waiting) - len(later)]:
+            self._observer.take(event)
+        self._waiting = later
+        self._unread += out.packets
+        for packet in self._unread:
+            if packet.read >= 0:
+                self.slowest_ns = max(self.slowest_ns, packet.read - packet.when)
+        out.packets.clear()
+        out.bursts.clear()
+        out.polls.clear()
+        out.raises.clear()
+        out.wakeups.clear()
+        self._unread = [packet for packet in self._unread if packet.read < 0 and not packet.dropped][-UNREAD_MAX:]
+        if self.slowest_ns >= self.until_ns:
+            raise Stop(f"a packet took {self.slowest_ns / 1000:,.0f} us from its arrival to being read, which is"
+                       f" {self.until_ns / 1000:,.0f} us or more")  # fmt: skip

@@ -26,8 +26,11 @@ def record(out: Path, seconds: float | None, until_latency: int | None, max_mb: 
 
     Exit status: 0 recorded, 2 it cannot be.
     """
+    import signal
+
     from softnet.host.read import Tree, read_machine
-    from softnet.host.recorder import RecordOptions, record
+    from softnet.host.recorder import RecordOptions, Stop, record
+    from softnet.processes import Ended
     from softnet.report.recording import record_lines
 
     options = RecordOptions(
@@ -37,6 +40,16 @@ def record(out: Path, seconds: float | None, until_latency: int | None, max_mb: 
         buffer_bytes=buffer_kb << 10,
     )
 
-    told = record(out, options, lambda: read_machine(Tree("/"), 0))
+    def end(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise Stop("at SIGTERM")
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        told = record(out, options, lambda: read_machine(Tree("/"), 0))
+    except Stop:  # it came before or after the recording itself
+        raise Ended(signal.SIGTERM) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
     for line in record_lines(told, str(out)):
         click.echo(line)
