@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -90,6 +91,10 @@ class Observed:
     wakeups: dict[int, list[int]] = field(default_factory=dict)
     """pid -> when it was woken."""
     comms: dict[int, str] = field(default_factory=dict)
+    prios: dict[int, int] = field(default_factory=dict)
+    """pid -> the kernel's priority: 100 to 139 of fair tasks, below that real time."""
+    softirqs: list[Softirq] = field(default_factory=list)
+    """All runs of NET_RX, whatever they received."""
 
 
 class _Cpu:
@@ -201,6 +206,7 @@ class Observer:
         cpu.softirq_since = -1
         if event.values[0] == NET_RX and cpu.softirq is not None:
             cpu.softirq.end = event.when
+            self.out.softirqs.append(cpu.softirq)
             cpu.softirq = None
 
     def own_thread(self, pid: int) -> bool:
@@ -219,7 +225,8 @@ class Observer:
             cpu.stolen += took
 
     def switch(self, event: Event, cpu: _Cpu) -> None:
-        prev_comm, prev, asleep, next_comm, next_pid = event.values
+        prev_comm, prev, asleep, next_comm, next_pid, prio = event.values
+        self.out.prios[next_pid] = prio
         self.out.comms[prev], self.out.comms[next_pid] = prev_comm, next_comm
         if cpu.since >= 0 and cpu.pid == prev and prev:
             self.out.bursts.append(Burst(prev, event.cpu, cpu.since, event.when, cpu.woken, bool(asleep), cpu.stolen))
@@ -308,6 +315,11 @@ def figures(seen: Observed, packets: list[Packet], readers: frozenset[int], star
     received = [packet.received - packet.when for packet in mine if packet.received >= 0]
     bursts = [burst for burst in seen.bursts if burst.pid in readers and start <= burst.start < end]
     waited = [burst.start - burst.woken for burst in bursts if burst.woken >= 0]
+    begun: dict[int, list[int]] = {}
+    for burst in bursts:
+        if burst.woken >= 0:
+            begun.setdefault(burst.pid, []).append(burst.start)
+    reading = _first_reads(begun, [(packet.reader, packet.read) for packet in packets if packet.read >= 0])
     woken = sum(start <= when < end for pid in sorted(readers) for when in seen.wakeups.get(pid, ()))
     out: list[Figure] = [
         Figure("arrived", "packets arrived", "", len(mine)),
@@ -320,12 +332,29 @@ def figures(seen: Observed, packets: list[Packet], readers: frozenset[int], star
         Figure("wakeups", "wakeups of the readers", "", woken),
     ]
     for name, title, values in (("receive", "arrival to protocol", received), ("latency", "arrival to reading", read),
-                                ("run", "woken to running, readers", waited)):  # fmt: skip
+                                ("run", "woken to running, readers", waited),
+                                ("read", "running to reading, readers", reading)):  # fmt: skip
         for label, share in (("p50", (50, 100)), ("p99", (99, 100))):
             out.append(Figure(f"{name}_{label}_ns", f"{title}, {label}", "ns", quantile(values, *share), len(values)))
     out.append(Figure("softirq_ns", "CPU time in NET_RX", "ns", sum(run.end - run.start - run.taken for run in runs)))
     out.append(Figure("readers_ns", "CPU time of the readers", "ns", sum(burst.ran for burst in bursts)))
     return tuple(out)
+
+
+def _first_reads(begun: dict[int, list[int]], reads: list[tuple[int, int]]) -> list[int]:
+    """From each time that a reader came to run to its first read behind it, before it came to run again."""
+    times: dict[int, list[int]] = {}
+    for pid, when in reads:
+        times.setdefault(pid, []).append(when)
+    out = []
+    for pid, starts in begun.items():
+        found = sorted(times.get(pid, ()))
+        for at, start in enumerate(sorted(starts)):
+            place = bisect_left(found, start)
+            until = starts[at + 1] if at + 1 < len(starts) else None
+            if place < len(found) and (until is None or found[place] < until):
+                out.append(found[place] - start)
+    return out
 
 
 def by_name(rows: tuple[Figure, ...]) -> dict[str, Any]:

@@ -277,6 +277,8 @@ class _Watch:
         out.bursts.clear()
         out.polls.clear()
         out.raises.clear()
+        out.softirqs.clear()
+        out.ipis.clear()
         out.wakeups.clear()
         self._unread = [packet for packet in self._unread if packet.read < 0 and not packet.dropped][-UNREAD_MAX:]
         if self.slowest_ns >= self.until_ns:

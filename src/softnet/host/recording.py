@@ -34,7 +34,7 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "softirq_exit": ("vec",),
     "irq_handler_entry": ("irq",),
     "irq_handler_exit": ("irq",),
-    "sched_switch": ("prev_comm", "prev_pid", "prev_state", "next_comm", "next_pid"),
+    "sched_switch": ("prev_comm", "prev_pid", "prev_state", "next_comm", "next_pid", "next_prio"),
     "sched_waking": ("pid",),
     "sched_wakeup": ("pid",),
     "csd_queue_cpu": ("cpu", "func"),
@@ -198,7 +198,7 @@ _WORD: Final = re.compile(r"(?<![\w])(\w{1,40})[=:] ?(\S{1,200})", re.ASCII)
 _POLL: Final = re.compile(r"device (?P<dev_name>\S{1,40}) work (?P<work>-?\d{1,9}) budget (?P<budget>\d{1,9})", re.ASCII)
 _SWITCH: Final = re.compile(
     r"prev_comm=(?P<prev_comm>.{0,40}?) prev_pid=(?P<prev_pid>\d{1,9}) prev_prio=-?\d{1,4} prev_state=(?P<prev_state>\S{1,8}) ==> "
-    r"next_comm=(?P<next_comm>.{0,40}?) next_pid=(?P<next_pid>\d{1,9})", re.ASCII,
+    r"next_comm=(?P<next_comm>.{0,40}?) next_pid=(?P<next_pid>\d{1,9}) next_prio=(?P<next_prio>-?\d{1,4})", re.ASCII,
 )  # fmt: skip
 _LOST_EVENTS: Final = re.compile(r"CPU:\d{1,4} \[LOST (?P<count>\d{1,15}) EVENTS\]|CPU:\d{1,4} \[LOST EVENTS\]", re.ASCII)
 _ALIASES: Final = {"name": "dev", "sk": "sk_addr", "ret": "length", "flags": "flags"}
@@ -262,7 +262,8 @@ def _values(name: str, text: str) -> tuple[Any, ...] | None:
         if found is None:
             return None
         asleep = int(found["prev_state"] not in ("R", "R+"))
-        return found["prev_comm"], int(found["prev_pid"]), asleep, found["next_comm"], int(found["next_pid"])
+        task = found["next_comm"], int(found["next_pid"]), int(found["next_prio"])
+        return found["prev_comm"], int(found["prev_pid"]), asleep, *task
     words = dict(_WORD.findall(text))
     out: list[Any] = []
     for field_name in FIELDS[name]:
