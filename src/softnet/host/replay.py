@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Replay a recording in the model: first what the model makes of it as it was, then what a change would do.
 
-Four costs are fitted, to the recording's first half: how long the kernel's functions take, by NET_RX's time for each packet; those
-of a system call that reads, by the median time from running to reading; what an application does with a packet, by its CPU time;
-and how long an interrupt to another CPU is under way, by the median time from woken to running. Errors are of the second half,
-which nothing is fitted to. Kernel and model are measured by the same code (softnet.host.observe).
+Four costs are fitted, to the recording's first half: how long what runs in NET_RX takes, by its CPU time for each packet;
+everything else of the kernel, by the median time from a reader's running to its reading; what an application does with a packet, by its CPU
+time; and how long an interrupt to another CPU is under way, by the median time from woken to running. Errors are of the second
+half, which nothing is fitted to. Kernel and model are measured by the same code (softnet.host.observe).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from softnet.simulate.result import Trace
 
 PATCH: Final = str(Path(__file__).parent / "patches" / "recorded_load.py")
-FITS: Final = 3
+FITS: Final = 4
 """How often costs are fitted."""
 SCALE_MIN, SCALE_MAX = 100, 20_000
 RESOLUTION_PERMILLE: Final = 10
@@ -41,8 +41,12 @@ PACKETS_MIN: Final = 20
 SCHEMA: Final = "softnet-replay/1"
 _SENT: Final = ("syscall", "alloc_skb", "udp_sendmsg", "dev_queue_xmit", "loopback_xmit")
 """What a sender's packet costs before netif_rx()."""
-_READING: Final = ("syscall", "ep_poll", "udp_recvmsg", "copy_to_user")
-"""What a reader's system calls cost by themselves."""
+_RECEIVING: Final = (
+    "enqueue_to_backlog", "skb_get_hash", "softirq_entry", "net_rx_action", "napi_poll", "process_backlog", "netif_receive_skb",
+    "ip_rcv", "udp_rcv", "sock_def_readable", "wakeup", "napi_gro_receive", "napi_complete_done", "ip_list_rcv",
+    "netif_receive_skb_list",
+)  # fmt: skip
+"""What runs in NET_RX."""
 Progress = Callable[[int, int, str], None]
 
 
@@ -97,8 +101,8 @@ class Replay:
     kernel: str
     engine: str
     fitted: dict[str, int]
-    """scale_permille and reading_permille: how many times as long as in the default cost table the kernel's functions take, and
-    those of a system call that reads, in thousandths; ipi_ns: how long an interrupt to another CPU is under way."""
+    """receiving_permille and other_permille: how many times as long as in the default cost table what runs in NET_RX takes, and
+    everything else, in thousandths; ipi_ns: how long an interrupt to another CPU is under way."""
     service_ns: dict[str, int]
     rows: list[Row]
     change: list[str] = field(default_factory=list)
@@ -181,7 +185,7 @@ def _lost(recording: Recording) -> list[str]:
 def _assumed(recording: Recording, load: Load, base: Scenario) -> list[str]:
     """What no tracepoint tells."""
     out = [
-        "proportions of the kernel's functions among each other: the default cost table's, all scaled by one number",
+        "proportions of costs among each other: the default table's; those of NET_RX have one factor, all others another",
         "an application does the same for each packet, and reads by epoll",
         f"receive buffers of {base.application[0].rcvbuf:,} bytes",
         "a veth pair acts as loopback does: its transmission hands over to netif_rx()",
@@ -240,14 +244,22 @@ class _Model:
         self.load = load
         self.engine = engine
         self.engine_used = ""
-        self.scale = self.reading = 1000
+        self.scale = self.other = 1000
         self.service = [0] * len(load.readers)
         self.ipi_ns = load_cost_table("default").rows["ipi"].ns
         self.notes: list[str] = []
 
     def fitted(self) -> dict[str, int]:
         """The costs, for people."""
-        return {"scale_permille": self.scale, "reading_permille": self.reading, "ipi_ns": self.ipi_ns}
+        return {"receiving_permille": self.scale, "other_permille": self.other, "ipi_ns": self.ipi_ns}
+
+    def table(self) -> CostTable:
+        """The default cost table as fitted."""
+        table = load_cost_table("default")
+        receiving, rest = scaled(table, self.scale).rows, scaled(table, self.other).rows
+        rows = {name: (receiving if name in _RECEIVING else rest)[name] for name in table.rows}
+        rows["ipi"] = rows["ipi"]._replace(ns=self.ipi_ns)
+        return table._replace(rows=rows)
 
     def placed(self, base: Scenario) -> Scenario:
         """The scenario with the fitted service times."""
@@ -270,7 +282,7 @@ class _Model:
         if self.load.woken_remotely:
             self.ipi_ns = min(max(self.ipi_ns + wanted["run_p50_ns"] - found["run_p50_ns"], 0), IPI_MAX)
         if wanted["read_p50_ns"] and found["read_p50_ns"]:
-            self.reading = min(max(self.reading * wanted["read_p50_ns"] // found["read_p50_ns"], SCALE_MIN), SCALE_MAX)
+            self.other = min(max(self.other * wanted["read_p50_ns"] // found["read_p50_ns"], SCALE_MIN), SCALE_MAX)
         ratio = wanted["softirq_ns"] * found["received"] * 1000 // max(found["softirq_ns"] * wanted["received"], 1)
         self.scale = min(max(self.scale * ratio // 1000, SCALE_MIN), SCALE_MAX)
         for at, reader in enumerate(self.load.readers):
@@ -289,9 +301,7 @@ class _Model:
         """Run, and observe the trace as if it were the kernel's."""
         from softnet.simulate.simulation import Simulation
 
-        table = scaled(load_cost_table("default"), self.scale)
-        table.rows.update({name: scaled(load_cost_table("default"), self.reading).rows[name] for name in _READING})
-        table.rows["ipi"] = table.rows["ipi"]._replace(ns=self.ipi_ns)
+        table = self.table()
         simulation = Simulation(scenario, patches=[PATCH, *patches], costs=table, trace="full", engine=self.engine)
         self.engine_used = simulation.engine_name
         fill(simulation.image, self.load, lead_ns(table))

@@ -52,7 +52,7 @@ def replay_lines(found: Replay, width: int) -> list[str]:
     services = ", ".join(f"{printable(name)} {_ns(ns)} a packet" for name, ns in sorted(found.service_ns.items()))
     told = found.fitted
     fitted = (
-        f"fitted: the kernel's costs × {told['scale_permille'] / 1000:.2f}, of reading × {told['reading_permille'] / 1000:.2f},"
+        f"fitted: costs in NET_RX × {told['receiving_permille'] / 1000:.2f}, others × {told['other_permille'] / 1000:.2f},"
         f" an IPI {_ns(told['ipi_ns'])} under way, {services}"
     )
     lines += ["", *_wrapped(fitted, width)]
