@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from softnet.host.recording import FLAG_HARDIRQ, FLAG_SOFTIRQ, Event
@@ -15,6 +16,9 @@ from softnet.host.recording import FLAG_HARDIRQ, FLAG_SOFTIRQ, Event
 NET_RX: Final = 3
 UDP: Final = 17
 MSG_PEEK: Final = 2
+HEADERS_IPV4, HEADERS_IPV6 = 28, 48
+"""Of a datagram: IP's without options, and UDP's."""
+FITTING_MAX: Final = 64
 BACKLOG: Final = "(no_device)"
 """What napi_poll calls the device of a CPU's backlog."""
 KERNEL_OWN: Final = re.compile(r"(swapper|ksoftirqd|backlog_napi|napi|irq|ktimers)/")
@@ -262,16 +266,26 @@ class Observer:
         packet, cpu.received = cpu.received, None
         if packet is not None:
             sk, packet.protocol = event.values
-            if packet.protocol == UDP and sk > 0:
-                self.queued.setdefault(sk, deque()).append(packet)
+            if packet.protocol == UDP:
+                self.queued.setdefault(max(sk, 0), deque()).append(packet)
 
     def recv(self, event: Event, cpu: _Cpu) -> None:
         """recvmsg() gave somebody a datagram: the one that waited longest. What it frees may be freed elsewhere, and later."""
         sk, length, flags = event.values
-        waiting = self.queued.get(sk)
-        if length < 0 or (flags > 0 and flags & MSG_PEEK) or not waiting:
+        if length < 0 or (flags > 0 and flags & MSG_PEEK):
             return
-        packet = waiting.popleft()
+        waiting = self.queued.get(sk)
+        if not waiting:
+            # The text of sk_data_ready does not say the socket: there the first datagram of that length is taken.
+            waiting = self.queued.get(0, deque())
+            while waiting and (waiting[0].read >= 0 or waiting[0].dropped):
+                waiting.popleft()
+            fitting = (p for p in islice(waiting, FITTING_MAX) if p.read < 0 and p.size - length in (HEADERS_IPV4, HEADERS_IPV6))
+            packet = next(fitting, None)
+            if packet is None:
+                return
+        else:
+            packet = waiting.popleft()
         if packet.read < 0:
             packet.read, packet.reader = event.when, event.pid
 

@@ -200,8 +200,12 @@ _SWITCH: Final = re.compile(
     r"prev_comm=(?P<prev_comm>.{0,40}?) prev_pid=(?P<prev_pid>\d{1,9}) prev_prio=-?\d{1,4} prev_state=(?P<prev_state>\S{1,8}) ==> "
     r"next_comm=(?P<next_comm>.{0,40}?) next_pid=(?P<next_pid>\d{1,9}) next_prio=(?P<next_prio>-?\d{1,4})", re.ASCII,
 )  # fmt: skip
+_RECEIVED: Final = re.compile(
+    r"address = (?P<sk>(?:0x)?[0-9a-f]{1,16}),.{0,80} length = (?P<length>\d{1,9}), error = (?P<error>-?\d{1,9}), "
+    r"flags = (?P<flags>0x[0-9a-f]{1,8})", re.ASCII,
+)  # fmt: skip
 _LOST_EVENTS: Final = re.compile(r"CPU:\d{1,4} \[LOST (?P<count>\d{1,15}) EVENTS\]|CPU:\d{1,4} \[LOST EVENTS\]", re.ASCII)
-_ALIASES: Final = {"name": "dev", "sk": "sk_addr", "ret": "length", "flags": "flags"}
+_ALIASES: Final = {"name": "dev"}
 """Where the text has another word than the field."""
 
 
@@ -264,6 +268,11 @@ def _values(name: str, text: str) -> tuple[Any, ...] | None:
         asleep = int(found["prev_state"] not in ("R", "R+"))
         task = found["next_comm"], int(found["next_pid"]), int(found["next_prio"])
         return found["prev_comm"], int(found["prev_pid"]), asleep, *task
+    if name == "sock_recv_length":
+        found = _RECEIVED.search(text)
+        if found is None:
+            return None
+        return int(found["sk"], 16), int(found["error"]) or int(found["length"]), int(found["flags"], 16)
     words = dict(_WORD.findall(text))
     out: list[Any] = []
     for field_name in FIELDS[name]:
@@ -272,7 +281,7 @@ def _values(name: str, text: str) -> tuple[Any, ...] | None:
             out.append(word or "")
             continue
         number = _number(field_name, word)
-        if number is None and field_name in ("skbaddr", "vec", "pid", "sk"):
+        if number is None and field_name in ("skbaddr", "vec", "pid"):
             return None
         out.append(-1 if number is None else number)
     return tuple(out)
@@ -282,7 +291,7 @@ def _number(name: str, word: str | None) -> int | None:
     if word is None:
         return None
     word = word.rstrip(",")
-    base = 16 if name in ("skbaddr", "skaddr", "sk", "flags") or word.startswith("0x") else 10
+    base = 16 if name in ("skbaddr", "skaddr") or word.startswith("0x") else 10
     try:
         found = int(word, base)
     except ValueError:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Replay a recording in the model: first what the model makes of it as it was, then what a change would do.
 
-Four costs are fitted, to the recording's first half: how long what runs in NET_RX takes, by its CPU time for each packet;
-everything else of the kernel, by the median time from a reader's running to its reading; what an application does with a packet, by its CPU
-time; and how long an interrupt to another CPU is under way, by the median time from woken to running. Errors are of the second
-half, which nothing is fitted to. Kernel and model are measured by the same code (softnet.host.observe).
+Four costs are fitted, to the recording's first half: how long what runs in NET_RX takes, by its CPU time for each packet; how long
+everything else of the kernel takes, by the median time from a reader's running to its reading; what an application does with a
+packet, by its CPU time; and how long an interrupt to another CPU is under way, by the median time from woken to running. Errors
+are of the second half, which nothing is fitted to. Kernel and model are measured by the same code (softnet.host.observe).
 """
 
 from __future__ import annotations
