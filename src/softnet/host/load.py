@@ -76,10 +76,15 @@ class Load:
     others: list[Other]
     rps_cpus: list[int]
     cpus: int
-    woken_remotely: bool = False
-    """Most packets came to the protocol on another CPU than their reader's."""
+    asks: str = ""
+    """What most packets ask another CPU for: "steering" by RPS, "waking" of the reader, or nothing."""
     notes: list[str] = field(default_factory=list)
     """What was left out or assumed."""
+
+    @property
+    def middle_ns(self) -> int:
+        """When half of the packets had arrived, from the beginning."""
+        return self.packets[len(self.packets) // 2].when - self.start
 
 
 def load_of(seen: Observed, cpus: int) -> Load:
@@ -101,8 +106,12 @@ def load_of(seen: Observed, cpus: int) -> Load:
     to = {id(packet): place[pid] for found, pid in flows for packet in found}
     senders = _senders(seen, packets, to, rps_cpus, notes)
     others = _others(seen, {(sender.pid, sender.cpu) for sender in senders}, set(pids), start, end)
-    remote = sum(packet.received_cpu != readers[to[id(packet)]].cpu for packet in packets) * 2 > len(packets)
-    return Load(start, end - start, packets, readers, senders, others, rps_cpus, cpus, remote, notes)
+    if steered * 2 > len(packets):
+        asks = "steering"
+    else:
+        remote = sum(packet.received_cpu != readers[to[id(packet)]].cpu for packet in packets) * 2 > len(packets)
+        asks = "waking" if remote else ""
+    return Load(start, end - start, packets, readers, senders, others, rps_cpus, cpus, asks, notes)
 
 
 def _flows(seen: Observed, notes: list[str]) -> list[tuple[list[Packet], int]]:
@@ -172,7 +181,7 @@ def _reader(seen: Observed, pid: int, at: int, notes: list[str]) -> Task:
     return Task(name, pid, cpu, seen.prios.get(pid, 120))
 
 
-class _Ran:
+class Ran:
     """How long a task computed on a CPU between two times, without the softirqs that came over it."""
 
     def __init__(self, seen: Observed) -> None:
@@ -213,7 +222,7 @@ class _Ran:
 
 
 def _senders(seen: Observed, packets: list[Packet], to: dict[int, int], rps_cpus: list[int], notes: list[str]) -> list[Sender]:
-    ran = _Ran(seen)
+    ran = Ran(seen)
     out: dict[tuple[int, int, int], Sender] = {}
     before: dict[tuple[int, int], int] = {}
     made_up = 0

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Replay a recording in the model: first what the model makes of it as it was, then what a change would do.
 
-Four costs are fitted, to the recording's first half: how long what runs in NET_RX takes, by its CPU time for each packet; how long
+Costs are fitted to the recording's first half: how long what runs in NET_RX takes, by its CPU time for each packet; how long
 everything else of the kernel takes, by the median time from a reader's running to its reading; what an application does with a
-packet, by its CPU time; and how long an interrupt to another CPU is under way, by the median time from woken to running. Errors
-are of the second half, which nothing is fitted to. Kernel and model are measured by the same code (softnet.host.observe).
+packet, by its CPU time; how long an interrupt to another CPU is under way, by the median time from woken to running, or with RPS
+from arrival to protocol; a switch, by the former. Errors are of the second half, which nothing is fitted to. Kernel and model are
+measured by the same code (softnet.host.observe).
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError, TraceError
-from softnet.host.load import Load, Send, load_of
+from softnet.host.load import Load, Ran, Send, load_of
 from softnet.host.observe import BACKLOG, Figure, Observed, figures, observe
 from softnet.host.patches.recorded_load import BURSTS_MAX, SENDS_MAX
 from softnet.host.recording import FLAG_HARDIRQ, FLAG_SOFTIRQ, Event, Recording, read_recording
@@ -97,12 +99,15 @@ class Replay:
 
     recording: str
     span_ns: int
+    judged_ns: int
+    """Of that the second half, which begins when half of the packets had arrived."""
     packets: int
     kernel: str
     engine: str
     fitted: dict[str, int]
     """receiving_permille and other_permille: how many times as long as in the default cost table what runs in NET_RX takes, and
-    everything else, in thousandths; ipi_ns: how long an interrupt to another CPU is under way."""
+    everything else, in thousandths; ipi_ns: how long an interrupt to another CPU is under way; switch_ns: what a switch takes
+    longer than that, where a reader runs on the CPU on which it is woken."""
     service_ns: dict[str, int]
     rows: list[Row]
     change: list[str] = field(default_factory=list)
@@ -120,7 +125,8 @@ class Replay:
             for row in self.rows
         ]  # fmt: skip
         return {
-            "schema": SCHEMA, "recording": self.recording, "span_ns": self.span_ns, "packets": self.packets,
+            "schema": SCHEMA, "recording": self.recording, "span_ns": self.span_ns, "judged_ns": self.judged_ns,
+            "packets": self.packets,
             "kernel": self.kernel, "engine": self.engine, "fitted": self.fitted, "service_ns": self.service_ns,
             "change": self.change, "rows": rows, "notes": self.notes, "assumed": self.assumed,
         }  # fmt: skip
@@ -156,7 +162,8 @@ def replay(
     say(steps, steps, "")
     change = [*([f"--kernel {kernel}"] if kernel else []), *(f"--set {s}" for s in settings), *(f"--patch {p}" for p in patches)]
     return Replay(
-        str(path), load.span_ns, len(load.packets), base.kernel.label, model.engine_used, model.fitted(),
+        str(path), load.span_ns, load.span_ns - load.middle_ns, len(load.packets), base.kernel.label, model.engine_used,
+        model.fitted(),
         dict(zip((reader.name for reader in load.readers), model.service, strict=True)), rows, change,
         [*_lost(recording), *load.notes, *model.notes], _assumed(recording, load, base), base.to_dict(),
     )  # fmt: skip
@@ -170,7 +177,7 @@ def changed_scenario(base: Scenario, kernel: str, settings: Sequence[str]) -> Sc
 
 
 def _figures(seen: Observed, load: Load, *, first: bool) -> tuple[Figure, ...]:
-    middle = load.start + load.span_ns // 2
+    middle = load.start + load.middle_ns
     start, end = (load.start, middle) if first else (middle, load.start + load.span_ns)
     return figures(seen, load.packets, frozenset(reader.pid for reader in load.readers), start, end)
 
@@ -247,11 +254,12 @@ class _Model:
         self.scale = self.other = 1000
         self.service = [0] * len(load.readers)
         self.ipi_ns = load_cost_table("default").rows["ipi"].ns
+        self.switch_ns = 0
         self.notes: list[str] = []
 
     def fitted(self) -> dict[str, int]:
         """The costs, for people."""
-        return {"receiving_permille": self.scale, "other_permille": self.other, "ipi_ns": self.ipi_ns}
+        return {"receiving_permille": self.scale, "other_permille": self.other, "ipi_ns": self.ipi_ns, "switch_ns": self.switch_ns}
 
     def table(self) -> CostTable:
         """The default cost table as fitted."""
@@ -259,6 +267,7 @@ class _Model:
         receiving, rest = scaled(table, self.scale).rows, scaled(table, self.other).rows
         rows = {name: (receiving if name in _RECEIVING else rest)[name] for name in table.rows}
         rows["ipi"] = rows["ipi"]._replace(ns=self.ipi_ns)
+        rows["context_switch"] = rows["context_switch"]._replace(ns=rows["context_switch"].ns + self.switch_ns)
         return table._replace(rows=rows)
 
     def placed(self, base: Scenario) -> Scenario:
@@ -271,23 +280,27 @@ class _Model:
     def fit(self, base: Scenario, recorded: tuple[Figure, ...], seen: Observed) -> None:
         """Bring the model's times of the first half nearer to the recorded ones."""
         half = self.placed(base)
-        half = half.model_copy(update={"measure": half.measure.model_copy(update={"duration_ms": self.load.span_ns // 2 / 1e6})})
+        half = half.model_copy(update={"measure": half.measure.model_copy(update={"duration_ms": self.load.middle_ns / 1e6})})
         model, who = self._observed(half, ())
-        end = self.load.span_ns // 2
+        end = self.load.middle_ns
         found = {row.name: row.value or 0 for row in figures(model, model.packets, who, 0, end)}
         wanted = {row.name: row.value or 0 for row in recorded}
         if min(found["received"], wanted["received"]) < PACKETS_MIN:
             raise TraceError("too few packets to fit the model to", found=f"{wanted['received']} in the first half",
                              expected=f"{PACKETS_MIN} or more", hint="record longer")  # fmt: skip
-        if self.load.woken_remotely:
-            self.ipi_ns = min(max(self.ipi_ns + wanted["run_p50_ns"] - found["run_p50_ns"], 0), IPI_MAX)
+        late = {name: wanted[name] - found[name] for name in ("run_p50_ns", "receive_p50_ns")}
+        if self.load.asks:
+            stage = "receive_p50_ns" if self.load.asks == "steering" else "run_p50_ns"
+            self.ipi_ns = min(max(self.ipi_ns + late[stage], 0), IPI_MAX)
+        if self.load.asks != "waking":  # the reader runs where it is woken: what is between is a switch
+            self.switch_ns = min(max(self.switch_ns + late["run_p50_ns"], 0), IPI_MAX)
         if wanted["read_p50_ns"] and found["read_p50_ns"]:
             self.other = min(max(self.other * wanted["read_p50_ns"] // found["read_p50_ns"], SCALE_MIN), SCALE_MAX)
         ratio = wanted["softirq_ns"] * found["received"] * 1000 // max(found["softirq_ns"] * wanted["received"], 1)
         self.scale = min(max(self.scale * ratio // 1000, SCALE_MIN), SCALE_MAX)
         for at, reader in enumerate(self.load.readers):
-            mine = _per_packet(seen, self.load, reader.pid, self.load.start, self.load.start + end)
-            its = _per_packet_model(model, at, who, end)
+            mine = per_packet(seen, reader.pid, self.load.start, self.load.start + end)
+            its = per_packet(model, sorted(who)[at], 0, end)
             if mine is not None and its is not None:
                 self.service[at] = min(max(self.service[at] + mine - its, 0), SERVICE_MAX)
 
@@ -295,7 +308,7 @@ class _Model:
         """The figures of the second half."""
         with_service = scenario if any(app.service_ns for app in scenario.application) else self.placed(scenario)
         model, who = self._observed(with_service, patches)
-        return figures(model, model.packets, who, self.load.span_ns // 2, self.load.span_ns)
+        return figures(model, model.packets, who, self.load.middle_ns, self.load.span_ns)
 
     def _observed(self, scenario: Scenario, patches: Sequence[str]) -> tuple[Observed, frozenset[int]]:
         """Run, and observe the trace as if it were the kernel's."""
@@ -314,18 +327,14 @@ class _Model:
         return observe(events_of(trace)), frozenset(pid for pid, comm in trace.tasks if comm in names)
 
 
-def _per_packet(seen: Observed, load: Load, pid: int, start: int, end: int) -> int | None:
-    """CPU time of a reader for each packet that it read."""
-    read = sum(packet.reader == pid and start <= packet.read < end for packet in load.packets)
-    ran = sum(burst.ran for burst in seen.bursts if burst.pid == pid and start <= burst.start < end)
-    return ran // read if read else None
-
-
-def _per_packet_model(model: Observed, at: int, who: frozenset[int], end: int) -> int | None:
-    pid = sorted(who)[at] if at < len(who) else -1
-    read = sum(packet.reader == pid and packet.read < end for packet in model.packets)
-    ran = sum(burst.ran for burst in model.bursts if burst.pid == pid and burst.start < end)
-    return ran // read if read else None
+def per_packet(seen: Observed, pid: int, start: int, end: int) -> int | None:
+    """What a reader computes from one read to the next, on its CPUs: the mean without the longest twentieth; None of too few."""
+    ran = Ran(seen)
+    cpus = sorted({burst.cpu for burst in seen.bursts if burst.pid == pid})
+    reads = sorted(packet.read for packet in seen.packets if packet.reader == pid and start <= packet.read < end)
+    took = sorted(sum(ran.between((pid, cpu), a, b) for cpu in cpus) for a, b in pairwise(reads))
+    kept = took[: len(took) - len(took) // 20]
+    return sum(kept) // len(kept) if kept else None
 
 
 def lead_ns(table: CostTable) -> int:

@@ -37,9 +37,8 @@ def record_lines(told: Recorded, out: str) -> list[str]:
 
 def replay_lines(found: Replay, width: int) -> list[str]:
     """A replay as text: the figures in a table, then what was fitted, left out and assumed."""
-    half = found.span_ns / 2e9
     lines = [f"{printable(found.recording)}: {found.packets:,} packets in {found.span_ns / 1e9:.2f} s, replayed on {found.kernel}"]
-    lines += [f"Figures are of the second half ({half:.2f} s); costs were fitted to the first.", ""]
+    lines += [f"Figures are of the second half ({found.judged_ns / 1e9:.2f} s); costs were fitted to the first.", ""]
     changed = bool(found.change)
     if changed:
         lines += [f"With {printable(', '.join(found.change))}", ""]
@@ -53,9 +52,12 @@ def replay_lines(found: Replay, width: int) -> list[str]:
     told = found.fitted
     fitted = (
         f"fitted: costs in NET_RX × {told['receiving_permille'] / 1000:.2f}, others × {told['other_permille'] / 1000:.2f},"
-        f" an IPI {_ns(told['ipi_ns'])} under way, {services}"
+        f" an IPI {_ns(told['ipi_ns'])} under way, a switch + {_ns(told['switch_ns'])}, {services}"
     )
     lines += ["", *_wrapped(fitted, width)]
+    if changed:
+        lines += _wrapped("The errors are of the model without the change. With it they can be larger: docs/host.md has some that"
+                          " were predicted and then measured.", width)  # fmt: skip
     for note in found.notes:
         lines += _wrapped(f"note: {printable(note)}", width)
     for note in found.assumed:
