@@ -204,7 +204,16 @@ def recordings() -> list[bytes]:
     text = gzip.decompress((ROOT / "tests" / "host" / "fixtures" / "recorded-trace-cmd.txt.gz").read_bytes())
     perf = b"swapper     0 [001]  45542.071714: net:netif_rx: dev=lo skbaddr=0xffff1 len=40\n"
     cat = b"  bash-12 [000] d.s2. 12.000001: napi_poll: napi poll on napi struct 0xf for device (no_device) work 1 budget 64\n"
-    return [out.getvalue(), text[:5000], perf + cat + b"CPU:1 [LOST 12 EVENTS]\n"]
+    sent = (
+        b"  a-10 [000] ..... 5.%06d: netif_rx: dev=lo skbaddr=%x len=128\n"
+        b"  a-10 [001] ..s.. 5.%06d: netif_receive_skb: dev=lo skbaddr=%x len=128\n"
+        b"  a-10 [001] ..s.. 5.%06d: sk_data_ready: family=2 protocol=17 func=x\n"
+        b"  b-11 [001] ..... 5.%06d: sock_recv_length: sk address = 0xa, f = 2 length = 100, error = 0, flags = 0x40\n"
+        b"  b-11 [001] d.... 5.%06d: sched_switch: prev_comm=b prev_pid=11 prev_prio=120 prev_state=S ==> "
+        b"next_comm=x next_pid=12 next_prio=120\n"
+    )
+    read = b"".join(sent % (n, n, n + 1, n, n + 2, n + 4, n + 5) for n in range(1, 60, 10))
+    return [out.getvalue(), text[:5000], read, read[400:], perf + cat + b"CPU:1 [LOST 12 EVENTS]\n"]
 
 
 def take_recording(data: bytes) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from softnet.errors import TraceError
 from softnet.ftrace import tracedat
+from softnet.ftrace.ringbuffer import symbolic
 from softnet.host.load import load_of
 from softnet.host.observe import figures, observe, quantile
 from softnet.host.recording import Event, Recording, read_recording
@@ -230,3 +231,8 @@ def test_the_machines_report_in_the_fixture_names_nothing() -> None:
     told = json.loads(tracedat.read(RECORDED).options[tracedat.OPTION_SOFTNET])
     assert set(told["machine"]) == {"schema", "preempt", "cpus", "config", "sysctl", "release"}
     assert RECORDED.stat().st_size < 100_000
+
+
+def test_names_of_numbers_are_read_whatever_zeros_they_begin_with() -> None:
+    """Found by the fuzz: int(text, 0) refuses them."""
+    assert symbolic('__print_symbolic(REC->reason, { 2, "A" }, { 045, "B" }, { 0x10, "C" })') == {2: "A", 45: "B", 16: "C"}

@@ -176,7 +176,7 @@ def _text(raw: bytes) -> str:
 def symbolic(text: str) -> dict[int, str]:
     """The names that a ``format`` file gives to numbers, where it has them of one field only: the reasons of kfree_skb."""
     pairs = re.findall(r'\{ ?(0x[0-9a-f]{1,8}|\d{1,8}), ?"([^"\n]{1,80})" ?\}', text[:200_000])
-    return {int(number, 0): name for number, name in pairs}
+    return {int(number, 16 if number.startswith("0x") else 10): name for number, name in pairs}
 
 
 def parse_format(system: str, text: str) -> Format:

@@ -71,6 +71,8 @@ class Recording:
     """A report of softnet host doctor, if the recording has one."""
     lost: int = 0
     """Events that the kernel says it lost."""
+    lost_by_counters: int = 0
+    """The same by the buffers' own counters, where the recording has them."""
     lost_unknown: bool = False
     """Events were lost, and the kernel did not count them."""
     coarse: bool = False
@@ -121,6 +123,8 @@ def _of_trace_dat(path: Path) -> Recording:
                 pid, flags, values = known[1](payload)
                 events.append(Event(when, cpu, pid, flags, known[0], values))
         _bounded(events, path)
+    # Both count the same events; a page says it only where a later one follows.
+    out.lost = max(out.lost, out.lost_by_counters)
     return out
 
 
@@ -151,7 +155,7 @@ def _about(out: Recording, option: bytes | None, path: Path) -> None:
     out.release = release if isinstance(release, str) else ""
     out.machine = machine if isinstance(machine, dict) else None
     if isinstance(lost, dict):
-        out.lost += sum(count for count in lost.values() if type(count) is int and 0 < count < 1 << 62)
+        out.lost_by_counters = sum(count for count in lost.values() if type(count) is int and 0 < count < 1 << 62)
 
 
 def _translated(name: str, read: Callable[[bytes], tuple[Any, ...]], words: dict[int, str], data: tracedat.TraceData) -> Reader:
