@@ -7,7 +7,6 @@ import ast
 
 from softnet.errors import SoftnetError
 from softnet.lang.program.program import Program
-from softnet.lang.program.source import nodes
 
 
 def cost_names(program: Program) -> list[str]:
@@ -16,6 +15,7 @@ def cost_names(program: Program) -> list[str]:
 
 
 def _find(program: Program) -> list[str]:
+    from softnet.lang.program.source import nodes
     from softnet.lang.python.text import find_function
 
     names: set[str] = set()
