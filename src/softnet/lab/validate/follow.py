@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from softnet.lab.tracing.records import HARDIRQ, LabRecord
 from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import Poll, enqueue_seen, flow_of
-from softnet.lab.validate.explore import Explorer
+from softnet.lab.validate.explore import TAKING, Explorer
 from softnet.lab.validate.knowledge import Task, raised_at_end, task_of
 from softnet.lab.validate.settings import ONLINE, RPS_CPUS
 from softnet.lab.validate.states import UNKNOWN, Attempt, Run, Seen, State
@@ -235,13 +235,14 @@ class Follower(Explorer):
 
     def flush_due(self, cpu: int, how: str) -> list[State]:
         """From here on the kernel must, or may, flush the CPU's list."""
-        return [state.with_flush(cpu, _MUST if _MUST in (how, state.flushes.get(cpu)) else how) for state in self.states]
+        states = [self._act_flush(s, cpu).without_flush(cpu) if s.flushes.get(cpu) == TAKING else s for s in self.states]
+        return [state.with_flush(cpu, _MUST if _MUST in (how, state.flushes.get(cpu)) else how) for state in states]
 
     def flush_over(self, cpu: int) -> list[State]:
         """The kernel has left the code that flushes: a flush that had to come has come, and freed all that it took."""
         out = []
         for state in self.reachable(self.states):
-            if state.flushes.get(cpu) == _MUST:
+            if state.flushes.get(cpu) in (_MUST, TAKING):
                 self._refuse(f"the model must flush CPU {cpu}'s list here; the kernel went on without")
             elif state.owed.get(cpu):
                 self._refuse(f"CPU {cpu}'s flush took skbs {state.owed[cpu][:4]} that the kernel did not free")
