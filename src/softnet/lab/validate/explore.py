@@ -86,6 +86,9 @@ class Explorer:
             known_at_first=idle_at_start,
             hotplugs=hotplugs(self.settings),
         )
+        # CPUs that have flushed their list in this trace, and which task is in the CPU's net_rx_action().
+        self.emptied: set[int] = set()
+        self.runners: dict[int, int] = {}
         self.at = 0
         self._seen_events: set[int] = set()
 
