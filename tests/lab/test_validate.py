@@ -22,7 +22,7 @@ from softnet.lab.validate.knowledge import Knowledge, cards_of
 from softnet.lab.validate.verdict import TraceVerdict
 
 FIXTURES = Path(__file__).parent / "fixtures"
-ACCEPTED = ("6.1", "6.1-rt", "6.12", "6.12-threads", "6.12-rt")
+ACCEPTED = ("6.1", "6.1-rt", "6.12", "6.12-threads", "6.12-rt", "6.18")
 Change = Callable[[list[LabRecord]], list[LabRecord]]
 
 
