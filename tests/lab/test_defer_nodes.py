@@ -91,3 +91,11 @@ def test_counting_and_the_list_are_two_acts_where_there_is_no_lock(story: list[L
     # With a lock neither can be.
     locked = read(FIXTURES / "first-kick-6.12.jsonl.gz").header
     assert not check(LabTrace(locked, records)).accepted
+
+
+def test_a_load_on_a_real_6_18_is_a_behaviour_of_the_model() -> None:
+    verdict = check(read(FIXTURES / "load-6.18.jsonl.gz"))
+    assert verdict.accepted, verdict.reasons
+    assert verdict.covered["packet queued on the backlog"] == 68
+    assert verdict.covered["RPS: IPI sent"] == 8
+    assert verdict.covered["flushed and freed on the CPU that allocated it"] == 10

@@ -87,6 +87,7 @@ class Explorer:
             hotplugs=hotplugs(self.settings),
         )
         # CPUs that have flushed their list in this trace, and which task is in the CPU's net_rx_action().
+        self.threads = frozenset(threads)
         self.emptied: set[int] = set()
         self.runners: dict[int, int] = {}
         self.at = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from softnet.lab.tracing.records import HARDIRQ, SOFTIRQ, LabRecord
+from softnet.lab.tracing.records import HARDIRQ, SOFTIRQ, TASK, LabRecord
 from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import Poll, enqueue_seen, flow_of
 from softnet.lab.validate.explore import TAKING, Explorer
@@ -251,6 +251,8 @@ class Follower(Explorer):
                 self._refuse(f"CPU {cpu}'s flush took skbs {state.owed[cpu][:4]} that the kernel did not free")
             else:
                 out.append(state)
+        if out and any(state.flushes.get(cpu) == _MUST for state in self.states):
+            self.emptied.add(cpu)
         return [state.without_flush(cpu).without_owed(cpu) for state in self.earliest(out)]
 
     def consume(self, at: int) -> list[State] | None:
@@ -290,6 +292,8 @@ class Follower(Explorer):
         cpu = record.cpu
         if cpu not in self.emptied or any(cpu in state.polls for state in self.states):
             return False
+        if record.pid in self.threads:
+            return record.context == TASK
         in_run = record.context == SOFTIRQ and all(cpu in state.runs for state in self.states)
         return in_run and self.runners.get(cpu) == record.pid
 

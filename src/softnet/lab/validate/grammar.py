@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
-from softnet.lab.tracing.records import CSD_FUNCTIONS, HARDIRQ, TASK, LabRecord, LabTrace
+from softnet.lab.tracing.records import CSD_FUNCTIONS, HARDIRQ, SOFTIRQ, TASK, LabRecord, LabTrace
 from softnet.lab.validate.knowledge import Task, cards_of, task_of
 from softnet.lab.validate.settings import ONLINE, settings_of
 from softnet.lab.validate.verdict import rests
@@ -52,6 +52,8 @@ class _Open:
     raised: int = 0
     """Raises by what is open innermost."""
     last: str = ""
+    decided: str = ""
+    """The same, but for wakeups and switches, which a lock may bring in anywhere."""
 
 
 class Grammar:
@@ -65,12 +67,17 @@ class Grammar:
         cards: Collection[int],
         hotplugs: bool,
         at_rest: bool,
+        rt: bool,
     ) -> None:
         self.records = records
         self.wrong: dict[int, str] = {}
-        self._cards, self._at_rest = cards, at_rest
+        self._cards, self._at_rest, self._rt = cards, at_rest, rt
         # A card's packets come to the backlog without netif_rx(), and whoever has one may raise NET_RX for it.
         self._loops_only = not cards and not hotplugs and any(record.event == "netif_rx" for record in records)
+        card_cpus = {record.cpu for record in records if record.event == "napi_poll" and record.a in cards}
+        self._raises_tell = set() if hotplugs else {record.cpu for record in records} - card_cpus
+        self._sends_tell = not hotplugs
+        self._kicks = {record.event for record in records} & {"kick_defer_list_purge"}
         self._tells_polls = any(record.event == "napi_poll" for record in records)
         self._bound = {} if hotplugs else {pid: int(name.partition("/")[2]) for pid, name in tasks.items() if _is_bound(name)}
         self._open: dict[Task, _Open] = {}
@@ -91,8 +98,8 @@ class Grammar:
         reason = self._calls(at, record)
         if record.event.startswith("softirq_") and record.a != NET_RX_SOFTIRQ:
             return reason
-        task = self._open.setdefault(task_of(record), _Open())
-        reason = reason or self._expected(task, record)
+        task = self._task(at, record)
+        reason = reason or self._expected(task, record) or self._decides(task, record)
         task.polled = task.received = False
         if record.event in _OPENS:
             reason = reason or self._opens(task, record, _OPENS[record.event])
@@ -103,7 +110,32 @@ class Grammar:
         elif record.event == "netif_rx":
             task.received = True
         task.last = record.event
+        if not record.event.startswith("sched_"):
+            task.decided = record.event
         return reason
+
+    def _task(self, at: int, record: LabRecord) -> _Open:
+        """The record's task. One that is first seen late was in nothing; on PREEMPT_RT it may have been preempted there."""
+        key = task_of(record)
+        if key not in self._open:
+            late = at > _LONG and self._of_cpu[record.cpu][0] < at and not self._rt
+            self._open[key] = _Open(before=set()) if late else _Open()
+        return self._open[key]
+
+    def _decides(self, task: _Open, record: LabRecord) -> str:
+        """A free kicks once, and a kick sends one IPI; the IPIs of RPS are sent by net_rx_action()."""
+        event = record.event
+        if event == "kick_defer_list_purge" and task.decided not in ("", "skb_attempt_defer_free"):
+            return f"a kick on CPU {record.cpu} of no free"
+        if event != "csd_queue_cpu":
+            return ""
+        if record.b == CSD_FUNCTIONS["trigger_rx_softirq"]:
+            caller = "kick_defer_list_purge" if self._kicks else "skb_attempt_defer_free"
+            return "" if task.decided in ("", caller) else f"the IPI of a kick on CPU {record.cpu}, where none is under way"
+        runs = _RUN in task.levels or (not task.levels and _RUN in task.before)
+        if record.context == SOFTIRQ and not runs and self._sends_tell:
+            return f"an IPI of RPS from CPU {record.cpu}, which is not in net_rx_action()"
+        return ""
 
     def _expected(self, task: _Open, record: LabRecord) -> str:
         """Whether the event is the one that a task's last one asks for."""
@@ -166,7 +198,7 @@ class Grammar:
         own = inner == _ENQUEUE or (inner == _RUN and task.last != "net_rx_action_entry")
         # Of what was open when the trace began.
         own = own or (inner is None and bool(task.before) and at < _START)
-        if (own and task.raised == 1) or task.last in CSD_FUNCTIONS or not self._loops_only:
+        if (own and task.raised == 1) or task.last in CSD_FUNCTIONS or record.cpu not in self._raises_tell:
             return ""
         if at > self._last_exit.get(record.cpu, -1):
             # Who it was a later record would tell.
@@ -224,5 +256,6 @@ def ungrammatical(trace: LabTrace) -> dict[int, str]:
         cards=cards_of(trace.records),
         hotplugs=any(setting.name == ONLINE for setting in settings_of(trace.records).values()),
         at_rest=rests(trace.header),
+        rt="PREEMPT_RT" in str(trace.header.get("kernel_version", "PREEMPT_RT")),
     )
     return grammar.wrong
