@@ -16,6 +16,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from softnet.processes import collect_less
+
+collect_less()
+
 # A shell starts what runs in its background with Ctrl-C ignored, and programs inherit that: those that the tests interrupt, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,6 +14,7 @@ import contextlib
 import difflib
 import functools
 import gzip
+import io
 import json
 import lzma
 import os
@@ -179,10 +180,49 @@ def pages() -> list[bytes]:
 
 
 def take_pages(data: bytes) -> None:
-    from softnet.lab.tracing.ringbuffer import events_of_pages
+    from softnet.ftrace.ringbuffer import events_of_pages
 
     for _ in events_of_pages(data, 4096):
         pass
+
+
+def recordings() -> list[bytes]:
+    """A recording's head with a page of each CPU, and a piece of its text."""
+    whole = (ROOT / "examples" / "host" / "recorded.dat").read_bytes()
+    from softnet.ftrace import tracedat
+
+    data = tracedat.parse(whole, "recorded.dat")
+    kept = {"sched_switch", "netif_rx_entry", "sock_recv_length"}
+    data.formats = [(system, text) for system, text in data.formats if text.split()[1] in kept]
+    data.pages = [[pages[0][: data.page_bytes]] for pages in data.pages[:1]]
+    data.page_bytes = 1024
+    data.pages = [[page[:8] + (900).to_bytes(8, "little") + page[16:1024] for page in pages] for pages in data.pages]
+    data.options[tracedat.OPTION_SOFTNET] = b'{"lost": {"cpu0 overrun": 3}, "release": "6.18.1", "machine": null}'
+    data.header_page = data.header_event = b""
+    out = io.BytesIO()
+    tracedat.write(data, out)
+    text = gzip.decompress((ROOT / "tests" / "host" / "fixtures" / "recorded-trace-cmd.txt.gz").read_bytes())
+    perf = b"swapper     0 [001]  45542.071714: net:netif_rx: dev=lo skbaddr=0xffff1 len=40\n"
+    cat = b"  bash-12 [000] d.s2. 12.000001: napi_poll: napi poll on napi struct 0xf for device (no_device) work 1 budget 64\n"
+    sent = (
+        b"  a-10 [000] ..... 5.%06d: netif_rx: dev=lo skbaddr=%x len=128\n"
+        b"  a-10 [001] ..s.. 5.%06d: netif_receive_skb: dev=lo skbaddr=%x len=128\n"
+        b"  a-10 [001] ..s.. 5.%06d: sk_data_ready: family=2 protocol=17 func=x\n"
+        b"  b-11 [001] ..... 5.%06d: sock_recv_length: sk address = 0xa, f = 2 length = 100, error = 0, flags = 0x40\n"
+        b"  b-11 [001] d.... 5.%06d: sched_switch: prev_comm=b prev_pid=11 prev_prio=120 prev_state=S ==> "
+        b"next_comm=x next_pid=12 next_prio=120\n"
+    )
+    read = b"".join(sent % (n, n, n + 1, n, n + 2, n + 4, n + 5) for n in range(1, 60, 10))
+    return [out.getvalue(), text[:5000], read, read[400:], perf + cat + b"CPU:1 [LOST 12 EVENTS]\n"]
+
+
+def take_recording(data: bytes) -> None:
+    from softnet.host.load import load_of
+    from softnet.host.observe import observe
+    from softnet.host.recording import read_recording
+
+    found = read_recording(file_of(data, "recorded.dat"))
+    load_of(observe(found.events), found.cpus)
 
 
 def formats() -> list[bytes]:
@@ -190,12 +230,15 @@ def formats() -> list[bytes]:
 
 
 def take_format(data: bytes) -> None:
-    from softnet.lab.tracing.ringbuffer import parse_format
+    from softnet.ftrace.ringbuffer import parse_format, symbolic
 
     parsed = parse_format("net", data.decode(errors="replace"))
+    symbolic(data.decode(errors="replace"))
     for length in (0, 8, 64, 4096):
         with contextlib.suppress(SoftnetError):
-            parsed.decode(bytes(range(256)) * 16 if length == 4096 else b"\xff" * length)
+            payload = bytes(range(256)) * 16 if length == 4096 else b"\xff" * length
+            parsed.decode(payload)
+            parsed.reader([field.name for field in parsed.fields])(payload)
 
 
 def take_blobs(data: bytes) -> None:
@@ -597,6 +640,7 @@ TARGETS: Final[tuple[Target, ...]] = (
     Target("lab check", lab_traces, take_lab_check, (b'"cpus"', b'"sysctl"', b"null"), costly=10),
     Target("lab frames", frames, take_frames, (b"H", b"D", b"R", b"E", b"B")),
     Target("trace pages", pages, take_pages),
+    Target("recordings", recordings, take_recording, (b"options  \0", b"flyrecord\0", b"[LOST 9 EVENTS]"), costly=4, share=4),
     Target("event formats", formats, take_format, (b"field:", b"offset:", b"size:", b"__data_loc char[] x;")),
     Target("blobs of a guest", lambda: [*pages(), *formats()], take_blobs, costly=5),
     Target("BTF", btf, take_btf),

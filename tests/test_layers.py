@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "files": frozenset({"errors"}),
     "release": frozenset(),
     "processes": frozenset({"errors"}),
+    "ftrace": frozenset({"errors", "files"}),
     "lang": GROUND,
     "machine": GROUND | {"lang"},
     "linux": GROUND | {"lang", "machine"},
@@ -35,8 +36,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "simulate": MODEL | {"properties", "scenario", "image"},
     "verify": MODEL | {"properties", "scenario", "image", "simulate"},
     "sweep": MODEL | {"properties", "scenario", "image", "simulate"},
-    "lab": MODEL | {"properties", "scenario", "image", "simulate"},
-    "host": MODEL | {"properties", "scenario", "image", "simulate"},
+    "lab": MODEL | {"ftrace", "properties", "scenario", "image", "simulate"},
+    "host": MODEL | {"ftrace", "properties", "scenario", "image", "simulate"},
     "report": MODEL | {"properties", "scenario", "image", "simulate", "verify", "sweep", "lab", "host"},
     "cli": MODEL | {"properties", "scenario", "image", "simulate", "verify", "sweep", "lab", "host", "report"},
 }

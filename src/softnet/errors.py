@@ -114,6 +114,10 @@ class LabError(SoftnetError):
     """A real kernel that could not be built, booted or heard."""
 
 
+class TraceError(LabError):
+    """A recording of a real kernel's events that cannot be read, or not be made."""
+
+
 class HostError(SoftnetError):
     """A file of a machine's /proc or /sys, or a tool's output pasted from one, that cannot be read."""
 

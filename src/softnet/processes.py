@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -28,6 +29,14 @@ Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG: Final = 1
 END_SECONDS: Final = 4.0
+
+
+def collect_less() -> None:
+    """Let Python look for cyclic garbage after 20,000 new objects instead of 700, in a process that is softnet's own.
+
+    Programs and machines are large and stay; a fifth of a cold start went into looking through them again and again.
+    """
+    gc.set_threshold(20_000, 10, 10)
 
 
 class Ended(BaseException):
@@ -337,6 +346,7 @@ def serve() -> None:
     global _connection
     from multiprocessing.connection import Connection
 
+    collect_less()
     end_with(int(sys.argv[2]))
     _connection = connection = Connection(int(sys.argv[1]))
     with contextlib.suppress(EOFError, OSError):

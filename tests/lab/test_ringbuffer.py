@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from softnet.ftrace.ringbuffer import events_of_pages, parse_format
 from softnet.lab.errors import LabError
 from softnet.lab.studies.experiments import first_kick_at
 from softnet.lab.tracing.facts import Facts
 from softnet.lab.tracing.records import LabRecord, LabTrace, decode
-from softnet.lab.tracing.ringbuffer import events_of_pages, parse_format
 
 FIXTURES = Path(__file__).parent / "fixtures"
 PAGE = 256

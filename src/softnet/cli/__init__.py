@@ -26,7 +26,7 @@ import click
 
 from softnet import __version__
 from softnet.errors import SoftnetError
-from softnet.processes import Ended, ended_by_signals, unheard
+from softnet.processes import Ended, collect_less, ended_by_signals, unheard
 
 EXIT_BAD_INPUT = 2
 EXIT_BUG = 70
@@ -90,6 +90,7 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and leave with its exit status; a mistake of softnet's own has one, too, which means nothing else."""
+    collect_less()
     try:
         with ended_by_signals():
             status = run_cli(argv)

@@ -7,6 +7,7 @@ import ast
 
 from softnet.errors import SoftnetError
 from softnet.lang.program.program import Program
+from softnet.lang.program.source import nodes
 
 
 def cost_names(program: Program) -> list[str]:
@@ -19,7 +20,7 @@ def _find(program: Program) -> list[str]:
 
     names: set[str] = set()
     for definition in program.functions.values():
-        for node in ast.walk(find_function(definition)):
+        for node in nodes(find_function(definition)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("work", "work_bytes"):
                 name = node.args[0] if node.args else None
                 if not isinstance(name, ast.Constant) or not isinstance(name.value, str):

@@ -21,7 +21,7 @@ from softnet.verify.liveness import Liveness
 from softnet.verify.model import Config, applies, asks_races
 from softnet.verify.verdict import Verdict, Why
 
-SLICE_STATES = 20_000
+SLICE_STATES = 5_000
 
 
 @dataclass(frozen=True)

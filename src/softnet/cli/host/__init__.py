@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A live machine, or what somebody sends of one: what is wrong with its receive path.
 
-Nothing is changed: files are read, and what is to be done is printed.
+Nothing is changed: files are read, and what is to be done is printed. Only to record, a tracing instance is made, and removed.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import click
 
 from softnet.cli.host._doctor import doctor
+from softnet.cli.host._record import record
 from softnet.cli.host._scenario import scenario
 from softnet.cli.host._watch import watch
 
 
 @click.group()
 def command() -> None:
-    """Judge or watch the receive path of this machine, or of another one from what it sent."""
+    """Judge, watch or record the receive path of this machine; judge another one from what it sent."""
 
 
-for member in (doctor, scenario, watch):
+for member in (doctor, record, scenario, watch):
     command.add_command(member)

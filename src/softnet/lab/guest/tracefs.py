@@ -2,7 +2,7 @@
 """The guest's side of tracing: kprobes, tracepoints, and the ring buffers' raw pages.
 
 The pages are sent as they are, because formatting them as text in an emulated guest takes longer than the
-experiment; softnet/lab/tracing/ringbuffer.py decodes them on the host.
+experiment; softnet/ftrace/ringbuffer.py decodes them on the host.
 """
 
 from __future__ import annotations

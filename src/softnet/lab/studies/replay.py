@@ -18,7 +18,7 @@ from softnet.lab.errors import LabError
 from softnet.lab.patches.replay_sender import SENDS_MAX
 from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.run import LabResult
-from softnet.machine.costtable import CostTable, load_cost_table, shipped_tables
+from softnet.machine.costtable import CostTable, load_cost_table, scaled, shipped_tables
 
 if TYPE_CHECKING:
     from softnet.image.image import Image
@@ -114,15 +114,6 @@ def guest_patches(scenario: Scenario) -> list[str]:
     if scenario.nic:
         names.append("kmalloc_heads.py")
     return [str(_PATCHES / name) for name in names]
-
-
-def scaled(table: CostTable, permille: int) -> CostTable:
-    """The table of a machine that takes ``permille`` thousandths of the time for everything."""
-    rows = {
-        name: row._replace(ns=row.ns * permille // 1000, ps_per_byte=row.ps_per_byte * permille // 1000)
-        for name, row in table.rows.items()
-    }
-    return CostTable(table.name, table.about, rows, table.file)
 
 
 def replayed(scenario: Scenario, arm: GuestArm, told: Achieved) -> Result:

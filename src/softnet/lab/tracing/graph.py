@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from softnet.files import readable
+from softnet.ftrace.ringbuffer import Format, events_of_pages, parse_format
 from softnet.lab.errors import LabError
 from softnet.lab.tracing.facts import symbols_of
 from softnet.lab.tracing.records import cpu_of
-from softnet.lab.tracing.ringbuffer import Format, events_of_pages, parse_format
 
 _EXIT = "funcgraph_exit"
 # With CONFIG_X86_KERNEL_IBT a function begins with an endbr64, and the tracer names the address after it.

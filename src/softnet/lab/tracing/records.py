@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from softnet.files import from_json, lines_bounded, readable, write_whole
+from softnet.ftrace.ringbuffer import Format, events_of_pages, parse_format
 from softnet.lab.errors import LabError
 from softnet.lab.tracing.facts import Facts
-from softnet.lab.tracing.ringbuffer import Format, events_of_pages, parse_format
 from softnet.release import nearest
 from softnet.units import whole_number
 

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from softnet.lang.program.source import Definition
+from softnet.lang.program.source import Definition, nodes
 
 Report = Callable[..., None]
 Assigned = set[str]
@@ -72,11 +72,10 @@ class FlowChecker:
         """An assignment, a call, pass: what it reads, then what it assigns."""
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
             self.use(node.target, state)
-        self.uses(node, state)
-        for inner in ast.walk(node):
-            if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
-                if not (isinstance(node, ast.AnnAssign) and node.value is None):
-                    state.add(inner.id)
+        inside = nodes(node)
+        self._uses(inside, state)
+        if not (isinstance(node, ast.AnnAssign) and node.value is None):
+            state |= {inner.id for inner in inside if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
         return state
 
     def jump(self, node: ast.Break | ast.Continue, state: Assigned) -> None:
@@ -97,7 +96,7 @@ class FlowChecker:
         if not forever:
             return state
         if not loop.at_break:
-            if not _returns(node) and not any(n in self.interacts for n in ast.walk(node)):
+            if not _returns(node) and not any(n in self.interacts for n in nodes(node)):
                 self.report(node.test, "endless")
             return None
         return set.intersection(*loop.at_break)
@@ -113,12 +112,15 @@ class FlowChecker:
 
     def uses(self, node: ast.AST, state: Assigned) -> None:
         """Report the locals that a node reads and that some path here leaves unassigned."""
-        for inner in ast.walk(node):
+        self._uses(nodes(node), state)
+
+    def _uses(self, inside: list[ast.AST], state: Assigned) -> None:
+        for inner in inside:
             if isinstance(inner, ast.NamedExpr):
                 # ':=' is allowed only where it is evaluated first, so its local is assigned from then on.
                 self.uses(inner.value, state)
                 state.add(inner.target.id)
-        for inner in ast.walk(node):
+        for inner in inside:
             if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load):
                 self.use(inner, state)
 
@@ -136,4 +138,4 @@ def _merge(one: Assigned | None, other: Assigned | None) -> Assigned | None:
 
 
 def _returns(loop: ast.While) -> bool:
-    return any(isinstance(n, ast.Return) for n in ast.walk(loop))
+    return any(isinstance(n, ast.Return) for n in nodes(loop))

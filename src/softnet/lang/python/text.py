@@ -17,7 +17,8 @@ from __future__ import annotations
 import ast
 import pickle
 from collections.abc import Mapping
-from typing import Any
+from types import CodeType
+from typing import Any, Final
 
 from softnet.errors import SoftnetError
 from softnet.lang.declare import EMBED, GUARDED, HW, PERCPU, SHARED
@@ -126,24 +127,42 @@ def find_function(definition: FunctionDef) -> ast.FunctionDef:
     )
 
 
-def compiled(definition: FunctionDef, engine: StructDef, change: ast.NodeTransformer | None = None) -> Any:
+def compiled(definition: FunctionDef, engine: StructDef, change: ast.NodeTransformer | None = None) -> CodeType:
     """The function's code for CPython: its own text, with the rewrites, and before them a ``change`` of one's own.
 
     Executed in a namespace that ``link`` made, it takes the function's place there.
     """
+    user = not definition.module.startswith("softnet.")
+    # The machine's loops are bounded by its tables, and run far too often to be counted.
+    rewrite = _Rewrite(engine, definition.name, user=user, counted=user or definition.kind == "kfunc")
+    node = find_function(definition)
+    if change is not None:
+        return _code(node, definition.file, rewrite, change)
+    key = (node, definition.file, user, rewrite.counted, tuple((f.name, f.offset) for f in engine.fields.values()))
+    if key not in _CODE:
+        while len(_CODE) >= CODE_MAX:
+            del _CODE[next(iter(_CODE))]
+        _CODE[key] = _code(node, definition.file, rewrite, None)
+    return _CODE[key]
+
+
+CODE_MAX: Final = 8192
+_CODE: dict[tuple[Any, ...], CodeType] = {}
+"""The code of functions by their trees: a stack with a patch has all but a few functions of the stack without it."""
+
+
+def _code(tree: ast.FunctionDef, file: str, rewrite: _Rewrite, change: ast.NodeTransformer | None) -> CodeType:
     # A copy by way of bytes: ten times as fast as copy.deepcopy, and the file's tree must stay as it is.
-    node = pickle.loads(pickle.dumps(find_function(definition)))
+    node = pickle.loads(pickle.dumps(tree))
     node.decorator_list = []
     node.returns = None
     for argument in node.args.args:
         argument.annotation = None
     if change is not None:
         node = change.visit(node)
-    user = not definition.module.startswith("softnet.")
-    # The machine's loops are bounded by its tables, and run far too often to be counted.
-    rewrite = _Rewrite(engine, definition.name, user=user, counted=user or definition.kind == "kfunc")
-    tree = ast.Module([rewrite.visit(_strip_annotations(node))], [])
-    return compile(ast.fix_missing_locations(tree), definition.file, "exec", dont_inherit=True)
+    module = ast.Module([rewrite.visit(_strip_annotations(node))], [])
+    code: CodeType = compile(ast.fix_missing_locations(module), file, "exec", dont_inherit=True)
+    return code
 
 
 def _strip_annotations(node: ast.FunctionDef) -> ast.FunctionDef:
