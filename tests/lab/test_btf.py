@@ -10,7 +10,7 @@ import pytest
 from softnet.lab.errors import LabError
 from softnet.lab.tracing.btf import Btf
 
-_INT, _STRUCT, _UNION, _TYPEDEF = 1, 4, 5, 8
+_INT, _STRUCT, _UNION, _TYPEDEF, _FUNC, _FUNC_PROTO = 1, 4, 5, 8, 12, 13
 
 
 def _btf() -> bytes:
@@ -37,6 +37,9 @@ def _btf() -> bytes:
         struct.pack("<3I", name("outer"), _STRUCT << 24 | 3, 16) + members(("a", 1, 0), ("", 4, 32), ("queue", 3, 64)),
         # 6: struct bits, with bit-field encoding in the offsets
         struct.pack("<3I", name("bits"), 1 << 31 | _STRUCT << 24 | 1, 8) + members(("late", 1, 3 << 24 | 40)),
+        # 7: void (struct outer *sd, int cpu); 8: the function of that type
+        struct.pack("<3I", 0, _FUNC_PROTO << 24 | 2, 0) + struct.pack("<4I", name("sd"), 5, name("cpu"), 1),
+        struct.pack("<3I", name("kick"), _FUNC << 24, 7),
     ]
     body = b"".join(types)
     return struct.pack("<HBBI4I", 0xEB9F, 1, 0, 24, 0, len(body), len(body), len(strings)) + body + bytes(strings)
@@ -49,6 +52,15 @@ def test_offsets_follow_typedefs_and_unnamed_members() -> None:
     assert types.offset("outer", "y") == 4
     assert types.offset("outer", "queue.qlen") == 12
     assert types.offset("bits", "late") == 5
+
+
+def test_a_functions_parameter_is_found_by_its_name() -> None:
+    types = Btf(_btf())
+    assert types.parameter("kick", "sd") == 0
+    assert types.parameter("kick", "cpu") == 1
+    assert types.parameter("kick", "node") is None
+    assert types.parameter("absent", "cpu") is None
+    assert types.parameter("outer", "a") is None
 
 
 def test_what_is_not_there_is_said() -> None:

@@ -144,6 +144,23 @@ def test_the_first_kick_is_at_the_33rd(name: str) -> None:
     assert verdict.covered[f"deferred and kicked: {way}"] >= 1
 
 
+def test_a_kernel_with_lock_free_lists_is_traced_and_followed() -> None:
+    """6.18: the counter of a list is read behind a pointer, and every count that was read is one of the model's."""
+    try:
+        kernels.cached("6.18") or kernels.fetch("6.18", say=_quiet, suite="trixie-backports")
+    except LabError as error:
+        pytest.skip(f"6.18 is not to be had here: {error.message}")
+    result = experiments.first_kick(guest_arm("6.18", say=_quiet), options=GuestOptions(bounds=PATIENT), say=_quiet)
+    assert not result.refused
+    assert not result.lost
+    frees = list(result.trace.of("skb_attempt_defer_free"))
+    assert len(frees) == 110
+    assert all(record.c >= 0 for record in frees)
+    assert experiments.first_kick_at(result.trace) == 33
+    verdict = check(result.trace)
+    assert verdict.accepted, verdict.reasons
+
+
 def test_a_lower_limit_kicks_earlier() -> None:
     result = experiments.first_kick(
         guest_arm("6.12-threads", say=_quiet), skb_defer_max=16, options=GuestOptions(bounds=PATIENT), say=_quiet

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Read the kernel's own memory, /proc/kcore: what a CPU's softnet_data holds where no trace says it.
+"""Read the kernel's own memory, /proc/kcore: what a CPU's softnet_data holds where no trace says it, where a pointer leads.
 
 /proc/kcore is an ELF core file: each program header maps a range of the kernel's addresses to a range of the file.
 Only reading; what a racing CPU changes meanwhile may be old by the time that it is read.
@@ -14,11 +14,10 @@ _PT_LOAD = 1
 _HEADER = struct.Struct("<IIQQQQQQ")
 
 
-class SoftnetData:
-    """The fields of every CPU's softnet_data that the plan names: ``{name: [offset, bytes]}``."""
+class Memory:
+    """Words of the kernel's memory by their address."""
 
-    def __init__(self, fields: dict[str, list[int]], per_cpu_symbol: int, per_cpu_offsets: int) -> None:
-        self._fields = fields
+    def __init__(self) -> None:
         self._fd = os.open("/proc/kcore", os.O_RDONLY)
         start = os.pread(self._fd, 64, 0)
         table, entry_bytes, entries = (
@@ -31,21 +30,30 @@ class SoftnetData:
             kind, _, offset, address, _, _, size, _ = _HEADER.unpack_from(raw, number * entry_bytes)
             if kind == _PT_LOAD:
                 self._ranges.append((address, size, offset))
-        self._bases = [
-            (self._read(per_cpu_offsets + 8 * cpu, 8) + per_cpu_symbol) & 0xFFFF_FFFF_FFFF_FFFF
-            for cpu in range(os.sysconf("SC_NPROCESSORS_CONF"))
-        ]
 
-    def _read(self, address: int, size: int) -> int:
+    def word(self, address: int, size: int) -> int:
+        """The ``size`` bytes at an address, as a number."""
         for first, length, offset in self._ranges:
             if first <= address < first + length:
                 return int.from_bytes(os.pread(self._fd, size, offset + address - first), "little")
         raise OSError(f"/proc/kcore does not have address {address:#x}")
 
+
+class SoftnetData(Memory):
+    """The fields of every CPU's softnet_data that the plan names: ``{name: [offset, bytes]}``."""
+
+    def __init__(self, fields: dict[str, list[int]], per_cpu_symbol: int, per_cpu_offsets: int) -> None:
+        super().__init__()
+        self._fields = fields
+        self._bases = [
+            (self.word(per_cpu_offsets + 8 * cpu, 8) + per_cpu_symbol) & 0xFFFF_FFFF_FFFF_FFFF
+            for cpu in range(os.sysconf("SC_NPROCESSORS_CONF"))
+        ]
+
     def read(self, cpu: int, name: str) -> int:
         """One field of one CPU."""
         offset, size = self._fields[name]
-        return self._read(self._bases[cpu] + offset, size)
+        return self.word(self._bases[cpu] + offset, size)
 
     def all(self, cpu: int) -> dict[str, int]:
         """Every field of one CPU."""

@@ -23,12 +23,14 @@ Latency = dict[str, int]
 # -- what is traced
 
 
-class _Graph(TypedDict, total=False):
+class _MayTrace(TypedDict, total=False):
     graph: list[str]
     """Functions whose entry and exit are recorded."""
+    pointers: dict[str, int]
+    """Name -> address of a pointer in the kernel; ``<name+number>`` in a definition stands for its value and so many bytes."""
 
 
-class TracePlan(_Graph):
+class TracePlan(_MayTrace):
     """What is recorded; nothing where both lists are empty and no ``graph`` is asked for."""
 
     clock: str

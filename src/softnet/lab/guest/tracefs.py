@@ -8,11 +8,13 @@ experiment; softnet/ftrace/ringbuffer.py decodes them on the host.
 from __future__ import annotations
 
 import os
+import re
 import struct
 import subprocess
 
 from softnet.lab.guest.channel import Channel
 from softnet.lab.guest.files import read_text
+from softnet.lab.guest.memory import Memory
 from softnet.lab.guest.plans import FactsPlan, FactsResult, Traced, TracePlan
 
 ROOT = "/sys/kernel/tracing"
@@ -36,6 +38,19 @@ def get(path: str) -> bytes:
         return stream.read()
 
 
+def filled(definition: str, values: dict[str, int]) -> str:
+    """A kprobe's definition with numbers where it has ``<name+number>``: the value of that pointer and so many bytes.
+
+    An offset of a kprobe's argument is signed, 64 bits of it, and so is a pointer.
+    """
+
+    def number(match: re.Match[str]) -> str:
+        value = values[match[1]] + int(match[2])
+        return f"{value - ((value >> 63) << 64):+d}"
+
+    return re.sub(r"<([\w.]+)\+(\d+)>", number, definition)
+
+
 class Tracer:
     """The events of one experiment. ``stop`` ends recording, ``send`` brings the buffers home."""
 
@@ -52,9 +67,12 @@ class Tracer:
         put("trace_clock", plan["clock"])
         put("buffer_size_kb", str(plan["buffer_kb"]))
         put("options/overwrite", "0")
+        wanted = plan.get("pointers", {})
+        memory = Memory() if wanted else None
+        values = {name: memory.word(address, 8) for name, address in wanted.items()} if memory else {}
         for name, definition in plan["kprobes"]:
             try:
-                put("kprobe_events", definition + "\n", os.O_WRONLY | os.O_APPEND)
+                put("kprobe_events", filled(definition, values) + "\n", os.O_WRONLY | os.O_APPEND)
             except OSError as error:
                 self.refused[name] = str(error)
                 continue

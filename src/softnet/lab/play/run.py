@@ -123,6 +123,7 @@ def execute(
         "ran": {"accel": session.ran.accel, "threads": session.ran.threads, "qemu": session.ran.qemu},
         "tasks": told["threads"],
         "probed": sorted(name for name, _ in plan["trace"]["kprobes"] if name not in told["trace"]["refused"]),
+        "lost": told["trace"]["lost"],
         "provenance": provenance,
         **about,
     }

@@ -17,8 +17,8 @@ _MAGIC = 0xEB9F
 _FILE = "/sys/kernel/btf/vmlinux"
 # More than any kernel has, of typedefs of typedefs and of structures without a name in one another; and of members to look at.
 _CHAIN_MAX, _MEMBERS_MAX = 64, 1 << 17
-_INT, _ARRAY, _STRUCT, _UNION, _ENUM, _FUNC_PROTO, _VAR, _DATASEC, _DECL_TAG, _ENUM64 = (
-    1, 3, 4, 5, 6, 13, 14, 15, 17, 19,
+_INT, _ARRAY, _STRUCT, _UNION, _ENUM, _FUNC, _FUNC_PROTO, _VAR, _DATASEC, _DECL_TAG, _ENUM64 = (
+    1, 3, 4, 5, 6, 12, 13, 14, 15, 17, 19,
 )  # fmt: skip
 _REFERENCES = frozenset((8, 9, 10, 11, 18))  # typedef, volatile, const, restrict, type tag
 
@@ -54,9 +54,11 @@ class Btf:
         self._types: list[_Type] = [_Type(0, 0, False, 0, 0, 0)]
         self._scan(header + type_offset, header + type_offset + type_length)
         self._structs: dict[str, int] = {}
+        self._functions: dict[str, int] = {}
         for index, kind in enumerate(self._types):
-            if kind.kind == _STRUCT and kind.name_offset:
-                self._structs.setdefault(self._name(kind.name_offset), index)
+            if kind.kind in (_STRUCT, _FUNC) and kind.name_offset:
+                table = self._structs if kind.kind == _STRUCT else self._functions
+                table.setdefault(self._name(kind.name_offset), index)
 
     def _scan(self, position: int, end: int) -> None:
         unpack = struct.Struct("<3I").unpack_from
@@ -108,6 +110,19 @@ class Btf:
         except LabError:
             return False
         return True
+
+    def parameter(self, function: str, name: str) -> int | None:
+        """Which parameter of a function this is, from 0 on; None if there is no such function, or it has no such parameter."""
+        index = self._functions.get(function)
+        if index is None:
+            return None
+        with readable(LabError, "damaged BTF type information", where=self._place, expected="types as BTF describes them"):
+            proto = self._resolved(self._types[index].size_or_type)
+            for number in range(proto.vlen if proto.kind == _FUNC_PROTO else 0):
+                self._at = proto.tail + 8 * number
+                if self._name(*struct.unpack_from("<I", self._data, self._at)) == name:
+                    return number
+        return None
 
     def offset(self, struct_name: str, path: str) -> int:
         """The offset in bytes of ``path``, such as ``input_pkt_queue.qlen``; raises ``LabError`` if absent."""

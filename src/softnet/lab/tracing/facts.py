@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from softnet.files import UNREADABLE, from_json
@@ -20,7 +20,7 @@ from softnet.lab.tracing.btf import Btf
 from softnet.lab.vm import cache, qemu
 from softnet.lab.vm.kernels import Kernel
 
-_VERSION = 4
+_VERSION = 5
 # (structure, field); one that a kernel has not is left out.
 FIELDS = (
     ("sk_buff", "alloc_cpu"),
@@ -37,12 +37,17 @@ FIELDS = (
     # Debian's 6.1-rt carries a patch of the -rt series ("net: Avoid the IPI to free the skb"): its kick queues
     # a work item and sends no IPI. The field is there only with that patch.
     ("softnet_data", "defer_work"),
+    # Since v6.18 a CPU's list is an allocation of its own for each NUMA node, behind a pointer in net_hotdata.
+    ("net_hotdata", "skb_defer_nodes"),
+    ("skb_defer_node", "defer_count"),
 )
+# (function, parameter): which of its parameters that is; one that a kernel has not is left out.
+PARAMETERS = (("kick_defer_list_purge", "cpu"),)
 SYMBOLS = (
     "softnet_data", "trigger_rx_softirq", "rps_trigger_softirq", "skb_attempt_defer_free", "kick_defer_list_purge",
     "enqueue_to_backlog", "process_backlog", "net_rx_action", "smp_call_function_single_async",
     "napi_threaded_poll_loop", "skb_defer_free_flush", "napi_schedule_rps", "____napi_schedule", "wakeup_softirqd",
-    "__per_cpu_offset", "queue_work_on",
+    "__per_cpu_offset", "queue_work_on", "net_hotdata",
 )  # fmt: skip
 TRACEPOINTS = (
     "irq/softirq_raise", "irq/softirq_entry", "irq/softirq_exit", "sched/sched_waking", "sched/sched_switch",
@@ -53,12 +58,16 @@ TRACEPOINTS = (
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """``offsets`` by "struct.field", ``symbols`` by name (absent: the kernel inlined it), ``tracepoints``."""
+    """``offsets`` by "struct.field", ``symbols`` by name (absent: the kernel inlined it), ``tracepoints``.
+
+    ``parameters`` by "function.parameter", from 0 on.
+    """
 
     release: str
     offsets: dict[str, int]
     symbols: dict[str, int]
     tracepoints: tuple[str, ...]
+    parameters: dict[str, int] = field(default_factory=dict)
 
     def offset(self, name: str) -> int:
         """The offset of "struct.field"; raises ``LabError`` when the kernel has no such field."""
@@ -86,7 +95,9 @@ def gather(kernel: Kernel, *, say: Callable[[str], None], accel: qemu.AccelChoic
     symbols: dict[str, int] = {}
     for address, name in symbols_of(session.blobs["symbols"].decode(errors="replace")):
         symbols.setdefault(name, address)
-    facts = Facts(session.greeting()["release"], offsets, symbols, tuple(session.result["events"]))
+    numbers = {f"{function}.{name}": types.parameter(function, name) for function, name in PARAMETERS}
+    parameters = {name: number for name, number in numbers.items() if number is not None}
+    facts = Facts(session.greeting()["release"], offsets, symbols, tuple(session.result["events"]), parameters)
     cache.write_json(path, {"version": _VERSION, **asdict(facts)})
     return facts
 
@@ -105,9 +116,10 @@ def _load(path: Path) -> Facts | None:
     """What the cache keeps; None where it keeps nothing, or what is no such thing, and the kernel is asked anew."""
     with contextlib.suppress(OSError, *UNREADABLE):
         record = from_json(path.read_bytes())
-        tables = record["offsets"], record["symbols"]
+        tables = record["offsets"], record["symbols"], record["parameters"]
         numbers = all(isinstance(name, str) and type(value) is int for table in tables for name, value in table.items())
         names = all(isinstance(name, str) for name in (record["release"], *record["tracepoints"]))
         if record["version"] == _VERSION and numbers and names:
-            return Facts(record["release"], *tables, tuple(record["tracepoints"]))
+            offsets, symbols, parameters = tables
+            return Facts(record["release"], offsets, symbols, tuple(record["tracepoints"]), parameters)
     return None

@@ -18,22 +18,47 @@ _WAKEUPS = 'comm ~ "ksoftirqd/*" || comm ~ "backlog_napi/*"'
 _SLEEPS = 'prev_comm ~ "ksoftirqd/*" || prev_comm ~ "backlog_napi/*"'
 
 
+# The registers of a function's parameters on x86-64.
+_REGISTERS = ("di", "si", "dx", "cx", "r8", "r9")
+_NODES = "net_hotdata.skb_defer_nodes"
+
+
 def _per_cpu(facts: Facts, prefix: str, field: str, cpus: int) -> str:
     """Arguments that read one u32 of every CPU's softnet_data."""
     where = facts.symbols["softnet_data"] + facts.offset(f"softnet_data.{field}")
-    return " ".join(f"{prefix}{cpu}=+{where}(@__per_cpu_offset+{8 * cpu}):u32" for cpu in range(cpus))
+    # Since v6.15 a per-CPU symbol is an address like any other, and a kprobe's offsets are signed.
+    where -= (where >> 63) << 64
+    return " ".join(f"{prefix}{cpu}={where:+d}(@__per_cpu_offset+{8 * cpu}):u32" for cpu in range(cpus))
+
+
+def _defer_counts(facts: Facts, cpus: int) -> str:
+    """Arguments that read the counter of every CPU's defer list: a field of softnet_data, or of a list for each NUMA node.
+
+    The second is allocated at boot, and no kprobe's argument adds a pointer to a CPU's offset. So the guest reads the pointer and
+    puts its value where ``<name+number>`` stands (``guest/tracefs.py``). A guest has one node, and the first is read.
+    """
+    if _NODES not in facts.offsets:
+        return _per_cpu(facts, "count", "defer_count", cpus)
+    count = facts.offset("skb_defer_node.defer_count")
+    return " ".join(f"count{cpu}=<{_NODES}+{count}>(@__per_cpu_offset+{8 * cpu}):u32" for cpu in range(cpus))
+
+
+def pointers(facts: Facts) -> dict[str, int]:
+    """Name -> address of the pointers that the guest must read before it defines the kprobes."""
+    return {_NODES: facts.symbols["net_hotdata"] + facts.offset(_NODES)} if _NODES in facts.offsets else {}
 
 
 def kprobes(facts: Facts, cpus: int) -> list[list[str]]:
     """[event name, definition] for every function that this kernel has as a function of its own."""
-    counts = _per_cpu(facts, "count", "defer_count", cpus)
+    counts = _defer_counts(facts, cpus)
     qlens = _per_cpu(facts, "qlen", "input_pkt_queue.qlen", cpus)
     alloc_cpu = facts.offset("sk_buff.alloc_cpu")
     func = facts.offset("__call_single_data.func")
+    kicked = _REGISTERS[facts.parameters.get("kick_defer_list_purge.cpu", 1)]
     flow = f"hash=+{facts.offset('sk_buff.hash')}(%di):u32"
     table = [
         ("p", "skb_attempt_defer_free", "", f"skb=%di:x64 alloc_cpu=+{alloc_cpu}(%di):u16 {counts}"),
-        ("p", "kick_defer_list_purge", "", "target=%si:u32"),
+        ("p", "kick_defer_list_purge", "", f"target=%{kicked}:u32"),
         ("p", "smp_call_function_single_async", "", f"target=%di:s32 func=+{func}(%si):x64"),
         ("p", "trigger_rx_softirq", "", ""),
         ("p", "rps_trigger_softirq", "", ""),
@@ -75,6 +100,7 @@ def trace_plan(facts: Facts, cpus: int, *, clock: str = "counter", buffer_kb: in
     return {
         "clock": clock,
         "buffer_kb": buffer_kb,
+        "pointers": pointers(facts),
         "kprobes": kprobes(facts, cpus),
         "events": tracepoints(facts, switches=switches),
     }

@@ -25,6 +25,7 @@ from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.exits import Exits
 from softnet.lab.validate.explore import STATES_MAX, STATES_PER_RECORD, STATES_TOTAL
 from softnet.lab.validate.follow import Follower
+from softnet.lab.validate.grammar import ungrammatical
 from softnet.lab.validate.settings import SYSCTLS
 from softnet.lab.validate.states import State
 from softnet.lab.validate.verdict import TraceVerdict, flow_limit_cpus, flow_limit_unknown, release_of, rests
@@ -114,6 +115,7 @@ class Checker:
             flow_limit_unknown=flow_limit_unknown(trace.header),
         )
         self.states_total = max(STATES_TOTAL, STATES_PER_RECORD * len(trace.records))
+        self.wrong = ungrammatical(trace)
         self.steers = "lo_rps_cpus" in trace.header
         self.pending: dict[int, Raises] = {}
         # CPU -> what the last poll by its thread did, which the tracepoint napi_poll says again.
@@ -147,13 +149,16 @@ class Checker:
 
     def event(self, at: int) -> list[State] | None:
         """The states after the event; None if it is not one that is followed."""
+        if at in self.wrong:
+            self.follower.refused.append(self.wrong[at])
+            return []
         handler = self._handlers.get(self.trace.records[at].event)
         return handler(at) if handler is not None else self._decision(at)
 
     def _run_begins(self, at: int) -> list[State] | None:
         cpu, follower = self.trace.records[at].cpu, self.follower
         if follower.knows_softirq(cpu):
-            return follower.run_begins(cpu)
+            return follower.run_begins(at)
         return follower.flush_due(cpu, "must")
 
     def _run_ends(self, at: int) -> list[State] | None:
@@ -388,6 +393,11 @@ class Checker:
             for task, attempt in state.attempts.items()
         ]
         return lines
+
+
+def driver_of(trace: LabTrace, patches: Sequence[str] = ()) -> Driver:
+    """The model of the trace's kernel, as it is where the trace begins."""
+    return _driver(trace, patches)[0]
 
 
 def _driver(trace: LabTrace, patches: Sequence[str]) -> tuple[Driver, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from softnet.lab.errors import LabError
 from softnet.lab.validate.branches import Branches
@@ -38,6 +38,13 @@ class Decision:
     place: str
     kick: str
     by: str
+
+
+class Counted(NamedTuple):
+    """An skb that skb_attempt_defer_free() has counted and not yet put on the list: its row, and what the counter was then."""
+
+    row: int
+    counter: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,29 +257,59 @@ class Driver:
 
         Without ``kicks`` it goes up to kick_defer_list_purge(), and a kick is "due".
         """
-        self.on(alloc_cpu)
+        skb = self._allocated(alloc_cpu)
+        number = int(skb.id)
+        return number, self._deferred(cpu, skb, "" if kicks else "kick_defer_list_purge")
+
+    def _allocated(self, cpu: int) -> Any:
+        self.on(cpu)
         skb = self.kernel["alloc_skb"](64)
         if skb is None:
             raise LabError("the model has no skb left to follow this trace with")
-        number = int(skb.id)
+        return skb
+
+    def _deferred(self, cpu: int, skb: Any, up_to: str = "") -> Decision:
+        """skb_attempt_defer_free() on ``cpu``, whole or up to its call of a function: then something is still due."""
         self.on(cpu)
         due = False
-        if kicks:
-            self.kernel["skb_attempt_defer_free"](skb)
-        else:
-            with self.hooked(kick_defer_list_purge=_stop("kick")):
-                try:
-                    self.kernel["skb_attempt_defer_free"](skb)
-                except Stopped:
-                    due = True
+        with self.hooked(**({up_to: _stop(up_to)} if up_to else {})):
+            try:
+                self.kernel["skb_attempt_defer_free"](skb)
+            except Stopped:
+                due = True
         nodefer = self.told("skb_defer_nodefer")
         place = ("local", "limit")[nodefer[0][2]] if nodefer else "list"
-        return number, Decision(place, "due", "") if due else self._decision(place)
+        return Decision(place, "due", "") if due else self._decision(place)
+
+    @property
+    def lock_free(self) -> bool:
+        """Whether a defer list has no lock, so that counting an skb and putting it on the list are two acts."""
+        return self._read.has_nodes
+
+    def _defer_node(self, cpu: int) -> Any:
+        return self.kernel["skb_defer_nodes"](cpu, 0)
+
+    def attempt_counts(self, cpu: int, alloc_cpu: int) -> tuple[Counted, Decision]:
+        """skb_attempt_defer_free() up to where it puts the skb on a list without a lock, which is then "due"."""
+        skb = self._allocated(alloc_cpu)
+        decision = self._deferred(cpu, skb, "llist_add")
+        table = self.image.layout.tables["sk_buff"]
+        return Counted((_word(skb) - table.base) // table.stride, int(self._defer_node(alloc_cpu).defer_count)), decision
+
+    def attempt_pushes(self, cpu: int, alloc_cpu: int, counted: Counted, kicks: bool) -> tuple[int, Decision]:
+        """The rest of it, as ``attempt``: the skb is counted already, and others may have counted theirs since."""
+        skb, node = self.row("sk_buff", counted.row), self._defer_node(alloc_cpu)
+        number, now = int(skb.id), node.defer_count
+        node.defer_count = counted.counter - 1
+        decision = self._deferred(cpu, skb, "" if kicks else "kick_defer_list_purge")
+        node.defer_count = now
+        return number, decision
 
     def kick(self, alloc_cpu: int, cpu: int) -> Decision:
         """kick_defer_list_purge() on ``cpu`` for the list of ``alloc_cpu``."""
         self.on(cpu)
-        self.kernel["kick_defer_list_purge"](self._sd(alloc_cpu), alloc_cpu)
+        arguments = (alloc_cpu,) if self.lock_free else (self._sd(alloc_cpu), alloc_cpu)
+        self.kernel["kick_defer_list_purge"](*arguments)
         return self._decision("list")
 
     def _decision(self, place: str) -> Decision:
@@ -340,10 +377,25 @@ class Driver:
         """The store of defer_ipi_scheduled at the end of trigger_rx_softirq()."""
         self._sd(cpu).defer_ipi_scheduled = 0
 
-    def flush(self, cpu: int) -> tuple[int, ...]:
-        """skb_defer_free_flush() on ``cpu``: the skbs that it frees, in order."""
+    def flush_begins(self, cpu: int) -> bool:
+        """skb_defer_free_flush() of a list without a lock, up to where it takes the list off; False if that is empty."""
         self.on(cpu)
+        with self.hooked(llist_del_all=_stop("takes")):
+            try:
+                self.kernel["skb_defer_free_flush"](self._sd(cpu))
+            except Stopped:
+                return True
+        return False
+
+    def flush(self, cpu: int, begun: bool = False) -> tuple[int, ...]:
+        """skb_defer_free_flush() on ``cpu``, or what ``flush_begins`` left of it: the skbs that it frees, in order."""
+        self.on(cpu)
+        # The counter was set to 0 before; what has been counted since then stays counted.
+        node = self._defer_node(cpu) if begun else None
+        count = node.defer_count if node is not None else 0
         self.kernel["skb_defer_free_flush"](self._sd(cpu))
+        if node is not None:
+            node.defer_count = count
         return tuple(skb for skb, _, _ in self.told("consume_skb"))
 
     def backlog_len(self, cpu: int) -> int:

@@ -45,6 +45,8 @@ _ENTRIES = frozenset(
 
 
 _NOTHING: frozenset[object] = frozenset()
+TAKING = "taking"
+"""Of a flush of a list without a lock: it is counted as empty, and is still to be taken off."""
 
 
 class Explorer:
@@ -84,6 +86,10 @@ class Explorer:
             known_at_first=idle_at_start,
             hotplugs=hotplugs(self.settings),
         )
+        # CPUs that have flushed their list in this trace, and which task is in the CPU's net_rx_action().
+        self.threads = frozenset(threads)
+        self.emptied: set[int] = set()
+        self.runners: dict[int, int] = {}
         self.at = 0
         self._seen_events: set[int] = set()
 
@@ -222,16 +228,24 @@ class Explorer:
             else:
                 self._refuse(f"the kernel read defer_count {attempt.found} of CPU {attempt.alloc_cpu}; the model has {count}")
             return
+        number, whole = 0, not (attempt.seen.kick and self.kick_is_function)
         if attempt.kicks:
-            number = 0
             after, decision = self.did(state, "kick", driver.kick, attempt.alloc_cpu, cpu)
-        elif attempt.seen.kick and self.kick_is_function:
-            after, (number, decision) = self.did(state, "add", driver.attempt, cpu, attempt.alloc_cpu, False)
+        elif driver.lock_free and attempt.counted is None:
+            after, (counted, decision) = self.did(state, "count", driver.attempt_counts, cpu, attempt.alloc_cpu)
             if decision.kick == "due":
-                yield after.with_attempt(task, attempt._replace(kicks=True)).with_name(number, attempt.skb)
+                yield after.with_attempt(task, attempt._replace(counted=counted))
                 return
         else:
-            after, (number, decision) = self.did(state, "attempt", driver.attempt, cpu, attempt.alloc_cpu)
+            if attempt.counted is not None:
+                asked = cpu, attempt.alloc_cpu, attempt.counted, whole
+                after, (number, decision) = self.did(state, "push", driver.attempt_pushes, *asked)
+            else:
+                after, (number, decision) = self.did(state, "attempt", driver.attempt, cpu, attempt.alloc_cpu, whole)
+            if decision.kick == "due":
+                over = after.with_attempt(task, attempt._replace(kicks=True, counted=None))
+                yield over.with_name(number, attempt.skb)
+                return
         reason = self._disagreement(attempt, decision.place, decision.kick, decision.by)
         if reason:
             self._refuse(f"{reason} (CPU {attempt.alloc_cpu}'s list: {self._told_state(state, attempt.alloc_cpu)})")
@@ -268,9 +282,14 @@ class Explorer:
         """CPUs whose SCHED bit a kick tests and nobody knows."""
         return {cpu for cpu in range(self.driver.cpus) if not self.knows(cpu)} if self.driver.threads else set()
 
+    def _flush_begins(self, state: State, cpu: int) -> tuple[State, bool]:
+        """A list without a lock is counted as empty before it is taken off; whether that is still to come."""
+        after, takes = self.did(state, "flush begins", self.driver.flush_begins, cpu)
+        return after, bool(takes)
+
     def _act_flush(self, state: State, cpu: int) -> State:
         """The CPU's list is flushed: its skbs are to be freed in the order in which the model frees them."""
-        after, numbers = self.did(state, "flush", self.driver.flush, cpu)
+        after, numbers = self.did(state, "flush", self.driver.flush, cpu, self.driver.lock_free)
         if not numbers:
             return after
         freed = tuple(state.names.get(number, UNKNOWN) for number in numbers)
@@ -302,7 +321,10 @@ class Explorer:
     def _act_run(self, state: State, cpu: int) -> Iterator[State]:
         """The net_rx_action() of a CPU goes on to its next place, if it is the model's to go on."""
         run = state.runs[cpu]
-        if run.where == "head":
+        if run.where == "head" and self.driver.lock_free:
+            after, takes = self._flush_begins(state, cpu)
+            yield after.with_run(cpu, run._replace(where="flushing" if takes else "flushed"))
+        elif run.where in ("head", "flushing"):
             yield self._act_flush(state, cpu).with_run(cpu, run._replace(where="flushed"))
         elif run.where == "flushed":
             yield self._turned(state, cpu, run, "goes on", softirq.net_rx_goes_on)[0]
@@ -334,7 +356,11 @@ class Explorer:
         for cpu in sorted(state.runs):
             yield from self._act_run(state, cpu)
         for cpu in sorted(state.flushes):
-            yield self._act_flush(state, cpu).without_flush(cpu)
+            if self.driver.lock_free and state.flushes[cpu] != TAKING:
+                after, takes = self._flush_begins(state, cpu)
+                yield after.with_flush(cpu, TAKING) if takes else after.without_flush(cpu)
+            else:
+                yield self._act_flush(state, cpu).without_flush(cpu)
         for cpu, function in sorted(state.arriving):
             if function == CSD_FUNCTIONS["rps_trigger_softirq"]:
                 after, came = self.did(state, "rps_ipi", softirq.rps_ipi, self.driver, cpu, True)

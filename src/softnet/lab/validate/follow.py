@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from softnet.lab.tracing.records import HARDIRQ, LabRecord
+from softnet.lab.tracing.records import HARDIRQ, SOFTIRQ, TASK, LabRecord
 from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import Poll, enqueue_seen, flow_of
-from softnet.lab.validate.explore import Explorer
+from softnet.lab.validate.explore import TAKING, Explorer
 from softnet.lab.validate.knowledge import Task, raised_at_end, task_of
 from softnet.lab.validate.settings import ONLINE, RPS_CPUS
 from softnet.lab.validate.states import UNKNOWN, Attempt, Run, Seen, State
@@ -170,8 +170,10 @@ class Follower(Explorer):
 
     # net_rx_action().
 
-    def run_begins(self, cpu: int) -> list[State]:
+    def run_begins(self, at: int) -> list[State]:
         """net_rx_action() is entered on a CPU whose softirq is known: the poll list is taken over."""
+        cpu = self.records[at].cpu
+        self.runners[cpu] = self.records[at].pid
         out = []
         for state in self.reachable(self.states):
             if cpu in state.runs:
@@ -213,6 +215,7 @@ class Follower(Explorer):
             end = "squeezed" if run.squeezed else "not squeezed"
             self._cover(f"net_rx_action ended: {end}" + (", NET_RX raised again" if run.raised else ""))
         over = [state.without_run(cpu) for state in out]
+        self.emptied.add(cpu)
         return list({self._key(state): state for state in reversed(over)}.values())[::-1]
 
     def softirq_now_known(self, cpu: int) -> None:
@@ -235,18 +238,21 @@ class Follower(Explorer):
 
     def flush_due(self, cpu: int, how: str) -> list[State]:
         """From here on the kernel must, or may, flush the CPU's list."""
-        return [state.with_flush(cpu, _MUST if _MUST in (how, state.flushes.get(cpu)) else how) for state in self.states]
+        states = [self._act_flush(s, cpu).without_flush(cpu) if s.flushes.get(cpu) == TAKING else s for s in self.states]
+        return [state.with_flush(cpu, _MUST if _MUST in (how, state.flushes.get(cpu)) else how) for state in states]
 
     def flush_over(self, cpu: int) -> list[State]:
         """The kernel has left the code that flushes: a flush that had to come has come, and freed all that it took."""
         out = []
         for state in self.reachable(self.states):
-            if state.flushes.get(cpu) == _MUST:
+            if state.flushes.get(cpu) in (_MUST, TAKING):
                 self._refuse(f"the model must flush CPU {cpu}'s list here; the kernel went on without")
             elif state.owed.get(cpu):
                 self._refuse(f"CPU {cpu}'s flush took skbs {state.owed[cpu][:4]} that the kernel did not free")
             else:
                 out.append(state)
+        if out and any(state.flushes.get(cpu) == _MUST for state in self.states):
+            self.emptied.add(cpu)
         return [state.without_flush(cpu).without_owed(cpu) for state in self.earliest(out)]
 
     def consume(self, at: int) -> list[State] | None:
@@ -275,8 +281,21 @@ class Follower(Explorer):
         """
         cpu = record.cpu
         if not any(state.owed.get(cpu, ())[:1] == (UNKNOWN,) for state in self.states):
-            return None
+            if not self._only_flushes(record) or any(s.owed.get(cpu, ())[:1] == (UNKNOWN,) for s in self.reachable(self.states)):
+                return None
+            self._refuse(f"CPU {cpu}'s flush freed skb {record.a}, which is on no list of the model's")
+            return []
         return [state.freed(cpu) if state.owed.get(cpu, ())[:1] == (UNKNOWN,) else state for state in self.states]
+
+    def _only_flushes(self, record: LabRecord) -> bool:
+        """Whether all that can free an skb here is a flush, of a list that has been empty since the trace began."""
+        cpu = record.cpu
+        if cpu not in self.emptied or any(cpu in state.polls for state in self.states):
+            return False
+        if record.pid in self.threads:
+            return record.context == TASK
+        in_run = record.context == SOFTIRQ and all(cpu in state.runs for state in self.states)
+        return in_run and self.runners.get(cpu) == record.pid
 
     def _concerns_lists(self, skb: int) -> bool:
         return any(

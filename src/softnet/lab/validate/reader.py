@@ -38,34 +38,39 @@ class Reader:
         self._base, self._stride = table.base, table.stride
         self.has_flag = "in_net_rx_action" in sd
         self._flag = sd["in_net_rx_action"].offset if self.has_flag else 0
-        self._count, self._kick, self._list, self._ipis, self._cpu, self._polls = (
-            sd[name].offset
-            for name in (
-                "defer_count",
-                "defer_ipi_scheduled",
-                "defer_list",
-                "rps_ipi_list",
-                "cpu",
-                "poll_list",
-            )
+        self._kick, self._ipis, self._cpu, self._polls = (
+            sd[name].offset for name in ("defer_ipi_scheduled", "rps_ipi_list", "cpu", "poll_list")
         )
         self._sched = sd["backlog"].offset + structs["napi_struct"].fields["state"].offset
         self._sched_bit = image.linked.kernel["NAPI_STATE_SCHED"]
         qlen = queue["qlen"].offset
         self._input, self._process = sd["input_pkt_queue"].offset + qlen, sd["process_queue"].offset + qlen
         self._head = structs["list_head"].fields["next"].offset
-        self._next, self._id = skb["next"].offset, skb["id"].offset
+        self._id = skb["id"].offset
+        self.has_nodes = "skb_defer_node" in structs
+        """Whether a CPU's defer list is lock-free and lies outside of softnet_data. The checker's machines have one NUMA node."""
+        if self.has_nodes:
+            node, nodes = structs["skb_defer_node"].fields, image.layout.tables["skb_defer_node"]
+            self._lists, self._list_stride = nodes.base, nodes.stride
+            self._count = node["defer_count"].offset
+            self._list = node["defer_list"].offset + structs["llist_head"].fields["first"].offset
+            self._node, self._next = skb["ll_node"].offset, structs["llist_node"].fields["next"].offset
+        else:
+            self._lists, self._list_stride = self._base, self._stride
+            self._count, self._list = sd["defer_count"].offset, sd["defer_list"].offset
+            self._node, self._next = 0, skb["next"].offset
 
     def cpu(self, words: list[int], cpu: int) -> CpuState:
         at = self._base + cpu * self._stride
+        deferred = self._lists + cpu * self._list_stride
         held = []
-        skb = words[at + self._list]
-        while skb:
-            held.append(words[skb + self._id])
-            skb = words[skb + self._next]
+        node = words[deferred + self._list]
+        while node:
+            held.append(words[node - self._node + self._id])
+            node = words[node + self._next]
         polls, first, waiting = at + self._polls, words[at + self._ipis], words[at + self._input]
         return CpuState(
-            words[at + self._count],
+            words[deferred + self._count],
             words[at + self._kick],
             bool(words[at + self._sched] >> self._sched_bit & 1),
             tuple(held),

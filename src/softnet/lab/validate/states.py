@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypeVar
 
 from softnet.lab.validate.backlog import Enqueue, Poll
+from softnet.lab.validate.driver import Counted
 from softnet.lab.validate.knowledge import Task
 from softnet.lab.validate.memory import Memory
 
@@ -29,7 +30,8 @@ class Attempt(NamedTuple):
     """An skb_attempt_defer_free() that was entered: the skb's number, its CPU, what the kernel did.
 
     ``found`` is the defer_count that the kernel read, None once the model has had it too. ``kicks``: the skb is on the list, and
-    kick_defer_list_purge(), for which the list's lock is given up, is still to come.
+    kick_defer_list_purge(), for which the list's lock is given up, is still to come. ``counted``: where a list has no lock, the skb
+    is counted, and is still to be put on it.
     """
 
     skb: int
@@ -37,12 +39,14 @@ class Attempt(NamedTuple):
     found: int | None
     seen: Seen
     kicks: bool = False
+    counted: Counted | None = None
 
 
 class Run(NamedTuple):
     """A net_rx_action() that was entered on a CPU, and how far the model is with it.
 
-    ``where``: "head" (about to flush), "flushed", "polls" (about to poll), "polling", "polled", "left" (returned).
+    ``where``: "head" (about to flush), "flushing" (a list without a lock is counted as empty and not yet taken off), "flushed",
+    "polls" (about to poll), "polling", "polled", "left" (returned).
     ``work`` and ``quota`` are of the poll before, ``spent`` is what all of them used up of the ``budget`` that was at its entry.
     ``raised`` and ``squeezed`` say how the model left.
     """
