@@ -115,30 +115,15 @@ def _bench() -> ModuleType:
     return module
 
 
-IN_GUESTS = (
-    "w sched_waking", "w csd_queue_cpu", "w ipi_send_cpu", "r call_function_single_entry", "r csd_function_entry",
-    "r sched_wakeup", "r csd_function_exit", "r call_function_single_exit", "r sched_switch",
-)  # fmt: skip
-"""What ``recorded()`` of bench/wakelist.py saw in guests of Debian's 6.12.117 (149 of 150 wakeups) and 6.18.15 (150 of 150) under
-QEMU's emulation, 2026-11-30, their CPU 1 idling by hlt; w: the waker's CPU, r: the reader's."""
-
-
-@pytest.mark.parametrize("kernel", ["6.12", "6.18"])
-def test_the_order_is_that_of_real_kernels(kernel):
-    assert set(_bench().modelled(kernel)) == {IN_GUESTS}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("idle", [True, False])
 def test_this_machines_kernel_does_the_same_in_the_same_order(idle):
-    """One of the two orders that this kernel shows most often is the model's, where the reader's CPU idles and where not."""
+    """The order that this kernel shows most often is the model's, where the reader's CPU idles and where it does not."""
     bench = _bench()
     if bench.unable():
         pytest.skip(bench.unable())
     seen = Counter(order for was_idle, order in bench.recorded(1500) if was_idle == idle)
     if sum(seen.values()) < 20:
         pytest.skip(f"this machine was {'never idle' if idle else 'always idle'}: {sum(seen.values())} of 1500 wakeups")
-    if idle and not any("w csd_queue_cpu" in order for order in seen):
-        pytest.skip("no wakeup went by a wake list: this kernel has TTWU_QUEUE off, or has changed it")
-    most = {order for order, _ in seen.most_common(2)}
-    assert most & set(bench.modelled("6.18", task=[] if idle else [{"kind": "hog", "cpu": 1}]))
+    (order, _), *_ = seen.most_common(1)
+    assert order in bench.modelled("6.18", task=[] if idle else [{"kind": "hog", "cpu": 1}])
