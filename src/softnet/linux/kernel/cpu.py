@@ -90,8 +90,7 @@ def smpboot_unpark_threads(cpu: int) -> None:
 
 @kfunc
 def cpu_down(cpu: int) -> None:
-    """cpu.c _cpu_down() (6.1); sched_cpu_deactivate() comes first."""
-    set_cpu_active(cpu, False)
+    """cpu.c _cpu_down() (6.1)."""
     smpboot_park_threads(cpu)
     takedown_cpu(cpu)
     trace_cpu_offline(cpu)
@@ -160,8 +159,7 @@ def arch_cpu_idle_dead() -> None:
 
 @kfunc
 def cpu_up(cpu: int) -> None:
-    """cpu.c _cpu_up() (6.1): the CPU starts, then its threads are unparked; sched_cpu_activate() comes last."""
+    """cpu.c _cpu_up() (6.1): the CPU starts, then its threads are unparked."""
     cpu_bring_up(cpu)
     trace_cpu_online(cpu)
     smpboot_unpark_threads(cpu)
-    set_cpu_active(cpu, True)
