@@ -34,7 +34,8 @@ END_SECONDS: Final = 4.0
 def collect_less() -> None:
     """Let Python look for cyclic garbage after 20,000 new objects instead of 700, in a process that is softnet's own.
 
-    Programs and machines are large and stay; a fifth of a cold start went into looking through them again and again.
+    Programs and machines are large and stay: where kernels are loaded one after the other, a sixth of the time went into looking
+    through them again and again.
     """
     gc.set_threshold(20_000, 10, 10)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -101,9 +102,9 @@ def test_the_packets_of_the_fixture(recording: Recording) -> None:
         (lambda data: data.replace(b"common_flags;\toffset:2;", b"common_flags;\toffset:5;"), "over each other"),
     ],
 )
-def test_a_damaged_recording_is_refused(change: object, message: str, tmp_path: Path) -> None:
+def test_a_damaged_recording_is_refused(change: Callable[[bytes], bytes], message: str, tmp_path: Path) -> None:
     path = tmp_path / "recorded.dat"
-    path.write_bytes(change(RECORDED.read_bytes()))  # type: ignore[operator]
+    path.write_bytes(change(RECORDED.read_bytes()))
     with pytest.raises(TraceError, match=message):
         read_recording(path)
 

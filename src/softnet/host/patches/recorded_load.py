@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SENDS_MAX = 16384
 BURSTS_MAX = 8192
+SPIN_NS_MAX = 50_000
+"""A sender that did not sleep before a packet computes until it is due; if that is further away than this, it sleeps."""
 
 
 class sender(Struct, extends=True):
@@ -56,7 +58,7 @@ def sender_thread(data: int) -> None:
             user_work_ns(s.work_before[at])
         if ktime_get() < s.due[at]:
             left = s.due[at] - ktime_get()
-            if s.wake[at] == 0 or left > 50000:
+            if s.wake[at] == 0 or left > SPIN_NS_MAX:
                 set_current_state(TASK_INTERRUPTIBLE)
                 schedule_hrtimeout_abs(s.due[at])
             else:
