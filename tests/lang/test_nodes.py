@@ -20,8 +20,8 @@ PATCH = ROOT / "examples" / "patches" / "kick_at_max.py"
 LEFT_OUT = (ast.expr_context, ast.operator, ast.unaryop, ast.cmpop, ast.boolop)
 
 
-def _program(*patches: str) -> Program:
-    return load_program(resolve(EXAMPLE, "6.12", []), patches)
+def _program(*patches: str, kernel: str = "6.12") -> Program:
+    return load_program(resolve(EXAMPLE, kernel, []), patches)
 
 
 def test_nodes_are_those_of_pythons_own_walk() -> None:
@@ -38,6 +38,7 @@ def test_code_that_is_kept_is_the_code_that_is_made() -> None:
         engine = lay_out_structs(program)["engine_state"]
         return {name: compiled(definition, engine, change) for name, definition in program.functions.items()}
 
+    code(_program(kernel="6.1"))  # other functions of the same names
     plain, patched = code(_program()), code(_program(str(PATCH)))
     # With a change, here one that changes nothing, code is always made anew.
     anew = code(_program(str(PATCH)), ast.NodeTransformer())
