@@ -10,6 +10,7 @@ import pytest
 
 from softnet.lang.native.compile import available
 from softnet.lang.program import cache
+from softnet.verify import arena
 from softnet.verify import search as searching
 from softnet.verify.arena import Arena, Limits
 from softnet.verify.model import Config, Driver
@@ -46,7 +47,7 @@ def test_a_search_that_outgrows_hasty_code_goes_on_and_says_the_same(tmp_path: P
             hasty, states = searched(config, limits)
             assert hasty.holds
             assert not better
-            patch.setattr(searching, "HASTY_STATES", 30_000)
+            patch.setattr(arena, "HASTY_STATES", 30_000)
             outgrown, states_then = searched(config, limits)
         assert 30_000 <= better.pop() < hasty.states
         assert states_then == states, "it went on where it was"
@@ -72,7 +73,7 @@ def test_ctrl_c_while_optimised_code_is_built_says_how_far_the_search_came(monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Arena, "optimise", interrupted)
-    monkeypatch.setattr(searching, "HASTY_STATES", 1)
+    monkeypatch.setattr(arena, "HASTY_STATES", 1)
     monkeypatch.setattr(searching, "SLICE_STATES", 100)
     outcome = search(Config("small", kernel="6.12", drivers=(Driver("free", 1, 2),)), LIMITS)
     assert (outcome.verdict, outcome.why) == (Verdict.INCONCLUSIVE, Why.INTERRUPTED)

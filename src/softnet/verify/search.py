@@ -120,9 +120,6 @@ def _decided(config: Config, limits: Limits | None, progress: Progress | None, s
 
 PLAIN_STATES: Final = 100_000
 """A search with more states than this begins anew with owners (softnet.verify.ownership)."""
-HASTY_STATES: Final = 700_000
-"""A search with more states than this goes on with optimised code. Hasty code took 5 us longer for a state of 6.12-rt, and building
-optimised code 3.5 s of two processors: as much as 700,000 states. So no search takes twice as long as with the better choice."""
 
 
 def _search(config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None) -> Outcome:
@@ -146,7 +143,7 @@ def explored(machine: Arena, progress: Progress | None = None, *, resumed: bool 
     while code != words.VX_FULL:
         at_once = code != words.VX_MORE
         code, why = _run(machine, code, progress)
-        if code == words.VX_MORE and why is None and _outgrew(machine):
+        if code == words.VX_MORE and why is None and machine.outgrew():
             try:
                 machine.optimise()
             except KeyboardInterrupt:
@@ -194,14 +191,9 @@ def _run(machine: Arena, code: int, progress: Progress | None) -> tuple[int, Why
                 why = Why.TIME_LIMIT
             if interrupted:
                 why = Why.INTERRUPTED
-            if _outgrew(machine):
+            if machine.outgrew():
                 break
     return code, why
-
-
-def _outgrew(machine: Arena) -> bool:
-    """Whether the search is so large that optimised code pays."""
-    return machine.hasty and machine.get("states") >= HASTY_STATES
 
 
 @contextlib.contextmanager
