@@ -8,6 +8,7 @@ prints them.
 from __future__ import annotations
 
 import ast
+import functools
 from collections import Counter
 from pathlib import Path
 
@@ -40,8 +41,14 @@ def declared() -> set[str]:
         for folder in DECLARED_IN
         for path in files(SOURCE / folder)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef) and any(mark in ast.unparse(d) for d in node.decorator_list for mark in MARKS)
+        if isinstance(node, ast.FunctionDef) and any(name_of(d) in MARKS for d in node.decorator_list)
     }
+
+
+def name_of(decorator: ast.expr) -> str:
+    """What a decorator is called, with arguments or without."""
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return called.id if isinstance(called, ast.Name) else ""
 
 
 def texts(tree: ast.AST, names: set[str]) -> int:
@@ -49,6 +56,7 @@ def texts(tree: ast.AST, names: set[str]) -> int:
     return sum(isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in names for node in ast.walk(tree))
 
 
+@functools.cache
 def count() -> tuple[Counter[str], Counter[str]]:
     """Folder -> how many texts are such a name, and how many displays hold three and more."""
     names = declared()

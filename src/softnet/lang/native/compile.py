@@ -137,8 +137,12 @@ def native_code(key: str, optimise: int, write: Callable[[], tuple[str, dict[str
     found = cache.load(key)
     if found is not None:
         return Code(found[1], found[0], from_cache=True)
-    code, about = _build(optimise, write)
-    cache.store(key, about, code)
+    with cache.turn(key):
+        found = cache.load(key)
+        if found is not None:
+            return Code(found[1], found[0], from_cache=True)
+        code, about = _build(optimise, write)
+        cache.store(key, about, code)
     return Code(code, about, from_cache=False)
 
 
