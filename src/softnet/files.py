@@ -255,6 +255,27 @@ def own_folder(path: Path) -> str:
     return distrusted(path)
 
 
+LOOKS_MAX: Final = 3000
+LOOK_SECONDS: Final = 0.02
+"""How often, and after what time, one looks again whether another process still holds a lock: for a minute."""
+
+
+def wait_for_byte(file: IO[bytes], byte: int) -> bool:
+    """Lock one byte of a file that is open for writing, until it is closed, and wait for another process that has it.
+
+    False if that took too long: the other one may be stopped. Raises OSError.
+    """
+    import fcntl
+    import time
+
+    for _ in range(LOOKS_MAX):
+        with contextlib.suppress(BlockingIOError, PermissionError):
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+            return True
+        time.sleep(LOOK_SECONDS)
+    return False
+
+
 def distrusted(path: Path | int) -> str:
     """Why what stands at this path, or in this open file, must not be run or believed: somebody else can write it.
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from softnet import files
 from softnet.cli.cache import command
 from softnet.lang.program import cache
 
@@ -53,7 +55,7 @@ def test_concurrent_writers_leave_one_whole_entry(folder: Path) -> None:
 
 def build_if_nobody_has(said: Connection) -> None:
     """What native_code() does, telling what it does."""
-    cache.time.sleep = lambda seconds: said.send("waits")  # type: ignore[attr-defined]
+    time.sleep = lambda seconds: said.send("waits")
     with cache.turn(KEY):
         said.send("found" if cache.load(KEY) else "builds")
 
@@ -61,7 +63,7 @@ def build_if_nobody_has(said: Connection) -> None:
 @pytest.mark.parametrize("stays_away", [False, True])
 def test_who_needs_what_another_builds_waits_for_it_and_not_for_ever(stays_away: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if stays_away:
-        monkeypatch.setattr(cache, "LOOKS_MAX", 3)
+        monkeypatch.setattr(files, "LOOKS_MAX", 3)
     ours, theirs = Pipe()
     other = get_context("fork").Process(target=build_if_nobody_has, args=(theirs,))
     with cache.turn(KEY):

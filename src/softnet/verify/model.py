@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from softnet.errors import SoftnetError
 from softnet.image.boot import boot
@@ -319,12 +320,46 @@ def applies(config: Config) -> bool:
     return config.owned and config.reduce and config.memory_model == "sc" and not config.liveness and not plugged(config)
 
 
+class _Lowered(NamedTuple):
+    """A function, what was made of it, and the functions that it uses as values."""
+
+    function: Callable[..., Any]
+    lowered: ir.Function
+    pointed: set[str]
+
+
+_LOWERED: dict[str, dict[str, _Lowered]] = {}
+"""By what is around them, functions and what was made of them; the latest used last."""
+LOWERED_MAX = 6
+
+
 def lowered(program: Program, image: Image) -> ir.Module:
-    """The program in the intermediate form, with checks of guarded fields."""
+    """The program in the intermediate form, with checks of guarded fields.
+
+    A patched kernel has all but a few functions of the kernel without the patch: those that were lowered before are taken again.
+    """
     from softnet.lang.check.subset import typed_program
     from softnet.lang.lowering.lower import lower_program
 
-    return lower_program(typed_program(program), image.cost_index, EVENT_ID, checks=True)
+    key = around(program, image)
+    before = _LOWERED[key] = _LOWERED.pop(key, {})
+    while len(_LOWERED) > LOWERED_MAX:
+        del _LOWERED[next(iter(_LOWERED))]
+    known = {n: old for n, old in before.items() if program.functions[n].function is old.function}
+    typed = typed_program(program, known=known)
+    module = lower_program(typed, image.cost_index, EVENT_ID, checks=True, known={n: old.lowered for n, old in known.items()})
+    for old in known.values():
+        module.pointed |= old.pointed
+    for name, found in typed.functions.items():
+        before.setdefault(name, _Lowered(program.functions[name].function, module.functions[name], found.address_taken))
+    return module
+
+
+def around(program: Program, image: Image) -> str:
+    """The hash of what a function's form depends on besides its own text: constants, structures, costs, all functions' headers."""
+    headers = [(name, d.kind, d.function.__annotations__, d.facts) for name, d in sorted(program.functions.items())]
+    rest = [sorted(program.constants.items()), sorted(program.structs.items()), list(image.cost_index), program.pointed]
+    return hashlib.sha256(repr((headers, rest)).encode()).hexdigest()
 
 
 _KEPT: dict[tuple[object, ...], Any] = {}

@@ -12,16 +12,14 @@ Deleting the folder is always safe.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from softnet.files import cache_base, distrusted, from_json, own_folder, write_whole
+from softnet.files import cache_base, distrusted, from_json, own_folder, wait_for_byte, write_whole
 
 MAGIC: Final = b"softnet native 1\n"
 ENTRIES_MAX: Final = 512
@@ -32,9 +30,6 @@ MARKS_MAX: Final = 1024
 DERIVED: Final = ".linked"
 """The suffix of a memo (lang.program.memo)."""
 LOCK: Final = "building.lock"
-LOOKS_MAX: Final = 3000
-LOOK_SECONDS: Final = 0.02
-"""How often, and after what time, one looks whether another process has built what one needs: for a minute."""
 
 
 class Entry(NamedTuple):
@@ -77,12 +72,7 @@ def turn(key: str) -> Iterator[None]:
             if not own_folder(folder):
                 file = stack.enter_context(open(folder / LOCK, "wb"))
                 # One byte for each key, in a file that has none.
-                byte = int(key[:15], 16)
-                for _ in range(LOOKS_MAX):
-                    with contextlib.suppress(BlockingIOError, PermissionError):
-                        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
-                        break
-                    time.sleep(LOOK_SECONDS)
+                wait_for_byte(file, int(key[:15], 16))
         yield
 
 
