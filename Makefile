@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Both `make demo` and `make test` start from a bare clone. PYTHON=/path/to/python chooses the interpreter.
 
+# Where the environment asks Python to keep no compiled modules, each of the tests' thousand processes would compile softnet anew,
+# and every test run the tests.
+export PYTHONDONTWRITEBYTECODE :=
+
 PYTEST_ARGS ?=
 JOBS ?= 2
 
