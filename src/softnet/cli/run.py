@@ -88,7 +88,6 @@ def command(
 ) -> None:
     """Run one scenario."""
     with imports():
-        from softnet.report.terminal import render_result
         from softnet.simulate.api import resolve
         from softnet.simulate.output import OutputFolder
         from softnet.simulate.simulation import Setup, Simulation
@@ -124,16 +123,7 @@ def command(
             folder.partial = done.result.partial
             write_run(folder.path, done, printable(shlex.join(parts)))
     rows = packets_of(done, packets_file) if slowest or packets_file else []
-    if as_json:
-        from softnet.report.packets import slowest_data
-
-        echo_json(done.result.to_dict() | ({"packets": slowest_data(rows, slowest)} if slowest else {}))
-    else:
-        click.echo(render_result(done.result, width=columns(width), color=sys.stdout.isatty()), nl=False)
-        if slowest:
-            from softnet.report.packets import render_packets
-
-            click.echo("\n" + render_packets(rows, slowest, width=columns(width), color=sys.stdout.isatty()), nl=False)
+    show(done.result, rows, slowest, as_json, columns(width))
     if folder is not None and folder.withheld:
         click.echo(f"softnet: {out} holds a complete result, which stays; this partial one is not written", err=True)
     elif out is not None and not quiet and not as_json:
@@ -170,6 +160,21 @@ def packets_of(done: Run, packets_file: Path | None) -> list[Packet]:
     if packets_file is not None:
         write_packets(packets_file, rows)
     return rows
+
+
+def show(result: Result, rows: Sequence[Packet], slowest: int | None, as_json: bool, width: int) -> None:
+    """Print a run, and where its slowest packets' time went if that is asked for."""
+    from softnet.report.terminal import render_result
+
+    if slowest:
+        from softnet.report.packets import render_packets, slowest_data
+    if as_json:
+        echo_json(result.to_dict() | ({"packets": slowest_data(rows, slowest)} if slowest else {}))
+        return
+    color = sys.stdout.isatty()
+    click.echo(render_result(result, width=width, color=color), nl=False)
+    if slowest:
+        click.echo("\n" + render_packets(rows, slowest, width=width, color=color), nl=False)
 
 
 def any_true(conditions: Sequence[Condition], result: Result, junit: Path | None) -> bool:
