@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.verify.matrix import rows
 
+from softnet.lang.check import subset
 from softnet.verify import model
 from softnet.verify.codegen.runtime import module_text
 from softnet.verify.model import Config, build_model
@@ -29,12 +30,16 @@ def lowered(config: Config) -> tuple[str, set[str]]:
     return module_text(made), made.module.pointed
 
 
-def test_the_text_is_that_of_a_kernel_that_is_lowered_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "_KEPT", {})
     monkeypatch.setattr(model, "_LOWERED", {})
+    monkeypatch.setattr(subset, "_FINE", {})
+
+
+def test_the_text_is_that_of_a_kernel_that_is_lowered_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget(monkeypatch)
     in_turn = [lowered(config) for config in IN_TURN]
     assert len(model._LOWERED) < len(IN_TURN), "some were taken again"
     for config, found in zip(IN_TURN, in_turn, strict=True):
-        monkeypatch.setattr(model, "_KEPT", {})
-        monkeypatch.setattr(model, "_LOWERED", {})
+        forget(monkeypatch)
         assert lowered(config) == found

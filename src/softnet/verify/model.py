@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from softnet.image.program import constants, kernel_modules, load_modules, make_
 from softnet.image.settings import update_static_keys
 from softnet.image.tasks import TaskSpec
 from softnet.lang import Struct, ir
-from softnet.lang.program.digest import program_digest
+from softnet.lang.program.digest import around, program_digest
 from softnet.lang.program.program import Program
 from softnet.linux import releases
 from softnet.machine import MACHINE_MODULES, nic
@@ -40,6 +39,7 @@ from softnet.verify.patches import Patch, changes_of, refuse_anew
 from softnet.verify.user_properties import Claim, claims_of, dispatcher
 
 if TYPE_CHECKING:
+    from softnet.lang.check.subset import TypedFunction
     from softnet.lang.native.llvm_function import Text
     from softnet.scenario.models import Scenario
 
@@ -321,14 +321,13 @@ def applies(config: Config) -> bool:
 
 
 class _Lowered(NamedTuple):
-    """A function, what was made of it, and the functions that it uses as values."""
+    """A function that was checked, and what was made of it."""
 
-    function: Callable[..., Any]
+    typed: TypedFunction
     lowered: ir.Function
-    pointed: set[str]
 
 
-_LOWERED: dict[str, dict[str, _Lowered]] = {}
+_LOWERED: dict[object, dict[str, _Lowered]] = {}
 """By what is around them, functions and what was made of them; the latest used last."""
 LOWERED_MAX = 6
 
@@ -341,25 +340,17 @@ def lowered(program: Program, image: Image) -> ir.Module:
     from softnet.lang.check.subset import typed_program
     from softnet.lang.lowering.lower import lower_program
 
-    key = around(program, image)
+    key = (around(program), *image.cost_index)
     before = _LOWERED[key] = _LOWERED.pop(key, {})
     while len(_LOWERED) > LOWERED_MAX:
         del _LOWERED[next(iter(_LOWERED))]
-    known = {n: old for n, old in before.items() if program.functions[n].function is old.function}
-    typed = typed_program(program, known=known)
+    typed = typed_program(program)
+    known = {name: before[name] for name, function in typed.functions.items() if name in before and before[name].typed is function}
     module = lower_program(typed, image.cost_index, EVENT_ID, checks=True, known={n: old.lowered for n, old in known.items()})
     for old in known.values():
-        module.pointed |= old.pointed
-    for name, found in typed.functions.items():
-        before.setdefault(name, _Lowered(program.functions[name].function, module.functions[name], found.address_taken))
+        module.pointed |= old.typed.address_taken
+    before.update({name: _Lowered(function, module.functions[name]) for name, function in typed.functions.items()})
     return module
-
-
-def around(program: Program, image: Image) -> str:
-    """The hash of what a function's form depends on besides its own text: constants, structures, costs, all functions' headers."""
-    headers = [(name, d.kind, d.function.__annotations__, d.facts) for name, d in sorted(program.functions.items())]
-    rest = [sorted(program.constants.items()), sorted(program.structs.items()), list(image.cost_index), program.pointed]
-    return hashlib.sha256(repr((headers, rest)).encode()).hexdigest()
 
 
 _KEPT: dict[tuple[object, ...], Any] = {}

@@ -58,7 +58,7 @@ def lower_program(
     )
     context = Context(typed.world, module, layout.structs, costs, checks, hooks)
     known = known or {}
-    for name in sorted([*typed.functions, *known]):
+    for name in sorted(typed.functions):
         module.functions[name] = known[name] if name in known else lower_function(typed.functions[name], context)
     return module
 
