@@ -53,9 +53,12 @@ _booted: dict[str, Repeated] = {}
 """The arm that ran last, by its hash and engine; one at most."""
 
 
-def run_once(job: Job) -> Finished:
-    """Make the run. Raises KeyboardInterrupt when it is interrupted: half of a run is none; SoftnetError if a patch has changed."""
-    linked = _kernel(job)
+def run_once(job: Job, costs: tuple[str, CostTable] | None = None) -> Finished:
+    """Make the run. ``costs``: a cost table and its hash, where the scenario's own is not on this machine.
+
+    Raises KeyboardInterrupt when it is interrupted: half of a run is none; SoftnetError if a patch has changed.
+    """
+    linked = _kernel(job, costs)
     key = f"{job.arm} {job.engine}"
     try:
         booted = _booted.get(key)
@@ -83,13 +86,13 @@ def run_once(job: Job) -> Finished:
     return Finished(values_of(result), "")
 
 
-def _kernel(job: Job) -> _Linked:
+def _kernel(job: Job, costs: tuple[str, CostTable] | None) -> _Linked:
     """The job's kernel, linked. Raises SoftnetError if it is not the one that was planned."""
-    key = f"{job.kernel} {program_key(job.scenario, job.patches)}"
+    key = f"{job.kernel} {program_key(job.scenario, job.patches)} {costs[0] if costs else ''}"
     found = _linked.get(key)
     if found is None:
-        costs = scenario_costs(job.scenario)
-        found = _Linked(load_program(job.scenario, job.patches, costs), costs, [])
+        table = costs[1] if costs else scenario_costs(job.scenario)
+        found = _Linked(load_program(job.scenario, job.patches, table), table, [])
         if kernel_digest(found.program) != job.kernel:
             raise SoftnetError(
                 "a patch, or softnet itself, has changed since the experiment was planned", where=", ".join(job.patches),
