@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -100,8 +101,9 @@ class Search:
         self.runs = runs
         first = min(FIRST, max(runs // 2, 1))
         self._first = first
-        sampler = optuna.samplers.TPESampler(seed=DESIGN_SEED, n_startup_trials=first, multivariate=True, n_ei_candidates=64,
-                                             warn_independent_sampling=False)  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that something is experimental is nothing that a user can act on
+            sampler = optuna.samplers.TPESampler(seed=DESIGN_SEED, n_startup_trials=first, multivariate=True, n_ei_candidates=64)
         self._study = optuna.create_study(direction="minimize", sampler=sampler)
         self._fail = optuna.trial.TrialState.FAIL
         self._scores: dict[Point, Score] = {}
@@ -155,9 +157,14 @@ class Search:
         return list(found.values())
 
     def _steps(self, place: tuple[float, ...], factors: int) -> Iterator[tuple[float, ...]]:
-        for chosen in itertools.combinations(range(len(self.axes)), factors):
+        """The places that are a step away in so many factors; of each choice of factors one after the other."""
+
+        def of(chosen: tuple[int, ...]) -> Iterator[tuple[float, ...]]:
             for steps in itertools.product(*(self.axes[at].near(place[at]) for at in chosen)):
                 moved = list(place)
                 for at, step in zip(chosen, steps, strict=True):
                     moved[at] = step
                 yield tuple(moved)
+
+        in_turn = itertools.zip_longest(*map(of, itertools.combinations(range(len(self.axes)), factors)))
+        return (moved for row in in_turn for moved in row if moved is not None)
