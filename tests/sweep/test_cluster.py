@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.long import LONG
 from tests.report.golden import held_to_golden
 from tests.sweep.conftest import VARY
 from tests.sweep.test_sweep import Counted, asked, files
@@ -35,18 +36,24 @@ class Cluster:
         self.processes: list[subprocess.Popen[str]] = []
         self.caches = [folder / f"cache-{n}" for n in range(workers)]
         scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-jupyter")
-        assert scheduler.stderr is not None
-        self.address = next(line.split()[-1] for line in scheduler.stderr if "Scheduler at:" in line)
+        self.address = self._says(scheduler, "Scheduler at:").split()[-1]
         for cache in self.caches:
             # Without a nanny: what is killed stays away.
             words = ("worker", self.address, "--no-nanny", "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder))
             self._start(*words, SOFTNET_CACHE=str(cache))
+        for worker in self.processes[1:]:
+            self._says(worker, "Registered to:")
+
+    @staticmethod
+    def _says(process: subprocess.Popen[str], words: str) -> str:
+        assert process.stderr is not None
+        return next(line for line in process.stderr if words in line)
 
     def _start(self, what: str, *words: str, **environment: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *words]
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         process = subprocess.Popen(
-            command, stderr=subprocess.PIPE if what == "scheduler" else subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True,
+            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
             env={**os.environ, "PYTHONPATH": paths, **environment},
         )  # fmt: skip
         self.processes.append(process)
@@ -86,6 +93,7 @@ def _calling(monkeypatch: pytest.MonkeyPatch, at: int, what: Any) -> list[str]:
     return ids
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_bytes_whatever_of_it_dies(
     scenario: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +124,7 @@ def test_a_cluster_gives_the_same_bytes_whatever_of_it_dies(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not LONG, reason="SOFTNET_LONG is not set; docs/sweep.md runs such a cluster")
 def test_a_cluster_of_this_machines_processes(scenario: Path, tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="Dask is not installed: pip install 'softnet[cluster]'")
     api.sweep(asked(scenario), tmp_path / "alone", processes=1)
