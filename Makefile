@@ -21,8 +21,8 @@ venv: .venv/.installed-dev
 .venv/.installed-%: pyproject.toml tools/bootstrap.sh
 	@tools/bootstrap.sh venv '$*'
 
-demo: .venv/.installed-frames,native,report
-	@.venv/bin/softnet compare examples/seed.toml --arm 6.9-rt --arm 6.10-rt --out demo-out
+demo: .venv/.installed-frames,report
+	@.venv/bin/softnet demo --out demo-out
 
 test: .venv/.installed-dev
 	@tools/bootstrap.sh packages

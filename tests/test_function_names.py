@@ -19,7 +19,7 @@ REASONS = {
     "lab": (340, "functions and tracepoints of a real kernel: what is probed, counted, followed and compared"),
     "report": (42, "the trace's events, many of which bear a function's name"),
     "image": (42, "what boot calls, in the kernel's order, and the bodies of the threads that it starts"),
-    "simulate": (22, "the engine's entries into the machine, and the events that a result counts"),
+    "simulate": (28, "the engine's entries into the machine, the events that a result counts, and those that cut a packet's way"),
     "lang": (30, "prices, checks of locks and draws of costs, whose calls the compiler makes by itself"),
     "verify": (40, "where a context's frame begins, drivers by the function they call, and what a schedule shows"),
 }

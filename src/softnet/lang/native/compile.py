@@ -100,7 +100,7 @@ def available() -> str:
     if not supported():
         return f"stacks cannot be switched on {platform.machine()}"
     if importlib.util.find_spec("llvmlite") is None:
-        return "llvmlite is not installed: pip install 'softnet[native]'"
+        return "llvmlite is not installed: pip install llvmlite"
     return ""
 
 
