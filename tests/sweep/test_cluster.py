@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.sweep.test_sweep import Counted, asked, files
 from softnet.cli import run_cli
 from softnet.errors import SoftnetError
 from softnet.sweep import api, shipped
+from softnet.sweep.cluster import ClusterRunner, wanted_cluster
 from softnet.sweep.plan import plan
 from softnet.sweep.store import Journal
 
@@ -205,6 +207,52 @@ def test_a_worker_with_another_softnet_takes_nothing(scenario: Path, monkeypatch
     monkeypatch.setattr(shipped, "package_digest", lambda: "another")
     with pytest.raises(SoftnetError, match="another softnet or numpy"):
         shipped.take(packer.shipment)
+
+
+class _Future:
+    """A piece that has ended."""
+
+    def __init__(self, status: str, raised: BaseException | None = None) -> None:
+        self.status = status
+        self.raised = raised
+
+    def exception(self, timeout: float) -> BaseException | None:
+        return self.raised
+
+
+class KilledWorker(Exception):
+    """Named as Dask's."""
+
+
+def _runner(scenario: Path) -> ClusterRunner:
+    return ClusterRunner(wanted_cluster("tcp://there:1"), plan(asked(scenario)).arms, "auto")
+
+
+def test_what_ends_badly_is_lost_or_one_error(scenario: Path) -> None:
+    runner = _runner(scenario)
+    lost = runner._ended(_Future("error", KilledWorker()), 3)
+    assert [str(one) for one in lost] == ["a worker process died\n  found:    each worker that made it died"] * 3
+    for future, message in (
+        (_Future("error", SoftnetError("a patch, or softnet itself, has changed")), "has changed"),
+        (_Future("error", ModuleNotFoundError("No module named 'softnet'")), "cannot work"),
+        (_Future("cancelled"), "the scheduler of the cluster is gone"),
+        (_Future("lost"), "the scheduler of the cluster is gone"),
+    ):
+        with pytest.raises(SoftnetError, match=message):
+            runner._ended(future, 3)
+
+
+def test_workers_that_cannot_give_the_same_are_refused_before_anything_runs(scenario: Path) -> None:
+    runner = _runner(scenario)
+    shipment = runner.packer.shipment
+    for answer, message in (
+        (shipped.Described("another", ""), "another softnet or numpy"),
+        (ModuleNotFoundError("No module named 'softnet'"), "has no softnet that works"),
+    ):
+        runner.client = SimpleNamespace(run=lambda function, on_error, answer=answer: {"tcp://a:1": answer})
+        with pytest.raises(SoftnetError, match=message) as raised:
+            runner._described(shipped.describe, shipment)
+        assert raised.value.where == "tcp://a:1"
 
 
 BAD = {
