@@ -297,11 +297,17 @@ def readable(
 def read_bounded(path: str | Path, limit: int, kind: type[SoftnetError], what: str) -> bytes:
     """The bytes of a file of at most ``limit`` bytes. Raises ``kind`` for one that is larger or cannot be read.
 
-    A device or a pipe without an end is read no further than the limit, either.
+    A device or a pipe without an end is read no further than the limit, either. Memory follows what there is to read, not the
+    limit: read() takes room for all that it is asked for.
     """
     try:
         with open(path, "rb") as stream:
-            data = stream.read(limit + 1)
+            data = stream.read(min(os.fstat(stream.fileno()).st_size, limit) + 1)
+            pieces = [data]
+            while data and (left := limit + 1 - sum(map(len, pieces))):  # longer than it says, as files of /proc are
+                data = stream.read(min(left, 1 << 20))
+                pieces.append(data)
+            data = b"".join(pieces)
     except (OSError, ValueError) as error:
         found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise kind(f"the {what} cannot be read", where=str(path), found=found) from None
