@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Explore every interleaving of small configurations; print the schedule that breaks a property.
 
-Without --driver about 30 configurations for each kernel, in about a minute on two CPUs.
+Without --driver some 25 to 40 small configurations for each kernel, which share a minute.
 
 Exit status: 0 every property holds but for known findings, all searches exhausted; 1 violated; 2 bad input; 4 inconclusive: a
 search did not finish, or was interrupted.

@@ -23,6 +23,9 @@ IPI, THREADS, RT = "i", "t", "r"
 # Name | modes | configuration | the same from 6.18 on, with a lock-free list for each node, where it is another one.
 # irq is netif_rx on PREEMPT_RT, where no hard interrupt may call it. An empty line begins a stage.
 _TABLE: Final = """
+without RPS               | it  | driver=free:1:2,driver=irq:0 | defer_max=3,driver=free:1:3,driver=irq:0
+packets without RPS       | it  | driver=netif_rx:0,driver=irq:0:2 |
+
 frees                     | itr | rps=1,liveness=1,driver=free:1:2 | rps=1,liveness=1,defer_max=5,driver=free:1:4
 an interrupt              | itr | rps=1,liveness=1,driver=irq:0:2 |
 RPS                       | itr | rps=1,liveness=1,driver=rps:0:2:1 |
@@ -30,6 +33,7 @@ a card                    | itr | rps=1,liveness=1,driver=nic:0:2 |
 a softirq in ksoftirqd    | it  | rps=1,liveness=1,threadirqs=1,driver=irq:0 |
 no room                   | itr | rps=1,liveness=1,defer_max=0,driver=free:1:1 |
 a limit of 1              | itr | rps=1,defer_max=1,driver=free:1:2 |
+a limit of 1, interrupt   | it  | rps=1,defer_max=1,driver=free:1:2,driver=irq:0 |
 below the watermark       | itr | rps=1,defer_max=4,driver=free:1:1 |
 beyond the limit          | itr | rps=1,driver=free:1:5 | rps=1,defer_max=3,driver=free:1:4
 weight 1                  | itr | rps=1,dev_weight=1,driver=irq:0:2 |
@@ -56,9 +60,9 @@ the limit is raised       | itr | rps=1,defer_max=1,driver=free:1:2,event=skb_de
 
 time passes               | it  | rps=1,ticks=1,driver=free:1:2,driver=irq:0 | rps=1,ticks=1,defer_max=5,driver=free:1:4,driver=irq:0
 
-store buffers, RPS        | it  | rps=1,resched=0,memory_model=tso,store_buffer=1,driver=rps:1:2:0 |
-store buffers, both       | it  | rps=1,resched=0,memory_model=tso,store_buffer=1,driver=free:1:2,driver=rps:1:1:0 |
-store buffers             | it  | rps=1,resched=0,memory_model=tso,store_buffer=1,defer_max=1,driver=free:1:2,driver=irq:0 | rps=1,resched=0,defer_max=5,memory_model=tso,store_buffer=1,driver=free:1:7,driver=irq:0
+store buffers, RPS        | it  | rps=1,resched=0,memory_model=tso,store_buffer=2,driver=rps:1:2:0 |
+store buffers, both       | it  | rps=1,resched=0,memory_model=tso,store_buffer=2,driver=free:1:2,driver=rps:1:1:0 |
+store buffers             | it  | rps=1,resched=0,memory_model=tso,store_buffer=2,defer_max=1,driver=free:1:2,driver=irq:0 | rps=1,resched=0,defer_max=5,memory_model=tso,store_buffer=1,driver=free:1:7,driver=irq:0
 
 a CPU with packets goes   | i   | rps=1,resched=0,threadirqs=1,driver=irq:1,driver=hotplug:0:1:1 |
 a CPU goes, a kick        | i   | rps=1,resched=0,defer_max=1,driver=free:0:1:1,driver=hotplug:0:1:1 |
