@@ -200,7 +200,9 @@ def vx_plug_ready(d: vx_driver) -> bool:
 
 @hwfunc(visible="stop machine", x86="none")
 def vx_stop_machine() -> bool:
-    """Hold all other CPUs, if their stoppers could preempt what they run now."""
+    """Hold all other CPUs, if their stoppers could preempt what they run now and no task of this CPU may not be moved."""
+    if rq_has_pinned(hw.cpu):
+        return False
     for cpu in range(hw.nr_cpus):
         c = table(cpu_hw, cpu)
         if cpu != hw.cpu and c.online != 0 and vx_not_preemptible(c):
@@ -226,7 +228,7 @@ def vx_start_machine() -> None:
 @kfunc
 def stop_machine_begin() -> None:
     """kernel/stop_machine.c: wait until every other CPU's stopper has it, which is one step here."""
-    while rq_has_pinned(hw.cpu) or not vx_stop_machine():
+    while not vx_stop_machine():
         hotplug_wait()
 
 
