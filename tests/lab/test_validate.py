@@ -207,6 +207,7 @@ def test_a_backlog_with_a_bound_drops_where_the_model_does() -> None:
         if number == 0:
             records.append(LabRecord(2, 0, 0, "softirq_raise", 3, pid=7))
         records.append(LabRecord(10 * number + 3, 0, 0, "enqueue_to_backlog_ret", dropped, pid=7))
+    records.append(LabRecord(89, 0, 1, "softirq_entry", 3, pid=7))
     records.append(LabRecord(90, 0, 1, "net_rx_action_entry", pid=7))
     records.append(LabRecord(91, 0, 1, "csd_queue_cpu", 2, 2, pid=7))
     records.append(LabRecord(92, 0, 1, "net_rx_action", pid=7))

@@ -20,7 +20,7 @@ from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, LabRecord
 from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import disagreement, poll_step
 from softnet.lab.validate.driver import Driver
-from softnet.lab.validate.knowledge import Knowledge, Task, task_of
+from softnet.lab.validate.knowledge import LIVES, Knowledge, Task, task_of
 from softnet.lab.validate.settings import Setting, hotplugs, settings_of
 from softnet.lab.validate.states import UNKNOWN, Attempt, Run, Seen, State
 
@@ -89,6 +89,12 @@ class Explorer:
         # CPUs that have flushed their list in this trace, and which task is in the CPU's net_rx_action().
         self.threads = frozenset(threads)
         self.emptied: set[int] = set()
+        # The task that a CPU's flush was last seen to free in, and where the trace first shows each skb.
+        self.freeing: dict[int, Task] = {}
+        self.lives: dict[int, int] = {}
+        for at, record in enumerate(records):
+            if record.event in LIVES:
+                self.lives.setdefault(record.a, at)
         self.runners: dict[int, int] = {}
         self.at = 0
         self._seen_events: set[int] = set()

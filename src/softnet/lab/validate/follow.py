@@ -39,6 +39,10 @@ class Follower(Explorer):
         if record.b == record.cpu:
             self._cover("freed at once: allocated on this CPU")
             return states
+        lists = [state for state in states if not state.has(record.a)]
+        if states and not lists:
+            self._refuse(f"skb {record.a} is deferred, which is on a list of the model's already")
+        states = lists
         # The count is read when the event is recorded or later, when the kernel tests it at the latest.
         opened = Attempt(record.a, record.b, record.c if record.c >= 0 else None, seen)
         out = [state.with_attempt(task, opened) for state in states if task not in state.attempts]
@@ -259,7 +263,7 @@ class Follower(Explorer):
         """A consume_skb: the next skb that a flush owes; None if it is none of those that are deferred."""
         record = self.records[at]
         if not self._concerns_lists(record.a):
-            return self._consume_unknown(record)
+            return self._consume_unknown(at, record)
         out = []
         for state in self.reachable(self.states):
             owed = state.owed.get(record.cpu, ())
@@ -272,20 +276,29 @@ class Follower(Explorer):
                 )
         if out:
             self._cover("flushed and freed on the CPU that allocated it")
+            self.freeing[record.cpu] = task_of(record)
         return [state.freed(record.cpu) for state in self.earliest(out)]
 
-    def _consume_unknown(self, record: LabRecord) -> list[State] | None:
+    def _consume_unknown(self, at: int, record: LabRecord) -> list[State] | None:
         """An skb that is on no list: one that a flush took and whose name is not known, or none of those deferred.
 
-        Which of the two makes no difference to anything that follows, so the first is taken where it is possible.
+        Which of the two makes no difference to anything that follows, so the first is taken where it is possible. One that the
+        trace has shown before was on no list when it began.
         """
-        cpu = record.cpu
-        if not any(state.owed.get(cpu, ())[:1] == (UNKNOWN,) for state in self.states):
-            if not self._only_flushes(record) or any(s.owed.get(cpu, ())[:1] == (UNKNOWN,) for s in self.reachable(self.states)):
-                return None
-            self._refuse(f"CPU {cpu}'s flush freed skb {record.a}, which is on no list of the model's")
+        cpu, seen = record.cpu, self.lives[record.a] < at
+        owed = [state.owed.get(cpu, ()) for state in self.states]
+        if not seen and any(skbs[:1] == (UNKNOWN,) for skbs in owed):
+            self.freeing[cpu] = task_of(record)
+            return [state.freed(cpu) if skbs[:1] == (UNKNOWN,) else state for state, skbs in zip(self.states, owed, strict=True)]
+        if self.freeing.get(cpu) == task_of(record) and all(owed):
+            following = f"skb {owed[0][0]}" if owed[0][0] != UNKNOWN else "one that was there when the trace began"
+            self._refuse(f"CPU {cpu}'s flush freed skb {record.a}; next on the list that it took is {following}")
             return []
-        return [state.freed(cpu) if state.owed.get(cpu, ())[:1] == (UNKNOWN,) else state for state in self.states]
+        unknown = not seen and any(s.owed.get(cpu, ())[:1] == (UNKNOWN,) for s in self.reachable(self.states))
+        if unknown or not self._only_flushes(record):
+            return None
+        self._refuse(f"CPU {cpu}'s flush freed skb {record.a}, which is on no list of the model's")
+        return []
 
     def _only_flushes(self, record: LabRecord) -> bool:
         """Whether all that can free an skb here is a flush, of a list that has been empty since the trace began."""
@@ -298,12 +311,7 @@ class Follower(Explorer):
         return in_run and self.runners.get(cpu) == record.pid
 
     def _concerns_lists(self, skb: int) -> bool:
-        return any(
-            skb in state.names.values()
-            or any(skb in owed for owed in state.owed.values())
-            or any(attempt.skb == skb for attempt in state.attempts.values())
-            for state in self.states
-        )
+        return any(state.has(skb) or any(attempt.skb == skb for attempt in state.attempts.values()) for state in self.states)
 
     # The backlog.
 
@@ -317,7 +325,9 @@ class Follower(Explorer):
         self._seen_events.update(places)
         out = []
         for state in self.closed(self.states, task):
-            if task not in state.enqueues and task not in state.attempts:
+            if state.has(record.a):
+                self._refuse(f"skb {record.a} is queued, which is on a list of the model's")
+            elif task not in state.enqueues and task not in state.attempts:
                 out.append(state.with_enqueue(task, opened))
         if out:
             self._cover("packet dropped at the backlog" if opened.dropped else "packet queued on the backlog")

@@ -158,6 +158,10 @@ class State(NamedTuple):
         """The model's skb ``number`` on a list is the trace's ``skb``."""
         return self._replace(names={**self.names, number: skb})
 
+    def has(self, skb: int) -> bool:
+        """Whether an skb of the trace is on a list, or is one that a flush took and has not freed yet."""
+        return skb in self.names.values() or any(skb in owed for owed in self.owed.values())
+
     def told(self) -> State:
         """The same without the news."""
         return self._replace(news=()) if self.news else self
