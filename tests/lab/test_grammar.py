@@ -122,6 +122,8 @@ def test_an_skb_that_no_list_has_is_freed_by_no_flush() -> None:
         # Nor where the CPU has done something since that nobody does with bottom halves off; on PREEMPT_RT, another task's softirq.
         ("gate-6.1", 385, "removed", "net_rx_action() begins on CPU 2 outside of its softirq"),
         ("load-6.1-rt", 227, "removed", "net_rx_action() begins on CPU 2 outside of its softirq"),
+        # A kick is of a free, a work item of a kick too; an interrupt whose function was missed was sent.
+        ("first-kick-6.1-rt", 41, "doubled", "the work item of a kick on CPU 1 of no free"),
         # Of a flush, whether or not the list is known; of a thread's, too.
         ("load-6.12", 213, "doubled", "a flush on CPU 0 frees skb 1, which was freed and has not been deferred since"),
         ("load-6.12-threads", 157, "doubled", "which was freed and has not been deferred since"),
@@ -203,6 +205,35 @@ def test_what_the_checker_still_takes_of_a_trace_is_known() -> None:
         "doubled": ["csd_queue_cpu", "sched_waking", "skb_attempt_defer_free"],
         "moved": ["softirq_raise"],
     }
+
+
+def test_a_raise_of_a_missed_function_is_of_an_ipi_that_was_sent() -> None:
+    """Unless a softirq whose kprobes were missed may have sent one."""
+    header = {"release": "6.12.1", "kernel_version": "#1 SMP PREEMPT_DYNAMIC", "tasks": {}, "begins_at_rest": True}
+    handler, raised = LabRecord(2, 0, 0, "skb_attempt_defer_free", 1, 1, pid=7), LabRecord(3, 0, HARDIRQ, "softirq_raise", 3, pid=7)
+    softirq = [
+        LabRecord(4, 0, 1, name, 3, pid=7) for name in ("softirq_entry", "net_rx_action_entry", "net_rx_action", "softirq_exit")
+    ]
+    sent = LabRecord(1, 1, 0, "csd_queue_cpu", 0, 1, pid=8)
+    blind = [LabRecord(1, 1, 1, name, 3, pid=8) for name in ("softirq_entry", "softirq_exit")]
+
+    def wrong(*records: LabRecord) -> dict[int, str]:
+        return ungrammatical(LabTrace(header, list(records)))
+
+    assert wrong(handler, raised, *softirq) == {1: "NET_RX is raised on CPU 0 by nothing that is in the trace"}
+    assert not wrong(sent, handler, raised, *softirq)
+    assert not wrong(*blind, handler, raised, *softirq)
+    arrives = LabRecord(1, 0, HARDIRQ, "trigger_rx_softirq", pid=0)
+    assert wrong(arrives)
+    assert not wrong(*blind, arrives)
+
+
+def test_an_ipi_that_does_not_raise_is_seen_even_if_its_interrupt_does_nothing_else() -> None:
+    """What the CPU does next is not in the interrupt, so nothing more comes of that."""
+    trace = read(FIXTURES / "first-kick-6.1.jsonl.gz")
+    verdict = check(Falsification(_nth(trace, "softirq_raise", 0), "removed").of(trace))
+    assert not verdict.accepted
+    assert verdict.reasons == ["NET_RX not raised by the kernel; the model does the opposite"]
 
 
 def test_what_was_open_when_the_trace_began_may_end_in_it() -> None:

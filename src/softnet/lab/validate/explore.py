@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, LabRecord
@@ -112,6 +113,10 @@ class Explorer:
         places = self._places[task]
         index = bisect_right(places, at)
         return self.records[places[index]] if index < len(places) else None
+
+    def next_on(self, cpu: int, at: int) -> LabRecord | None:
+        """The CPU's next record after ``at``, whatever it is of."""
+        return next((record for record in islice(self.records, at + 1, None) if record.cpu == cpu), None)
 
     @cached_property
     def _places(self) -> dict[Task, list[int]]:

@@ -67,14 +67,13 @@ class Follower(Explorer):
         if self.driver.kicks_by_work:
             return self._work_item(at)
         record = self.records[at]
-        following = self.next_of(task_of(record), at)
-        raised = following is not None and following.event == "softirq_raise"
+        told, raised = self._raised_by(at)
         out = []
         for state in self.reachable(self.states):
             after, done = self.did(state, "trigger begins", self.driver.trigger_begins, record.cpu)
             if done is None:
                 self._refuse(f"trigger_rx_softirq ran on CPU {record.cpu}; in the model no such call is in flight")
-            elif following is not None and done[0] != raised:
+            elif told and done[0] != raised:
                 self._refuse(f"NET_RX {'raised' if raised else 'not raised'} by the kernel; the model does the opposite")
             else:
                 # It raises before it clears defer_ipi_scheduled: until it has returned another CPU may find that set.
@@ -82,6 +81,17 @@ class Follower(Explorer):
         if out:
             self._cover("trigger_rx_softirq: NET_RX raised")
         return out
+
+    def _raised_by(self, at: int) -> tuple[bool, bool]:
+        """Whether the trace tells if an IPI's function raised NET_RX, and if it did.
+
+        Its interrupt is over where the CPU is next seen outside of it; where it is not, the trace may have ended before.
+        """
+        record = self.records[at]
+        following = self.next_of(task_of(record), at)
+        if following is not None:
+            return True, following.event == "softirq_raise"
+        return record.context == HARDIRQ and self.next_on(record.cpu, at) is not None, False
 
     def trigger_over(self, at: int) -> None:
         """The CPU's trigger_rx_softirq() has returned at its next event after the raise: its flag is cleared."""
@@ -134,18 +144,17 @@ class Follower(Explorer):
     def rps_ipi(self, at: int) -> list[State] | None:
         """rps_trigger_softirq() runs: an IPI must be in flight; whether NET_RX is raised, and ksoftirqd woken."""
         record = self.records[at]
-        cpu, task = record.cpu, task_of(record)
+        cpu = record.cpu
         if not self.knows_softirq(cpu):
             return None
-        following = self.next_of(task, at)
-        raised = following is not None and following.event == "softirq_raise"
+        told, raised = self._raised_by(at)
         hard = record.context == HARDIRQ
         out = []
         for state in self.reachable(self.states):
             after, done = self.did(state, "rps_ipi", softirq.rps_ipi, self.driver, cpu, hard)
             if done is None:
                 self._refuse(f"rps_trigger_softirq ran on CPU {cpu}; in the model no IPI is on its way there")
-            elif following is not None and done[0] != raised:
+            elif told and done[0] != raised:
                 did, other = ("raised", "does not") if raised else ("did not raise", "does")
                 self._refuse(f"the kernel {did} NET_RX in rps_trigger_softirq on CPU {cpu}; the model {other}")
             else:

@@ -102,6 +102,8 @@ class Grammar:
             if record.event == "softirq_entry" and at < self._last_exit.get(record.cpu, -1)
         }
         self._sent: dict[tuple[int, int], bool] = {}
+        # A softirq at the exit of an interrupt that came into a kprobe's handler has run, and what it sent is not in the trace.
+        self._blind = False
         for at, record in enumerate(records):
             reason = self._step(at, record)
             if reason:
@@ -151,6 +153,8 @@ class Grammar:
         event = record.event
         if event == "kick_defer_list_purge" and task.decided not in ("", "skb_attempt_defer_free"):
             return f"a kick on CPU {record.cpu} of no free"
+        if event == "queue_work_on" and task.decided not in ("", "skb_attempt_defer_free"):
+            return f"the work item of a kick on CPU {record.cpu} of no free"
         if event != "csd_queue_cpu":
             return ""
         if record.b == CSD_FUNCTIONS["trigger_rx_softirq"]:
@@ -215,6 +219,7 @@ class Grammar:
     def _closes(self, task: _Open, record: LabRecord, level: int) -> str:
         levels = task.levels
         task.polled = level == _POLL
+        self._blind = self._blind or (level == _SOFTIRQ and levels == [_SOFTIRQ] and not task.ran)
         task.raised = 0
         if levels and levels[-1] == level:
             levels.pop()
@@ -245,9 +250,15 @@ class Grammar:
             return ""
         if record.cpu in self._polled_on:
             return self._of_a_card(at, record)
-        if record.context == HARDIRQ and self._into_handler(at, record):
+        if record.context == HARDIRQ and self._on_its_way(at, record.cpu) and self._into_handler(at, record):
             return ""
         return f"NET_RX is raised on CPU {record.cpu} by nothing that is in the trace"
+
+    def _on_its_way(self, at: int, cpu: int) -> bool:
+        """Whether an IPI may be, whose function was missed: then it was sent, and nothing has shown since that it arrived."""
+        return self._blind or any(
+            self._sent.get((cpu, function), not self._at_rest and at < _LONG) for function in CSD_FUNCTIONS.values()
+        )
 
     def _of_a_card(self, at: int, record: LabRecord) -> str:
         """A card that is scheduled raises once until it is polled, and so do not more of them than the CPU polls."""
@@ -286,7 +297,7 @@ class Grammar:
         busy = self._of_cpu[record.cpu][0] < at
         if on_its_way is None and not self._at_rest:
             on_its_way = at < (_START if busy else _LONG)
-        return "" if on_its_way else f"{record.event}() runs on CPU {record.cpu}, to which no IPI is on its way"
+        return "" if on_its_way or self._blind else f"{record.event}() runs on CPU {record.cpu}, to which no IPI is on its way"
 
     def _kicks_by_ipi(self) -> bool:
         return not any(record.event == "queue_work_on" for record in self.records)
