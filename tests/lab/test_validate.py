@@ -22,7 +22,7 @@ from softnet.lab.validate.knowledge import Knowledge, cards_of
 from softnet.lab.validate.verdict import TraceVerdict
 
 FIXTURES = Path(__file__).parent / "fixtures"
-ACCEPTED = ("6.1", "6.1-rt", "6.12", "6.12-threads", "6.12-rt", "6.18")
+ACCEPTED = ("6.1", "6.1-rt", "6.12", "6.12-threads", "6.12-rt", "6.18", "6.18-rt", "7.3", "7.3-rt")
 Change = Callable[[list[LabRecord]], list[LabRecord]]
 
 
@@ -61,7 +61,7 @@ def test_a_kernel_that_is_not_the_models_is_refused_at_its_first_difference() ->
     assert "skb_attempt_defer_free(): " in verdict.source
 
 
-@pytest.mark.parametrize("arm", ["6.12", "6.12-threads", "6.12-rt"])
+@pytest.mark.parametrize("arm", ["6.12", "6.12-threads", "6.12-rt", "7.3"])
 def test_packets_through_the_backlog_are_a_behaviour_of_the_model(arm: str) -> None:
     verdict = check(_load(arm))
     assert verdict.accepted, verdict.reasons
