@@ -16,7 +16,7 @@ from softnet.lab.validate.grammar import ungrammatical
 from softnet.lab.validate.tasks import Tasks, bound
 
 FIXTURES = Path(__file__).parent / "fixtures"
-NAMES = {14: "ksoftirqd/1", 15: "backlog_napi/1", 20: "kworker/1:0-events", 21: "kworker/u8:1", 30: "reader"}
+NAMES = {14: "ksoftirqd/1", 15: "backlog_napi/1", 20: "cpuhp/1", 21: "kworker/1:0H", 30: "reader"}
 FREE = "skb_attempt_defer_free"
 SLEEPS, PREEMPTED = 1, 256
 

@@ -22,22 +22,18 @@ from softnet.lab.tracing.probes import NET_RX_SOFTIRQ
 from softnet.lab.tracing.records import SOFTIRQ, TASK, LabRecord
 from softnet.lab.validate.knowledge import Task, task_of
 
-_BOUND = (
-    "ksoftirqd/", "backlog_napi/", "ktimers/", "kworker/", "migration/", "cpuhp/", "rcuc/", "irq_work/", "idle_inject/",
-)  # fmt: skip
+# Threads of kernel/smpboot.c, bound when their CPU comes up. A worker is bound after it has begun to run, wherever that was.
+_BOUND = ("ksoftirqd/", "backlog_napi/", "ktimers/", "migration/", "cpuhp/", "rcuc/", "irq_work/", "idle_inject/")
 _THREADS = ("ksoftirqd/", "backlog_napi/")
 _SLEEPS = 0xFF
 """Bits of sched_switch's prev_state that say that the task does not want to run; without them it was preempted."""
 
 
 def bound(tasks: Mapping[int, str], gone: Collection[int] = ()) -> dict[int, int]:
-    """Task -> the one CPU that a thread of the kernel runs on, but for CPUs that go down in the trace.
-
-    A worker of a CPU is "kworker/1:0", one of none "kworker/u8:1".
-    """
+    """Task -> the one CPU that a thread of the kernel runs on, but for CPUs that go down in the trace."""
     homes = {}
     for pid, name in tasks.items():
-        cpu = name.partition("/")[2].partition(":")[0]
+        cpu = name.partition("/")[2]
         if name.startswith(_BOUND) and cpu.isdecimal() and int(cpu) not in gone:
             homes[pid] = int(cpu)
     return homes
