@@ -15,7 +15,7 @@ from softnet.lab.validate.backlog import Poll, enqueue_seen, flow_of
 from softnet.lab.validate.explore import TAKING, Explorer
 from softnet.lab.validate.knowledge import Task, raised_at_end, task_of
 from softnet.lab.validate.settings import ONLINE, RPS_CPUS
-from softnet.lab.validate.states import UNKNOWN, Attempt, Run, Seen, State
+from softnet.lab.validate.states import UNKNOWN, Attempt, Run, Seen, State, without
 
 _MUST = "must"
 
@@ -131,7 +131,7 @@ class Follower(Explorer):
             return None
         out = []
         for state in self.reachable(self.states):
-            waiting = state.sent.get(cpu, ())
+            waiting = self._to_be_seen(state, cpu)
             if waiting[:1] == (target,):
                 out.append(state)
             else:
@@ -139,7 +139,11 @@ class Follower(Explorer):
                 self._refuse(f"CPU {cpu} sent CPU {target} an IPI of RPS; {what}")
         if out:
             self._cover("RPS: IPI sent")
-        return [state.sent_one(cpu) for state in self.earliest(out)]
+        return [state._replace(sent={**state.sent, cpu: self._to_be_seen(state, cpu)[1:]}) for state in self.earliest(out)]
+
+    def _to_be_seen(self, state: State, cpu: int) -> tuple[int, ...]:
+        """Whom the model has sent IPIs of RPS that the trace has not shown, but for CPUs of which nothing is known."""
+        return tuple(target for target in state.sent.get(cpu, ()) if self.knows(target))
 
     def rps_ipi(self, at: int) -> list[State] | None:
         """rps_trigger_softirq() runs: an IPI must be in flight; whether NET_RX is raised, and ksoftirqd woken."""
@@ -169,10 +173,13 @@ class Follower(Explorer):
         flow = flow_of(record)
         if flow is None:
             return ""
-        after, target = self.did(self.states[0], "steered_to", self.driver.steered_to, record.cpu, flow)
-        self.states[0] = self.states[0]._replace(news=after.news)
-        if target == record.b:
-            return ""
+        target = -1
+        # Where a CPU goes down, it has in some of the states and in others not yet.
+        for number, state in enumerate(self.states):
+            after, target = self.did(state, "steered_to", self.driver.steered_to, record.cpu, flow)
+            self.states[number] = state._replace(news=after.news)
+            if target == record.b:
+                return ""
         for place, setting in self.settings.items():
             if setting.name in (RPS_CPUS, ONLINE) and setting.since <= at < place:
                 self.load(self.states[0])
@@ -213,8 +220,9 @@ class Follower(Explorer):
                 self._refuse(f"net_rx_action returned on CPU {cpu}; the model {where}")
             elif state.owed.get(cpu):
                 self._refuse(f"CPU {cpu}'s flush took skbs {state.owed[cpu][:4]} that the kernel did not free")
-            elif state.sent.get(cpu):
-                self._refuse(f"net_rx_action returned on CPU {cpu}; the model also sends CPU {state.sent[cpu][0]} an IPI of RPS")
+            elif self._to_be_seen(state, cpu):
+                target = self._to_be_seen(state, cpu)[0]
+                self._refuse(f"net_rx_action returned on CPU {cpu}; the model also sends CPU {target} an IPI of RPS")
             elif run.raised != raised:
                 did, other = ("raised", "does not") if raised else ("did not raise", "does")
                 self._refuse(f"net_rx_action on CPU {cpu} {did} NET_RX again at its end; the model {other}")
@@ -227,7 +235,7 @@ class Follower(Explorer):
             self.squeezes += run.squeezed
             end = "squeezed" if run.squeezed else "not squeezed"
             self._cover(f"net_rx_action ended: {end}" + (", NET_RX raised again" if run.raised else ""))
-        over = [state.without_run(cpu) for state in out]
+        over = [state.without_run(cpu)._replace(sent=without(state.sent, cpu)) for state in out]
         self.emptied.add(cpu)
         return list({self._key(state): state for state in reversed(over)}.values())[::-1]
 
