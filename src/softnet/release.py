@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple
 
 Feature = Literal[
-    "backlog_threads", "kick_function", "kick_by_work_item", "defer_nodes", "defer_max_128", "bh_unlocked", "budget_usecs_min"
+    "backlog_threads",
+    "kick_function",
+    "kick_by_work_item",
+    "defer_nodes",
+    "consume_defers",
+    "defer_max_128",
+    "bh_unlocked",
+    "budget_usecs_min",
 ]
 """What others must know of a release, because they act by it:
 
@@ -20,6 +27,7 @@ Feature = Literal[
 - ``kick_function``: the kick of a defer list is a function that can be probed, kick_defer_list_purge();
 - ``kick_by_work_item``: the kick queues a work item, so there is a kworker for each CPU;
 - ``defer_nodes``: a CPU has a lock-free defer list for each NUMA node, whose counter also counts what the list does not take;
+- ``consume_defers``: napi_consume_skb() defers, so an skb is also deferred in a softirq, not by tasks alone;
 - ``defer_max_128``: net.core.skb_defer_max is 128 where nobody sets it, not 64;
 - ``bh_unlocked``: local_bh_disable() takes no lock on PREEMPT_RT, so several tasks of a CPU may serve softirqs at once;
 - ``budget_usecs_min``: net.core.netdev_budget_usecs takes no less than two ticks (c180188ec022, v6.14). Older releases have it

@@ -13,7 +13,7 @@ from softnet.lab.errors import LabError, LabTimeout
 from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.run import LabResult, write_out
 from softnet.lab.studies import conform, experiments
-from softnet.lab.studies.experiment_prediction import expected_drops, expected_kick
+from softnet.lab.studies.experiment_prediction import expected_drops, expected_kick, expected_kicks
 from softnet.lab.studies.replay import Achieved, replayed
 from softnet.lab.tracing.counts import count
 from softnet.lab.tracing.records import LabTrace, read
@@ -26,7 +26,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def _arm(name: str) -> GuestArm:
-    release = {"6.1": "6.1.0-56", "6.12": "6.12.117+deb12"}[name.split("-")[0]]
+    release = {"6.1": "6.1.0-56", "6.12": "6.12.117+deb12", "6.18": "6.18.15+deb13", "7.3": "7.3.4+deb13"}[name.split("-")[0]]
     kernel = Kernel(name, f"{release}{'-rt' if name.endswith('-rt') else ''}-amd64", Path("vmlinuz"), None, {})
     boot_args = ("thread_backlog_napi",) if name.endswith("-threads") else ()
     return GuestArm(name, name, boot_args=boot_args, image=kernel)
@@ -50,6 +50,20 @@ def test_exact_answers_are_the_models(name: str) -> None:
     assert expected_kick(_arm(name), 64, 110, lowered_to=16, after=20) is None
     # The 65th packet of a flow among the last 128 is one too many.
     assert expected_drops(_arm(name), experiments.DATAGRAMS) == experiments.DATAGRAMS - 64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "kicks"),
+    [
+        ("6.12", (None, 1, 2, 33, 501)),
+        # Measured on 6.18.15, 2026-11-30: 110 refused frees at each of four limits are counted and stay so (C10); 61 more make 501.
+        ("6.18", (None, None, None, None, 61)),
+    ],
+)
+def test_one_limit_after_the_other_counts_what_no_list_took(name: str, kicks: tuple[int | None, ...]) -> None:
+    found = expected_kicks(_arm(name), [(limit, experiments.reads_at(limit)) for limit in experiments.LIMITS])
+    assert tuple(found.values()) == kicks
 
 
 @pytest.mark.slow

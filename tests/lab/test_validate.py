@@ -22,7 +22,7 @@ from softnet.lab.validate.knowledge import Knowledge, cards_of
 from softnet.lab.validate.verdict import TraceVerdict
 
 FIXTURES = Path(__file__).parent / "fixtures"
-ACCEPTED = ("6.1", "6.1-rt", "6.12", "6.12-threads", "6.12-rt", "6.18")
+ACCEPTED = ("6.1", "6.1-rt", "6.12", "6.12-threads", "6.12-rt", "6.18", "6.18-rt", "7.3", "7.3-rt")
 Change = Callable[[list[LabRecord]], list[LabRecord]]
 
 
@@ -61,7 +61,7 @@ def test_a_kernel_that_is_not_the_models_is_refused_at_its_first_difference() ->
     assert "skb_attempt_defer_free(): " in verdict.source
 
 
-@pytest.mark.parametrize("arm", ["6.12", "6.12-threads", "6.12-rt"])
+@pytest.mark.parametrize("arm", ["6.12", "6.12-threads", "6.12-rt", "7.3"])
 def test_packets_through_the_backlog_are_a_behaviour_of_the_model(arm: str) -> None:
     verdict = check(_load(arm))
     assert verdict.accepted, verdict.reasons
@@ -207,6 +207,7 @@ def test_a_backlog_with_a_bound_drops_where_the_model_does() -> None:
         if number == 0:
             records.append(LabRecord(2, 0, 0, "softirq_raise", 3, pid=7))
         records.append(LabRecord(10 * number + 3, 0, 0, "enqueue_to_backlog_ret", dropped, pid=7))
+    records.append(LabRecord(89, 0, 1, "softirq_entry", 3, pid=7))
     records.append(LabRecord(90, 0, 1, "net_rx_action_entry", pid=7))
     records.append(LabRecord(91, 0, 1, "csd_queue_cpu", 2, 2, pid=7))
     records.append(LabRecord(92, 0, 1, "net_rx_action", pid=7))

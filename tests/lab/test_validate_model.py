@@ -126,6 +126,20 @@ def test_the_budget_shows_in_the_count_of_squeezes(tmp_path: Path) -> None:
     assert check(trace, patches=[earlier]).squeezes > 40
 
 
+def test_a_poll_that_used_up_its_quota_is_polled_again_on_6_18() -> None:
+    """Since then __napi_poll() leaves its answer on a task's stack: looked for beside the NAPI, no such poll was explained."""
+    verdict = check(read(FIXTURES / "settings-6.18.jsonl.gz"))
+    assert verdict.accepted, verdict.reasons
+    assert verdict.covered["net_rx_action ended: not squeezed, NET_RX raised again"] >= 1
+    assert verdict.covered["backlog poll ended: quota reached"] >= 2
+
+
+def test_an_interrupt_for_a_cpu_that_goes_down_may_have_been_sent_before() -> None:
+    """From where it begins nothing is known of that CPU, so an IPI that the model sends it is not waited for."""
+    verdict = check(read(FIXTURES / "goes-down-6.18.jsonl.gz"))
+    assert verdict.accepted, verdict.reasons
+
+
 @pytest.mark.parametrize("name", ["load-6.1-rt", "load-6.18"])
 def test_an_arrival_that_the_tracer_missed_is_told_and_allowed(name: str) -> None:
     """A kprobe that is hit within another's handler is missed: in these traces an IPI was sent, nobody was seen to receive it."""

@@ -155,7 +155,7 @@ RELEASES: dict[str, Release] = {
                 "alloc_napi_cache",
                 "napi_cache_128",
             ),
-            features=("backlog_threads", "kick_function", "defer_nodes", "defer_max_128", "budget_usecs_min"),
+            features=("backlog_threads", "kick_function", "defer_nodes", "consume_defers", "defer_max_128", "budget_usecs_min"),
             rt_features=("bh_unlocked",),
         ),
         Release(
@@ -165,7 +165,7 @@ RELEASES: dict[str, Release] = {
                 "enqueue_running_locked",
                 "defer_flush_dead",
             ),
-            features=("backlog_threads", "kick_function", "defer_nodes", "defer_max_128", "budget_usecs_min"),
+            features=("backlog_threads", "kick_function", "defer_nodes", "consume_defers", "defer_max_128", "budget_usecs_min"),
             rt_features=("bh_unlocked",),
         ),
     )

@@ -351,9 +351,10 @@ def run(work: LoadWork, files: dict[str, int], trace: Tracer, channel: Channel) 
     threads.set_policy(0, "fifo:99")
     by_name = dict(zip(load.names, load.pids, strict=True))
     task_names = {str(pid): name for pid, name in zip(load.pids, load.names, strict=True)}
+    load.wait_ready()
+    trace.watch(load.pids)
     if not work["warmup_ns"]:
         # The trace begins while everything still rests, so that all that follows is known.
-        load.wait_ready()
         time.sleep(_REST_SECONDS)
         trace.start()
     start_ns = load.start()
@@ -363,6 +364,8 @@ def run(work: LoadWork, files: dict[str, int], trace: Tracer, channel: Channel) 
     for at_ns, path, value in work["events"]:
         threads.sleep_until(start_ns + at_ns)
         if path.startswith("card:"):
+            if path.startswith("card:affinity/"):
+                trace.moves(by_name[path.removeprefix("card:affinity/")])
             cards.change(path, value, by_name)
         else:
             if path.endswith("/online"):

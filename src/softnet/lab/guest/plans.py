@@ -284,6 +284,8 @@ class Traced(TypedDict):
     """Event -> why it is not recorded."""
     lost: dict[str, int]
     page_bytes: int
+    pinned: dict[str, int]
+    """Task of ours -> the one CPU that it could run on from the trace's beginning to its end."""
 
 
 class Result(TypedDict):

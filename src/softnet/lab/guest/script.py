@@ -44,6 +44,7 @@ class Task:
 
     def move(self, cpu: int) -> None:
         """Run on ``cpu`` from here on."""
+        self._trace.moves(os.getpid())
         os.sched_setaffinity(0, {cpu})
 
     def send_each(self, size: int) -> None:
@@ -78,6 +79,7 @@ class Task:
     def trace(self, state: str) -> None:
         """Begin or end what is measured."""
         if state == "on":
+            self._trace.watch([os.getpid()])
             self._trace.start()
         else:
             self._trace.stop()

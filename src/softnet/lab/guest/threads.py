@@ -23,6 +23,15 @@ def become(name: str, cpu: int, sched: str, nice: int) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, nice)
 
 
+def home(pid: int) -> int | None:
+    """The one CPU that a task may run on; None if there are several, or no such task."""
+    try:
+        cpus = os.sched_getaffinity(pid)
+    except ProcessLookupError:
+        return None
+    return next(iter(cpus)) if len(cpus) == 1 else None
+
+
 def set_policy(pid: int, sched: str) -> None:
     """Policy of one task, and its priority or, of "other:5", its nice value."""
     name, _, text = sched.partition(":")

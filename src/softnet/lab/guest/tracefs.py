@@ -12,6 +12,7 @@ import re
 import struct
 import subprocess
 
+from softnet.lab.guest import threads
 from softnet.lab.guest.channel import Channel
 from softnet.lab.guest.files import read_text
 from softnet.lab.guest.memory import Memory
@@ -59,6 +60,7 @@ class Tracer:
         self.enabled: list[str] = []
         self.stat_before = self.stat_after = ""
         self.running = False
+        self.homes: dict[int, int] = {}
         self.graph: list[str] = []
         self.wanted = bool(plan["events"] or plan["kprobes"] or plan.get("graph"))
         if not self.wanted:
@@ -104,6 +106,17 @@ class Tracer:
             return
         self.enabled.append(name)
 
+    def watch(self, pids: list[int]) -> None:
+        """Tasks of ours that will be traced: what CPU each is pinned to, if to one, goes into the trace's header."""
+        for pid in pids:
+            cpu = threads.home(pid)
+            if cpu is not None:
+                self.homes[pid] = cpu
+
+    def moves(self, pid: int) -> None:
+        """A task gets another CPU while it may be traced."""
+        self.homes.pop(pid, None)
+
     def start(self) -> None:
         """What is measured begins here."""
         if not self.running:
@@ -119,6 +132,8 @@ class Tracer:
             if self.wanted:
                 put("tracing_on", "0")
             self.stat_after = read_text(SOFTNET_STAT)
+            # The kernel gives a task whose CPU goes down all of them.
+            self.homes = {pid: cpu for pid, cpu in self.homes.items() if threads.home(pid) == cpu}
 
     def mark(self, text: str) -> None:
         """A line of our own among the events."""
@@ -128,8 +143,9 @@ class Tracer:
     def send(self, channel: Channel) -> Traced:
         """Send formats and pages; what is returned says what was refused and what was lost."""
         lost: dict[str, int] = {}
+        pinned = {str(pid): cpu for pid, cpu in sorted(self.homes.items())}
         if not self.wanted:
-            return {"refused": self.refused, "lost": lost, "page_bytes": 0}
+            return {"refused": self.refused, "lost": lost, "page_bytes": 0, "pinned": pinned}
         graph = ["ftrace/funcgraph_entry", "ftrace/funcgraph_exit"] if self.graph else []
         for name in [*self.enabled, "ftrace/print", *graph]:
             channel.blob(f"format/{name}", get(f"events/{name}/format"))
@@ -145,7 +161,7 @@ class Tracer:
                 if key in ("overrun", "commit overrun", "dropped events") and int(value):
                     lost[f"cpu{cpu} {key}"] = int(value)
             channel.blob(f"pages/{cpu}", _pages(f"{ROOT}/{folder}/trace_pipe_raw", page_bytes))
-        return {"refused": self.refused, "lost": lost, "page_bytes": page_bytes}
+        return {"refused": self.refused, "lost": lost, "page_bytes": page_bytes, "pinned": pinned}
 
 
 def _page_bytes() -> int:

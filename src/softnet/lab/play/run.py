@@ -124,6 +124,7 @@ def execute(
         "tasks": told["threads"],
         "probed": sorted(name for name, _ in plan["trace"]["kprobes"] if name not in told["trace"]["refused"]),
         "lost": told["trace"]["lost"],
+        "pinned": told["trace"]["pinned"],
         "provenance": provenance,
         **about,
     }

@@ -19,7 +19,7 @@ from softnet.lab.errors import LabChannelLost, LabError, LabPanic, LabTimeout
 from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.run import GuestOptions, LabResult, run_scenario, write_out
 from softnet.lab.studies import experiments
-from softnet.lab.studies.experiment_prediction import ExpectedFigures, expected_drops, expected_kick, predict
+from softnet.lab.studies.experiment_prediction import ExpectedFigures, expected_drops, expected_kick, expected_kicks, predict
 from softnet.lab.tracing import records
 from softnet.lab.validate.branches import merged
 from softnet.lab.validate.checker import check
@@ -129,10 +129,8 @@ class ExperimentOutcome:
 
 def _limits() -> Experiment:
     def exact(arm: GuestArm) -> dict[str, int | None]:
-        return {
-            f"first kick, skb_defer_max {limit}": expected_kick(arm, limit, experiments.reads_at(limit))
-            for limit in experiments.LIMITS
-        }
+        kicks = expected_kicks(arm, [(limit, experiments.reads_at(limit)) for limit in experiments.LIMITS])
+        return {f"first kick, skb_defer_max {limit}": number for limit, number in kicks.items()}
 
     return Experiment(
         "skb_defer_max 0, 1, 2, 64, 1000",

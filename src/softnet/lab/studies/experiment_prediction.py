@@ -8,6 +8,7 @@ simulated with the cost table that was fitted to the arm's kernel, at the speed 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,23 @@ def expected_kick(arm: GuestArm, skb_defer_max: int, attempts: int, *, lowered_t
         if driver.attempt(1, 0)[1].kick:
             return number
     return None
+
+
+def expected_kicks(arm: GuestArm, limits: Sequence[tuple[int, int]]) -> dict[int, int | None]:
+    """Limit -> which of so many skbs, freed as in ``expected_kick``, kicks first: one limit after the other, a flush after each.
+
+    Since v6.18 the counter also counts what the list does not take, and a flush of an empty list leaves it as it is.
+    """
+    found: dict[int, int | None] = {}
+    driver = _driver(arm, max(limit for limit, _ in limits))
+    for limit, attempts in limits:
+        driver.set_sysctl("skb_defer_max", limit)
+        found[limit] = next((number for number in range(1, attempts + 1) if driver.attempt(1, 0)[1].kick), None)
+        driver.flush(0)
+        if found[limit] is not None:
+            # Its kick is served long before the next limit.
+            driver = _driver(arm, max(limit for limit, _ in limits))
+    return found
 
 
 def expected_drops(arm: GuestArm, packets: int) -> int:

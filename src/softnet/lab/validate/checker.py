@@ -253,7 +253,13 @@ class Checker:
         return self.follower.states if self.exits.explains(at) else self._decision(at)
 
     def _mark(self, at: int) -> list[State] | None:
-        return self.follower.written(at) if at in self.follower.settings else None
+        """What the experiment says of itself: the model cannot know it, and takes what it says of a setting."""
+        if at in self.follower.settings:
+            states = self.follower.written(at)
+            if not states:
+                return states
+            self.follower.states = states
+        return None
 
     def _decision(self, at: int) -> list[State] | None:
         """An event that is a decision within an attempt: checked with it, and impossible without."""
@@ -454,11 +460,17 @@ def _sound(header: dict[str, Any]) -> None:
             of_cpus(v) if name == "flow_limit_cpu_bitmap" else v is None or number(v) for name, v in value.items()
         )
 
+    def homes(value: Any) -> bool:
+        return isinstance(value, dict) and all(
+            whole_number(pid) is not None and type(cpu) is int and 0 <= cpu < many for pid, cpu in value.items()
+        )
+
     wanted: dict[str, tuple[bool, Callable[[Any], bool], str]] = {
         "clock": (True, lambda value: isinstance(value, str), "a text"),
         "release": (True, lambda value: isinstance(value, str), "a text"),
         "cpus": (True, lambda value: bool(many), f"1 to {CPUS_MAX}"),
         "tasks": (False, tasks, "names by the numbers of tasks"),
+        "pinned": (False, homes, "CPUs by the numbers of tasks"),
         "sysctl": (False, sysctls, "numbers below 2**31; of flow_limit_cpu_bitmap a list of CPUs"),
         "skb_defer_max": (False, number, "a number below 2**31"),
         "netdev_max_backlog": (False, number, "a number below 2**31"),

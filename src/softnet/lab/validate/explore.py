@@ -14,13 +14,14 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, LabRecord
 from softnet.lab.validate import softirq
 from softnet.lab.validate.backlog import disagreement, poll_step
 from softnet.lab.validate.driver import Driver
-from softnet.lab.validate.knowledge import Knowledge, Task, task_of
+from softnet.lab.validate.knowledge import LIVES, Knowledge, Task, task_of
 from softnet.lab.validate.settings import Setting, hotplugs, settings_of
 from softnet.lab.validate.states import UNKNOWN, Attempt, Run, Seen, State
 
@@ -89,6 +90,12 @@ class Explorer:
         # CPUs that have flushed their list in this trace, and which task is in the CPU's net_rx_action().
         self.threads = frozenset(threads)
         self.emptied: set[int] = set()
+        # The task that a CPU's flush was last seen to free in, and where the trace first shows each skb.
+        self.freeing: dict[int, Task] = {}
+        self.lives: dict[int, int] = {}
+        for at, record in enumerate(records):
+            if record.event in LIVES:
+                self.lives.setdefault(record.a, at)
         self.runners: dict[int, int] = {}
         self.at = 0
         self._seen_events: set[int] = set()
@@ -106,6 +113,10 @@ class Explorer:
         places = self._places[task]
         index = bisect_right(places, at)
         return self.records[places[index]] if index < len(places) else None
+
+    def next_on(self, cpu: int, at: int) -> LabRecord | None:
+        """The CPU's next record after ``at``, whatever it is of."""
+        return next((record for record in islice(self.records, at + 1, None) if record.cpu == cpu), None)
 
     @cached_property
     def _places(self) -> dict[Task, list[int]]:

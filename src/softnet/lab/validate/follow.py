@@ -15,7 +15,7 @@ from softnet.lab.validate.backlog import Poll, enqueue_seen, flow_of
 from softnet.lab.validate.explore import TAKING, Explorer
 from softnet.lab.validate.knowledge import Task, raised_at_end, task_of
 from softnet.lab.validate.settings import ONLINE, RPS_CPUS
-from softnet.lab.validate.states import UNKNOWN, Attempt, Run, Seen, State
+from softnet.lab.validate.states import UNKNOWN, Attempt, Run, Seen, State, without
 
 _MUST = "must"
 
@@ -39,6 +39,10 @@ class Follower(Explorer):
         if record.b == record.cpu:
             self._cover("freed at once: allocated on this CPU")
             return states
+        lists = [state for state in states if not state.has(record.a)]
+        if states and not lists:
+            self._refuse(f"skb {record.a} is deferred, which is on a list of the model's already")
+        states = lists
         # The count is read when the event is recorded or later, when the kernel tests it at the latest.
         opened = Attempt(record.a, record.b, record.c if record.c >= 0 else None, seen)
         out = [state.with_attempt(task, opened) for state in states if task not in state.attempts]
@@ -63,14 +67,13 @@ class Follower(Explorer):
         if self.driver.kicks_by_work:
             return self._work_item(at)
         record = self.records[at]
-        following = self.next_of(task_of(record), at)
-        raised = following is not None and following.event == "softirq_raise"
+        told, raised = self._raised_by(at)
         out = []
         for state in self.reachable(self.states):
             after, done = self.did(state, "trigger begins", self.driver.trigger_begins, record.cpu)
             if done is None:
                 self._refuse(f"trigger_rx_softirq ran on CPU {record.cpu}; in the model no such call is in flight")
-            elif following is not None and done[0] != raised:
+            elif told and done[0] != raised:
                 self._refuse(f"NET_RX {'raised' if raised else 'not raised'} by the kernel; the model does the opposite")
             else:
                 # It raises before it clears defer_ipi_scheduled: until it has returned another CPU may find that set.
@@ -78,6 +81,17 @@ class Follower(Explorer):
         if out:
             self._cover("trigger_rx_softirq: NET_RX raised")
         return out
+
+    def _raised_by(self, at: int) -> tuple[bool, bool]:
+        """Whether the trace tells if an IPI's function raised NET_RX, and if it did.
+
+        Its interrupt is over where the CPU is next seen outside of it; where it is not, the trace may have ended before.
+        """
+        record = self.records[at]
+        following = self.next_of(task_of(record), at)
+        if following is not None:
+            return True, following.event == "softirq_raise"
+        return record.context == HARDIRQ and self.next_on(record.cpu, at) is not None, False
 
     def trigger_over(self, at: int) -> None:
         """The CPU's trigger_rx_softirq() has returned at its next event after the raise: its flag is cleared."""
@@ -117,7 +131,7 @@ class Follower(Explorer):
             return None
         out = []
         for state in self.reachable(self.states):
-            waiting = state.sent.get(cpu, ())
+            waiting = self._to_be_seen(state, cpu)
             if waiting[:1] == (target,):
                 out.append(state)
             else:
@@ -125,23 +139,26 @@ class Follower(Explorer):
                 self._refuse(f"CPU {cpu} sent CPU {target} an IPI of RPS; {what}")
         if out:
             self._cover("RPS: IPI sent")
-        return [state.sent_one(cpu) for state in self.earliest(out)]
+        return [state._replace(sent={**state.sent, cpu: self._to_be_seen(state, cpu)[1:]}) for state in self.earliest(out)]
+
+    def _to_be_seen(self, state: State, cpu: int) -> tuple[int, ...]:
+        """Whom the model has sent IPIs of RPS that the trace has not shown, but for CPUs of which nothing is known."""
+        return tuple(target for target in state.sent.get(cpu, ()) if self.knows(target))
 
     def rps_ipi(self, at: int) -> list[State] | None:
         """rps_trigger_softirq() runs: an IPI must be in flight; whether NET_RX is raised, and ksoftirqd woken."""
         record = self.records[at]
-        cpu, task = record.cpu, task_of(record)
+        cpu = record.cpu
         if not self.knows_softirq(cpu):
             return None
-        following = self.next_of(task, at)
-        raised = following is not None and following.event == "softirq_raise"
+        told, raised = self._raised_by(at)
         hard = record.context == HARDIRQ
         out = []
         for state in self.reachable(self.states):
             after, done = self.did(state, "rps_ipi", softirq.rps_ipi, self.driver, cpu, hard)
             if done is None:
                 self._refuse(f"rps_trigger_softirq ran on CPU {cpu}; in the model no IPI is on its way there")
-            elif following is not None and done[0] != raised:
+            elif told and done[0] != raised:
                 did, other = ("raised", "does not") if raised else ("did not raise", "does")
                 self._refuse(f"the kernel {did} NET_RX in rps_trigger_softirq on CPU {cpu}; the model {other}")
             else:
@@ -156,10 +173,13 @@ class Follower(Explorer):
         flow = flow_of(record)
         if flow is None:
             return ""
-        after, target = self.did(self.states[0], "steered_to", self.driver.steered_to, record.cpu, flow)
-        self.states[0] = self.states[0]._replace(news=after.news)
-        if target == record.b:
-            return ""
+        target = -1
+        # Where a CPU goes down, it has in some of the states and in others not yet.
+        for number, state in enumerate(self.states):
+            after, target = self.did(state, "steered_to", self.driver.steered_to, record.cpu, flow)
+            self.states[number] = state._replace(news=after.news)
+            if target == record.b:
+                return ""
         for place, setting in self.settings.items():
             if setting.name in (RPS_CPUS, ONLINE) and setting.since <= at < place:
                 self.load(self.states[0])
@@ -200,8 +220,9 @@ class Follower(Explorer):
                 self._refuse(f"net_rx_action returned on CPU {cpu}; the model {where}")
             elif state.owed.get(cpu):
                 self._refuse(f"CPU {cpu}'s flush took skbs {state.owed[cpu][:4]} that the kernel did not free")
-            elif state.sent.get(cpu):
-                self._refuse(f"net_rx_action returned on CPU {cpu}; the model also sends CPU {state.sent[cpu][0]} an IPI of RPS")
+            elif self._to_be_seen(state, cpu):
+                target = self._to_be_seen(state, cpu)[0]
+                self._refuse(f"net_rx_action returned on CPU {cpu}; the model also sends CPU {target} an IPI of RPS")
             elif run.raised != raised:
                 did, other = ("raised", "does not") if raised else ("did not raise", "does")
                 self._refuse(f"net_rx_action on CPU {cpu} {did} NET_RX again at its end; the model {other}")
@@ -214,7 +235,7 @@ class Follower(Explorer):
             self.squeezes += run.squeezed
             end = "squeezed" if run.squeezed else "not squeezed"
             self._cover(f"net_rx_action ended: {end}" + (", NET_RX raised again" if run.raised else ""))
-        over = [state.without_run(cpu) for state in out]
+        over = [state.without_run(cpu)._replace(sent=without(state.sent, cpu)) for state in out]
         self.emptied.add(cpu)
         return list({self._key(state): state for state in reversed(over)}.values())[::-1]
 
@@ -259,7 +280,7 @@ class Follower(Explorer):
         """A consume_skb: the next skb that a flush owes; None if it is none of those that are deferred."""
         record = self.records[at]
         if not self._concerns_lists(record.a):
-            return self._consume_unknown(record)
+            return self._consume_unknown(at, record)
         out = []
         for state in self.reachable(self.states):
             owed = state.owed.get(record.cpu, ())
@@ -272,20 +293,29 @@ class Follower(Explorer):
                 )
         if out:
             self._cover("flushed and freed on the CPU that allocated it")
+            self.freeing[record.cpu] = task_of(record)
         return [state.freed(record.cpu) for state in self.earliest(out)]
 
-    def _consume_unknown(self, record: LabRecord) -> list[State] | None:
+    def _consume_unknown(self, at: int, record: LabRecord) -> list[State] | None:
         """An skb that is on no list: one that a flush took and whose name is not known, or none of those deferred.
 
-        Which of the two makes no difference to anything that follows, so the first is taken where it is possible.
+        Which of the two makes no difference to anything that follows, so the first is taken where it is possible. One that the
+        trace has shown before was on no list when it began.
         """
-        cpu = record.cpu
-        if not any(state.owed.get(cpu, ())[:1] == (UNKNOWN,) for state in self.states):
-            if not self._only_flushes(record) or any(s.owed.get(cpu, ())[:1] == (UNKNOWN,) for s in self.reachable(self.states)):
-                return None
-            self._refuse(f"CPU {cpu}'s flush freed skb {record.a}, which is on no list of the model's")
+        cpu, seen = record.cpu, self.lives[record.a] < at
+        owed = [state.owed.get(cpu, ()) for state in self.states]
+        if not seen and any(skbs[:1] == (UNKNOWN,) for skbs in owed):
+            self.freeing[cpu] = task_of(record)
+            return [state.freed(cpu) if skbs[:1] == (UNKNOWN,) else state for state, skbs in zip(self.states, owed, strict=True)]
+        if self.freeing.get(cpu) == task_of(record) and all(owed):
+            following = f"skb {owed[0][0]}" if owed[0][0] != UNKNOWN else "one that was there when the trace began"
+            self._refuse(f"CPU {cpu}'s flush freed skb {record.a}; next on the list that it took is {following}")
             return []
-        return [state.freed(cpu) if state.owed.get(cpu, ())[:1] == (UNKNOWN,) else state for state in self.states]
+        unknown = not seen and any(s.owed.get(cpu, ())[:1] == (UNKNOWN,) for s in self.reachable(self.states))
+        if unknown or not self._only_flushes(record):
+            return None
+        self._refuse(f"CPU {cpu}'s flush freed skb {record.a}, which is on no list of the model's")
+        return []
 
     def _only_flushes(self, record: LabRecord) -> bool:
         """Whether all that can free an skb here is a flush, of a list that has been empty since the trace began."""
@@ -298,12 +328,7 @@ class Follower(Explorer):
         return in_run and self.runners.get(cpu) == record.pid
 
     def _concerns_lists(self, skb: int) -> bool:
-        return any(
-            skb in state.names.values()
-            or any(skb in owed for owed in state.owed.values())
-            or any(attempt.skb == skb for attempt in state.attempts.values())
-            for state in self.states
-        )
+        return any(state.has(skb) or any(attempt.skb == skb for attempt in state.attempts.values()) for state in self.states)
 
     # The backlog.
 
@@ -317,7 +342,9 @@ class Follower(Explorer):
         self._seen_events.update(places)
         out = []
         for state in self.closed(self.states, task):
-            if task not in state.enqueues and task not in state.attempts:
+            if state.has(record.a):
+                self._refuse(f"skb {record.a} is queued, which is on a list of the model's")
+            elif task not in state.enqueues and task not in state.attempts:
                 out.append(state.with_enqueue(task, opened))
         if out:
             self._cover("packet dropped at the backlog" if opened.dropped else "packet queued on the backlog")

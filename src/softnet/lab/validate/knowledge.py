@@ -17,6 +17,8 @@ from softnet.lab.tracing.records import CSD_FUNCTIONS, LabRecord
 
 Task = tuple[int, int, int]
 _WEIGHT = 64
+LIVES = frozenset(("netif_rx", "enqueue_to_backlog", "skb_attempt_defer_free", "consume_skb", "kfree_skb"))
+"""Events that tell of an skb that it lives, or lives no longer. Its number is its address, which another skb may get."""
 # Records after which what was under way when the trace began has come to its end.
 _START = 50
 

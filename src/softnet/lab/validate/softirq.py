@@ -127,7 +127,7 @@ def _polled(driver: Driver, cpu: int, repoll: Any, work: int, quota: int) -> int
     finally:
         functions[number] = real
     backlog.weight = weight
-    if backlog.do_repoll:
+    if driver.repolls(cpu):
         driver.kernel["list_add_tail"](backlog.poll_list, repoll)
     return work
 

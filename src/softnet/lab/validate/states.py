@@ -99,7 +99,7 @@ class State(NamedTuple):
 
     def without_attempt(self, task: Task) -> State:
         """``task`` has left skb_attempt_defer_free()."""
-        return self._replace(attempts=_without(self.attempts, task))
+        return self._replace(attempts=without(self.attempts, task))
 
     def with_enqueue(self, task: Task, enqueue: Enqueue) -> State:
         """``task`` is in enqueue_to_backlog()."""
@@ -108,7 +108,7 @@ class State(NamedTuple):
     def enqueue_acted(self, task: Task) -> State:
         """``task`` has done what enqueue_to_backlog() does, and has not returned from it."""
         leaving = self.leaving | {(task, self.enqueues[task].cpu)}
-        return self._replace(enqueues=_without(self.enqueues, task), leaving=leaving)
+        return self._replace(enqueues=without(self.enqueues, task), leaving=leaving)
 
     def with_poll(self, cpu: int, poll: Poll) -> State:
         """The CPU's backlog is polled, and so far is that poll."""
@@ -116,7 +116,7 @@ class State(NamedTuple):
 
     def without_poll(self, cpu: int) -> State:
         """The poll of the CPU's backlog is over."""
-        return self._replace(polls=_without(self.polls, cpu))
+        return self._replace(polls=without(self.polls, cpu))
 
     def with_run(self, cpu: int, run: Run) -> State:
         """The CPU is in net_rx_action(), and so far is that."""
@@ -124,7 +124,7 @@ class State(NamedTuple):
 
     def without_run(self, cpu: int) -> State:
         """The CPU has left net_rx_action()."""
-        return self._replace(runs=_without(self.runs, cpu))
+        return self._replace(runs=without(self.runs, cpu))
 
     def with_flush(self, cpu: int, how: str) -> State:
         """The kernel must, or may, flush the CPU's list."""
@@ -132,7 +132,7 @@ class State(NamedTuple):
 
     def without_flush(self, cpu: int) -> State:
         """No flush of the CPU's list is due."""
-        return self._replace(flushes=_without(self.flushes, cpu))
+        return self._replace(flushes=without(self.flushes, cpu))
 
     def owes(self, cpu: int, skbs: tuple[int, ...]) -> State:
         """A flush on the CPU took these skbs, too, which are to be freed."""
@@ -144,19 +144,19 @@ class State(NamedTuple):
 
     def without_owed(self, cpu: int) -> State:
         """What a flush on the CPU took is freed, all of it."""
-        return self._replace(owed=_without(self.owed, cpu))
+        return self._replace(owed=without(self.owed, cpu))
 
     def sends(self, cpu: int, targets: tuple[int, ...]) -> State:
         """The model sends IPIs of RPS from the CPU, which the trace must show."""
         return self._replace(sent={**self.sent, cpu: self.sent.get(cpu, ()) + targets}) if targets else self
 
-    def sent_one(self, cpu: int) -> State:
-        """The trace has shown the first of the CPU's IPIs."""
-        return self._replace(sent={**self.sent, cpu: self.sent[cpu][1:]})
-
     def with_name(self, number: int, skb: int) -> State:
         """The model's skb ``number`` on a list is the trace's ``skb``."""
         return self._replace(names={**self.names, number: skb})
+
+    def has(self, skb: int) -> bool:
+        """Whether an skb of the trace is on a list, or is one that a flush took and has not freed yet."""
+        return skb in self.names.values() or any(skb in owed for owed in self.owed.values())
 
     def told(self) -> State:
         """The same without the news."""
@@ -167,5 +167,6 @@ class State(NamedTuple):
         return tuple([self.names.get(number, UNKNOWN) for number in numbers]) if numbers else ()
 
 
-def _without(entries: dict[Key, Value], key: Key) -> dict[Key, Value]:
+def without(entries: dict[Key, Value], key: Key) -> dict[Key, Value]:
+    """The entries but for one."""
     return {other: value for other, value in entries.items() if other != key}
