@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What is left when a command is ended by SIGTERM, SIGHUP, SIGINT or SIGKILL, at twenty moments of its life each.
 
-    python bench/signals.py [--moments 20] [--only run,compare,verify,cold,lab]
+    python bench/signals.py [--moments 20] [--only run,compare,verify,cold,lab] [--signals TERM,HUP,INT,KILL]
 
 Each command is run once undisturbed, which gives its length; then the signal comes at evenly spaced moments of it, to the first
 process alone, and for SIGINT to all of its process group, as from a terminal. Within five seconds nothing may be left: no process
@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.leftovers import half_results, marked, temporary
@@ -112,6 +113,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--moments", type=int, default=20)
     parser.add_argument("--only", default=",".join(COMMANDS))
+    parser.add_argument("--signals", default=",".join(number.name.removeprefix("SIG") for number in SIGNALS))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     wrong, rows = 0, []
@@ -133,7 +135,7 @@ def main() -> int:
             again.start().wait()
             length = time.monotonic() - begin
             again.remove()
-        for number in SIGNALS:
+        for number in (signal.Signals[f"SIG{name}"] for name in options.signals.split(",")):
             found = [end(command, number, length * (n + 0.5) / options.moments, place.cache) for n in range(options.moments)]
             hit = [one for one in found if one.ended]
             left = [one for one in hit if one.left]

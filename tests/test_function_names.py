@@ -17,7 +17,7 @@ DECLARED_IN = ("linux", "machine", "workload")
 
 REASONS = {
     "host": (45, "functions and tracepoints of a real kernel: what is recorded and read out of a recording"),
-    "lab": (340, "functions and tracepoints of a real kernel: what is probed, counted, followed and compared"),
+    "lab": (350, "functions and tracepoints of a real kernel: what is probed, counted, followed and compared"),
     "report": (42, "the trace's events, many of which bear a function's name"),
     "image": (42, "what boot calls, in the kernel's order, and the bodies of the threads that it starts"),
     "simulate": (28, "the engine's entries into the machine, the events that a result counts, and those that cut a packet's way"),

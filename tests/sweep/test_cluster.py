@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -23,7 +24,7 @@ from tests.sweep.test_sweep import Counted, asked, files
 from softnet.cli import run_cli
 from softnet.errors import SoftnetError
 from softnet.sweep import api, shipped
-from softnet.sweep.cluster import ClusterRunner, wanted_cluster
+from softnet.sweep.cluster import ClusterRunner, _needed, wanted_cluster
 from softnet.sweep.plan import plan
 from softnet.sweep.store import Journal
 
@@ -269,7 +270,7 @@ def test_a_bad_cluster_is_one_message(
     case: str, scenario: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "slurm" in case:
-        pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed: pip install 'softnet[cluster]'")
+        needs_jobqueue()
     monkeypatch.chdir(scenario.parent)
     monkeypatch.setenv("PATH", "")
     assert run_cli(["sweep", scenario.name, f"--vary={VARY[0]}", *BAD[case], "--out=out"]) == 2
@@ -308,3 +309,18 @@ def test_without_dask_one_message_says_what_to_install(
     assert run_cli(["sweep", scenario.name, f"--vary={VARY[0]}", f"--cluster={where}", "--out=out"]) == 2
     held_to_golden("sweep", f"cluster-no-{module}", capsys.readouterr().err.replace(where, "WHERE"))
     assert not Path("out").exists()
+
+
+def needs_jobqueue() -> None:
+    """Skip without it; and do not import it here, which would take Ctrl-C from the other tests."""
+    if importlib.util.find_spec("dask_jobqueue") is None:
+        pytest.skip("dask-jobqueue is not installed: pip install 'softnet[cluster]'")
+
+
+def test_a_library_that_is_imported_leaves_ctrl_c_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs_jobqueue()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "dask_jobqueue"]:
+        monkeypatch.delitem(sys.modules, name)
+    before = signal.getsignal(signal.SIGINT)
+    assert _needed("dask_jobqueue", "dask_jobqueue", "cluster").SLURMCluster
+    assert signal.getsignal(signal.SIGINT) is before

@@ -68,7 +68,9 @@ def searched(config: Config, limits: Limits) -> tuple[Outcome, list[int]]:
     return search(config, limits, progress), seen
 
 
-def test_ctrl_c_while_optimised_code_is_built_says_how_far_the_search_came(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_while_optimised_code_is_built_says_how_far_the_search_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOFTNET_CACHE", str(tmp_path))  # another test may have left optimised code in the cache
+
     def interrupted(machine: Arena) -> None:
         raise KeyboardInterrupt
 

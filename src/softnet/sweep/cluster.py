@@ -15,6 +15,7 @@ import os
 import queue
 import re
 import shutil
+import signal
 import socket
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -69,11 +70,16 @@ def _packer(arms: Sequence[SweepArm]) -> Packer:
 
 
 def _needed(module: str, package: str, extra: str) -> Any:
+    """Import a library. Ctrl-C stays as it was: dask_jobqueue takes it when it is imported, and it would end us with status 0."""
+    before = signal.getsignal(signal.SIGINT)
     try:
         return importlib.import_module(module)
     except ImportError:
         raise SoftnetError("a cluster needs more libraries", where="--cluster", found=f"no module {package}",
                            expected=f"the extra '{extra}'", hint=f"pip install 'softnet[{extra}]'")  from None  # fmt: skip
+    finally:
+        if signal.getsignal(signal.SIGINT) is not before:
+            signal.signal(signal.SIGINT, before)
 
 
 class ClusterRunner:
