@@ -37,7 +37,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "run": ("run", "examples/seed.toml", "--out", "OUT", "--quiet"),
     "compare": ("compare", "examples/seed.toml", "--arm", "6.9-rt", "--arm", "6.10-rt", "--seeds", "4", "--processes", "2",
                 "--out", "OUT", "--quiet"),
-    "verify": ("verify", "--kernel", "6.12", "--kernel", "6.12-rt", "--jobs", "2", "--quiet", "--max-seconds", "5"),
+    "verify": ("verify", "--kernel", "6.12", "--kernel", "6.12-rt", "--jobs", "2", "--quiet", "--max-seconds", "5",
+               "--driver", "free:1:2", "--driver", "netif_rx:0:2"),
     "cold": ("run", "examples/loopback.toml", "--out", "OUT", "--quiet"),
     "lab": ("lab", "run", "examples/loopback.toml", "--kernel", "6.12", "--out", "OUT", "--quiet"),
 }  # fmt: skip
