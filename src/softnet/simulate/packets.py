@@ -11,7 +11,7 @@ stack      in the protocols, while its reader slept: until the reader was woken
 scheduler  its reader could run and waited for a CPU
 reader     its reader was on the CPU, or waited for a lock: with earlier packets first, then with this one
 
-Packets that GRO or TCP merged share the later stages of the skb that carries them.
+A packet that GRO merged shares the later stages of the skb that carries it; one that TCP merged has its own until the socket.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import SoftnetError
+from softnet.machine.state import TASK_RTLOCK_WAIT, TASK_RUNNING
 from softnet.simulate.result import Result, Trace, _pandas
 from softnet.trace import EVENT_ID, Record
 
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STAGES: Final = ("ring", "driver", "backlog", "stack", "scheduler", "reader")
-
-_WAITS_FOR_LOCK: Final = 0x1000
-"""TASK_RTLOCK_WAIT (include/linux/sched.h, 6.12)."""
 
 _FRAMES_TRIED: Final = 16
 """Frames before a packet's delivery that may be its own, if the skb's first one is not."""
@@ -251,7 +249,7 @@ class _Walk:
         before, after = self._tasks.get(record.a), self._tasks.get(record.b)
         if before is not None:
             # A task that waits for a lock has begun what it does: it is its own time, not the scheduler's.
-            waits = {0: "runnable", _WAITS_FOR_LOCK: "on cpu"}
+            waits = {TASK_RUNNING: "runnable", TASK_RTLOCK_WAIT: "on cpu"}
             before.turn(record.time_ns, waits.get(record.c, "asleep"))
         if after is not None:
             after.turn(record.time_ns, "on cpu")
