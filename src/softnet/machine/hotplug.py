@@ -52,6 +52,12 @@ def rq_has_pinned(cpu: int) -> bool:
 
 
 @hwfunc(visible="all", x86="locked")
+def set_cpu_active(cpu: int, active: bool) -> None:
+    """The CPU joins or leaves cpu_active_mask; kernel/cpu.c."""
+    table(cpu_hw, cpu).active = active
+
+
+@hwfunc(visible="all", x86="locked")
 def cpu_disable() -> None:
     """__cpu_disable(): this CPU leaves cpu_online_mask; its device interrupts go elsewhere (fixup_irqs())."""
     c = table(cpu_hw, hw.cpu)

@@ -90,7 +90,8 @@ def smpboot_unpark_threads(cpu: int) -> None:
 
 @kfunc
 def cpu_down(cpu: int) -> None:
-    """cpu.c _cpu_down() (6.1)."""
+    """cpu.c _cpu_down() (6.1); sched_cpu_deactivate() comes first."""
+    set_cpu_active(cpu, False)
     smpboot_park_threads(cpu)
     takedown_cpu(cpu)
     trace_cpu_offline(cpu)
@@ -159,7 +160,8 @@ def arch_cpu_idle_dead() -> None:
 
 @kfunc
 def cpu_up(cpu: int) -> None:
-    """cpu.c _cpu_up() (6.1): the CPU starts, then its threads are unparked."""
+    """cpu.c _cpu_up() (6.1): the CPU starts, then its threads are unparked; sched_cpu_activate() comes last."""
     cpu_bring_up(cpu)
     trace_cpu_online(cpu)
     smpboot_unpark_threads(cpu)
+    set_cpu_active(cpu, True)
