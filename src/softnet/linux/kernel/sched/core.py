@@ -157,7 +157,7 @@ def wake_up_process(p: task_struct) -> int:
 def wake_up_state(p: task_struct, state: int) -> int:
     """core.c:4086 try_to_wake_up() (6.1): wake if the task's state is in ``state``; 1 if it was woken."""
     woken = try_to_wake_up(p, state)
-    if IS_ENABLED(CONFIG_PREEMPT_RT) or woken < WAKE_LISTED:
+    if not TTWU_QUEUE or IS_ENABLED(CONFIG_PREEMPT_RT) or woken < WAKE_LISTED:
         return woken
     __ttwu_queue_wakelist(p)
     irq_local_restore(woken - WAKE_LISTED)
