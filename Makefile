@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Both `make demo` and `make test` start from a bare clone. PYTHON=/path/to/python chooses the interpreter.
 
+# Where the environment asks Python to keep no compiled modules, each of the tests' thousand processes would compile softnet anew,
+# and every test run the tests.
+export PYTHONDONTWRITEBYTECODE :=
+
 PYTEST_ARGS ?=
 JOBS ?= 2
 
@@ -21,8 +25,8 @@ venv: .venv/.installed-dev
 .venv/.installed-%: pyproject.toml tools/bootstrap.sh
 	@tools/bootstrap.sh venv '$*'
 
-demo: .venv/.installed-frames,native,report
-	@.venv/bin/softnet compare examples/seed.toml --arm 6.9-rt --arm 6.10-rt --out demo-out
+demo: .venv/.installed-frames,report
+	@.venv/bin/softnet demo --out demo-out
 
 test: .venv/.installed-dev
 	@tools/bootstrap.sh packages

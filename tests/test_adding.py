@@ -74,6 +74,7 @@ def test_the_command_is_listed_and_runs(tree: Path) -> None:
     assert softnet(tree, "releases").stdout.split()[:2] == ["6.1", "6.6"]
 
 
+@pytest.mark.slow
 def test_the_cost_is_charged(tree: Path) -> None:
     # So few packets that none waits for another: under load a slower softirq merges more of them and may cost less in all.
     rare = ("--set", "traffic.0.rate_pps=2000", "--set", "traffic.0.train=1")

@@ -44,6 +44,7 @@ NO_RUN = {
         "softnet verify --cpus 3 --storage compact --memory 4096 --max-states 100000000 --max-seconds 3600",
     ),
     ("README.md", "make demo"),
+    ("README.md", "pip install .           # or: pipx install .    uv tool install .    in a Dockerfile: RUN pip install ."),
     ("docs/contributing.md", "make check"),
     ("docs/contributing.md", "SOFTNET_EXPLORE=1 make test PYTEST_ARGS='tests/simulate'"),
 }

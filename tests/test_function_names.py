@@ -8,6 +8,7 @@ prints them.
 from __future__ import annotations
 
 import ast
+import functools
 from collections import Counter
 from pathlib import Path
 
@@ -19,7 +20,7 @@ REASONS = {
     "lab": (340, "functions and tracepoints of a real kernel: what is probed, counted, followed and compared"),
     "report": (42, "the trace's events, many of which bear a function's name"),
     "image": (42, "what boot calls, in the kernel's order, and the bodies of the threads that it starts"),
-    "simulate": (22, "the engine's entries into the machine, and the events that a result counts"),
+    "simulate": (28, "the engine's entries into the machine, the events that a result counts, and those that cut a packet's way"),
     "lang": (30, "prices, checks of locks and draws of costs, whose calls the compiler makes by itself"),
     "verify": (40, "where a context's frame begins, drivers by the function they call, and what a schedule shows"),
 }
@@ -40,8 +41,14 @@ def declared() -> set[str]:
         for folder in DECLARED_IN
         for path in files(SOURCE / folder)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef) and any(mark in ast.unparse(d) for d in node.decorator_list for mark in MARKS)
+        if isinstance(node, ast.FunctionDef) and any(name_of(d) in MARKS for d in node.decorator_list)
     }
+
+
+def name_of(decorator: ast.expr) -> str:
+    """What a decorator is called, with arguments or without."""
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return called.id if isinstance(called, ast.Name) else ""
 
 
 def texts(tree: ast.AST, names: set[str]) -> int:
@@ -49,6 +56,7 @@ def texts(tree: ast.AST, names: set[str]) -> int:
     return sum(isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in names for node in ast.walk(tree))
 
 
+@functools.cache
 def count() -> tuple[Counter[str], Counter[str]]:
     """Folder -> how many texts are such a name, and how many displays hold three and more."""
     names = declared()

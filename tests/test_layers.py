@@ -7,6 +7,7 @@ The table is the architecture. An import inside a function and one for type chec
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,11 +77,17 @@ def _called_name(func: ast.expr) -> str:
     return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
 
 
+@functools.cache
+def parsed(source: str) -> ast.Module:
+    """A text's tree: two tests look at the whole source."""
+    return ast.parse(source)
+
+
 def violations(source: str, module: str, is_package: bool) -> list[str]:
     """What one module of this name and source imports against the table."""
     layer = module.split(".")[1]
     found = []
-    for line, name in imported_modules(ast.parse(source), module, is_package):
+    for line, name in imported_modules(parsed(source), module, is_package):
         top, _, rest = name.partition(".")
         if top != "softnet":
             if layer in REPEATABLE_LAYERS and top in UNREPEATABLE and (module, top) != (READS_A_CLOCK, "time"):
@@ -161,7 +168,7 @@ def _imports() -> dict[str, set[str]]:
     imports: dict[str, set[str]] = {}
     for module, (path, is_package) in modules.items():
         imports[module] = set()
-        for _, name in imported_modules(ast.parse(path.read_text(encoding="utf-8")), module, is_package):
+        for _, name in imported_modules(parsed(path.read_text(encoding="utf-8")), module, is_package):
             while name and name not in modules:
                 name = name.rpartition(".")[0]
             if name:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -31,10 +32,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     package = ROOT / "src" / "softnet"
     expected = {
-        path.relative_to(ROOT / "src").as_posix()
-        for path in package.rglob("*")
+        path.relative_to(base).as_posix()
+        for base in (ROOT / "src", ROOT)
+        for path in (package if base != ROOT else ROOT / "examples").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    expected = {name if name.startswith("softnet/") else f"softnet/{name}" for name in expected}
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if name.startswith("softnet/")}
         metadata_name = next(name for name in archive.namelist() if name.endswith("/METADATA"))
@@ -54,6 +57,27 @@ def test_the_softnet_of_the_wheel_runs(wheel: Path, tmp_path: Path) -> None:
         done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert expected in done.stdout
+
+
+@pytest.mark.slow
+def test_the_wheel_is_all_a_user_needs_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+    place, empty = tmp_path / "installed", tmp_path / "empty"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(place)
+    empty.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(place)}
+
+    def softnet_says(*words: str) -> str:
+        command = [sys.executable, "-m", "softnet", *words]
+        done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    commands = re.findall(r"^  softnet (.+)$", softnet_says("init", "--template", "seed"), re.MULTILINE)
+    assert commands[:2] == ["check seed.toml", "run seed.toml"]
+    assert softnet_says("check", "seed.toml").startswith("seed: sound.")
+    run = softnet_says("run", "seed.toml", "--set", "measure.duration_ms=2", "--set", "measure.warmup_ms=0", "--json")
+    assert json.loads(run)["engine"] == "native"
 
 
 def test_the_version_is_said_once() -> None:

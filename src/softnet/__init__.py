@@ -33,6 +33,7 @@ _EXPORTS: dict[str, str] = {
     "VerifyOptions": "softnet.verify.api",
     "compare": "softnet.simulate.api",
     "load_scenario": "softnet.scenario",
+    "packets": "softnet.simulate.packets",
     "run": "softnet.simulate.api",
     "verify_kernel": "softnet.verify.api",
 }
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from softnet.simulate.api import compare, run
     from softnet.simulate.arms import Arm
     from softnet.simulate.comparison import Comparison
+    from softnet.simulate.packets import packets
     from softnet.simulate.result import Result
     from softnet.verify.api import VerifyOptions, verify_kernel
 
@@ -56,6 +58,7 @@ __all__ = [
     "__version__",
     "compare",
     "load_scenario",
+    "packets",
     "run",
     "verify_kernel",
 ]

@@ -255,6 +255,27 @@ def own_folder(path: Path) -> str:
     return distrusted(path)
 
 
+LOOKS_MAX: Final = 3000
+LOOK_SECONDS: Final = 0.02
+"""How often, and after what time, one looks again whether another process still holds a lock: for a minute."""
+
+
+def wait_for_byte(file: IO[bytes], byte: int) -> bool:
+    """Lock one byte of a file that is open for writing, until it is closed, and wait for another process that has it.
+
+    False if that took too long: the other one may be stopped. Raises OSError.
+    """
+    import fcntl
+    import time
+
+    for _ in range(LOOKS_MAX):
+        with contextlib.suppress(BlockingIOError, PermissionError):
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+            return True
+        time.sleep(LOOK_SECONDS)
+    return False
+
+
 def distrusted(path: Path | int) -> str:
     """Why what stands at this path, or in this open file, must not be run or believed: somebody else can write it.
 
@@ -297,11 +318,17 @@ def readable(
 def read_bounded(path: str | Path, limit: int, kind: type[SoftnetError], what: str) -> bytes:
     """The bytes of a file of at most ``limit`` bytes. Raises ``kind`` for one that is larger or cannot be read.
 
-    A device or a pipe without an end is read no further than the limit, either.
+    A device or a pipe without an end is read no further than the limit, either. Memory follows what there is to read, not the
+    limit: read() takes room for all that it is asked for.
     """
     try:
         with open(path, "rb") as stream:
-            data = stream.read(limit + 1)
+            data = stream.read(min(os.fstat(stream.fileno()).st_size, limit) + 1)
+            pieces = [data]
+            while data and (left := limit + 1 - sum(map(len, pieces))):  # longer than it says, as files of /proc are
+                data = stream.read(min(left, 1 << 20))
+                pieces.append(data)
+            data = b"".join(pieces)
     except (OSError, ValueError) as error:
         found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise kind(f"the {what} cannot be read", where=str(path), found=found) from None

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -269,12 +270,10 @@ class Workers:
             with contextlib.suppress(OSError):
                 worker.connection.send(None)
         done: dict[int, Any] = {}
+        end = time.monotonic() + timeout_seconds
         with contextlib.suppress(SoftnetError):
-            while self._busy and number not in done and any(job == number for _, job in self._busy.values()):
-                before = len(self._busy)
-                self._take(done, timeout_seconds)
-                if len(self._busy) == before:
-                    break
+            while any(job == number for _, job in self._busy.values()) and (left := end - time.monotonic()) > 0:
+                self._take(done, left)
         return done.get(number)
 
     def close(self) -> None:

@@ -34,6 +34,7 @@ def of(report: HostReport, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, P
     return {p.settings[0]: p for p in predictions}, "\n".join(doctor_lines(diagnosis, 100, predictions))
 
 
+@pytest.mark.slow
 def test_a_longer_backlog_loses_less_where_it_was_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = busy(400_000, tmp_path, sysctl={"netdev_max_backlog": "8"}, cards=[Card(rps="2")])
     found, text = of(report, monkeypatch)

@@ -131,6 +131,7 @@ def _traffic(spaces: tuple[str, str]) -> int:
 
 
 @live
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", ["0", "2"], ids=["rps-off", "rps-on"])
 def test_every_packet_is_in_the_recording_and_the_model_does_what_the_kernel_did(
     spaces: tuple[str, str], mask: str, tmp_path: Path
@@ -165,6 +166,7 @@ def test_every_packet_is_in_the_recording_and_the_model_does_what_the_kernel_did
 
 
 @live
+@pytest.mark.slow
 def test_it_ends_when_a_packet_was_too_slow(spaces: tuple[str, str], tmp_path: Path) -> None:
     recorder = _recorder(tmp_path / "slow.dat", "--until-latency", "1")
     _traffic(spaces)
@@ -175,6 +177,7 @@ def test_it_ends_when_a_packet_was_too_slow(spaces: tuple[str, str], tmp_path: P
 
 
 @live
+@pytest.mark.slow
 def test_ctrl_c_ends_it_with_what_was_recorded(tmp_path: Path) -> None:
     recorder = _recorder(tmp_path / "recorded.dat")
     recorder.send_signal(signal.SIGINT)
@@ -188,6 +191,7 @@ KILL_AFTER = [0.0, 0.3] if not LONG else [0.1 * n for n in range(20)]
 
 
 @live
+@pytest.mark.slow
 def test_what_kill_9_leaves_is_removed_by_the_next_start(tmp_path: Path) -> None:
     left = []
     for after in KILL_AFTER:

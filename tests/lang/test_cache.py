@@ -6,12 +6,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from multiprocessing import get_context
+import time
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from softnet import files
 from softnet.cli.cache import command
 from softnet.lang.program import cache
 
@@ -48,6 +51,40 @@ def test_concurrent_writers_leave_one_whole_entry(folder: Path) -> None:
         writer.join()
         assert writer.exitcode == 0
     assert [path.name for path in folder.iterdir()] == [KEY + cache.SUFFIX]
+
+
+def build_if_nobody_has(said: Connection) -> None:
+    """What native_code() does, telling what it does."""
+    time.sleep = lambda seconds: said.send("waits")
+    with cache.turn(KEY):
+        said.send("found" if cache.load(KEY) else "builds")
+
+
+@pytest.mark.parametrize("stays_away", [False, True])
+def test_who_needs_what_another_builds_waits_for_it_and_not_for_ever(stays_away: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if stays_away:
+        monkeypatch.setattr(files, "LOOKS_MAX", 3)
+    ours, theirs = Pipe()
+    other = get_context("fork").Process(target=build_if_nobody_has, args=(theirs,))
+    with cache.turn(KEY):
+        other.start()
+        assert ours.recv() == "waits"
+        if stays_away:
+            assert [ours.recv() for _ in range(3)] == ["waits", "waits", "builds"]
+        assert cache.store(KEY, {}, b"code")
+    if not stays_away:
+        assert next(word for word in iter(ours.recv, None) if word != "waits") == "found"
+    other.join()
+    assert other.exitcode == 0
+
+
+def test_others_build_other_things_meanwhile() -> None:
+    ours, theirs = Pipe()
+    with cache.turn("b" * 64):
+        other = get_context("fork").Process(target=build_if_nobody_has, args=(theirs,))
+        other.start()
+        assert ours.recv() == "builds"
+    other.join()
 
 
 @pytest.mark.parametrize("keep", [0, 10, 40, 60])

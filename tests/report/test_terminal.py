@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import unicodedata
 from dataclasses import replace
@@ -14,8 +15,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.linux.support import loopback_scenario
 from tests.report.samples import US, comparison, histogram, result
 
+from softnet.lang.program.program import warn_site
+from softnet.lang.python.text import find_function
 from softnet.linux.releases import RELEASES, change_of
 from softnet.report import story
 from softnet.report.names import number, percent
@@ -27,6 +31,8 @@ from softnet.report.terminal import (
     render_result,
 )
 from softnet.simulate.comparison import Comparison
+from softnet.simulate.measure import warning_sites
+from softnet.simulate.program import load_program
 from softnet.simulate.result import Conservation, Result
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report"
@@ -189,6 +195,44 @@ def test_a_warning_of_several_seeds_is_told_once() -> None:
     warned = tuple(replace(r, warnings=[f"WARN_ON_ONCE fired {50 + r.seed} times"]) for r in c.results["6.9-rt"])
     text = sentences(replace(c, results={**c.results, "6.9-rt": warned}))
     assert "6.9-rt: in every seed: WARN_ON_ONCE fired 51 to 53 times" in text
+
+
+def warning(times: int, line: int) -> list[str]:
+    return [
+        f"WARN_ON_ONCE fired {times} times at kernel.softirq:{line} in do_softirq_post_smp_call_flush(): was_pending != is_pending"
+    ]
+
+
+def test_a_warning_that_only_one_arm_gives_is_what_the_comparison_says_first() -> None:
+    c = comparison()
+    warned = tuple(replace(r, warnings=warning(50 + r.seed, 274)) for r in c.results["6.9-rt"])
+    one = tuple(replace(r, warnings=warning(7, 274) if r.seed == 2 else []) for r in c.results["6.10-rt"])
+    first = "in do_softirq_post_smp_call_flush(), WARN_ON_ONCE(was_pending != is_pending) fired"
+    gone = story.comparison_story(replace(c, results={**c.results, "6.9-rt": warned}))["6.10-rt"][0].text
+    assert gone == f"A warning of the kernel is gone: {first} 51 to 53 times in each run of 6.9-rt, and never in 6.10-rt."
+    new = story.comparison_story(replace(c, results={**c.results, "6.10-rt": one}))["6.10-rt"][0].text
+    assert new == f"A warning of the kernel is new: {first} 7 times in 1 of 3 runs of 6.10-rt, and never in 6.9-rt."
+
+
+def test_a_warning_of_both_arms_is_no_difference_even_on_another_line() -> None:
+    c = comparison()
+    results = {
+        arm: tuple(replace(r, warnings=warning(5, line)) for r in c.results[arm])
+        for arm, line in (("6.9-rt", 274), ("6.10-rt", 280))
+    }
+    told = story.comparison_story(replace(c, results={**c.results, **results}))["6.10-rt"]
+    assert not [each.text for each in told if "A warning" in each.text]
+
+
+def test_the_sentence_reads_what_the_simulation_writes() -> None:
+    program = load_program(loopback_scenario("6.9-rt"))
+    definition = program.functions["do_softirq_post_smp_call_flush"]
+    [node] = [n for n in ast.walk(find_function(definition)) if isinstance(n, ast.Call) and ast.unparse(n.func) == "WARN_ON_ONCE"]
+    written = warning_sites(program, {warn_site(definition.name, node.lineno): 3})
+    c = comparison()
+    warned = tuple(replace(r, warnings=written) for r in c.results["6.9-rt"])
+    first = story.comparison_story(replace(c, results={**c.results, "6.9-rt": warned}))["6.10-rt"][0].text
+    assert first.startswith("A warning of the kernel is gone: in do_softirq_post_smp_call_flush(), WARN_ON_ONCE(")
 
 
 def test_every_counter_that_is_not_zero_stands_in_the_table() -> None:

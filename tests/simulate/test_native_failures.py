@@ -71,6 +71,7 @@ def test_a_mistake_stops_the_run_at_its_line(budget: int, text: str, function: s
         simulation.advance(10**9)
 
 
+@pytest.mark.slow
 def test_null_given_to_a_function_that_never_gets_it_from_the_kernel_stops_there() -> None:
     """The kernel alone tests nothing in skb_unref(), whose callers have all used the packet; with this patch it must."""
     place = kernel_function("skb_unref")

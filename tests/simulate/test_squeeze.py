@@ -11,7 +11,7 @@ from softnet.report.terminal import render_result
 from softnet.simulate.simulation import Simulation
 from softnet.trace import EVENT_ID
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hasty_code")]
 """They compile a kernel."""
 
 

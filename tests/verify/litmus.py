@@ -125,7 +125,7 @@ def explored(test: Litmus, patch: Path, model: str, *, entries: int = 4, reduce:
     drivers = tuple(Driver("call", cpu, first + cpu) for cpu in range(len(test.threads)))
     config = Config(test.name, cpus=max(len(drivers), 2), drivers=drivers, patches=(str(patch),), memory_model=model,
                     store_buffer=entries, reduce=reduce, resched=False, properties=("driver stuck",))  # fmt: skip
-    machine = Arena(config, Limits(states=2_000_000, memory_bytes=1 << 30))
+    machine = Arena(config, Limits(states=2_000_000, memory_bytes=1 << 30), hasty=True)
     machine.settle()
     code = machine.start()
     while code == words.VX_MORE:

@@ -97,6 +97,7 @@ def two_at_least(cpu: int) -> bool:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(available()), reason="no native engine here")
 def test_a_violation_of_the_first_state_is_told_and_replayed(tmp_path, capsys):
     """The schedule to it has no step; its text must still be one that replay-schedule takes."""

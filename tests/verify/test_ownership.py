@@ -33,19 +33,21 @@ def end_of(config: Config, *, learn: bool = True) -> tuple[int, Arena, int]:
     """A search that is not told by a failed run by chance, and makes nothing of what it finds: its code, and its attempts."""
     touched = ownership.Touched()
     while True:
-        machine = Arena(config, LIMITS)
+        machine = Arena(config, LIMITS, hasty=True)
         machine.settle()
         if machine.owned and learn and not touched.attempts:
             ownership.learn(machine, touched)
             if touched.failed:
                 ownership.note(machine, touched)
-                machine = Arena(config, LIMITS)
+                machine = Arena(config, LIMITS, hasty=True)
                 machine.settle()
         touched.attempts += 1
         if machine.owned:
             machine.own(*ownership.owners(machine, touched))
         code = machine.start()
         while code == words.VX_MORE:
+            if machine.outgrew():
+                machine.optimise()
             code = machine.explore(100_000)
         if code != words.VX_DISOWNED:
             return code, machine, touched.attempts

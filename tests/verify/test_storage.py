@@ -82,7 +82,7 @@ def test_compaction_finds_a_shortest_counterexample_that_replays(property_: str)
 
 def test_a_long_table_of_fingerprints_is_a_short_one_doubled() -> None:
     config = standard("6.12")[4]
-    machine = Arena(config, COMPACT)
+    machine = Arena(config, COMPACT, hasty=True)
     machine.settle()
     bits = machine.prints_bits
     code = machine.start()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Show or clear the compiled kernels on disk.
+"""Show or clear the compiled kernels on disk, and what clusters' clients sent here.
 
 They are kept in $SOFTNET_CACHE, else $XDG_CACHE_HOME/softnet, else ~/.cache/softnet, and can be removed at any time.
 """
@@ -17,6 +17,10 @@ def command(clear_all: bool) -> None:
     from softnet.lang.program import cache
 
     if clear_all:
+        from softnet.sweep.shipped import clear_shipped
+
+        if sent := clear_shipped():
+            click.echo(f"{sent} files removed that a cluster's client sent")
         click.echo(f"{cache.clear()} files removed from {cache.cache_dir()}")
         return
     found = list(cache.entries())

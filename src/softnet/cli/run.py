@@ -34,12 +34,13 @@ from softnet.cli._common import (
     tell_conditions,
     wanted_checks,
 )
-from softnet.errors import printable
+from softnet.errors import SoftnetError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from softnet.simulate.conditions import Condition
+    from softnet.simulate.packets import Packet
     from softnet.simulate.result import Result
     from softnet.simulate.simulation import Run
 
@@ -60,6 +61,9 @@ SHOWN_RECORDS_PARTIAL = 5_000
     help="Events to record; default: the scenario's.",
 )
 @click.option("--break", "break_at", metavar="FUNCTION", help="Stop in pdb at every call of this kernel function.")
+@click.option("--slowest", type=click.IntRange(1, 1000), metavar="N", help="Say where the time of the N slowest packets went.")
+@click.option("--packets", "packets_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write every packet with its stages as a row: .csv, .csv.gz, .parquet.")  # fmt: skip
 @condition_options
 @simulation_options
 def command(
@@ -69,6 +73,8 @@ def command(
     seed: int | None,
     trace: str | None,
     break_at: str | None,
+    slowest: int | None,
+    packets_file: Path | None,
     fail_if: tuple[str, ...],
     junit: Path | None,
     settings: tuple[str, ...],
@@ -82,15 +88,13 @@ def command(
 ) -> None:
     """Run one scenario."""
     with imports():
-        from softnet.report.terminal import render_result
         from softnet.simulate.api import resolve
         from softnet.simulate.output import OutputFolder
         from softnet.simulate.simulation import Setup, Simulation
 
     conditions = read_conditions(fail_if, junit)
     with stopped_kernel(), ExitStack() as output:
-        if out is not None and trace is None:
-            trace = "full"
+        trace = wanted_trace(trace, out, slowest, packets_file)
         resolved = resolve(scenario, kernel, settings)
         folder = output.enter_context(OutputFolder(out, names=RESULT_FILES)) if out is not None else None
         setup = Setup(
@@ -118,10 +122,8 @@ def command(
             parts += [f"--set={setting}" for setting in settings]
             folder.partial = done.result.partial
             write_run(folder.path, done, printable(shlex.join(parts)))
-    if as_json:
-        echo_json(done.result.to_dict())
-    else:
-        click.echo(render_result(done.result, width=columns(width), color=sys.stdout.isatty()), nl=False)
+    rows = packets_of(done, packets_file) if slowest or packets_file else []
+    show(done.result, rows, slowest, as_json, columns(width))
     if folder is not None and folder.withheld:
         click.echo(f"softnet: {out} holds a complete result, which stays; this partial one is not written", err=True)
     elif out is not None and not quiet and not as_json:
@@ -130,6 +132,49 @@ def command(
         sys.exit(EXIT_PARTIAL)
     if conditions and any_true(conditions, done.result, junit):
         sys.exit(EXIT_CONDITION)
+
+
+def wanted_trace(trace: str | None, out: Path | None, slowest: int | None, packets_file: Path | None) -> str | None:
+    """What to record: all, where packets are followed or results written. Raises SoftnetError where another was asked for."""
+    if not slowest and packets_file is None:
+        return "full" if out is not None and trace is None else trace
+    if trace not in (None, "full"):
+        raise SoftnetError("packets are followed by the whole trace", where="--slowest, --packets", found=f"--trace {trace}",
+                           expected="--trace full, or none")  # fmt: skip
+    if packets_file is not None:
+        from softnet.report.packets import check_format
+
+        check_format(packets_file)
+    return "full"
+
+
+def packets_of(done: Run, packets_file: Path | None) -> list[Packet]:
+    """The packets of a run, written into the file if there is one."""
+    from softnet.report.packets import write_packets
+    from softnet.simulate.packets import packets
+
+    if done.trace.dropped:
+        told = f"the trace is cut: {done.trace.dropped:,} events were left out, and packets from then on; --out FOLDER keeps all"
+        click.echo(f"softnet: {told}", err=True)
+    rows = packets(done.trace, done.result)
+    if packets_file is not None:
+        write_packets(packets_file, rows)
+    return rows
+
+
+def show(result: Result, rows: Sequence[Packet], slowest: int | None, as_json: bool, width: int) -> None:
+    """Print a run, and where its slowest packets' time went if that is asked for."""
+    from softnet.report.terminal import render_result
+
+    if slowest:
+        from softnet.report.packets import render_packets, slowest_data
+    if as_json:
+        echo_json(result.to_dict() | ({"packets": slowest_data(rows, slowest)} if slowest else {}))
+        return
+    color = sys.stdout.isatty()
+    click.echo(render_result(result, width=width, color=color), nl=False)
+    if slowest:
+        click.echo("\n" + render_packets(rows, slowest, width=width, color=color), nl=False)
 
 
 def any_true(conditions: Sequence[Condition], result: Result, junit: Path | None) -> bool:

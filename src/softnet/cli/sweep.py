@@ -31,11 +31,16 @@ _factors = options(
     click.option("--kernels", default="", metavar="KERNEL,…", help="The factor kernel: 6.12,6.12-rt."),
     click.option("--patch", "patches", multiple=True, type=click.Path(), help="A patch file, on top of every kernel."),
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of every combination."),
-    click.option("--design", type=click.Choice(["grid", "lhs", "sobol"]), default="grid", show_default=True,
-                 help="All combinations, or a sample of --runs of them."),
-    click.option("--runs", type=click.IntRange(1, 1 << 20), help="Combinations of a sample."),
+    click.option("--design", type=click.Choice(["grid", "lhs", "sobol", "search"]), default="grid", show_default=True,
+                 help="All combinations, a sample of --runs of them, or a search that tries --runs."),
+    click.option("--runs", type=click.IntRange(1, 1 << 20), help="Combinations of a sample or a search."),
     click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Runs of each combination."),
     click.option("--measure", multiple=True, metavar="NAME", help="What to look at, the most important first: web.p99, dropped."),
+    click.option("--minimize", default="", metavar="MEASURE", help="What is looked for: the lowest mean of web.p99.9."),
+    click.option("--maximize", default="", metavar="MEASURE", help="The same, the highest."),
+    click.option("--subject-to", "subject_to", multiple=True, metavar="LIMIT",
+                 help="What the means of a recommended combination keep: 'cpu < 40%', 'dropped <= 0'."),
+    click.option("--race", is_flag=True, help="Give no more seeds to combinations that are surely not the best."),
     click.option("--until", default="", metavar="MEASURE=PERCENT%", help="Add seeds until differences are known so well."),
     click.option("--max-seeds", type=click.IntRange(2, 1000), default=50, show_default=True, help="At the most, with --until."),
 )  # fmt: skip
@@ -44,6 +49,8 @@ _ways = options(
     click.option("--out", type=click.Path(path_type=Path), help="Keep runs and results in this folder, and go on there."),
     click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the page with the charts to this file."),
     click.option("--processes", type=click.IntRange(1, 256), help="Runs at the same time; default: the CPUs there are."),
+    click.option("--cluster", default="", metavar="WHERE",
+                 help="Run on a Dask cluster: tcp://HOST:PORT of its scheduler, local:N, slurm:N or kubernetes:N workers."),
     click.option("--engine", type=click.Choice(["auto", "reference", "native"]), default="auto", show_default=True,
                  help="What runs the functions."),
     click.option("--yes", is_flag=True, help="Yes, more than 100,000 runs."),
@@ -62,6 +69,7 @@ def command(
     out: Path | None,
     html: Path | None,
     processes: int | None,
+    cluster: str,
     engine: str,
     yes: bool,
     as_json: bool,
@@ -74,11 +82,14 @@ def command(
     from softnet.sweep.analysis import findings
     from softnet.sweep.api import sweep
 
+    if cluster and processes is not None:
+        raise SoftnetError("runs are made here or on a cluster", where="--processes", found=f"--cluster {cluster}",
+                           expected="one of them", hint="--cluster local:4 has four processes")  # fmt: skip
     asked = _asked(what, given)
     with ExitStack() as stack:
         folder = out if out is not None else stack.enter_context(scratch_folder())
         progress = stack.enter_context(_progress(quiet))
-        done = sweep(asked, folder, processes=processes, engine=engine, yes=yes, progress=progress)
+        done = sweep(asked, folder, processes=processes, engine=engine, yes=yes, progress=progress, cluster=cluster)
         found = findings(folder)
     if as_json:
         from softnet.report.sweep import sweep_json
@@ -158,6 +169,8 @@ def _say(done: Swept, out: Path | None, quiet: bool) -> None:
         click.echo(f"softnet: a run's process died twice: {how}\n    {done.planned.command(arm, seed)}", err=True)
     if done.until_missed:
         click.echo(f"softnet: {len(done.seeds)} seeds are the most, and the intervals are wider than asked", err=True)
+    if done.unfit and not quiet:
+        click.echo(f"softnet: {done.unfit} combinations were proposed whose settings do not fit together", err=True)
     if done.partial:
         kept = (
             f"{done.table.num_rows:,} finished runs are in {out}; the same command goes on"

@@ -70,6 +70,9 @@ class Wiring:
     """Whether the observers can be called from outside. Native code calls them by itself."""
     observer_counts: Callable[[MachineSpec, Mapping[str, int], int], dict[str, int]] = one_per_cpu
     """Rows of the observers' tables, from the machine, the other tables' rows and the words that these take."""
+    again: Image | None = None
+    """An image that nobody needs any more, of the same program with the same wiring, its memory zeroed: if the new one is of the
+    same shape it takes its place, and nothing is laid out and linked anew."""
 
 
 @dataclass
@@ -106,6 +109,8 @@ class Image:
     nr_cpus: int
     nr_queues: int
     nr_actors: int
+    shape: tuple[Any, ...] = ()
+    """What decides where everything stands, beside the program."""
 
     def engine_word(self, name: str) -> int:
         """The address of a field of the machine's singleton."""
@@ -215,13 +220,35 @@ def build(program: Program, plan: Plan, wiring: Wiring) -> Image:
         "net_rx_stack": plan.tasks_max, "irq_line": 4 * spec.nr_cpus + nr_queues, "nic_queue": nr_queues,
     }  # fmt: skip
     counts = {k: v for k, v in counts.items() if k in program.structs}
+    hists = [*plan.histograms, *(f"{kind}:{name}" for kind in ("sched", "preempted") for name in WAKEUP_CLASSES)]
+    shape = spec.nr_cpus, spec.ring_sizes, tuple(sorted(counts.items())), len(hists)
+    old = wiring.again
+    if old is not None and old.program is program and old.shape == shape:
+        layout, regions, memory, linked = old.layout, old.regions, old.memory, old.linked
+        _fill_defaults(memory, layout)
+        _fill_directories(memory, layout)
+    else:
+        layout, regions, memory, linked = _placed(program, spec, wiring, counts, cost_index, len(hists))
+    image = Image(
+        program, layout, memory, linked, regions, [], hists, cost_index, spec.nr_cpus, nr_queues, 2 * spec.nr_cpus + nr_queues + 1,
+        shape,
+    )  # fmt: skip
+    _init_engine(image, spec)
+    _init_costs(image, wiring.costs)
+    _init_devices(image, spec)
+    return image
+
+
+def _placed(
+    program: Program, spec: MachineSpec, wiring: Wiring, counts: dict[str, int], cost_index: dict[str, int], nr_hists: int
+) -> tuple[Layout, Regions, Any, Linked]:
+    """Lay out the tables with so many rows, in new memory with their initial values, and link the program over it."""
     layout = lay_out(program, counts)
     if layout.observer_index:
         beside = wiring.observer_counts(spec, counts, layout.size)
         counts |= {name: count for name, count in beside.items() if name in program.structs}
         layout = lay_out(program, counts, layout.structs)
-    hists = [*plan.histograms, *(f"{kind}:{name}" for kind in ("sched", "preempted") for name in WAKEUP_CLASSES)]
-    regions = _regions(layout, spec, len(names), len(hists))
+    regions = _regions(layout, spec, len(cost_index), nr_hists)
     memory = wiring.words(regions.size)
     _fill_defaults(memory, layout)
     _fill_directories(memory, layout)
@@ -229,13 +256,7 @@ def build(program: Program, plan: Plan, wiring: Wiring) -> Image:
         program, layout, memory, cost_index, EVENT_ID, wiring.record,
         checks=wiring.checks, priced=wiring.priced, observed=wiring.observed,
     )  # fmt: skip
-    image = Image(
-        program, layout, memory, linked, regions, [], hists, cost_index, spec.nr_cpus, nr_queues, 2 * spec.nr_cpus + nr_queues + 1
-    )
-    _init_engine(image, spec)
-    _init_costs(image, wiring.costs)
-    _init_devices(image, spec)
-    return image
+    return layout, regions, memory, linked
 
 
 def _fill_directories(memory: Any, layout: Layout) -> None:

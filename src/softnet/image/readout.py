@@ -177,6 +177,10 @@ def drop_reasons(image: Memory) -> dict[int, str]:
     }
 
 
+CARD_DROPS = {("nic_queue", "dropped"): "rx_missed", ("nic_vector", "alloc_failed"): "rx_alloc_failed"}
+"""Counter of a receive queue -> the card's reason."""
+
+
 def drops(image: Memory) -> dict[str, int]:
     """Packets dropped, by the kernel's reason; rx_missed is the card's, with no descriptor free."""
     names = drop_reasons(image)
@@ -189,12 +193,9 @@ def drops(image: Memory) -> dict[str, int]:
             if n:
                 name = names.get(reason, f"reason {reason}")
                 out[name] = out.get(name, 0) + n
-    missed = sum(word(image, "nic_queue", q, "dropped") for q in range(image.nr_queues))
-    if missed:
-        out["rx_missed"] = missed
-    starved = sum(word(image, "nic_vector", q, "alloc_failed") for q in range(image.nr_queues))
-    if starved:
-        out["rx_alloc_failed"] = starved
+    for (struct, field), name in CARD_DROPS.items():
+        if n := sum(word(image, struct, q, field) for q in range(image.nr_queues)):
+            out[name] = n
     return dict(sorted(out.items()))
 
 

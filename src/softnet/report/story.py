@@ -42,6 +42,8 @@ WAKEUPS = (("ksoftirqd_wakeups", "ksoftirqd"), ("backlog_napi_wakeups", "backlog
 """Counter, thread."""
 
 _TIMES = re.compile(r" (\d+) times")
+_WARNED = re.compile(r"WARN_ON_ONCE fired (\d+) times at \S+:\d+ in (\w+\(\)): (.+)")
+"""What simulate.measure.warning_sites() writes: count, function, condition. Lines differ between releases, so they do not count."""
 
 
 class Sentence(NamedTuple):
@@ -106,11 +108,41 @@ def _arm_story(comparison: Comparison, metrics: dict[str, Metric], arm: str) -> 
     if all(d.verdict == "same" for d in differences.values()):
         yield f"Nothing differs: every figure of {arm} equals that of {base} in every seed."
         return
+    yield from _warning_sentences(comparison, arm)
     yield from _mechanisms(comparison, arm)
     yield from _counter_sentences(comparison, metrics, arm)
     yield from _latency_sentences(comparison, metrics, arm)
     yield from _cpu_sentence(comparison, metrics, arm)
     yield from _packet_sentence(comparison, metrics, arm)
+
+
+def _warning_sentences(comparison: Comparison, arm: str) -> Iterator[str]:
+    """Warnings of the kernel that only one of the two arms gives."""
+    base = comparison.arms[0]
+    of_base, of_arm = (_warned(comparison.results[each]) for each in (base, arm))
+    for found, has, other in ((of_base, base, arm), (of_arm, arm, base)):
+        for (function, condition), counts in found.items():
+            if (function, condition) not in (of_arm if found is of_base else of_base):
+                runs = len(comparison.results[has])
+                where = "each run" if len(counts) == runs else f"{number(len(counts))} of {number(runs)} runs"
+                yield (
+                    f"A warning of the kernel is {'gone' if has == base else 'new'}: in {function}, WARN_ON_ONCE({condition}) fired"
+                    f" {_range_text(counts)} times in {where} of {has}, and never in {other}."
+                )
+
+
+def _warned(results: tuple[Result, ...]) -> dict[tuple[str, str], list[int]]:
+    """Function and condition of a WARN_ON_ONCE -> how often it fired, in each run in which it did."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for warning in (each for r in results for each in r.warnings):
+        if told := _WARNED.fullmatch(warning):
+            found.setdefault((told[2], told[3]), []).append(int(told[1]))
+    return found
+
+
+def _range_text(counts: list[int]) -> str:
+    least, greatest = min(counts), max(counts)
+    return number(least) if least == greatest else f"{number(least)} to {number(greatest)}"
 
 
 def _mechanisms(comparison: Comparison, arm: str) -> Iterator[str]:
@@ -279,8 +311,7 @@ def _run_cautions(results: tuple[Result, ...], prefix: str) -> Iterator[Sentence
         if len(results) > 1:
             listed = ", ".join(str(seed) for seed, _ in cases)
             who = "in every seed: " if len(cases) == len(results) else f"seed {listed}: "
-        least, greatest = min(n for _, n in cases), max(n for _, n in cases)
-        times_text = number(least) if least == greatest else f"{number(least)} to {number(greatest)}"
+        times_text = _range_text([n for _, n in cases])
         yield Sentence(kind, f"{prefix}{who}{text.replace(' {} times', f' {times_text} times', 1)}")
 
 

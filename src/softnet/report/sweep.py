@@ -46,7 +46,7 @@ def run_line(findings: Findings) -> str:
     """How much was run."""
     about, seeds = findings.about, findings.seeds
     listed = ", ".join(map(str, seeds)) if len(seeds) <= 8 else f"{seeds[0]}, {seeds[1]}, … {seeds[-1]}"
-    count = len(findings.arms) * len(seeds) - findings.missing
+    count = sum(arm.dropped_after or len(seeds) for arm in findings.arms) - findings.missing
     return (
         f"{count:,} runs: {len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({listed}), {duration(about['duration_ns'])} of virtual"
         f" time each, of which {duration(about['warmup_ns'])} warm-up; the arrivals of a seed are the same in every combination."
@@ -54,11 +54,17 @@ def run_line(findings: Findings) -> str:
 
 
 def ranked(findings: Findings) -> list[int]:
-    """The arms, the best in the first measure first; those without figures last. Without a better direction, in their order."""
+    """The arms, the best in the first measure first; those that break a limit, then those without figures, last.
+
+    Without a better direction, in their order.
+    """
     first = findings.shown[0]
     sign = {"lower": 1, "higher": -1}.get(first.better, 0)
     means = {arm.number: findings.mean(first, arm.number) for arm in findings.arms}
-    return sorted(means, key=lambda arm: (math.isnan(means[arm]), 0.0 if math.isnan(means[arm]) else sign * means[arm], arm))
+    broken = {arm: bool(findings.broken(arm)) for arm in means}
+    return sorted(
+        means, key=lambda arm: (math.isnan(means[arm]), broken[arm], 0.0 if math.isnan(means[arm]) else sign * means[arm], arm)
+    )
 
 
 def judged(change_: Change | Effect, measure: Measure, base: float) -> str:
@@ -95,7 +101,8 @@ def _best_table(findings: Findings, width: int, color: bool) -> list[str]:
     rows: list[list[Cell]] = []
     for number in listed:
         arm = findings.arms[number]
-        row: list[Cell] = [arm.label + (" (base)" if number == 0 else "") + (f" ({arm.failed} failed)" if arm.failed else "")]
+        said = ["base"] * (number == 0) + findings.remarks(arm)
+        row: list[Cell] = [arm.label + "".join(f" ({text})" for text in said)]
         for measure in findings.shown:
             row.append(figure(findings.mean(measure, number), measure))
             if same_everywhere(changes[measure.name]):
@@ -165,6 +172,10 @@ def sweep_json(findings: Findings) -> dict[str, Any]:
     changes = {m.name: findings.changes(m) for m in findings.shown}
     for arm in findings.arms:
         entry: dict[str, Any] = {"arm": arm.number, "levels": list(arm.levels), "failed": arm.failed, "measures": {}}
+        if findings.limits:
+            entry["breaks"] = [limit.text for limit in findings.broken(arm.number)]
+        if arm.dropped_after:
+            entry["dropped_after"] = arm.dropped_after
         for measure in findings.shown:
             found = changes[measure.name][arm.number]
             mean = findings.mean(measure, arm.number)

@@ -88,7 +88,8 @@ def _best(findings: Findings) -> str:
             mark = "*" if found.sure else ""
             cells += f'<td class="{judged(found, measure, base) or "calm"}">{escape(change_text(found, base, measure))}{mark}</td>'
             cells += f'<td class="spread">{escape(interval_text(found.interval, measure))}</td>'
-        failed = f'<td class="worse">{arm.failed} failed</td>' if arm.failed else ""
+        said = ", ".join(findings.remarks(arm))
+        failed = f'<td class="worse">{escape(printable(said))}</td>' if said else ""
         rows.append(f"<tr{' class=base' if number == 0 else ''}>{cells}{failed}</tr>")
     of = f"The best {len(listed)} of {len(order)}" if len(listed) < len(order) else "All combinations"
     return (

@@ -57,17 +57,34 @@ def recommendation(findings: Findings) -> list[str]:
     """Sentences: what came out best, how sure that is, what it costs in the other measures, what was not asked."""
     first = findings.shown[0]
     best = findings.best(first)
+    if best is None and findings.limits and first.better and not findings.candidates():
+        limits = " and ".join(limit.text for limit in findings.limits)
+        return [f"Nothing is recommended: no combination that was tried keeps {limits}.", *_limits(findings)]
     if best is None:
         why = "no run has a figure for it" if first.better else "neither more nor less of it is better"
         return [f"Nothing is recommended by {first.name}: {why}.", *_limits(findings)]
     arm, mean = findings.arms[best], findings.mean(first, best)
     word = "lowest" if first.better == "lower" else "highest"
     tried = f"Of the {len(findings.arms)} combinations tried"
+    if findings.limits:
+        kept = sum(not findings.broken(arm.number) for arm in findings.arms)
+        tried += f", {kept} keep{'s' if kept == 1 else ''} {' and '.join(limit.text for limit in findings.limits)}. Of these"
     out = [f"{tried}, {named(findings, arm)} has the {word} mean {first.name}: {figure(mean, first)}."]
+    out += _close_limits(findings, best)
     out += _against_base(findings, first, best)
     out += _ties(findings, first, best)
     out += _costs(findings, best)
     return [*out, *_limits(findings)]
+
+
+def _close_limits(findings: Findings, best: int) -> list[str]:
+    """Where what is recommended keeps a limit by its mean, and its interval does not."""
+    out = []
+    for limit in findings.limits:
+        i = findings.spread(limit.measure, best)
+        if i.values == 1 or (not i.exact and i.low < limit.bound < i.high):
+            out.append(f"It keeps {limit.text} by its mean; the seeds do not say that more of them would keep it.")
+    return out
 
 
 def _against_base(findings: Findings, measure: Measure, best: int) -> list[str]:
@@ -141,8 +158,12 @@ def _limits(findings: Findings) -> list[str]:
     if findings.failures:
         count = len(findings.failures)
         out.append(f"{number(count)} run{'s' if count > 1 else ''} failed; combinations with failed runs are not recommended.")
-    kind = {"grid": "a full grid", "lhs": "a Latin hypercube", "sobol": "a Sobol sample"}[about["design"]]
+    kind = {"grid": "a full grid", "lhs": "a Latin hypercube", "sobol": "a Sobol sample", "search": "a search"}[about["design"]]
     count = len(findings.seeds)
+    if about["design"] == "search":
+        out.append("A search looks where it found good figures: that of its best flatters it. Run the best again with other seeds.")
+    if any(arm.dropped_after for arm in findings.arms):
+        out.append("Combinations that were dropped have the mean of fewer seeds.")
     out.append(
         f"Limits: {kind} of these levels only, {count} seed{'s' if count > 1 else ''} of {duration(measured)} measured virtual time"
         " each, one scenario, on a model of the kernel; quantiles are read from buckets 3 % wide. What was not varied was not"

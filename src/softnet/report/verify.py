@@ -28,7 +28,6 @@ WHY: Final = {
     Why.TIME_LIMIT: "stopped at the time limit",
     Why.SPACE_LIMIT: "memory or state limit",
     Why.RANDOM_RUN_FAILED: "a run by chance failed",
-    Why.OUTGREW_HASTY_CODE: "too large for hasty code",
     Why.LIVENESS_NEEDS_EXACT_STORAGE: "liveness needs exact storage",
     Why.NO_ROOM_FOR_LIVENESS: "no room for the graph that liveness needs",
     Why.TOO_MANY_OPEN: "a step touches more than the search for data races keeps; --without 'data race' does not ask",

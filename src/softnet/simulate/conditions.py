@@ -22,7 +22,7 @@ from softnet.simulate.result import Result
 _OPERATORS: Final[dict[str, Callable[[float, Fraction], bool]]] = {
     ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
-_UNITS_NS: Final = {"": 1, "ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
+UNITS_NS: Final = {"": 1, "ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 _SYNTAX: Final = re.compile(
     r"\s*(?P<measure>[^\s<>=!]+)\s*(?P<operator>>=|<=|==|!=|>|<)\s*(?P<value>[+-]?[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>%|ns|us|ms|s|)\s*",
     re.ASCII,
@@ -45,7 +45,7 @@ class Condition:
 
     def holds(self, figure: float) -> bool:
         """Whether a figure (or a change in percent) fulfils it."""
-        return _OPERATORS[self.operator](figure, self.value if self.relative else self.value * _UNITS_NS[self.unit])
+        return _OPERATORS[self.operator](figure, self.value if self.relative else self.value * UNITS_NS[self.unit])
 
 
 @dataclass(frozen=True)
@@ -65,22 +65,16 @@ class Judged:
     """Of the comparison with the base: "noise", "higher", …; "" where there is none."""
 
 
-def parse_condition(text: str) -> Condition:
-    """Read a condition. Raises SoftnetError."""
+def parse_condition(text: str, where: str = "--fail-if", example: str = "'p99.web > 50us' or 'dropped > 0'") -> Condition:
+    """Read a condition, which was given there. Raises SoftnetError."""
     found = _SYNTAX.fullmatch(text) if len(text) <= _TEXT_MAX else None
     expected = "MEASURE OP VALUE[%], OP one of " + " ".join(_OPERATORS)
     if found is None:
-        raise SoftnetError(
-            "no condition",
-            where="--fail-if",
-            found=repr(text),
-            expected=expected,
-            hint="for instance 'p99.web > 50us' or 'dropped > 0'",
-        )
+        raise SoftnetError("no condition", where=where, found=repr(text), expected=expected, hint=f"for instance {example}")
     relative = found["unit"] == "%"
     if found["value"][0] in "+-" and not relative:
         raise SoftnetError(
-            "a value with a sign is a change, which is given in percent", where="--fail-if", found=repr(text), expected="+5% or 5us"
+            "a value with a sign is a change, which is given in percent", where=where, found=repr(text), expected="+5% or 5us"
         )
     return Condition(
         text.strip(), found["measure"], found["operator"], Fraction(found["value"]), "" if relative else found["unit"], relative

@@ -123,9 +123,23 @@ class NativeEngine:
         )
         self._set_stop = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(self.native.address("set_stop"))
         self._failure: KernelStop | None = None
+        self._trace = np.zeros((TRACE_ROOM, RECORD_WORDS), dtype=np.int64)
         self._prepare_stacks()
+        self._begin()
+
+    def _begin(self) -> None:
+        """From memory as it was booted to time 0: every context at the beginning of its stack, the first arrivals there."""
+        self._stack_of[:] = self._first_of[:-1]
+        self._words[self._frames] = self._frame_words
+        self.memory[RUN_WORDS["resume"]] = self._first_of[-1]
         self._prepare_words()
         self._refill()
+
+    def again(self, arrivals: Iterator[NDArray[np.int64]]) -> None:
+        """Begin anew, in the same memory, which was put back as it was booted; what is on the stacks is never read."""
+        self._failure = None
+        self.arrivals = arrivals
+        self._begin()
 
     def run(self, until_ns: int) -> int:
         """Run until virtual time ``until_ns``; the machine's reason to stop. Raises KernelStop from a kernel function."""
@@ -164,6 +178,9 @@ class NativeEngine:
         first = -start % STACK_BYTES
         self._stacks = start + first
         self._stack_of = np.zeros(count, dtype=np.int64)
+        self._first_of = np.zeros(count + 1, dtype=np.int64)
+        self._words = region
+        frames: list[tuple[int, int]] = []
         enter, boot = self.native.address("enter"), self.native.address("boot")
         irq, task = self.native.address("irq_body"), self.native.address("task_body")
 
@@ -171,20 +188,16 @@ class NativeEngine:
             # Below two free words at the top, so that the entry finds the stack aligned as the ABI asks; and each stack
             # begins at other cache lines than its neighbours, or all of them would share a few sets of the caches.
             at = (first + (index + 1) * STACK_BYTES) // 8 - 2 - FRAME_WORDS - 8 * (37 * index % STACK_COLOURS)
-            region[at + FRAME_ARGUMENT] = self.base
-            region[at + FRAME_FUNCTION] = function
-            region[at + FRAME_RETURN] = enter
+            frames.extend([(at + FRAME_ARGUMENT, self.base), (at + FRAME_FUNCTION, function), (at + FRAME_RETURN, enter)])
             return start + 8 * at
 
         for ctx in range(count):
-            self._stack_of[ctx] = prepare(ctx, irq if ctx < 2 * self.image.nr_cpus else task)
-        self.memory[RUN_WORDS["resume"]] = prepare(count, boot)
+            self._first_of[ctx] = prepare(ctx, irq if ctx < 2 * self.image.nr_cpus else task)
+        self._first_of[count] = prepare(count, boot)
+        self._frames, self._frame_words = np.array(frames, dtype=np.int64).T
 
     def _prepare_words(self) -> None:
         """The engine's own words in the line of NULL."""
-        import numpy as np
-
-        self._trace = np.zeros((TRACE_ROOM, RECORD_WORDS), dtype=np.int64)
         values = {
             "stack_of": int(self._stack_of.ctypes.data), "stacks": self._stacks, "fuel": FUEL - 1, "fuel_full": FUEL - 1,
             "trace": int(self._trace.ctypes.data), "trace_fill": 0, "trace_room": TRACE_ROOM, "slice": SLICE_SWITCHES,

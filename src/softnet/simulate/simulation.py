@@ -29,6 +29,9 @@ from softnet.trace import EVENT_ID, Record
 if TYPE_CHECKING:
     from typing import Protocol
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from softnet.lang.program.program import Program
     from softnet.simulate.invariants import Invariants
 
@@ -116,19 +119,26 @@ class Simulation:
 
             self.invariants = Invariants(self.image, strict=self.setup.checks == "strict")
         self.engine: Engine = self._engine(bool(self.setup.checks), self.setup.run_ahead)
-        self.sampler = Sampler(self.image)
-        self.baseline = Baseline(self.image)
+        self._watch()
         self.now_ns = 0
         self.partial = False
         self._trace_done = False
 
-    def _boot(self, checks: bool) -> Image:
+    def _arrivals(self) -> Iterator[NDArray[np.int64]]:
+        return arrival_blocks(self.scenario)
+
+    def _watch(self) -> None:
+        self.sampler = Sampler(self.image)
+        self.baseline = Baseline(self.image)
+
+    def _boot(self, checks: bool, again: Image | None = None) -> Image:
         wiring = Wiring(
             costs=self.costs,
             record=self.recorder,
             words=native.words if self.engine_name == "native" else list_of_words,
             checks=checks,
             observed=checks or self.engine_name != "native",
+            again=again,
         )
         if checks:
             from softnet.simulate.invariants import table_counts
@@ -140,7 +150,7 @@ class Simulation:
         polls = self.invariants.polls if self.invariants is not None else ()
         if self.engine_name == "native":
             options = native.Options(checks=checks, run_ahead=run_ahead, polls=polls)
-            engine = native.NativeEngine(self.image, arrival_blocks(self.scenario), self.recorder.take, options, self.code)
+            engine = native.NativeEngine(self.image, self._arrivals(), self.recorder.take, options, self.code)
             self.code = engine.native
             return engine
         from softnet.simulate.observing import observe
@@ -177,7 +187,7 @@ class Simulation:
         if stopped is not None:
             raise stopped from None
 
-    def stops(self) -> Iterator[tuple[int, str, Change | None]]:
+    def stops(self, *, sampled: bool = True) -> Iterator[tuple[int, str, Change | None]]:
         """What happens when: changes, the end of the warm-up, samples, the end; in the order of their time.
 
         At one instant changes come first, the warm-up's end next, then the sample: in the order in which they are merged.
@@ -186,7 +196,7 @@ class Simulation:
         step = measure.series_interval_us * 1000
         changed: list[tuple[int, str, Change | None]] = [(c.at_ns, "change", c) for c in changes(self.scenario)]
         samples: Iterator[tuple[int, str, Change | None]] = (
-            (at, "sample", None) for at in range(step, measure.duration_ns + 1, step)
+            (at, "sample", None) for at in range(step, measure.duration_ns + 1 if sampled else step, step)
         )
         ends: list[tuple[int, str, Change | None]] = [(measure.duration_ns, "end", None)]
         warmup: list[tuple[int, str, Change | None]] = [(measure.warmup_ns, "warmup", None)]
@@ -195,8 +205,15 @@ class Simulation:
     def finish(self, progress: Progress | None = None) -> Run:
         """Run to the end and say what was found. Ctrl-C ends the run early and marks the result partial."""
         self._open_trace_file()
+        self.run_through(self.baseline.take, self.sampler.sample, progress)
+        return Run(self.result(), self.trace())
+
+    def run_through(
+        self, measured: Callable[[], None], sample: Callable[[int], None] | None, progress: Progress | None = None
+    ) -> None:
+        """Run to the end, or to Ctrl-C. ``measured`` is called when the warm-up is over, ``sample`` at regular times."""
         try:
-            for at, what, change in self.stops():
+            for at, what, change in self.stops(sampled=sample is not None):
                 if at > self.now_ns or at == 0:
                     self.advance(at)
                 if what == "change" and change is not None:
@@ -205,9 +222,9 @@ class Simulation:
                         self.invariants.settings_changed()
                     self.recorder_note(change)
                 elif what == "warmup":
-                    self.baseline.take()
-                elif what == "sample":
-                    self.sampler.sample(at)
+                    measured()
+                elif what == "sample" and sample is not None:
+                    sample(at)
                 if progress is not None:
                     progress(at, self.scenario.measure.duration_ns)
         except KeyboardInterrupt:
@@ -217,7 +234,6 @@ class Simulation:
             if self.recorder.writer is not None:
                 self.recorder.writer.abandon()
             raise
-        return Run(self.result(), self.trace())
 
     def _stop_here(self) -> None:
         """Interrupted between two stops: the figures are of the time that was reached, not of the stop that was wanted."""

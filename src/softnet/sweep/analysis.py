@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from softnet.errors import SoftnetError
 from softnet.files import readable
 from softnet.sweep.factors import level_value, shown
+from softnet.sweep.goal import Limit, limits_from
 from softnet.sweep.measures import BEYOND, Measure
 from softnet.sweep.plan import run_command
 from softnet.sweep.statistics import Interval, coefficients, holm, interval, paired, pareto
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from softnet.sweep.plan import Planned
+    from softnet.sweep.plan import Planned, SweepArm
     from softnet.sweep.store import Finished
 
 ALPHA: Final = 0.05
@@ -67,6 +68,8 @@ class ArmSeen(NamedTuple):
     """The levels as TOML."""
     failed: int
     """Runs that failed."""
+    dropped_after: int = 0
+    """So many seeds showed that it is not the best, and it was given no more; 0: it was not dropped."""
 
     @property
     def label(self) -> str:
@@ -89,10 +92,30 @@ class Findings:
     """Failed runs: arm, seed, why, and the command that shows it."""
     missing: int
     """Runs that are not there."""
+    limits: tuple[Limit, ...] = ()
+    """What the means of a recommended arm keep to."""
 
     def mean(self, measure: Measure, arm: int) -> float:
         """The mean over the seeds; NaN where there is no figure."""
         return interval(_present(self.values[measure.name][arm])).mean
+
+    def spread(self, measure: str, arm: int) -> Interval:
+        """The mean of an arm in a measure with its interval over the seeds."""
+        return interval(_present(self.values[measure][arm]))
+
+    def broken(self, arm: int) -> list[Limit]:
+        """The limits that an arm's means do not keep."""
+        return [limit for limit in self.limits if limit.excess(self.spread(limit.measure, arm).mean) > 0]
+
+    def candidates(self) -> list[int]:
+        """The arms that can be recommended: no run failed, none was dropped, and the means keep the limits."""
+        return [arm.number for arm in self.arms if not arm.failed and not arm.dropped_after and not self.broken(arm.number)]
+
+    def remarks(self, arm: ArmSeen) -> list[str]:
+        """What is to be said of an arm beside its figures."""
+        out = [f"{arm.failed} failed"] if arm.failed else []
+        out += [f"dropped after {arm.dropped_after} seeds"] if arm.dropped_after else []
+        return out + [f"not {limit.text}" for limit in self.broken(arm.number)]
 
     def changes(self, measure: Measure) -> list[Change]:
         """Each arm against the base, which is the first; its own entry is all zeros."""
@@ -133,8 +156,8 @@ class Findings:
         return np.column_stack(columns), names
 
     def best(self, measure: Measure) -> int | None:
-        """The arm with the best mean, of those without failed runs; None where no direction is better, or no arm has figures."""
-        means = {arm.number: self.mean(measure, arm.number) for arm in self.arms if not arm.failed}
+        """The arm with the best mean, of the candidates; None where no direction is better, or no arm has figures."""
+        means = {arm: self.mean(measure, arm) for arm in self.candidates()}
         means = {arm: mean for arm, mean in means.items() if not math.isnan(mean)}
         if not means or not measure.better:
             return None
@@ -143,7 +166,7 @@ class Findings:
     def as_good(self, measure: Measure, best: int) -> list[int]:
         """The arms that the data cannot tell from the best in a measure: paired, and corrected for their number."""
         values = self.values[measure.name]
-        others = [arm.number for arm in self.arms if arm.number != best and not arm.failed]
+        others = [arm for arm in self.candidates() if arm != best]
         found = [paired(values[best], values[arm]) for arm in others]
         corrected = holm([i.p for i in found])
         return [
@@ -220,7 +243,8 @@ def findings_of(about: Mapping[str, Any], table: Any) -> Findings:
     for arm, why in zip(rows.tolist(), failed, strict=True):
         count[arm] += why is not None
     seen = [
-        ArmSeen(i, tuple(shown(level) for level in arm["levels"]), tuple(arm["levels"]), count[i]) for i, arm in enumerate(arms)
+        ArmSeen(i, tuple(shown(level) for level in arm["levels"]), tuple(arm["levels"]), count[i], arm.get("dropped_after", 0))
+        for i, arm in enumerate(arms)
     ]
     keys = [factor["key"] for factor in about["factors"]]
     failures = [
@@ -234,27 +258,46 @@ def findings_of(about: Mapping[str, Any], table: Any) -> Findings:
         if why is not None
     ]
     shown_measures = [measure for name in about["shown"] for measure in measures if measure.name == name]
-    missing = len(arms) * len(seeds) - table.num_rows
-    return Findings(about, list(about["factors"]), seen, seeds, shown_measures, values, failures, missing)
+    missing = sum(arm.dropped_after or len(seeds) for arm in seen) - table.num_rows
+    limits = limits_from(about)
+    return Findings(about, list(about["factors"]), seen, seeds, shown_measures, values, failures, missing, limits)
+
+
+def figures_of(arm: SweepArm, seeds: Sequence[int], done: Mapping[str, Finished], at: int) -> NDArray[np.float64]:
+    """An arm's figures in the measure with that number, seed by seed; NaN where there is none."""
+    import numpy as np
+
+    found = [done.get(arm.run_id(seed)) for seed in seeds]
+    # None, where a run took no sample, becomes NaN.
+    return np.array([run.values[at] if run is not None and run.values else None for run in found], dtype=float)
+
+
+def hopeless(values: Sequence[NDArray[np.float64]], sign: int, looks: int) -> list[int]:
+    """Of arms, by their figures seed by seed, those that are worse than the best one by more than chance explains.
+
+    ``sign``: 1 where lower is better, -1 where higher is. Corrected by Holm for the number of arms, and by Bonferroni for that of
+    the looks, which all take from the same data. The first arm is the base, which stays.
+    """
+    means = [sign * interval(_present(row)).mean for row in values]
+    alive = [i for i, mean in enumerate(means) if not math.isnan(mean)]
+    if not alive:
+        return []
+    best = min(alive, key=lambda i: means[i])
+    others = [i for i in alive if i != best]
+    found = [paired(values[best], values[i]) for i in others]
+    corrected = holm([i.p if i.values > 1 else 1.0 for i in found])
+    return [arm for arm, i, p in zip(others, found, corrected, strict=True) if arm and sign * i.mean > 0 and p < ALPHA / looks]
 
 
 def narrow_enough(planned: Planned, seeds: Sequence[int], done: Mapping[str, Finished]) -> bool:
     """Whether every arm's paired interval against the base is as narrow as asked, in the measure that was named."""
-    import numpy as np
-
     assert planned.until is not None
     measure, share = planned.until
     at = planned.measures.index(measure)
-
-    def figures(arm: int) -> NDArray[np.float64]:
-        found = [done.get(planned.arms[arm].run_id(seed)) for seed in seeds]
-        # None, where a run took no sample, becomes NaN.
-        return np.array([run.values[at] if run is not None and run.values else None for run in found], dtype=float)
-
-    base = figures(0)
+    base = figures_of(planned.arms[0], seeds, done, at)
     wide = abs(interval(_present(base)).mean) * share
     for arm in planned.arms[1:]:
-        found = paired(base, figures(arm.number))
+        found = paired(base, figures_of(arm, seeds, done, at))
         if found.values and not found.half <= wide:
             return False
     return True

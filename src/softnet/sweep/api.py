@@ -5,39 +5,23 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from softnet.errors import SoftnetError
 from softnet.processes import Workers, can_work
+from softnet.sweep.cluster import ClusterRunner, wanted_cluster
+from softnet.sweep.course import Course, Progress, Runner
+from softnet.sweep.course import Swept as Swept
+from softnet.sweep.design import SEARCH
 from softnet.sweep.experiment import Asked
-from softnet.sweep.plan import Planned, SweepArm, plan
+from softnet.sweep.plan import SweepArm, plan
 from softnet.sweep.store import Finished, Journal, write_results
 from softnet.sweep.worker import Job, run_once
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Progress = Callable[[int, int, int], None]
-"""Called with (runs done, runs in all, runs that were there already)."""
-
-
-@dataclass
-class Swept:
-    """An experiment that has run, or was interrupted."""
-
-    planned: Planned
-    seeds: tuple[int, ...]
-    table: Any = None
-    """The Arrow table of the finished runs."""
-    reused: int = 0
-    lost: list[tuple[SweepArm, int, str]] = field(default_factory=list)
-    """Runs whose processes died twice: arm, seed, how. They are not kept, and are tried anew the next time."""
-    partial: bool = False
-    until_missed: bool = False
-    """The seeds ended before the intervals were as narrow as asked."""
 
 
 def sweep(
@@ -48,71 +32,37 @@ def sweep(
     engine: str = "auto",
     yes: bool = False,
     progress: Progress | None = None,
+    cluster: str = "",
 ) -> Swept:
     """Run what of an experiment has not been run yet, and write the results into the folder ``out``.
 
-    The results do not depend on ``processes`` (default: the CPUs there are). Ctrl-C keeps what is finished and marks the
-    outcome partial. Raises SoftnetError for a bad experiment, before anything runs.
+    The results do not depend on ``processes`` (default: the CPUs there are), nor on the ``cluster`` (``tcp://HOST:PORT`` of a Dask
+    scheduler, ``local:N``, ``slurm:N``, ``kubernetes:N``) that makes the runs instead. Ctrl-C keeps what is finished and marks
+    the outcome partial. Raises SoftnetError for a bad experiment or cluster, before anything runs; and when the cluster's
+    scheduler is lost: what is finished is kept.
     """
+    where = wanted_cluster(cluster) if cluster else None
     planned = plan(asked, yes=yes)
     # What is missing is missed before the work is done.
     from softnet.sweep.store import arrow
 
     arrow()
     swept = Swept(planned, planned.seeds)
-    wanted = frozenset(arm.run_id(seed) for arm in planned.arms for seed in planned.max_seeds)
-    with Journal(out, [m.column for m in planned.measures]) as journal:
+    # What a search will try is not known before it has begun.
+    known = planned.asked.experiment.design != SEARCH
+    wanted = frozenset(arm.run_id(seed) for arm in planned.arms for seed in planned.max_seeds) if known else None
+    runner: Runner = _Runner(processes, engine) if where is None else ClusterRunner(where, planned.arms, engine)
+    with runner, Journal(out, [m.column for m in planned.measures]) as journal:
         journal.load(wanted)
-        swept.reused = len(journal.done)
+        swept.reused = len(journal.done) if known else 0
         try:
-            with _Runner(processes, engine) as runner:
-                _run_seeds(swept, journal, runner, progress)
+            Course(swept, journal, runner, progress).go()
         except KeyboardInterrupt:
             swept.partial = True
-        swept.table = write_results(out, planned, swept.seeds, journal.done)
+        finally:
+            # Also when the scheduler is lost: what is finished can be looked at.
+            swept.table = write_results(out, swept.planned, swept.seeds, journal.done, swept.dropped)
     return swept
-
-
-def _run_seeds(swept: Swept, journal: Journal, runner: _Runner, progress: Progress | None) -> None:
-    """The seeds that were asked for, and more while an interval is too wide."""
-    planned = swept.planned
-    while True:
-        _run_missing(swept, journal, runner, progress)
-        if planned.until is None:
-            return
-        from softnet.sweep.analysis import narrow_enough
-
-        if narrow_enough(planned, swept.seeds, journal.done):
-            return
-        if len(swept.seeds) >= len(planned.max_seeds):
-            swept.until_missed = True
-            return
-        more = len(swept.seeds) + max(len(swept.seeds) // 2, 1)
-        swept.seeds = planned.max_seeds[: min(more, len(planned.max_seeds))]
-
-
-def _run_missing(swept: Swept, journal: Journal, runner: _Runner, progress: Progress | None) -> None:
-    """Run what is not in the journal. Equal runs of several arms run once."""
-    # Arm by arm: a process boots an arm once and runs it with one seed after the other.
-    missing: dict[str, tuple[SweepArm, int]] = {}
-    total = 0
-    for arm in swept.planned.arms:
-        for seed in swept.seeds:
-            total += 1
-            run_id = arm.run_id(seed)
-            if run_id not in journal.done:
-                missing.setdefault(run_id, (arm, seed))
-    ids = list(missing)
-    there = total - len(ids)
-    if progress is not None:
-        progress(there, total, there)
-    for done, (number, found) in enumerate(runner.run(list(missing.values())), start=1):
-        if isinstance(found, SoftnetError):
-            swept.lost.append((*missing[ids[number]], found.found))
-        else:
-            journal.add(ids[number], found)
-        if progress is not None:
-            progress(there + done, total, there)
 
 
 class _Runner:

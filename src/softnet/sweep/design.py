@@ -11,7 +11,7 @@ from typing import Final
 from softnet.errors import SoftnetError
 from softnet.sweep.factors import Factor
 
-GRID, LHS, SOBOL = DESIGNS = ("grid", "lhs", "sobol")
+GRID, LHS, SOBOL, SEARCH = DESIGNS = ("grid", "lhs", "sobol", "search")
 DESIGN_SEED: Final = 1
 """Of the samples: the same experiment tries the same points."""
 FACTORS_MAX: Final = 64
@@ -27,7 +27,9 @@ def size(factors: Sequence[Factor], design: str, runs: int | None) -> int:
         raise SoftnetError("too many factors", where="--vary", found=str(len(factors)), expected=f"at most {FACTORS_MAX}")
     if design == GRID:
         if runs is not None:
-            raise SoftnetError("a grid tries all combinations", where="--runs", found=str(runs), expected="--design lhs or sobol")
+            raise SoftnetError(
+                "a grid tries all combinations", where="--runs", found=str(runs), expected="--design lhs, sobol or search"
+            )
         for factor in factors:
             if factor.range is not None:
                 raise factor.error("a grid needs levels, not a range", expected="KEY=LEVEL,LEVEL,…",
@@ -42,11 +44,13 @@ def size(factors: Sequence[Factor], design: str, runs: int | None) -> int:
 
 
 def points(factors: Sequence[Factor], design: str, runs: int | None) -> list[Point]:
-    """The combinations, each once; the first is the base: first levels and middles of ranges."""
+    """The combinations, each once; the first is the base: first levels and middles of ranges. Of a search the base alone."""
     size(factors, design, runs)
     if design == GRID:
         return list(itertools.product(*(factor.levels for factor in factors)))
     base = tuple(factor.base for factor in factors)
+    if design == SEARCH:
+        return [base]
     sample = _sample(len(factors), design, runs or 0)
     picked = [tuple(factor.pick(part) for factor, part in zip(factors, row, strict=True)) for row in sample]
     return list(dict.fromkeys([base, *picked]))

@@ -29,8 +29,14 @@ class Experiment(Settings):
     patches: TextList = setting((), "Patch files on top of every kernel.")
     settings: TextList = setting((), "Settings of every arm, as --set takes them.")
     seeds: int = setting(5, "Runs of each arm, from the scenario's seed on.", ge=1, le=SEEDS_MAX)
-    design: Literal["grid", "lhs", "sobol"] = setting("grid", "All combinations, a Latin hypercube or a Sobol sample.")
-    runs: int | None = setting(None, "Combinations of a sample.", ge=1, le=1 << 20)
+    design: Literal["grid", "lhs", "sobol", "search"] = setting(
+        "grid", "All combinations, a Latin hypercube, a Sobol sample, or a search for the best."
+    )
+    runs: int | None = setting(None, "Combinations of a sample or a search.", ge=1, le=1 << 20)
+    minimize: str = setting("", "The measure of which the lowest mean is looked for: web.p99.9.")
+    maximize: str = setting("", "The measure of which the highest mean is looked for.")
+    subject_to: TextList = setting((), "Limits that what is recommended keeps by its means: cpu < 40%, dropped <= 0.")
+    race: bool = setting(False, "Give no more seeds to combinations that are surely not the best.")
     measure: TextList = setting((), "What is looked at, the most important first: web.p99, dropped, cpu.")
     until: str = setting("", "Add seeds until the intervals of a measure are that narrow: web.p99=5%.")
     max_seeds: int = setting(50, "Seeds at the most with until.", ge=2, le=SEEDS_MAX)

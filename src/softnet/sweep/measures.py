@@ -13,6 +13,7 @@ from softnet.simulate.comparison import COUNTER_METRICS
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
+    from softnet.simulate.figures import Figures
     from softnet.simulate.result import Histogram, Result
 
 LATENCY: Final = (
@@ -65,7 +66,7 @@ def _of_histogram(name: str, words: str, entries: Sequence[tuple[str, str, str, 
     ]
 
 
-def values_of(result: Result) -> list[Value]:
+def values_of(result: Result | Figures) -> list[Value]:
     """The figures of a run, in the order of measures_of(); None where it took no sample."""
     out: list[Value] = [result.counters[name] for name, _, _ in COUNTER_METRICS]
     times = {name: sum(row[name] for row in result.cpu_time_ns) for name in TIME_CLASS_NAMES}

@@ -22,8 +22,10 @@ from softnet.simulate.program import load_program, scenario_costs
 from softnet.sweep import design
 from softnet.sweep.experiment import Asked
 from softnet.sweep.factors import KERNEL, NO_PATCH, PATCH, Factor, level_value, shown
+from softnet.sweep.goal import Goal, Limit, directed, limits_of
 from softnet.sweep.identity import kernel_digest, program_key, scenario_digest
 from softnet.sweep.measures import Measure, default_measures, find_measure, measures_of
+from softnet.sweep.search import needed_optuna
 
 if TYPE_CHECKING:
     from softnet.lang.program.program import Program
@@ -75,6 +77,12 @@ class Planned:
     """The measure and the half-width of its intervals, as a share of the base's mean, at which no more seeds are added."""
     max_seeds: tuple[int, ...]
     """All the seeds that there may be."""
+    resolver: Resolver
+    """Makes the arms of a search, one after the other."""
+    goal: Goal | None = None
+    """What is looked for, where the experiment says it."""
+    limits: tuple[Limit, ...] = ()
+    """What the means of a recommended arm keep to."""
 
     def command(self, arm: SweepArm, seed: int) -> str:
         """The command that shows one run."""
@@ -120,7 +128,7 @@ def plan(asked: Asked, *, yes: bool = False) -> Planned:
             hint="fewer levels, or --design lhs --runs 200",
         )
     source = asked.path(wanted.scenario)
-    resolver = _Resolver(asked, source)
+    resolver = Resolver(asked, source)
     _try_levels(resolver, asked.factors)
     points = design.points(asked.factors, wanted.design, wanted.runs)
     arms = tuple(resolver.arm(number, point) for number, point in enumerate(points))
@@ -131,15 +139,40 @@ def plan(asked: Asked, *, yes: bool = False) -> Planned:
                                expected="a file")  # fmt: skip
     # The same captures for all: what is wrong with them, the first block says.
     next(iter(arrival_blocks(first)), None)
-    measures = measures_of(first)
-    names = wanted.measure
-    chosen = tuple(find_measure(measures, name, asked.where("measure")) for name in names) or default_measures(measures, first)
+    measures, objective = directed(asked, measures_of(first))
+    limits = limits_of(asked, measures)
+    chosen = tuple(find_measure(measures, name, asked.where("measure")) for name in wanted.measure)
+    chosen = chosen or default_measures(measures, first)
+    if objective is not None:
+        limited = [find_measure(measures, limit.measure, "") for limit in limits]
+        chosen = tuple(dict.fromkeys((objective, *limited, *chosen)))
+    goal = Goal(objective, limits) if objective is not None else None
+    _fits_together(asked, goal, chosen)
     start = first.measure.seed
     return Planned(
         asked=asked, source=source, name=first.name, factors=asked.factors, arms=arms,
         seeds=tuple(range(start, start + wanted.seeds)), measures=measures, shown=chosen, until=_until(asked, measures),
-        max_seeds=tuple(range(start, start + max(seeds_max, wanted.seeds))),
+        max_seeds=tuple(range(start, start + max(seeds_max, wanted.seeds))), resolver=resolver, goal=goal, limits=limits,
     )  # fmt: skip
+
+
+def _fits_together(asked: Asked, goal: Goal | None, shown_: Sequence[Measure]) -> None:
+    """Raises SoftnetError for a search without a goal, and for ways that exclude each other."""
+    wanted = asked.experiment
+    if wanted.design == design.SEARCH:
+        if goal is None:
+            raise SoftnetError("a search looks for something", where=asked.where("design"), found="search",
+                               expected="--minimize MEASURE or --maximize MEASURE")  # fmt: skip
+        needed_optuna()
+    for key, given in (("until", bool(wanted.until)), ("race", wanted.race)):
+        if given and wanted.design == design.SEARCH:
+            raise SoftnetError("a search gives each combination its --seeds", where=asked.where(key), expected="a grid or a sample")
+    if wanted.race and wanted.until:
+        raise SoftnetError("one way to choose the number of seeds", where=asked.where("race"), found="race and until",
+                           expected="one of them")  # fmt: skip
+    if wanted.race and not shown_[0].better:
+        raise SoftnetError("no combination is hopeless: neither more nor less is better", where=asked.where("race"),
+                           found=shown_[0].name, expected="--minimize MEASURE or --maximize MEASURE")  # fmt: skip
 
 
 def _until(asked: Asked, measures: Sequence[Measure]) -> tuple[Measure, float] | None:
@@ -157,7 +190,7 @@ def _until(asked: Asked, measures: Sequence[Measure]) -> tuple[Measure, float] |
     return find_measure(measures, name.strip(), asked.where("until")), share
 
 
-def _try_levels(resolver: _Resolver, factors: Sequence[Factor]) -> None:
+def _try_levels(resolver: Resolver, factors: Sequence[Factor]) -> None:
     """Each level by itself, the others at the base: so a mistake is told at its level, and soon."""
     base = tuple(factor.base for factor in factors)
     for at, factor in enumerate(factors):
@@ -166,7 +199,7 @@ def _try_levels(resolver: _Resolver, factors: Sequence[Factor]) -> None:
             resolver.scenario((*base[:at], level, *base[at + 1 :]), blame=factor)
 
 
-class _Resolver:
+class Resolver:
     """From a combination of levels to an arm; what combinations share is worked out once."""
 
     def __init__(self, asked: Asked, source: Path) -> None:

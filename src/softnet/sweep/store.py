@@ -68,8 +68,8 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
 
-    def load(self, wanted: frozenset[str]) -> None:
-        """Take up the runs that are wanted; cut off what a killed process left of a line."""
+    def load(self, wanted: frozenset[str] | None) -> None:
+        """Take up the runs that are wanted, all for None; cut off what a killed process left of a line."""
         end = 0
         columns: list[str] = []
         with open(self._fd, "rb", closefd=False) as stream:
@@ -80,7 +80,7 @@ class Journal:
                 record = _read_line(line)
                 if isinstance(record, dict) and isinstance(record.get("columns"), list):
                     columns = record["columns"]
-                elif isinstance(record, dict) and record.get("id") in wanted:
+                elif isinstance(record, dict) and isinstance(record.get("id"), str) and (wanted is None or record["id"] in wanted):
                     if len(record.get("v", ())) == len(columns) or record.get("failed"):
                         self._take(record, columns)
         os.ftruncate(self._fd, end)
@@ -130,7 +130,7 @@ def arrow() -> Any:
     return pa
 
 
-def about(planned: Planned, seeds: Sequence[int]) -> dict[str, Any]:
+def about(planned: Planned, seeds: Sequence[int], dropped: Mapping[int, int]) -> dict[str, Any]:
     """experiment.json: what the results are of; ``folder`` is where its paths start from."""
     wanted = planned.asked.experiment
     return {
@@ -146,7 +146,13 @@ def about(planned: Planned, seeds: Sequence[int]) -> dict[str, Any]:
         "seeds": list(seeds), "shown": [m.name for m in planned.shown],
         "until": None if planned.until is None else {"measure": planned.until[0].name, "share": planned.until[1]},
         "measures": [m._asdict() for m in planned.measures],
-        "arms": [{"levels": list(arm.levels), "digest": arm.digest} for arm in planned.arms],
+        "goal": None if planned.goal is None else planned.goal.measure.name,
+        "subject_to": [limit._asdict() for limit in planned.limits],
+        "arms": [
+            {"levels": list(arm.levels), "digest": arm.digest}
+            | ({"dropped_after": dropped[arm.number]} if arm.number in dropped else {})
+            for arm in planned.arms
+        ],
     }  # fmt: skip
 
 
@@ -163,10 +169,18 @@ def _level_columns(planned: Planned, rows: Sequence[tuple[int, int]], pa: Any) -
         yield factor.column, pa.array([by_arm[arm] for arm, _ in rows], kind)
 
 
-def results_table(planned: Planned, seeds: Sequence[int], done: Mapping[str, Finished]) -> Any:
-    """The finished runs as an Arrow table: run, arm, the factors, seed, failed, the measures."""
+def results_table(planned: Planned, seeds: Sequence[int], done: Mapping[str, Finished], dropped: Mapping[int, int]) -> Any:
+    """The finished runs as an Arrow table: run, arm, the factors, seed, failed, the measures.
+
+    ``dropped``: an arm's number -> after how many seeds it was given no more.
+    """
     pa = arrow()
-    rows = [(arm.number, seed) for arm in planned.arms for seed in seeds if arm.run_id(seed) in done]
+    rows = [
+        (arm.number, seed)
+        for arm in planned.arms
+        for seed in seeds[: dropped.get(arm.number, len(seeds))]
+        if arm.run_id(seed) in done
+    ]
     found = [done[planned.arms[arm].run_id(seed)] for arm, seed in rows]
     columns: dict[str, Any] = {
         "run": pa.array([planned.arms[arm].run_id(seed) for arm, seed in rows], pa.string()),
@@ -181,16 +195,18 @@ def results_table(planned: Planned, seeds: Sequence[int], done: Mapping[str, Fin
     return pa.table(columns).replace_schema_metadata({"softnet": SCHEMA})
 
 
-def write_results(folder: Path, planned: Planned, seeds: Sequence[int], done: Mapping[str, Finished]) -> Any:
+def write_results(
+    folder: Path, planned: Planned, seeds: Sequence[int], done: Mapping[str, Finished], dropped: Mapping[int, int]
+) -> Any:
     """runs.parquet and experiment.json; the table."""
-    table = results_table(planned, seeds, done)
+    table = results_table(planned, seeds, done, dropped)
     pa = arrow()
     sink = io.BytesIO()
     pa.parquet.write_table(table, sink, compression="zstd", row_group_size=ROW_GROUP)
     with atomic(folder / RESULTS) as stream:
         stream.write(sink.getvalue())
     with atomic(folder / ABOUT) as stream:
-        stream.write((json.dumps(about(planned, seeds), indent=1, ensure_ascii=False) + "\n").encode())
+        stream.write((json.dumps(about(planned, seeds, dropped), indent=1, ensure_ascii=False) + "\n").encode())
     return table
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from softnet.errors import SoftnetError
 from softnet.lang.python.stop import KernelStop
+from softnet.simulate.figures import Figured
 from softnet.simulate.program import load_program, scenario_costs
-from softnet.simulate.repeated import Repeated
 from softnet.simulate.simulation import Setup
 from softnet.sweep.identity import kernel_digest, program_key
 from softnet.sweep.measures import values_of
@@ -49,28 +49,30 @@ class _Linked(NamedTuple):
 
 
 _linked: dict[str, _Linked] = {}
-_booted: dict[str, Repeated] = {}
+_booted: dict[str, Figured] = {}
 """The arm that ran last, by its hash and engine; one at most."""
 
 
-def run_once(job: Job) -> Finished:
-    """Make the run. Raises KeyboardInterrupt when it is interrupted: half of a run is none; SoftnetError if a patch has changed."""
-    linked = _kernel(job)
+def run_once(job: Job, costs: tuple[str, CostTable] | None = None) -> Finished:
+    """Make the run. ``costs``: a cost table and its hash, where the scenario's own is not on this machine.
+
+    Raises KeyboardInterrupt when it is interrupted: half of a run is none; SoftnetError if a patch has changed.
+    """
+    linked = _kernel(job, costs)
     key = f"{job.arm} {job.engine}"
     try:
         booted = _booted.get(key)
-        if booted is not None:
-            result = booted.again(job.seed).result
-        else:
-            _booted.clear()
+        if booted is None:
             setup = Setup(
                 patches=job.patches, seed=job.seed, engine=job.engine, trace="off", costs=linked.costs, program=linked.program,
                 code=linked.code[0] if linked.code else None,
             )  # fmt: skip
-            booted = Repeated(job.scenario, setup)
-            result = booted.finish().result
+            before = next(iter(_booted.values()), None)
+            _booted.clear()
+            booted = before if before is not None and before.turn_to(job.scenario, setup) else Figured(job.scenario, setup)
             if booted.code is not None:
                 linked.code[:] = [booted.code]
+        result = booted.figures(job.seed)
     except KernelStop as stop:
         _booted.clear()
         return Finished([], failure_text(SoftnetError(f"the kernel stopped: {stop.message}", where=str(stop.where))))
@@ -83,13 +85,13 @@ def run_once(job: Job) -> Finished:
     return Finished(values_of(result), "")
 
 
-def _kernel(job: Job) -> _Linked:
+def _kernel(job: Job, costs: tuple[str, CostTable] | None) -> _Linked:
     """The job's kernel, linked. Raises SoftnetError if it is not the one that was planned."""
-    key = f"{job.kernel} {program_key(job.scenario, job.patches)}"
+    key = f"{job.kernel} {program_key(job.scenario, job.patches)} {costs[0] if costs else ''}"
     found = _linked.get(key)
     if found is None:
-        costs = scenario_costs(job.scenario)
-        found = _Linked(load_program(job.scenario, job.patches, costs), costs, [])
+        table = costs[1] if costs else scenario_costs(job.scenario)
+        found = _Linked(load_program(job.scenario, job.patches, table), table, [])
         if kernel_digest(found.program) != job.kernel:
             raise SoftnetError(
                 "a patch, or softnet itself, has changed since the experiment was planned", where=", ".join(job.patches),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from softnet.errors import SoftnetError
 from softnet.image.boot import boot
@@ -18,7 +18,7 @@ from softnet.image.program import constants, kernel_modules, load_modules, make_
 from softnet.image.settings import update_static_keys
 from softnet.image.tasks import TaskSpec
 from softnet.lang import Struct, ir
-from softnet.lang.program.digest import program_digest
+from softnet.lang.program.digest import around, program_digest
 from softnet.lang.program.program import Program
 from softnet.linux import releases
 from softnet.machine import MACHINE_MODULES, nic
@@ -39,6 +39,7 @@ from softnet.verify.patches import Patch, changes_of, refuse_anew
 from softnet.verify.user_properties import Claim, claims_of, dispatcher
 
 if TYPE_CHECKING:
+    from softnet.lang.check.subset import TypedFunction
     from softnet.lang.native.llvm_function import Text
     from softnet.scenario.models import Scenario
 
@@ -323,12 +324,37 @@ def applies(config: Config) -> bool:
     return config.owned and config.reduce and config.memory_model == "sc" and not config.liveness and not plugged(config)
 
 
+class _Lowered(NamedTuple):
+    """A function that was checked, and what was made of it."""
+
+    typed: TypedFunction
+    lowered: ir.Function
+
+
+_LOWERED: dict[object, dict[str, _Lowered]] = {}
+"""By what is around them, functions and what was made of them; the latest used last."""
+LOWERED_MAX = 6
+
+
 def lowered(program: Program, image: Image) -> ir.Module:
-    """The program in the intermediate form, with checks of guarded fields."""
+    """The program in the intermediate form, with checks of guarded fields.
+
+    A patched kernel has all but a few functions of the kernel without the patch: those that were lowered before are taken again.
+    """
     from softnet.lang.check.subset import typed_program
     from softnet.lang.lowering.lower import lower_program
 
-    return lower_program(typed_program(program), image.cost_index, EVENT_ID, checks=True)
+    key = (around(program), *image.cost_index)
+    before = _LOWERED[key] = _LOWERED.pop(key, {})
+    while len(_LOWERED) > LOWERED_MAX:
+        del _LOWERED[next(iter(_LOWERED))]
+    typed = typed_program(program)
+    known = {name: before[name] for name, function in typed.functions.items() if name in before and before[name].typed is function}
+    module = lower_program(typed, image.cost_index, EVENT_ID, checks=True, known={n: old.lowered for n, old in known.items()})
+    for old in known.values():
+        module.pointed |= old.typed.address_taken
+    before.update({name: _Lowered(function, module.functions[name]) for name, function in typed.functions.items()})
+    return module
 
 
 _KEPT: dict[tuple[object, ...], Any] = {}

@@ -64,7 +64,7 @@ def search_in_turn(
         yield outcome, time.monotonic() - begin
 
 
-STOP_SECONDS = 0.7
+STOP_SECONDS = 0.4
 """How long a search that is asked to stop may take to say how far it came."""
 
 

@@ -96,11 +96,13 @@ def export(config: Config, path: Path, limits: Limits | None = None) -> Export:
         raise SoftnetError("a model for SPIN has no store buffers", where="--memory-model", found="tso", expected="sc")
     limits = replace(limits or Limits(), storage="exact")
     # SPIN knows no owners, and looks for no data races.
-    machine = Arena(replace(config, owned=False, races=False), limits)
+    machine = Arena(replace(config, owned=False, races=False), limits, hasty=True)
     machine.settle()
     first = machine.words.copy()
     code = machine.start()
     while code == words.VX_MORE:
+        if machine.outgrew():
+            machine.optimise()
         code = machine.explore(100_000)
     verdict = {words.VX_DONE: Verdict.HOLDS, words.VX_FULL: Verdict.INCONCLUSIVE}.get(code, Verdict.VIOLATED)
     kinds = widths(machine, first) if code == words.VX_DONE else wide(machine, first)

@@ -120,43 +120,41 @@ def _decided(config: Config, limits: Limits | None, progress: Progress | None, s
 
 PLAIN_STATES: Final = 100_000
 """A search with more states than this begins anew with owners (softnet.verify.ownership)."""
-HASTY_STATES: Final = 200_000
-"""Hasty code took 4 us longer for a state of 6.12-rt, and building optimised code 1.3 to 2 s: as much as 300,000 to 500,000 states.
-It is less than that, since what was searched until then is lost."""
 
 
 def _search(config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None) -> Outcome:
-    """One search, begun anew as often as what it assumes of owners turns out wrong, and once when it outgrows hasty code."""
+    """One search, begun anew as often as what it assumes of owners turns out wrong."""
     machine = Arena(config, limits, hasty=resume is None)
     machine.settle()  # also of a search that goes on, which may have to begin anew
     if resume is not None:
         checkpoint.load(machine, resume)
-    machine, code, why, at_once = explored(machine, progress, resumed=resume is not None)
+    code, why, at_once = explored(machine, progress, resumed=resume is not None)
     outcome = _outcome(machine, config, code, why, at_once)
     if save is not None and code in (words.VX_MORE, words.VX_FULL):
         checkpoint.save(machine, save)
     return outcome
 
 
-def explored(machine: Arena, progress: Progress | None = None, *, resumed: bool = False) -> tuple[Arena, int, Why | None, bool]:
-    """Search from where a machine has settled, or stopped: the machine that came to the end, the code, why it stopped, and
-    whether that was in the first state.
-    """
+def explored(machine: Arena, progress: Progress | None = None, *, resumed: bool = False) -> tuple[int, Why | None, bool]:
+    """Search from where a machine has settled, or stopped: the code, why it stopped, and whether that was in the first state."""
     touched = ownership.Touched()
     code = words.VX_MORE if resumed else _begin(machine, touched)
     at_once = False
     while code != words.VX_FULL:
         at_once = code != words.VX_MORE
         code, why = _run(machine, code, progress)
-        if why is Why.OUTGREW_HASTY_CODE:
-            machine = machine.another()
-        elif code != words.VX_DISOWNED:
-            return machine, code, why, at_once
-        else:
-            ownership.note(machine, touched)
-            machine.again()
+        if code == words.VX_MORE and why is None and machine.outgrew():
+            try:
+                machine.optimise()
+            except KeyboardInterrupt:
+                return code, Why.INTERRUPTED, False
+            continue
+        if code != words.VX_DISOWNED:
+            return code, why, at_once
+        ownership.note(machine, touched)
+        machine.again()
         code = _begin(machine, touched)
-    return machine, code, Why.RANDOM_RUN_FAILED, at_once
+    return code, Why.RANDOM_RUN_FAILED, at_once
 
 
 def _begin(machine: Arena, touched: ownership.Touched) -> int:
@@ -180,7 +178,7 @@ def _begin(machine: Arena, touched: ownership.Touched) -> int:
 
 
 def _run(machine: Arena, code: int, progress: Progress | None) -> tuple[int, Why | None]:
-    """Explore in slices until the search ends or is stopped: its code, and why it was stopped."""
+    """Explore in slices until the search ends, is stopped or outgrows hasty code: its code, and why it was stopped."""
     why: Why | None = None
     with _interrupts() as interrupted:
         while code == words.VX_MORE and why is None:
@@ -193,8 +191,8 @@ def _run(machine: Arena, code: int, progress: Progress | None) -> tuple[int, Why
                 why = Why.TIME_LIMIT
             if interrupted:
                 why = Why.INTERRUPTED
-            if machine.hasty and why is None and code == words.VX_MORE and machine.get("states") >= HASTY_STATES:
-                why = Why.OUTGREW_HASTY_CODE
+            if machine.outgrew():
+                break
     return code, why
 
 

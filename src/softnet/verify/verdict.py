@@ -23,8 +23,6 @@ class Why(StrEnum):
     """Of memory or of states."""
     RANDOM_RUN_FAILED = "random run failed"
     """A run by chance, which asks who owns what, ended in a failure: search() then searches without owners."""
-    OUTGREW_HASTY_CODE = "outgrew hasty code"
-    """Within search() only: it begins again with optimised code."""
     LIVENESS_NEEDS_EXACT_STORAGE = "liveness needs exact storage"
     NO_ROOM_FOR_LIVENESS = "no room for liveness"
     NO_END = "no end"

@@ -82,8 +82,8 @@ class Search:
         self.program = program
         self.machine.prepare = self.write
         self.machine.again()
-        machine, code, why, _ = explored(self.machine)
-        self.machine = machine
+        machine = self.machine
+        code, why, _ = explored(machine)
         states = machine.get("states")
         if code in (words.VX_VIOLATION, words.VX_MACHINE, FAILED):
             failure = machine.failure(code)

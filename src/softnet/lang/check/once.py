@@ -17,8 +17,7 @@ def ensure_checked(program: Program, costs: Collection[str] | None = None) -> No
 
     ``costs`` are the rows of the cost table that they may name; None leaves the names unchecked.
     """
-    rows = json.dumps(None if costs is None else sorted(costs))
-    key = hashlib.sha256(f"{program_digest(program)} {rows}".encode()).hexdigest()
+    key = check_key(program, costs)
     if cache.marked(key):
         return
     from softnet.lang.check.subset import typed_program
@@ -27,3 +26,9 @@ def ensure_checked(program: Program, costs: Collection[str] | None = None) -> No
     events = {event.name: len(event.args) for event in EVENTS}
     program.typed.value = typed_program(program, costs=costs, events=events)
     cache.mark(key)
+
+
+def check_key(program: Program, costs: Collection[str] | None = None) -> str:
+    """Under what it is remembered that this text has passed with these costs."""
+    rows = json.dumps(None if costs is None else sorted(costs))
+    return hashlib.sha256(f"{program_digest(program)} {rows}".encode()).hexdigest()

@@ -29,11 +29,13 @@ def lower_program(
     *,
     checks: bool = False,
     polls: Sequence[str] = (),
+    known: Mapping[str, ir.Function] | None = None,
 ) -> ir.Module:
     """Lower all functions.
 
     ``costs`` maps a cost's name to its row, ``events`` an event's name to its number; ``checks``: accesses to guarded
-    fields check their lock; ``polls``: the functions by which NAPIs are polled, for the observers.
+    fields check their lock; ``polls``: the functions by which NAPIs are polled, for the observers; ``known``: functions that
+    have been lowered already, in a program that is the same but for its other functions' bodies.
     """
     program = typed.world.program
     hooks = observers_of(program, polls)
@@ -55,8 +57,9 @@ def lower_program(
         decides_turn=frozenset(f"{s.name}.{f.name}" for s in layout.structs.values() for f in s.fields.values() if f.decides_turn),
     )
     context = Context(typed.world, module, layout.structs, costs, checks, hooks)
+    known = known or {}
     for name in sorted(typed.functions):
-        module.functions[name] = lower_function(typed.functions[name], context)
+        module.functions[name] = known[name] if name in known else lower_function(typed.functions[name], context)
     return module
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from softnet.errors import SoftnetError
 from softnet.lang.native.loader import Flat, Loaded, flatten, loadable
@@ -100,7 +100,7 @@ def available() -> str:
     if not supported():
         return f"stacks cannot be switched on {platform.machine()}"
     if importlib.util.find_spec("llvmlite") is None:
-        return "llvmlite is not installed: pip install 'softnet[native]'"
+        return "llvmlite is not installed: pip install llvmlite"
     return ""
 
 
@@ -137,23 +137,69 @@ def native_code(key: str, optimise: int, write: Callable[[], tuple[str, dict[str
     found = cache.load(key)
     if found is not None:
         return Code(found[1], found[0], from_cache=True)
-    code, about = _build(optimise, write)
-    cache.store(key, about, code)
+    with cache.turn(key):
+        found = cache.load(key)
+        if found is not None:
+            return Code(found[1], found[0], from_cache=True)
+        code, about = _build(optimise, write)
+        cache.store(key, about, code)
     return Code(code, about, from_cache=False)
+
+
+class Packed(NamedTuple):
+    """A program's code, to be sent to another process or machine: what it is of, and the entry of the cache."""
+
+    what: dict[str, Any]
+    about: dict[str, Any]
+    code: bytes
+
+
+def pack(program: Program, costs: Mapping[str, int], events: Mapping[str, int], options: Options | None = None) -> Packed | None:
+    """A program's code, which is made if the cache does not have it. None where there is no cache to keep it in.
+
+    Raises as compile_program().
+    """
+    options = options or Options()
+    key = cache_key(program, costs, events, options)
+    found = cache.load(key)
+    if found is None:
+        compile_program(program, costs, events, options)
+        found = cache.load(key)
+    return None if found is None else Packed(_decided_by(program, costs, events, options), *found)
+
+
+def unpack(packed: Packed) -> bool:
+    """Put code that a builder of the same kind (``builder_kind()``) made into this machine's cache; whether it is there."""
+    key = _hashed({**packed.what, **_made_by()})
+    return cache.load(key) is not None or cache.store(key, packed.about, packed.code)
+
+
+def builder_kind() -> str:
+    """Where code is made that runs here, too: the hash of softnet's compiler, Python, LLVM and the processor.
+
+    Unlike the cache's key it does not take in when LLVM was installed. Empty where no native code can be made.
+    """
+    if available():
+        return ""
+    libraries = [row[:2] for row in _compiler_identity()]
+    return _hashed({"python": sys.version_info[:3], "llvm": libraries, "cpu": _processor_identity(), "lang": PACKAGE.hex()})
 
 
 def cache_key(program: Program, costs: Mapping[str, int], events: Mapping[str, int], options: Options) -> str:
     """The hash of all that decides the code."""
-    rest = {
-        "program": program_digest(program),
-        "costs": dict(costs),
-        "events": dict(events),
-        "options": vars(options),
-        "python": sys.version_info[:3],
-        "llvm": _compiler_identity(),
-        "cpu": _processor_identity(),
-    }
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    return _hashed({**_decided_by(program, costs, events, options), **_made_by()})
+
+
+def _decided_by(program: Program, costs: Mapping[str, int], events: Mapping[str, int], options: Options) -> dict[str, Any]:
+    return {"program": program_digest(program), "costs": dict(costs), "events": dict(events), "options": vars(options)}
+
+
+def _made_by() -> dict[str, Any]:
+    return {"python": sys.version_info[:3], "llvm": _compiler_identity(), "cpu": _processor_identity()}
+
+
+def _hashed(parts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def builder_identity() -> str:

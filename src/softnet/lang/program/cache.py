@@ -19,16 +19,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from softnet.files import cache_base, distrusted, from_json, own_folder, write_whole
+from softnet.files import cache_base, distrusted, from_json, own_folder, wait_for_byte, write_whole
 
 MAGIC: Final = b"softnet native 1\n"
-ENTRIES_MAX: Final = 128
+ENTRIES_MAX: Final = 512
 """The least recently used entries above this number are removed."""
 SUFFIX: Final = ".kernel"
 MARK: Final = ".checked"
 MARKS_MAX: Final = 1024
 DERIVED: Final = ".linked"
 """The suffix of a memo (lang.program.memo)."""
+LOCK: Final = "building.lock"
 
 
 class Entry(NamedTuple):
@@ -57,6 +58,22 @@ def load(key: str) -> tuple[dict[str, Any], bytes] | None:
 def known(key: str) -> bool:
     """Whether something is stored under ``key``; load() may still find it damaged."""
     return (cache_dir() / (key + SUFFIX)).exists()
+
+
+@contextlib.contextmanager
+def turn(key: str) -> Iterator[None]:
+    """Wait while another process builds what is to be stored under ``key``: then it is there, and need not be built twice.
+
+    Only time depends on it. Who waits too long, because the other process is stopped, or has no such folder, goes on.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            folder = cache_dir()
+            if not own_folder(folder):
+                file = stack.enter_context(open(folder / LOCK, "wb"))
+                # One byte for each key, in a file that has none.
+                wait_for_byte(file, int(key[:15], 16))
+        yield
 
 
 def load_derived(key: str) -> bytes | None:

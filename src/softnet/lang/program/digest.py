@@ -22,6 +22,13 @@ def program_digest(program: Program) -> str:
     return digest.hexdigest()
 
 
+def around(program: Program) -> str:
+    """The hash of what a function's types and form depend on besides its text: constants, structures, all functions' headers."""
+    headers = [(name, d.kind, d.function.__annotations__, d.facts) for name, d in sorted(program.functions.items())]
+    rest = [sorted(program.constants.items()), sorted(program.structs.items()), program.pointed]
+    return hashlib.sha256(repr((headers, rest)).encode()).hexdigest()
+
+
 def _source_files(program: Program) -> list[str]:
     """Files that declare anything: of the functions, and of modules that declare structures or constants alone."""
     files = {definition.file for definition in program.functions.values()}
