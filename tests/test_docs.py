@@ -39,9 +39,10 @@ NO_RUN = {
     ("docs/lab.md", "softnet lab reproduce offline-kick --kernel 6.12 --accel tcg-single"),
     ("docs/conformance.md", "softnet lab conform --out conform"),
     ("docs/host.md", "softnet host record --out recorded.dat --seconds 10"),
+    ("docs/verify.md", "softnet verify"),
     (
         "docs/verify-evidence.md",
-        "softnet verify --cpus 3 --storage compact --memory 4096 --max-states 100000000 --max-seconds 3600",
+        "softnet verify --thorough --cpus 3 --storage compact --memory 4096 --max-states 100000000 --max-seconds 3600",
     ),
     ("README.md", "make demo"),
     ("README.md", "pip install .           # or: pipx install .    uv tool install .    in a Dockerfile: RUN pip install ."),

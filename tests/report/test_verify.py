@@ -44,7 +44,7 @@ ELSEWHERE = replace(HOLDS, premises=PREMISES | {"over the limit": 0, "count with
 def written(*outcomes: Outcome, storage: str = "exact") -> str:
     """What the command prints of outcomes, a second each."""
     found = Verification([(outcome, 1.0) for outcome in outcomes])
-    wide = verdict_width(storage, outcomes[0].config)
+    wide = verdict_width(storage, [o.config for o in outcomes])
     return "\n".join([head(wide), *(row(o, s, wide) for o, s in found.searches), summary(found, every=False, width=110)]) + "\n"
 
 

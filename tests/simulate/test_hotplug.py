@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from softnet.errors import ScenarioError
+from softnet.scenario import scenario_from_dict
 from softnet.simulate.api import resolve, run
 from softnet.trace import EVENT_ID
 
@@ -62,3 +63,21 @@ def test_impossible_cpus(target: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         scenario_from_dict(scenario)
     assert target in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("back", [False, True])
+def test_the_worker_of_a_cpu_that_goes_is_unbound_until_it_is_back(back: bool) -> None:
+    """6.1-rt kicks by a work item: workqueue_offline_cpu() lets what is queued run elsewhere, workqueue_online_cpu() ends it."""
+    from softnet.simulate.simulation import Simulation
+
+    tables = resolve(HOTPLUG, kernel="6.1-rt").to_dict()
+    tables["measure"] |= {"duration_ms": 5, "warmup_ms": 0}
+    tables["event"] = [{"at_ms": 1, "set": "cpu.2.online", "value": 0}, {"at_ms": 3, "set": "cpu.2.online", "value": 1}][: 1 + back]
+    simulation = Simulation(scenario_from_dict(tables))
+    simulation.finish()
+    image = simulation.image
+    worker = image.ref("worker_pool", 2).worker
+    cpus = [cpu for cpu in range(4) if worker.allowed[cpu >> 5] >> (cpu & 31) & 1]
+    assert (cpus, worker.nr_allowed) == (([2], 1) if back else ([0, 1, 3], 3))
+    assert worker.cpu in cpus

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Explore every interleaving of small configurations; print the schedule that breaks a property.
 
+Without --driver some 25 to 40 small configurations for each kernel, which share a minute.
+
 Exit status: 0 every property holds but for known findings, all searches exhausted; 1 violated; 2 bad input; 4 inconclusive: a
 search did not finish, or was interrupted.
 """
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 STATUS: Final = {"holds": 0, "violated": 1, "inconclusive": 4}
 """Exit status of a verdict."""
+JOBS_MAX: Final = 8
+"""As many searches at once as there are CPUs, and no more than this, unless told otherwise."""
 PROGRESS_SECONDS: Final = 2.0
 """Between two lines of progress."""
 
@@ -34,7 +38,8 @@ _configuration = options(
         "--kernel", "kernels", multiple=True, metavar="RELEASE[-rt|-threads]", help="Default: 6.12, 6.12-threads, 6.12-rt."
     ),
     patch_option,
-    click.option("--cpus", type=click.IntRange(2, 8), default=2, show_default=True, help="CPUs of the standard configurations."),
+    click.option("--thorough", is_flag=True, help="Search larger configurations, too: the standard ones."),
+    click.option("--cpus", type=click.IntRange(2, 8), default=2, show_default=True, help="CPUs of --thorough and of --driver."),
     click.option("--skbs", type=click.IntRange(1, 16), default=2, show_default=True, help="skbs that each CPU frees there."),
     click.option(
         "--driver",
@@ -84,7 +89,11 @@ _limits = options(
     click.option(
         "--memory", "memory_mb", type=click.IntRange(min=64), default=2048, show_default=True, help="Of one search, in MB."
     ),
-    click.option("--max-seconds", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Of one search."),
+    click.option(
+        "--max-seconds",
+        type=click.FloatRange(min=0),
+        help="Of one search.  [default: 60; without --driver and --thorough all searches share 60 on each CPU]",
+    ),
     click.option(
         "--storage",
         type=click.Choice(["exact", "compact"]),
@@ -95,9 +104,8 @@ _limits = options(
     click.option(
         "--jobs",
         type=click.IntRange(1, 64),
-        default=1,
-        show_default=True,
-        help="So many configurations at once, each in a process of its own with --memory of its own.",
+        help="So many configurations at once, each in a process of its own with --memory of its own.  "
+        "[default: 1; without --driver one for each CPU, at most 8]",
     ),
     click.option(
         "--save",
@@ -173,9 +181,9 @@ def _searched(configs: list[Config], limits: Limits, given: dict[str, Any]) -> V
     from softnet.verify.api import Verification, searches
 
     found = Verification()
-    wide = text.verdict_width(limits.storage, configs[0])
+    wide = text.verdict_width(limits.storage, configs)
     progress = None if given["quiet"] or given["as_json"] else _progress()
-    how = {name: given[name] for name in ("max_seconds", "jobs", "save", "resume", "strict")}
+    how = {name: given[name] for name in ("save", "resume", "strict")} | _time_and_jobs(given)
     for outcome, seconds in searches(configs, limits, progress=progress, **how):
         found.searches.append((outcome, seconds))
         if not given["as_json"]:
@@ -183,6 +191,20 @@ def _searched(configs: list[Config], limits: Limits, given: dict[str, Any]) -> V
                 click.echo(text.head(wide))
             click.echo(text.row(outcome, seconds, wide))
     return found
+
+
+def _time_and_jobs(given: dict[str, Any]) -> dict[str, Any]:
+    """How long searches may take, and how many run at once: what was asked, else what suits one search or many."""
+    import os
+
+    from softnet.verify.parallel import SECONDS
+
+    many = not given["drivers"]
+    return {
+        "max_seconds": given["max_seconds"] if given["max_seconds"] is not None else SECONDS,
+        "together": SECONDS if many and not given["thorough"] and given["max_seconds"] is None else None,
+        "jobs": given["jobs"] or (min(len(os.sched_getaffinity(0)), JOBS_MAX) if many else 1),
+    }
 
 
 def _progress() -> Callable[[Progress], None]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from softnet.machine.events import actor_set, cpu_update
     from softnet.machine.globals import hw, move_queued_task, update_sysctl
     from softnet.machine.interrupts import account, irq_post
+    from softnet.machine.runqueue import cpu_allowed, select_fallback_rq
     from softnet.machine.sched import resched_curr
     from softnet.machine.state import (
         CTX_TASK,
@@ -133,6 +134,47 @@ def move_task(c: cpu_hw, target: cpu_hw, p: task_struct) -> None:
     """A queued task goes to another CPU's queue."""
     move_queued_task(c, p, target)
     resched_curr(target)
+
+
+@hwfunc(visible="all", x86="locked")
+def unbind_task(p: task_struct, cpu: int) -> None:
+    """set_cpus_allowed_ptr() with every CPU, of which is_cpu_allowed() takes the one that goes down."""
+    allow(p, cpu, True)
+    place_task(p)
+
+
+@hwfunc(visible="all", x86="locked")
+def bind_task(p: task_struct, cpu: int) -> bool:
+    """set_cpus_allowed_ptr() with one CPU; false while the task runs on another one, from where C's migration thread takes it."""
+    allow(p, cpu, False)
+    return place_task(p)
+
+
+@hwfunc
+def allow(p: task_struct, cpu: int, others: bool) -> None:
+    """The task may run on that CPU only, or on all others. An idle CPU does not pull it: hw.nr_movable stays."""
+    p.nr_allowed = 0
+    for i in range(hw.nr_cpus):
+        if (i == cpu) != others:
+            p.allowed[i >> 5] |= 1 << (i & 31)
+            p.nr_allowed += 1
+        else:
+            p.allowed[i >> 5] &= ~(1 << (i & 31))
+
+
+@hwfunc
+def place_task(p: task_struct) -> bool:
+    """A task that waits, or sleeps, where it may not run goes to a CPU where it may."""
+    if cpu_allowed(p, p.cpu):
+        return True
+    if p.on_cpu:
+        return False
+    target = select_fallback_rq(p)
+    if p.on_rq:
+        move_task(table(cpu_hw, p.cpu), table(cpu_hw, target), p)
+    else:
+        p.cpu = target
+    return True
 
 
 @hwfunc

@@ -90,9 +90,9 @@ def why_text(outcome: Outcome) -> str:
 # -- the table of searches
 
 
-def verdict_width(storage: str, config: Config) -> int:
+def verdict_width(storage: str, configs: Sequence[Config]) -> int:
     """Columns of the verdict in the table of searches."""
-    return VERDICT_WIDTH + COMPACTION_WIDTH * (storage != "exact") + BUFFERS_WIDTH * bool(store_buffer(config))
+    return VERDICT_WIDTH + COMPACTION_WIDTH * (storage != "exact") + BUFFERS_WIDTH * any(map(store_buffer, configs))
 
 
 def head(wide: int) -> str:
@@ -128,7 +128,7 @@ def summary(verification: Verification, *, every: bool, width: int) -> str:
 
 def property_table(verification: Verification) -> str:
     """What was checked, and what it came to."""
-    holds = exhausted(verification.omission, store_buffer(verification.outcomes[-1].config))
+    holds = exhausted(verification.omission, min(store_buffer(outcome.config) for outcome in verification.outcomes))
     return "\n".join(_property_line(row, holds) for row in verification.properties())
 
 
@@ -146,17 +146,22 @@ def _property_line(row: PropertyStanding, holds: str) -> str:
 
 
 def known_lines(verification: Verification) -> list[str]:
-    """The findings that the searches met."""
-    return [
-        f"known: {known.finding} ({outcome.config.kernel}, {outcome.config.name}: {known.property}): "
-        f"{FINDINGS[known.finding].sentence}"
-        for outcome, known in verification.known
-    ]
+    """The findings that the searches met: each once for the configurations of one name, with the kernels."""
+    met: dict[tuple[str, str], list[Config]] = {}
+    for outcome, known in verification.known:
+        met.setdefault((known.finding, known.property), []).append(outcome.config)
+    return [f"known: {number} ({_met_in(configs)}: {name}): {FINDINGS[number].sentence}" for (number, name), configs in met.items()]
+
+
+def _met_in(configs: Sequence[Config]) -> str:
+    """The kernels, and the configuration if there is one."""
+    names = list(dict.fromkeys(config.name for config in configs))
+    return ", ".join([*dict.fromkeys(config.kernel for config in configs), *(names if len(names) == 1 else ())])
 
 
 def bounds(verification: Verification) -> str:
     """What the searches left out: a verdict is about the configurations and what may happen in them."""
-    entries = store_buffer(verification.outcomes[0].config)
+    entries = max(store_buffer(outcome.config) for outcome in verification.outcomes)
     left_out = [BOUNDS[what].format(entries=entries) for what in verification.left_out()]
     return "\nThe verdict is for these configurations, where " + ";\n  ".join(left_out) + "."
 

@@ -16,9 +16,10 @@ from softnet.errors import SoftnetError
 from softnet.properties.statements import Property
 from softnet.release import DEFAULT
 from softnet.verify.model import Config, known_properties, store_buffer
-from softnet.verify.parallel import Progress, search_all, search_in_turn
+from softnet.verify.parallel import SECONDS, Progress, search_all, search_in_turn
 from softnet.verify.properties import named
 from softnet.verify.search import Known, Limits, Outcome
+from softnet.verify.small import large_of, small_of_all
 from softnet.verify.standard import KERNELS, check, driver_of, event_of, from_text, standard, to_text
 from softnet.verify.verdict import Verdict, Why, omission
 
@@ -28,14 +29,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """How configurations are made: the standard ones of a kernel, or one with drivers of your own, and what all have."""
+    """How configurations are made: the small ones of a kernel, or one with drivers of your own, and what all have."""
 
     patches: tuple[str, ...] = ()
+    thorough: bool = False
+    """Whether the standard configurations and other large ones follow the small ones."""
     cpus: int = 2
+    """Of the standard configurations and of one with drivers of your own."""
     skbs: int = 2
     """How many skbs each CPU frees in the standard configurations."""
     drivers: tuple[str, ...] = ()
-    """``KIND:CPU[:COUNT[:CPU]]`` each; with them there is one configuration instead of the standard ones."""
+    """``KIND:CPU[:COUNT[:CPU]]`` each; with them there is one configuration instead of the small ones."""
     settings: tuple[str, ...] = ()
     """``KEY=VALUE`` each."""
     events: tuple[str, ...] = ()
@@ -46,31 +50,53 @@ class VerifyOptions:
     without: tuple[str, ...] = ()
     """Names or numbers of those that are not checked."""
     liveness: bool = False
+    """Of every configuration; some small ones are asked for it anyway."""
     memory_model: str | None = None
     store_buffer: int | None = None
+    storage: str = "exact"
+    """How states are kept (Limits.storage): liveness needs them whole."""
     reduce: bool = True
 
 
 def configurations(kernels: Sequence[str] = (), options: VerifyOptions | None = None) -> list[Config]:
     """What is to be explored, of each kernel (the three standard ones for none). Raises SoftnetError for what does not fit."""
     options = options or VerifyOptions()
-    return [config for kernel in kernels or KERNELS for config in _of_kernel(kernel, options)]
-
-
-def _of_kernel(kernel: str, options: VerifyOptions) -> Iterator[Config]:
-    found = standard(kernel, options.cpus, options.skbs, options.patches)
+    kernels = kernels or KERNELS
     if options.drivers:
-        found = [replace(found[0], name="yours", drivers=tuple(driver_of(d) for d in options.drivers))]
-    for config in found:
+        found = [_own(kernel, options) for kernel in kernels]
+    else:
+        if not options.thorough and (options.cpus, options.skbs) != (2, 2):
+            raise SoftnetError("the small configurations have CPUs and skbs of their own", where="--cpus, --skbs",
+                               found=f"{options.cpus} CPUs, {options.skbs} skbs", expected="--thorough, or --driver")  # fmt: skip
+        found = small_of_all(kernels, options.patches)
+        if options.thorough:
+            for kernel in kernels:
+                found += standard(kernel, options.cpus, options.skbs, options.patches) + large_of(kernel, options.patches)
+    return list(_as_asked(found, options))
+
+
+def _own(kernel: str, options: VerifyOptions) -> Config:
+    """The configuration with the drivers that are named."""
+    plain = standard(kernel, options.cpus, options.skbs, options.patches)[0]
+    return replace(plain, name="yours", drivers=tuple(driver_of(d) for d in options.drivers))
+
+
+def _as_asked(configs: Sequence[Config], options: VerifyOptions) -> Iterator[Config]:
+    """The configurations with what the options say of all. Raises SoftnetError."""
+    for config in configs:
         if options.settings:
             config = replace(from_text(",".join([to_text(config), *options.settings]), options.patches), name=config.name)
+        model = options.memory_model or config.memory_model
+        # What is small has liveness and store buffers where they find something; asked of all, one gives way to the other.
+        own = config.liveness and model == "sc" and options.storage == "exact"
+        asked = options.liveness and (model == "sc" or model == options.memory_model or bool(options.drivers))
         config = check(
             replace(
                 config,
-                memory_model=options.memory_model or config.memory_model,
+                memory_model=model,
                 store_buffer=options.store_buffer or config.store_buffer,
                 reduce=options.reduce,
-                liveness=options.liveness,
+                liveness=own or asked,
                 events=(*config.events, *map(event_of, options.events)),
                 property_files=options.property_files,
             )
@@ -94,7 +120,8 @@ def searches(
     configs: Sequence[Config],
     limits: Limits | None = None,
     *,
-    max_seconds: float = 60.0,
+    max_seconds: float = SECONDS,
+    together: float | None = None,
     jobs: int = 1,
     progress: Callable[[Progress], None] | None = None,
     save: Path | None = None,
@@ -105,16 +132,17 @@ def searches(
 
     What the shipped kernel is known to break is noted and searched past; with ``strict`` it is a violation like any other.
 
-    Limits are each search's own. Ctrl-C ends the search that runs, which is then the last. Raises SoftnetError.
+    Limits are each search's own, ``max_seconds`` too; with ``together`` all searches share so many seconds instead. Ctrl-C ends
+    the search that runs, which is then the last. Raises SoftnetError.
     """
     if (save or resume) and len(configs) != 1:
         raise SoftnetError("one search is saved or resumed", where="--save, --resume", found=f"{len(configs)} configurations",
                            expected="one --kernel and --driver")  # fmt: skip
     limits = limits or Limits()
     if jobs > 1 and len(configs) > 1:
-        found = search_all(configs, limits, max_seconds, jobs, strict=strict)
+        found = search_all(configs, limits, max_seconds, jobs, together=together, strict=strict)
     else:
-        found = search_in_turn(configs, limits, max_seconds, progress, save=save, resume=resume, strict=strict)
+        found = search_in_turn(configs, limits, max_seconds, progress, together=together, save=save, resume=resume, strict=strict)
     try:
         for outcome, seconds in found:
             yield outcome, seconds
@@ -213,6 +241,8 @@ class Verification:
         """Each property, and at the end what stops a kernel function: one holds only if all searches were exhausted."""
         config = self.outcomes[-1].config
         known = known_properties(config)
+        if any(o.config.liveness for o in self.outcomes):
+            config = replace(config, liveness=True)
         rows = [self._standing(prop, config) for prop in known.values()]
         unnamed = self._undisturbed()
         if self.violation is not None:
@@ -251,12 +281,12 @@ class Verification:
         return Standing.WITHIN_LIMITS if self.verdict is Verdict.INCONCLUSIVE else Standing.HOLDS
 
     def left_out(self) -> list[LeftOut]:
-        """What the verdict does not speak of."""
+        """What the verdict does not speak of: what no configuration has."""
         configs = [o.config for o in self.outcomes]
-        found = [LeftOut.LONGER_STORE_BUFFERS if store_buffer(configs[0]) else LeftOut.STORE_BUFFERS]
-        if not all(any(d.kind == "hotplug" for d in c.drivers) for c in configs):
+        found = [LeftOut.LONGER_STORE_BUFFERS if any(map(store_buffer, configs)) else LeftOut.STORE_BUFFERS]
+        if not any(d.kind == "hotplug" for c in configs for d in c.drivers):
             found.append(LeftOut.HOTPLUG)
-        if not all(c.ticks for c in configs):
+        if not any(c.ticks for c in configs):
             found.append(LeftOut.TIME)
         if not any(c.events for c in configs):
             found.append(LeftOut.EVENTS)
@@ -277,14 +307,16 @@ def verify_kernel(
     options: VerifyOptions | None = None,
     *,
     limits: Limits | None = None,
-    max_seconds: float = 60.0,
+    max_seconds: float = SECONDS,
+    together: float | None = None,
     jobs: int = 1,
     progress: Callable[[Progress], None] | None = None,
     strict: bool = False,
 ) -> Verification:
     """Explore every interleaving of small configurations of a kernel. Raises SoftnetError for what does not fit."""
     configs = configurations([kernel], options)
-    return Verification(list(searches(configs, limits, max_seconds=max_seconds, jobs=jobs, progress=progress, strict=strict)))
+    found = searches(configs, limits, max_seconds=max_seconds, together=together, jobs=jobs, progress=progress, strict=strict)
+    return Verification(list(found))
 
 
 # -- a schedule once more

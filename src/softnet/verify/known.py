@@ -64,32 +64,33 @@ def finding_of(config: Config, name: str) -> Finding | None:
     return None
 
 
-def shipped_breaks(config: Config, name: str, limits: Limits | None, progress: Progress | None) -> bool:
+def shipped_breaks(config: Config, name: str, limits: Limits | None) -> bool:
     """Whether the kernel without the patches breaks the property in this configuration, too."""
     if any(d.kind == "call" for d in config.drivers):
         return False
-    return _breaks(replace(config, patches=(), property_files=()), name, limits, progress)
+    return _breaks(replace(config, patches=(), property_files=()), name, limits)
 
 
-def breaks_alone(config: Config, finding: Finding, name: str, limits: Limits | None, progress: Progress | None) -> bool:
+def breaks_alone(config: Config, finding: Finding, name: str, limits: Limits | None) -> bool:
     """Whether the patched kernel breaks the property also without what the finding comes from."""
     other = config
     for need in finding.needs:
         other = AWAY[need](other) if need in AWAY else other
-    return other != config and bool(other.drivers) and _breaks(other, name, limits, progress)
+    return other != config and bool(other.drivers) and _breaks(other, name, limits)
 
 
-def _breaks(config: Config, name: str, limits: Limits | None, progress: Progress | None) -> bool:
-    failure = search(replace(config, properties=(name,), without=()), limits, progress).failure
+def _breaks(config: Config, name: str, limits: Limits | None) -> bool:
+    """Without a limit of time: a search that was stopped would make what is known new."""
+    failure = search(replace(config, properties=(name,), without=()), limits).failure
     return failure is not None and failure.name == name
 
 
-def is_known(config: Config, name: str, limits: Limits | None, progress: Progress | None) -> Finding | None:
+def is_known(config: Config, name: str, limits: Limits | None) -> Finding | None:
     """The finding that a violation is; None if it is new, or if the patches break the property in another way as well."""
     finding = finding_of(config, name)
     if finding is None or not config.patches:
         return finding
-    known = shipped_breaks(config, name, limits, progress) and not breaks_alone(config, finding, name, limits, progress)
+    known = shipped_breaks(config, name, limits) and not breaks_alone(config, finding, name, limits)
     return finding if known else None
 
 
@@ -106,7 +107,7 @@ def search_past_known(
     while True:
         outcome = search(asked, limits, progress, save=save, resume=resume)
         failure = outcome.failure
-        finding = is_known(config, failure.name, limits, progress) if failure is not None else None
+        finding = is_known(config, failure.name, limits) if failure is not None else None
         if failure is None or finding is None:
             return replace(outcome, config=config, known=tuple(known))
         known.append(Known(finding.number, failure.name, tuple(outcome.actions), outcome.repeats))

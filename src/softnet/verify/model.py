@@ -196,6 +196,16 @@ def nr_actions(config: Config) -> int:
     return VX_PER_CPU * config.cpus + len(config.drivers) + 1 + len(config.events) + buffers
 
 
+def shared_code(config: Config) -> tuple[object, ...]:
+    """What the code of a search depends on: where this is equal, one process builds it once (_kept())."""
+    kinds = {d.kind for d in config.drivers}
+    events = tuple(sorted({e.name for e in config.events}))
+    return (
+        config.kernel, config.patches, config.property_files, config.rps, config.preempt, config.resched, config.resched_max >= 0,
+        config.any_order, config.ticks > 0, events, store_buffer(config), config.reduce, config.races, "hotplug" in kinds,
+    )  # fmt: skip
+
+
 def asks_races(config: Config) -> bool:
     """Whether data races are looked for: they are a property, which may be left out."""
     return config.races and RACE in (config.properties or (RACE,)) and RACE not in config.without

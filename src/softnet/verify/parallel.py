@@ -7,14 +7,16 @@ finds does not depend on it; a search without the time to finish is inconclusive
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from softnet.processes import Workers, asked_to_stop
 from softnet.verify.known import search_past_known
+from softnet.verify.model import shared_code
 from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.verdict import Verdict, Why
 
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 Searches = Generator[tuple[Outcome, float], None, None]
 """Outcomes in the order of the configurations, each with its seconds; close() stops the searches that still run."""
+
+
+SECONDS: Final = 60.0
+"""What one search may take, or all of the small ones together, unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -37,28 +43,67 @@ class Progress:
     """States that wait to be expanded."""
 
 
+LARGEST_SHARE: Final = 8
+"""Of what is left of the time that searches share, one takes this part at most, or as much as each would have."""
+
+
+@dataclass(frozen=True)
+class Time:
+    """What a search may take: ``each``, or a share of what is left of the time that all have together.
+
+    Most small searches end at once, so a larger one may have an eighth of what is left, and more where few are left: ``left``
+    searches, this one with them, share what is left until ``ends_at`` on ``jobs`` CPUs.
+    """
+
+    each: float
+    ends_at: float | None = None
+    left: int = 1
+    jobs: int = 1
+
+    def seconds(self) -> float:
+        """What a search that begins now may take."""
+        if self.ends_at is None:
+            return self.each
+        share = max(min(self.jobs, self.left) / self.left, 1 / LARGEST_SHARE)
+        return max(self.ends_at - time.monotonic(), 0.0) * share
+
+    def later(self, searches: int) -> Time:
+        """For the search that comes so many behind this one."""
+        return replace(self, left=self.left - searches)
+
+
+def _time(configs: Sequence[Config], max_seconds: float, together: float | None, jobs: int = 1) -> Time:
+    """For the first of these searches."""
+    return Time(max_seconds, None if together is None else time.monotonic() + together, len(configs), jobs)
+
+
 def search_in_turn(
     configs: Sequence[Config],
     limits: Limits,
     max_seconds: float,
     report: Callable[[Progress], None] | None = None,
     *,
+    together: float | None = None,
     save: Path | None = None,
     resume: Path | None = None,
     strict: bool = False,
 ) -> Searches:
     """One search after the other, past what is known of the shipped kernel unless ``strict``.
 
-    ``report`` is called between the slices of each. Limits are each search's own.
+    ``report`` is called between the slices of each. Limits are each search's own, but for the seconds that all have ``together``.
     """
-    for config in configs:
+    first = _time(configs, max_seconds, together)
+    for number, config in enumerate(configs):
         begin = time.monotonic()
 
-        def goes_on(states: int, transitions: int, frontier: int, config: Config = config, begin: float = begin) -> bool:
+        def goes_on(
+            states: int, transitions: int, frontier: int, config: Config = config, begin: float = begin,
+            allowed: float = first.later(number).seconds(),
+        ) -> bool:  # fmt: skip
             seconds = time.monotonic() - begin
             if report is not None:
                 report(Progress(config, seconds, states, transitions, frontier))
-            return seconds < max_seconds
+            return seconds < allowed
 
         outcome = (search if strict else search_past_known)(config, limits, goes_on, save=save, resume=resume)
         yield outcome, time.monotonic() - begin
@@ -68,33 +113,48 @@ STOP_SECONDS = 0.4
 """How long a search that is asked to stop may take to say how far it came."""
 
 
-def _one(config: Config, limits: Limits, max_seconds: float, strict: bool) -> tuple[Outcome, float]:
-    """One search and how long it took."""
-    begin = time.monotonic()
+def _several(configs: Sequence[Config], limits: Limits, first: Time, strict: bool) -> list[tuple[Outcome, float]]:
+    """Searches one after the other, up to a violation, and how long each took."""
+    found: list[tuple[Outcome, float]] = []
+    for number, config in enumerate(configs):
+        begin = time.monotonic()
 
-    def goes_on(*figures: int) -> bool:
-        return time.monotonic() - begin < max_seconds and not asked_to_stop()
+        def goes_on(*figures: int, begin: float = begin, allowed: float = first.later(number).seconds()) -> bool:
+            return time.monotonic() - begin < allowed and not asked_to_stop()
 
-    outcome = (search if strict else search_past_known)(config, limits, goes_on)
-    return outcome, time.monotonic() - begin
+        outcome = (search if strict else search_past_known)(config, limits, goes_on)
+        found.append((outcome, time.monotonic() - begin))
+        if outcome.failure is not None or asked_to_stop():
+            break
+    return found
 
 
-def search_all(configs: Sequence[Config], limits: Limits, max_seconds: float, jobs: int, *, strict: bool = False) -> Searches:
+def search_all(
+    configs: Sequence[Config], limits: Limits, max_seconds: float, jobs: int, *, together: float | None = None, strict: bool = False
+) -> Searches:
     """``jobs`` searches at once.
 
-    Limits are each search's own. After Ctrl-C the outcome that is waited for is inconclusive, as interrupted, and the last.
+    Limits are each search's own, but for the seconds that all have ``together``: then those that share code are one process's, one
+    after the other. After Ctrl-C the outcome that is waited for is inconclusive, as interrupted, and the last.
     """
-    with Workers(min(jobs, len(configs))) as workers:
-        results = workers.results(_one, [(config, limits, max_seconds, strict) for config in configs])
-        for number, config in enumerate(configs):
+    groups = [[config] for config in configs]
+    if together is not None:
+        groups = [list(group) for _, group in itertools.groupby(configs, shared_code)]
+    first = _time(configs, max_seconds, together, jobs)
+    begins = itertools.accumulate((len(group) for group in groups), initial=0)
+    work = [(group, limits, first.later(begin), strict) for group, begin in zip(groups, begins, strict=False)]
+    with Workers(min(jobs, len(groups))) as workers:
+        results = workers.results(_several, work)
+        for number, group in enumerate(groups):
             begin = time.monotonic()
             try:
                 found = next(results)
             except KeyboardInterrupt:
-                outcome, seconds = workers.last(number, STOP_SECONDS) or (None, time.monotonic() - begin)
-                yield _interrupted(config, limits, outcome), seconds
+                told: list[tuple[Outcome | None, float]] = workers.last(number, STOP_SECONDS) or [(None, time.monotonic() - begin)]
+                yield from ((outcome, seconds) for outcome, seconds in told[:-1] if outcome is not None)
+                yield _interrupted(group[len(told) - 1], limits, told[-1][0]), told[-1][1]
                 return
-            yield found
+            yield from found
 
 
 def _interrupted(config: Config, limits: Limits, outcome: Outcome | None) -> Outcome:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.list import *
     from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.cpu import hotplug_wait
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.sched.core import __set_current_state
+    from softnet.machine.hotplug import bind_task, unbind_task
     from softnet.machine.state import *
 
 
@@ -120,3 +122,35 @@ def worker_thread(cpu: int) -> None:
         __set_current_state(TASK_UNINTERRUPTIBLE)
         raw_spin_unlock_irq(pool.lock)
         schedule()
+
+
+@kfunc
+def unbind_workers(cpu: int) -> None:
+    """workqueue.c:4981 (6.1): the pool's worker may run anywhere, so that what is queued does not wait for the CPU's return.
+
+    C sets nr_running to 0 for good, as workers need not take turns any more; with one worker it says that this one is awake.
+    """
+    pool = per_cpu(worker_pool, cpu)
+    raw_spin_lock_irq(pool.lock)
+    wake_up_process(pool.worker)
+    raw_spin_unlock_irq(pool.lock)
+    unbind_task(pool.worker, cpu)
+
+
+@kfunc
+def rebind_workers(cpu: int) -> None:
+    """workqueue.c:5019 (6.1): set_cpus_allowed_ptr() waits until the worker is where it belongs."""
+    while not bind_task(per_cpu(worker_pool, cpu).worker, cpu):
+        hotplug_wait()
+
+
+@kfunc
+def workqueue_offline_cpu(cpu: int) -> None:
+    """workqueue.c:5158 (6.1), CPUHP_AP_WORKQUEUE_ONLINE on the way down, on the CPU itself: softnet's hotplug task does it."""
+    unbind_workers(cpu)
+
+
+@kfunc
+def workqueue_online_cpu(cpu: int) -> None:
+    """workqueue.c:5131 (6.1), CPUHP_AP_WORKQUEUE_ONLINE on the way up."""
+    rebind_workers(cpu)

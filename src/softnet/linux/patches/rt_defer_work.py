@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.skbuff import SKB_NODEFER_CPU, SKB_NODEFER_FULL, sk_buff, skb_queue_head_init
     from softnet.linux.include.linux.spinlock import *
     from softnet.linux.include.trace.events import *
+    from softnet.linux.kernel.cpu import smpboot_park_threads, smpboot_unpark_threads, takedown_cpu
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.workqueue import *
-    from softnet.linux.net.core.dev import init_gro_hash, skb_defer_free_flush
+    from softnet.linux.net.core.dev import dev_cpu_dead, init_gro_hash, skb_defer_free_flush
     from softnet.linux.net.core.dev_backlog import process_backlog, rps_trigger_softirq
     from softnet.linux.net.core.skbuff import __kfree_skb
+    from softnet.machine.hotplug import cpu_bring_up
     from softnet.machine.interrupts import *
 
 
@@ -108,3 +110,22 @@ def skb_attempt_defer_free(skb: sk_buff) -> None:
             schedule_work_on(cpu, sd.defer_work)
         else:
             trace_kick_coalesced(cpu)
+
+
+@kfunc
+def cpu_down(cpu: int) -> None:
+    """kernel/cpu.c _cpu_down() (6.1), with the workers that this kernel has."""
+    workqueue_offline_cpu(cpu)
+    smpboot_park_threads(cpu)
+    takedown_cpu(cpu)
+    trace_cpu_offline(cpu)
+    dev_cpu_dead(cpu)
+
+
+@kfunc
+def cpu_up(cpu: int) -> None:
+    """kernel/cpu.c _cpu_up() (6.1), likewise."""
+    cpu_bring_up(cpu)
+    trace_cpu_online(cpu)
+    smpboot_unpark_threads(cpu)
+    workqueue_online_cpu(cpu)

@@ -134,9 +134,8 @@ def ck_owed(it: ck_cpu, cpu: int) -> bool:
 @observer
 def ck_check_flag(sd: softnet_data, it: ck_cpu, cpu: int, now: int) -> None:
     """I8: between the cmpxchg and the handler's store there is a kicker, a queued call or work item, or the handler itself."""
-    # The worker of a CPU that is offline does not run: its item goes the way of a call (C6).
-    works = it.works != 0 and table(cpu_hw, cpu).online != 0
-    if not ck_flag_alone(sd) or it.deferring != 0 or it.calling != 0 or works:
+    # On 6.1-rt an item is under way for an offline CPU, too: its worker is unbound, and runs elsewhere.
+    if not ck_flag_alone(sd) or it.deferring != 0 or it.calling != 0 or it.works != 0:
         it.flag_since = -1
         return
     if it.flag_since < 0:

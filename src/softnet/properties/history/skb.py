@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.netdevice import softnet_data
     from softnet.linux.include.linux.skbuff import sk_buff, sk_buff_head
     from softnet.machine.globals import hw
-    from softnet.machine.state import cpu_hw
     from softnet.properties.history.notes import ck_say, ck_say_at
     from softnet.properties.history.words import (
         CK_BACKLOG,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
         ck_env,
         ck_skb,
     )
+    from softnet.properties.kick import ck_must_free_at_home
 
 CK_OUT = 0
 CK_IN_CACHE = 1
@@ -46,7 +46,7 @@ def ck_skb_state(skb: sk_buff) -> None:
     if it.out == 0:
         ck_say(1, CK_SKB_FREED_TWICE, skb.id, 0, 0, 0)
     it.out = 0
-    if it.home != 0 and it.home != hw.cpu + 1 and table(cpu_hw, it.home - 1).online != 0:
+    if it.home != 0 and it.home != hw.cpu + 1 and ck_must_free_at_home(it.home - 1):
         ck_say(2, CK_SKB_AWAY, skb.id, it.home - 1, hw.cpu, 0)
     it.home = 0
 

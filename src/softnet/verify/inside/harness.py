@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         cpu_hw,
         spinlock_t,
     )
+    from softnet.properties.kick import ck_must_free_at_home
     from softnet.properties.numbers import VX_CSD_TWICE, VX_FREED_AWAY, VX_RX_FROM_IPI, VX_TWO_OWNERS, VX_WARN, VX_WRONG_CPU
     from softnet.verify.inside.open_accesses import VX_RACES, vx_poison, vx_stopped_machine, vx_taken
     from softnet.verify.inside.user_task import verify_task
@@ -219,7 +220,7 @@ def vx_start_machine() -> None:
 @kfunc
 def stop_machine_begin() -> None:
     """kernel/stop_machine.c: wait until every other CPU's stopper has it, which is one step here."""
-    while not vx_stop_machine():
+    while rq_has_pinned(hw.cpu) or not vx_stop_machine():
         hotplug_wait()
 
 
@@ -238,7 +239,7 @@ def vx_stopper_ready(d: vx_driver) -> bool:
     for cpu in range(hw.nr_cpus):
         if cpu != d.target and table(cpu_hw, cpu).online != 0 and not cpu_preemptible(table(cpu_hw, cpu)):
             return False
-    return not rq_has_pinned(d.target)
+    return not rq_has_pinned(d.target) and table(cpu_hw, d.target).task.migrate_disabled == 0
 
 
 @hwfunc
@@ -290,12 +291,24 @@ def hrtimer_interrupt() -> None:
 
 
 @kfunc
+def rps_input_queue_tail_incr(sd: softnet_data) -> int:
+    """include/net/rps.h (6.12): a position for RFS, which nobody looks at here. In a local it would tell equal states apart."""
+    return 0
+
+
+@hwfunc(visible="search", x86="none")
+def vx_has_its_worker(cpu: int) -> bool:
+    """Whether the CPU can flush its own list."""
+    return ck_must_free_at_home(cpu)
+
+
+@kfunc
 def vx_forget(skb: sk_buff) -> None:
     """A free skb's fields mean nothing. Deferred, it must die where it was allocated, unless that CPU is offline (I2)."""
     note = table(vx_skb, index_of(skb))
     if note.deferred != 0:
         vx_saw(VX_FREED_AWAY)
-    if note.deferred != 0 and skb.alloc_cpu != raw_smp_processor_id() and table(cpu_hw, skb.alloc_cpu).online != 0:
+    if note.deferred != 0 and skb.alloc_cpu != raw_smp_processor_id() and vx_has_its_worker(skb.alloc_cpu):
         vx_break(VX_FREED_AWAY)
     note.deferred = 0
     vx_poison(address_of(skb))
