@@ -73,6 +73,11 @@ def named(run: Run, *names: str) -> list[Record]:
     return [record for record in run.trace.records if record.event in wanted]
 
 
+def calls(run: Run) -> list[Record]:
+    """The function calls, without the wakeups that go the same way."""
+    return [record for record in named(run, "csd_queue_cpu") if record.b == 0]
+
+
 def event_name(record: Record) -> str:
     """What a record is called."""
     return EVENTS[record.event].name

@@ -10,6 +10,7 @@ from __future__ import annotations
 import pytest
 from tests.linux.support import (
     Run,
+    calls,
     drain_scenario,
     event_name,
     loopback_scenario,
@@ -155,7 +156,7 @@ def test_s4_the_ipi_way(drain, kernel):
     run = drain(kernel)
     assert kicked_by_ipi(run)
     assert {record.cpu for record in named(run, "trigger_rx_softirq")} == {0}
-    assert {record.a for record in named(run, "csd_queue_cpu")} == {0}
+    assert {record.a for record in calls(run)} == {0}
 
 
 def test_s4_fails_when_the_flag_is_never_given_back(tmp_path):
@@ -174,7 +175,7 @@ def kicked_by_thread(run: Run) -> bool:
 def test_s5_the_backlog_thread(drain, kernel):
     run = drain(kernel)
     assert kicked_by_thread(run)
-    assert not named(run, "csd_queue_cpu")
+    assert not calls(run)
 
 
 def test_s5_fails_when_the_thread_looks_at_another_bit(tmp_path):

@@ -74,15 +74,23 @@ def __smp_call_single_queue(PARAMETERS) -> None:
 
 @kfunc
 def generic_exec_single(cpu: int, csd: call_single_data) -> int:
-    __smp_call_single_queue(ARGUMENTS)
+    __smp_call_single_queue(CALL)
     return 0
+
+
+@kfunc
+def __ttwu_queue_wakelist(p: task_struct) -> None:
+    __smp_call_single_queue(WAKEUP)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("parameters", "arguments"), [("cpu: int", "cpu"), ("node: llist_node, cpu: int", "csd.llist, cpu")])
-def test_a_patch_with_other_parameters_is_refused(tmp_path, parameters, arguments):
-    text = OTHER_PARAMETERS.replace("PARAMETERS", parameters).replace("ARGUMENTS", arguments)
+@pytest.mark.parametrize(
+    ("parameters", "call", "wakeup"),
+    [("cpu: int", "cpu", "p.cpu"), ("node: llist_node, cpu: int", "csd.llist, cpu", "p.wake_entry.llist, p.cpu")],
+)
+def test_a_patch_with_other_parameters_is_refused(tmp_path, parameters, call, wakeup):
+    text = OTHER_PARAMETERS.replace("PARAMETERS", parameters).replace("CALL", call).replace("WAKEUP", wakeup)
     patch = patch_file(tmp_path, "other", text)
     for engine in ("native", "reference"):
         with pytest.raises(SoftnetError) as caught:

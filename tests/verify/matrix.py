@@ -66,6 +66,7 @@ softirq left pending | ksoftirqd_sleeps          | kernel=6.12,threadirqs=1,driv
 softirq left pending | exit_without_softirq      | {_IRQ} | alone
 function call lost   | csd_not_unlocked          | {_FREE} | alone
 function call lost   | call_interrupts_a_busy_queue | {_FREE} | alone
+function call lost   | wakeup_without_interrupt  | {_THREADS} |
 count without list   | count_not_reset           | {_FREE} | alone
 count without list   | count_reset_late          | {_FREE} | alone
 deferral stopped     | node_count_not_reset      | kernel=6.18,defer_max=3,driver=free:1:3 | alone

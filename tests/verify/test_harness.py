@@ -120,6 +120,12 @@ class TestSearches:
         assert (found(steered), found(here)) == ("holds (exhausted)", "holds (exhausted)")
         assert steered.states > here.states
 
+    def test_the_wake_list_may_be_left_out(self) -> None:
+        """NO_TTWU_QUEUE: the thread's wakeup is one step of the waker's, where else its CPU takes it from the list."""
+        with_list, without = (explore("6.12-threads", Driver("free", 1, 2), ttwu_queue=on) for on in (True, False))
+        assert (found(with_list), found(without)) == ("holds (exhausted)", "holds (exhausted)")
+        assert with_list.states > without.states
+
     def test_a_users_properties(self) -> None:
         files = {"property_files": (PROPERTIES,)}
         assert found(explore("6.12", Driver("free", 1, 1), **files)) == "nothing_deferred"

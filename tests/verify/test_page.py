@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"n
 
 NO_LOCK = str(Path(__file__).parents[2] / "examples" / "patches" / "no_backlog_lock.py")
 WHAT = "kernel=6.12-threads,driver=free:1:2:0,driver=irq:0:1:0"
-ACTIONS = "8.4x31.9.1.0x3.4.0x5.4.0x13.4x5"
+ACTIONS = "8.4x31.9.1.0x3.4.0x5.4x4.0x15.4x5"
 
 
 @pytest.fixture(scope="module")

@@ -319,7 +319,7 @@ def _init_engine(image: Image, spec: MachineSpec) -> None:
 def _init_devices(image: Image, spec: MachineSpec) -> None:
     for cpu in range(spec.nr_cpus):
         c = image.ref("cpu_hw", cpu)
-        c.id, c.node, c.tick_at = cpu, spec.nodes[cpu], state.NEVER
+        c.id, c.node, c.llc, c.tick_at = cpu, spec.nodes[cpu], spec.llcs[cpu], state.NEVER
         c.isolated = int(cpu in spec.isolated)
         image.linked.machine["line_seat"](c)
         for level, name in enumerate(("irq0", "irq1")):

@@ -27,6 +27,7 @@ class MachineSpec(NamedTuple):
 
     nr_cpus: int
     nodes: tuple[int, ...]
+    llcs: tuple[int, ...]
     isolated: tuple[int, ...]
     ring_sizes: tuple[int, ...]
     irq_cpus: tuple[int, ...]
@@ -93,6 +94,7 @@ def _machine(scenario: Scenario) -> MachineSpec:
     return MachineSpec(
         nr_cpus=cpus,
         nodes=tuple(scenario.machine.numa_node(c) for c in range(cpus)),
+        llcs=tuple(scenario.machine.llc(c) for c in range(cpus)),
         isolated=tuple(scenario.machine.isolated_cpus),
         ring_sizes=tuple(nic.ring for nic, _ in queues),
         irq_cpus=tuple(nic.irq_cpu(queue, cpus) for nic, queue in queues),

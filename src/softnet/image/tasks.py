@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from softnet.errors import SoftnetError
 from softnet.image.image import TaskInfo
 from softnet.linux.kernel.sched.core import sched_prio_to_weight, sched_prio_to_wmult
+from softnet.linux.kernel.smp import CSD_TYPE_TTWU
 from softnet.machine import state
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def create_task(image: Image, spec: TaskSpec) -> None:
     ctx.id, ctx.kind, ctx.cpu, ctx.task = 2 * image.nr_cpus + index, state.CTX_TASK, first, p
     p.pid, p.ctx, p.cpu, p.policy, p.data = index + 1, ctx, first, policy, spec.data
     p.prio = p.normal_prio = prio
+    p.wake_entry.type = CSD_TYPE_TTWU
     set_load_weight(p, spec.nice)
     p.time_class = ctx.time_class = time_class
     p.thread_fn = image.linked.kernel[spec.thread_fn]

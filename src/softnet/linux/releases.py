@@ -90,6 +90,7 @@ RELEASES: dict[str, Release] = {
             "6.6",
             patches=(
                 "eevdf",
+                "call_function_prep_ipi",
                 "softnet_stat_queue_lengths",
                 "in_net_rx_action",
                 "optimize_napi_schedule_rps",

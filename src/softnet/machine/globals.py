@@ -28,6 +28,16 @@ def ttwu_do_activate(rq: cpu_hw, p: task_struct, migrated: bool) -> None:
     raise _linked()
 
 
+def ttwu_queue_cond(p: task_struct, cpu: int) -> bool:
+    """Whether a sleeping task is queued on the wake list of the CPU chosen for it."""
+    raise _linked()
+
+
+def ttwu_wakelist(rq: cpu_hw, p: task_struct, migrated: bool) -> None:
+    """The CPU is told that a task is about to stand on its wake list."""
+    raise _linked()
+
+
 def ttwu_runnable(rq: cpu_hw, p: task_struct) -> None:
     """A task is woken that has not left its queue."""
     raise _linked()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from softnet.machine.runqueue import cpu_allowed, select_fallback_rq
     from softnet.machine.sched import resched_curr
     from softnet.machine.state import (
+        CTX_TASK,
         NEVER,
         TIME_IDLE,
         VECTOR_DEVICE,
@@ -50,6 +51,28 @@ def rq_has_pinned(cpu: int) -> bool:
             return True
         p = p.rq_next
     return False
+
+
+@hwfunc
+def cpu_preemptible(c: cpu_hw) -> bool:
+    """Whether the CPU is where the most important task could preempt."""
+    return bool(c.cur.kind == CTX_TASK and c.preempt_count == 0 and not c.cur.irqs_off)
+
+
+@hwfunc(visible="all", x86="locked")
+def others_preemptible() -> bool:
+    """Whether all other online CPUs could go to their stoppers now."""
+    for i in range(hw.nr_cpus):
+        c = table(cpu_hw, i)
+        if i != hw.cpu and c.online and not cpu_preemptible(c):
+            return False
+    return True
+
+
+@hwfunc(visible="all", x86="locked")
+def set_cpu_active(cpu: int, active: bool) -> None:
+    """The CPU joins or leaves cpu_active_mask; kernel/cpu.c."""
+    table(cpu_hw, cpu).active = active
 
 
 @hwfunc(visible="all", x86="locked")

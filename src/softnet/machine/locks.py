@@ -319,7 +319,7 @@ def rt_release(lock: spinlock_t) -> None:
         rt_spinner_looks_again(top)
     elif top.state & TASK_RTLOCK_WAIT != 0:
         top.state = TASK_RUNNING
-        wake(top)
+        wake(top, False)
     line_write(address_of(lock))
     hw.now += hw.cost_atomic
 

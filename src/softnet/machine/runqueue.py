@@ -85,6 +85,12 @@ def highest_prio(c: cpu_hw) -> int:
 
 
 @hwfunc
+def idle_cpu(c: cpu_hw) -> bool:
+    """Whether the CPU idles and nobody is on the way to it; kernel/sched/core.c idle_cpu()."""
+    return bool(c.task == c.idle and c.nr_running == 0 and not c.ttwu_pending)
+
+
+@hwfunc
 def select_task_rq(p: task_struct) -> int:
     """The CPU on which a waking task shall run.
 
@@ -98,14 +104,14 @@ def select_task_rq(p: task_struct) -> int:
         return select_fallback_rq(p)
     if p.nr_allowed == 1 or p.migrate_disabled:
         return prev
-    if cpu_allowed(p, prev) and c.task == c.idle and c.nr_running == 0:
+    if cpu_allowed(p, prev) and idle_cpu(c):
         return prev
     best = prev
     best_prio = highest_prio(c) if cpu_allowed(p, prev) else -1
     for i in range(hw.nr_cpus):
         if i != prev and cpu_allowed(p, i):
             other = table(cpu_hw, i)
-            if other.online and other.task == other.idle and other.nr_running == 0:
+            if other.online and idle_cpu(other):
                 return i
             if not other.online:
                 continue

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
         set_task_cpu,
         try_to_block_task,
         ttwu_do_activate,
+        ttwu_queue_cond,
         ttwu_runnable,
+        ttwu_wakelist,
     )
     from softnet.machine.interrupts import account, is_idle_polling, set_nr_if_polling, smp_send_reschedule
     from softnet.machine.locks import rt_owner_leaves_cpu
@@ -36,7 +38,11 @@ if TYPE_CHECKING:
         TASK_INTERRUPTIBLE,
         TASK_PARKED,
         TASK_RUNNING,
+        TASK_WAKING,
         TIME_USER,
+        WAKE_DONE,
+        WAKE_LISTED,
+        WAKE_NOT,
         context,
         cpu_hw,
         task_struct,
@@ -241,8 +247,11 @@ def resched_curr_lazy(c: cpu_hw) -> None:
 
 
 @hwfunc
-def wake_task(p: task_struct) -> None:
-    """Make a sleeping task runnable on the CPU chosen for it, and preempt there if it is better."""
+def wake_task(p: task_struct, queue: bool) -> bool:
+    """A sleeping task is to run on the CPU chosen for it; true if it is for that CPU to make it runnable, by way of its wake list.
+
+    Else it is runnable now, and preempts there if it is better.
+    """
     cpu = select_task_rq(p)
     migrated = cpu != p.cpu
     if migrated:
@@ -251,14 +260,19 @@ def wake_task(p: task_struct) -> None:
     trace("sched_waking", p.pid, cpu)
     p.nr_wakeups += 1
     p.woken_at = hw.now
+    if queue and ttwu_queue_cond(p, cpu):
+        ttwu_wakelist(table(cpu_hw, cpu), p, migrated)
+        hw.now += hw.cost_wakeup >> 1
+        return True
     ttwu_do_activate(table(cpu_hw, cpu), p, migrated)
     trace("sched_wakeup", p.pid, cpu)
     hw.now += hw.cost_wakeup
+    return False
 
 
 @hwfunc
-def wake(p: task_struct) -> None:
-    """A task whose state has just become TASK_RUNNING: wake it, unless it runs. It may not have left its queue."""
+def wake(p: task_struct, queue: bool) -> bool:
+    """A task whose state has just become TASK_RUNNING: wake it, unless it runs; as wake_task(). It may not have left its queue."""
     if p.on_rq and not p.on_cpu:
         trace("sched_waking", p.pid, p.cpu)
         p.nr_wakeups += 1
@@ -267,20 +281,39 @@ def wake(p: task_struct) -> None:
         trace("sched_wakeup", p.pid, p.cpu)
         hw.now += hw.cost_wakeup
     elif not p.on_cpu:
-        wake_task(p)
+        return wake_task(p, queue)
+    return False
 
 
 @hwfunc(visible="all", x86="locked")
 def try_to_wake_up(p: task_struct, mask: int) -> int:
-    """Wake ``p`` if its state is in ``mask``; 1 if it was woken. kernel/sched/core.c ttwu_state_match() for RT locks."""
+    """Wake ``p`` if its state is in ``mask``: WAKE_NOT or WAKE_DONE. kernel/sched/core.c ttwu_state_match() for RT locks.
+
+    Or WAKE_LISTED + whether interrupts were off: ``p`` is to be put on the wake list of its CPU. p->pi_lock is held until then, so
+    interrupts are off; nobody else can wake the task, which is in TASK_WAKING.
+    """
     if p.state == TASK_RUNNING or p.state & mask == 0:
         if p.saved_state & mask != 0 and p.saved_state != TASK_RUNNING:
             p.saved_state = TASK_RUNNING
-            return 1
-        return 0
+            return WAKE_DONE
+        return WAKE_NOT
     p.state = TASK_RUNNING
-    wake(p)
-    return 1
+    if not wake(p, hw.running):
+        return WAKE_DONE
+    p.state = TASK_WAKING
+    ctx = table(cpu_hw, hw.cpu).cur
+    was: int = ctx.irqs_off
+    ctx.irqs_off = True
+    return WAKE_LISTED + was
+
+
+@hwfunc
+def ttwu_activate(c: cpu_hw, p: task_struct, migrated: bool) -> None:
+    """The running CPU makes a task runnable that stood on its wake list."""
+    p.state = TASK_RUNNING
+    ttwu_do_activate(c, p, migrated)
+    trace("sched_wakeup", p.pid, c.id)
+    hw.now += hw.cost_wakeup - (hw.cost_wakeup >> 1)
 
 
 @hwfunc(visible="own cpu", x86="plain store task_struct.state")

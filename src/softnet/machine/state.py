@@ -44,7 +44,13 @@ TASK_RUNNING = 0
 TASK_INTERRUPTIBLE = 1
 TASK_UNINTERRUPTIBLE = 2
 TASK_PARKED = 0x40
+TASK_WAKING = 0x200
 TASK_RTLOCK_WAIT = 0x1000
+
+# What try_to_wake_up() answers; from WAKE_LISTED on, the caller owes the rest (kernel/sched/core.c ttwu_queue_wakelist()).
+WAKE_NOT = 0
+WAKE_DONE = 1
+WAKE_LISTED = 2
 
 # preempt_count(), include/linux/preempt.h.
 PREEMPT_OFFSET = 1
@@ -165,7 +171,7 @@ class engine_state(Struct, engine=True):
     cost_idle_exit: int = hw()
     """Of the way out of a halted CPU, in ns."""
     cost_wakeup: int = hw()
-    """Of try_to_wake_up() that wakes, in ns."""
+    """Of try_to_wake_up() that wakes, in ns; by way of the wake list half of it is the woken CPU's."""
     cost_poll_wake: int = hw()
     """From the setting of NEED_RESCHED until a polling idle CPU sees it, in ns."""
     preempt_model: int = hw()
@@ -313,8 +319,12 @@ class cpu_hw(Struct):
     """TIF_NEED_RESCHED_LAZY of the running task."""
     online: bool = hw(init=1)
     """Whether it is in cpu_online_mask."""
+    active: bool = hw(init=1)
+    """Whether it is in cpu_active_mask: it is not going down."""
     node: int = hw()
     """Its NUMA node, from 0."""
+    llc: int = hw()
+    """Its last-level cache, sd_llc_id: the first CPU that shares it."""
     task: task_struct = hw()
     """The task that it runs, also below an interrupt."""
     idle: task_struct = hw()
@@ -325,6 +335,8 @@ class cpu_hw(Struct):
     """The waiting fair tasks, in the order of the kernel's tree."""
     nr_running: int = hw()
     """How many tasks wait; the running one is not among them."""
+    ttwu_pending: bool = hw()
+    """Whether woken tasks wait on its wake list: it does not count as idle."""
     idle_waiting: bool = hw()
     """Whether it halts, or polls, in its idle task."""
     polling: bool = hw()

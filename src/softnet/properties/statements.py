@@ -132,7 +132,7 @@ VX_DRIVER_STUCK | driver stuck | | end
     |
 VX_CSD_STUCK | function call lost | I8 | end
     | a csd stays locked: its function call never ends
-    | the end: no csd is locked
+    | the end: no csd is locked, no task is left on a wake list
     | function calls in flight
 VX_COUNT_WITHOUT_LIST | count without list | I10 | state
     | defer_count and defer_list disagree: one says that there are skbs, the other that there are none

@@ -61,6 +61,7 @@ def _machine(scenario: Tables) -> Iterator[Problem]:
             str(machine.numa_nodes),
             f"1 to {machine.cpus}",
         )
+    yield from _llcs(scenario)
     yield from cpu_problems(machine.isolated_cpus, ("machine", "isolated_cpus"), scenario)
     if len(set(machine.isolated_cpus)) >= machine.cpus:
         yield Problem(
@@ -69,6 +70,22 @@ def _machine(scenario: Tables) -> Iterator[Problem]:
             show(machine.isolated_cpus),
             "at least one CPU left for everything else",
         )
+
+
+def _llcs(scenario: Tables) -> Iterator[Problem]:
+    machine = scenario.machine
+    seen: set[int] = set()
+    for index, cpus in enumerate(machine.llcs):
+        path: Path = ("machine", "llcs", index)
+        found = list(cpu_problems(cpus, path, scenario))
+        yield from found
+        if not cpus:
+            yield Problem(path, "a cache that no CPU uses", "no CPUs", "the CPUs that share it")
+        elif seen & set(cpus):
+            yield Problem(path, "a CPU with two last-level caches", show(cpus), "each CPU in one list at most")
+        elif not found and len({machine.numa_node(cpu) for cpu in cpus}) > 1:
+            yield Problem(path, "a last-level cache of several NUMA nodes", show(cpus), "CPUs of one node")
+        seen |= set(cpus)
 
 
 def _kernel(scenario: Tables) -> Iterator[Problem]:

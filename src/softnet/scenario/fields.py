@@ -120,6 +120,7 @@ def _cpus(parse: Callable[[str], tuple[int, ...] | None]) -> Callable[[Any], Any
 Cpu = Annotated[int, Field(ge=0, lt=CPUS_MAX)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 CpuList = Annotated[tuple[Cpu, ...], BeforeValidator(_cpus(parse_cpu_list), json_schema_input_type=tuple[Cpu, ...] | str)]
+CpuLists = Annotated[tuple[CpuList, ...], BeforeValidator(list_to_tuple), Field(max_length=CPUS_MAX)]
 CpuMask = Annotated[tuple[Cpu, ...], BeforeValidator(_cpus(parse_cpu_mask), json_schema_input_type=tuple[Cpu, ...] | str)]
 PortList = Annotated[tuple[Port, ...], BeforeValidator(list_to_tuple)]
 TextList = Annotated[tuple[str, ...], BeforeValidator(list_to_tuple)]

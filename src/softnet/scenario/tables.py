@@ -19,6 +19,7 @@ from softnet.scenario.fields import (
     SCHED_ALLOWED,
     Cpu,
     CpuList,
+    CpuLists,
     CpuMask,
     Name,
     PortList,
@@ -46,6 +47,11 @@ class Machine(Settings):
 
     cpus: int = setting(4, "CPUs, numbered from 0.", unit="CPUs", ge=1, le=CPUS_MAX)
     numa_nodes: int = setting(1, "NUMA nodes; the CPUs are dealt to them in equal runs.", ge=1, le=64)
+    llcs: CpuLists = setting(
+        (),
+        "The CPUs that share a last-level cache, a list for each cache. Empty: those of a NUMA node share one. It decides which"
+        " wakeups go by the other CPU's wake list.",
+    )
     isolated_cpus: CpuList = setting(
         (), "CPUs that the scheduler keeps free of unpinned work (isolcpus=).", source="none", allowed=CPU_LIST_ALLOWED
     )
@@ -58,6 +64,12 @@ class Machine(Settings):
     def numa_node(self, cpu: int) -> int:
         """The NUMA node of a CPU: CPUs are split into ``numa_nodes`` runs whose lengths differ by one at most."""
         return cpu * self.numa_nodes // self.cpus
+
+    def llc(self, cpu: int) -> int:
+        """The last-level cache of a CPU, as the kernel's sd_llc_id: the first CPU that shares it; its own where no list has it."""
+        if not self.llcs:
+            return next(other for other in range(self.cpus) if self.numa_node(other) == self.numa_node(cpu))
+        return min(next((cpus for cpus in self.llcs if cpu in cpus), (cpu,)))
 
 
 class Loopback(Settings):

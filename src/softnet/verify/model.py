@@ -122,6 +122,10 @@ class Config:
     """Whether cards poll in a thread napi/NIC-QUEUE."""
     threadirqs: bool = False
     """The boot argument: softirqs that an interrupt raised run in ksoftirqd."""
+    ttwu_queue: bool = True
+    """Whether a task of another CPU that idles is woken by way of that CPU's wake list; 0 is NO_TTWU_QUEUE in the kernel's
+    sched/features. PREEMPT_RT has it off.
+    """
     events: tuple[Event, ...] = ()
     """Settings that change at any time, each once; those of one name in their order."""
     memory_model: str = "sc"
@@ -254,7 +258,7 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[Patch], 
         "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
         "VX_STORE_BUFFER": store_buffer(config),
         "VX_HOTPLUG": int(bool(plugged(config))), "VX_BH_UNLOCKED": int(scenario.kernel.has("bh_unlocked")),
-        "VX_RACES": int(config.races),
+        "VX_RACES": int(config.races), "TTWU_QUEUE": int(config.ttwu_queue),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
     program = looked_at(make_program(modules, values))
     check_patches(program, [module for _, module in patches], HARNESS)

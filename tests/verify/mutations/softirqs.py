@@ -155,6 +155,15 @@ SOFTIRQS_AND_CALLS = (
         Edit("__smp_call_single_queue", "if llist_add(", "if not llist_add("),
     ),
     mutation(
+        "wakeup_without_interrupt",
+        "A task goes on the other CPU's wake list, and nobody tells that CPU.",
+        Edit(
+            "__ttwu_queue_wakelist",
+            "__smp_call_single_queue(p.cpu, p.wake_entry.llist)",
+            "llist_add(p.wake_entry.llist, per_cpu(call_single_queue, p.cpu).head)",
+        ),
+    ),
+    mutation(
         "work_cleared_without_mb",
         "The work item's pending bit is cleared without the barriers around it: safe for this item, whose local_bh_disable() takes"
         " a lock on PREEMPT_RT before it looks at the list.",

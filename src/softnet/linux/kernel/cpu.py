@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 HOTPLUG_POLL_NS = 10000
 """How often the hotplug task looks whether what it waits for has happened."""
+STOP_LOOK_NS = 200
+STOP_LOOKS = 10000
+"""How often a stopper looks whether the other CPUs can come to theirs, and how many times."""
 
 
 class cpuhp_event(Struct):
@@ -90,7 +93,8 @@ def smpboot_unpark_threads(cpu: int) -> None:
 
 @kfunc
 def cpu_down(cpu: int) -> None:
-    """cpu.c _cpu_down() (6.1)."""
+    """cpu.c _cpu_down() (6.1); sched_cpu_deactivate() comes first."""
+    set_cpu_active(cpu, False)
     smpboot_park_threads(cpu)
     takedown_cpu(cpu)
     trace_cpu_offline(cpu)
@@ -128,9 +132,15 @@ def cpu_stopper_thread(data: int) -> None:
 
 @kfunc
 def stop_machine_begin() -> None:
-    """stop_machine.c multi_cpu_stop(): every other CPU spins in its stopper, interrupts off. It takes no time here; the
-    explorer holds the other CPUs.
+    """stop_machine.c multi_cpu_stop(): every other CPU comes to its stopper when it can be preempted, and spins there.
+
+    Here this CPU waits until they all can; what follows takes no time, so they need not be held (the explorer holds them). A CPU
+    that serves softirqs without end has moments in between that are too short to be seen from here: it is waited for 2 ms.
     """
+    looks = 0
+    while looks < STOP_LOOKS and not others_preemptible():
+        work_ns(STOP_LOOK_NS)
+        looks += 1
 
 
 @kfunc
@@ -159,7 +169,8 @@ def arch_cpu_idle_dead() -> None:
 
 @kfunc
 def cpu_up(cpu: int) -> None:
-    """cpu.c _cpu_up() (6.1): the CPU starts, then its threads are unparked."""
+    """cpu.c _cpu_up() (6.1): the CPU starts, then its threads are unparked; sched_cpu_activate() comes last."""
     cpu_bring_up(cpu)
     trace_cpu_online(cpu)
     smpboot_unpark_threads(cpu)
+    set_cpu_active(cpu, True)

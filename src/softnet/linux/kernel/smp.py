@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """kernel/smp.c (6.1): function calls on another CPU.
 
-Only CSD_TYPE_ASYNC exists here. Nothing in the model calls synchronously or queues irq_work, and remote wakeups are the
-scheduler's (it sends a reschedule interrupt; the TTWU queue of kernel/sched/core.c is not modelled), so the passes for
-SYNC and TTWU entries of __flush_smp_call_function_queue() have nothing to find and stand in its docstring only.
+CSD_TYPE_ASYNC and CSD_TYPE_TTWU exist here: function calls, and tasks on the wake list (kernel/sched/core.c). Nothing in the model
+calls synchronously or queues irq_work, so the pass for SYNC entries of __flush_smp_call_function_queue() has nothing to find and
+stands in its docstring only.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 
 CSD_FLAG_LOCK = 1
+CSD_TYPE_ASYNC = 0x00
+CSD_TYPE_TTWU = 0x30
+TRACED_SCHED_TTWU_PENDING = 3
+"""As the argument ``function`` of the events of csd; 0 for all others, which other events tell apart."""
 EBUSY = 16
 ENXIO = 6
 
@@ -35,6 +39,8 @@ class call_single_data(Struct):
     u_flags: int = shared(line=0)
     func: fnptr = private()
     info: softnet_data = private()
+    type: int = private()
+    """CSD_TYPE(): u_flags & CSD_FLAG_TYPE_MASK, which never changes."""
 
 
 class call_single_queue(Struct, per_cpu=True):
@@ -61,7 +67,11 @@ def send_call_function_single_ipi(cpu: int) -> None:
 
 @kfunc
 def __smp_call_single_queue(cpu: int, node: llist_node) -> None:
-    """smp.c:482 (6.1): only who finds the queue empty sends the interrupt."""
+    """smp.c:482 (6.1): only who finds the queue empty sends the interrupt. The event is 6.5's."""
+    if container_of(node, call_single_data, "llist").type == CSD_TYPE_TTWU:
+        trace_csd_queue_cpu(cpu, TRACED_SCHED_TTWU_PENDING)
+    else:
+        trace_csd_queue_cpu(cpu)
     if llist_add(node, per_cpu(call_single_queue, cpu).head):
         send_call_function_single_ipi(cpu)
 
@@ -79,7 +89,6 @@ def generic_exec_single(cpu: int, csd: call_single_data) -> int:
     if cpu >= nr_cpu_ids() or not cpu_online(cpu):
         csd_unlock(csd)
         return -ENXIO
-    trace_csd_queue_cpu(cpu)
     __smp_call_single_queue(cpu, csd.llist)
     return 0
 
@@ -118,15 +127,28 @@ def __flush_smp_call_function_queue(warn_cpu_offline: bool) -> None:
     entry = llist_del_all(this_cpu_ptr(call_single_queue).head)
     entry = llist_reverse_order(entry)
     WARN_ON_ONCE(warn_cpu_offline and entry and not cpu_online(smp_processor_id()))
-    while entry:
-        csd = container_of(entry, call_single_data, "llist")
-        entry = entry.next
+    prev: llist_node = None
+    node = entry
+    while node:
+        csd = container_of(node, call_single_data, "llist")
+        node = node.next
+        if csd.type == CSD_TYPE_TTWU:
+            prev = csd.llist
+            continue
+        if prev:
+            prev.next = node
+        else:
+            entry = node
         info = csd.info
         func = csd.func
         csd_unlock(csd)
         trace_csd_function_entry()
         func(info)
         trace_csd_function_exit()
+    if entry:
+        trace_csd_function_entry(TRACED_SCHED_TTWU_PENDING)
+        sched_ttwu_pending(entry)
+        trace_csd_function_exit(TRACED_SCHED_TTWU_PENDING)
 
 
 @kfunc

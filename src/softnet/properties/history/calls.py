@@ -6,11 +6,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softnet.lang import observer
-from softnet.lang.intrinsics import address_of, table
+from softnet.lang.intrinsics import address_of, container_of, table
 
 if TYPE_CHECKING:
     from softnet.linux.include.linux.list import llist_node
-    from softnet.linux.kernel.smp import call_single_data
+    from softnet.linux.kernel.smp import CSD_TYPE_TTWU, call_single_data
     from softnet.machine.globals import hw
     from softnet.machine.state import HARDIRQ_MASK
     from softnet.properties.history.notes import ck_insert, ck_preempt_count, ck_remove, ck_say
@@ -32,8 +32,11 @@ def ck_in_flight() -> int:
 
 @observer
 def ck_queued(cpu: int, node: llist_node) -> None:
-    """I9: a call is queued; it must not be on its way already."""
-    if not ck_insert(ck_in_flight(), address_of(node)):
+    """I9: a call is queued; it must not be on its way already.
+
+    A task on its way to another CPU's run queue (CSD_TYPE_TTWU) is no call: nobody unlocks it, and TASK_WAKING keeps others away.
+    """
+    if container_of(node, call_single_data, "llist").type != CSD_TYPE_TTWU and not ck_insert(ck_in_flight(), address_of(node)):
         ck_say(9, CK_CALL_TWICE, cpu, 0, 0, 0)
 
 

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     )
     from softnet.linux.net.core.skbuff import skb_attempt_defer_free
     from softnet.machine.globals import hw
-    from softnet.machine.hotplug import cpu_is_dead, rq_has_pinned
+    from softnet.machine.hotplug import cpu_is_dead, cpu_preemptible, rq_has_pinned
     from softnet.machine.interrupts import cpu_irq_line, cpu_online, irq_post
     from softnet.machine.locks import lock_error
     from softnet.machine.nic import ARRIVAL_WORDS, nic_receive
@@ -205,18 +205,12 @@ def vx_stop_machine() -> bool:
         return False
     for cpu in range(hw.nr_cpus):
         c = table(cpu_hw, cpu)
-        if cpu != hw.cpu and c.online != 0 and vx_not_preemptible(c):
+        if cpu != hw.cpu and c.online != 0 and not cpu_preemptible(c):
             return False
     table(verify_env, 0).stopped_by = hw.cpu + 1
     if VX_RACES != 0:
         vx_stopped_machine()
     return True
-
-
-@hwfunc
-def vx_not_preemptible(c: cpu_hw) -> bool:
-    """Whether the CPU is in a section that the most important task cannot preempt."""
-    return c.cur.kind != CTX_TASK or c.preempt_count != 0 or c.cur.irqs_off != 0
 
 
 @hwfunc(visible="start machine", x86="none")
@@ -245,7 +239,7 @@ def vx_stopper_ready(d: vx_driver) -> bool:
     if stopper.work == 0 or stopper.thread.state != TASK_INTERRUPTIBLE or stopper.thread.on_rq != 0 or stopper.thread.on_cpu != 0:
         return False
     for cpu in range(hw.nr_cpus):
-        if cpu != d.target and table(cpu_hw, cpu).online != 0 and vx_not_preemptible(table(cpu_hw, cpu)):
+        if cpu != d.target and table(cpu_hw, cpu).online != 0 and not cpu_preemptible(table(cpu_hw, cpu)):
             return False
     return not rq_has_pinned(d.target) and table(cpu_hw, d.target).task.migrate_disabled == 0
 

@@ -156,7 +156,7 @@ def vx_premises() -> None:
             vx_saw(VX_NEVER_RUN)
         if sd.defer_ipi_scheduled != 0:
             vx_saw(VX_FLAG_WITHOUT_CSD)
-        if sd.csd.u_flags != 0 or vx_defer_call(sd):
+        if sd.csd.u_flags != 0 or vx_defer_call(sd) or table(cpu_hw, cpu).ttwu_pending != 0:
             vx_saw(VX_CSD_STUCK)
         if table(cpu_hw, cpu).online == 0:
             vx_saw(VX_STRANDED)
@@ -186,6 +186,8 @@ def vx_cpu_owes(c: cpu_hw, sd: softnet_data) -> int:
     if table(irq_cpustat_t, c.id).softirq_pending != 0 and c.online != 0:
         found |= 1 << VX_PENDING_SOFTIRQ
     if sd.defer_csd.u_flags != 0 or sd.csd.u_flags != 0 or (sd.defer_ipi_scheduled != 0 and vx_defer_call(sd)):
+        found |= 1 << VX_CSD_STUCK
+    if c.ttwu_pending != 0:
         found |= 1 << VX_CSD_STUCK
     if vx_polls(sd):
         found |= 1 << VX_POLL_LIST_STUCK

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from softnet.lang import Struct, embed
+from softnet.lang import Struct, embed, hw
 
 if TYPE_CHECKING:
     from softnet.linux.kernel.sched.sched import *
+    from softnet.linux.kernel.smp import call_single_data
 
 
 class cpu_hw(Struct, extends=True):
@@ -26,3 +27,7 @@ class task_struct(Struct, extends=True):
 
     se: sched_entity = embed()
     rt: sched_rt_entity = embed()
+    wake_entry: call_single_data = embed(line=5)
+    """Its node on a CPU's queue of function calls, while it is being woken (__call_single_node in the kernel)."""
+    sched_remote_wakeup: bool = hw()
+    """Whether that wakes it on another CPU than its last."""

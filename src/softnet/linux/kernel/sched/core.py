@@ -9,15 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softnet.lang import hwfunc, kfunc
-from softnet.lang.intrinsics import smp_mb, suspend, table, table_len, work_ns
+from softnet.lang.intrinsics import IS_ENABLED, container_of, raw_smp_processor_id, smp_mb, suspend, table, table_len, work_ns
 
 if TYPE_CHECKING:
+    from softnet.linux.include.linux.list import llist_node
     from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.sched.fair import *
     from softnet.linux.kernel.sched.rt import *
     from softnet.linux.kernel.sched.sched import *
+    from softnet.linux.kernel.smp import __smp_call_single_queue, call_single_data
     from softnet.linux.kernel.time.hrtimer import hrtimer_wakeup
     from softnet.machine.interrupts import *
+    from softnet.machine.runqueue import cpu_allowed
     from softnet.machine.sched import *
     from softnet.machine.state import *
     from softnet.machine.timers import *
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 CONFIG_PREEMPT_RT = 0
 CONFIG_PREEMPT_MODEL = 1
 TASK_NORMAL = 3
+TTWU_QUEUE = 1
+"""kernel/sched/features.h:57 (6.1): wakeups by way of the other CPU's wake list; false with CONFIG_PREEMPT_RT."""
 
 # fmt: off
 sched_prio_to_weight = (
@@ -145,13 +150,39 @@ def __set_current_state(state: int) -> None:
 @kfunc
 def wake_up_process(p: task_struct) -> int:
     """kernel/sched/core.c: 1 if the task was asleep."""
-    return try_to_wake_up(p, TASK_NORMAL)
+    return wake_up_state(p, TASK_NORMAL)
 
 
 @kfunc
 def wake_up_state(p: task_struct, state: int) -> int:
-    """kernel/sched/core.c: wake if the task's state is in ``state``."""
-    return try_to_wake_up(p, state)
+    """core.c:4086 try_to_wake_up() (6.1): wake if the task's state is in ``state``; 1 if it was woken."""
+    woken = try_to_wake_up(p, state)
+    if not TTWU_QUEUE or IS_ENABLED(CONFIG_PREEMPT_RT) or woken < WAKE_LISTED:
+        return woken
+    __ttwu_queue_wakelist(p)
+    irq_local_restore(woken - WAKE_LISTED)
+    return WAKE_DONE
+
+
+@kfunc
+def __ttwu_queue_wakelist(p: task_struct) -> None:
+    """core.c:3808 (6.1): the woken CPU shall do the rest; an interrupt tells it, unless it polls or has calls to run already."""
+    __smp_call_single_queue(p.cpu, p.wake_entry.llist)
+
+
+@hwfunc(visible="all", x86="locked")
+def sched_ttwu_pending(llist: llist_node) -> None:
+    """core.c:3759 (6.1): this CPU takes the tasks of its wake list on its queue.
+
+    With rq->lock held throughout, so it is one step. 6.1 clears ttwu_pending just before, 6.2 (d6962c4fe8f9) behind the first
+    task, within the lock: in one step there is no difference.
+    """
+    rq = table(cpu_hw, raw_smp_processor_id())
+    rq.ttwu_pending = False
+    while llist is not None:
+        p = container_of(container_of(llist, call_single_data, "llist"), task_struct, "wake_entry")
+        llist = llist.next
+        ttwu_activate(rq, p, p.sched_remote_wakeup)
 
 
 @kfunc(exclusion=True)
@@ -277,6 +308,38 @@ def ttwu_do_activate(rq: cpu_hw, p: task_struct, migrated: bool) -> None:
         flags |= ENQUEUE_MIGRATED
     enqueue_task(rq, p, flags)
     check_preempt_curr(rq, p, 0)
+
+
+@hwfunc
+def cpus_share_cache(this_cpu: int, that_cpu: int) -> bool:
+    """core.c:3838 (6.1)."""
+    return bool(table(cpu_hw, this_cpu).llc == table(cpu_hw, that_cpu).llc)
+
+
+@hwfunc
+def ttwu_queue_cond(p: task_struct, cpu: int) -> bool:
+    """core.c:3846 (6.1): no CPU in hotplug, none that the task may not use; else one whose cache is another, or that idles.
+
+    sched_feat(TTWU_QUEUE) is asked here, too. Since 6.7 (f0498d2a54e7) not for the stopper, which is woken only where its CPU is
+    not active.
+    """
+    rq = table(cpu_hw, cpu)
+    if not TTWU_QUEUE or IS_ENABLED(CONFIG_PREEMPT_RT):
+        return False
+    if not rq.active or not cpu_allowed(p, cpu):
+        return False
+    if not cpus_share_cache(raw_smp_processor_id(), cpu):
+        return True
+    if cpu == raw_smp_processor_id():
+        return False
+    return bool(rq.nr_running == 0 and rq.task == rq.idle)
+
+
+@hwfunc
+def ttwu_wakelist(rq: cpu_hw, p: task_struct, migrated: bool) -> None:
+    """core.c:3808 __ttwu_queue_wakelist() (6.1), as far as it is no function call."""
+    p.sched_remote_wakeup = migrated
+    rq.ttwu_pending = True
 
 
 @hwfunc
