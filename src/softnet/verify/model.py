@@ -21,6 +21,7 @@ from softnet.lang import Struct, ir
 from softnet.lang.program.digest import around, program_digest
 from softnet.lang.program.program import Program
 from softnet.linux import releases
+from softnet.linux.mends import mended
 from softnet.machine import MACHINE_MODULES, nic
 from softnet.machine.costtable import load_cost_table
 from softnet.properties.history import WHERE_MODULES
@@ -141,6 +142,8 @@ class Config:
     """Names of the properties to check; all if empty. What stops a kernel function counts always."""
     without: tuple[str, ...] = ()
     """Names of properties that are not checked."""
+    mended: str = ""
+    """The finding that is mended in this kernel (softnet.linux.mends), with its patches; "" for none."""
 
     @property
     def preempt_rt(self) -> bool:
@@ -197,8 +200,9 @@ def shared_code(config: Config) -> tuple[object, ...]:
     kinds = {d.kind for d in config.drivers}
     events = tuple(sorted({e.name for e in config.events}))
     return (
-        config.kernel, config.patches, config.property_files, config.rps, config.preempt, config.resched, config.resched_max >= 0,
-        config.any_order, config.ticks > 0, events, store_buffer(config), config.reduce, config.races, "hotplug" in kinds,
+        config.kernel, config.patches, config.mended, config.property_files, config.rps, config.preempt, config.resched,
+        config.resched_max >= 0, config.any_order, config.ticks > 0, events, store_buffer(config), config.reduce, config.races,
+        "hotplug" in kinds,
     )  # fmt: skip
 
 
@@ -216,7 +220,10 @@ def known_properties(config: Config) -> dict[int, Property]:
 def _patches(config: Config) -> list[Patch]:
     """The modules of the user's patches, with what they are called; behind them those of the property files."""
     choice = parse_kernel(config.kernel)
-    return releases.load_patches((*config.patches, *config.property_files), choice.release, choice.flavour)
+    found = releases.load_patches(config.patches, choice.release, choice.flavour)
+    if config.mended:
+        found += mended(config.mended, choice.release, choice.flavour, config.patches) or ()
+    return found + releases.load_patches(config.property_files, choice.release, choice.flavour)
 
 
 def scenario_of(config: Config) -> Scenario:
