@@ -57,8 +57,8 @@ HARNESS = (
     ),
     *(f"{_INSIDE}.{name}" for name in ("open_accesses", "races")),
 )
-DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6}
-WITHOUT_SKBS = ("hotplug", "call")
+DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6, "close": 7}
+WITHOUT_SKBS = ("hotplug", "call", "close")
 """Kinds of driver whose count is of something else."""
 DEVICES = ("irq", "nic")
 """Kinds of driver that are no task."""
@@ -202,7 +202,7 @@ def shared_code(config: Config) -> tuple[object, ...]:
     return (
         config.kernel, config.patches, config.mended, config.property_files, config.rps, config.preempt, config.resched,
         config.resched_max >= 0, config.any_order, config.ticks > 0, events, store_buffer(config), config.reduce, config.races,
-        "hotplug" in kinds,
+        "hotplug" in kinds, "close" in kinds,
     )  # fmt: skip
 
 
@@ -236,7 +236,7 @@ def scenario_of(config: Config) -> Scenario:
         },
         "measure": {"duration_ms": 1},
     }
-    cards = [d.cpu for d in config.drivers if d.kind == "nic"]
+    cards = cards_of(config)
     tables["nic"] = [
         {"name": f"nic{i}", "irq_cpus": [cpu], "ring": 16, "gro": False, "threaded": config.threaded} for i, cpu in enumerate(cards)
     ]
@@ -260,7 +260,8 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[Patch], 
         "VX_RESCHED": 2 if config.resched_max >= 0 else int(config.resched),
         "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
         "VX_STORE_BUFFER": store_buffer(config),
-        "VX_HOTPLUG": int(bool(plugged(config))), "VX_BH_UNLOCKED": int(scenario.kernel.has("bh_unlocked")),
+        "VX_HOTPLUG": int(bool(plugged(config))), "VX_CLOSES": int(any(d.kind == "close" for d in config.drivers)),
+        "VX_BH_UNLOCKED": int(scenario.kernel.has("bh_unlocked")),
         "VX_RACES": int(config.races),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
     program = looked_at(make_program(modules, values))
@@ -413,6 +414,11 @@ def boot_image(config: Config, scenario: Scenario, program: Program, patches: Se
     return boot(program, plan, wiring, lambda image: harness_tasks(image, config))
 
 
+def cards_of(config: Config) -> list[int]:
+    """Of each card the CPU that takes its interrupts."""
+    return [d.cpu for d in config.drivers if d.kind == "nic"]
+
+
 def plugged(config: Config) -> list[int]:
     """The CPUs that a driver takes down."""
     return sorted({d.target for d in config.drivers if d.kind == "hotplug"})
@@ -476,7 +482,10 @@ def add_drivers(image: Image, config: Config) -> list[TaskSpec]:
         target = driver.cpu if driver.kind == "irq" else driver.target
         row.kind, row.first, row.count, row.target = DRIVER_KINDS[driver.kind], first, driver.count, target
         row.home = driver.cpu
-        if driver.kind == "nic":
+        if driver.kind == "close":
+            row.first = cards_of(config).index(driver.target)
+            image.ref("nic_vector", row.first).napi.poll = image.linked.kernel["vx_softnet_poll"]
+        elif driver.kind == "nic":
             add_frame(image, number, nr_cards)
             nr_cards += 1
         elif driver.kind not in WITHOUT_SKBS:
