@@ -94,7 +94,8 @@ def _header(comparison: Comparison, title: str, timeline: bool) -> Iterator[str]
     yield f"<header><h1>{escape(title)}</h1>"
     if comparison.description:
         yield f"<p>{escape(comparison.description)}</p>"
-    same = " The arrivals of a seed are the same in every arm." if len(comparison.arms) > 1 else ""
+    several = len(comparison.arms) > 1 and comparison.same_arrivals
+    same = " The arrivals of a seed are the same in every arm." if several else ""
     yield (
         f'<p class="soft">{first.cpus} CPUs, {duration(first.duration_ns)} of virtual time of which'
         f" {duration(first.warmup_ns)} warm-up, {seeds}.{same} A simulation with softnet’s model of the kernel; its costs"

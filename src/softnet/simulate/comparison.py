@@ -137,6 +137,10 @@ class Comparison:
     seeds: tuple[int, ...]
     results: dict[str, tuple[Result, ...]]
     """Arm -> one result per seed."""
+    remarks: tuple[str, ...] = ()
+    """What else is to be borne in mind, a sentence each."""
+    same_arrivals: bool = True
+    """Whether the packets of a seed arrive at the same times in every arm."""
 
     def metrics(self) -> list[Metric]:
         """Counters, CPU time by class, and the quantiles of each latency."""
@@ -153,7 +157,7 @@ class Comparison:
                         lambda r, c=time_class: sum(row[c] for row in r.cpu_time_ns),
                     )
                 )
-        for name in first.latency:
+        for name in dict.fromkeys(name for arm in self.arms for r in self.results[arm] for name in r.latency):
             for column, title in (("p50_ns", "p50"), ("p99_ns", "p99"), ("p999_ns", "p99.9"), ("max_ns", "max")):
                 out.append(
                     self._metric(
