@@ -26,7 +26,7 @@ LATENCY_TITLES = ("p50", "p90", "p99", "p99.9", "max")
 BETTER, WORSE = "green", "red"
 UNACCOUNTED = "unaccounted for"
 ESCAPES = {"": "", "bold": "1", BETTER: "32", WORSE: "31"}
-ONE_COLUMN_WIDE = re.compile(r"[ -~µ–×→…]*")
+ONE_COLUMN_WIDE = re.compile(r"[ -~µ–−×→…]*")
 """Texts whose every character takes one column of a terminal."""
 
 Cell = str | tuple[str, str]
