@@ -25,7 +25,7 @@ def calibration_lines(made: Calibration, out: str, width: int) -> list[str]:
     for mark in made.marks:
         lines += _wrapped(f"UNSURE: {mark}", width)
     default = load_cost_table("default").rows
-    header = ["row", "", "median", "quartiles", "readings", "default", "provenance"]
+    header = ["row", "", "value", "spread", "readings", "default", "provenance"]
     lines += ["", *table(header, [_cells(row, default[row.name].base) for row in _ordered(measured)]).splitlines(), ""]
     for flow in made.measured["flows"]:
         if "event" in flow and flow["kind"] == "udp" and not flow["apart"]:

@@ -184,6 +184,7 @@ class Fit:
         self.measured, self.model, self.tell = measured, model, tell
         self.rows: dict[str, Fitted] = {}
         self.notes: list[str] = []
+        self.missing: dict[str, str] = {}
         self.flows = {(flow["kind"], flow["apart"]): flow for flow in measured["flows"]}
 
     def values(self) -> dict[str, int]:
@@ -209,7 +210,7 @@ class Fit:
         for group in GROUPS if traced else WHOLE:
             self.group(group, traced)
         self.woken()
-        self.rest()
+        self.rest(traced)
         return dict(sorted(self.rows.items()))
 
     def stage(self, kind: str, apart: bool, name: str) -> Estimate | None:
@@ -242,6 +243,8 @@ class Fit:
         target = self.stage(group.kind, group.apart, group.stage)
         where = f"{group.kind}: {group.stage}"
         if target is None:
+            for name in group.rows:
+                self.missing.setdefault(name, f"too few packets came through undisturbed ({where})")
             return
         default = self.model.default.rows
         values = self.values()
@@ -279,12 +282,13 @@ class Fit:
                     f"{stage} takes {found.ns} ns, less than the {model['woken'] - behind} ns of the other rows: {row} is 0"
                 )
 
-    def rest(self) -> None:
+    def rest(self, traced: bool) -> None:
         """Rows that nothing measured: the default's, and why."""
         for name, row in self.model.default.rows.items():
             if name in self.rows:
                 continue
-            why = self.measured["failed"].get(name) or WHY.get(name) or "needs root and tracepoints"
+            told = self.measured["failed"].get(name) or WHY.get(name) or self.missing.get(name)
+            why = told or ("too few packets came through undisturbed" if traced else "needs root and tracepoints")
             source = f"not measured here ({why}); the default table's, {row.provenance}: {row.source}".replace('"', "'").replace(
                 "\\", "/"
             )

@@ -26,7 +26,7 @@ from softnet.ftrace.ringbuffer import events_of_pages, parse_format
 from softnet.host.calibrate.estimate import SAMPLES_MIN, Estimate, estimate
 from softnet.host.calibrate.loops import loops
 from softnet.host.calibrate.user import Words, pinned
-from softnet.host.recorder import _drain as drain
+from softnet.host.recorder import drain
 from softnet.host.tracefs import Instance, put
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000

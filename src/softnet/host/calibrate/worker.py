@@ -10,16 +10,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import threading
-from pathlib import Path
 from typing import Any, Final
 
 from softnet.errors import HostError, SoftnetError
 from softnet.host.calibrate import traced
 from softnet.host.calibrate.estimate import Estimate, estimate
 from softnet.host.calibrate.user import Measure, Places, pinned
-from softnet.host.tracefs import Instance, _remove, tracing_folder
+from softnet.host.tracefs import Instance, tracing_folder
 from softnet.host.tree import Tree
 
 TURNS: Final = 600
@@ -44,8 +44,10 @@ def places(allowed: list[int], tree: Tree) -> Places:
         return (tree.text(f"/sys/devices/system/cpu/cpu{cpu}/{path}") or "").strip()
 
     nodes = {}
-    for path in sorted(Path("/sys/devices/system/node").glob("node[0-9]*/cpu[0-9]*")):
-        nodes[int(path.name[3:])] = path.parent.name
+    for node in tree.names("/sys/devices/system/node"):
+        if re.fullmatch(r"node[0-9]+", node):
+            found = (re.fullmatch(r"cpu([0-9]+)", name) for name in tree.names(f"/sys/devices/system/node/{node}"))
+            nodes.update({int(match[1]): node for match in found if match})
     rest = [cpu for cpu in usual if cpu != home]
     near = [cpu for cpu in rest if nodes.get(cpu) == nodes.get(home)]
     siblings = of("topology/thread_siblings_list", home)
@@ -59,8 +61,7 @@ class _Watch:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.instance: Path | None = None
-        self.pipes: dict[int, int] = {}
+        self.instance: Instance | None = None
         threading.Thread(target=self._wait, daemon=True).start()
 
     def _wait(self) -> None:
@@ -68,11 +69,11 @@ class _Watch:
             while os.read(0, 4096):
                 pass
         with self.lock:
-            if self.instance is not None:
-                for fd in list(self.pipes.values()):
-                    with contextlib.suppress(OSError):
-                        os.close(fd)
-                _remove(self.instance)
+            for _ in range(3):  # the other thread may open a buffer again meanwhile
+                with contextlib.suppress(HostError, OSError):
+                    if self.instance is not None:
+                        self.instance.close()
+                    break
             os._exit(1)
 
 
@@ -81,9 +82,8 @@ def watched(watch: _Watch) -> Any:
     """A tracing instance that goes whatever ends this process, kill -9 of this process itself excepted."""
     with watch.lock:
         instance = Instance(tracing_folder())
-        watch.instance = instance.path
-        watch.pipes = instance._pipes
         instance.__enter__()
+        watch.instance = instance
     try:
         traced.prepare(instance)
         yield instance
