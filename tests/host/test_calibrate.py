@@ -416,8 +416,10 @@ def test_any_user_gets_a_table_that_a_scenario_runs_with(tmp_path: Path) -> None
     assert any(note.startswith("without tracepoints") for note in found.notes)
     (tmp_path / "mine.toml").write_text(table_text(found.rows, "mine", found.where, found.date, found.marks))
     scenario = tmp_path / "x.toml"
-    scenario.write_text('[machine]\ncosts = "mine.toml"\n[[application]]\nname = "a"\nkind = "udp"\ncpu = 1\ndst_ports = [9]\n'
-                        '[[sender]]\ncpu = 0\nto = "a"\ninterval_ns = 700000\nsize = 106\n[measure]\nduration_ms = 5\n')  # fmt: skip
+    scenario.write_text('[machine]\ncosts = "mine.toml"\n[[application]]\nname = "a"\nkind = "udp"\n'
+                        'cpu = 1\ndst_ports = [9]\n'
+                        '[[sender]]\ncpu = 0\nto = "a"\ninterval_ns = 700000\nsize = 106\n'
+                        '[measure]\nduration_ms = 5\n')  # fmt: skip
     assert run_cli(["run", str(scenario), "--quiet", "--engine", "reference"]) == 0
 
 

@@ -145,9 +145,11 @@ class Reader:
         return [(words[3 * n], words[3 * n + 1], words[3 * n + 2]) for n in range(min(count, self.turns))]
 
 
-def flow(kind: str, places: tuple[int, int], turns: int, instance: Instance | None) -> Flow:
-    """Send ``turns`` packets from the first CPU to a reader on the second, one each ``GAP_US``; traced if there is an instance."""
-    words, buffer = Words(2 * turns), Words(SIZE // 8)
+def flow(
+    kind: str, places: tuple[int, int], turns: int, instance: Instance | None, *, size: int = SIZE, gap_us: int = GAP_US
+) -> Flow:
+    """Send ``turns`` packets from the first CPU to a reader on the second, one each ``gap_us``; traced if there is an instance."""
+    words, buffer = Words(2 * turns), Words(size // 8)
     send_cpu, read_cpu = places
     out = Flow()
     with joined(kind) as (sender, reading), pinned(send_cpu):
@@ -158,7 +160,7 @@ def flow(kind: str, places: tuple[int, int], turns: int, instance: Instance | No
 
             trace = _Trace(instance, threading.get_native_id(), reader.tid) if instance is not None else None
             with trace or contextlib.nullcontext():
-                sent = loops()["sends"](sender.fileno(), buffer.address, SIZE, turns, GAP_US, words.address)
+                sent = loops()["sends"](sender.fileno(), buffer.address, size, turns, gap_us, words.address)
         finally:
             out.serves = reader.done(sender)
         out.sends = words.pairs(sent)
