@@ -56,6 +56,7 @@ _TIMED: Final = (
     ("getppids", "", "%r = call i32 @getppid()"),
     ("yields", "", "%r = call i32 @sched_yield()"),
     ("preads", "i32 %fd, ptr %into, i64 %size", "%r = call i64 @pread(i32 %fd, ptr %into, i64 %size, i64 0)"),
+    ("epolls", "i32 %fd, ptr %into", "%r = call i32 @epoll_wait(i32 %fd, ptr %into, i32 1, i32 0)"),
     ("pwrites", "i32 %fd, ptr %source, i64 %size", "%r = call i64 @pwrite(i32 %fd, ptr %source, i64 %size, i64 0)"),
 )
 
@@ -305,6 +306,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "atomics": (_PTR, _I64),
     "getppids": (_I64,),
     "yields": (_I64,),
+    "epolls": (_I32, _PTR, _I64),
     "preads": (_I32, _PTR, _I64, _I64),
     "pwrites": (_I32, _PTR, _I64, _I64),
     "chase": (_PTR, _I64),

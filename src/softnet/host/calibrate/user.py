@@ -14,6 +14,7 @@ import os
 import platform
 import random
 import resource
+import select
 import signal
 import struct
 import threading
@@ -122,7 +123,7 @@ class Measure:
     def steps(self) -> list[tuple[str, Callable[[], None], tuple[str, ...]]]:
         """Name, what does it, and the rows that it is for."""
         return [
-            ("system calls", self.syscall, ("syscall",)),
+            ("system calls", self.syscall, ("syscall", "ep_poll")),
             ("atomics", self.atomic, ("atomic",)),
             ("copies", self.copy, ("copy_to_user", "copy_from_user")),
             ("cache lines", self.lines, ("line_transfer_local", "line_transfer_remote")),
@@ -162,6 +163,18 @@ class Measure:
         self.out.figures["clock"] = per_turn(self.totals("clocks", 2000), 2000, empty)
         cost = per_turn(self.totals("getppids", 1000), 1000, empty)
         self.out.rows["syscall"] = cost, "getppid(), 1,000 a reading, less the loop"
+        ready = os.eventfd(1)
+        into = Words(8)
+        try:
+            with select.epoll() as waiting:
+                waiting.register(ready, select.EPOLLIN)
+                found = per_turn(self.totals("epolls", 500, waiting.fileno(), into.address), 500, empty)
+        finally:
+            os.close(ready)
+        self.out.rows["ep_poll"] = (
+            difference(found, cost),
+            "epoll_wait() that finds one that is ready, 500 a reading, less a system call",
+        )
 
     def atomic(self) -> None:
         word = Words(8)
