@@ -25,7 +25,18 @@ from softnet.host.calibrate.estimate import Estimate, difference, estimate, inte
 from softnet.host.calibrate.fit import GROUPS, Fit, Model, solved
 from softnet.host.calibrate.surroundings import Surroundings, Ticks, hypervisor, marks, surroundings
 from softnet.host.calibrate.table import table_text
-from softnet.host.calibrate.traced import Flow, Seen, all_reads, all_runs, all_sends, event_cost, send_stages
+from softnet.host.calibrate.traced import (
+    Flow,
+    Seen,
+    all_polls,
+    all_reads,
+    all_runs,
+    all_sends,
+    card_stages,
+    event_cost,
+    send_stages,
+)
+from softnet.host.calibrate.tun import checksum, datagram
 from softnet.host.tracefs import tracing_folder
 from softnet.host.tree import Tree
 from softnet.machine.costtable import load_cost_table
@@ -122,6 +133,35 @@ def test_a_send_that_went_otherwise_has_no_stages() -> None:
     assert send_stages(send, swapped, 0) is None
 
 
+def test_a_cards_stages_are_its_time_without_the_events() -> None:
+    """200 to napi_gro_receive(), which takes 350; 150 to the delivery of 1,000, a wakeup of 400; 250 to the poll's end."""
+    times, at = {}, 10_000
+    for name, took in (("softirq_entry", 0), ("napi_gro_receive_entry", 200), ("napi_gro_receive_exit", 350),
+                       ("netif_receive_skb", 150), ("sched_waking", 1_000), ("sched_wakeup", 400), ("napi_poll", 250),
+                       ("softirq_exit", 90)):  # fmt: skip
+        at += took
+        times[name] = at
+        at += EVENT
+    events = [Seen(when, 0, name, ()) for name, when in times.items()]
+    wanted = {"gro": 350_000, "complete": 400_000, "receive": 1_000_000}
+    assert card_stages(events, EVENT * 1000) == wanted
+    assert card_stages(events[1:], EVENT * 1000) is None
+    raised = Seen(9_000, 0, "softirq_raise", ())
+    found = Flow(sends=[(8_000, at)] * 2, events=[raised, *events])
+    assert all_polls(found, EVENT * 1000) == {name: [value] * 2 for name, value in wanted.items()}
+    found.events.insert(4, Seen(events[2].when + 1, 0, "reschedule_entry", ()))
+    assert all_polls(found, EVENT * 1000)["gro"] == []
+
+
+def test_a_packet_that_is_written_to_a_tun_device_is_one() -> None:
+    packet = datagram(b"softnet!")
+    assert len(packet) == 36
+    assert checksum(packet[:20]) == 0  # what a receiver finds, RFC 1071
+    assert checksum(bytes.fromhex("0001f203f4f5f6f7")) == ~0xDDF2 & 0xFFFF  # the RFC's example
+    assert packet[12:20] == bytes([10, 99, 0, 2, 10, 99, 0, 1])
+    assert packet[20:28] == bytes.fromhex("13881388") + (16).to_bytes(2, "big") + b"\0\0"
+
+
 def a_flow(count: int = 20, disturbed: int | None = None) -> Flow:
     found = Flow()
     for n in range(count):
@@ -199,13 +239,21 @@ def measured(model: Model) -> dict[str, Any]:
         for name in group.rows:
             secret[name] = default[name].base * FACTORS[group.stage]
     flows = []
-    for kind, apart in worker.EXPERIMENTS:
+    for kind, apart in worker.EXPERIMENTS[:4]:
         stages = model.run(secret, kind, apart)
         told = {name: as_estimate(stages[name]) for name in ("send", "enqueue", "dequeue", "receive", "recv", "wake")}
         told["switch"] = as_estimate(secret["context_switch"] + secret["syscall"] + secret["ep_poll"])
         flows.append(
             {"kind": kind, "apart": apart, "traced": told, "bare": {"recv": told["recv"], "whole": as_estimate(stages["whole"])}}
         )
+    more = 1_000 - secret["netif_receive_skb"]
+    card = {
+        "gro": as_estimate(777),
+        "complete": as_estimate(333),
+        "receive": as_estimate(Estimate.of(flows[0]["traced"]["receive"]).ns + more),
+    }
+    flows.append({"kind": "tun", "apart": False, "traced": card, "bare": {}})
+    secret.update(napi_gro_receive=777, napi_complete_done=333, netif_receive_skb_list=444, ip_list_rcv=556)
     by_hand = ("context_switch", "syscall", "atomic", "ipi", "irq_entry")
     rows = {name: {"estimate": as_estimate(SECRET[name]), "how": "made up"} for name in by_hand}
     return {
@@ -433,7 +481,7 @@ def test_root_also_gets_stages() -> None:
     found = calibrate(CalibrateOptions(trace=True, share=4 * SHARE))
     sane(found)
     assert found.traced
-    for name in ("enqueue_to_backlog", "softirq_entry", "ip_rcv", "ep_poll", "tcp_v4_rcv", "wakeup"):
+    for name in ("enqueue_to_backlog", "softirq_entry", "ip_rcv", "ep_poll", "tcp_v4_rcv", "wakeup", "napi_gro_receive"):
         assert not found.rows[name].assumed, found.rows[name].source
     assert "sched_waking" in found.rows["wakeup"].source
     assert "enqueue" in found.measured["flows"][0]["traced"]

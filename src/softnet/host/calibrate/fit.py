@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from softnet.host.calibrate.estimate import Estimate
+from softnet.host.calibrate.estimate import Estimate, difference, shared_out
 from softnet.machine.costtable import NS_MAX, CostTable, load_cost_table
 from softnet.release import Release, not_newer, releases
 
@@ -209,6 +209,7 @@ class Fit:
         self.direct()
         for group in GROUPS if traced else WHOLE:
             self.group(group, traced)
+        self.listed()
         self.woken()
         self.rest(traced)
         return dict(sorted(self.rows.items()))
@@ -229,6 +230,7 @@ class Fit:
             entry = self.rows["irq_entry"].value
             how = f"{scatter(way)} from ipi_send_cpu to the handler on a CPU that ran something, less irq_entry"
             self.put("ipi", way, "derived", how, max(way.ns - entry, 0))
+        self.card()
         turn = self.stage("udp", False, "switch")
         if turn is not None and "context_switch" in self.rows and "syscall" in self.rows:
             known = self.rows["context_switch"].value + self.rows["syscall"].value
@@ -237,6 +239,32 @@ class Fit:
                 "away, less context_switch and syscall"
             )
             self.put("ep_poll", turn, "derived", how, max(turn.ns - known, 0))
+
+    def card(self) -> None:
+        """What a card's packets have besides, by those of a TUN device."""
+        gro, complete = self.stage("tun", False, "gro"), self.stage("tun", False, "complete")
+        if gro is not None:
+            self.put(
+                "napi_gro_receive", gro, "measured", f"{scatter(gro)}; napi_gro_receive_entry to _exit, a TUN device's datagrams"
+            )
+        if complete is not None:
+            how = f"{scatter(complete)}; a TUN device: from napi_gro_receive()'s end to the poll's, less the delivery in it"
+            self.put("napi_complete_done", complete, "measured", how)
+
+    def listed(self) -> None:
+        """What a card's packets take more than loopback's from netif_receive_skb() to the wakeup: lists, and a route."""
+        card, loopback = self.stage("tun", False, "receive"), self.stage("udp", False, "receive")
+        if card is None or loopback is None or "netif_receive_skb" not in self.rows:
+            return
+        default, names = self.model.default.rows, ("netif_receive_skb_list", "ip_list_rcv")
+        more = difference(card, loopback)
+        total = more.ns + self.rows["netif_receive_skb"].value
+        how = (
+            f"{scatter(card)} from netif_receive_skb() to the wakeup with a TUN device, less loopback's; shared out between "
+            f"{' and '.join(names)}"
+        )
+        for name, value in shared_out(total, {name: default[name].ns for name in names}).items():
+            self.put(name, card, "derived", how, value)
 
     def group(self, group: Group, traced: bool) -> None:
         """The rows of one stage."""
@@ -306,9 +334,8 @@ STAGE_TEXT: Final = {
 _CARD: Final = "a card's, and none is touched"
 WHY: Final = {
     **dict.fromkeys(("nic_irq_handler", "nic_irq_enable", "nic_refill", "nic_rx_descriptor", "handle_irq_event"), _CARD),
-    **dict.fromkeys(("napi_build_skb", "napi_complete_done", "napi_gro_receive", "gro_complete", "skb_get_hash", "skb_try_coalesce",
-                     "netif_receive_skb_list", "ip_list_rcv", "napi_skb_cache_put"),
-                    "a packet over loopback does not come there"),
+    **dict.fromkeys(("napi_build_skb", "gro_complete", "skb_get_hash", "skb_try_coalesce", "napi_skb_cache_put"),
+                    "no packet of loopback or a TUN device comes there, or no tracepoint shows it"),
     **dict.fromkeys(("arp_rcv", "icmp_rcv", "tcp_add_backlog", "skb_alloc_slow", "process_one_work", "skb_free_remote",
                      "skb_release_data_remote"), "no experiment of its own brings it about"),
     **dict.fromkeys(("skb_attempt_defer_free", "smp_call_function_single_async"), "too short beside what a tracepoint costs"),

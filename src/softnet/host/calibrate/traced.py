@@ -25,6 +25,7 @@ from softnet.errors import HostError
 from softnet.ftrace.ringbuffer import events_of_pages, parse_format
 from softnet.host.calibrate.estimate import SAMPLES_MIN, Estimate, estimate
 from softnet.host.calibrate.loops import loops
+from softnet.host.calibrate.tun import OURS, PORT, Tun, datagram
 from softnet.host.calibrate.user import Words, pinned
 from softnet.host.recorder import drain
 from softnet.host.tracefs import Instance, put
@@ -50,6 +51,11 @@ _EVENTS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("irq_vectors/call_function_single_entry", "", ()),
     ("irq_vectors/reschedule_entry", "", ()),
     ("sched/sched_wake_idle_without_ipi", "", ("cpu",)),
+)
+_CARD_EVENTS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
+    ("net/napi_gro_receive_entry", "common_pid=={s}", ()),
+    ("net/napi_gro_receive_exit", "common_pid=={s}", ()),
+    ("napi/napi_poll", "common_pid=={s}", ()),
 )
 
 
@@ -88,14 +94,20 @@ def own_network() -> str:
 
 
 @contextlib.contextmanager
-def joined(kind: str) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Two sockets over the loopback device, the sender's and the reader's."""
+def joined(kind: str) -> Iterator[tuple[socket.socket | Tun, socket.socket]]:
+    """Two sockets over the loopback device, the sender's and the reader's; or a TUN device and a socket that reads from it."""
     with contextlib.ExitStack() as kept:
-        if kind == "udp":
+        if kind == "tun":
+            device = kept.enter_context(Tun())
+            reader = kept.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            reader.bind((OURS, PORT))
+            yield device, reader
+        elif kind == "udp":
             reader = kept.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             reader.bind(("127.0.0.1", 0))
             sender = kept.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             sender.connect(reader.getsockname())
+            yield sender, reader
         else:
             listener = kept.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
             listener.bind(("127.0.0.1", 0))
@@ -103,7 +115,7 @@ def joined(kind: str) -> Iterator[tuple[socket.socket, socket.socket]]:
             sender = kept.enter_context(socket.create_connection(listener.getsockname()))
             reader = kept.enter_context(listener.accept()[0])
             sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        yield sender, reader
+            yield sender, reader
 
 
 class Reader:
@@ -133,7 +145,7 @@ class Reader:
             urgent = os.SCHED_FIFO, os.sched_param(PRIORITY)
             os.sched_setscheduler(0, *(urgent if self.apart else (os.SCHED_BATCH, os.sched_param(0))))
 
-    def done(self, sender: socket.socket) -> list[tuple[int, int, int]]:
+    def done(self, sender: socket.socket | Tun) -> list[tuple[int, int, int]]:
         """End it, by a message of one byte; what it did."""
         while not self._served.done():
             sender.send(b".")
@@ -149,7 +161,8 @@ def flow(
     kind: str, places: tuple[int, int], turns: int, instance: Instance | None, *, size: int = SIZE, gap_us: int = GAP_US
 ) -> Flow:
     """Send ``turns`` packets from the first CPU to a reader on the second, one each ``gap_us``; traced if there is an instance."""
-    words, buffer = Words(2 * turns), Words(size // 8)
+    words, packet = Words(2 * turns), datagram(bytes(size)) if kind == "tun" else bytes(size)
+    buffer = ctypes.create_string_buffer(packet, len(packet))
     send_cpu, read_cpu = places
     out = Flow()
     with joined(kind) as (sender, reading), pinned(send_cpu):
@@ -158,9 +171,10 @@ def flow(
             time.sleep(0.01)
             import threading
 
-            trace = _Trace(instance, threading.get_native_id(), reader.tid) if instance is not None else None
+            trace = _Trace(instance, threading.get_native_id(), reader.tid, kind) if instance is not None else None
             with trace or contextlib.nullcontext():
-                sent = loops()["sends"](sender.fileno(), buffer.address, size, turns, gap_us, words.address)
+                send = loops()["writes" if kind == "tun" else "sends"]
+                sent = send(sender.fileno(), ctypes.addressof(buffer), len(packet), turns, gap_us, words.address)
         finally:
             out.serves = reader.done(sender)
         out.sends = words.pairs(sent)
@@ -172,13 +186,14 @@ def flow(
 class _Trace:
     """A context in which the events are recorded."""
 
-    def __init__(self, instance: Instance, sender: int, reader: int) -> None:
+    def __init__(self, instance: Instance, sender: int, reader: int, kind: str) -> None:
+        self.wanted = (*_EVENTS, *(_CARD_EVENTS if kind == "tun" else ()))
         self.instance, self.pids = instance, {"s": sender, "r": reader}
         self.readers: dict[int, tuple[str, object]] = {}
         self.events: list[Seen] = []
 
     def __enter__(self) -> None:
-        for name, condition, fields in _EVENTS:
+        for name, condition, fields in self.wanted:
             if not self.instance.has(name) or self.instance.enable(name, condition.format(**self.pids)):
                 continue
             parsed = parse_format(name.partition("/")[0], self.instance.read(f"events/{name}/format"))
@@ -218,6 +233,42 @@ _ORDER: Final = (
 )
 
 
+CARD_STAGES: Final = ("gro", "complete", "receive")
+_CARD_ORDER: Final = ("softirq_entry", "napi_gro_receive_entry", "napi_gro_receive_exit", "netif_receive_skb", "sched_waking",
+                      "sched_wakeup", "napi_poll", "softirq_exit")  # fmt: skip
+
+
+def card_stages(events: Sequence[Seen], event_ps: int) -> dict[str, int] | None:
+    """One packet through a NAPI with GRO, in ps less its events: napi_gro_receive(); napi_complete_done() around the delivery in
+    it; from netif_receive_skb() to the wakeup. None if it went otherwise.
+    """
+    times = {event.name: event.when for event in events}
+    at = [times.get(name, -1) for name in _CARD_ORDER]
+    if min(at) < 0 or at != sorted(at) or len(events) != len(_CARD_ORDER):
+        return None
+    _, entry, leave, received, waking, wakeup, poll, _ = at
+    return {
+        "gro": (leave - entry) * 1000 - event_ps,
+        "complete": (received - leave + poll - wakeup) * 1000 - 2 * event_ps,
+        "receive": (waking - received) * 1000 - event_ps,
+    }
+
+
+def all_polls(found: Flow, event_ps: int) -> dict[str, list[int]]:
+    """Stage -> its times in ps, of the packets that nothing interrupted."""
+    out: dict[str, list[int]] = {name: [] for name in CARD_STAGES}
+    times = [event.when for event in found.events]
+    wanted = {*_CARD_ORDER, *_DISTURBING}
+    for start, end in found.sends:
+        events = [event for event in found.events[bisect_left(times, start) : bisect_right(times, end)] if event.name in wanted]
+        for name, took in (card_stages(events, event_ps) or {}).items():
+            out[name].append(took)
+    return out
+
+
+_DISTURBING: Final = ("sched_switch", "call_function_single_entry", "reschedule_entry")
+
+
 def send_stages(send: tuple[int, int], events: Sequence[Seen], event_ps: int) -> dict[str, int] | None:
     """One traced send, whose softirq ran in it, as ps of each stage less its events; None if it went otherwise.
 
@@ -252,7 +303,7 @@ def all_sends(found: Flow, event_ps: int) -> dict[str, list[int]]:
     times = [event.when for event in found.events]
     for send in found.sends:
         events = found.events[bisect_left(times, send[0]) : bisect_right(times, send[1])]
-        if any(event.name in ("sched_switch", "call_function_single_entry", "reschedule_entry") for event in events):
+        if any(event.name in _DISTURBING for event in events):
             continue
         others = ("ipi_send_cpu", "sched_wake_idle_without_ipi")
         stages = send_stages(send, [event for event in events if event.name not in others], event_ps)

@@ -331,8 +331,14 @@ class Measure:
 
         with child(spin, self.other(), os.SCHED_IDLE):
             busy = self.woken(500, turns)
+        before = idle_ticks(self.other())
         idle = self.woken(500, turns)
+        after = idle_ticks(self.other())
         self.out.figures["woken, the CPU busy"], self.out.figures["woken, the CPU idle"] = busy, idle
+        if before is not None and after is not None:
+            rested, passed = (late - early for early, late in zip(before, after, strict=True))
+            if passed and rested * 2 < passed:
+                raise HostError("CPU did not idle: other programs had it", found=f"{rested * 100 // passed} % of the time idle")
         what = "write() to an eventfd to read()'s end on a CPU that idled for 0.5 ms, less the same beside a SCHED_IDLE task"
         self.out.rows["idle_exit"] = difference(idle, busy), what
 
@@ -343,6 +349,17 @@ class Measure:
             time.sleep(0.0002)
             late.append((time.monotonic_ns() - before - 200_000) * 1000)
         self.out.figures["a sleep's end, late"] = estimate(late)
+
+
+def idle_ticks(cpu: int) -> tuple[int, int] | None:
+    """How long a CPU was idle since boot, and in all, in ticks; None where nothing says it."""
+    with contextlib.suppress(OSError, ValueError), open("/proc/stat", encoding="ascii") as lines:
+        for line in lines:
+            name, *words = line.split()
+            if name == f"cpu{cpu}":
+                fields = [int(word) for word in words[:8]]
+                return fields[3] + fields[4], sum(fields)
+    return None
 
 
 def _switches() -> int:

@@ -24,7 +24,7 @@ from softnet.host.tree import Tree
 
 TURNS: Final = 600
 STRETCHES: Final = 4
-EXPERIMENTS: Final = (("udp", False), ("udp", True), ("tcp", False), ("tcp", True))
+EXPERIMENTS: Final = (("udp", False), ("udp", True), ("tcp", False), ("tcp", True), ("tun", False))
 """Kind of socket, and whether the reader is on the other CPU."""
 STEPS: Final = 10 + 2 * len(EXPERIMENTS)
 
@@ -118,7 +118,8 @@ def experiment(kind: str, at: tuple[int, int], turns: int, instance: Instance | 
         out["events"] = traced.events_per_send(seen[0])
         stages: dict[str, list[int]] = {}
         for one in seen:
-            for part in (traced.all_sends(one, taken), traced.all_reads(one, taken), traced.all_runs(one, taken)):
+            found = traced.all_polls(one, taken) if kind == "tun" else traced.all_sends(one, taken)
+            for part in (found, traced.all_reads(one, taken), traced.all_runs(one, taken)):
                 for name, times in part.items():
                     stages.setdefault(name, []).extend(times)
         out["traced"] = told(stages)
@@ -154,7 +155,7 @@ def measure(share: int, tracing: bool, watch: _Watch, network: str) -> dict[str,
         for kind, apart in EXPERIMENTS:
             say({"step": number, "of": STEPS, "what": f"{kind.upper()} {'to another CPU' if apart else 'on one CPU'}"})
             number += 2
-            if apart and at.other is None:
+            if (apart and at.other is None) or (kind == "tun" and instance is None):
                 continue
             try:
                 pair = (at.home, at.other if apart and at.other is not None else at.home)
