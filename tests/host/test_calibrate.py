@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from tests.long import LONG
 from tests.report.golden import held_to_golden
+from tests.report.samples import result
 
 from softnet.cli import run_cli
 from softnet.errors import HostError
@@ -41,6 +42,8 @@ from softnet.host.tracefs import tracing_folder
 from softnet.host.tree import Tree
 from softnet.machine.costtable import load_cost_table
 from softnet.report.calibration import calibration_lines
+from softnet.report.html import page
+from softnet.report.terminal import render_result
 
 # -- estimates
 
@@ -402,6 +405,19 @@ def test_json_has_every_row_with_its_readings(made: Calibration) -> None:
     assert {row["name"]: row["estimate"] is not None for row in told["rows"]} == {
         name: not row.assumed for name, row in made.rows.items()
     }
+
+
+def test_a_report_says_how_many_rows_are_assumed_and_fewer_are(made: Calibration, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(table_text(made.rows, "mine", made.where, made.date, made.marks))
+    assumed = sum(row.assumed for row in made.rows.values())
+    for name, count in (("default", 53), (str(path), assumed)):
+        table = load_cost_table(name)
+        its = result(costs=table.name, cost_rows=table.provenances())
+        assert f"({count} of 61 rows assumed)" in " ".join(render_result(its).split())
+        assert f"{count} assumed" in page(its)
+    assert assumed < 30
+    assert "the user’s table “mine”, 61 rows: " in page(its)
 
 
 # -- the command
