@@ -455,6 +455,28 @@ def test_a_worker_that_dies_is_an_error_and_leaves_no_file(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_worker_that_cannot_be_started_is_no_error_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    assert run_cli(["host", "calibrate", "--quiet", "--out", str(tmp_path / "x.toml")]) == 2
+    told = capsys.readouterr().err
+    assert "what measures cannot be started" in told
+    assert "cannot be written" not in told
+
+
+def test_what_fails_while_measuring_is_no_error_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/sys/x")
+
+    monkeypatch.setattr(api, "_worker", fails)
+    assert run_cli(["host", "calibrate", "--quiet", "--out", str(tmp_path / "x.toml")]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == "softnet: /sys/x: it cannot be measured"
+    assert not list(tmp_path.iterdir())
+
+
 # -- for real
 
 SHARE = 40

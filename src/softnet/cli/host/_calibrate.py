@@ -28,6 +28,7 @@ def calibrate(out: Path, trace: bool | None, as_json: bool, quiet: bool, width: 
 
     Exit status: 0 written, 2 it cannot be.
     """
+    from softnet.errors import HostError
     from softnet.files import atomic
     from softnet.host.calibrate.api import ALL_STEPS, CalibrateOptions
     from softnet.host.calibrate.api import calibrate as measure
@@ -36,7 +37,12 @@ def calibrate(out: Path, trace: bool | None, as_json: bool, quiet: bool, width: 
 
     with atomic(out) as stream:  # where it cannot be written, that is said before anything is measured
         with progress_bar(quiet or as_json, ALL_STEPS, "calibrating") as shown:
-            made = measure(CalibrateOptions(trace=trace), shown)
+            try:
+                made = measure(CalibrateOptions(trace=trace), shown)
+            except OSError as error:  # not one of writing the table
+                raise HostError(
+                    "it cannot be measured", where=str(error.filename or ""), found=error.strerror or str(error)
+                ) from None
         stream.write(table_text(made.rows, out.stem, made.where, made.date, made.marks).encode())
     if as_json:
         echo_json(made.to_dict())

@@ -132,9 +132,12 @@ def _started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     """A process that ends with its input; killed if it does not, and then its instance is removed here."""
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment
-    )
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment
+        )
+    except OSError as error:
+        raise HostError("what measures cannot be started", where=command[0], found=error.strerror or str(error)) from None
     try:
         yield process
     finally:
