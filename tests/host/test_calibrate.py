@@ -285,6 +285,26 @@ def test_a_machine_that_is_the_model_gives_its_own_rows_back(model: Model, measu
     assert "a card's" in found["nic_refill"].source
 
 
+@pytest.mark.parametrize(("stage", "row", "polling"), [("woken_idle", "idle_exit", False), ("woken_polling", "poll_wake", True)])
+def test_leaving_idle_is_what_a_wakeup_takes_beside_all_else(
+    stage: str, row: str, polling: bool, model: Model, measured: dict[str, Any]
+) -> None:
+    """To epoll_wait()'s return: the model's way to the reading, without the system call, udp_recvmsg() and the copy."""
+    secret = measured["secret"] | {row: 7_000}
+    table = model.table(secret).rows
+    behind = table["syscall"].ns + table["udp_recvmsg"].ns + table["copy_to_user"].ps_per_byte * 64 // 1000
+    took = model.run(secret, "udp", True, polling)["woken"] - behind
+    flows = [
+        {**flow, "traced": flow["traced"] | ({stage: as_estimate(took)} if flow["apart"] else {})} for flow in measured["flows"]
+    ]
+    found = Fit({**measured, "flows": flows}, model).all()
+    assert abs(found[row].value - 7_000) <= 100
+    flows[1]["traced"][stage] = as_estimate(1)
+    fit = Fit({**measured, "flows": flows}, model)
+    assert fit.all()[row].value == 0
+    assert any(note.startswith(f"{stage} takes 1 ns, less than") for note in fit.notes)
+
+
 def test_without_tracepoints_a_whole_send_is_shared_out(model: Model, measured: dict[str, Any]) -> None:
     bare = {**measured, "flows": [{name: part for name, part in flow.items() if name != "traced"} for flow in measured["flows"]]}
     rows = Fit(bare, model).all()
