@@ -39,6 +39,7 @@ NO_RUN = {
     ("docs/lab.md", "softnet lab reproduce offline-kick --kernel 6.12 --accel tcg-single"),
     ("docs/conformance.md", "softnet lab conform --out conform"),
     ("docs/host.md", "softnet host record --out recorded.dat --seconds 10"),
+    ("docs/host.md", "softnet host calibrate --out mine.toml"),
     ("docs/verify.md", "softnet verify"),
     (
         "docs/verify-evidence.md",

@@ -13,7 +13,6 @@ from html import escape
 from pathlib import Path
 
 from softnet import __version__
-from softnet.errors import SoftnetError
 from softnet.files import atomic
 from softnet.report import charts, window
 from softnet.report.figures import groups, latencies
@@ -378,17 +377,16 @@ def _provenance(comparison: Comparison, command: str) -> Iterator[str]:
     yield f'<div class="scroll"><table><tbody>{"".join(rows)}</tbody></table></div>'
     first = comparison.results[comparison.arms[0]][0]
     seeds = ", ".join(map(str, comparison.seeds))
-    yield f"<p>Seeds {seeds}; {escape(first.engine)} engine; softnet {__version__}. {_costs_text(first.costs)}</p>"
+    yield f"<p>Seeds {seeds}; {escape(first.engine)} engine; softnet {__version__}. {_costs_text(first)}</p>"
 
 
-def _costs_text(name: str) -> str:
+def _costs_text(result: Result) -> str:
     """The cost table and where its rows come from."""
-    from softnet.machine.costtable import PROVENANCES, load_cost_table
+    from softnet.machine.costtable import load_cost_table, shipped_tables
 
-    try:
-        table = load_cost_table(name)
-    except SoftnetError:
-        return f"Costs: the user’s table “{escape(name)}”."
-    counts = [(p, sum(row.provenance == p for row in table.rows.values())) for p in PROVENANCES]
-    listed = ", ".join(f"{n} {p}" for p, n in counts if n)
-    return f"Costs: table “{escape(name)}”, {len(table.rows)} rows: {listed}. {escape(table.about)}"
+    name = result.costs
+    table = load_cost_table(name) if name in shipped_tables() else None
+    counts = result.cost_rows or (table.provenances() if table is not None else {})
+    listed = f", {sum(counts.values())} rows: " + ", ".join(f"{n} {p}" for p, n in counts.items()) if counts else ""
+    which = f"table “{escape(name)}”" if table is not None else f"the user’s table “{escape(name)}”"
+    return f"Costs: {which}{listed}.{f' {escape(table.about)}' if table is not None else ''}"

@@ -110,8 +110,14 @@ def _heading(title: str, description: str, width: int) -> list[str]:
 def _run_line(result: Result) -> str:
     return (
         f"{result.cpus} CPUs, {duration(result.duration_ns)} of virtual time of which {duration(result.warmup_ns)} warm-up,"
-        f" seed {result.seed}, costs “{result.costs}”, {result.engine} engine."
+        f" seed {result.seed}, costs “{result.costs}”{_assumed(result)}, {result.engine} engine."
     )
+
+
+def _assumed(result: Result) -> str:
+    """How much of the cost table nobody has measured."""
+    rows = sum(result.cost_rows.values())
+    return f" ({result.cost_rows.get('assumed', 0)} of {rows} rows assumed)" if rows else ""
 
 
 def _comparison_line(comparison: Comparison) -> str:
@@ -121,7 +127,8 @@ def _comparison_line(comparison: Comparison) -> str:
     same = "the arrivals of a seed are the same in every arm" if comparison.same_arrivals else "runs are paired by their seeds"
     return (
         f"{first.cpus} CPUs, {duration(first.duration_ns)} of virtual time of which {duration(first.warmup_ns)} warm-up, costs"
-        f" “{first.costs}”, {first.engine} engine. {len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({listed}); {same}."
+        f" “{first.costs}”{_assumed(first)}, {first.engine} engine."
+        f" {len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({listed}); {same}."
     )
 
 

@@ -199,6 +199,7 @@ def collect_result(sim: Measured) -> Result:
         warnings=_warnings(sim, conservation),
         partial=sim.partial,
         asked=sim.scenario.to_dict(),
+        cost_rows=sim.costs.provenances(),
     )
 
 

@@ -137,6 +137,8 @@ class Result:
     """Defer lists that are not empty at the end: cpu, skbs, bytes, since_ns (when the packet came that was put on it last)."""
     partial: bool = False
     """The run was interrupted; the figures are of the part that ran."""
+    cost_rows: dict[str, int] = field(default_factory=dict)
+    """Provenance of machine.costtable.PROVENANCES -> how many rows of the cost table have it."""
     asked: dict[str, Any] = field(default_factory=dict)
     """The scenario, with its overrides and without its defaults, as Scenario.to_dict() says it."""
 
