@@ -97,7 +97,8 @@ def compare(
 
     ``seeds`` defaults to five from the scenario's on; ``trace`` is recorded for each arm's first seed, in memory or in a file
     of ``trace_folder`` (``trace_names()``); ``progress`` is called with (runs done, runs in all, what just ended). The result
-    does not depend on ``processes`` (default: the CPUs there are, if the first run says that it pays to start workers). Ctrl-C ends the comparison: half of a run is no basis for one.
+    does not depend on ``processes``; the default is the CPUs there are, if the first run says that it pays to start workers.
+    Ctrl-C ends the comparison: half of a run is no basis for one.
     """
     # A run needs neither of them, and starts sooner without.
     from softnet.simulate.arms import parse_arms
