@@ -96,6 +96,13 @@ def test_workers_start_where_they_pay_and_get_an_arm_each(monkeypatch: pytest.Mo
     assert [[(job.label, job.setup.seed) for (job,) in group] for group in Here.groups] == [
         [("6.9", 4), ("6.9", 5)], [("6.12", 3), ("6.12", 4), ("6.12", 5)],
     ]  # fmt: skip
+    # The reference engine takes longer for the same, and so pays sooner.
+    Here.count = 0
+    monkeypatch.setattr(api, "WORTH_WORKERS", 1_000_000)
+    short = ["measure.duration_ms=0.3", "measure.warmup_ms=0.1"]
+    for engine, started in (("auto", 0), ("reference", 2)):
+        compare(EXAMPLE, ["6.9", "6.12"], settings=short, seeds=SEEDS, engine=engine)
+        assert Here.count == started
     compare(EXAMPLE, ["6.9", "6.12"], settings=SHORT, seeds=SEEDS, processes=4)
     assert (Here.count, [len(group) for group in Here.groups]) == (4, [2, 1, 2, 1])
 

@@ -155,6 +155,8 @@ def trace_names(labels: Sequence[str]) -> dict[str, str]:
 
 WORTH_WORKERS = 20_000_000
 """Events of the runs that are left. Fewer take less CPU time here than worker processes take to start: about a second each."""
+REFERENCE_SLOWER = 250
+"""An event of the reference engine costs about as much as so many of the native one."""
 
 
 def _run_all(jobs: list[Job], processes: int | None, progress: Callable[[int, int, str], None] | None) -> list[Run]:
@@ -172,7 +174,7 @@ def _run_all(jobs: list[Job], processes: int | None, progress: Callable[[int, in
     series = Series()
     if processes is None or count <= 1 or not can_work():
         for number, job in enumerate(jobs):
-            if number == 1 and count > 1 and can_work() and _events(out[0]) * (len(jobs) - 1) >= WORTH_WORKERS:
+            if number == 1 and count > 1 and can_work() and _work(out[0]) * (len(jobs) - 1) >= WORTH_WORKERS:
                 break
             done(number, series.run(job))
     if len(out) < len(jobs):
@@ -180,9 +182,9 @@ def _run_all(jobs: list[Job], processes: int | None, progress: Callable[[int, in
     return [out[number] for number in range(len(jobs))]
 
 
-def _events(run: Run) -> int:
-    """How much there was to do in a run, in its measured part."""
-    return sum(map(sum, run.result.events.values()))
+def _work(run: Run) -> int:
+    """How much there was to do in a run, in its measured part: in events of the native engine."""
+    return sum(map(sum, run.result.events.values())) * (1 if run.result.engine == "native" else REFERENCE_SLOWER)
 
 
 def _run_elsewhere(jobs: list[Job], first: int, count: int, done: Callable[[int, Run], None]) -> None:
