@@ -114,15 +114,12 @@ def packets(trace: Trace, arm: str = "", index: int = 0) -> Iterator[bytes]:
     """The packets of one arm, as fields of the whole; the arm of ``index`` 0 is the trace's own machine."""
     timeline = build(trace if trace.clock != COUNTER else _spread(trace))
     tasks = task_names(trace)
-    number = integer(FIELDS["TracePacket"]["machine_id"], index) if index else b""
-    # Perfetto tells sequences of different machines apart by themselves, people do not.
-    number += integer(FIELDS["TracePacket"]["trusted_packet_sequence_id"], 1 + index)
-    writer = _Tracks(timeline, tasks, index)
-    for parts in (_process_tree(trace, tasks), _scheduling(timeline, tasks), _descriptors(timeline, arm, index, trace.clock)):
+    tracks = _Tracks(timeline, tasks, index)
+    for parts in (
+        _process_tree(trace, tasks), _scheduling(timeline, tasks), _descriptors(timeline, arm, index, trace.clock), tracks.packets(),
+    ):  # fmt: skip
         for part in parts:
-            yield message(1, part + number)
-    for part in writer.packets():
-        yield message(1, part + number)
+            yield whole(part, index)
 
 
 def _spread(trace: Trace) -> Trace:
@@ -223,22 +220,31 @@ def track_uuid(index: int, cpu: int, track: int) -> int:
 
 
 def _descriptors(timeline: Timeline, arm: str, index: int, clock: str) -> Iterator[bytes]:
-    field = FIELDS["TrackDescriptor"]
     prefix, suffix = (f"{arm} " if arm else "softnet "), (f" ({NO_TIMES})" if clock == COUNTER else "")
+    unit = text(FIELDS["CounterDescriptor"]["unit_name"], "packets")
+    counter = message(FIELDS["TrackDescriptor"]["counter"], unit)
+    rows = [(track, _TRACK_NAMES[track], b"") for track in _ORDER]
+    rows += [(_GROUP + 1 + n, name, counter) for n, name in enumerate(_QUEUES.values())]
     for cpu in range(timeline.cpus):
         group = track_uuid(index, cpu, _GROUP)
-        told = integer(field["uuid"], group) + text(field["name"], f"{prefix}CPU {cpu}{suffix}")
-        yield _descriptor(told + integer(field["child_ordering"], _EXPLICIT) + integer(field["sibling_order_rank"], cpu))
-        rows = [(track, _TRACK_NAMES[track], b"") for track in _ORDER]
-        unit = text(FIELDS["CounterDescriptor"]["unit_name"], "packets")
-        rows += [(_GROUP + 1 + n, name, message(field["counter"], unit)) for n, name in enumerate(_QUEUES.values())]
+        yield descriptor(group, f"{prefix}CPU {cpu}{suffix}", rank=cpu)
         for rank, (track, name, more) in enumerate(rows):
-            told = integer(field["uuid"], track_uuid(index, cpu, track)) + integer(field["parent_uuid"], group)
-            yield _descriptor(told + text(field["name"], name) + integer(field["sibling_order_rank"], rank) + more)
+            yield descriptor(track_uuid(index, cpu, track), name, rank=rank, parent=group, more=more)
 
 
-def _descriptor(told: bytes) -> bytes:
-    return message(FIELDS["TracePacket"]["track_descriptor"], told)
+def descriptor(uuid: int, name: str, *, rank: int, parent: int = 0, more: bytes = b"") -> bytes:
+    """A packet that says what a track is called and where it stands: a group, whose tracks stand by rank, if it has no parent."""
+    field = FIELDS["TrackDescriptor"]
+    told = integer(field["uuid"], uuid) + text(field["name"], name) + integer(field["sibling_order_rank"], rank)
+    told += integer(field["parent_uuid"], parent) if parent else integer(field["child_ordering"], _EXPLICIT)
+    return message(FIELDS["TracePacket"]["track_descriptor"], told + more)
+
+
+def whole(packet: bytes, index: int = 0) -> bytes:
+    """A packet as a trace holds it; that of another ``index`` than 0 is another machine's."""
+    # Perfetto tells sequences of different machines apart by themselves, people do not.
+    told = packet + integer(FIELDS["TracePacket"]["trusted_packet_sequence_id"], 1 + index)
+    return message(FIELDS["Trace"]["packet"], told + integer(FIELDS["TracePacket"]["machine_id"], index) if index else told)
 
 
 class _Names:
@@ -259,41 +265,25 @@ class _Names:
         return number
 
 
-class _Tracks:
-    """The packets of softnet's own tracks. Perfetto sorts them by time; at one time, a track's come in the order of the file."""
+class Events:
+    """The packets of track events. Perfetto sorts them by time; at one time, a track's come in the order of the file."""
 
-    def __init__(self, timeline: Timeline, tasks: dict[int, str], index: int) -> None:
-        self.timeline, self.tasks, self.index = timeline, tasks, index
+    def __init__(self) -> None:
         interned = FIELDS["InternedData"]
         self.names = _Names(interned["event_names"])
         self.categories = _Names(interned["event_categories"])
         self.arguments = _Names(interned["debug_annotation_names"])
         self.sequence = _CLEARED | _NEEDED
-        self.kinds = {
-            (kind, cpu, track): integer(FIELDS["TrackEvent"]["type"], number)
-            + integer(FIELDS["TrackEvent"]["track_uuid"], track_uuid(index, cpu, track))
-            for kind, number in TYPES.items() for cpu in range(timeline.cpus) for track in range(_GROUP + 1 + len(_QUEUES))
-        }  # fmt: skip
+        self.kinds: dict[tuple[str, int], bytes] = {}
         self.annotations: dict[tuple[str, int | str], bytes] = {}
 
-    def packets(self) -> Iterator[bytes]:
-        """Each event's packet."""
-        flows, ends = _flows(self.timeline, self.index)
-        yield from self._slices(ends)
-        yield from self._polls()
-        for place, (record, track) in enumerate(self.timeline.records):
-            if record.event not in _NO_INSTANT:
-                yield self._instant(record, track, flows.get(place, b""))
-        counters = {queue: _GROUP + 1 + n for n, queue in enumerate(_QUEUES)}
-        for sample in self.timeline.samples:
-            value = integer(FIELDS["TrackEvent"]["counter_value"], sample.value)
-            if 0 <= sample.cpu < self.timeline.cpus:  # an event's argument, which a file may say anything in
-                yield self._event(sample.time_ns, sample.cpu, counters[sample.queue], "TYPE_COUNTER", value)
-
-    def _event(self, time_ns: int, cpu: int, track: int, kind: str, more: bytes) -> bytes:
-        """A packet with an event, and with the names that it is the first to use."""
-        told = _TIMESTAMP + varint(time_ns) + message(_TRACK_EVENT, self.kinds[kind, cpu, track] + more)
-        told += integer(_SEQUENCE_FLAGS, self.sequence)
+    def event(self, time_ns: int, track: int, kind: str, more: bytes) -> bytes:
+        """A packet with an event on the track of that number, and with the names that it is the first to use."""
+        head = self.kinds.get((kind, track))
+        if head is None:
+            field = FIELDS["TrackEvent"]
+            head = self.kinds[kind, track] = integer(field["type"], TYPES[kind]) + integer(field["track_uuid"], track)
+        told = _TIMESTAMP + varint(time_ns) + message(_TRACK_EVENT, head + more) + integer(_SEQUENCE_FLAGS, self.sequence)
         self.sequence = _NEEDED
         untold = b""
         for names in (self.categories, self.names, self.arguments):
@@ -302,11 +292,13 @@ class _Tracks:
                 names.untold = b""
         return told + message(FIELDS["TracePacket"]["interned_data"], untold) if untold else told
 
-    def _slice(self, start_ns: int, end_ns: int, cpu: int, track: int, told: bytes) -> Iterator[bytes]:
-        yield self._event(start_ns, cpu, track, "TYPE_SLICE_BEGIN", told)
-        yield self._event(end_ns, cpu, track, "TYPE_SLICE_END", b"")
+    def slice(self, start_ns: int, end_ns: int, track: int, told: bytes) -> Iterator[bytes]:
+        """The packets of its two ends."""
+        yield self.event(start_ns, track, "TYPE_SLICE_BEGIN", told)
+        yield self.event(end_ns, track, "TYPE_SLICE_END", b"")
 
-    def _named(self, name: str, category: str, arguments: Sequence[tuple[str, int | str]]) -> bytes:
+    def named(self, name: str, category: str, arguments: Sequence[tuple[str, int | str]]) -> bytes:
+        """The fields of an event that say what it is."""
         told = _NAME + varint(self.names.of(name)) + _CATEGORY + varint(self.categories.of(category))
         for argument in arguments:
             row = self.annotations.get(argument)
@@ -322,6 +314,36 @@ class _Tracks:
         said = integer(field["int_value"], value) if isinstance(value, int) else text(field["string_value"], value)
         return message(FIELDS["TrackEvent"]["debug_annotations"], integer(field["name_iid"], self.arguments.of(name)) + said)
 
+
+def flow(number: int, *, ends: bool = False) -> bytes:
+    """The field of an event by which a flow comes through it, or ends there."""
+    return fixed64(_FLOW_ENDS if ends else _FLOW, number)
+
+
+class _Tracks(Events):
+    """The packets of softnet's own tracks."""
+
+    def __init__(self, timeline: Timeline, tasks: dict[int, str], index: int) -> None:
+        super().__init__()
+        self.timeline, self.tasks, self.index = timeline, tasks, index
+
+    def _event(self, time_ns: int, cpu: int, track: int, kind: str, more: bytes) -> bytes:
+        return self.event(time_ns, track_uuid(self.index, cpu, track), kind, more)
+
+    def packets(self) -> Iterator[bytes]:
+        """Each event's packet."""
+        flows, ends = _flows(self.timeline, self.index)
+        yield from self._slices(ends)
+        yield from self._polls()
+        for place, (record, track) in enumerate(self.timeline.records):
+            if record.event not in _NO_INSTANT:
+                yield self._instant(record, track, flows.get(place, b""))
+        counters = {queue: _GROUP + 1 + n for n, queue in enumerate(_QUEUES)}
+        for sample in self.timeline.samples:
+            value = integer(FIELDS["TrackEvent"]["counter_value"], sample.value)
+            if 0 <= sample.cpu < self.timeline.cpus:  # an event's argument, which a file may say anything in
+                yield self._event(sample.time_ns, sample.cpu, counters[sample.queue], "TYPE_COUNTER", value)
+
     def _slices(self, ends: dict[tuple[int, int, int], list[int]]) -> Iterator[bytes]:
         """Hard and soft interrupts; tasks are on Perfetto's own tracks."""
         for s in self.timeline.slices:
@@ -333,8 +355,10 @@ class _Tracks:
             if s.cut & GOES_ON:
                 told.append(("goes on", "later: it was interrupted here"))
             name = slice_name(s.track, s.number, s.data, self.tasks)
-            arrived = b"".join(fixed64(_FLOW_ENDS, flow) for flow in ends.pop((s.cpu, s.track, s.start_ns), ()))
-            yield from self._slice(s.start_ns, s.end_ns, s.cpu, s.track, self._named(name, TRACKS[s.track], told) + arrived)
+            arrived = b"".join(flow(number, ends=True) for number in ends.pop((s.cpu, s.track, s.start_ns), ()))
+            yield from self.slice(
+                s.start_ns, s.end_ns, track_uuid(self.index, s.cpu, s.track), self.named(name, TRACKS[s.track], told) + arrived
+            )
 
     def _polls(self) -> Iterator[bytes]:
         """NAPI polls. The tracepoint says when one ends; it began when the softirq did, the poll before ended or its task came."""
@@ -342,8 +366,8 @@ class _Tracks:
         for record, _ in self.timeline.records:
             if record.event == _POLL and record.time_ns > since[record.cpu]:
                 told = (("napi", record.a), ("work", record.b), ("budget", record.c))
-                named = self._named(f"napi_poll: {record.b} of {record.c}", "napi", told)
-                yield from self._slice(since[record.cpu], record.time_ns, record.cpu, _POLLS, named)
+                named = self.named(f"napi_poll: {record.b} of {record.c}", "napi", told)
+                yield from self.slice(since[record.cpu], record.time_ns, track_uuid(self.index, record.cpu, _POLLS), named)
             if record.event in (_POLL, _SWITCH, _SOFTIRQ_ENTRY):
                 since[record.cpu] = record.time_ns
 
@@ -353,7 +377,7 @@ class _Tracks:
         ]
         event = EVENTS[record.event]
         told.append(("source", event.source))
-        return self._event(record.time_ns, record.cpu, track, "TYPE_INSTANT", self._named(event.name, "event", told) + flow)
+        return self._event(record.time_ns, record.cpu, track, "TYPE_INSTANT", self.named(event.name, "event", told) + flow)
 
 
 def _flows(timeline: Timeline, index: int) -> tuple[dict[int, bytes], dict[tuple[int, int, int], list[int]]]:
@@ -366,25 +390,25 @@ def _flows(timeline: Timeline, index: int) -> tuple[dict[int, bytes], dict[tuple
     ends: dict[tuple[int, int, int], list[int]] = {}
     starts: dict[tuple[int, int, int], list[int]] = {}
     called: dict[tuple[int, int], list[int]] = {}
-    for number, arrow in enumerate(timeline.arrows):
+    for place, arrow in enumerate(timeline.arrows):
         if arrow.kind != "wakeup":
-            flow = base | 1 << 40 | number
-            starts.setdefault((_IPI if arrow.kind == "ipi" else _CALL, arrow.from_cpu, arrow.from_ns), []).append(flow)
+            number = base | 1 << 40 | place
+            starts.setdefault((_IPI if arrow.kind == "ipi" else _CALL, arrow.from_cpu, arrow.from_ns), []).append(number)
             if arrow.kind == "ipi":
-                ends.setdefault((arrow.to_cpu, HARDIRQ, arrow.to_ns), []).append(flow)
+                ends.setdefault((arrow.to_cpu, HARDIRQ, arrow.to_ns), []).append(number)
             else:
-                called.setdefault((arrow.to_cpu, arrow.to_ns), []).append(flow)
+                called.setdefault((arrow.to_cpu, arrow.to_ns), []).append(number)
     skbs: dict[int, int] = {}
     for place, (record, _) in enumerate(timeline.records):
         event = record.event
-        told = b"".join(fixed64(_FLOW, flow) for flow in starts.pop((event, record.cpu, record.time_ns), ()))
+        told = b"".join(flow(number) for number in starts.pop((event, record.cpu, record.time_ns), ()))
         if event == _CALLED:
-            told += b"".join(fixed64(_FLOW_ENDS, flow) for flow in called.pop((record.cpu, record.time_ns), ()))
+            told += b"".join(flow(number, ends=True) for number in called.pop((record.cpu, record.time_ns), ()))
         if event in _OF_SKB:
             if event == _BEGINS or record.a not in skbs:
                 skbs[record.a] = base | place
             last = event in _ENDS
-            told += fixed64(_FLOW_ENDS if last else _FLOW, skbs.pop(record.a) if last else skbs[record.a])
+            told += flow(skbs.pop(record.a) if last else skbs[record.a], ends=last)
         if told:
             out[place] = told
     return out, ends
