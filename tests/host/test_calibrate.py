@@ -397,9 +397,9 @@ def made(measured: dict[str, Any], fitted: dict[str, Fitted]) -> Calibration:
     flows = [{**flow, "event": {"added": as_estimate(300), "close": as_estimate(290), "taken_ps": 300_000}, "events": 8}
              for flow in measured["flows"]]  # fmt: skip
     where = Surroundings("6.18.44", "A CPU of 3 GHz", 2, "flag hypervisor in /proc/cpuinfo", False)
-    rows = fitted
+    rows, pauses = fitted, [(50, as_estimate(7_400)), (3000, as_estimate(41_100))]
     said = marks(where, Ticks(0, 0, 0), Ticks(100, 10, 9), 0)
-    return Calibration(rows, where, "2026-11-30", said, ["a note"], True, 12.5, {**measured, "flows": flows})
+    return Calibration(rows, where, "2026-11-30", said, ["a note"], True, 12.5, {**measured, "flows": flows, "pauses": pauses})
 
 
 def test_the_table_is_whole_and_is_read_as_it_was_written(made: Calibration, tmp_path: Path) -> None:
@@ -546,6 +546,7 @@ def test_root_also_gets_stages() -> None:
         assert not found.rows[name].assumed, found.rows[name].source
     assert "sched_waking" in found.rows["wakeup"].source
     assert "enqueue" in found.measured["flows"][0]["traced"]
+    assert [pause for pause, _ in found.measured["pauses"]] == [50, 3000]
 
 
 def instances() -> set[str]:

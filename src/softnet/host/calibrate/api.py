@@ -60,7 +60,7 @@ class Calibration:
         return {
             "schema": SCHEMA, "date": self.date, "machine": self.where.to_dict(), "traced": self.traced, "seconds": self.seconds,
             "marks": self.marks, "notes": self.notes, "rows": rows,
-            "figures": self.measured["figures"], "flows": self.measured["flows"],
+            "figures": self.measured["figures"], "flows": self.measured["flows"], "pauses": self.measured["pauses"],
         }  # fmt: skip
 
 
