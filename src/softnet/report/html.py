@@ -15,7 +15,7 @@ from pathlib import Path
 from softnet import __version__
 from softnet.files import atomic
 from softnet.report import charts, window
-from softnet.report.figures import groups, merged
+from softnet.report.figures import groups, latencies
 from softnet.report.names import COUNTER, clock_of, duration, number, percent, quantity, signed, stretch
 from softnet.report.page import asset, document
 from softnet.report.ranking import MARK, caption, ranking
@@ -93,7 +93,8 @@ def _header(comparison: Comparison, title: str, timeline: bool) -> Iterator[str]
     yield f"<header><h1>{escape(title)}</h1>"
     if comparison.description:
         yield f"<p>{escape(comparison.description)}</p>"
-    same = " The arrivals of a seed are the same in every arm." if len(comparison.arms) > 1 else ""
+    several = len(comparison.arms) > 1 and comparison.same_arrivals
+    same = " The arrivals of a seed are the same in every arm." if several else ""
     yield (
         f'<p class="soft">{first.cpus} CPUs, {duration(first.duration_ns)} of virtual time of which'
         f" {duration(first.warmup_ns)} warm-up, {seeds}.{same} A simulation with softnet’s model of the kernel; its costs"
@@ -121,6 +122,14 @@ def _story(comparison: Comparison) -> Iterator[str]:
             yield from _story_box(heading.rstrip(":"), [Sentence("found", text) for text in changes])
         yield from _story_box(f"What {arm} changes against {base}", story[arm])
     yield from _mind_box(story[""])
+
+
+def summary(comparison: Comparison) -> Iterator[str]:
+    """What it says and the quantiles of its latencies: HTML without the page around it."""
+    yield f"<h3>{escape(page_title(comparison))}</h3>"
+    yield from _story(comparison)
+    for name, arms in latencies(comparison).items():
+        yield f"<p>{escape(name)}</p>{_quantile_table(arms)}"
 
 
 def _ranking(comparison: Comparison) -> Iterator[str]:
@@ -160,15 +169,7 @@ def _key(comparison: Comparison) -> str:
 
 def _latency(comparison: Comparison) -> Iterator[str]:
     yield '<h2 id="latency">Latency</h2>'
-    names = list(comparison.results[comparison.arms[0]][0].latency)
-    all_arms = {
-        name: [
-            (arm, merged([r.latency[name] for r in comparison.results[arm] if name in r.latency]))
-            for arm in comparison.arms
-            if any(name in r.latency for r in comparison.results[arm])
-        ]
-        for name in names
-    }
+    all_arms = latencies(comparison)
     filled = {name: arms for name, arms in all_arms.items() if any(h.count for _, h in arms)}
     yield _key(comparison)
     for name, arms in filled.items():
@@ -178,7 +179,7 @@ def _latency(comparison: Comparison) -> Iterator[str]:
         yield f"<figure>{charts.percentiles(name, arms)}</figure><figure>{charts.histogram(name, arms)}</figure>"
         yield "</div>"
         yield _quantile_table(arms)
-    empty = [name for name in names if name not in filled]
+    empty = [name for name in all_arms if name not in filled]
     if empty:
         yield f'<p class="soft">No sample: {escape(", ".join(empty))}.</p>'
     if len(comparison.seeds) > 1:
