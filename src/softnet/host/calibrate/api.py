@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from softnet.errors import HostError
-from softnet.host.calibrate.fit import Fit, Fitted, Model
+from softnet.host.calibrate.fit import GROUPS, Fit, Fitted, Model
 from softnet.host.calibrate.surroundings import Surroundings, marks, surroundings, ticks
 from softnet.host.calibrate.worker import STEPS
 from softnet.host.tracefs import remove_leftovers, tracing_folder
 from softnet.host.tree import Tree
 
 SCHEMA: Final = "softnet-calibration/1"
-MODEL_STEPS: Final = 12
+MODEL_STEPS: Final = len(GROUPS) + 1
 ALL_STEPS: Final = STEPS + MODEL_STEPS
 _END_SECONDS: Final = 5.0
 

@@ -205,9 +205,9 @@ class Fit:
             provenance = "derived" if name in ("ipi", "irq_entry", "irq_exit", "idle_exit") else "measured"
             self.put(name, cost, provenance, f"{scatter(cost, name in ('copy_to_user', 'copy_from_user'))}; {told['how']}")
         traced = any("traced" in flow for flow in self.flows.values())
-        self.tell("what the model makes of it")
         self.direct()
         for group in GROUPS if traced else WHOLE:
+            self.tell(f"what the model makes of {group.kind.upper()}")
             self.group(group, traced)
         self.listed()
         self.woken()
