@@ -32,6 +32,11 @@ def calibration_lines(made: Calibration, out: str, width: int) -> list[str]:
         if "event" in flow and flow["kind"] == "udp" and not flow["apart"]:
             lines += _wrapped(_tracing(flow), width)
     lines += _wrapped(_pauses(made.measured["pauses"]), width) if made.measured["pauses"] else []
+    if made.checks:
+        lines.append("how well it fits: packets to another CPU, which no row of the stack is fitted to")
+        for row in made.checks:
+            times = f"{row['measured_ns'] / 1000:.1f} us measured, {row['model_ns'] / 1000:.1f} in the model"
+            lines.append(f"  {row['what']}: {times}, {row['error_permille'] / 10:+.0f} %")
     for note in made.notes:
         lines += _wrapped(f"note: {note}", width)
     assumed = [row.name for row in made.rows.values() if row.assumed]

@@ -312,6 +312,17 @@ def all_sends(found: Flow, event_ps: int) -> dict[str, list[int]]:
     return out
 
 
+def ways(found: Flow) -> list[int]:
+    """From a send's call to the end of the recv() that ended before the next one, in ps."""
+    starts = [start for start, _ in found.sends]
+    out = []
+    for _, _, read in found.serves:
+        at = bisect_left(starts, read)
+        if at:
+            out.append((read - starts[at - 1]) * 1000)
+    return out
+
+
 def events_per_send(found: Flow) -> int:
     """The median number of events within a send."""
     times = [event.when for event in found.events]

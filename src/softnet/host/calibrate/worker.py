@@ -113,6 +113,7 @@ def experiment(kind: str, at: tuple[int, int], turns: int, instance: Instance | 
             seen.append(traced.flow(kind, at, turns // STRETCHES, instance))
     sends = {"whole": [(end - start) * 1000 for found in bare for start, end in found.sends]}
     reads = {"recv": [(read - woke) * 1000 for found in bare for _, woke, read in found.serves[:-1]]}
+    reads["way"] = [took for found in bare for took in traced.ways(found)]
     out: dict[str, Any] = {"kind": kind, "apart": at[0] != at[1], "bare": told({**sends, **reads})}
     if seen:
         close, added, taken = traced.event_cost(seen, bare)
