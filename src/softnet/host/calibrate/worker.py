@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from softnet.errors import HostError, SoftnetError
 from softnet.host.calibrate import traced
-from softnet.host.calibrate.estimate import Estimate, estimate
-from softnet.host.calibrate.user import Measure, Places, pinned
+from softnet.host.calibrate.estimate import estimate
+from softnet.host.calibrate.user import Measure, Places
 from softnet.host.tracefs import Instance, tracing_folder
 from softnet.host.tree import Tree
 
@@ -184,8 +184,6 @@ def main(words: list[str]) -> int:
         say({"error": [error.message, error.where, error.found, error.expected, error.hint]})
     return 0
 
-
-__all__ = ["Estimate", "main", "pinned"]
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
