@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from softnet import __version__
 from softnet.files import atomic
-from softnet.report.perfetto import Events, descriptor, flow, track_uuid, whole
 from softnet.report.columns import lines_of, relevant, wrap
+from softnet.report.perfetto import Events, descriptor, flow, track_uuid, whole
 
 if TYPE_CHECKING:
     from softnet.verify.replay.schedule import Schedule, Step

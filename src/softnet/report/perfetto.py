@@ -114,10 +114,8 @@ def packets(trace: Trace, arm: str = "", index: int = 0) -> Iterator[bytes]:
     """The packets of one arm, as fields of the whole; the arm of ``index`` 0 is the trace's own machine."""
     timeline = build(trace if trace.clock != COUNTER else _spread(trace))
     tasks = task_names(trace)
-    tracks = _Tracks(timeline, tasks, index)
-    for parts in (
-        _process_tree(trace, tasks), _scheduling(timeline, tasks), _descriptors(timeline, arm, index, trace.clock), tracks.packets(),
-    ):  # fmt: skip
+    own = (_descriptors(timeline, arm, index, trace.clock), _Tracks(timeline, tasks, index).packets())
+    for parts in (_process_tree(trace, tasks), _scheduling(timeline, tasks), *own):
         for part in parts:
             yield whole(part, index)
 
