@@ -108,6 +108,12 @@ _limits = options(
         "[default: 1; without --driver one for each CPU, at most 8]",
     ),
     click.option(
+        "--cluster",
+        default="",
+        metavar="WHERE",
+        help="Search on a Dask cluster instead: tcp://HOST:PORT of its scheduler, local:N, slurm:N or kubernetes:N workers.",
+    ),
+    click.option(
         "--save",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
@@ -150,6 +156,9 @@ def command(kernels: tuple[str, ...], promela: Path | None, html: str | None, pe
     from softnet.verify.api import configurations
     from softnet.verify.search import Limits
 
+    if given["cluster"] and given["jobs"] is not None:
+        raise SoftnetError("searches run here or on a cluster", where="--jobs", found=f"--cluster {given['cluster']}",
+                           expected="one of them", hint="--cluster local:4 has four processes")  # fmt: skip
     configs = configurations(kernels, _options(given))
     limits = Limits(given["max_states"], given["memory_mb"] << 20, given["storage"])
     if promela is not None:
@@ -183,7 +192,7 @@ def _searched(configs: list[Config], limits: Limits, given: dict[str, Any]) -> V
     found = Verification()
     wide = text.verdict_width(limits.storage, configs)
     progress = None if given["quiet"] or given["as_json"] else _progress()
-    how = {name: given[name] for name in ("save", "resume", "strict")} | _time_and_jobs(given)
+    how = {name: given[name] for name in ("save", "resume", "strict", "cluster")} | _time_and_jobs(given)
     for outcome, seconds in searches(configs, limits, progress=progress, **how):
         found.searches.append((outcome, seconds))
         if not given["as_json"]:

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from softnet.cluster.wanted import wanted_cluster
 from softnet.errors import SoftnetError
 from softnet.processes import Workers, can_work
-from softnet.sweep.cluster import ClusterRunner, wanted_cluster
 from softnet.sweep.course import Course, Progress, Runner
 from softnet.sweep.course import Swept as Swept
 from softnet.sweep.design import SEARCH
+from softnet.sweep.elsewhere import ClusterRunner
 from softnet.sweep.experiment import Asked
 from softnet.sweep.plan import SweepArm, plan
 from softnet.sweep.store import Finished, Journal, write_results

@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from softnet.cluster.wanted import wanted_cluster
 from softnet.errors import SoftnetError
 from softnet.properties.statements import Property
 from softnet.release import DEFAULT
@@ -127,19 +128,27 @@ def searches(
     save: Path | None = None,
     resume: Path | None = None,
     strict: bool = False,
+    cluster: str = "",
 ) -> Iterator[tuple[Outcome, float]]:
     """The outcomes in the order of the configurations, each with its seconds, up to the first violation.
 
     What the shipped kernel is known to break is noted and searched past; with ``strict`` it is a violation like any other.
 
     Limits are each search's own, ``max_seconds`` too; with ``together`` all searches share so many seconds instead. Ctrl-C ends
-    the search that runs, which is then the last. Raises SoftnetError.
+    the search that runs, which is then the last. On a ``cluster`` (``tcp://HOST:PORT`` of a Dask scheduler, ``local:N``,
+    ``slurm:N``, ``kubernetes:N``) the outcomes are the same. Raises SoftnetError.
     """
     if (save or resume) and len(configs) != 1:
         raise SoftnetError("one search is saved or resumed", where="--save, --resume", found=f"{len(configs)} configurations",
                            expected="one --kernel and --driver")  # fmt: skip
+    if cluster and (save or resume):
+        raise SoftnetError("a search on a cluster is not saved", where="--save, --resume", found=f"--cluster {cluster}")
     limits = limits or Limits()
-    if jobs > 1 and len(configs) > 1:
+    if cluster:
+        from softnet.verify.elsewhere import search_on
+
+        found = search_on(wanted_cluster(cluster), configs, limits, max_seconds, together=together, strict=strict)
+    elif jobs > 1 and len(configs) > 1:
         found = search_all(configs, limits, max_seconds, jobs, together=together, strict=strict)
     else:
         found = search_in_turn(configs, limits, max_seconds, progress, together=together, save=save, resume=resume, strict=strict)
@@ -312,10 +321,13 @@ def verify_kernel(
     jobs: int = 1,
     progress: Callable[[Progress], None] | None = None,
     strict: bool = False,
+    cluster: str = "",
 ) -> Verification:
     """Explore every interleaving of small configurations of a kernel. Raises SoftnetError for what does not fit."""
     configs = configurations([kernel], options)
-    found = searches(configs, limits, max_seconds=max_seconds, together=together, jobs=jobs, progress=progress, strict=strict)
+    found = searches(
+        configs, limits, max_seconds=max_seconds, together=together, jobs=jobs, progress=progress, strict=strict, cluster=cluster
+    )
     return Verification(list(found))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import mmap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from softnet.errors import SoftnetError
 from softnet.lang.native.abi import FAILURES, RUN_WORDS, STACK_BYTES
-from softnet.lang.native.compile import builder_identity, native_code
 from softnet.lang.native.switch_runtime import FRAME_ARGUMENT, FRAME_FUNCTION, FRAME_RETURN, FRAME_WORDS
-from softnet.lang.program import cache
 from softnet.machine import state
 from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.properties.statements import in_order
 from softnet.verify.codegen.llvm_functions import LOG, OWNERS_BYTES, UNDO_WORDS
-from softnet.verify.codegen.runtime import FAILED, LOG_ROOM, module_text
+from softnet.verify.codegen.runtime import FAILED, LOG_ROOM
+from softnet.verify.compiled import code_of
 from softnet.verify.inside import races, words
 from softnet.verify.lock_order import Locks
 from softnet.verify.model import RACE, SEARCHES, STACK_WORDS, Config, applies, build_model, components, machine_words, nr_actions
@@ -333,13 +331,7 @@ class Arena:
     # -- code
 
     def _compile(self, hasty: bool) -> None:
-        text = module_text(self.model)
-        whole = f"{builder_identity()}\n{text}".encode()
-        quick, best = (hashlib.sha256(f"verify {level} ".encode() + whole).hexdigest() for level in (0, 2))
-        hasty = hasty and not cache.known(best)
-        about = {"label": f"verify {self.model.config.kernel}", "positions": [], "functions": 0, "options": {}}
-        self._code = native_code(quick if hasty else best, 0 if hasty else 2, lambda: (text, about))
-        self.hasty = hasty
+        self._code, self.hasty = code_of(self.model, hasty=hasty)
         self._run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self._code.address("run"))
 
     def _prepare(self) -> None:
