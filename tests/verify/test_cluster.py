@@ -65,6 +65,12 @@ def test_a_cluster_says_the_same_as_one_process_whatever_dies(cluster: Cluster, 
     assert [(o.config.name, o.verdict) for o, _ in interrupted] == [("small", Verdict.HOLDS), ("endless", Verdict.INCONCLUSIVE)]
     assert interrupted[1][0].why is Why.INTERRUPTED
 
+    # A swarm's members, too.
+    alone_swarm, on_it = (
+        list(searches([BROKEN], LIMITS, max_seconds=600, swarm=3, cluster=where)) for where in ("", cluster.address)
+    )
+    assert as_json(on_it) == as_json(alone_swarm)
+
     # A worker is killed when the first outcome is there: another one does its search again.
     found = []
     for number, one in enumerate(searches(configs, LIMITS, max_seconds=600, cluster=cluster.address)):
@@ -145,4 +151,4 @@ def test_a_bad_cluster_is_one_message(case: str, capsys: pytest.CaptureFixture[s
     assert run_cli(["verify", *BAD[case]]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    held_to_golden("verify", case, printed.err)
+    held_to_golden("verify_errors", case, printed.err)

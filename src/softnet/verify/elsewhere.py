@@ -112,7 +112,7 @@ def shipment_of(works: Sequence[Work]) -> SearchShipment:
 def search_on(
     wanted: Wanted,
     configs: Sequence[Config],
-    limits: Limits,
+    limits: Limits | Sequence[Limits],
     max_seconds: float,
     *,
     together: float | None = None,

@@ -87,9 +87,14 @@ def _time(configs: Sequence[Config], max_seconds: float, together: float | None,
     return Time(max_seconds, None if together is None else time.monotonic() + together, len(configs), jobs)
 
 
+def each(limits: Limits | Sequence[Limits], searches: int) -> Sequence[Limits]:
+    """The limits of each search, where one is given for all."""
+    return [limits] * searches if isinstance(limits, Limits) else limits
+
+
 def search_in_turn(
     configs: Sequence[Config],
-    limits: Limits,
+    limits: Limits | Sequence[Limits],
     max_seconds: float,
     report: Callable[[Progress], None] | None = None,
     *,
@@ -103,7 +108,7 @@ def search_in_turn(
     ``report`` is called between the slices of each. Limits are each search's own, but for the seconds that all have ``together``.
     """
     first = _time(configs, max_seconds, together)
-    for number, config in enumerate(configs):
+    for number, (config, bounds) in enumerate(zip(configs, each(limits, len(configs)), strict=True)):
         begin = time.monotonic()
 
         def goes_on(
@@ -115,7 +120,7 @@ def search_in_turn(
                 report(Progress(config, seconds, states, transitions, frontier))
             return seconds < allowed
 
-        outcome = (search if strict else search_past_known)(config, limits, goes_on, save=save, resume=resume)
+        outcome = (search if strict else search_past_known)(config, bounds, goes_on, save=save, resume=resume)
         yield outcome, time.monotonic() - begin
 
 
@@ -135,15 +140,22 @@ class Work:
 
 
 def work_of(
-    configs: Sequence[Config], limits: Limits, max_seconds: float, together: float | None, strict: bool, *, jobs: int
+    configs: Sequence[Config],
+    limits: Limits | Sequence[Limits],
+    max_seconds: float,
+    together: float | None,
+    strict: bool,
+    *,
+    jobs: int,
 ) -> list[Work]:
-    """Each search for itself; those that share time and code are one process's."""
+    """Each search for itself; those that share time and code are one process's, with the limits of the first."""
     groups = [[config] for config in configs]
     if together is not None:
         groups = [list(group) for _, group in itertools.groupby(configs, shared_code)]
     first = _time(configs, max_seconds, together, jobs)
     begins = itertools.accumulate((len(group) for group in groups), initial=0)
-    return [Work(tuple(group), limits, first.later(begin), strict) for group, begin in zip(groups, begins, strict=False)]
+    own = each(limits, len(configs))
+    return [Work(tuple(group), own[begin], first.later(begin), strict) for group, begin in zip(groups, begins, strict=False)]
 
 
 def several(work: Work, stopped: Callable[[], bool]) -> Searches:
@@ -166,7 +178,13 @@ def _several(work: Work) -> list[Found]:
 
 
 def search_all(
-    configs: Sequence[Config], limits: Limits, max_seconds: float, jobs: int, *, together: float | None = None, strict: bool = False
+    configs: Sequence[Config],
+    limits: Limits | Sequence[Limits],
+    max_seconds: float,
+    jobs: int,
+    *,
+    together: float | None = None,
+    strict: bool = False,
 ) -> Searches:
     """``jobs`` searches at once.
 
