@@ -53,9 +53,10 @@ def _whole(path: Path) -> bool:
 
 def half_results(out: Path) -> list[str]:
     """What is wrong with a folder of results: it must not be there, or be whole."""
+    # A command that has just been killed may still have somebody who cleans up behind it: os.walk() does not mind.
+    names = {(Path(folder) / name).relative_to(out).as_posix() for folder, _, files in os.walk(out) for name in files}
     if not out.exists():
         return []
-    names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     if LIST not in names:
         return [f"{out} without a list, with {sorted(names)}"]
     listed = json.loads((out / LIST).read_text(encoding="utf-8"))["files"]

@@ -93,15 +93,19 @@ _CASES = {
 def default_finds(bug: Bug, folder: Path, limits: Limits = LIMITS, names: Sequence[str] = ()) -> Found | None:
     """What ``softnet verify --kernel KERNEL --patch FILE`` finds; None for nothing. With ``names`` these configurations only."""
     states, seconds = 0, 0.0
+    only_known: Found | None = None
     for number, (outcome, took) in enumerate(_shipped(bug.kernel) if bug.finding else _searched(bug, folder, limits, names), 1):
         states += outcome.states
         seconds += took
         if outcome.failure is not None:
             return Found(outcome.failure.name, outcome.config.name, states, number, seconds)
         met = [known.finding for known in outcome.known]
-        if bug.finding in met or (met and not bug.finding):
-            return Found(f"known: {bug.finding or met[0]}", outcome.config.name, states, number, seconds)
-    return None
+        found = Found(f"known: {bug.finding or ' '.join(met)}", outcome.config.name, states, number, seconds)
+        if bug.finding in met:
+            return found
+        if met and only_known is None:
+            only_known = found
+    return only_known
 
 
 def _searched(bug: Bug, folder: Path, limits: Limits, names: Sequence[str]) -> Iterator[tuple[Outcome, float]]:

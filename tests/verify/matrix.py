@@ -35,6 +35,7 @@ _IRQ = "kernel=6.12,driver=irq:0"
 _FREE = "kernel=6.12,driver=free:1:2"
 _THREADS = "kernel=6.12-threads,driver=free:1:2"
 _PLUG = "kernel=6.12,resched=0,driver=free:0:1:1,driver=hotplug:0:1:1"
+_CLOSED = "kernel=6.12,resched=0,driver=nic:0:2,driver=close:1:2:0"
 _LIVE = ",liveness=1"
 
 _TABLE = f"""
@@ -57,6 +58,7 @@ two owners           | no_backlog_lock           | {_THREADS},driver=irq:0 |
 two owners           | always_wake_the_thread    | kernel=6.12-threads,driver=irq:0 | alone
 two owners           | threaded_bit_comes_first  | kernel=6.12-threads,driver=irq:0 | alone
 two owners           | sched_threaded_stays      | {_THREADS},driver=irq:0 |
+two owners           | disable_does_not_wait     | kernel=6.12,resched=0,driver=nic:0:2,driver=close:1:1:0 |
 queued without SCHED | sched_cleared_unlocked    | {_THREADS},driver=irq:0 |
 queued without SCHED | queue_before_sched        | kernel=6.12,rps=1,driver=rps:0:1:1 | alone
 queued without SCHED | retire_before_last_splice | {_IRQ} | alone
@@ -95,6 +97,8 @@ no warning           | completed_twice           | kernel=6.12,driver=nic:0:1 | 
 csd queued twice     | csd_unlocked_twice        | {_FREE} | alone
 driver stuck         | interrupt_stays_masked    | kernel=6.12,driver=nic:0:2 | alone
 driver stuck         | enable_before_complete    | kernel=6.12,driver=nic:0:2 | alone
+driver stuck         | enable_keeps_npsvc        | {_CLOSED} |
+driver stuck         | interrupt_before_enable   | {_CLOSED} | alone
 stranded             | flush_here_when_dead      | {_PLUG} | alone
 stranded             | flush_before_stop_machine | {_PLUG} | alone
 kick without a flush | thread_waits_for_ever     | {_THREADS}{_LIVE} | alone

@@ -15,6 +15,7 @@ from softnet.verify.lock_order import Locks
 from softnet.verify.model import Config, Driver, Event, build_model, known_properties
 from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.standard import check, event_of, from_text, to_text
+from softnet.verify.verdict import Verdict
 
 PROPERTIES = str(Path(__file__).parents[2] / "examples" / "properties" / "backlog.py")
 SMALL = Limits(states=2_000_000, memory_bytes=512 << 20)
@@ -134,3 +135,25 @@ class TestSearches:
         config = patch(tmp_path, text)
         assert "softnet_data.processed" in build_model(config).changing
         assert "softnet_data.processed" not in build_model(replace(config, patches=())).changing
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("driver=close:1:1:0", "no card to stop"),
+        ("driver=nic:0:1,driver=close:1:1:1", "no card to stop"),
+        ("driver=nic:0:1,driver=close:1:3:0", "down and up again"),
+    ],
+)
+def test_a_card_that_is_stopped_is_there(text: str, message: str) -> None:
+    with pytest.raises(SoftnetError, match=message):
+        from_text(f"kernel=6.12,{text}")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")
+@pytest.mark.parametrize(("kernel", "more"), [("6.12", "threaded=1,"), ("6.1-rt", ""), ("7.3", "")])
+def test_a_card_that_is_stopped_and_started_loses_no_frame(kernel: str, more: str) -> None:
+    config = from_text(f"kernel={kernel},resched=0,{more}driver=nic:0:2,driver=close:1:2:0")
+    outcome = search(config, Limits(storage="compact"))
+    assert (outcome.verdict, outcome.why) == (Verdict.HOLDS, outcome.why)

@@ -14,16 +14,24 @@ from tests.verify.mutations import patch
 from softnet.cli.verify import _time_and_jobs
 from softnet.errors import SoftnetError
 from softnet.lang.native.compile import available
+from softnet.linux.mends import MENDS
+from softnet.properties.findings import FINDINGS
 from softnet.release import releases
 from softnet.verify import parallel
 from softnet.verify.api import VerifyOptions, configurations, verify_kernel
-from softnet.verify.known import search_past_known
+from softnet.verify.known import breaks_alone, breaks_mended, search_past_known, shipped_breaks
 from softnet.verify.model import shared_code
 from softnet.verify.parallel import Time
+from softnet.verify.search import Limits, search
 from softnet.verify.small import STAGES, large_of, small_of_all
 from softnet.verify.standard import KERNELS, check, from_text, standard
+from softnet.verify.verdict import Verdict
 
 native = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
+
+MENDED = [("C1", "6.12-threads"), ("C6", "6.12"), ("C9", "6.12"), ("C11", "6.18")]
+if LONG:
+    MENDED = [(number, kernel) for number in MENDS for kernel in FINDINGS[number].kernels]
 
 FOUND = {"kick_at_max": "lost kick", "no_backlog_lock": "two owners"}
 """Two of them -> as what. The first configuration finds both."""
@@ -116,6 +124,25 @@ class TestKnown:
         assert [known.finding for known in outcome.known] == ["C1"]
         assert outcome.failure is None
         assert len(seen) > 2
+
+    @pytest.mark.parametrize(("number", "kernel"), MENDED)
+    def test_a_mend_mends(self, number: str, kernel: str) -> None:
+        finding = FINDINGS[number]
+        config = replace(from_text(finding.on(kernel)), properties=finding.properties)
+        broken = search(config, Limits(storage="compact"))
+        assert broken.failure is not None
+        outcome = search(replace(config, mended=number), Limits(storage="compact"))
+        assert (outcome.verdict, outcome.why) == (Verdict.HOLDS, outcome.why)
+
+    def test_what_a_finding_hid_is_new(self) -> None:
+        # Memory in order: no kick is lost. Store buffers: the shipped kernel loses one as well, by the barrier that C9 is about.
+        config = from_text(FINDINGS["C9"].on("6.12"), (patch("kick_looks_at_the_flag", "6.12"),))
+        assert shipped_breaks(config, "lost kick", None)
+        assert not breaks_alone(config, FINDINGS["C9"], "lost kick", None)
+        assert breaks_mended(config, FINDINGS["C9"], "lost kick", None)
+        failure = search_past_known(config).failure
+        assert failure is not None
+        assert failure.name == "lost kick"
 
     def test_it_is_found_by_who_says_nothing(self, tmp_path: Path) -> None:
         todo = dict(FOUND)

@@ -74,10 +74,7 @@ def modules_of(path: str | Path, release: str, flavour: str, before: Sequence[st
     from softnet.linux.source import linked_source
 
     source = linked_source(release, flavour, before)
-    known = {name: getattr(softnet.lang, name) for name in softnet.lang.__all__}
-    for name in modules_for(release, flavour):
-        known |= {n: v for n, v in vars(importlib.import_module(name)).items() if n.isupper() and isinstance(v, int)}
-    return [(changed.path, _module(changed, known)) for changed in changes(path, source)]
+    return [(changed.path, definitions_of(changed, release, flavour)) for changed in changes(path, source)]
 
 
 def changes(path: str | Path, source: Source) -> list[Changed]:
@@ -208,7 +205,15 @@ def _fields(lines: Sequence[str], shown: str) -> set[str]:
     }
 
 
-def _module(changed: Changed, known: dict[str, object]) -> ModuleType:
+def _constants(release: str, flavour: str) -> dict[str, object]:
+    """What a changed definition may name when it is executed: the language's words and the kernel's constants."""
+    known: dict[str, object] = {name: getattr(softnet.lang, name) for name in softnet.lang.__all__}
+    for name in modules_for(release, flavour):
+        known |= {n: v for n, v in vars(importlib.import_module(name)).items() if n.isupper() and isinstance(v, int)}
+    return known
+
+
+def definitions_of(changed: Changed, release: str, flavour: str) -> ModuleType:
     """The changed definitions, executed at the lines that they have in the changed text: declarations, which run nothing."""
     # Needed only here: a release's own files are not parsed where they are known.
     from softnet.lang.check.declarations import check_declarations
@@ -228,7 +233,7 @@ def _module(changed: Changed, known: dict[str, object]) -> ModuleType:
     check_declarations(tree, changed.path, softnet.lang.__all__)
     try:
         code = compile(tree, changed.path, "exec", flags=flags, dont_inherit=True)
-        exec(code, {**known, "__name__": name}, vars(module))  # noqa: S102 - declarations, which run nothing of the file's own
+        exec(code, {**_constants(release, flavour), "__name__": name}, vars(module))  # noqa: S102 - declarations, which run nothing of the file's own
     except Exception as error:
         raise SoftnetError("a changed file failed while it was loaded", where=changed.path,
                            found=f"{type(error).__name__}: {error}",

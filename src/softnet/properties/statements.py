@@ -112,7 +112,7 @@ VX_LINKED_NOT_SCHED | linked without SCHED | I3 | state
     | backlogs on a poll list
 VX_TWO_OWNERS | two owners | I3 | state
     | a backlog is on a poll list while SCHED_THREADED gives it to its thread
-    | every state: a backlog on a poll list has not SCHED_THREADED; any time: nobody else polls it
+    | every state: a backlog on a poll list has not SCHED_THREADED; any time: nobody else polls it, or a card whose NAPI is disabled
     | backlogs on a poll list
 VX_QUEUED_NOT_SCHED | queued without SCHED | I5 | state
     | input_pkt_queue is not empty although SCHED is clear

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from softnet.linux.mends import mended
 from softnet.properties.findings import FINDINGS, Finding
+from softnet.scenario import parse_kernel
 from softnet.verify.search import Known, Outcome, Progress, search
 
 if TYPE_CHECKING:
@@ -79,6 +81,15 @@ def breaks_alone(config: Config, finding: Finding, name: str, limits: Limits | N
     return other != config and bool(other.drivers) and _breaks(other, name, limits)
 
 
+def breaks_mended(config: Config, finding: Finding, name: str, limits: Limits | None) -> bool:
+    """Whether the patched kernel breaks the property also with the finding mended, and the shipped one does not."""
+    choice = parse_kernel(config.kernel)
+    if mended(finding.number, choice.release, choice.flavour, config.patches) is None:
+        return False
+    other = replace(config, mended=finding.number)
+    return _breaks(other, name, limits) and not _breaks(replace(other, patches=(), property_files=()), name, limits)
+
+
 def _breaks(config: Config, name: str, limits: Limits | None) -> bool:
     """Without a limit of time: a search that was stopped would make what is known new."""
     failure = search(replace(config, properties=(name,), without=()), limits).failure
@@ -90,8 +101,10 @@ def is_known(config: Config, name: str, limits: Limits | None) -> Finding | None
     finding = finding_of(config, name)
     if finding is None or not config.patches:
         return finding
-    known = shipped_breaks(config, name, limits) and not breaks_alone(config, finding, name, limits)
-    return finding if known else None
+    if not shipped_breaks(config, name, limits):
+        return None
+    new = breaks_alone(config, finding, name, limits) or breaks_mended(config, finding, name, limits)
+    return None if new else finding
 
 
 def search_past_known(

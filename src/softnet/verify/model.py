@@ -21,6 +21,7 @@ from softnet.lang import Struct, ir
 from softnet.lang.program.digest import around, program_digest
 from softnet.lang.program.program import Program
 from softnet.linux import releases
+from softnet.linux.mends import mended
 from softnet.machine import MACHINE_MODULES, nic
 from softnet.machine.costtable import load_cost_table
 from softnet.properties.history import WHERE_MODULES
@@ -56,8 +57,8 @@ HARNESS = (
     ),
     *(f"{_INSIDE}.{name}" for name in ("open_accesses", "races")),
 )
-DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6}
-WITHOUT_SKBS = ("hotplug", "call")
+DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6, "close": 7}
+WITHOUT_SKBS = ("hotplug", "call", "close")
 """Kinds of driver whose count is of something else."""
 DEVICES = ("irq", "nic")
 """Kinds of driver that are no task."""
@@ -141,6 +142,8 @@ class Config:
     """Names of the properties to check; all if empty. What stops a kernel function counts always."""
     without: tuple[str, ...] = ()
     """Names of properties that are not checked."""
+    mended: str = ""
+    """The finding that is mended in this kernel (softnet.linux.mends), with its patches; "" for none."""
 
     @property
     def preempt_rt(self) -> bool:
@@ -197,8 +200,9 @@ def shared_code(config: Config) -> tuple[object, ...]:
     kinds = {d.kind for d in config.drivers}
     events = tuple(sorted({e.name for e in config.events}))
     return (
-        config.kernel, config.patches, config.property_files, config.rps, config.preempt, config.resched, config.resched_max >= 0,
-        config.any_order, config.ticks > 0, events, store_buffer(config), config.reduce, config.races, "hotplug" in kinds,
+        config.kernel, config.patches, config.mended, config.property_files, config.rps, config.preempt, config.resched,
+        config.resched_max >= 0, config.any_order, config.ticks > 0, events, store_buffer(config), config.reduce, config.races,
+        "hotplug" in kinds, "close" in kinds,
     )  # fmt: skip
 
 
@@ -216,7 +220,10 @@ def known_properties(config: Config) -> dict[int, Property]:
 def _patches(config: Config) -> list[Patch]:
     """The modules of the user's patches, with what they are called; behind them those of the property files."""
     choice = parse_kernel(config.kernel)
-    return releases.load_patches((*config.patches, *config.property_files), choice.release, choice.flavour)
+    found = releases.load_patches(config.patches, choice.release, choice.flavour)
+    if config.mended:
+        found += mended(config.mended, choice.release, choice.flavour, config.patches) or ()
+    return found + releases.load_patches(config.property_files, choice.release, choice.flavour)
 
 
 def scenario_of(config: Config) -> Scenario:
@@ -229,7 +236,7 @@ def scenario_of(config: Config) -> Scenario:
         },
         "measure": {"duration_ms": 1},
     }
-    cards = [d.cpu for d in config.drivers if d.kind == "nic"]
+    cards = cards_of(config)
     tables["nic"] = [
         {"name": f"nic{i}", "irq_cpus": [cpu], "ring": 16, "gro": False, "threaded": config.threaded} for i, cpu in enumerate(cards)
     ]
@@ -253,7 +260,8 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[Patch], 
         "VX_RESCHED": 2 if config.resched_max >= 0 else int(config.resched),
         "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
         "VX_STORE_BUFFER": store_buffer(config),
-        "VX_HOTPLUG": int(bool(plugged(config))), "VX_BH_UNLOCKED": int(scenario.kernel.has("bh_unlocked")),
+        "VX_HOTPLUG": int(bool(plugged(config))), "VX_CLOSES": int(any(d.kind == "close" for d in config.drivers)),
+        "VX_BH_UNLOCKED": int(scenario.kernel.has("bh_unlocked")),
         "VX_RACES": int(config.races),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
     program = looked_at(make_program(modules, values))
@@ -406,6 +414,11 @@ def boot_image(config: Config, scenario: Scenario, program: Program, patches: Se
     return boot(program, plan, wiring, lambda image: harness_tasks(image, config))
 
 
+def cards_of(config: Config) -> list[int]:
+    """Of each card the CPU that takes its interrupts."""
+    return [d.cpu for d in config.drivers if d.kind == "nic"]
+
+
 def plugged(config: Config) -> list[int]:
     """The CPUs that a driver takes down."""
     return sorted({d.target for d in config.drivers if d.kind == "hotplug"})
@@ -469,7 +482,10 @@ def add_drivers(image: Image, config: Config) -> list[TaskSpec]:
         target = driver.cpu if driver.kind == "irq" else driver.target
         row.kind, row.first, row.count, row.target = DRIVER_KINDS[driver.kind], first, driver.count, target
         row.home = driver.cpu
-        if driver.kind == "nic":
+        if driver.kind == "close":
+            row.first = cards_of(config).index(driver.target)
+            image.ref("nic_vector", row.first).napi.poll = image.linked.kernel["vx_softnet_poll"]
+        elif driver.kind == "nic":
             add_frame(image, number, nr_cards)
             nr_cards += 1
         elif driver.kind not in WITHOUT_SKBS:

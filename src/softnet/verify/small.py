@@ -60,6 +60,8 @@ the limit is raised       | itr | rps=1,defer_max=1,driver=free:1:2,event=skb_de
 
 time passes               | it  | rps=1,ticks=1,driver=free:1:2,driver=irq:0 | rps=1,ticks=1,defer_max=5,driver=free:1:4,driver=irq:0
 
+a card is stopped         | itr | rps=1,resched=0,driver=nic:0:2,driver=close:1:2:0 |
+
 store buffers, RPS        | it  | rps=1,resched=0,memory_model=tso,store_buffer=2,driver=rps:1:2:0 |
 store buffers, both       | it  | rps=1,resched=0,memory_model=tso,store_buffer=2,driver=free:1:2,driver=rps:1:1:0 |
 store buffers             | it  | rps=1,resched=0,memory_model=tso,store_buffer=2,defer_max=1,driver=free:1:2,driver=irq:0 | rps=1,resched=0,defer_max=5,memory_model=tso,store_buffer=1,driver=free:1:7,driver=irq:0

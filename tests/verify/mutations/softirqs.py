@@ -7,6 +7,39 @@ from tests.mutation import Edit, mutation
 
 POLLING = (
     mutation(
+        "disable_does_not_wait",
+        "napi_disable() takes a NAPI that somebody polls.",
+        Edit(
+            "napi_disable",
+            """
+            if val & (NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC):
+                usleep_range(20, 200)
+                continue
+            """,
+            "",
+        ),
+    ),
+    mutation(
+        "enable_keeps_npsvc",
+        "napi_enable() leaves NPSVC, with which no poll may complete.",
+        Edit("napi_enable", "val & ~(NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC)", "val & ~NAPIF_STATE_SCHED"),
+    ),
+    mutation(
+        "interrupt_before_enable",
+        "The driver unmasks its interrupt before napi_enable(): one that comes in between masks it again and schedules nothing.",
+        Edit(
+            "softnet_open",
+            """
+            napi_enable(v.napi)
+            nic_irq_enable(v.queue)
+            """,
+            """
+            nic_irq_enable(v.queue)
+            napi_enable(v.napi)
+            """,
+        ),
+    ),
+    mutation(
         "no_raise_at_the_end",
         "net_rx_action() leaves a poll list behind without raising NET_RX.",
         Edit("net_rx_action", "__raise_softirq_irqoff(NET_RX_SOFTIRQ)", "pass"),

@@ -31,8 +31,11 @@ from softnet.lang.intrinsics import (
 
 if TYPE_CHECKING:
     from softnet.linux.config import CONFIG_PREEMPT_RT
+    from softnet.linux.drivers.net.softnet_nic import nic_vector, softnet_close, softnet_open, softnet_poll
     from softnet.linux.include.linux.list import llist_head, llist_node
     from softnet.linux.include.linux.netdevice import (
+        NAPIF_STATE_NPSVC,
+        NAPIF_STATE_SCHED,
         napi_struct,
         net_hotdata,
         netdev_rx_queue,
@@ -84,6 +87,7 @@ if TYPE_CHECKING:
     from softnet.verify.inside.words import (
         VX_BH_UNLOCKED,
         VX_CALL,
+        VX_CLOSE,
         VX_FREE,
         VX_IRQ,
         VX_NETIF_RX,
@@ -102,6 +106,7 @@ VX_RESCHED = 1
 VX_ORDER = 0
 VX_TICKS = 0
 VX_HOTPLUG = 0
+VX_CLOSES = 0
 # Whether a setting may change while the system runs.
 VX_SET_DEFER_MAX = 0
 VX_SET_BACKLOG = 0
@@ -143,6 +148,10 @@ def vx_driver_task(data: int) -> None:
             if d.count > 1:
                 cpu_up(d.target)
             return
+    if VX_CLOSES != 0:
+        if d.kind == VX_CLOSE:
+            vx_stop_card(d.first, d.count)
+            return
     if d.kind == VX_CALL:
         verify_task(d.count)
         return
@@ -159,6 +168,47 @@ def vx_driver_task(data: int) -> None:
             local_bh_disable()
             vx_steer(skb, d.target)
             local_bh_enable()
+
+
+@kfunc
+def vx_stop_card(card: int, count: int) -> None:
+    """Stop the card, and with a count of 2 start it again. In between the task that stopped it owns its NAPI."""
+    v = table(nic_vector, card)
+    softnet_close(v)
+    vx_closed(card, 1)
+    if count > 1:
+        vx_closed(card, 0)
+        softnet_open(v)
+
+
+@hwfunc(visible="search", x86="none")
+def vx_closed(card: int, now: int) -> None:
+    """Note who owns the card's NAPI."""
+    e = table(verify_env, 0)
+    e.closed = (e.closed & ~(1 << card)) | now << card
+
+
+@kfunc
+def vx_softnet_poll(napi: napi_struct, budget: int) -> int:
+    """The card's poll, with its condition: nobody polls a NAPI whose owner has disabled it (I3)."""
+    v = container_of(napi, nic_vector, "napi")
+    vx_saw(VX_TWO_OWNERS)
+    if table(verify_env, 0).closed >> v.queue & 1 != 0:
+        vx_break(VX_TWO_OWNERS)
+    return softnet_poll(napi, budget)
+
+
+@kfunc
+def usleep_range(min_us: int, max_us: int) -> None:
+    """kernel/time/timer.c: the search wakes who waits when there is something to see (vx_napi_free())."""
+    set_task_state(TASK_INTERRUPTIBLE)
+    schedule()
+
+
+@hwfunc
+def vx_napi_free(d: vx_driver) -> bool:
+    """Whether nobody owns the NAPI of the card that the driver stops."""
+    return table(nic_vector, d.first).napi.state & (NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC) == 0
 
 
 @hwfunc(visible="search", x86="none")
@@ -263,6 +313,9 @@ def vx_driver_enabled(number: int) -> bool:
             if vx_stopper_ready(d):
                 return True
             return bool(d.task.state == TASK_INTERRUPTIBLE and vx_plug_ready(d))
+    if VX_CLOSES != 0:
+        if d.kind == VX_CLOSE and d.started != 0:
+            return bool(d.task.state == TASK_INTERRUPTIBLE and vx_napi_free(d))
     return bool(d.started == 0 and d.task.state == TASK_INTERRUPTIBLE)
 
 
@@ -276,6 +329,10 @@ def vx_driver_perform(number: int) -> None:
                 try_to_wake_up(table(cpu_stopper, d.target).thread, TASK_INTERRUPTIBLE)
             else:
                 try_to_wake_up(d.task, TASK_INTERRUPTIBLE)
+            return
+    if VX_CLOSES != 0:
+        if d.kind == VX_CLOSE and d.started != 0:
+            try_to_wake_up(d.task, TASK_INTERRUPTIBLE)
             return
     d.started += 1
     if d.kind == VX_NIC:

@@ -248,7 +248,7 @@ def vx_drivers_stuck() -> int:
         if d.task is not None and d.task.state != TASK_UNINTERRUPTIBLE:
             return 1 << VX_DRIVER_STUCK
     for i in range(table_len(nic_queue)):
-        if nic_waiting(table(nic_queue, i)) != 0:
+        if nic_waiting(table(nic_queue, i)) != 0 and table(verify_env, 0).closed >> i & 1 == 0:
             return 1 << VX_DRIVER_STUCK
     return 0
 

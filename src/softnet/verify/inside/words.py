@@ -15,6 +15,7 @@ VX_IRQ = 3
 VX_PLUG = 4
 VX_NIC = 5
 VX_CALL = 6
+VX_CLOSE = 7
 
 VX_BH_UNLOCKED = 0
 """Whether BH off leaves a CPU's tasks beside each other: PREEMPT_RT from 6.18 on."""
@@ -286,6 +287,8 @@ class verify_env(Struct, settings=True):
     """1 + the CPU for which stop_machine() holds all others; 0 for none."""
     broken: int = hw()
     """A mask of properties that a function of the harness found violated."""
+    closed: int = hw()
+    """A mask of the cards whose NAPI a driver has disabled."""
 
 
 class vx_event(Struct, settings=True):

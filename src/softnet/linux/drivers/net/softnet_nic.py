@@ -52,6 +52,20 @@ def softnet_msix_clean_rings(irq: int, dev_id: nic_vector) -> int:
 
 
 @kfunc
+def softnet_close(v: nic_vector) -> None:
+    """ndo_stop: the interrupt off, then the NAPI, as igb_down() (6.12). Frames that come now wait in the ring."""
+    nic_irq_disable(v.queue)
+    napi_disable(v.napi)
+
+
+@kfunc
+def softnet_open(v: nic_vector) -> None:
+    """ndo_open: the NAPI, then the interrupt, which comes at once if frames wait; as igb_up() (6.12)."""
+    napi_enable(v.napi)
+    nic_irq_enable(v.queue)
+
+
+@kfunc
 def softnet_receive_skb(v: nic_vector, slot: int) -> None:
     """One descriptor: an skb with what the card knows about the packet."""
     work("nic_rx_descriptor")

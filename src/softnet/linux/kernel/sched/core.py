@@ -197,6 +197,13 @@ def schedule_hrtimeout_abs(expires: int) -> None:
 
 
 @kfunc
+def usleep_range(min_us: int, max_us: int) -> None:
+    """kernel/time/timer.c usleep_range_state() (6.1). Nothing else expires between the two, so the timer is set for the first."""
+    set_current_state(TASK_UNINTERRUPTIBLE)
+    schedule_hrtimeout_abs(ktime_get() + min_us * 1000)
+
+
+@kfunc
 def sleep_for_ever() -> None:
     """A task that is done."""
     while True:

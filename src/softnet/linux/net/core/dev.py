@@ -183,6 +183,39 @@ def netif_napi_add_weight(dev: net_device, napi: napi_struct, poll: fnptr, weigh
 
 
 @kfunc
+def napi_disable(n: napi_struct) -> None:
+    """dev.c:6551 (6.1): wait until nobody owns the NAPI, and own it. A poll that is under way ends because DISABLE is set.
+
+    From 6.18 on its settings are kept or its id is unhashed besides; 6.12 tries again with what the cmpxchg found. Neither is
+    seen here.
+    """
+    set_bit(NAPI_STATE_DISABLE, n.state)
+    while True:
+        val = READ_ONCE(n.state)
+        if val & (NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC):
+            usleep_range(20, 200)
+            continue
+        new = (val | NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC) & ~(NAPIF_STATE_THREADED | NAPIF_STATE_PREFER_BUSY_POLL)
+        if cmpxchg(n.state, val, new) == val:
+            break
+    hrtimer_cancel(n.timer)
+    clear_bit(NAPI_STATE_DISABLE, n.state)
+
+
+@kfunc
+def napi_enable(n: napi_struct) -> None:
+    """dev.c:6583 (6.1): give the NAPI up again. In one step (3765996e4f0b, v5.15): THREADED is there when SCHED is free."""
+    while True:
+        val = READ_ONCE(n.state)
+        BUG_ON(not (val & NAPIF_STATE_SCHED))
+        new = val & ~(NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC)
+        if n.dev.threaded and n.thread is not None:
+            new |= NAPIF_STATE_THREADED
+        if cmpxchg(n.state, val, new) == val:
+            break
+
+
+@kfunc
 def __napi_poll(n: napi_struct) -> int:
     """dev.c:6633 (6.1), int __napi_poll(struct napi_struct *n, bool *repoll); ``*repoll`` is n.do_repoll."""
     weight = n.weight
