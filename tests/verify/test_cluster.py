@@ -19,13 +19,15 @@ from softnet.cluster import shipped
 from softnet.cluster.client import Cluster as Client
 from softnet.errors import SoftnetError
 from softnet.lang.native.compile import available
+from softnet.properties.findings import FINDINGS
 from softnet.report.verify import outcomes_as_json
-from softnet.verify import elsewhere, parallel
+from softnet.verify import elsewhere, known, parallel
 from softnet.verify.api import Verification, searches
 from softnet.verify.elsewhere import Group, shipment_of
+from softnet.verify.known import search_past_known
 from softnet.verify.model import Config, Driver
 from softnet.verify.parallel import several, work_of
-from softnet.verify.search import Limits
+from softnet.verify.search import Failure, Limits, Outcome
 from softnet.verify.verdict import Verdict, Why
 
 native = pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")
@@ -137,6 +139,24 @@ def test_a_search_that_kills_its_workers_is_one_error(monkeypatch: pytest.Monkey
     with pytest.raises(SoftnetError, match="small: a worker process died") as raised:
         list(elsewhere._in_order(client, works))
     assert "--memory" in raised.value.hint
+
+
+def test_a_violation_that_nobody_waited_to_be_judged_is_neither_new_nor_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    violated = Outcome(BROKEN, Verdict.VIOLATED, None, 10, 20, 3, 0, 1, Failure("lost kick", ""), [1, 2])
+    stopped = Outcome(BROKEN, Verdict.INCONCLUSIVE, Why.TIME_LIMIT, 1, 1, 1, 0, 0)
+    outcomes = iter([violated, stopped])
+    monkeypatch.setattr(known, "search", lambda *_, **__: next(outcomes))
+    monkeypatch.setattr(known, "finding_of", lambda *_: FINDINGS["C4"])
+    found = search_past_known(BROKEN, stopped=lambda: True)
+    assert (found.verdict, found.why, found.failure, found.actions) == (Verdict.INCONCLUSIVE, Why.INTERRUPTED, None, [])
+
+
+@native
+@pytest.mark.slow
+def test_a_search_that_nobody_wants_any_more_ends() -> None:
+    work = work_of([replace(BROKEN, patches=())] * 2, LIMITS, 600, None, strict=False, jobs=1)[0]
+    ((outcome, _),) = several(work, lambda: True)
+    assert (outcome.why, outcome.frontier > 0) == (Why.TIME_LIMIT, True)
 
 
 BAD = {

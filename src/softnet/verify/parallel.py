@@ -166,7 +166,10 @@ def several(work: Work, stopped: Callable[[], bool]) -> Searches:
         def goes_on(*figures: int, begin: float = begin, allowed: float = work.time.later(number).seconds()) -> bool:
             return time.monotonic() - begin < allowed and not stopped()
 
-        outcome = (search if work.strict else search_past_known)(config, work.limits, goes_on)
+        if work.strict:
+            outcome = search(config, work.limits, goes_on)
+        else:
+            outcome = search_past_known(config, work.limits, goes_on, stopped=stopped)
         yield outcome, time.monotonic() - begin
         if outcome.failure is not None or stopped():
             return
