@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pickle
 import shutil
 import signal
 import socket
@@ -199,6 +200,24 @@ def test_what_ends_badly_is_lost_or_one_error() -> None:
     ):
         with pytest.raises(SoftnetError, match=message):
             runner._ended(future, 3)
+
+
+def test_a_piece_whose_worker_dies_when_it_is_done_is_waited_for_or_known_already() -> None:
+    client = _client()
+    client.client = SimpleNamespace(status="running")
+    calls: list[Any] = []
+    future = SimpleNamespace(status="lost", add_done_callback=calls.append, result=lambda timeout: ["a", "b"])
+    client._out = {0: (future, 2), 2: (future, 1)}
+    for told in ((2, pickle.dumps("c"), -1), (2, None, 1), (2, None, -1)):
+        client._told.put(told)
+    assert [client._take(0) for _ in range(3)] == [[(2, "c")], [], []]
+    assert list(client._out) == [0], "what has told all and that it is done is not asked for again"
+    client._told.put((0, None, -1))
+    assert client._take(0) == []
+    future.status = "finished"
+    calls.pop()(future)
+    assert client._take(0) == [(0, "a"), (1, "b")]
+    assert not client._out
 
 
 def test_workers_that_cannot_give_the_same_are_refused_before_anything_runs() -> None:

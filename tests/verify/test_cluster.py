@@ -22,6 +22,7 @@ from softnet.lang.native.compile import available
 from softnet.properties.findings import FINDINGS
 from softnet.report.verify import outcomes_as_json
 from softnet.verify import elsewhere, known, parallel
+from softnet.verify import search as searching
 from softnet.verify.api import Verification, searches
 from softnet.verify.elsewhere import Group, shipment_of
 from softnet.verify.known import search_past_known
@@ -58,9 +59,9 @@ def as_json(found: list[Any]) -> list[dict[str, Any]]:
 @native
 @pytest.mark.slow
 def test_a_cluster_says_the_same_as_one_process_whatever_dies(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    configs = [SMALL, replace(SMALL, name="again", defer_max=2), BROKEN, SMALL]
+    configs = [SMALL, replace(SMALL, name="again", defer_max=2), replace(SMALL, name="two", drivers=(Driver("free", 1, 2),))]
     alone = list(searches(configs, LIMITS, max_seconds=600))  # test_searches.py: --jobs says the same
-    assert [o.verdict for o, _ in alone] == [Verdict.HOLDS, Verdict.HOLDS, Verdict.VIOLATED]
+    assert [o.verdict for o, _ in alone] == [Verdict.HOLDS] * 3
 
     # Ctrl-C: what was found, and the search that is waited for as far as it came; the workers are free for others.
     interrupted = list(searches([SMALL, ENDLESS, SMALL], LIMITS, max_seconds=600, cluster=_interrupting(monkeypatch, cluster)))
@@ -69,7 +70,7 @@ def test_a_cluster_says_the_same_as_one_process_whatever_dies(cluster: Cluster, 
 
     # A swarm's members, too.
     alone_swarm, on_it = (
-        list(searches([BROKEN], LIMITS, max_seconds=600, swarm=3, cluster=where)) for where in ("", cluster.address)
+        list(searches([SMALL], LIMITS, max_seconds=600, swarm=3, cluster=where)) for where in ("", cluster.address)
     )
     assert as_json(on_it) == as_json(alone_swarm)
 
@@ -80,7 +81,6 @@ def test_a_cluster_says_the_same_as_one_process_whatever_dies(cluster: Cluster, 
         if number == 0:
             cluster.kill(1)
     assert as_json(found) == as_json(alone)
-    assert str(NO_LOCK) in str(as_json(found)[-1]["changes"])
 
 
 def _interrupting(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> str:
@@ -103,7 +103,7 @@ def _interrupting(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> str:
 def test_what_a_worker_is_sent_is_all_that_a_search_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker in this process, with an empty cache: it needs neither patch nor compiler, and names the client's files."""
     patch = Path(shutil.copy(NO_LOCK, tmp_path / "mine.py"))
-    config = replace(BROKEN, patches=(str(patch),), properties=("lost work",), races=False)
+    config = replace(BROKEN, patches=(str(patch),))
     works = work_of([config, replace(config, name="again")], LIMITS, 600, None, strict=False, jobs=1)
     shipment = shipment_of(works)
     shipment.token = "token"
@@ -153,8 +153,9 @@ def test_a_violation_that_nobody_waited_to_be_judged_is_neither_new_nor_known(mo
 
 @native
 @pytest.mark.slow
-def test_a_search_that_nobody_wants_any_more_ends() -> None:
-    work = work_of([replace(BROKEN, patches=())] * 2, LIMITS, 600, None, strict=False, jobs=1)[0]
+def test_a_search_that_nobody_wants_any_more_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "SLICE_STATES", 50)
+    work = work_of([SMALL] * 2, LIMITS, 600, None, strict=False, jobs=1)[0]
     ((outcome, _),) = several(work, lambda: True)
     assert (outcome.why, outcome.frontier > 0) == (Why.TIME_LIMIT, True)
 

@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from tests.long import sample
 from tests.report.golden import held_to_golden
 from tests.verify.mutations import patch
 
@@ -24,6 +25,10 @@ from softnet.verify.verdict import Verdict, Why
 native = pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")
 SMALL = Config("small", kernel="6.12-threads", drivers=(Driver("free", 1, 1),), defer_max=1)
 C8 = from_text("kernel=6.12-rt,rps=1,resched=0,cpus=3,driver=rps:0:1:2,driver=hotplug:1:1:2")
+TWO_STATES = [
+    ("enqueue_looks_at_the_weight", "kernel=6.12,rps=1,driver=rps:0:2:1", "data race"),
+    ("defer_under_backlog", "kernel=6.12,rps=1,driver=free:1:2,driver=netif_rx:0:1", "lock order"),
+]
 MEMBER = Limits(states=60_000, memory_bytes=64 << 20)
 
 
@@ -84,13 +89,7 @@ def test_what_is_met_is_really_there_and_counted_once() -> None:
 
 @native
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("mutation", "configuration", "property_"),
-    [
-        ("enqueue_looks_at_the_weight", "kernel=6.12,rps=1,driver=rps:0:2:1", "data race"),
-        ("defer_under_backlog", "kernel=6.12,rps=1,driver=free:1:2,driver=netif_rx:0:1", "lock order"),
-    ],
-)
+@pytest.mark.parametrize(("mutation", "configuration", "property_"), sample(TWO_STATES, TWO_STATES[1:]))
 def test_what_other_states_have_part_in_is_found_by_a_path_that_replays(mutation: str, configuration: str, property_: str) -> None:
     """Two actions of one state race; locks are taken in a circle by steps of different schedules, the last of which is shown."""
     config = replace(from_text(configuration, (patch(mutation, "6.12"),)), properties=(property_,))

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from softnet.cluster.shipped import Described, Piece, Shipment
 
 LOOK_SECONDS: Final = 1.0
+UNDER_WAY: Final = ("pending", "lost")
+"""What Dask calls a piece that is being done, for the first time or again."""
 
 
 class Cluster:
@@ -219,7 +221,7 @@ class Cluster:
         told = self._told
 
         def ended(number: int) -> Callable[[Any], None]:
-            return lambda future: told.put((number, None))
+            return lambda future: told.put((number, None, -1))
 
         while len(self._out) < ahead * self.workers and (found := next(pieces, None)) is not None:
             number, piece = found
@@ -235,21 +237,34 @@ class Cluster:
     def _take(self, seconds: float) -> list[tuple[int, Any]]:
         """What comes next, if it comes in time."""
         try:
-            number, told = self._told.get(timeout=seconds)
+            number, told, count = self._told.get(timeout=seconds)
         except queue.Empty:
             if self.client.status != "running":
                 raise self._gone() from None
             self._count_workers()
             return []
+        found: list[tuple[int, Any]] = []
         if told is not None:
             found = [(number, pickle.loads(told))]
-        elif number in self._out:  # a piece has ended
-            found = list(enumerate(self._ended(*self._out.pop(number)), number))
-        else:
-            found = []
+        elif number in self._out and count >= 0:
+            # The piece has said that it is done: nobody asks where its worker keeps the results, which may die meanwhile.
+            if all(at in self._seen for at in range(number, number + count)):
+                del self._out[number]
+        elif number in self._out:
+            found = self._over(number)
         new = [(at, one) for at, one in found if at not in self._seen]
         self._seen.update(at for at, _ in new)
         return new
+
+    def _over(self, number: int) -> list[tuple[int, Any]]:
+        """What came of a piece that is over, as Dask says; nothing yet if its worker has died since, and another does it again."""
+        future, count = self._out[number]
+        if future.status in UNDER_WAY:
+            told = self._told
+            future.add_done_callback(lambda future: told.put((number, None, -1)))
+            return []
+        del self._out[number]
+        return list(enumerate(self._ended(future, count), number))
 
     def _ended(self, future: Any, count: int) -> list[Any]:
         """What came of the results of a piece."""

@@ -34,15 +34,17 @@ class Bring(WorkerPlugin):  # type: ignore[misc]
 
 
 def work(token: str, first: int, piece: Piece) -> list[Any]:
-    """The task: make the results of a piece, the first of which has this number, and tell of each when it is there."""
+    """The task: make the results of a piece, the first of which has this number; tell of each when it is there, and of the end."""
     worker = get_worker()
     key = worker.get_current_task()
 
     def tell(number: int, found: Any) -> None:
-        worker.log_event(f"softnet-{token}", (first + number, pickle.dumps(found)))
+        worker.log_event(f"softnet-{token}", (first + number, pickle.dumps(found), -1))
 
     def stopped() -> bool:
         task = worker.state.tasks.get(key)
         return wanted_no_more(token) or task is None or task.state not in UNDER_WAY
 
-    return made(token, piece, tell, stopped)
+    found = made(token, piece, tell, stopped)
+    worker.log_event(f"softnet-{token}", (first, None, len(found)))
+    return found
