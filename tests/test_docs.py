@@ -39,6 +39,7 @@ NO_RUN = {
     ("docs/lab.md", "softnet lab reproduce offline-kick --kernel 6.12 --accel tcg-single"),
     ("docs/conformance.md", "softnet lab conform --out conform"),
     ("docs/host.md", "softnet host record --out recorded.dat --seconds 10"),
+    ("docs/host.md", "softnet host calibrate --out mine.toml"),
     ("docs/verify.md", "softnet verify"),
     ("docs/verify.md", "softnet verify --kernel 6.1 --kernel 6.12 --kernel 6.18 --kernel 7.2 --patch mine.py --cluster local:2"),
     (

@@ -15,7 +15,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "softnet"
 
-GROUND = frozenset({"errors", "units", "trace", "files", "release", "processes"})
+GROUND = frozenset({"errors", "units", "trace", "files", "release", "processes", "views"})
 MODEL = GROUND | {"lang", "machine", "linux", "workload"}
 
 # Layer -> the other layers that it may import.
@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "trace": frozenset({"errors", "units"}),
     "files": frozenset({"errors"}),
     "release": frozenset(),
+    "views": frozenset(),
     "processes": frozenset({"errors"}),
     "ftrace": frozenset({"errors", "files"}),
     "lang": GROUND,

@@ -139,4 +139,4 @@ def write_comparison(folder: Path, done: Compared, command: str = "") -> None:
     names = trace_names(list(shown))
     for arm, trace in shown.items():
         name = names[arm].removeprefix("trace-").removesuffix(".softnet.gz")
-        write_perfetto(folder / f"perfetto-{name}.json.gz", trace)
+        write_perfetto(folder / f"perfetto-{name}.pftrace.gz", trace)

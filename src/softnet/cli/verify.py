@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from softnet.cli._common import options, patch_option
+from softnet.cli._common import kernels, options, patch_option
 from softnet.errors import SoftnetError
 
 if TYPE_CHECKING:
@@ -38,7 +38,12 @@ PROGRESS_SECONDS: Final = 2.0
 
 _configuration = options(
     click.option(
-        "--kernel", "kernels", multiple=True, metavar="RELEASE[-rt|-threads]", help="Default: 6.12, 6.12-threads, 6.12-rt."
+        "--kernel",
+        "kernels",
+        multiple=True,
+        metavar="RELEASE[-rt|-threads]",
+        shell_complete=kernels,
+        help="Default: 6.12, 6.12-threads, 6.12-rt.",
     ),
     patch_option,
     click.option("--thorough", is_flag=True, help="Search larger configurations, too: the standard ones."),

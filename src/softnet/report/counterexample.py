@@ -7,16 +7,16 @@ wakeups and for what one CPU writes and another one reads next.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from softnet import __version__
 from softnet.files import atomic
 from softnet.report.columns import lines_of, relevant, wrap
-from softnet.report.perfetto import event_text
 
 if TYPE_CHECKING:
     from softnet.verify.replay.schedule import Schedule, Step
@@ -239,6 +239,12 @@ def write_page(path: str | Path, text: str) -> None:
 STEP_NS: Final = 1000
 """A step of a schedule has no duration; in Perfetto each takes a microsecond, one after the other."""
 _TRACK: Final = {"hardirq": 1, "softirq": 2, "task": 3, "outside": 0}
+
+
+def event_text(phase: str, pid: int, tid: int, time_ns: int, name: str, **more: Any) -> str:
+    """One event of the JSON trace event format, whose times are microseconds."""
+    rest = json.dumps({"ph": phase, "pid": pid, "tid": tid, "name": name, **more}, ensure_ascii=False, separators=(",", ":"))
+    return f'{{"ts":{time_ns // 1000}.{time_ns % 1000:03d},{rest[1:]}'
 
 
 def perfetto_events(schedule: Schedule, *, repeats: int = 0) -> Iterator[str]:

@@ -198,6 +198,8 @@ def collect_result(sim: Measured) -> Result:
         notes=[*sim.scenario.notes(), *capture_notes(sim.scenario, deviations_only=True)],
         warnings=_warnings(sim, conservation),
         partial=sim.partial,
+        asked=sim.scenario.to_dict(),
+        cost_rows=sim.costs.provenances(),
     )
 
 
