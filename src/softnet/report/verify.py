@@ -95,7 +95,7 @@ def why_text(outcome: Outcome) -> str:
 def cover_text(cover: Cover) -> str:
     """What a swarm covered."""
     members = f"{cover.members} members" if cover.members > 1 else "1 member"
-    return f"{members} met about {cover.distinct:,} different states, and there are about {cover.there_are:,} or more"
+    return f"{members} met about {cover.distinct:,} different states, of an unknown number"
 
 
 # -- the table of searches

@@ -33,7 +33,7 @@ def swarm_outcome(members: Sequence[Outcome], seed: int) -> Outcome:
     last = members[-1]
     told = [outcome for outcome in members if outcome.sample is not None]
     samples = [outcome.sample for outcome in told if outcome.sample is not None]
-    cover = cover_of(samples, [o.states for o in told], seed) if samples else Cover(len(members), seed, 0, 0, 0)
+    cover = cover_of(samples, [o.states for o in told], seed) if samples else Cover(len(members), seed, 0, 0)
     premises: Counter[str] = Counter()
     for outcome in told:
         premises.update(outcome.premises)
