@@ -233,7 +233,7 @@ def _time_and_jobs(given: dict[str, Any]) -> dict[str, Any]:
     return {
         "max_seconds": given["max_seconds"] if given["max_seconds"] is not None else SECONDS,
         "together": SECONDS if many and not given["thorough"] and given["max_seconds"] is None else None,
-        "jobs": given["jobs"] or (min(len(os.sched_getaffinity(0)), JOBS_MAX) if many or given["swarm"] else 1),
+        "jobs": given["jobs"] or (min(len(os.sched_getaffinity(0)), JOBS_MAX) if many or given.get("swarm") else 1),
     }
 
 
