@@ -23,7 +23,7 @@ from softnet.errors import HostError
 from softnet.host.calibrate import api, worker
 from softnet.host.calibrate.api import CalibrateOptions, Calibration, calibrate, may_trace
 from softnet.host.calibrate.estimate import Estimate, difference, estimate, interrupted, one_way, per_turn, switch_cost
-from softnet.host.calibrate.fit import GROUPS, Fit, Fitted, Model, solved
+from softnet.host.calibrate.fit import CHECKED, GROUPS, Fit, Fitted, Model, solved
 from softnet.host.calibrate.surroundings import Surroundings, Ticks, hypervisor, marks, surroundings
 from softnet.host.calibrate.table import table_text
 from softnet.host.calibrate.traced import (
@@ -36,6 +36,7 @@ from softnet.host.calibrate.traced import (
     card_stages,
     event_cost,
     send_stages,
+    ways,
 )
 from softnet.host.calibrate.tun import checksum, datagram
 from softnet.host.tracefs import tracing_folder
@@ -247,7 +248,12 @@ def measured(model: Model) -> dict[str, Any]:
         told = {name: as_estimate(stages[name]) for name in ("send", "enqueue", "dequeue", "receive", "recv", "wake")}
         told["switch"] = as_estimate(secret["context_switch"] + secret["syscall"] + secret["ep_poll"])
         flows.append(
-            {"kind": kind, "apart": apart, "traced": told, "bare": {"recv": told["recv"], "whole": as_estimate(stages["whole"])}}
+            {
+                "kind": kind,
+                "apart": apart,
+                "traced": told,
+                "bare": {"recv": told["recv"], "whole": as_estimate(stages["whole"]), "way": as_estimate(stages["way"])},
+            }
         )
     more = 1_000 - secret["netif_receive_skb"]
     card = {
@@ -290,6 +296,27 @@ def test_a_machine_that_is_the_model_gives_its_own_rows_back(
     assert "no room" in found["copy_to_user"].source
     assert found["nic_refill"].value == model.default.rows["nic_refill"].ns
     assert "a card's" in found["nic_refill"].source
+
+
+def test_the_check_is_of_what_was_measured_and_tells_the_error(
+    model: Model, measured: dict[str, Any], fitted: dict[str, Fitted]
+) -> None:
+    fit = Fit(measured, model)
+    fit.rows = dict(fitted)
+    its = {row["what"]: row for row in fit.checks()}
+    assert sorted(its) == sorted(f"{kind} {what}" for kind in ("UDP", "TCP") for what in CHECKED.values())
+    # idle_exit and irq_exit are the default's here, which is what the secret machine has, too.
+    assert all(abs(row["error_permille"]) <= 30 for row in its.values()), its
+    flows = [{**flow, "bare": {name: as_estimate(Estimate.of(told).ns * 2) for name, told in flow["bare"].items()}}
+             for flow in measured["flows"]]  # fmt: skip
+    slow = Fit({**measured, "flows": flows}, model)
+    slow.rows = dict(fitted)
+    assert all(-530 <= row["error_permille"] <= -480 for row in slow.checks())
+
+
+def test_a_way_ends_with_the_recv_that_its_send_is_for() -> None:
+    found = Flow(sends=[(100, 150), (1_000, 1_050)], serves=[(0, 120, 180), (180, 1_100, 1_200), (0, 0, 50)])
+    assert ways(found) == [80_000, 200_000]
 
 
 @pytest.mark.parametrize(("stage", "row", "polling"), [("woken_idle", "idle_exit", False), ("woken_polling", "poll_wake", True)])
@@ -397,9 +424,11 @@ def made(measured: dict[str, Any], fitted: dict[str, Fitted]) -> Calibration:
     flows = [{**flow, "event": {"added": as_estimate(300), "close": as_estimate(290), "taken_ps": 300_000}, "events": 8}
              for flow in measured["flows"]]  # fmt: skip
     where = Surroundings("6.18.44", "A CPU of 3 GHz", 2, "flag hypervisor in /proc/cpuinfo", False)
-    rows = fitted
+    rows, pauses = fitted, [(50, as_estimate(7_400)), (3000, as_estimate(41_100))]
     said = marks(where, Ticks(0, 0, 0), Ticks(100, 10, 9), 0)
-    return Calibration(rows, where, "2026-11-30", said, ["a note"], True, 12.5, {**measured, "flows": flows})
+    checks = [{"what": "UDP send", "measured_ns": 15_600, "model_ns": 11_000, "error_permille": -295}]
+    told = {**measured, "flows": flows, "pauses": pauses}
+    return Calibration(rows, where, "2026-11-30", said, ["a note"], True, 12.5, told, checks)
 
 
 def test_the_table_is_whole_and_is_read_as_it_was_written(made: Calibration, tmp_path: Path) -> None:
@@ -546,6 +575,7 @@ def test_root_also_gets_stages() -> None:
         assert not found.rows[name].assumed, found.rows[name].source
     assert "sched_waking" in found.rows["wakeup"].source
     assert "enqueue" in found.measured["flows"][0]["traced"]
+    assert [pause for pause, _ in found.measured["pauses"]] == [50, 3000]
 
 
 def instances() -> set[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from softnet.errors import printable
 from softnet.host.calibrate.estimate import Estimate
+from softnet.host.calibrate.traced import GAP_US
 from softnet.machine.costtable import load_cost_table
 from softnet.report.lab_tables import table
 
@@ -30,6 +31,12 @@ def calibration_lines(made: Calibration, out: str, width: int) -> list[str]:
     for flow in made.measured["flows"]:
         if "event" in flow and flow["kind"] == "udp" and not flow["apart"]:
             lines += _wrapped(_tracing(flow), width)
+    lines += _wrapped(_pauses(made.measured["pauses"]), width) if made.measured["pauses"] else []
+    if made.checks:
+        lines.append("how well it fits: packets to another CPU, which no row of the stack is fitted to")
+        for row in made.checks:
+            times = f"{row['measured_ns'] / 1000:.1f} us measured, {row['model_ns'] / 1000:.1f} in the model"
+            lines.append(f"  {row['what']}: {times}, {row['error_permille'] / 10:+.0f} %")
     for note in made.notes:
         lines += _wrapped(f"note: {note}", width)
     assumed = [row.name for row in made.rows.values() if row.assumed]
@@ -59,6 +66,12 @@ def _tracing(flow: dict[str, object]) -> str:
     if event["close"] is not None:
         text += f", {Estimate.of(event['close']).ns} ns by two that stand behind each other"
     return f"{text}; {event['taken_ps'] // 1000} ns were subtracted for each"
+
+
+def _pauses(pauses: list[tuple[int, dict[str, int]]]) -> str:
+    """How much a packet's cost depends on when the last one was."""
+    told = " and ".join(f"{Estimate.of(cost).ns / 1000:.1f} us after a sleep of {pause} us" for pause, cost in pauses)
+    return f"what a packet costs depends on when the last one was: a send of UDP took {told}; the rows are those of {GAP_US} us"
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from softnet.errors import HostError
-from softnet.host.calibrate.fit import Fit, Fitted, Model
+from softnet.host.calibrate.fit import GROUPS, Fit, Fitted, Model
 from softnet.host.calibrate.surroundings import Surroundings, marks, surroundings, ticks
 from softnet.host.calibrate.worker import STEPS
 from softnet.host.tracefs import remove_leftovers, tracing_folder
 from softnet.host.tree import Tree
 
 SCHEMA: Final = "softnet-calibration/1"
-MODEL_STEPS: Final = 12
+MODEL_STEPS: Final = len(GROUPS) + 3
 ALL_STEPS: Final = STEPS + MODEL_STEPS
 _END_SECONDS: Final = 5.0
 
@@ -48,6 +48,8 @@ class Calibration:
     traced: bool
     seconds: float
     measured: dict[str, Any] = field(default_factory=dict)
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    """What nothing was fitted to, as measured and in the model (Fit.checks)."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -59,8 +61,8 @@ class Calibration:
         ]  # fmt: skip
         return {
             "schema": SCHEMA, "date": self.date, "machine": self.where.to_dict(), "traced": self.traced, "seconds": self.seconds,
-            "marks": self.marks, "notes": self.notes, "rows": rows,
-            "figures": self.measured["figures"], "flows": self.measured["flows"],
+            "marks": self.marks, "notes": self.notes, "checks": self.checks, "rows": rows,
+            "figures": self.measured["figures"], "flows": self.measured["flows"], "pauses": self.measured["pauses"],
         }  # fmt: skip
 
 
@@ -101,10 +103,10 @@ def calibrate(options: CalibrateOptions, shown: Progress = lambda done, text: No
 
     fit = Fit(measured, Model(found.release), told)
     rows = fit.all()
+    checks = fit.checks()
     traced = any("traced" in flow for flow in measured["flows"])
-    return Calibration(
-        rows, found, time.strftime("%Y-%m-%d"), its, notes + fit.notes, traced, round(time.monotonic() - began, 1), measured
-    )
+    seconds = round(time.monotonic() - began, 1)
+    return Calibration(rows, found, time.strftime("%Y-%m-%d"), its, notes + fit.notes, traced, seconds, measured, checks)
 
 
 def _worker(words: list[str], share: int, shown: Progress) -> dict[str, Any]:

@@ -204,7 +204,6 @@ end:
 _EACH: Final = (
     ("writes", "i32 %fd, ptr %buffer, i64 %size", "%r = call i64 @write(i32 %fd, ptr %buffer, i64 %size)"),
     ("sends", "i32 %fd, ptr %buffer, i64 %size", "%r = call i64 @send(i32 %fd, ptr %buffer, i64 %size, i32 0)"),
-    ("recvs", "i32 %fd, ptr %buffer, i64 %size", "%r = call i64 @recv(i32 %fd, ptr %buffer, i64 %size, i32 0)"),
     ("reads", "i32 %fd, ptr %buffer, i64 %size", "%r = call i64 @read(i32 %fd, ptr %buffer, i64 %size)"),
 )  # fmt: skip
 
@@ -319,6 +318,10 @@ _SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
 }
 
 
+_KEPT: Final[list[Any]] = []
+"""Code lives as long as its engine."""
+
+
 @functools.cache
 def loops() -> dict[str, Callable[..., int]]:
     """The loops by name. Raises HostError where there is no compiler, or the machine is not one of 64 bits."""
@@ -327,8 +330,8 @@ def loops() -> dict[str, Callable[..., int]]:
     llvm = binding()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(text(platform.machine())), target_machine(2))
     engine.finalize_object()
-    made: dict[str, Callable[..., int]] = {"": lambda: 0}
+    _KEPT.append(engine)
+    made: dict[str, Callable[..., int]] = {}
     for name, arguments in _SIGNATURES.items():
         made[name] = ctypes.CFUNCTYPE(_I64, *arguments)(engine.get_function_address(name))
-    made[""].engine = engine  # type: ignore[attr-defined]  # the code lives as long as its engine
     return made

@@ -12,8 +12,10 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import select
 import socket
 import struct
+import threading
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
@@ -124,8 +126,6 @@ class Reader:
     """
 
     def __init__(self, sock: socket.socket, cpu: int, turns: int, apart: bool) -> None:
-        import select
-
         self.poll = select.epoll()
         self.poll.register(sock.fileno(), select.EPOLLIN)
         self.words, self.buffer, self.turns, self.sock, self.cpu = Words(3 * (turns + 1)), Words(512), turns, sock, cpu
@@ -137,8 +137,6 @@ class Reader:
         )
 
     def _begin(self) -> None:
-        import threading
-
         self.tid = threading.get_native_id()
         os.sched_setaffinity(0, {self.cpu})
         with contextlib.suppress(OSError):
@@ -169,8 +167,6 @@ def flow(
         reader = Reader(reading, read_cpu, turns, send_cpu != read_cpu)
         try:
             time.sleep(0.01)
-            import threading
-
             trace = _Trace(instance, threading.get_native_id(), reader.tid, kind) if instance is not None else None
             with trace or contextlib.nullcontext():
                 send = loops()["writes" if kind == "tun" else "sends"]
@@ -309,6 +305,17 @@ def all_sends(found: Flow, event_ps: int) -> dict[str, list[int]]:
         stages = send_stages(send, [event for event in events if event.name not in others], event_ps)
         for name, took in (stages or {}).items():
             out[name].append(took)
+    return out
+
+
+def ways(found: Flow) -> list[int]:
+    """From a send's call to the end of the recv() that ended before the next one, in ps."""
+    starts = [start for start, _ in found.sends]
+    out = []
+    for _, _, read in found.serves:
+        at = bisect_left(starts, read)
+        if at:
+            out.append((read - starts[at - 1]) * 1000)
     return out
 
 

@@ -17,7 +17,6 @@ import resource
 import select
 import signal
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -365,8 +364,3 @@ def idle_ticks(cpu: int) -> tuple[int, int] | None:
 def _switches() -> int:
     used = resource.getrusage(resource.RUSAGE_THREAD)
     return used.ru_nvcsw + used.ru_nivcsw
-
-
-def native_id() -> int:
-    """The number of this thread, as the kernel has it."""
-    return threading.get_native_id()

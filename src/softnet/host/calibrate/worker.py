@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from softnet.errors import HostError, SoftnetError
 from softnet.host.calibrate import traced
-from softnet.host.calibrate.estimate import Estimate, estimate
-from softnet.host.calibrate.user import Measure, Places, pinned
+from softnet.host.calibrate.estimate import estimate
+from softnet.host.calibrate.user import Measure, Places
 from softnet.host.tracefs import Instance, tracing_folder
 from softnet.host.tree import Tree
 
@@ -26,7 +26,9 @@ TURNS: Final = 600
 STRETCHES: Final = 4
 EXPERIMENTS: Final = (("udp", False), ("udp", True), ("tcp", False), ("tcp", True), ("tun", False))
 """Kind of socket, and whether the reader is on the other CPU."""
-STEPS: Final = 10 + 2 * len(EXPERIMENTS)
+PAUSES_US: Final = (50, 3000)
+"""Between sends: what a packet costs when caches are warmer and when they are colder than in the experiments."""
+STEPS: Final = 11 + 2 * len(EXPERIMENTS)
 
 
 def say(row: dict[str, Any]) -> None:
@@ -111,6 +113,7 @@ def experiment(kind: str, at: tuple[int, int], turns: int, instance: Instance | 
             seen.append(traced.flow(kind, at, turns // STRETCHES, instance))
     sends = {"whole": [(end - start) * 1000 for found in bare for start, end in found.sends]}
     reads = {"recv": [(read - woke) * 1000 for found in bare for _, woke, read in found.serves[:-1]]}
+    reads["way"] = [took for found in bare for took in traced.ways(found)]
     out: dict[str, Any] = {"kind": kind, "apart": at[0] != at[1], "bare": told({**sends, **reads})}
     if seen:
         close, added, taken = traced.event_cost(seen, bare)
@@ -140,7 +143,7 @@ def measure(share: int, tracing: bool, watch: _Watch, network: str) -> dict[str,
         "places": [at.home, at.other, at.far],
         "rows": {name: {"estimate": cost.to_dict(), "how": how} for name, (cost, how) in measuring.out.rows.items()},
         "figures": {name: cost.to_dict() for name, cost in measuring.out.figures.items()},
-        "failed": measuring.out.failed, "flows": [], "notes": [], "removed": [],
+        "failed": measuring.out.failed, "flows": [], "pauses": [], "notes": [], "removed": [],
     }  # fmt: skip
     if network:
         out["notes"].append(f"no network namespace of its own ({network}): packets went over this machine's loopback")
@@ -162,6 +165,11 @@ def measure(share: int, tracing: bool, watch: _Watch, network: str) -> dict[str,
                 out["flows"].append(experiment(kind, pair, measuring.times(TURNS), instance))
             except (OSError, HostError) as error:
                 out["notes"].append(f"{kind} {'to another CPU' if apart else 'on one CPU'} was not measured: {error}")
+    say({"step": STEPS - 1, "of": STEPS, "what": "pauses"})
+    for pause in PAUSES_US:
+        with contextlib.suppress(OSError, HostError):
+            found = traced.flow("udp", (at.home, at.home), measuring.times(TURNS // 4), None, gap_us=pause)
+            out["pauses"].append([pause, estimate((end - start) * 1000 for start, end in found.sends).to_dict()])
     return out
 
 
@@ -176,8 +184,6 @@ def main(words: list[str]) -> int:
         say({"error": [error.message, error.where, error.found, error.expected, error.hint]})
     return 0
 
-
-__all__ = ["Estimate", "main", "pinned"]
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
