@@ -326,6 +326,29 @@ def take_stored(data: bytes) -> None:
         raise errors[0]
 
 
+def results() -> list[bytes]:
+    """A run and a comparison, made by hand, with what few events and buckets they need."""
+    from dataclasses import replace
+
+    from tests.report.samples import comparison, result
+
+    asked = {"machine": {"cpus": 2}, "traffic": [{"kind": "constant"}], "kernel": {"sysctl": {"skb_defer_max": 1}}}
+    made = replace(result(asked=asked), events={"deliver": [1, 2]})
+    both = comparison((1, 2))
+    rows = {arm: tuple(replace(r, events={}, series={}) for r in found) for arm, found in both.results.items()}
+    return [json.dumps(one.to_dict()).encode() for one in (made, replace(both, results=rows))]
+
+
+def take_results(data: bytes) -> None:
+    from softnet.report.terminal import render_difference
+    from softnet.simulate.stored import difference, read_stored
+
+    stored = read_stored(file_of(data, "result.json"))
+    told = render_difference(difference(stored, stored))
+    assert all(c.isprintable() or c == "\n" for c in told)
+    json.dumps(difference(stored, stored).to_dict(), allow_nan=False)
+
+
 def patches() -> list[bytes]:
     found = sorted((ROOT / "examples" / "patches").glob("*.py")) + sorted((ROOT / "examples" / "properties").glob("*.py"))
     return [path.read_bytes() for path in found]
@@ -647,6 +670,7 @@ TARGETS: Final[tuple[Target, ...]] = (
     Target("softnet_stat", lines(STAT), take_softnet_stat),
     Target("kallsyms", lines(SYMBOLS), take_symbols),
     Target("stored JSON", stored, take_stored, (b'"arm"', b"[]", b"null")),
+    Target("stored results", results, take_results, (b"null", b"[]", b'"6.9-rt"', b"-1", b"9" * 25, b'"count"'), costly=4),
     Target("patch files", patches, take_patch, (b"import os\n", b"@kfunc\n", b"class x(Struct):\n", b"exec(", b"lambda: ")),
     Target("diffs", diffs, take_diff, (b"@@ -1 +1 @@\n", b"+++ ", b"--- ", b"\n+", b"\n+import os\n", b"+++ /\n"), costly=5),
     Target("patched kernels", patches, take_patched, (b"while True:", b"x[0]", b"not "), costly=50, share=10),

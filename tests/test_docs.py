@@ -39,7 +39,13 @@ NO_RUN = {
     ("docs/lab.md", "softnet lab reproduce offline-kick --kernel 6.12 --accel tcg-single"),
     ("docs/conformance.md", "softnet lab conform --out conform"),
     ("docs/host.md", "softnet host record --out recorded.dat --seconds 10"),
+    ("docs/host.md", "softnet host calibrate --out mine.toml"),
     ("docs/verify.md", "softnet verify"),
+    ("docs/verify.md", "softnet verify --kernel 6.1 --kernel 6.12 --kernel 6.18 --kernel 7.2 --patch mine.py --cluster local:2"),
+    (
+        "docs/verify.md",
+        "softnet verify --kernel 6.12-rt --set rps=1 --set resched=0 --cpus 3 --driver rps:0:1:2 --driver hotplug:1:1:2 --swarm 8",
+    ),
     (
         "docs/verify-evidence.md",
         "softnet verify --thorough --cpus 3 --storage compact --memory 4096 --max-states 100000000 --max-seconds 3600",

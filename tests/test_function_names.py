@@ -16,9 +16,9 @@ SOURCE = Path(__file__).parent.parent / "src" / "softnet"
 DECLARED_IN = ("linux", "machine", "workload")
 
 REASONS = {
-    "host": (45, "functions and tracepoints of a real kernel: what is recorded and read out of a recording"),
+    "host": (95, "tracepoints of a real kernel: what is recorded, and read out of that; cost rows, which bear a function's name"),
     "lab": (350, "functions and tracepoints of a real kernel: what is probed, counted, followed and compared"),
-    "report": (42, "the trace's events, many of which bear a function's name"),
+    "report": (46, "the trace's events, many of which bear a function's name"),
     "image": (42, "what boot calls, in the kernel's order, and the bodies of the threads that it starts"),
     "simulate": (28, "the engine's entries into the machine, the events that a result counts, and those that cut a packet's way"),
     "lang": (30, "prices, checks of locks and draws of costs, whose calls the compiler makes by itself"),

@@ -15,7 +15,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "softnet"
 
-GROUND = frozenset({"errors", "units", "trace", "files", "release", "processes"})
+GROUND = frozenset({"errors", "units", "trace", "files", "release", "processes", "views"})
 MODEL = GROUND | {"lang", "machine", "linux", "workload"}
 
 # Layer -> the other layers that it may import.
@@ -25,9 +25,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "trace": frozenset({"errors", "units"}),
     "files": frozenset({"errors"}),
     "release": frozenset(),
+    "views": frozenset(),
     "processes": frozenset({"errors"}),
     "ftrace": frozenset({"errors", "files"}),
     "lang": GROUND,
+    "cluster": GROUND | {"lang"},
     "machine": GROUND | {"lang"},
     "linux": GROUND | {"lang", "machine"},
     "workload": GROUND | {"lang", "machine", "linux"},
@@ -35,12 +37,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "scenario": frozenset({"errors", "units", "files", "release"}),
     "image": MODEL | {"scenario"},
     "simulate": MODEL | {"properties", "scenario", "image"},
-    "verify": MODEL | {"properties", "scenario", "image", "simulate"},
-    "sweep": MODEL | {"properties", "scenario", "image", "simulate"},
+    "verify": MODEL | {"properties", "scenario", "image", "simulate", "cluster"},
+    "sweep": MODEL | {"properties", "scenario", "image", "simulate", "cluster"},
     "lab": MODEL | {"ftrace", "properties", "scenario", "image", "simulate"},
     "host": MODEL | {"ftrace", "properties", "scenario", "image", "simulate"},
-    "report": MODEL | {"properties", "scenario", "image", "simulate", "verify", "sweep", "lab", "host"},
-    "cli": MODEL | {"properties", "scenario", "image", "simulate", "verify", "sweep", "lab", "host", "report"},
+    "report": MODEL | {"properties", "scenario", "image", "simulate", "verify", "cluster", "sweep", "lab", "host"},
+    "cli": MODEL | {"properties", "scenario", "image", "simulate", "verify", "cluster", "sweep", "lab", "host", "report"},
 }
 
 # Virtual time and one seeded hash (softnet.units.mix) are all that these layers know of clocks and chance.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from softnet import release
+from softnet import release, views
 
 __version__ = "0.1.0"
 
@@ -22,6 +22,16 @@ def _releases() -> release.Table:
 
 # The scenario imports no kernel and must know its releases.
 release.provide(_releases)
+
+
+def _views() -> views.Views:
+    from softnet.report import views as drawn
+
+    return drawn
+
+
+# Results know no reports, and can be drawn.
+views.provide(_views)
 
 # Public name -> the module that defines it. Extend this table, never add an eager import.
 _EXPORTS: dict[str, str] = {

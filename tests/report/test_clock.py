@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,20 +31,21 @@ def ordered(tmp_path_factory: pytest.TempPathFactory) -> Trace:
 
 
 def test_perfetto_counts_records(ordered: Trace, tmp_path: Path) -> None:
-    path = tmp_path / "trace.json.gz"
+    path = tmp_path / "trace.pftrace.gz"
     write_perfetto(path, ordered)
-    events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
-    labels = [e["args"]["labels"] for e in events if e["name"] == "process_labels"]
-    assert labels == [NO_TIMES] * ordered.cpus
-    places = sorted(e["ts"] for e in events if e["ph"] == "i")
-    assert set(places) <= {record.time_ns for record in ordered.records}
-    assert all(place == int(place) for place in places)
+    whole = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2").Trace()
+    whole.ParseFromString(gzip.decompress(path.read_bytes()))
+    groups = [p.track_descriptor.name for p in whole.packet if p.track_descriptor.name.startswith("softnet CPU")]
+    assert groups == [f"softnet CPU {cpu} ({NO_TIMES})" for cpu in range(ordered.cpus)]
+    places = {p.timestamp for p in whole.packet if p.HasField("track_event")}
+    places |= {event.timestamp for p in whole.packet for event in p.ftrace_events.event}
+    assert places <= {record.time_ns * 1000 for record in ordered.records}
 
 
 def test_a_trace_with_times_has_no_such_label(kicked: Compared, tmp_path: Path) -> None:
-    path = tmp_path / "trace.json"
+    path = tmp_path / "trace.pftrace"
     write_perfetto(path, next(iter(kicked.traces.values())))
-    assert NO_TIMES not in path.read_text()
+    assert NO_TIMES.encode() not in path.read_bytes()
 
 
 def test_the_picture_counts_records(ordered: Trace) -> None:
@@ -66,8 +66,8 @@ def test_the_page_says_that_there_are_no_times(ordered: Trace, kicked: Compared)
 def test_times_and_places_do_not_share_an_axis(ordered: Trace, kicked: Compared, tmp_path: Path) -> None:
     both = {"model": next(iter(kicked.traces.values())), "kernel": ordered}
     with pytest.raises(SoftnetError, match="cannot share an axis"):
-        write_perfetto(tmp_path / "both.json", both)
+        write_perfetto(tmp_path / "both.pftrace", both)
     assert not list(tmp_path.iterdir())
     with pytest.raises(SoftnetError, match="cannot share an axis"):
         draw("both", [Scene(name, "", trace, 0) for name, trace in both.items()], 10, 10)
-    write_perfetto(tmp_path / "same.json", {"a": ordered, "b": replace(ordered)})
+    write_perfetto(tmp_path / "same.pftrace", {"a": ordered, "b": replace(ordered)})

@@ -33,7 +33,7 @@ def test_run_writes_a_whole_folder(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == json.loads((out / "result.json").read_text(encoding="utf-8"))
     assert sorted(p.name for p in out.iterdir()) == [
         ".softnet-files.json",
-        "perfetto.json.gz",
+        "perfetto.pftrace.gz",
         "report.html",
         "result.json",
         "trace.softnet.gz",
@@ -54,7 +54,7 @@ def test_compare_names_its_arms(tmp_path: Path) -> None:
     assert document["arms"] == ["6.12-rt", "mine", "late"]
     assert document["results"]["mine"][0]["kernel"]["sysctl"]["skb_defer_max"] == 16
     assert document["results"]["late"][0]["kernel"]["patches"][-1].endswith("kick_at_max")
-    assert (out / "perfetto-mine.json.gz").is_file()
+    assert (out / "perfetto-mine.pftrace.gz").is_file()
 
 
 BAD: dict[str, tuple[tuple[str, ...], str]] = {

@@ -18,7 +18,7 @@ from softnet.files import atomic, scratch_folder, write_whole
 from softnet.simulate.api import trace_names
 from softnet.simulate.output import LIST, OutputFolder
 
-RESULT = ("result.json", "report.html", "trace.softnet.gz", "perfetto.json.gz")
+RESULT = ("result.json", "report.html", "trace.softnet.gz", "perfetto.pftrace.gz")
 
 
 def write(out: Path, text: str = "new", names: tuple[str, ...] = RESULT, **how: object) -> OutputFolder:

@@ -263,7 +263,7 @@ def test_ctrl_c_between_an_old_result_and_the_new_leaves_one_whole(file, name, n
     done = command(*args, "--seed", "2", program=INTERRUPT.format(file=file, name=name, nth=nth))
     assert done.returncode == 130
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    wanted = [".softnet-files.json", "perfetto.json.gz", "report.html", "result.json", "trace.softnet.gz"]
+    wanted = [".softnet-files.json", "perfetto.pftrace.gz", "report.html", "result.json", "trace.softnet.gz"]
     assert sorted(path.name for path in out.iterdir()) == wanted
     assert (out / "result.json").read_text(encoding="utf-8") == (second if new else first)
     listed = json.loads((out / ".softnet-files.json").read_text(encoding="utf-8"))["files"]

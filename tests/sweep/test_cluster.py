@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pickle
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,62 +16,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.long import LONG
+from tests.dask_cluster import Cluster
 from tests.report.golden import held_to_golden
 from tests.sweep.conftest import VARY
 from tests.sweep.test_sweep import Counted, asked, files
 
 from softnet.cli import run_cli
+from softnet.cluster import shipped
+from softnet.cluster.client import Cluster as Client
+from softnet.cluster.wanted import needed, wanted_cluster
 from softnet.errors import SoftnetError
-from softnet.sweep import api, shipped
-from softnet.sweep.cluster import ClusterRunner, _needed, wanted_cluster
+from softnet.sweep import api
 from softnet.sweep.plan import plan
+from softnet.sweep.shipped import Packer, Runs
 from softnet.sweep.store import Journal
 
 PATCHES = Path(__file__).resolve().parents[2] / "examples" / "patches"
 CAPTURE = Path(__file__).resolve().parents[2] / "examples" / "captures"
-
-
-class Cluster:
-    """A scheduler and workers, each a process of its own; a worker has a cache of its own."""
-
-    def __init__(self, folder: Path, workers: int) -> None:
-        self.processes: list[subprocess.Popen[str]] = []
-        self.caches = [folder / f"cache-{n}" for n in range(workers)]
-        scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-jupyter")
-        self.address = self._says(scheduler, "Scheduler at:").split()[-1]
-        for cache in self.caches:
-            # Without a nanny: what is killed stays away.
-            words = ("worker", self.address, "--no-nanny", "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder))
-            self._start(*words, SOFTNET_CACHE=str(cache))
-        for worker in self.processes[1:]:
-            self._says(worker, "Registered to:")
-
-    @staticmethod
-    def _says(process: subprocess.Popen[str], words: str) -> str:
-        assert process.stderr is not None
-        return next(line for line in process.stderr if words in line)
-
-    def _start(self, what: str, *words: str, **environment: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *words]
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-            env={**os.environ, "PYTHONPATH": paths, **environment},
-        )  # fmt: skip
-        self.processes.append(process)
-        return process
-
-    def kill(self, number: int) -> None:
-        """0 is the scheduler, then come the workers."""
-        self.processes[number].send_signal(signal.SIGKILL)
-        self.processes[number].wait()
-
-    def close(self) -> None:
-        for process in self.processes:
-            process.kill()
-        for process in self.processes:
-            process.communicate()
 
 
 @pytest.fixture
@@ -127,14 +88,14 @@ def test_a_cluster_gives_the_same_bytes_whatever_of_it_dies(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not LONG, reason="SOFTNET_LONG is not set; docs/sweep.md runs such a cluster")
-def test_a_cluster_of_this_machines_processes(scenario: Path, tmp_path: Path) -> None:
+def test_one_process_all_cores_and_a_local_cluster_give_the_same_bytes(scenario: Path, tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="Dask is not installed: pip install 'softnet[cluster]'")
-    api.sweep(asked(scenario), tmp_path / "alone", processes=1)
-    words = ["sweep", str(scenario), *(f"--vary={text}" for text in VARY), "--seeds=2", f"--out={tmp_path / 'out'}", "--quiet"]
-    done = subprocess.run([sys.executable, "-m", "softnet", *words, "--cluster=local:2"], check=False, capture_output=True)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert files(tmp_path / "out") == files(tmp_path / "alone")
+    experiment = asked(scenario, vary=VARY[:1], seeds=2, settings=("measure.duration_ms=1",))
+    alone = api.sweep(experiment, tmp_path / "alone", processes=1)
+    assert alone.table.num_rows == 4
+    api.sweep(experiment, tmp_path / "cores", processes=2)
+    api.sweep(experiment, tmp_path / "cluster", cluster="local:2")
+    assert files(tmp_path / "cores") == files(tmp_path / "cluster") == files(tmp_path / "alone")
 
 
 def test_what_a_worker_is_sent_is_where_its_runs_look_for_it(
@@ -149,11 +110,11 @@ def test_what_a_worker_is_sent_is_where_its_runs_look_for_it(
     planned = plan(asked(scenario, seeds=1))
     patch = shutil.copy(PATCHES / "kick_at_max.py", tmp_path)
     patched = plan(asked(scenario, seeds=1, vary=VARY[:1], patches=(str(patch),))).arms
-    packer = shipped.Packer("token")
+    packer = Packer("token")
     for arm in planned.arms:
         packer.add(arm)
     shipment = packer.shipment
-    shipment.native[shipped.builder_kind()] = shipped.compiled(shipment, sent=False)
+    shipment.native[shipped.builder_kind()] = shipment.compiled(sent=False)
     packer.add(patched[0])
     # The reference engine runs the patched kernel: nothing has to be compiled for it.
     engines = {**dict.fromkeys(planned.arms, "native"), patched[0]: "reference"}
@@ -167,9 +128,7 @@ def test_what_a_worker_is_sent_is_where_its_runs_look_for_it(
     monkeypatch.setattr("softnet.lang.native.compile._build", lambda *_: pytest.fail("it was compiled"))
     shipped.take(shipment)
     found = [
-        shipped.run_piece(
-            shipped.Piece("token", a.digest, a.kernel, packer.costs(a.scenario), a.scenario, a.patches, (1,), engine)
-        )[0]
+        shipped.made("token", Runs(a.digest, a.kernel, packer.costs(a.scenario), a.scenario, a.patches, (1,), engine))[0]
         for a, engine in engines.items()
     ]
     assert found == wanted
@@ -203,7 +162,7 @@ def test_a_shipped_file_is_what_its_name_says_and_the_users_alone(tmp_path: Path
 
 
 def test_a_worker_with_another_softnet_takes_nothing(scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    packer = shipped.Packer("token")
+    packer = Packer("token")
     packer.add(plan(asked(scenario)).arms[0])
     monkeypatch.setattr(shipped, "package_digest", lambda: "another")
     with pytest.raises(SoftnetError, match="another softnet or numpy"):
@@ -225,12 +184,12 @@ class KilledWorker(Exception):
     """Named as Dask's."""
 
 
-def _runner(scenario: Path) -> ClusterRunner:
-    return ClusterRunner(wanted_cluster("tcp://there:1"), plan(asked(scenario)).arms, "auto")
+def _client() -> Client:
+    return Client(wanted_cluster("tcp://there:1"), shipped.Shipment())
 
 
-def test_what_ends_badly_is_lost_or_one_error(scenario: Path) -> None:
-    runner = _runner(scenario)
+def test_what_ends_badly_is_lost_or_one_error() -> None:
+    runner = _client()
     lost = runner._ended(_Future("error", KilledWorker()), 3)
     assert [str(one) for one in lost] == ["a worker process died\n  found:    each worker that made it died"] * 3
     for future, message in (
@@ -243,16 +202,33 @@ def test_what_ends_badly_is_lost_or_one_error(scenario: Path) -> None:
             runner._ended(future, 3)
 
 
-def test_workers_that_cannot_give_the_same_are_refused_before_anything_runs(scenario: Path) -> None:
-    runner = _runner(scenario)
-    shipment = runner.packer.shipment
+def test_a_piece_whose_worker_dies_when_it_is_done_is_waited_for_or_known_already() -> None:
+    client = _client()
+    client.client = SimpleNamespace(status="running")
+    calls: list[Any] = []
+    future = SimpleNamespace(status="lost", add_done_callback=calls.append, result=lambda timeout: ["a", "b"])
+    client._out = {0: (future, 2), 2: (future, 1)}
+    for told in ((2, pickle.dumps("c"), -1), (2, None, 1), (2, None, -1)):
+        client._told.put(told)
+    assert [client._take(0) for _ in range(3)] == [[(2, "c")], [], []]
+    assert list(client._out) == [0], "what has told all and that it is done is not asked for again"
+    client._told.put((0, None, -1))
+    assert client._take(0) == []
+    future.status = "finished"
+    calls.pop()(future)
+    assert client._take(0) == [(0, "a"), (1, "b")]
+    assert not client._out
+
+
+def test_workers_that_cannot_give_the_same_are_refused_before_anything_runs() -> None:
+    runner = _client()
     for answer, message in (
         (shipped.Described("another", ""), "another softnet or numpy"),
         (ModuleNotFoundError("No module named 'softnet'"), "has no softnet that works"),
     ):
         runner.client = SimpleNamespace(run=lambda function, on_error, answer=answer: {"tcp://a:1": answer})
         with pytest.raises(SoftnetError, match=message) as raised:
-            runner._described(shipped.describe, shipment)
+            runner._described(shipped.describe)
         assert raised.value.where == "tcp://a:1"
 
 
@@ -322,5 +298,5 @@ def test_a_library_that_is_imported_leaves_ctrl_c_as_it_was(monkeypatch: pytest.
     for name in [name for name in sys.modules if name.partition(".")[0] == "dask_jobqueue"]:
         monkeypatch.delitem(sys.modules, name)
     before = signal.getsignal(signal.SIGINT)
-    assert _needed("dask_jobqueue", "dask_jobqueue", "cluster").SLURMCluster
+    assert needed("dask_jobqueue", "dask_jobqueue", "cluster").SLURMCluster
     assert signal.getsignal(signal.SIGINT) is before

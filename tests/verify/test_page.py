@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.report.browser import CHROMEDRIVER, CHROMIUM, browser
 
 from softnet.cli import run_cli
 from softnet.lang.native.compile import available
-from softnet.report.counterexample import diagram, page, perfetto_events
+from softnet.report.counterexample import diagram, page, perfetto_packets
+from softnet.report.perfetto import whole
 from softnet.verify.replay.schedule import Schedule, decode, replay
 from softnet.verify.standard import from_text
 
@@ -49,32 +51,44 @@ def test_the_page_stands_alone(phantom: Schedule) -> None:
     assert page(phantom, "a", "b", "c") == page(phantom, "a", "b", "c")
 
 
+def decoded(packets: Iterable[bytes]) -> Any:
+    """Perfetto's packets, by its published schema."""
+    trace = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2").Trace()
+    trace.ParseFromString(b"".join(map(whole, packets)))
+    return trace
+
+
 def test_perfetto_reads_every_step(phantom: Schedule) -> None:
-    events = [json.loads(text) for text in perfetto_events(phantom)]
-    slices = [e for e in events if e["ph"] == "X"]
-    outside = [e for e in events if e["ph"] == "i"]
-    assert len(slices) + len(outside) == len(phantom.steps)
-    assert {e["pid"] for e in slices} == {1, 2}
-    starts = {e["id"]: e for e in events if e["ph"] == "s"}
-    ends = {e["id"]: e for e in events if e["ph"] == "f"}
+    packets = decoded(perfetto_packets(phantom)).packet
+    begun = [p for p in packets if p.track_event.type == 1]
+    assert [p.timestamp for p in begun] == [1000 * step.number for step in phantom.steps]
+    assert len([p for p in packets if p.track_event.type == 2]) == len(begun)
+    tracks = {p.track_descriptor.uuid: p.track_descriptor for p in packets if p.track_descriptor.uuid}
+    groups = {
+        tracks[tracks[p.track_event.track_uuid].parent_uuid].name for p in begun if tracks[p.track_event.track_uuid].parent_uuid
+    }
+    assert groups == {"CPU 0", "CPU 1"}
+    starts = {flow: p.timestamp for p in begun for flow in p.track_event.flow_ids}
+    ends = {flow: p.timestamp for p in begun for flow in p.track_event.terminating_flow_ids}
+    assert starts
     assert starts.keys() == ends.keys()
-    assert all(starts[i]["ts"] < ends[i]["ts"] for i in starts)
+    assert all(starts[i] < ends[i] for i in starts)
 
 
 def test_what_repeats_is_marked(phantom: Schedule) -> None:
     d = diagram(phantom, repeats=3)
     assert d.again_from > 0
     assert "from here on for ever" in page(phantom, "a", "b", "c", repeats=3)
-    marked = [e for e in map(json.loads, perfetto_events(phantom, repeats=3)) if e.get("args", {}).get("repeats")]
-    assert len(marked) == 3
+    packets = decoded(perfetto_packets(phantom, repeats=3)).packet
+    assert sum(a.string_value == "for ever" for p in packets for a in p.track_event.debug_annotations) == 3
 
 
 def test_the_commands_write_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    html, trace = tmp_path / "ce.html", tmp_path / "ce.json"
+    html, trace = tmp_path / "ce.html", tmp_path / "ce.pftrace"
     files = ("--html", str(html), "--perfetto", str(trace))
     assert run_cli(["replay-schedule", "--patch", NO_LOCK, f"{WHAT}/{ACTIONS}", *files]) == 0
     assert "backlog.state" in html.read_text()
-    assert json.loads(trace.read_text())["traceEvents"]
+    assert trace.read_bytes().startswith(b"\x0a")
     capsys.readouterr()
     c4 = ["verify", "--kernel", "6.12", "--driver", "free:1:4", "--set", "defer_max=8", "--event", "skb_defer_max=4"]
     assert run_cli([*c4, "--strict", "--quiet", "--html", str(tmp_path / "c4.html")]) == 1

@@ -107,14 +107,27 @@ def echo_json(document: dict[str, Any] | list[dict[str, Any]]) -> None:
     click.echo(to_json(document, ascii_only=not unicode), nl=False)
 
 
+def kernels(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """The kernels that a shell may complete a word to."""
+    from softnet.linux.releases import RELEASES
+
+    names = [f"{name}{flavour}" for name, one in RELEASES.items() for flavour in ("", "-rt", "-threads")
+             if flavour != "-threads" or one.has("backlog_threads")]  # fmt: skip
+    return [name for name in names if name.startswith(incomplete)]
+
+
 patch_option = click.option(
     "--patch", "patches", multiple=True, type=click.Path(), help="A patch file of yours, on top of the release."
 )
 another_kernel_option = click.option(
-    "--kernel", default="", metavar="RELEASE[-rt|-threads]", help="Another kernel: 6.1, 6.9-rt, 6.12-threads, …"
+    "--kernel",
+    default="",
+    metavar="RELEASE[-rt|-threads]",
+    shell_complete=kernels,
+    help="Another kernel: 6.1, 6.9-rt, 6.12-threads, …",
 )
 of_kernel_option = click.option(
-    "--kernel", default=DEFAULT, show_default=True, metavar="RELEASE[-rt|-threads]", help="Of which kernel."
+    "--kernel", default=DEFAULT, show_default=True, metavar="RELEASE[-rt|-threads]", shell_complete=kernels, help="Of which kernel."
 )
 
 

@@ -17,7 +17,7 @@ def command(clear_all: bool) -> None:
     from softnet.lang.program import cache
 
     if clear_all:
-        from softnet.sweep.shipped import clear_shipped
+        from softnet.cluster.shipped import clear_shipped
 
         if sent := clear_shipped():
             click.echo(f"{sent} files removed that a cluster's client sent")

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Runs of each arm, from the scenario's seed on.",
 )
-@click.option("--processes", type=click.IntRange(1, 256), help="Runs at the same time; default: the CPUs there are.")
+@click.option("--processes", type=click.IntRange(1, 256), help="Runs at the same time; default: the CPUs there are, where it pays.")
 @condition_options
 @simulation_options
 def command(
@@ -139,4 +139,4 @@ def write_comparison(folder: Path, done: Compared, command: str = "") -> None:
     names = trace_names(list(shown))
     for arm, trace in shown.items():
         name = names[arm].removeprefix("trace-").removesuffix(".softnet.gz")
-        write_perfetto(folder / f"perfetto-{name}.json.gz", trace)
+        write_perfetto(folder / f"perfetto-{name}.pftrace.gz", trace)

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Ask the results of an experiment in SQL.
 
-The table is ``runs``, a row for each run; docs/sweep.md lists its columns, and "describe runs" shows them. The SQL is DuckDB's; it
-reads this table only, and writes nothing.
+EXPERIMENT is a folder that softnet sweep --out wrote, or an address of --store. The table is ``runs``, a row for each run;
+docs/sweep.md lists its columns, and "describe runs" shows them. The SQL is DuckDB's; it reads this table only, and writes nothing.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
@@ -16,19 +15,21 @@ from softnet.cli._common import columns
 
 
 @click.command("query", help=__doc__)
-@click.argument("experiment", type=click.Path(path_type=Path))
+@click.argument("experiment")
 @click.argument("sql")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV.")
 @click.option("--width", type=click.IntRange(60, 400), help="Columns of the table; default: the terminal's, else 100.")
-def command(experiment: Path, sql: str, as_json: bool, as_csv: bool, width: int | None) -> None:
+def command(experiment: str, sql: str, as_json: bool, as_csv: bool, width: int | None) -> None:
     """Query."""
     from softnet.errors import SoftnetError
     from softnet.sweep.reading import query
+    from softnet.sweep.remote import here
 
     if as_json and as_csv:
         raise SoftnetError("one form of output at a time", where="--json --csv", expected="one of them")
-    table = query(experiment, sql)
+    with here(experiment) as folder:
+        table = query(folder, sql)
     rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
     if as_csv:
         import csv

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Show the results of an experiment once more: as text, or as a page with charts.
 
-EXPERIMENT is a folder that softnet sweep --out wrote; an interrupted experiment is shown as far as it went.
+EXPERIMENT is a folder that softnet sweep --out wrote, or an address of --store; an interrupted experiment is shown as far
+as it went.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from softnet.cli._common import columns, echo_json
 
 
 @click.command("report", help=__doc__)
-@click.argument("experiment", type=click.Path(path_type=Path))
+@click.argument("experiment")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the page with the charts to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.option("--width", type=click.IntRange(60, 400), help="Columns of the text; default: the terminal's, else 100.")
-def command(experiment: Path, html: Path | None, as_json: bool, width: int | None) -> None:
+def command(experiment: str, html: Path | None, as_json: bool, width: int | None) -> None:
     """Report."""
     from softnet.report.sweep import render_sweep, sweep_json
     from softnet.sweep.analysis import findings
+    from softnet.sweep.remote import here
 
-    found = findings(experiment)
+    with here(experiment) as folder:
+        found = findings(folder)
     if html is not None:
         from softnet.report.sweep_page import write_sweep_page
 

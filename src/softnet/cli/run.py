@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from softnet.simulate.simulation import Run
 
 
-RESULT_FILES = ("result.json", "report.html", "trace.softnet.gz", "perfetto.json.gz")
+RESULT_FILES = ("result.json", "report.html", "trace.softnet.gz", "perfetto.pftrace.gz")
 SHOWN_RECORDS_PARTIAL = 5_000
 """Events of an interrupted run that the report's timeline and the Perfetto file take."""
 
@@ -185,7 +185,7 @@ def any_true(conditions: Sequence[Condition], result: Result, junit: Path | None
 
 
 def write_run(folder: Path, done: Run, command: str = "") -> None:
-    """result.json, report.html and perfetto.json.gz beside the trace that the run has written."""
+    """result.json, report.html and perfetto.pftrace.gz beside the trace that the run has written."""
     from softnet.report.html import write_html
     from softnet.report.perfetto import write_perfetto
     from softnet.simulate.output import to_json
@@ -196,4 +196,4 @@ def write_run(folder: Path, done: Run, command: str = "") -> None:
     traces = {str(done.result.kernel["label"]): shown} if shown.records else {}
     write_html(folder / "report.html", done.result, traces, command=command)
     if shown.records:
-        write_perfetto(folder / "perfetto.json.gz", shown)
+        write_perfetto(folder / "perfetto.pftrace.gz", shown)

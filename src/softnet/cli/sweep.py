@@ -47,6 +47,8 @@ _factors = options(
 
 _ways = options(
     click.option("--out", type=click.Path(path_type=Path), help="Keep runs and results in this folder, and go on there."),
+    click.option("--store", default="", metavar="ADDRESS",
+                 help="Keep them at s3://…, gs://… or another address of fsspec's, too, and go on from what is there."),
     click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the page with the charts to this file."),
     click.option("--processes", type=click.IntRange(1, 256), help="Runs at the same time; default: the CPUs there are."),
     click.option("--cluster", default="", metavar="WHERE",
@@ -70,6 +72,7 @@ def command(
     html: Path | None,
     processes: int | None,
     cluster: str,
+    store: str,
     engine: str,
     yes: bool,
     as_json: bool,
@@ -89,7 +92,7 @@ def command(
     with ExitStack() as stack:
         folder = out if out is not None else stack.enter_context(scratch_folder())
         progress = stack.enter_context(_progress(quiet))
-        done = sweep(asked, folder, processes=processes, engine=engine, yes=yes, progress=progress, cluster=cluster)
+        done = sweep(asked, folder, processes=processes, engine=engine, yes=yes, progress=progress, cluster=cluster, store=store)
         found = findings(folder)
     if as_json:
         from softnet.report.sweep import sweep_json
@@ -103,7 +106,7 @@ def command(
         from softnet.report.sweep_page import write_sweep_page
 
         write_sweep_page(html, found)
-    _say(done, out, quiet)
+    _say(done, out, store, quiet)
     if done.partial:
         sys.exit(EXIT_PARTIAL)
     if found.failures or done.lost:
@@ -163,7 +166,7 @@ def _left(done: int, left: int, seconds: float) -> str:
     return f"about {round(estimate / 60)} min left" if estimate < 5400 else f"about {estimate / 3600:.1f} h left"
 
 
-def _say(done: Swept, out: Path | None, quiet: bool) -> None:
+def _say(done: Swept, out: Path | None, store: str, quiet: bool) -> None:
     """What is not in the report: what was lost, and where the results are."""
     for arm, seed, how in done.lost:
         click.echo(f"softnet: a run's process died twice: {how}\n    {done.planned.command(arm, seed)}", err=True)
@@ -173,10 +176,12 @@ def _say(done: Swept, out: Path | None, quiet: bool) -> None:
         click.echo(f"softnet: {done.unfit} combinations were proposed whose settings do not fit together", err=True)
     if done.partial:
         kept = (
-            f"{done.table.num_rows:,} finished runs are in {out}; the same command goes on"
-            if out is not None
+            f"{done.table.num_rows:,} finished runs are in {out or store}; the same command goes on"
+            if out is not None or store
             else "nothing is kept without --out"
         )
         click.echo(f"softnet: interrupted: {kept}", err=True)
-    elif out is not None and not quiet:
-        click.echo(f"softnet: results in {out / 'runs.parquet'}", err=True)
+    elif (out is not None or store) and not quiet:
+        where = [str(out / "runs.parquet")] if out is not None else []
+        where += [f"{store.rstrip('/')}/runs.parquet"] if store else []
+        click.echo(f"softnet: results in {' and '.join(where)}", err=True)

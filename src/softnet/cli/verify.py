@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from softnet.cli._common import options, patch_option
+from softnet.cli._common import kernels, options, patch_option
 from softnet.errors import SoftnetError
 
 if TYPE_CHECKING:
@@ -30,12 +30,20 @@ STATUS: Final = {"holds": 0, "violated": 1, "inconclusive": 4}
 """Exit status of a verdict."""
 JOBS_MAX: Final = 8
 """As many searches at once as there are CPUs, and no more than this, unless told otherwise."""
+LIMITS: Final = 20_000_000, 2048
+SWARM_LIMITS: Final = 1_000_000, 64
+"""States and MB of a search, and of a member of a swarm."""
 PROGRESS_SECONDS: Final = 2.0
 """Between two lines of progress."""
 
 _configuration = options(
     click.option(
-        "--kernel", "kernels", multiple=True, metavar="RELEASE[-rt|-threads]", help="Default: 6.12, 6.12-threads, 6.12-rt."
+        "--kernel",
+        "kernels",
+        multiple=True,
+        metavar="RELEASE[-rt|-threads]",
+        shell_complete=kernels,
+        help="Default: 6.12, 6.12-threads, 6.12-rt.",
     ),
     patch_option,
     click.option("--thorough", is_flag=True, help="Search larger configurations, too: the standard ones."),
@@ -85,10 +93,10 @@ _configuration = options(
 )
 
 _limits = options(
-    click.option("--max-states", type=click.IntRange(min=1), default=20_000_000, show_default=True, help="Of one search."),
     click.option(
-        "--memory", "memory_mb", type=click.IntRange(min=64), default=2048, show_default=True, help="Of one search, in MB."
+        "--max-states", type=click.IntRange(min=1), help="Of one search.  [default: 20000000; of a swarm's member 1000000]"
     ),
+    click.option("--memory", "memory_mb", type=click.IntRange(min=64), help="Of one, in MB.  [default: 2048; of a member 64]"),
     click.option(
         "--max-seconds",
         type=click.FloatRange(min=0),
@@ -102,10 +110,24 @@ _limits = options(
         help="exact keeps states whole; compact keeps 64 bits of each, for large searches.",
     ),
     click.option(
+        "--swarm",
+        type=click.IntRange(1, 4096),
+        metavar="N",
+        help="Search each configuration N times, bounded, in N orders: for what is too large. It finds, and never says that "
+        "something holds.",
+    ),
+    click.option("--seed", type=click.IntRange(0, 1 << 40), default=0, show_default=True, help="Of the first order of a swarm."),
+    click.option(
         "--jobs",
         type=click.IntRange(1, 64),
         help="So many configurations at once, each in a process of its own with --memory of its own.  "
-        "[default: 1; without --driver one for each CPU, at most 8]",
+        "[default: 1; without --driver, and of a swarm, one for each CPU, at most 8]",
+    ),
+    click.option(
+        "--cluster",
+        default="",
+        metavar="WHERE",
+        help="Search on a Dask cluster instead: tcp://HOST:PORT of its scheduler, local:N, slurm:N or kubernetes:N workers.",
     ),
     click.option(
         "--save",
@@ -150,8 +172,15 @@ def command(kernels: tuple[str, ...], promela: Path | None, html: str | None, pe
     from softnet.verify.api import configurations
     from softnet.verify.search import Limits
 
+    if given["cluster"] and given["jobs"] is not None:
+        raise SoftnetError("searches run here or on a cluster", where="--jobs", found=f"--cluster {given['cluster']}",
+                           expected="one of them", hint="--cluster local:4 has four processes")  # fmt: skip
+    if given["swarm"] and not given["drivers"]:
+        raise SoftnetError("a swarm searches what is too large for one search", where="--swarm", found="no --driver",
+                           expected="a configuration of your own")  # fmt: skip
     configs = configurations(kernels, _options(given))
-    limits = Limits(given["max_states"], given["memory_mb"] << 20, given["storage"])
+    states, memory = SWARM_LIMITS if given["swarm"] else LIMITS
+    limits = Limits(given["max_states"] or states, (given["memory_mb"] or memory) << 20, given["storage"])
     if promela is not None:
         _export(configs, promela, limits)
         return
@@ -183,7 +212,8 @@ def _searched(configs: list[Config], limits: Limits, given: dict[str, Any]) -> V
     found = Verification()
     wide = text.verdict_width(limits.storage, configs)
     progress = None if given["quiet"] or given["as_json"] else _progress()
-    how = {name: given[name] for name in ("save", "resume", "strict")} | _time_and_jobs(given)
+    how = {name: given[name] for name in ("save", "resume", "strict", "cluster", "seed")} | _time_and_jobs(given)
+    how["swarm"] = given["swarm"] or 0
     for outcome, seconds in searches(configs, limits, progress=progress, **how):
         found.searches.append((outcome, seconds))
         if not given["as_json"]:
@@ -203,7 +233,7 @@ def _time_and_jobs(given: dict[str, Any]) -> dict[str, Any]:
     return {
         "max_seconds": given["max_seconds"] if given["max_seconds"] is not None else SECONDS,
         "together": SECONDS if many and not given["thorough"] and given["max_seconds"] is None else None,
-        "jobs": given["jobs"] or (min(len(os.sched_getaffinity(0)), JOBS_MAX) if many else 1),
+        "jobs": given["jobs"] or (min(len(os.sched_getaffinity(0)), JOBS_MAX) if many or given.get("swarm") else 1),
     }
 
 

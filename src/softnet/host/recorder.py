@@ -168,7 +168,7 @@ def _run(instance: Instance, data: tracedat.TraceData, options: RecordOptions, t
             time.sleep(left)
             before = time.monotonic_ns()
             for cpu in cpus:
-                for page in _drain(instance.pipe(cpu), told.page_bytes):
+                for page in drain(instance.pipe(cpu), told.page_bytes):
                     _keep(told, cpu, page, options, watch is not None)
                     if watch is not None:
                         watch.take(cpu, page)
@@ -183,7 +183,7 @@ def _run(instance: Instance, data: tracedat.TraceData, options: RecordOptions, t
         told.slowest_ns = watch.slowest_ns if watch is not None else 0
 
 
-def _drain(pipe: int, page_bytes: int) -> Iterator[bytes]:
+def drain(pipe: int, page_bytes: int) -> Iterator[bytes]:
     """The pages that wait; a page that the kernel still writes comes as far as it is written."""
     while True:
         try:
@@ -212,7 +212,7 @@ def _finish(instance: Instance, data: tracedat.TraceData, told: Recorded) -> Non
     """What is left in the buffers, and what they say of themselves."""
     room = told.kept + len(told.pages) * (8 * MEGABYTE)
     for cpu, pages in told.pages.items():
-        for page in _drain(instance.pipe(cpu), told.page_bytes):
+        for page in drain(instance.pipe(cpu), told.page_bytes):
             if told.kept + len(page) > room or told.reason.endswith("(--max-mb)"):
                 break
             pages.append(page)

@@ -121,12 +121,12 @@ class Instance:
 
     def __exit__(self, *_: object) -> None:
         with _signals_wait():
-            self._close()
+            self.close()
 
-    def _close(self) -> None:
-        for fd in self._pipes.values():
-            os.close(fd)
-        self._pipes.clear()
+    def close(self) -> None:
+        """Close its buffers and remove it. Raises HostError where it stays."""
+        while self._pipes:
+            os.close(self._pipes.popitem()[1])
         if not _remove(self.path):
             raise HostError("the tracing instance could not be removed", where=str(self.path), hint=f"rmdir {self.path}")
 

@@ -200,6 +200,12 @@ def modules_for(release: str, flavour: str = "plain") -> tuple[str, ...]:
     return tuple(stack)
 
 
+def shipped_patches() -> frozenset[str]:
+    """The names of the modules that some release or flavour has on top of the base."""
+    plain = [f"{_PATCHES}.{name}" for one in RELEASES.values() for name in one.patches]
+    return frozenset([*plain, *(f"{_KERNEL}.{name}" for one in RELEASES.values() for name in one.rt_patches)])
+
+
 def patch_info(name: str) -> dict[str, Any]:
     """The PATCH record of a patch module: commit, subject, since, link."""
     module = importlib.import_module(name)

@@ -61,6 +61,11 @@ class CostTable(NamedTuple):
             )
         return self.rows[name]
 
+    def provenances(self) -> dict[str, int]:
+        """Provenance -> how many rows have it, of those that any has."""
+        counts = {name: sum(row.provenance == name for row in self.rows.values()) for name in PROVENANCES}
+        return {name: count for name, count in counts.items() if count}
+
 
 def scaled(table: CostTable, permille: int) -> CostTable:
     """The table of a machine that takes ``permille`` thousandths of the time for everything."""

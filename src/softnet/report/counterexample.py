@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from softnet import __version__
 from softnet.files import atomic
 from softnet.report.columns import lines_of, relevant, wrap
-from softnet.report.perfetto import event_text
+from softnet.report.perfetto import Events, descriptor, flow, track_uuid, whole
 
 if TYPE_CHECKING:
     from softnet.verify.replay.schedule import Schedule, Step
@@ -238,40 +238,39 @@ def write_page(path: str | Path, text: str) -> None:
 
 STEP_NS: Final = 1000
 """A step of a schedule has no duration; in Perfetto each takes a microsecond, one after the other."""
-_TRACK: Final = {"hardirq": 1, "softirq": 2, "task": 3, "outside": 0}
+_TRACKS: Final = ("hardirq", "softirq", "task")
 
 
-def perfetto_events(schedule: Schedule, *, repeats: int = 0) -> Iterator[str]:
-    """The schedule in the JSON trace event format: a process for each CPU, a slice for each step, arrows as on the page."""
+def perfetto_packets(schedule: Schedule, *, repeats: int = 0) -> Iterator[bytes]:
+    """The schedule as Perfetto's packets: a group for each CPU, a slice for each step, flows where the page has arrows."""
+    outside = track_uuid(0, schedule.config.cpus, 0)
+    yield descriptor(outside, "outside", rank=schedule.config.cpus)
     for cpu in range(schedule.config.cpus):
-        yield event_text("M", 1 + cpu, 0, 0, "process_name", args={"name": f"CPU {cpu}"})
-        for name, track in _TRACK.items():
-            if track:
-                yield event_text("M", 1 + cpu, track, 0, "thread_name", args={"name": name})
+        group = track_uuid(0, cpu, len(_TRACKS))
+        yield descriptor(group, f"CPU {cpu}", rank=cpu)
+        for track, name in enumerate(_TRACKS):
+            yield descriptor(track_uuid(0, cpu, track), name, rank=track, parent=group)
+    flows: dict[int, bytes] = {}
+    for number, arrow in enumerate(diagram(schedule).arrows, start=1):
+        for box, ends in ((arrow.start, False), (arrow.end, True)):
+            flows[box.step.number] = flows.get(box.step.number, b"") + flow(number, ends=ends)
     about = {access.address for step in schedule.steps for access in step.accesses}
-    d = diagram(schedule)
+    events = Events()
     for step in schedule.steps:
         at = STEP_NS * step.number
-        lines = lines_of(step, about, True, schedule)
         name = step.title or next((a.function for a in reversed(step.accesses)), step.context)
-        args = {"step": step.number, "context": step.context} | {f"{n:03d}": line for n, line in enumerate(lines)}
+        told: list[tuple[str, int | str]] = [("step", step.number), ("context", step.context)]
+        told += [(f"{n:03d}", line) for n, line in enumerate(lines_of(step, about, True, schedule))]
         if repeats and step.number > len(schedule.steps) - repeats:
-            args["repeats"] = "for ever"
+            told.append(("repeats", "for ever"))
         kind = kind_of(step)
-        if step.cpu < 0:
-            yield event_text("i", 1, 0, at, name, s="g", args=args)
-        else:
-            text = event_text("X", 1 + step.cpu, _TRACK[kind], at, name, cat=kind, args=args)
-            yield f'{{"dur":{STEP_NS / 1000},{text[1:]}'
-    for n, arrow in enumerate(d.arrows):
-        for phase, box, more in (("s", arrow.start, {}), ("f", arrow.end, {"bp": "e"})):
-            yield event_text(phase, 1 + box.cpu, _TRACK[box.kind], STEP_NS * box.step.number + STEP_NS // 2, arrow.label,
-                             cat=arrow.kind, id=str(n), **more)  # fmt: skip
+        named = events.named(name, kind, told) + flows.get(step.number, b"")
+        track = outside if step.cpu < 0 else track_uuid(0, step.cpu, _TRACKS.index(kind))
+        yield from events.slice(at, at + STEP_NS, track, named)
 
 
 def write_perfetto(path: str | Path, schedule: Schedule, *, repeats: int = 0) -> None:
     """Write the trace; the same schedule gives the same bytes. Raises SoftnetError when the file cannot be written."""
     with atomic(path) as out:
-        out.write(b'{"displayTimeUnit":"ns","traceEvents":[\n')
-        out.write(",\n".join(perfetto_events(schedule, repeats=repeats)).encode())
-        out.write(b"\n]}\n")
+        for packet in perfetto_packets(schedule, repeats=repeats):
+            out.write(whole(packet))

@@ -65,6 +65,19 @@ def groups(comparison: Comparison) -> list[Group]:
     ]
 
 
+def latencies(comparison: Comparison) -> dict[str, list[tuple[str, Histogram]]]:
+    """Each latency -> the arms that know it, with the samples of all their seeds together."""
+    names = dict.fromkeys(name for arm in comparison.arms for r in comparison.results[arm] for name in r.latency)
+    return {
+        name: [
+            (arm, merged([r.latency[name] for r in comparison.results[arm] if name in r.latency]))
+            for arm in comparison.arms
+            if any(name in r.latency for r in comparison.results[arm])
+        ]
+        for name in names
+    }
+
+
 def merged(histograms: Sequence[Histogram]) -> Histogram:
     """The samples of several runs as one histogram; buckets of the same bounds are added."""
     counts: dict[tuple[int, int], int] = {}

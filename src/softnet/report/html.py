@@ -13,10 +13,9 @@ from html import escape
 from pathlib import Path
 
 from softnet import __version__
-from softnet.errors import SoftnetError
 from softnet.files import atomic
 from softnet.report import charts, window
-from softnet.report.figures import groups, merged
+from softnet.report.figures import groups, latencies
 from softnet.report.names import COUNTER, clock_of, duration, number, percent, quantity, signed, stretch
 from softnet.report.page import asset, document
 from softnet.report.ranking import MARK, caption, ranking
@@ -94,7 +93,8 @@ def _header(comparison: Comparison, title: str, timeline: bool) -> Iterator[str]
     yield f"<header><h1>{escape(title)}</h1>"
     if comparison.description:
         yield f"<p>{escape(comparison.description)}</p>"
-    same = " The arrivals of a seed are the same in every arm." if len(comparison.arms) > 1 else ""
+    several = len(comparison.arms) > 1 and comparison.same_arrivals
+    same = " The arrivals of a seed are the same in every arm." if several else ""
     yield (
         f'<p class="soft">{first.cpus} CPUs, {duration(first.duration_ns)} of virtual time of which'
         f" {duration(first.warmup_ns)} warm-up, {seeds}.{same} A simulation with softnet’s model of the kernel; its costs"
@@ -122,6 +122,14 @@ def _story(comparison: Comparison) -> Iterator[str]:
             yield from _story_box(heading.rstrip(":"), [Sentence("found", text) for text in changes])
         yield from _story_box(f"What {arm} changes against {base}", story[arm])
     yield from _mind_box(story[""])
+
+
+def summary(comparison: Comparison) -> Iterator[str]:
+    """What it says and the quantiles of its latencies: HTML without the page around it."""
+    yield f"<h3>{escape(page_title(comparison))}</h3>"
+    yield from _story(comparison)
+    for name, arms in latencies(comparison).items():
+        yield f"<p>{escape(name)}</p>{_quantile_table(arms)}"
 
 
 def _ranking(comparison: Comparison) -> Iterator[str]:
@@ -161,15 +169,7 @@ def _key(comparison: Comparison) -> str:
 
 def _latency(comparison: Comparison) -> Iterator[str]:
     yield '<h2 id="latency">Latency</h2>'
-    names = list(comparison.results[comparison.arms[0]][0].latency)
-    all_arms = {
-        name: [
-            (arm, merged([r.latency[name] for r in comparison.results[arm] if name in r.latency]))
-            for arm in comparison.arms
-            if any(name in r.latency for r in comparison.results[arm])
-        ]
-        for name in names
-    }
+    all_arms = latencies(comparison)
     filled = {name: arms for name, arms in all_arms.items() if any(h.count for _, h in arms)}
     yield _key(comparison)
     for name, arms in filled.items():
@@ -179,7 +179,7 @@ def _latency(comparison: Comparison) -> Iterator[str]:
         yield f"<figure>{charts.percentiles(name, arms)}</figure><figure>{charts.histogram(name, arms)}</figure>"
         yield "</div>"
         yield _quantile_table(arms)
-    empty = [name for name in names if name not in filled]
+    empty = [name for name in all_arms if name not in filled]
     if empty:
         yield f'<p class="soft">No sample: {escape(", ".join(empty))}.</p>'
     if len(comparison.seeds) > 1:
@@ -377,17 +377,16 @@ def _provenance(comparison: Comparison, command: str) -> Iterator[str]:
     yield f'<div class="scroll"><table><tbody>{"".join(rows)}</tbody></table></div>'
     first = comparison.results[comparison.arms[0]][0]
     seeds = ", ".join(map(str, comparison.seeds))
-    yield f"<p>Seeds {seeds}; {escape(first.engine)} engine; softnet {__version__}. {_costs_text(first.costs)}</p>"
+    yield f"<p>Seeds {seeds}; {escape(first.engine)} engine; softnet {__version__}. {_costs_text(first)}</p>"
 
 
-def _costs_text(name: str) -> str:
+def _costs_text(result: Result) -> str:
     """The cost table and where its rows come from."""
-    from softnet.machine.costtable import PROVENANCES, load_cost_table
+    from softnet.machine.costtable import load_cost_table, shipped_tables
 
-    try:
-        table = load_cost_table(name)
-    except SoftnetError:
-        return f"Costs: the user’s table “{escape(name)}”."
-    counts = [(p, sum(row.provenance == p for row in table.rows.values())) for p in PROVENANCES]
-    listed = ", ".join(f"{n} {p}" for p, n in counts if n)
-    return f"Costs: table “{escape(name)}”, {len(table.rows)} rows: {listed}. {escape(table.about)}"
+    name = result.costs
+    table = load_cost_table(name) if name in shipped_tables() else None
+    counts = result.cost_rows or (table.provenances() if table is not None else {})
+    listed = f", {sum(counts.values())} rows: " + ", ".join(f"{n} {p}" for p, n in counts.items()) if counts else ""
+    which = f"table “{escape(name)}”" if table is not None else f"the user’s table “{escape(name)}”"
+    return f"Costs: {which}{listed}.{f' {escape(table.about)}' if table is not None else ''}"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from softnet.linux.releases import change_of
+from softnet.linux.releases import change_of, shipped_patches
 from softnet.report.figures import busy_metric
 from softnet.report.names import duration, number, percent, quantity
 from softnet.simulate.result import Histogram, Result
@@ -88,14 +88,21 @@ def comparison_story(comparison: Comparison) -> dict[str, list[Sentence]]:
 def kernel_changes(comparison: Comparison, arm: str) -> tuple[str, list[str]]:
     """A heading, and what the kernel's patches change between the base and an arm, a line each; no line where they are the same.
 
-    The lines are the patch modules' own. Files of the user's are told by their names elsewhere.
+    The lines are the patch modules' own; of a change that only another version of softnet has, its name. Files of the user's are
+    told by their names elsewhere.
     """
     base = comparison.arms[0]
     before, after = (_shipped_patches(comparison, one) for one in (base, arm))
     more, less = [n for n in after if n not in before], [n for n in before if n not in after]
-    lines = [f"{text} ({commit}, {since})" for text, commit, since in map(change_of, more)]
-    lines += [f"not in {arm}: {text} ({commit}, {since})" for text, commit, since in map(change_of, less)]
+    lines = [*map(_change_text, more), *(f"not in {arm}: {_change_text(name)}" for name in less)]
     return f"Between {base} and {arm} the kernel changed in this path:", lines
+
+
+def _change_text(name: str) -> str:
+    if name not in shipped_patches():
+        return f"{name.rpartition('.')[2]}, which this version of softnet does not have"
+    text, commit, since = change_of(name)
+    return f"{text} ({commit}, {since})"
 
 
 def _shipped_patches(comparison: Comparison, arm: str) -> list[str]:
@@ -105,10 +112,10 @@ def _shipped_patches(comparison: Comparison, arm: str) -> list[str]:
 def _arm_story(comparison: Comparison, metrics: dict[str, Metric], arm: str) -> Iterator[str]:
     base = comparison.arms[0]
     differences = {name: m.difference(base, arm) for name, m in metrics.items()}
+    yield from _warning_sentences(comparison, arm)
     if all(d.verdict == "same" for d in differences.values()):
         yield f"Nothing differs: every figure of {arm} equals that of {base} in every seed."
         return
-    yield from _warning_sentences(comparison, arm)
     yield from _mechanisms(comparison, arm)
     yield from _counter_sentences(comparison, metrics, arm)
     yield from _latency_sentences(comparison, metrics, arm)
@@ -276,6 +283,8 @@ def _packet_sentence(comparison: Comparison, metrics: dict[str, Metric], arm: st
 
 def _cautions(comparison: Comparison) -> Iterator[Sentence]:
     seeds = len(comparison.seeds)
+    for remark in comparison.remarks:
+        yield Sentence("caution", remark)
     if seeds == 1:
         yield Sentence("caution", f"One seed ({comparison.seeds[0]}): no difference can be told from noise. Run several.")
     elif seeds == 2:

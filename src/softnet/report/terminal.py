@@ -16,6 +16,7 @@ from softnet.simulate.result import TIME_CLASS_NAMES, Result
 
 if TYPE_CHECKING:
     from softnet.simulate.comparison import Comparison, Metric
+    from softnet.simulate.stored import Difference
 
 WIDTH_MIN = 60
 HEAD_WIDTH = 14
@@ -25,7 +26,7 @@ LATENCY_TITLES = ("p50", "p90", "p99", "p99.9", "max")
 BETTER, WORSE = "green", "red"
 UNACCOUNTED = "unaccounted for"
 ESCAPES = {"": "", "bold": "1", BETTER: "32", WORSE: "31"}
-ONE_COLUMN_WIDE = re.compile(r"[ -~µ–×→…]*")
+ONE_COLUMN_WIDE = re.compile(r"[ -~µ–−×→…]*")
 """Texts whose every character takes one column of a terminal."""
 
 Cell = str | tuple[str, str]
@@ -85,6 +86,15 @@ def render_comparison(comparison: Comparison, width: int = 100, color: bool = Fa
     return _text(lines)
 
 
+def render_difference(found: Difference, width: int = 100, color: bool = False) -> str:
+    """Two kept results: each arm of the new one against the same of the old one, and what only one of them has."""
+    width = max(width, WIDTH_MIN)
+    parts = [render_comparison(comparison, width, color) for comparison in found.comparisons]
+    if found.left_out:
+        parts.append(_text(_sentences([Sentence("caution", text) for text in found.left_out], width)))
+    return "\n".join(parts)
+
+
 def title(comparison: Comparison) -> str:
     """``seed: 6.10-rt against 6.9-rt``; several arms are listed before the base."""
     base, *others = comparison.arms
@@ -100,18 +110,25 @@ def _heading(title: str, description: str, width: int) -> list[str]:
 def _run_line(result: Result) -> str:
     return (
         f"{result.cpus} CPUs, {duration(result.duration_ns)} of virtual time of which {duration(result.warmup_ns)} warm-up,"
-        f" seed {result.seed}, costs “{result.costs}”, {result.engine} engine."
+        f" seed {result.seed}, costs “{result.costs}”{_assumed(result)}, {result.engine} engine."
     )
+
+
+def _assumed(result: Result) -> str:
+    """How much of the cost table nobody has measured."""
+    rows = sum(result.cost_rows.values())
+    return f" ({result.cost_rows.get('assumed', 0)} of {rows} rows assumed)" if rows else ""
 
 
 def _comparison_line(comparison: Comparison) -> str:
     first = comparison.results[comparison.arms[0]][0]
     seeds = comparison.seeds
     listed = ", ".join(map(str, seeds)) if len(seeds) <= 8 else f"{seeds[0]}, {seeds[1]}, … {seeds[-1]}"
+    same = "the arrivals of a seed are the same in every arm" if comparison.same_arrivals else "runs are paired by their seeds"
     return (
         f"{first.cpus} CPUs, {duration(first.duration_ns)} of virtual time of which {duration(first.warmup_ns)} warm-up, costs"
-        f" “{first.costs}”, {first.engine} engine. {len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({listed}); the arrivals of a"
-        " seed are the same in every arm."
+        f" “{first.costs}”{_assumed(first)}, {first.engine} engine."
+        f" {len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({listed}); {same}."
     )
 
 
@@ -204,9 +221,9 @@ def _grid_by_rich(head: Sequence[str], rows: Sequence[Sequence[Cell]], width: in
 
 
 def folded(name: str, width: int = HEAD_WIDTH) -> str:
-    """A column's name on several lines; a long arm breaks after its commas and equals signs, or where it must."""
+    """A column's name on several lines; a long arm breaks after its commas, colons and equals signs, or where it must."""
     lines = [""]
-    for part in re.findall(r"[^,=]+[,=]?|[,=]", name):
+    for part in re.findall(r"[^,=:]+[,=:]?|[,=:]", name):
         for start in range(0, len(part), width):
             piece = part[start : start + width]
             if len(lines[-1]) + len(piece) > width:

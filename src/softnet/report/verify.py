@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.properties.findings import FINDINGS
@@ -17,6 +18,7 @@ from softnet.verify.verdict import Verdict, Why, omission
 
 if TYPE_CHECKING:
     from softnet.verify.api import Replayed
+    from softnet.verify.cover import Cover
     from softnet.verify.model import Config
     from softnet.verify.parallel import Progress
     from softnet.verify.promela import Export
@@ -30,6 +32,7 @@ WHY: Final = {
     Why.RANDOM_RUN_FAILED: "a run by chance failed",
     Why.LIVENESS_NEEDS_EXACT_STORAGE: "liveness needs exact storage",
     Why.NO_ROOM_FOR_LIVENESS: "no room for the graph that liveness needs",
+    Why.BOUNDED: "a swarm finds, and proves nothing",
     Why.TOO_MANY_OPEN: "a step touches more than the search for data races keeps; --without 'data race' does not ask",
     Why.NO_END: "no schedule comes to an end; --liveness says whether a fair one does",
 }
@@ -82,9 +85,17 @@ def verdict_text(outcome: Outcome) -> str:
 def why_text(outcome: Outcome) -> str:
     """Why a search is inconclusive; empty if it is not."""
     text = WHY[outcome.why] if outcome.why is not None else ""
+    if outcome.swarm is not None and text:
+        text += f"; {cover_text(outcome.swarm)}"
     if outcome.known_violation:
         text += f", before a schedule that violates {outcome.known_violation}, which there is, was found"
     return text
+
+
+def cover_text(cover: Cover) -> str:
+    """What a swarm covered."""
+    members = f"{cover.members} members" if cover.members > 1 else "1 member"
+    return f"{members} met about {cover.distinct:,} different states, of an unknown number"
 
 
 # -- the table of searches
@@ -167,7 +178,7 @@ def bounds(verification: Verification) -> str:
 
 
 def counterexample(verification: Verification, every: bool, width: int) -> str:
-    """The shortest schedule to the violation, in columns, and the command that replays it."""
+    """The shortest schedule to the violation, of a swarm the one that it found, in columns, and the command that replays it."""
     outcome, schedule = verification.violation, verification.counterexample()
     assert outcome is not None
     assert outcome.failure is not None
@@ -177,7 +188,7 @@ def counterexample(verification: Verification, every: bool, width: int) -> str:
         where += f"\n  so are, in the same state: {', '.join(outcome.failure.also)}"
     return (
         f"\nviolated: {outcome.failure.name}: {outcome.failure.text}{where}\n"
-        f"the shortest schedule, {len(outcome.actions)} steps"
+        f"{'the shortest' if outcome.swarm is None else 'a'} schedule, {len(outcome.actions)} steps"
         + (f", of which the last {outcome.repeats} repeat for ever" if outcome.repeats else "")
         + "; steps that touch nothing shared are left out\n\n"
         + render(schedule, width, every=every, repeats=outcome.repeats)
@@ -264,6 +275,7 @@ def _as_json(outcome: Outcome, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 3), "bytes": outcome.bytes_used,
         "violated": None if failure is None else {"property": failure.name, "text": failure.text, "where": failure.where},
         "schedule": None if outcome.failure is None else encode(outcome.actions, outcome.repeats),
+        **({} if outcome.swarm is None else {"swarm": asdict(outcome.swarm)}),
         "repeats": outcome.repeats, "changes": list(outcome.changes),
         "known": [{"finding": k.finding, "property": k.property, "schedule": encode(list(k.actions), k.repeats)}
                   for k in outcome.known],

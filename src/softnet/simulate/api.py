@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from softnet.errors import SoftnetError
 from softnet.processes import Workers, can_work
 from softnet.simulate.result import Trace
+from softnet.simulate.series import Job, Series, run_in_worker
 from softnet.simulate.simulation import Checks, Progress, Run, Setup, Simulation
 
 if TYPE_CHECKING:
@@ -71,16 +73,6 @@ def run(
     return Simulation(resolved, setup).finish(progress)
 
 
-class _Job(NamedTuple):
-    scenario: Scenario
-    arm: Arm
-    setup: Setup
-
-
-def _work(job: _Job) -> Run:
-    return Simulation(job.scenario, job.setup).finish()
-
-
 class Compared(NamedTuple):
     """A comparison with, per arm, the trace of its first seed (empty when none was asked for)."""
 
@@ -105,7 +97,8 @@ def compare(
 
     ``seeds`` defaults to five from the scenario's on; ``trace`` is recorded for each arm's first seed, in memory or in a file
     of ``trace_folder`` (``trace_names()``); ``progress`` is called with (runs done, runs in all, what just ended). The result
-    does not depend on ``processes``. Ctrl-C ends the comparison: half of a run is no basis for one.
+    does not depend on ``processes``; the default is the CPUs there are, if the first run says that it pays to start workers.
+    Ctrl-C ends the comparison: half of a run is no basis for one.
     """
     # A run needs neither of them, and starts sooner without.
     from softnet.simulate.arms import parse_arms
@@ -129,16 +122,17 @@ def compare(
     folder = Path(trace_folder) if trace_folder is not None else None
     jobs = []
     names = trace_names([arm.label for arm in chosen])
-    for arm in chosen:
+    for number, arm in enumerate(chosen):
         file = str(folder / names[arm.label]) if folder is not None and trace != "off" else ""
         for seed in seed_list:
             setup = Setup(patches=arm.patches, seed=seed, engine=engine, trace="off", checks=checks)
             if seed == first_seed:
                 setup = replace(setup, trace=trace, trace_file=file or None)
-            jobs.append(_Job(scenarios[arm.label], arm, setup))
+            jobs.append(Job(number, arm.label, scenarios[arm.label], setup))
     runs = _run_all(jobs, processes, progress)
-    results = {arm.label: tuple(r.result for job, r in zip(jobs, runs, strict=True) if job.arm is arm) for arm in chosen}
-    traces = {arm.label: next(r.trace for job, r in zip(jobs, runs, strict=True) if job.arm is arm) for arm in chosen}
+    by_arm = {arm.label: runs[number * len(seed_list) : (number + 1) * len(seed_list)] for number, arm in enumerate(chosen)}
+    results = {label: tuple(run.result for run in found) for label, found in by_arm.items()}
+    traces = {label: found[0].trace for label, found in by_arm.items()}
     comparison = Comparison(first.name, first.description, tuple(arm.label for arm in chosen), seed_list, results)
     return Compared(comparison, traces if trace != "off" else {})
 
@@ -159,23 +153,49 @@ def trace_names(labels: Sequence[str]) -> dict[str, str]:
     return {label: f"trace-{name}.softnet.gz" for label, name in plain.items()}
 
 
-def _run_all(jobs: list[_Job], processes: int | None, progress: Callable[[int, int, str], None] | None) -> list[Run]:
+WORTH_WORKERS = 20_000_000
+"""Events of the runs that are left. Fewer take less CPU time here than worker processes take to start: about a second each."""
+REFERENCE_SLOWER = 250
+"""An event of the reference engine costs about as much as so many of the native one."""
+
+
+def _run_all(jobs: list[Job], processes: int | None, progress: Callable[[int, int, str], None] | None) -> list[Run]:
+    """Every job's run, in their order; here, or in worker processes if they were asked for or pay."""
     count = processes if processes is not None else min(len(jobs), len(os.sched_getaffinity(0)))
+    out: dict[int, Run] = {}
 
-    def done(n: int, job: _Job) -> None:
+    def done(number: int, run: Run) -> None:
+        if run.result.partial:
+            raise KeyboardInterrupt
+        out[number] = run
         if progress is not None:
-            progress(n, len(jobs), f"{job.arm.label}, seed {job.setup.seed}")
+            progress(len(out), len(jobs), f"{jobs[number].label}, seed {jobs[number].setup.seed}")
 
-    out: list[Run] = []
-    if count <= 1 or not can_work():
-        for n, job in enumerate(jobs, start=1):
-            out.append(_work(job))
-            if out[-1].result.partial:
-                raise KeyboardInterrupt
-            done(n, job)
-        return out
-    with Workers(min(count, len(jobs))) as workers:
-        for n, (job, run) in enumerate(zip(jobs, workers.results(_work, [(job,) for job in jobs]), strict=True), start=1):
-            out.append(run)
-            done(n, job)
-    return out
+    series = Series()
+    if processes is None or count <= 1 or not can_work():
+        for number, job in enumerate(jobs):
+            if number == 1 and count > 1 and can_work() and _work(out[0]) * (len(jobs) - 1) >= WORTH_WORKERS:
+                break
+            done(number, series.run(job))
+    if len(out) < len(jobs):
+        _run_elsewhere(jobs, len(out), count, done)
+    return [out[number] for number in range(len(jobs))]
+
+
+def _work(run: Run) -> int:
+    """How much there was to do in a run, in its measured part: in events of the native engine."""
+    return sum(map(sum, run.result.events.values())) * (1 if run.result.engine == "native" else REFERENCE_SLOWER)
+
+
+def _run_elsewhere(jobs: list[Job], first: int, count: int, done: Callable[[int, Run], None]) -> None:
+    """The jobs from ``first`` on in worker processes; those that one worker gets together are of one arm."""
+    size = -(-(len(jobs) - first) // count)
+    groups = []
+    for _, of_arm in itertools.groupby(jobs[first:], key=lambda job: job.number):
+        waiting = [(job,) for job in of_arm]
+        groups += [waiting[at : at + size] for at in range(0, len(waiting), size)]
+    with Workers(min(count, len(groups))) as workers:
+        for number, run in workers.as_they_come(run_in_worker, iter(groups)):
+            if isinstance(run, SoftnetError):
+                raise run
+            done(first + number, run)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from softnet.image.time_classes import WAKEUP_CLASSES
 from softnet.simulate.result import Histogram, Result
+from softnet.views import Picture, views
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +128,7 @@ class Difference:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """All arms' results; ``arms`` in the order given, the first is the base of every difference."""
 
@@ -137,6 +138,20 @@ class Comparison:
     seeds: tuple[int, ...]
     results: dict[str, tuple[Result, ...]]
     """Arm -> one result per seed."""
+    remarks: tuple[str, ...] = ()
+    """What else is to be borne in mind, a sentence each."""
+    same_arrivals: bool = True
+    """Whether the packets of a seed arrive at the same times in every arm."""
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.scenario}: {', '.join(self.arms)}; {len(self.seeds)} seed{'s' if len(self.seeds) > 1 else ''})"
+
+    def _repr_html_(self) -> str:
+        return views().html(self)
+
+    def plot(self, latency: str = "", kind: str = "percentiles") -> Picture:
+        """A latency of every arm as a chart (softnet.report.views.plot). Raises SoftnetError."""
+        return views().plot(self, latency, kind)
 
     def metrics(self) -> list[Metric]:
         """Counters, CPU time by class, and the quantiles of each latency."""
@@ -153,7 +168,7 @@ class Comparison:
                         lambda r, c=time_class: sum(row[c] for row in r.cpu_time_ns),
                     )
                 )
-        for name in first.latency:
+        for name in dict.fromkeys(name for arm in self.arms for r in self.results[arm] for name in r.latency):
             for column, title in (("p50_ns", "p50"), ("p99_ns", "p99"), ("p999_ns", "p99.9"), ("max_ns", "max")):
                 out.append(
                     self._metric(

@@ -198,6 +198,8 @@ def collect_result(sim: Measured) -> Result:
         notes=[*sim.scenario.notes(), *capture_notes(sim.scenario, deviations_only=True)],
         warnings=_warnings(sim, conservation),
         partial=sim.partial,
+        asked=sim.scenario.to_dict(),
+        cost_rows=sim.costs.provenances(),
     )
 
 
@@ -251,6 +253,13 @@ def _task_row(image: Image, index: int) -> dict[str, Any]:
 
 def warning_sites(program: Program, warned: dict[int, int]) -> list[str]:
     """Where WARN_ON_ONCE fired: how often, file and line, kernel function, condition."""
+    places = program.derived.get("warn_places", lambda: _warn_places(program))
+    program.derived.save()
+    return [f"WARN_ON_ONCE fired {n} times at {places[site]}" for site, n in sorted(warned.items())]
+
+
+def _warn_places(program: Program) -> dict[int, str]:
+    """Every WARN_ON_ONCE of a kernel by its number. To find them, all functions are parsed: it is done once for each kernel."""
     from softnet.lang.python.text import find_function
 
     places: dict[int, str] = {}
@@ -260,7 +269,7 @@ def warning_sites(program: Program, warned: dict[int, int]) -> list[str]:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "WARN_ON_ONCE":
                 module = definition.module.removeprefix("softnet.linux.")
                 places[warn_site(name, node.lineno)] = f"{module}:{node.lineno} in {name}(): {ast.unparse(node.args[0])}"
-    return [f"WARN_ON_ONCE fired {n} times at {places[site]}" for site, n in sorted(warned.items())]
+    return places
 
 
 def _warnings(sim: Measured, where: Conservation) -> list[str]:

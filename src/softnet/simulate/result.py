@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from softnet.errors import SoftnetError
 from softnet.image.time_classes import TIME_CLASS_NAMES as TIME_CLASS_NAMES
 from softnet.trace import Record
+from softnet.views import Picture, views
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,7 @@ class Conservation:
         return self.arrived + self.sent - gone
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """One run of one kernel under one scenario with one seed.
 
@@ -136,6 +137,21 @@ class Result:
     """Defer lists that are not empty at the end: cpu, skbs, bytes, since_ns (when the packet came that was put on it last)."""
     partial: bool = False
     """The run was interrupted; the figures are of the part that ran."""
+    cost_rows: dict[str, int] = field(default_factory=dict)
+    """Provenance of machine.costtable.PROVENANCES -> how many rows of the cost table have it."""
+    asked: dict[str, Any] = field(default_factory=dict)
+    """The scenario, with its overrides and without its defaults, as Scenario.to_dict() says it."""
+
+    def __repr__(self) -> str:
+        gone = f"{self.counters.get('delivered', 0):,} packets delivered, {self.counters.get('dropped', 0):,} dropped"
+        return f"Result({self.scenario}, {self.kernel.get('label')}, seed {self.seed}: {gone})"
+
+    def _repr_html_(self) -> str:
+        return views().html(self)
+
+    def plot(self, latency: str = "", kind: str = "percentiles") -> Picture:
+        """A latency as a chart (softnet.report.views.plot). Raises SoftnetError."""
+        return views().plot(self, latency, kind)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document: keys in a fixed order, integers and strings only."""

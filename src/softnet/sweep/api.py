@@ -9,15 +9,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from softnet.cluster.wanted import wanted_cluster
 from softnet.errors import SoftnetError
 from softnet.processes import Workers, can_work
-from softnet.sweep.cluster import ClusterRunner, wanted_cluster
 from softnet.sweep.course import Course, Progress, Runner
 from softnet.sweep.course import Swept as Swept
 from softnet.sweep.design import SEARCH
+from softnet.sweep.elsewhere import ClusterRunner
 from softnet.sweep.experiment import Asked
 from softnet.sweep.plan import SweepArm, plan
-from softnet.sweep.store import Finished, Journal, write_results
+from softnet.sweep.remote import Publisher, Store, here
+from softnet.sweep.store import JOURNAL, Finished, Journal, write_results
 from softnet.sweep.worker import Job, run_once
 
 if TYPE_CHECKING:
@@ -33,20 +35,25 @@ def sweep(
     yes: bool = False,
     progress: Progress | None = None,
     cluster: str = "",
+    store: str = "",
 ) -> Swept:
     """Run what of an experiment has not been run yet, and write the results into the folder ``out``.
 
     The results do not depend on ``processes`` (default: the CPUs there are), nor on the ``cluster`` (``tcp://HOST:PORT`` of a Dask
     scheduler, ``local:N``, ``slurm:N``, ``kubernetes:N``) that makes the runs instead. Ctrl-C keeps what is finished and marks
-    the outcome partial. Raises SoftnetError for a bad experiment or cluster, before anything runs; and when the cluster's
+    the outcome partial. With ``store``, an address of fsspec's, runs that stand there are taken up, and the files of the folder
+    written there, too. Raises SoftnetError for a bad experiment, cluster or store, before anything runs; and when the cluster's
     scheduler is lost: what is finished is kept.
     """
+    kept = Store(store) if store else None
     where = wanted_cluster(cluster) if cluster else None
     planned = plan(asked, yes=yes)
     # What is missing is missed before the work is done.
     from softnet.sweep.store import arrow
 
     arrow()
+    if kept is not None:
+        kept.check()
     swept = Swept(planned, planned.seeds)
     # What a search will try is not known before it has begun.
     known = planned.asked.experiment.design != SEARCH
@@ -54,6 +61,9 @@ def sweep(
     runner: Runner = _Runner(processes, engine) if where is None else ClusterRunner(where, planned.arms, engine)
     with runner, Journal(out, [m.column for m in planned.measures]) as journal:
         journal.load(wanted)
+        if kept is not None:
+            journal.merge(kept.read(JOURNAL) or b"", wanted)
+            journal.added = Publisher(kept, journal)
         swept.reused = len(journal.done) if known else 0
         try:
             Course(swept, journal, runner, progress).go()
@@ -62,6 +72,8 @@ def sweep(
         finally:
             # Also when the scheduler is lost: what is finished can be looked at.
             swept.table = write_results(out, swept.planned, swept.seeds, journal.done, swept.dropped)
+            if kept is not None:
+                kept.publish(out)
     return swept
 
 
@@ -95,10 +107,11 @@ class _Runner:
 
 
 def load(folder: str | Path) -> pd.DataFrame:
-    """The results of an experiment: a row for each run. Raises SoftnetError."""
+    """The results of an experiment, in a folder or at an address: a row for each run. Raises SoftnetError."""
     from softnet.simulate.result import _pandas
     from softnet.sweep.reading import read_table
 
     _pandas()
-    frame: pd.DataFrame = read_table(Path(folder)).to_pandas()
+    with here(folder) as place:
+        frame: pd.DataFrame = read_table(place).to_pandas()
     return frame

@@ -36,16 +36,6 @@ def softnet_digest() -> str:
     return digest.hexdigest()
 
 
-@functools.cache
-def package_digest() -> str:
-    """The hash of all of softnet's own text and of numpy's version: what two machines have alike that find the same figures."""
-    digest = hashlib.sha256(metadata.version("numpy").encode())
-    root = Path(__file__).parents[1]
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
 def kernel_digest(program: Program) -> str:
     """The hash of a kernel: its source, the patches on it, its configuration, and the compiler."""
     return program_digest(program)

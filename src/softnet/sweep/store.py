@@ -14,9 +14,9 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from softnet.errors import SoftnetError, printable
 from softnet.files import UNREADABLE, atomic, from_json
@@ -48,6 +48,8 @@ class Journal:
         self.path = folder / JOURNAL
         self.columns = list(columns)
         self.done: dict[str, Finished] = {}
+        self.added: Callable[[], None] | None = None
+        """Called when a run was added."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
@@ -70,22 +72,36 @@ class Journal:
 
     def load(self, wanted: frozenset[str] | None) -> None:
         """Take up the runs that are wanted, all for None; cut off what a killed process left of a line."""
-        end = 0
-        columns: list[str] = []
         with open(self._fd, "rb", closefd=False) as stream:
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    break
-                end += len(line)
-                record = _read_line(line)
-                if isinstance(record, dict) and isinstance(record.get("columns"), list):
-                    columns = record["columns"]
-                elif isinstance(record, dict) and isinstance(record.get("id"), str) and (wanted is None or record["id"] in wanted):
-                    if len(record.get("v", ())) == len(columns) or record.get("failed"):
-                        self._take(record, columns)
+            end, columns = self._read(stream, wanted)
         os.ftruncate(self._fd, end)
         if columns != self.columns:
             self._write({"columns": self.columns, "schema": SCHEMA})
+
+    def merge(self, journal: bytes, wanted: frozenset[str] | None) -> None:
+        """Add what another journal has, and this one not, of the runs that are wanted."""
+        mine = dict(self.done)
+        self._read(io.BytesIO(journal), wanted)
+        theirs, self.done = self.done, mine
+        for run_id, finished in theirs.items():
+            if run_id not in mine:
+                self.add(run_id, finished)
+
+    def _read(self, stream: IO[bytes], wanted: frozenset[str] | None) -> tuple[int, list[str]]:
+        """Take up the runs of a journal that are wanted; how long its whole lines are, and the columns of the last."""
+        end = 0
+        columns: list[str] = []
+        for line in stream:
+            if not line.endswith(b"\n"):
+                break
+            end += len(line)
+            record = _read_line(line)
+            if isinstance(record, dict) and isinstance(record.get("columns"), list):
+                columns = record["columns"]
+            elif isinstance(record, dict) and isinstance(record.get("id"), str) and (wanted is None or record["id"] in wanted):
+                if len(record.get("v", ())) == len(columns) or record.get("failed"):
+                    self._take(record, columns)
+        return end, columns
 
     def _take(self, record: Mapping[str, Any], columns: Sequence[str]) -> None:
         failed = record.get("failed", "")
@@ -100,6 +116,8 @@ class Journal:
             record["failed"] = finished.failed
         self._write(record)
         self.done[run_id] = finished
+        if self.added is not None:
+            self.added()
 
     def _write(self, record: Mapping[str, Any]) -> None:
         body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()

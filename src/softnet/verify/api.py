@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from softnet.cluster.wanted import wanted_cluster
 from softnet.errors import SoftnetError
 from softnet.properties.statements import Property
 from softnet.release import DEFAULT
@@ -21,6 +22,7 @@ from softnet.verify.properties import named
 from softnet.verify.search import Known, Limits, Outcome
 from softnet.verify.small import large_of, small_of_all
 from softnet.verify.standard import KERNELS, check, driver_of, event_of, from_text, standard, to_text
+from softnet.verify.swarm import members_of, swarms
 from softnet.verify.verdict import Verdict, Why, omission
 
 if TYPE_CHECKING:
@@ -127,24 +129,41 @@ def searches(
     save: Path | None = None,
     resume: Path | None = None,
     strict: bool = False,
+    cluster: str = "",
+    swarm: int = 0,
+    seed: int = 0,
 ) -> Iterator[tuple[Outcome, float]]:
     """The outcomes in the order of the configurations, each with its seconds, up to the first violation.
 
     What the shipped kernel is known to break is noted and searched past; with ``strict`` it is a violation like any other.
 
     Limits are each search's own, ``max_seconds`` too; with ``together`` all searches share so many seconds instead. Ctrl-C ends
-    the search that runs, which is then the last. Raises SoftnetError.
+    the search that runs, which is then the last. On a ``cluster`` (``tcp://HOST:PORT`` of a Dask scheduler, ``local:N``,
+    ``slurm:N``, ``kubernetes:N``) the outcomes are the same. With ``swarm`` each configuration is searched by so many members of a
+    swarm (softnet.verify.swarm), the first with this ``seed``, each with the limits. Raises SoftnetError.
     """
     if (save or resume) and len(configs) != 1:
         raise SoftnetError("one search is saved or resumed", where="--save, --resume", found=f"{len(configs)} configurations",
                            expected="one --kernel and --driver")  # fmt: skip
-    limits = limits or Limits()
-    if jobs > 1 and len(configs) > 1:
-        found = search_all(configs, limits, max_seconds, jobs, together=together, strict=strict)
+    storage = limits.storage if limits is not None else "exact"
+    if swarm and (save or resume or storage != "exact" or any(config.liveness for config in configs)):
+        raise SoftnetError("a swarm has a storage of its own, which keeps too little of a state for that", where="--swarm",
+                           found="--storage, --liveness, --save or --resume", expected="without them")  # fmt: skip
+    if cluster and (save or resume):
+        raise SoftnetError("a search on a cluster is not saved", where="--save, --resume", found=f"--cluster {cluster}")
+    bounds: Limits | Sequence[Limits] = limits or Limits()
+    if swarm:
+        configs, bounds = members_of(configs, limits or Limits(), swarm, seed)
+    if cluster:
+        from softnet.verify.elsewhere import search_on
+
+        found = search_on(wanted_cluster(cluster), configs, bounds, max_seconds, together=together, strict=strict)
+    elif jobs > 1 and len(configs) > 1:
+        found = search_all(configs, bounds, max_seconds, jobs, together=together, strict=strict)
     else:
-        found = search_in_turn(configs, limits, max_seconds, progress, together=together, save=save, resume=resume, strict=strict)
+        found = search_in_turn(configs, bounds, max_seconds, progress, together=together, save=save, resume=resume, strict=strict)
     try:
-        for outcome, seconds in found:
+        for outcome, seconds in swarms(found, swarm, seed) if swarm else found:
             yield outcome, seconds
             if outcome.failure is not None or outcome.why is Why.INTERRUPTED:
                 return
@@ -312,10 +331,13 @@ def verify_kernel(
     jobs: int = 1,
     progress: Callable[[Progress], None] | None = None,
     strict: bool = False,
+    cluster: str = "",
 ) -> Verification:
     """Explore every interleaving of small configurations of a kernel. Raises SoftnetError for what does not fit."""
     configs = configurations([kernel], options)
-    found = searches(configs, limits, max_seconds=max_seconds, together=together, jobs=jobs, progress=progress, strict=strict)
+    found = searches(
+        configs, limits, max_seconds=max_seconds, together=together, jobs=jobs, progress=progress, strict=strict, cluster=cluster
+    )
     return Verification(list(found))
 
 

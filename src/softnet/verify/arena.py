@@ -5,22 +5,20 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import mmap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from softnet.errors import SoftnetError
 from softnet.lang.native.abi import FAILURES, RUN_WORDS, STACK_BYTES
-from softnet.lang.native.compile import builder_identity, native_code
 from softnet.lang.native.switch_runtime import FRAME_ARGUMENT, FRAME_FUNCTION, FRAME_RETURN, FRAME_WORDS
-from softnet.lang.program import cache
 from softnet.machine import state
 from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.properties.statements import in_order
 from softnet.verify.codegen.llvm_functions import LOG, OWNERS_BYTES, UNDO_WORDS
-from softnet.verify.codegen.runtime import FAILED, LOG_ROOM, module_text
+from softnet.verify.codegen.runtime import FAILED, LOG_ROOM
+from softnet.verify.compiled import code_of
 from softnet.verify.inside import races, words
 from softnet.verify.lock_order import Locks
 from softnet.verify.model import RACE, SEARCHES, STACK_WORDS, Config, applies, build_model, components, machine_words, nr_actions
@@ -43,6 +41,22 @@ HASTY_STATES: Final = 700_000
 optimised code 3.5 s of two processors: as much as 700,000 states. So no search takes twice as long as with the better choice."""
 
 
+LEVELS_MAX: Final = 1 << 16
+"""Of a member's path."""
+EVERYTHING: Final = (1 << 63) - 1
+"""No hash in a sample is as large."""
+SAMPLE_MAX: Final = 4096
+"""States in a member's sample, after each slice."""
+SAMPLE_ROOM: Final = 1 << 16
+
+
+class Sample(NamedTuple):
+    """Of the states that a member of a swarm met: the hashes that are smaller than ``below``, of hashes up to EVERYTHING."""
+
+    below: int
+    hashes: tuple[int, ...]
+
+
 @dataclass
 class Limits:
     """Where a search stops unfinished."""
@@ -50,7 +64,10 @@ class Limits:
     states: int = 20_000_000
     memory_bytes: int = 4 << 30
     storage: str = "exact"
-    """``exact``, or ``compact``: of a state that was expanded only a fingerprint of 64 bits is kept."""
+    """``exact``; ``compact``: of a state that was expanded only a fingerprint of 64 bits is kept; ``bitstate``: three bits of each
+    state, in a search that is a member of a swarm (softnet.verify.swarm)."""
+    seed: int = 0
+    """A member's order and hashes."""
 
 
 @dataclass
@@ -112,6 +129,7 @@ class Arena:
 
         self.limits = limits or Limits()
         self.compact = self.limits.storage == "compact"
+        self.bitstate = self.limits.storage == "bitstate"
         self.words: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self.regions: dict[str, NDArray[np.int64]] = {}
         boot_model = build_model(config, log=log)
@@ -236,7 +254,10 @@ class Arena:
 
     def _tables(self) -> None:
         """Empty tables of states."""
-        (self._compact_tables if self.compact else self._exact_tables)()
+        if self.bitstate:
+            self._swarm_tables()
+        else:
+            (self._compact_tables if self.compact else self._exact_tables)()
 
     def _exact_tables(self) -> None:
         """A state takes its row, an entry of the index at a load of at most 3/4, and a share of the values."""
@@ -268,6 +289,35 @@ class Arena:
             other=2 * other, other_room=2 * (other + waiting),
         )  # fmt: skip
         self.new_prints(min(PRINTS_BITS, self.prints_bits_max))
+
+    def _swarm_tables(self) -> None:
+        """At most three quarters of memory for the bits, the rest for the path and the children that wait along it."""
+        bits = (8 * self.limits.memory_bytes * 3 // 4).bit_length() - 1
+        room = self.limits.memory_bytes // 8 // 8
+        levels = min(self.limits.states + 1, LEVELS_MAX)
+        step = self.get("nr_actions") * words.VX_PENDING_WORDS + 2 * UNDO_WORDS
+        waiting = self.region("waiting", room + step)
+        self.set(
+            max_states=self.limits.states, seed=3 * self.limits.seed, bits=2 * self.region("bits", 1 << (bits - 6)),
+            bits_mask=(1 << bits) - 1, path=self.region("path", words.VX_LEVEL_WORDS * levels), path_n=0, path_room=levels,
+            waiting_at=waiting, waiting_end=waiting + room, cut=0,
+            sample=self.region("sample", SAMPLE_ROOM), sample_n=0, sample_room=SAMPLE_ROOM, sample_below=EVERYTHING,
+        )  # fmt: skip
+
+    def _thin_sample(self) -> None:
+        """Of a sample that is large enough keep the half with the smaller hashes: it is of half as many states."""
+        while (count := self.get("sample_n")) > SAMPLE_MAX:
+            below = self.get("sample_below") // 2
+            kept = self.regions["sample"][:count]
+            kept = kept[kept < below]
+            self.regions["sample"][: len(kept)] = kept
+            self.set(sample_n=len(kept), sample_below=below)
+
+    def sample(self) -> Sample | None:
+        """What a member of a swarm noted of the states that it met."""
+        if not self.bitstate:
+            return None
+        return Sample(self.get("sample_below"), tuple(sorted(self.regions["sample"][: self.get("sample_n")].tolist())))
 
     def new_prints(self, bits: int) -> None:
         """An empty table of fingerprints."""
@@ -333,13 +383,7 @@ class Arena:
     # -- code
 
     def _compile(self, hasty: bool) -> None:
-        text = module_text(self.model)
-        whole = f"{builder_identity()}\n{text}".encode()
-        quick, best = (hashlib.sha256(f"verify {level} ".encode() + whole).hexdigest() for level in (0, 2))
-        hasty = hasty and not cache.known(best)
-        about = {"label": f"verify {self.model.config.kernel}", "positions": [], "functions": 0, "options": {}}
-        self._code = native_code(quick if hasty else best, 0 if hasty else 2, lambda: (text, about))
-        self.hasty = hasty
+        self._code, self.hasty = code_of(self.model, hasty=hasty)
         self._run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self._code.address("run"))
 
     def _prepare(self) -> None:
@@ -472,16 +516,30 @@ class Arena:
 
     def parents(self) -> list[int]:
         """The actions that lead to where the search stands."""
+        if self.bitstate:
+            return self._way() + ([] if self.get("in_terminal") else [self.get("at_action")])
         return self.path(self.get("head")) + ([] if self.get("in_terminal") else [self.get("at_action")])
 
     def path(self, at: int) -> list[int]:
         """The actions that lead to a state."""
+        if self.bitstate:
+            # A member has the path of the state that it is in; it gets to another one as it got there before.
+            self.again()
+            code = self.start()
+            while code == words.VX_MORE and self.get("head") <= at:
+                code = self.explore(min(at + 1 - self.get("head"), SAMPLE_ROOM - SAMPLE_MAX))
+            return self._way()
         actions = []
         while at:
             parent, action = self.parent_of(at)
             actions.append(action)
             at = parent
         return actions[::-1]
+
+    def _way(self) -> list[int]:
+        """The actions that lead to the state that a member of a swarm is in."""
+        levels = self.regions["path"][: words.VX_LEVEL_WORDS * self.get("path_n")]
+        return [int(action) for action in levels[3 :: words.VX_LEVEL_WORDS]][1:]
 
     def parent_of(self, state: int) -> tuple[int, int]:
         """The state that a state was found from, and by which action."""
@@ -494,6 +552,8 @@ class Arena:
     def bytes_used(self) -> int:
         """Memory that the states take, with all tables."""
         get = self.get
+        if self.bitstate:
+            return (self.get("bits_mask") + 1) // 8
         if self.compact:
             return (8 << self.prints_bits) + 5 * get("states") + 8 * get("peak")
         return 8 * (get("store_used") + get("states") * (get("key_words") + 2) + get("values"))
@@ -516,14 +576,20 @@ class Arena:
 
     # -- the search
 
+    @property
+    def _how(self) -> str:
+        return {"exact": "", "compact": "compact_", "bitstate": "swarm_"}[self.limits.storage]
+
     def start(self) -> int:
         """Store the present memory as the first state; a code as explore()'s."""
         self._premises()[:] = 0
-        return self.call(SEARCHES.index("vx_compact_start" if self.compact else "vx_start"))
+        return self.call(SEARCHES.index(f"vx_{self._how}start"))
 
     def explore(self, states: int) -> int:
         """Expand up to that many states: VX_MORE, VX_DONE, VX_FULL, or how a property was found violated."""
-        code = self.call(SEARCHES.index("vx_compact_explore" if self.compact else "vx_explore"), states)
+        code = self.call(SEARCHES.index(f"vx_{self._how}explore"), states)
+        if self.bitstate:
+            self._thin_sample()
         while code == words.VX_GROW:
             if self.prints_bits == self.prints_bits_max:
                 return words.VX_FULL

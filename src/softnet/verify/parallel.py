@@ -23,7 +23,9 @@ from softnet.verify.verdict import Verdict, Why
 if TYPE_CHECKING:
     from softnet.verify.model import Config
 
-Searches = Generator[tuple[Outcome, float], None, None]
+Found = tuple[Outcome, float]
+"""An outcome, and how many seconds it took."""
+Searches = Generator[Found, None, None]
 """Outcomes in the order of the configurations, each with its seconds; close() stops the searches that still run."""
 
 
@@ -71,15 +73,28 @@ class Time:
         """For the search that comes so many behind this one."""
         return replace(self, left=self.left - searches)
 
+    def sent(self) -> Time:
+        """As another machine can read it, whose clock has nothing to do with this one's: ``ends_at`` counts from now."""
+        return self if self.ends_at is None else replace(self, ends_at=self.ends_at - time.monotonic())
+
+    def received(self) -> Time:
+        """There: by its own clock."""
+        return self if self.ends_at is None else replace(self, ends_at=self.ends_at + time.monotonic())
+
 
 def _time(configs: Sequence[Config], max_seconds: float, together: float | None, jobs: int = 1) -> Time:
     """For the first of these searches."""
     return Time(max_seconds, None if together is None else time.monotonic() + together, len(configs), jobs)
 
 
+def each(limits: Limits | Sequence[Limits], searches: int) -> Sequence[Limits]:
+    """The limits of each search, where one is given for all."""
+    return [limits] * searches if isinstance(limits, Limits) else limits
+
+
 def search_in_turn(
     configs: Sequence[Config],
-    limits: Limits,
+    limits: Limits | Sequence[Limits],
     max_seconds: float,
     report: Callable[[Progress], None] | None = None,
     *,
@@ -93,7 +108,7 @@ def search_in_turn(
     ``report`` is called between the slices of each. Limits are each search's own, but for the seconds that all have ``together``.
     """
     first = _time(configs, max_seconds, together)
-    for number, config in enumerate(configs):
+    for number, (config, bounds) in enumerate(zip(configs, each(limits, len(configs)), strict=True)):
         begin = time.monotonic()
 
         def goes_on(
@@ -105,7 +120,7 @@ def search_in_turn(
                 report(Progress(config, seconds, states, transitions, frontier))
             return seconds < allowed
 
-        outcome = (search if strict else search_past_known)(config, limits, goes_on, save=save, resume=resume)
+        outcome = (search if strict else search_past_known)(config, bounds, goes_on, save=save, resume=resume)
         yield outcome, time.monotonic() - begin
 
 
@@ -113,48 +128,94 @@ STOP_SECONDS = 0.4
 """How long a search that is asked to stop may take to say how far it came."""
 
 
-def _several(configs: Sequence[Config], limits: Limits, first: Time, strict: bool) -> list[tuple[Outcome, float]]:
-    """Searches one after the other, up to a violation, and how long each took."""
-    found: list[tuple[Outcome, float]] = []
-    for number, config in enumerate(configs):
+@dataclass(frozen=True)
+class Work:
+    """What one process gets: searches one after the other, up to a violation."""
+
+    configs: tuple[Config, ...]
+    limits: Limits
+    time: Time
+    """Of the first."""
+    strict: bool
+
+
+def work_of(
+    configs: Sequence[Config],
+    limits: Limits | Sequence[Limits],
+    max_seconds: float,
+    together: float | None,
+    strict: bool,
+    *,
+    jobs: int,
+) -> list[Work]:
+    """Each search for itself; those that share time and code are one process's, with the limits of the first."""
+    groups = [[config] for config in configs]
+    if together is not None:
+        groups = [list(group) for _, group in itertools.groupby(configs, shared_code)]
+    first = _time(configs, max_seconds, together, jobs)
+    begins = itertools.accumulate((len(group) for group in groups), initial=0)
+    own = each(limits, len(configs))
+    return [Work(tuple(group), own[begin], first.later(begin), strict) for group, begin in zip(groups, begins, strict=False)]
+
+
+def several(work: Work, stopped: Callable[[], bool]) -> Searches:
+    """The outcomes of the searches, up to a violation; ``stopped`` says whether nobody wants more."""
+    for number, config in enumerate(work.configs):
         begin = time.monotonic()
 
-        def goes_on(*figures: int, begin: float = begin, allowed: float = first.later(number).seconds()) -> bool:
-            return time.monotonic() - begin < allowed and not asked_to_stop()
+        def goes_on(*figures: int, begin: float = begin, allowed: float = work.time.later(number).seconds()) -> bool:
+            return time.monotonic() - begin < allowed and not stopped()
 
-        outcome = (search if strict else search_past_known)(config, limits, goes_on)
-        found.append((outcome, time.monotonic() - begin))
-        if outcome.failure is not None or asked_to_stop():
-            break
-    return found
+        if work.strict:
+            outcome = search(config, work.limits, goes_on)
+        else:
+            outcome = search_past_known(config, work.limits, goes_on, stopped=stopped)
+        yield outcome, time.monotonic() - begin
+        if outcome.failure is not None or stopped():
+            return
+
+
+def _several(work: Work) -> list[Found]:
+    """In a process of this machine."""
+    return list(several(work, asked_to_stop))
 
 
 def search_all(
-    configs: Sequence[Config], limits: Limits, max_seconds: float, jobs: int, *, together: float | None = None, strict: bool = False
+    configs: Sequence[Config],
+    limits: Limits | Sequence[Limits],
+    max_seconds: float,
+    jobs: int,
+    *,
+    together: float | None = None,
+    strict: bool = False,
 ) -> Searches:
     """``jobs`` searches at once.
 
     Limits are each search's own, but for the seconds that all have ``together``: then those that share code are one process's, one
     after the other. After Ctrl-C the outcome that is waited for is inconclusive, as interrupted, and the last.
     """
-    groups = [[config] for config in configs]
-    if together is not None:
-        groups = [list(group) for _, group in itertools.groupby(configs, shared_code)]
-    first = _time(configs, max_seconds, together, jobs)
-    begins = itertools.accumulate((len(group) for group in groups), initial=0)
-    work = [(group, limits, first.later(begin), strict) for group, begin in zip(groups, begins, strict=False)]
-    with Workers(min(jobs, len(groups))) as workers:
-        results = workers.results(_several, work)
-        for number, group in enumerate(groups):
+    works = work_of(configs, limits, max_seconds, together, strict, jobs=jobs)
+    with Workers(min(jobs, len(works))) as workers:
+        results = workers.results(_several, [(work,) for work in works])
+        for number, work in enumerate(works):
             begin = time.monotonic()
             try:
                 found = next(results)
             except KeyboardInterrupt:
-                told: list[tuple[Outcome | None, float]] = workers.last(number, STOP_SECONDS) or [(None, time.monotonic() - begin)]
-                yield from ((outcome, seconds) for outcome, seconds in told[:-1] if outcome is not None)
-                yield _interrupted(group[len(told) - 1], limits, told[-1][0]), told[-1][1]
+                told: list[Found | None] = workers.last(number, STOP_SECONDS) or []
+                yield from stopped_outcomes(work.configs, work.limits, told, time.monotonic() - begin)
                 return
             yield from found
+
+
+def stopped_outcomes(configs: Sequence[Config], limits: Limits, told: Sequence[Found | None], seconds: float = 0.0) -> Searches:
+    """After Ctrl-C: what searches said that came one after the other, the last as interrupted; if none said anything, the first."""
+    said = [found for found in itertools.takewhile(lambda found: found is not None, told) if found is not None]
+    yield from said[:-1]
+    if said:
+        yield _interrupted(configs[len(said) - 1], limits, said[-1][0]), said[-1][1]
+    else:
+        yield _interrupted(configs[0], limits, None), seconds
 
 
 def _interrupted(config: Config, limits: Limits, outcome: Outcome | None) -> Outcome:

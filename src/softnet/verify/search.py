@@ -14,8 +14,9 @@ from typing import Final
 from softnet.files import users_key
 from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.verify import checkpoint, ownership
-from softnet.verify.arena import Arena, Failure, Limits
+from softnet.verify.arena import Arena, Failure, Limits, Sample
 from softnet.verify.codegen.runtime import FAILED
+from softnet.verify.cover import Cover
 from softnet.verify.inside import words
 from softnet.verify.liveness import Liveness
 from softnet.verify.model import Config, applies, asks_races
@@ -63,6 +64,10 @@ class Outcome:
     """Whether a schedule came to its end with a stuck task that has skbs: conservation is not decided there."""
     changes: tuple[str, ...] = ()
     """What each patch changes, in words."""
+    sample: Sample | None = None
+    """Of a member of a swarm."""
+    swarm: Cover | None = None
+    """Of a whole swarm: how many members, and what they covered."""
     known_violation: str = ""
     """The property that a schedule violates which an inconclusive search knows of, but has not found the shortest of."""
 
@@ -97,6 +102,8 @@ def search(
 
 def _decided(config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None) -> Outcome:
     """The search, with owners where a plain one gets too large."""
+    if limits is not None and limits.storage == "bitstate":
+        return replace(_search(replace(config, owned=False), limits, progress, save, resume), config=config)
     if not applies(config):
         return _search(config, limits, progress, save, resume)
     plain = replace(config, owned=False)
@@ -217,6 +224,7 @@ def _outcome(machine: Arena, config: Config, code: int, why: Why | None, at_once
     failure = None
     actions: list[int] = []
     cycle_from = 0
+    sample = machine.sample()
     cycle = machine.lock_cycle() if code in (words.VX_DONE, words.VX_MORE, words.VX_FULL) else None
     if cycle is not None and get("properties") >> VX_LOCK_ORDER & 1:
         verdict = Verdict.VIOLATED
@@ -224,7 +232,9 @@ def _outcome(machine: Arena, config: Config, code: int, why: Why | None, at_once
         actions = [*machine.path(cycle[1] >> 8), cycle[1] & 0xFF]
     elif code == words.VX_DONE:
         verdict = Verdict.HOLDS
-        if config.liveness and machine.compact:
+        if machine.bitstate:
+            verdict, why = Verdict.INCONCLUSIVE, Why.BOUNDED
+        elif config.liveness and machine.compact:
             verdict, why = Verdict.INCONCLUSIVE, Why.LIVENESS_NEEDS_EXACT_STORAGE
         elif config.liveness:
             liveness = Liveness(machine)
@@ -247,12 +257,12 @@ def _outcome(machine: Arena, config: Config, code: int, why: Why | None, at_once
         actions = [] if at_once else machine.parents()
     else:
         verdict = Verdict.INCONCLUSIVE
-        why = why or Why.SPACE_LIMIT
+        why = why or (Why.BOUNDED if machine.bitstate else Why.SPACE_LIMIT)
     return Outcome(
         config, verdict, why, get("states"), get("transitions"), get("depth"), get("terminals"), get("states") - get("head"),
         failure, actions, machine.bytes_used(), machine.limits.storage, cycle_from, machine.premises(),
         list_unknown=bool(machine.model.image.word("verify_env", 0, "list_unknown")), changes=machine.model.changes,
-        stuck_with_skbs=machine.undecided(),
+        stuck_with_skbs=machine.undecided(), sample=sample,
     )  # fmt: skip
 
 

@@ -29,6 +29,8 @@ class Why(StrEnum):
     """No schedule comes to an end, so nothing that must hold in the end was asked."""
     TOO_MANY_OPEN = "too many open accesses"
     """A step touches more words than the search for data races keeps, so that one may have been missed."""
+    BOUNDED = "bounded"
+    """A member of a swarm came to its end, or its bound: what its bits say was met may not have been."""
 
 
 def omission(states: int) -> float:

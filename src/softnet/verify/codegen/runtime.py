@@ -25,6 +25,7 @@ WITH_ARGUMENT: Final = (
     "vx_compact_grow",
     "vx_edges",
     "vx_walk",
+    "vx_swarm_explore",
 )
 
 _RUNTIME: Final = Template(r"""

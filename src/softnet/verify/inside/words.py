@@ -62,6 +62,20 @@ VX_OPEN_MAX = 48
 """Open accesses of a context (softnet.verify.inside.races), of 16 words each."""
 VX_COMP_WORDS = 4
 VX_PENDING_WORDS = 4
+VX_BITS = 3
+"""Bits that a member of a swarm keeps of a state."""
+VX_LEVEL_WORDS = 8
+"""Of a level of its path: the rows of the children that wait, how many, which is next; the action that led here, where its words
+begin and end, and the hash of the state before."""
+VX_TRY = 500
+"""States that it expands in a try, behind the walk."""
+VX_IDLE = 20
+"""After so many tries that met nothing new comes the last one."""
+VX_LAST_TRY = 1 << 40
+VX_SALT = 0x2F0B4C5D
+"""What the last try adds to the hashes of states, to tell what it has gone through itself."""
+VX_SAMPLE_KEY = 0x5A3C
+"""By which states get into the samples of a swarm."""
 
 
 class explorer(Struct, engine=True):
@@ -154,6 +168,38 @@ class explorer(Struct, engine=True):
     other_room: int = hw()
     peak: int = hw()
     """The most halves of words that a level took."""
+    # A member of a swarm: its bits, the path to the state in memory, the children that wait along it.
+    seed: int = hw()
+    """Its hashes are those with this key and the two behind it."""
+    bits: int = hw()
+    """In halves of words."""
+    bits_mask: int = hw()
+    path: int = hw()
+    path_n: int = hw()
+    path_room: int = hw()
+    waiting_at: int = hw()
+    waiting_end: int = hw()
+    """Where there is room for the children of one more state at least."""
+    order: int = hw()
+    """The key of the hash that orders the children, in this try."""
+    tries: int = hw()
+    try_end: int = hw()
+    """The try ends when so many states are expanded."""
+    walk: int = hw()
+    """How many steps the walk still takes."""
+    salt: int = hw()
+    """In the last try: VX_SALT."""
+    idle: int = hw()
+    """How many tries met nothing new, up to this one."""
+    states_then: int = hw()
+    """How many states were met when the try began."""
+    cut: int = hw()
+    """How often a child was left out for want of room."""
+    sample: int = hw()
+    """Hashes of the states that all members note, if they meet them."""
+    sample_n: int = hw()
+    sample_room: int = hw()
+    sample_below: int = hw()
     warned: int = hw()
     """The number of the place whose WARN_ON_ONCE fired last."""
     locks: int = hw()
