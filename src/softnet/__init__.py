@@ -36,11 +36,13 @@ views.provide(_views)
 # Public name -> the module that defines it. Extend this table, never add an eager import.
 _EXPORTS: dict[str, str] = {
     "Arm": "softnet.simulate.arms",
+    "Checked": "softnet.simulate.checked",
     "Comparison": "softnet.simulate.comparison",
     "Result": "softnet.simulate.result",
     "Scenario": "softnet.scenario",
     "SoftnetError": "softnet.errors",
     "VerifyOptions": "softnet.verify.api",
+    "check": "softnet.simulate.checked",
     "compare": "softnet.simulate.api",
     "load_scenario": "softnet.scenario",
     "packets": "softnet.simulate.packets",
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from softnet.scenario import Scenario, load_scenario
     from softnet.simulate.api import compare, run
     from softnet.simulate.arms import Arm
+    from softnet.simulate.checked import Checked, check
     from softnet.simulate.comparison import Comparison
     from softnet.simulate.packets import packets
     from softnet.simulate.result import Result
@@ -60,12 +63,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Arm",
+    "Checked",
     "Comparison",
     "Result",
     "Scenario",
     "SoftnetError",
     "VerifyOptions",
     "__version__",
+    "check",
     "compare",
     "load_scenario",
     "packets",

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from tests.mutation import mutate
 
+from softnet import SoftnetError, check
+
 pytestmark = pytest.mark.slow
 """Many seconds together: make test runs them, make check does not."""
 
@@ -172,6 +174,10 @@ def test_check_says_what_would_run_and_runs_nothing() -> None:
     assert json.loads(softnet("check", SEED, "--json").stdout)["cpus"] == 4
     bad = softnet("check", SEED, "--set", "machine.cpus=0")
     assert (bad.returncode, bad.stdout) == (2, "")
+    checked = check(SEED, kernel="6.12-rt", patches=[str(patch)], settings=["nic.0.napi_defer_hard_irqs=2"])
+    assert f"{checked}\n" == done.stdout
+    with pytest.raises(SoftnetError, match=r"machine\.cpus"):
+        check(SEED, settings=["machine.cpus=0"])
 
 
 def test_a_run_says_what_of_a_capture_is_not_as_in_the_file() -> None:

@@ -22,42 +22,10 @@ from softnet.cli._common import another_kernel_option, echo_json, patch_option
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def command(scenario: Path, kernel: str, patches: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -> None:
     """Check one scenario."""
-    from softnet.image.plan import SKB_POOL_MAX, skbs_needed
-    from softnet.scenario.traffic import capture_notes
-    from softnet.simulate.api import resolve
-    from softnet.simulate.program import load_program, scenario_costs
+    from softnet.simulate.checked import check
 
-    made = resolve(scenario, kernel, settings)
-    costs = scenario_costs(made)
-    program = load_program(made, patches, costs)
-    captures = capture_notes(made)
-    notes = list(made.notes())
-    if skbs_needed(made) > SKB_POOL_MAX:
-        notes.append(
-            f"up to {skbs_needed(made):,} skbs may be in use at once, and the model holds {SKB_POOL_MAX:,}: a run that"
-            " needs more stops"
-        )
-    patched = [name for name in program.modules if not name.startswith("softnet.")]
-    found = {
-        "scenario": made.name,
-        "kernel": f"{made.kernel.release} {made.kernel.flavour}",
-        "cpus": made.machine.cpus,
-        "duration_ns": made.measure.duration_ns,
-        "costs": costs.name,
-        "functions": len(program.functions),
-        "patches": patched,
-        "captures": captures,
-        "notes": notes,
-    }
+    checked = check(scenario, kernel=kernel, settings=settings, patches=patches)
     if as_json:
-        echo_json(found)
-        return
-    click.echo(
-        f"{made.name}: sound. {made.kernel.release} {made.kernel.flavour}, {made.machine.cpus} CPUs,"
-        f" {made.measure.duration_ns / 1e6:g} ms, costs {costs.name}, {len(program.functions)} functions"
-        + (f", patched by {', '.join(patched)}" if patched else "")
-    )
-    for line in captures:
-        click.echo(f"  {line}")
-    for note in notes:
-        click.echo(f"  not as written: {note}")
+        echo_json(checked.to_dict())
+    else:
+        click.echo(str(checked))
