@@ -136,9 +136,12 @@ def test_this_machines_kernel_does_the_same_in_the_same_order(idle):
     if bench.unable():
         pytest.skip(bench.unable())
     seen = Counter(order for was_idle, order in bench.recorded(1500) if was_idle == idle)
+    if idle:
+        # The CPU that idled when it last switched may have a task by now, which has not come onto it: then there is no wake list.
+        seen = Counter({order: count for order, count in seen.items() if "w csd_queue_cpu" in order})
     if sum(seen.values()) < 20:
-        pytest.skip(f"this machine was {'never idle' if idle else 'always idle'}: {sum(seen.values())} of 1500 wakeups")
-    if idle and not any("w csd_queue_cpu" in order for order in seen):
-        pytest.skip("no wakeup went by a wake list: this kernel has TTWU_QUEUE off, or has changed it")
+        pytest.skip(
+            f"this machine was too {'busy' if idle else 'idle'}, or has TTWU_QUEUE off: {sum(seen.values())} of 1500 wakeups"
+        )
     most = {order for order, _ in seen.most_common(2)}
     assert most & set(bench.modelled("6.18", task=[] if idle else [{"kind": "hog", "cpu": 1}]))
