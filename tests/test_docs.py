@@ -41,7 +41,7 @@ NO_RUN = {
     ("docs/host.md", "softnet host record --out recorded.dat --seconds 10"),
     ("docs/host.md", "softnet host calibrate --out mine.toml"),
     ("docs/verify.md", "softnet verify"),
-    ("docs/verify.md", "softnet verify --kernel 6.1 --kernel 6.12 --kernel 6.18 --kernel 7.2 --patch mine.py --cluster local:2"),
+    ("docs/verify.md", "softnet verify --kernel 6.1 --kernel 6.12 --kernel 6.18 --kernel 7.3 --patch mine.py --cluster local:2"),
     (
         "docs/verify.md",
         "softnet verify --kernel 6.12-rt --set rps=1 --set resched=0 --cpus 3 --driver rps:0:1:2 --driver hotplug:1:1:2 --swarm 8",
