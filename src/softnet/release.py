@@ -20,6 +20,9 @@ Feature = Literal[
     "defer_max_128",
     "bh_unlocked",
     "budget_usecs_min",
+    "busy_poll_rt",
+    "epoll_busy_poll",
+    "irq_suspend",
 ]
 """What others must know of a release, because they act by it:
 
@@ -31,7 +34,10 @@ Feature = Literal[
 - ``defer_max_128``: net.core.skb_defer_max is 128 where nobody sets it, not 64;
 - ``bh_unlocked``: local_bh_disable() takes no lock on PREEMPT_RT, so several tasks of a CPU may serve softirqs at once;
 - ``budget_usecs_min``: net.core.netdev_budget_usecs takes no less than two ticks (c180188ec022, v6.14). Older releases have it
-  from some stable release on (6.1.192 and 6.12.117 do), which is said where it matters, and is no feature of theirs.
+  from some stable release on (6.1.192 and 6.12.117 do), which is said where it matters, and is no feature of theirs;
+- ``busy_poll_rt``: busy polling exists on PREEMPT_RT, too (c857946a4e26, v6.5);
+- ``epoll_busy_poll``: an application may ask for busy polling for its epoll instance alone (85455c795c07, v6.9);
+- ``irq_suspend``: a card's interrupts stay off while an application that prefers busy polling finds events (8a6de2627fd3, v6.13).
 """
 
 DEFAULT: Final = "6.12"
@@ -82,9 +88,9 @@ def releases() -> Table:
     return _tables[0]()
 
 
-def first_with(feature: Feature) -> str:
-    """The oldest release that has a feature."""
-    return next(release.name for release in releases().values() if release.has(feature))
+def first_with(feature: Feature, *, rt: bool = False) -> str:
+    """The oldest release that has a feature, or whose rt flavour has it."""
+    return next(release.name for release in releases().values() if release.has(feature, rt=rt))
 
 
 def nearest(version: str) -> Release:

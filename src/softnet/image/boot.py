@@ -116,6 +116,8 @@ class _Booter:
             dev.ifindex, dev.gro_on, dev.threaded = 2 + number, int(nic.gro), int(nic.threaded)
             dev.rx_base, dev.real_num_rx_queues = 1 + queue, nic.queues
             dev.napi_defer_hard_irqs, dev.gro_flush_timeout = nic.napi_defer_hard_irqs, nic.gro_flush_timeout
+            if hasattr(dev, "irq_suspend_timeout"):
+                dev.irq_suspend_timeout = nic.irq_suspend_timeout
             for index in range(nic.queues):
                 self._vector(nic, dev, queue, index)
                 queue += 1
@@ -234,6 +236,9 @@ class _Booter:
                 a.msg.reader, a.msg.hist, a.service_ns = number, number, application.service_ns
                 a.kind = ns["SOCK_STREAM"] if application.kind == "tcp" else ns["SOCK_DGRAM"]
                 ns["ep_init"](a.ep)
+                if hasattr(a.ep, "busy_poll_usecs"):
+                    a.ep.busy_poll_usecs, a.ep.busy_poll_budget = application.busy_poll_usecs, application.busy_poll_budget
+                    a.ep.prefer_busy_poll = int(application.prefer_busy_poll)
                 p = application.policy
                 name = application.name if len(application.task_cpus) == 1 else f"{application.name}/{worker}"
                 self.tasks.append(TaskSpec(name, (cpu,), p.policy, p.rt_priority, p.nice, "app_thread", at, "app"))

@@ -51,5 +51,6 @@ def constants(scenario: Scenario) -> dict[str, int]:
         "CONFIG_PREEMPT_MODEL": PREEMPT_MODELS[kernel.preempt],
         "CONFIG_RPS": int(kernel.config.RPS),
         "CONFIG_NET_FLOW_LIMIT": int(kernel.config.NET_FLOW_LIMIT),
+        "CONFIG_NET_RX_BUSY_POLL": int(kernel.busy_poll),
         "HZ": kernel.hz,
     }

@@ -15,6 +15,8 @@ SYSCTL_FIELDS: dict[str, str] = {
     "netdev_budget_usecs": "netdev_budget_usecs",
     "skb_defer_max": "sysctl_skb_defer_max",
     "gro_normal_batch": "gro_normal_batch",
+    "busy_poll": "sysctl_net_busy_poll",
+    "busy_read": "sysctl_net_busy_read",
 }
 """Sysctl of net.core -> field of net_hotdata; dev_weight and the tables are set by set_sysctl()."""
 

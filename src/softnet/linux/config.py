@@ -6,4 +6,5 @@ from __future__ import annotations
 CONFIG_PREEMPT_RT = 0
 CONFIG_RPS = 1
 CONFIG_NET_FLOW_LIMIT = 1
+CONFIG_NET_RX_BUSY_POLL = 1
 HZ = 250

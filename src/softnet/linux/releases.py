@@ -44,6 +44,7 @@ BASE: tuple[str, ...] = tuple(
         "include.linux.preempt",
         "include.linux.netdevice",
         "include.linux.skbuff",
+        "include.net.busy_poll",
         "kernel.time.time",
         "kernel.softirq",
         "kernel.smp",
@@ -56,6 +57,7 @@ BASE: tuple[str, ...] = tuple(
         "net.core.skbuff",
         "net.core.dev",
         "net.core.dev_backlog",
+        "net.core.dev_busy_poll",
         "net.core.dev_receive",
         "net.core.net_procfs",
         "net.core.gro",
@@ -100,9 +102,9 @@ RELEASES: dict[str, Release] = {
                 "threaded_poll_rps",
                 "ksoftirqd_gate_revert",
             ),
+            rt_features=("busy_poll_rt",),
         ),
-        # Nothing in this path between the two.
-        Release("6.9"),
+        Release("6.9", patches=("epoll_busy_poll", "busy_poll_defer_flush"), features=("epoll_busy_poll",), rt_features=("busy_poll_rt",)),
         Release(
             "6.10",
             patches=(
@@ -110,7 +112,8 @@ RELEASES: dict[str, Release] = {
                 "backlog_napi_threads",
                 "backlog_napi_defer_list",
             ),
-            features=("backlog_threads", "kick_function"),
+            features=("backlog_threads", "kick_function", "epoll_busy_poll"),
+            rt_features=("busy_poll_rt",),
         ),
         Release(
             "6.12",
@@ -127,7 +130,8 @@ RELEASES: dict[str, Release] = {
                 "process_queue_bh_lock",
                 "napi_alloc_cache_bh_lock",
             ),
-            features=("backlog_threads", "kick_function"),
+            features=("backlog_threads", "kick_function", "epoll_busy_poll"),
+            rt_features=("busy_poll_rt",),
             in_lab=True,
         ),
         Release(
@@ -142,9 +146,10 @@ RELEASES: dict[str, Release] = {
                 "udp_defer_free",
                 "udp_prod_queue",
                 "defer_nodes",
+                "napi_irq_suspend",
             ),
-            features=("backlog_threads", "kick_function", "defer_nodes", "budget_usecs_min"),
-            rt_features=("bh_unlocked",),
+            features=("backlog_threads", "kick_function", "defer_nodes", "budget_usecs_min", "epoll_busy_poll", "irq_suspend"),
+            rt_features=("busy_poll_rt", "bh_unlocked"),
         ),
         # Read from its commits, and in the trees of 7.2.12 and 7.3.4: 6.19's own could not be had.
         Release(
@@ -156,8 +161,8 @@ RELEASES: dict[str, Release] = {
                 "alloc_napi_cache",
                 "napi_cache_128",
             ),
-            features=("backlog_threads", "kick_function", "defer_nodes", "consume_defers", "defer_max_128", "budget_usecs_min"),
-            rt_features=("bh_unlocked",),
+            features=("backlog_threads", "kick_function", "defer_nodes", "consume_defers", "defer_max_128", "budget_usecs_min", "epoll_busy_poll", "irq_suspend"),
+            rt_features=("busy_poll_rt", "bh_unlocked"),
         ),
         Release(
             "7.3",
@@ -165,9 +170,10 @@ RELEASES: dict[str, Release] = {
                 "defer_disable_key",
                 "enqueue_running_locked",
                 "defer_flush_dead",
+                "busy_poll_stop_timer",
             ),
-            features=("backlog_threads", "kick_function", "defer_nodes", "consume_defers", "defer_max_128", "budget_usecs_min"),
-            rt_features=("bh_unlocked",),
+            features=("backlog_threads", "kick_function", "defer_nodes", "consume_defers", "defer_max_128", "budget_usecs_min", "epoll_busy_poll", "irq_suspend"),
+            rt_features=("busy_poll_rt", "bh_unlocked"),
         ),
     )
 }

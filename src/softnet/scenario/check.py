@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from softnet.release import THREADS_ARG, first_with
+from softnet.release import THREADS_ARG, Feature, first_with
 from softnet.scenario.allowed import show
 from softnet.scenario.events import check_events, cpu_problems
 from softnet.scenario.fields import SOCKETS_MAX, ms_to_ns
@@ -35,6 +35,7 @@ def cross_check(scenario: Tables) -> list[Problem]:
         *_machine(scenario),
         *_kernel(scenario),
         *_kernel_config(scenario),
+        *_busy_polling(scenario),
         *_threads(scenario),
         *_nics(scenario),
         *_traffic(scenario),
@@ -152,6 +153,36 @@ def _kernel_config(scenario: Tables) -> Iterator[Problem]:
             "nothing",
             "it needs kernel.config.RPS and kernel.config.NET_FLOW_LIMIT",
         )
+
+
+def _busy_polling(scenario: Tables) -> Iterator[Problem]:
+    """Busy polling on a kernel that has none, or none of this kind."""
+    kernel = scenario.kernel
+    wanted: list[tuple[Path, Feature | None]] = []
+    for name in ("busy_poll", "busy_read"):
+        if getattr(kernel.sysctl, name):
+            wanted.append((("kernel", "sysctl", name), None))
+    for index, application in enumerate(scenario.application):
+        for name in ("busy_poll_usecs", "busy_poll_budget", "prefer_busy_poll"):
+            if getattr(application, name):
+                wanted.append((("application", index, name), "epoll_busy_poll"))
+    for index, nic in enumerate(scenario.nic):
+        if nic.irq_suspend_timeout:
+            wanted.append((("nic", index, "irq_suspend_timeout"), "irq_suspend"))
+    for path, feature in wanted:
+        if not kernel.busy_poll:
+            yield Problem(
+                path,
+                f"{kernel.label} has no busy polling",
+                str(path[-1]),
+                f"flavour plain, or release {first_with('busy_poll_rt', rt=True)} or later",
+                "PREEMPT_RT polls since v6.5 (commit c857946a4e26)",
+            )
+        elif feature and not kernel.has(feature):
+            hint = "set kernel.sysctl.busy_poll instead" if feature == "epoll_busy_poll" else "leave this key out"
+            yield Problem(
+                path, f"this does not exist in {kernel.release}", str(path[-1]), f"release {first_with(feature)} or later", hint
+            )
 
 
 def _threads(scenario: Tables) -> Iterator[Problem]:

@@ -37,8 +37,6 @@ UNMODELLED_SYSCTLS: Final = {
     "dev_weight_tx_bias": "it scales the transmit quota, and softnet models the receive path",
     "netdev_tstamp_prequeue": "time stamps cost nothing in the model",
     "rps_default_mask": "give each NIC its rps_cpus instead",
-    "busy_poll": "busy polling is not modelled yet",
-    "busy_read": "busy polling is not modelled yet",
     "rmem_default": "give each application its rcvbuf instead",
     "rmem_max": "give each application its rcvbuf instead",
     "default_qdisc": "softnet models the receive path",
@@ -151,6 +149,22 @@ class Sysctl(Settings):
         source="net/core/sysctl_net_core.c: no table",
         ge=0,
         le=2**20,
+    )
+    busy_poll: int = setting(
+        0,
+        "How long epoll_wait() polls the card before it sleeps; 0 never. The kernel counts in units of 1,024 ns.",
+        unit="us",
+        source="net/socket.c: sysctl_net_busy_poll",
+        ge=0,
+        le=2**31 - 1,
+    )
+    busy_read: int = setting(
+        0,
+        "SO_BUSY_POLL of new sockets: whether a read that finds nothing polls the card once. What reads here waits by epoll.",
+        unit="us",
+        source="net/core/sock.c: sysctl_net_busy_read",
+        ge=0,
+        le=2**31 - 1,
     )
 
 
@@ -276,6 +290,11 @@ class Kernel(Settings):
     def backlog_threads(self) -> bool:
         """Whether backlog_napi/N threads exist: of the releases that know them always on RT, else by the boot argument."""
         return self.has("backlog_threads") and (self.rt or THREADS_ARG in self.boot_args)
+
+    @property
+    def busy_poll(self) -> bool:
+        """Whether it is built with CONFIG_NET_RX_BUSY_POLL."""
+        return not self.rt or self.has("busy_poll_rt")
 
     @property
     def threaded_irqs(self) -> bool:

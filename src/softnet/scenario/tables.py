@@ -132,6 +132,15 @@ class Nic(Settings):
         ge=0,
         le=10**9,
     )
+    irq_suspend_timeout: int = setting(
+        0,
+        "How long interrupts stay off while an application with prefer_busy_poll finds packets; 0: as long as gro_flush_timeout. "
+        "From 6.13 on; the kernel has one for each queue.",
+        unit="ns",
+        source="net/core/dev.c: 0 (Documentation/networking/napi.rst)",
+        ge=0,
+        le=10**9,
+    )
     weight: int = setting(
         64,
         "Packets of one poll.",
@@ -174,6 +183,23 @@ class Application(Settings):
         le=2**31 - 1,
     )
     dst_ports: PortList = setting((), "Ports it listens on; empty takes every flow of its kind.")
+    busy_poll_usecs: int = setting(
+        0,
+        "How long its epoll_wait() polls the card before it sleeps (EPIOCSPARAMS, from 6.9 on). 0: kernel.sysctl.busy_poll says.",
+        unit="us",
+        source="fs/eventpoll.c: 0",
+        ge=0,
+        le=2**31 - 1,
+    )
+    busy_poll_budget: int = setting(
+        0, "Packets of such a poll; 0: 8.", unit="packets", source="include/net/busy_poll.h: BUSY_POLL_BUDGET", ge=0, le=64
+    )
+    prefer_busy_poll: bool = setting(
+        False,
+        "Its polls come before the softirq's: who polls else gives the card up, and with the card's napi_defer_hard_irqs and "
+        "gro_flush_timeout interrupts stay off between its polls.",
+        source="fs/eventpoll.c: off",
+    )
 
     @property
     def task_cpus(self) -> tuple[int, ...]:

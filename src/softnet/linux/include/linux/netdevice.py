@@ -78,6 +78,10 @@ class net_hotdata(Struct, settings=True):
     """The static key that the boot argument thread_backlog_napi sets."""
     force_irqthreads: int = private()
     """The static key that the boot argument threadirqs sets; always on with PREEMPT_RT."""
+    sysctl_net_busy_poll: int = private()
+    """net.core.busy_poll, of net/socket.c, in us: how long epoll polls the card before it sleeps. 0: it does not."""
+    sysctl_net_busy_read: int = private()
+    """net.core.busy_read, of net/core/sock.c, in us: what a new socket's sk_ll_usec is."""
 
 
 class net_device(Struct):

@@ -89,6 +89,7 @@ def __finalize_skb_around(skb: sk_buff, len: int, truesize: int) -> None:
     skb.prev = None
     skb.nr_frags = 0
     skb.nr_packets = 0
+    skb.napi_id = 0
     skb.gso_size = 0
     skb.gro_count = 1
     skb.gro_same_flow = 0

@@ -47,6 +47,10 @@ class sock(Struct):
     sk_drops: int = shared(line=7)
     reader_queue: sk_buff_head = embed(line=8)
     """struct udp_sock: what only the reader takes from."""
+    sk_napi_id: int = private()
+    """The NAPI its packets come from; 0 for none."""
+    sk_ll_usec: int = private()
+    """SO_BUSY_POLL, in us."""
     forward_deficit: int = private()
     forward_threshold: int = private()
     item: epitem = embed(line=11)
@@ -61,6 +65,7 @@ def sock_init(sk: sock) -> None:
     skb_queue_head_init(sk.reader_queue)
     INIT_LIST_HEAD(sk.item.rdllink)
     sk.forward_threshold = sk.sk_rcvbuf >> 2
+    sk.sk_ll_usec = table(net_hotdata, 0).sysctl_net_busy_read
 
 
 @kfunc

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.skbuff import *
     from softnet.linux.include.linux.skbuff import __skb_unlink
+    from softnet.linux.include.net.busy_poll import *
     from softnet.linux.net.core.skbuff import *
     from softnet.linux.net.core.skbuff import __kfree_skb
     from softnet.linux.net.core.sock import *
@@ -40,6 +41,9 @@ def tcp_recvmsg(sk: sock, msg: msghdr, len: int) -> int:
     """
     packets = 0
     copied = 0
+    if sk_can_busy_loop(sk):
+        if not READ_ONCE(sk.sk_receive_queue.qlen):
+            sk_busy_loop(sk)
     lock_sock(sk)
     work("tcp_recvmsg")
     sock_rps_record_flow(sk)

@@ -10,6 +10,7 @@ from softnet.lang import kfunc
 if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.skbuff import *
+    from softnet.linux.include.net.busy_poll import *
     from softnet.linux.net.core.skbuff import *
     from softnet.linux.net.core.sock import *
     from softnet.linux.net.ipv4.tcp_input import tcp_rcv_established
@@ -38,6 +39,7 @@ def tcp_v4_rcv(skb: sk_buff) -> int:
 def tcp_v4_do_rcv(sk: sock, skb: sk_buff) -> int:
     """tcp_ipv4.c:1669 (6.1), TCP_ESTABLISHED only."""
     sock_rps_save_rxhash(sk, skb)
+    sk_mark_napi_id(sk, skb)
     tcp_rcv_established(sk, skb)
     return 0
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.include.linux.skbuff import *
     from softnet.linux.include.linux.skbuff import __skb_dequeue, __skb_queue_tail
+    from softnet.linux.include.net.busy_poll import *
     from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.net.core.skbuff import *
@@ -33,8 +34,9 @@ def udp_rcv(skb: sk_buff) -> int:
 def udp_queue_rcv_skb(sk: sock, skb: sk_buff) -> int:
     """udp.c:2186 (6.1) udp_queue_rcv_one_skb() and __udp_queue_rcv_skb().
 
-    RFS learns nothing here: the kernel saves the hash of connected sockets only, and these are not.
+    RFS learns nothing here: the kernel saves the hash of connected sockets only, and these are not. So they keep their first NAPI.
     """
+    sk_mark_napi_id_once(sk, skb)
     if __udp_enqueue_schedule_skb(sk, skb):
         atomic_inc(sk.sk_drops)
         kfree_skb_reason(skb, SKB_DROP_REASON_SOCKET_RCVBUFF)
@@ -90,24 +92,31 @@ def __skb_recv_udp(sk: sock) -> sk_buff:
 
     Nonblocking: from the reader's queue, refilled from the other; None when both are empty.
     """
-    spin_lock_bh(sk.reader_queue.lock)
-    skb = __skb_dequeue(sk.reader_queue)
-    if skb:
-        udp_rmem_release(sk, skb.truesize, False)
-        spin_unlock_bh(sk.reader_queue.lock)
-        return skb
-    if not READ_ONCE(sk.sk_receive_queue.qlen):
-        spin_unlock_bh(sk.reader_queue.lock)
-        return None
-    # Refill and look again, both queues locked.
-    spin_lock(sk.sk_receive_queue.lock)
-    skb_queue_splice_tail_init(sk.sk_receive_queue, sk.reader_queue)
-    skb = __skb_dequeue(sk.reader_queue)
-    if skb:
-        udp_rmem_release(sk, skb.truesize, True)
-    spin_unlock(sk.sk_receive_queue.lock)
-    spin_unlock_bh(sk.reader_queue.lock)
-    return skb
+    while True:
+        spin_lock_bh(sk.reader_queue.lock)
+        skb = __skb_dequeue(sk.reader_queue)
+        if skb:
+            udp_rmem_release(sk, skb.truesize, False)
+            spin_unlock_bh(sk.reader_queue.lock)
+            return skb
+        if READ_ONCE(sk.sk_receive_queue.qlen):
+            # Refill and look again, both queues locked.
+            spin_lock(sk.sk_receive_queue.lock)
+            skb_queue_splice_tail_init(sk.sk_receive_queue, sk.reader_queue)
+            skb = __skb_dequeue(sk.reader_queue)
+            if skb:
+                udp_rmem_release(sk, skb.truesize, True)
+            spin_unlock(sk.sk_receive_queue.lock)
+            spin_unlock_bh(sk.reader_queue.lock)
+            if skb:
+                return skb
+        else:
+            spin_unlock_bh(sk.reader_queue.lock)
+        if not sk_can_busy_loop(sk):
+            return None
+        sk_busy_loop(sk)
+        if not READ_ONCE(sk.sk_receive_queue.qlen):
+            return None
 
 
 @kfunc
