@@ -52,7 +52,7 @@ MUTATIONS = [
      "map.cpus[reciprocal_scale(hash, map.len)]", "map.cpus[map.len - 1 - reciprocal_scale(hash, map.len)]"),
     ("budget-6.1", "6.1", "net_rx_action", "__raise_softirq_irqoff(NET_RX_SOFTIRQ)", "pass"),
     ("budget-6.1", "6.1", "process_backlog", "if work_done >= quota:", "if work_done > quota:"),
-    ("budget-6.1", "6.1", "__napi_poll", "n.do_repoll = True", "n.do_repoll = False"),
+    ("budget-6.1", "6.1", "__napi_poll", "sd.do_repoll = True", "sd.do_repoll = False"),
     ("gate-6.1", "6.1", "softirq_left_to_ksoftirqd", "return ksoftirqd_running(pending)", "return False"),
     ("gate-6.1", "6.1", "ksoftirqd_running", "task_state(tsk) == TASK_RUNNING", "task_state(tsk) != TASK_RUNNING"),
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What may happen next, by number: the numbers of softnet.verify.inside.explorer, read in plain Python.
 
-Each CPU has VX_PER_CPU actions of its own; then come the drivers, that time passes, the settings that change, and, where CPUs have
-store buffers, the oldest store of each.
+Each CPU has VX_PER_CPU actions of its own; then come the drivers, that time passes, the settings that change, the timers of cards that
+have one, and, where CPUs have store buffers, the oldest store of each.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from softnet.verify.inside.words import VX_PER_CPU
+from softnet.verify.model import nr_settings, nr_timers
 
 if TYPE_CHECKING:
     from softnet.verify.model import Config
@@ -32,6 +33,8 @@ class ActionKind(Enum):
     """Time passes every limit."""
     EVENT = auto()
     """A setting changes."""
+    TIMER = auto()
+    """The timer of a card's NAPI expires."""
     STORE = auto()
     """The oldest store in a CPU's buffer reaches memory."""
 
@@ -60,7 +63,10 @@ def decode_action(config: Config, action: int) -> Action:
     number -= 1
     if number < len(config.events):
         return Action(ActionKind.EVENT, number=number)
-    number -= len(config.events)
-    if number >= config.cpus:
+    number -= nr_settings(config)
+    if 0 <= number < nr_timers(config):
+        return Action(ActionKind.TIMER, number=number)
+    number -= nr_timers(config)
+    if not 0 <= number < config.cpus:
         raise IndexError(f"there is no action {action}")
     return Action(ActionKind.STORE, number)

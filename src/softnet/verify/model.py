@@ -57,8 +57,8 @@ HARNESS = (
     ),
     *(f"{_INSIDE}.{name}" for name in ("open_accesses", "races")),
 )
-DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6, "close": 7}
-WITHOUT_SKBS = ("hotplug", "call", "close")
+DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6, "close": 7, "busy": 8}
+WITHOUT_SKBS = ("hotplug", "call", "close", "busy")
 """Kinds of driver whose count is of something else."""
 DEVICES = ("irq", "nic")
 """Kinds of driver that are no task."""
@@ -75,7 +75,8 @@ class Driver:
 
     ``kind``: free calls skb_attempt_defer_free(), netif_rx queues on its CPU's backlog, rps on that of ``target``; irq is no
     task but a device's interrupt, whose handler calls netif_rx(); nic a card with NAPI that receives ``count`` frames; hotplug
-    takes ``target`` offline, and with a ``count`` of 2 online again; call calls the user's verify_task(``count``).
+    takes ``target`` offline, and with a ``count`` of 2 online again; call calls the user's verify_task(``count``). close stops the
+    card whose interrupts ``target`` takes, and with a ``count`` of 2 starts it again; busy polls it, up to ``count`` times and once more.
     """
 
     kind: str
@@ -127,6 +128,12 @@ class Config:
     """Whether a task of another CPU that idles is woken by way of that CPU's wake list; 0 is NO_TTWU_QUEUE in the kernel's
     sched/features. PREEMPT_RT has it off.
     """
+    defer_hard_irqs: int = 0
+    """Cards' napi_defer_hard_irqs: after so many empty polls by a timer the interrupt is enabled. 0: at once, no timer."""
+    prefer_busy_poll: bool = False
+    """Whether the drivers *busy* prefer their polls to the softirq's."""
+    busy_poll_budget: int = 1
+    """Packets of one poll of theirs."""
     events: tuple[Event, ...] = ()
     """Settings that change at any time, each once; those of one name in their order."""
     memory_model: str = "sc"
@@ -196,7 +203,17 @@ class Model:
 def nr_actions(config: Config) -> int:
     """How many actions there are: of each CPU, of each driver, that time passes, that a setting changes, of store buffers."""
     buffers = config.cpus if store_buffer(config) else 0
-    return VX_PER_CPU * config.cpus + len(config.drivers) + 1 + len(config.events) + buffers
+    return VX_PER_CPU * config.cpus + len(config.drivers) + 1 + nr_settings(config) + nr_timers(config) + buffers
+
+
+def nr_settings(config: Config) -> int:
+    """How many numbers of actions the changes of settings have: where timers come behind them, one at least."""
+    return max(len(config.events), 1) if nr_timers(config) else len(config.events)
+
+
+def nr_timers(config: Config) -> int:
+    """How many cards have a timer that may expire."""
+    return len(cards_of(config)) if config.defer_hard_irqs else 0
 
 
 def shared_code(config: Config) -> tuple[object, ...]:
@@ -206,7 +223,7 @@ def shared_code(config: Config) -> tuple[object, ...]:
     return (
         config.kernel, config.patches, config.mended, config.property_files, config.rps, config.preempt, config.resched,
         config.resched_max >= 0, config.any_order, config.ticks > 0, events, store_buffer(config), config.reduce, config.races,
-        "hotplug" in kinds, "close" in kinds, config.ttwu_queue,
+        "hotplug" in kinds, "close" in kinds, "busy" in kinds, config.defer_hard_irqs > 0, config.ttwu_queue,
     )  # fmt: skip
 
 
@@ -242,8 +259,12 @@ def scenario_of(config: Config) -> Scenario:
     }
     cards = cards_of(config)
     tables["nic"] = [
-        {"name": f"nic{i}", "irq_cpus": [cpu], "ring": 16, "gro": False, "threaded": config.threaded} for i, cpu in enumerate(cards)
-    ]
+        {
+            "name": f"nic{i}", "irq_cpus": [cpu], "ring": 16, "gro": False, "threaded": config.threaded,
+            "napi_defer_hard_irqs": config.defer_hard_irqs, "gro_flush_timeout": int(config.defer_hard_irqs > 0),
+        }
+        for i, cpu in enumerate(cards)
+    ]  # fmt: skip
     raw = apply_kernel(tables, config.kernel)
     if config.threadirqs:
         raw["kernel"]["boot_args"] = [*raw["kernel"].get("boot_args", ()), "threadirqs"]
@@ -265,6 +286,7 @@ def build_program(config: Config, scenario: Scenario, patches: Sequence[Patch], 
         "VX_ORDER": int(config.any_order), "VX_TICKS": int(config.ticks > 0),
         "VX_STORE_BUFFER": store_buffer(config),
         "VX_HOTPLUG": int(bool(plugged(config))), "VX_CLOSES": int(any(d.kind == "close" for d in config.drivers)),
+        "VX_POLLS_BUSY": int(any(d.kind == "busy" for d in config.drivers)), "VX_TIMERS": int(config.defer_hard_irqs > 0),
         "VX_BH_UNLOCKED": int(scenario.kernel.has("bh_unlocked")),
         "VX_RACES": int(config.races), "TTWU_QUEUE": int(config.ttwu_queue),
     } | {name: int(kind in changed) for kind, name in enumerate(_EVENT_CONSTANTS)}  # fmt: skip
@@ -471,6 +493,7 @@ def add_drivers(image: Image, config: Config) -> list[TaskSpec]:
         sd.csd.func, kick.func = (image.linked.kernel[f"vx_{n}"] for n in ("rps_trigger_softirq", "trigger_rx_softirq"))
     first = nr_cards = 0
     env = image.ref("verify_env", 0)
+    env.prefer_busy_poll, env.busy_poll_budget = int(config.prefer_busy_poll), config.busy_poll_budget
     env.ticks_left, env.resched_left = config.ticks, max(config.resched_max, 0)
     env.defer_max_most = max([config.defer_max, *(e.value for e in config.events if e.name == "skb_defer_max")])
     for driver in config.drivers:
@@ -486,8 +509,9 @@ def add_drivers(image: Image, config: Config) -> list[TaskSpec]:
         target = driver.cpu if driver.kind == "irq" else driver.target
         row.kind, row.first, row.count, row.target = DRIVER_KINDS[driver.kind], first, driver.count, target
         row.home = driver.cpu
-        if driver.kind == "close":
+        if driver.kind in ("close", "busy"):
             row.first = cards_of(config).index(driver.target)
+        if driver.kind == "close":
             image.ref("nic_vector", row.first).napi.poll = image.linked.kernel["vx_softnet_poll"]
         elif driver.kind == "nic":
             add_frame(image, number, nr_cards)

@@ -12,7 +12,7 @@ from softnet.units import whole_number
 from softnet.verify.inside.words import VX_STORE_BUFFER_MAX
 from softnet.verify.model import DRIVER_KINDS, EVENTS, WITHOUT_SKBS, Config, Driver, Event, cards_of, nr_actions
 
-AIMED = ("rps", "hotplug", "close")
+AIMED = ("rps", "hotplug", "close", "busy")
 """Kinds of driver whose last number is the CPU that they act upon."""
 NOT_TEXT = ("name", "drivers", "events", "patches", "property_files", "properties", "without", "mended")
 """What a configuration's line of text does not say, or says in another way."""
@@ -159,11 +159,12 @@ def check(config: Config) -> Config:
                 )
             if d.count > 2:
                 raise SoftnetError("hotplug is down (1), or down and up again (2)", where="driver hotplug", found=str(d.count))
-        if d.kind == "close":
+        if d.kind in ("close", "busy"):
             if d.target not in cards_of(config):
-                raise SoftnetError("no card to stop", where="driver close", found=f"CPU {d.target}",
+                what = "stop" if d.kind == "close" else "poll"
+                raise SoftnetError(f"no card to {what}", where=f"driver {d.kind}", found=f"CPU {d.target}",
                                    expected=f"--driver nic:{d.target}, a card whose interrupts that CPU takes")  # fmt: skip
-            if d.count > 2:
+            if d.kind == "close" and d.count > 2:
                 raise SoftnetError("close is down (1), or down and up again (2)", where="driver close", found=str(d.count))
         if d.kind == "irq" and config.kernel.endswith("-rt"):
             raise SoftnetError("a hard interrupt may not call netif_rx() on PREEMPT_RT, which takes locks that sleep",

@@ -18,7 +18,7 @@ def napi_poll(n: napi_struct, repoll: list_head) -> int:
     WRITE_ONCE(s.polls, READ_ONCE(s.polls) + 1)
     list_del_init(n.poll_list)
     work_done = __napi_poll(n)
-    if n.do_repoll:
+    if this_cpu_ptr(softnet_data).do_repoll:
         list_add_tail(n.poll_list, repoll)
     return work_done
 

@@ -438,10 +438,10 @@ class Driver:
         return cpu if target < 0 else target
 
     def repolls(self, cpu: int) -> bool:
-        """What __napi_poll() on the CPU left in its ``repoll``: beside the NAPI, or since v6.18 on the stack of the CPU's task."""
+        """What __napi_poll() on the CPU left in its ``repoll``: with the CPU, or since v6.18 on the stack of the CPU's task."""
         if "net_rx_stack" in self.kernel:
             return bool(self.row("net_rx_stack", self.kernel["index_of"](self.kernel["current"]())).do_repoll)
-        return bool(self._sd(cpu).backlog.do_repoll)
+        return bool(self._sd(cpu).do_repoll)
 
     def poll_entered(self, cpu: int) -> None:
         """What napi_poll() does before process_backlog(): the backlog leaves the poll list."""

@@ -125,7 +125,7 @@ def napi_threaded_poll_loop(napi: napi_struct) -> None:
         sd = this_cpu_ptr(softnet_data)
         sd.in_napi_threaded_poll = True
         __napi_poll(napi)
-        repoll = napi.do_repoll
+        repoll = sd.do_repoll
         sd.in_napi_threaded_poll = False
         barrier()
 

@@ -38,7 +38,7 @@ def napi_threaded_poll(data: int) -> None:
             local_bh_disable()
             sd = this_cpu_ptr(softnet_data)
             __napi_poll(napi)
-            repoll = napi.do_repoll
+            repoll = sd.do_repoll
             skb_defer_free_flush(sd)
             local_bh_enable()
             if not repoll:

@@ -62,6 +62,8 @@ if TYPE_CHECKING:
         process_backlog,
         rps_trigger_softirq,
     )
+    from softnet.linux.fs.eventpoll import eventpoll
+    from softnet.linux.net.core.dev_busy_poll import napi_busy_loop
     from softnet.linux.net.core.skbuff import skb_attempt_defer_free
     from softnet.machine.globals import hw
     from softnet.machine.hotplug import cpu_is_dead, cpu_preemptible, rq_has_pinned
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
         TASK_RUNNING,
         VECTOR_TIMER,
         cpu_hw,
+        hrtimer,
         spinlock_t,
     )
     from softnet.properties.kick import ck_must_free_at_home
@@ -86,6 +89,7 @@ if TYPE_CHECKING:
     from softnet.verify.inside.user_task import verify_task
     from softnet.verify.inside.words import (
         VX_BH_UNLOCKED,
+        VX_BUSY,
         VX_CALL,
         VX_CLOSE,
         VX_FREE,
@@ -107,6 +111,8 @@ VX_ORDER = 0
 VX_TICKS = 0
 VX_HOTPLUG = 0
 VX_CLOSES = 0
+VX_POLLS_BUSY = 0
+VX_TIMERS = 0
 # Whether a setting may change while the system runs.
 VX_SET_DEFER_MAX = 0
 VX_SET_BACKLOG = 0
@@ -152,6 +158,11 @@ def vx_driver_task(data: int) -> None:
         if d.kind == VX_CLOSE:
             vx_stop_card(d.first, d.count)
             return
+    if VX_POLLS_BUSY != 0:
+        if d.kind == VX_BUSY:
+            e = table(verify_env, 0)
+            napi_busy_loop(d.first + 1, None, bool(e.prefer_busy_poll), e.busy_poll_budget)
+            return
     if d.kind == VX_CALL:
         verify_task(d.count)
         return
@@ -196,6 +207,65 @@ def vx_softnet_poll(napi: napi_struct, budget: int) -> int:
     if table(verify_env, 0).closed >> v.queue & 1 != 0:
         vx_break(VX_TWO_OWNERS)
     return softnet_poll(napi, budget)
+
+
+@hwfunc(visible="own context", x86="none")
+def busy_loop_end(ep: eventpoll, start_time: int) -> bool:
+    """In napi_busy_loop(): here time does not pass, so the driver's COUNT says how often it may ask before it stops."""
+    for i in range(table_len(vx_driver)):
+        d = table(vx_driver, i)
+        if d.kind == VX_BUSY and d.task == current():
+            d.asked += 1
+            return d.asked >= d.count
+    return True
+
+
+@hwfunc(visible="all", x86="locked")
+def hrtimer_start(timer: hrtimer, expires: int) -> None:
+    """machine/timers.py: a NAPI's timer, which may expire at any time from now on. Armed anew, it has not."""
+    vx_timer_stop(timer)
+    timer.cpu = hw.cpu
+    timer.active = True
+
+
+@hwfunc(visible="all", x86="locked")
+def hrtimer_cancel(timer: hrtimer) -> int:
+    """machine/timers.py."""
+    return 1 if vx_timer_stop(timer) else 0
+
+
+@hwfunc
+def vx_timer_stop(timer: hrtimer) -> bool:
+    """Disarm; whether it was armed, or its interrupt has yet to come."""
+    e = table(verify_env, 0)
+    was = timer.active
+    timer.active = False
+    for i in range(table_len(nic_vector)):
+        if table(nic_vector, i).napi.timer == timer and e.expired >> i & 1 != 0:
+            e.expired &= ~(1 << i)
+            was = True
+    return was
+
+
+@hwfunc
+def vx_timer_expires(card: int) -> None:
+    """The timer's interrupt is on its way."""
+    timer = table(nic_vector, card).napi.timer
+    timer.active = False
+    table(verify_env, 0).expired |= 1 << card
+    irq_post(cpu_irq_line(timer.cpu, VECTOR_TIMER), timer.cpu, 0)
+
+
+@hwfunc(visible="all", x86="locked")
+def vx_take_expired() -> hrtimer:
+    """hrtimer_take_expired() of machine/timers.py."""
+    e = table(verify_env, 0)
+    for i in range(table_len(nic_vector)):
+        timer = table(nic_vector, i).napi.timer
+        if e.expired >> i & 1 != 0 and timer.cpu == hw.cpu:
+            e.expired &= ~(1 << i)
+            return timer
+    return None
 
 
 @kfunc
@@ -340,7 +410,10 @@ def vx_driver_perform(number: int) -> None:
 
 @kfunc
 def hrtimer_interrupt() -> None:
-    """The timer's interrupt, which nothing else uses here: a device without NAPI whose handler calls netif_rx()."""
+    """The timer's interrupt: NAPIs' timers; and a device without NAPI whose handler calls netif_rx()."""
+    if VX_TIMERS != 0:
+        while timer := vx_take_expired():
+            timer.function(timer)
     for i in range(table_len(vx_driver)):
         d = table(vx_driver, i)
         if d.kind == VX_IRQ and d.raised != 0 and d.target == smp_processor_id():
@@ -564,9 +637,15 @@ def jiffies() -> int:
 
 @hwfunc
 def vx_env_enabled(action: int) -> bool:
-    """What happens from outside: 0 time passes, 1 + n the n-th change of a setting; those of one setting in their order."""
+    """What happens from outside: 0 time passes, 1 + n the n-th change of a setting; those of one setting in their order.
+
+    Behind the settings the timers of the cards' NAPIs: there is at least one row of settings.
+    """
     if action == 0:
         return bool(VX_TICKS != 0 and table(verify_env, 0).ticks_left > 0)
+    if VX_TIMERS != 0:
+        if action > table_len(vx_event):
+            return table(nic_vector, action - 1 - table_len(vx_event)).napi.timer.active
     e = table(vx_event, action - 1)
     if e.kind < 0 or e.done != 0:
         return False
@@ -584,6 +663,10 @@ def vx_env_perform(action: int) -> None:
             table(verify_env, 0).ticks_left -= 1
             table(verify_env, 0).jiffies += 1000
         return
+    if VX_TIMERS != 0:
+        if action > table_len(vx_event):
+            vx_timer_expires(action - 1 - table_len(vx_event))
+            return
     e = table(vx_event, action - 1)
     e.done = 1
     nh = table(net_hotdata, 0)

@@ -16,6 +16,7 @@ VX_PLUG = 4
 VX_NIC = 5
 VX_CALL = 6
 VX_CLOSE = 7
+VX_BUSY = 8
 
 VX_BH_UNLOCKED = 0
 """Whether BH off leaves a CPU's tasks beside each other: PREEMPT_RT from 6.18 on."""
@@ -289,6 +290,10 @@ class verify_env(Struct, settings=True):
     """A mask of properties that a function of the harness found violated."""
     closed: int = hw()
     """A mask of the cards whose NAPI a driver has disabled."""
+    expired: int = hw()
+    """A mask of the cards whose NAPI's timer has expired, and whose interrupt has not come."""
+    prefer_busy_poll: int = hw()
+    busy_poll_budget: int = hw()
 
 
 class vx_event(Struct, settings=True):
@@ -340,6 +345,8 @@ class vx_driver(Struct):
     """Whether it is inside skb_attempt_defer_free()."""
     home: int = hw()
     """The CPU that it acts on."""
+    asked: int = hw()
+    """How often busy polling has asked whether it is over."""
 
 
 class vx_open(Struct):  # noqa: N801

@@ -30,6 +30,7 @@ TITLES = {
     ActionKind.TICK: "NEED_RESCHED is set: a tick preempts",
     ActionKind.PREFER: "the scheduler prefers another task",
     ActionKind.TIME: "time passes every limit",
+    ActionKind.TIMER: "the timer of a card's NAPI expires",
     ActionKind.STORE: "the oldest store reaches memory",
 }
 LOCK_CALLS = ("spin_acquire", "spin_release", "rt_try_take", "rt_release")

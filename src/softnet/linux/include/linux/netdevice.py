@@ -165,8 +165,6 @@ class napi_struct(Struct):
     """The on-stack sublist of netif_receive_skb_list_internal()."""
     timer: hrtimer = embed(line=5)
     thread: task_struct = shared(line=0)
-    do_repoll: bool = private()
-    """Where __napi_poll() leaves its ``bool *repoll``: the subset has no pointer to a local."""
 
 
 class softnet_data(Struct, per_cpu=True):
@@ -197,6 +195,8 @@ class softnet_data(Struct, per_cpu=True):
     """The on-stack ``list`` of net_rx_action()."""
     local_repoll: list_head = embed(line=20)
     """The on-stack ``repoll`` of net_rx_action()."""
+    do_repoll: bool = private()
+    """Where __napi_poll() leaves its ``bool *repoll``: the subset has no pointer to a local."""
 
 
 class sd_flow_limit(Struct):

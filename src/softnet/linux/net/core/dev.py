@@ -217,9 +217,10 @@ def napi_enable(n: napi_struct) -> None:
 
 @kfunc
 def __napi_poll(n: napi_struct) -> int:
-    """dev.c:6633 (6.1), int __napi_poll(struct napi_struct *n, bool *repoll); ``*repoll`` is n.do_repoll."""
+    """dev.c:6633 (6.1), int __napi_poll(struct napi_struct *n, bool *repoll); ``*repoll`` is the CPU's do_repoll."""
+    sd = this_cpu_ptr(softnet_data)
     weight = n.weight
-    n.do_repoll = False
+    sd.do_repoll = False
 
     # Netpoll may poll as well; only who sees SCHED under its lock makes the call.
     work_done = 0
@@ -246,7 +247,7 @@ def __napi_poll(n: napi_struct) -> int:
     gro_normal_list(n)
     if not list_empty(n.poll_list):
         return work_done
-    n.do_repoll = True
+    sd.do_repoll = True
     return work_done
 
 
@@ -255,7 +256,7 @@ def napi_poll(n: napi_struct, repoll: list_head) -> int:
     """dev.c:6704 (6.1), without netpoll's lock."""
     list_del_init(n.poll_list)
     work_done = __napi_poll(n)
-    if n.do_repoll:
+    if this_cpu_ptr(softnet_data).do_repoll:
         list_add_tail(n.poll_list, repoll)
     return work_done
 
@@ -288,7 +289,7 @@ def napi_threaded_poll(data: int) -> None:
         while True:
             local_bh_disable()
             __napi_poll(napi)
-            repoll = napi.do_repoll
+            repoll = this_cpu_ptr(softnet_data).do_repoll
             local_bh_enable()
             if not repoll:
                 break
