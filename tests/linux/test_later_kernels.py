@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,32 @@ def left_on_a_dead_cpu(kernel: str, tmp_path: Path) -> bool:
     return word(sim.image, "skb_defer_node", 1, "defer_list.first") != 0
 
 
+def polling_scenario(kernel: str, **nic: int) -> Scenario:
+    """A packet each 50 us for a task that prefers to poll, and works for 5 us on it."""
+    return udp_scenario(
+        kernel,
+        rate_pps=20_000,
+        nic=[{"name": "eth0", "irq_cpus": [0], "gro": False, "napi_defer_hard_irqs": 1, "gro_flush_timeout": 2_000, **nic}],
+        application=[
+            {"name": "sink", "kind": "udp", "cpu": 1, "service_ns": 5_000, "busy_poll_usecs": 60, "prefer_busy_poll": True}
+        ],
+        measure={"duration_ms": 2},
+    )
+
+
+def interrupts_stay_off(kernel: str, tmp_path: Path) -> bool:
+    """Whether the card hardly interrupts while a task finds packets, though the timer of GRO is over each time."""
+    run, _ = run_of(polling_scenario(kernel, irq_suspend_timeout=1_000_000))
+    return len(named(run, "irq_handler_entry")) < 5
+
+
+def polls_once_more(kernel: str, tmp_path: Path) -> bool:
+    """Whether a task that has found a packet polls the card again before it reads that packet."""
+    polls = named(run_of(polling_scenario(kernel))[0], "napi_poll")
+    after = [b.time_ns - a.time_ns for a, b in itertools.pairwise(polls) if a.cpu == b.cpu == 1 and a.b == 1]
+    return min(after) < 3_000
+
+
 EFFECTS: tuple[tuple[str, str, Callable[[str, Path], object], object, object], ...] = (
     ("rfs_slot_hash", "6.18", rfs_slots, True, False),
     ("flow_limit_hash", "6.18", flow_limit_buckets, True, False),
@@ -225,6 +252,7 @@ EFFECTS: tuple[tuple[str, str, Callable[[str, Path], object], object, object], .
     ("rt_bh_unlocked", "6.18-rt", two_tasks_serve_softirqs, True, False),
     ("udp_defer_free", "6.18", udp_is_deferred, True, False),
     ("defer_nodes", "6.18", list_takes, 7, 8),
+    ("napi_irq_suspend", "6.18", interrupts_stay_off, True, False),
     ("flow_limit_unlocked", "6.19", flow_limit_first, True, False),
     ("consume_defers", "6.19", consumed_at_home, True, False),
     ("defer_max_128", "6.19", own_limit, 128, 64),
@@ -233,6 +261,7 @@ EFFECTS: tuple[tuple[str, str, Callable[[str, Path], object], object, object], .
     ("defer_disable_key", "7.3", counts_what_it_never_takes, False, True),
     ("enqueue_running_locked", "7.3", device_first, False, True),
     ("defer_flush_dead", "7.3", left_on_a_dead_cpu, False, True),
+    ("busy_poll_stop_timer", "7.3", polls_once_more, False, True),
 )
 """Module, a kernel that has it, what is looked at, what that is with the module, and without."""
 ON_TOP = {"defer_disable_key": ("defer_flush_dead",)}

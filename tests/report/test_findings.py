@@ -63,7 +63,13 @@ def test_the_command_that_is_told_is_one(finding: Finding) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "before", "after"),
-    [("C6", "6.19", "7.3"), ("C6", "6.18-threads", "7.3-threads"), ("C7", "6.19", "7.3"), ("I13", "6.9-rt", "6.10-rt")],
+    [
+        ("C6", "6.19", "7.3"),
+        ("C6", "6.18-threads", "7.3-threads"),
+        ("C7", "6.19", "7.3"),
+        ("C12", "6.19", "7.3"),
+        ("I13", "6.9-rt", "6.10-rt"),
+    ],
 )
 def test_it_is_there_before_and_mended_after(number: str, before: str, after: str) -> None:
     finding = FINDINGS[number]

@@ -245,6 +245,8 @@ def test_sysctls_in_force() -> None:
         "flow_limit_cpu_bitmap": 0b1001,
         "flow_limit_table_len": 4096,
         "rps_sock_flow_entries": 0,
+        "busy_poll": 0,
+        "busy_read": 0,
     }
     assert [Kernel(hz=hz).sysctl_values()["netdev_budget_usecs"] for hz in (100, 250, 300)] == [
         20_000,

@@ -36,6 +36,7 @@ _FREE = "kernel=6.12,driver=free:1:2"
 _THREADS = "kernel=6.12-threads,driver=free:1:2"
 _PLUG = "kernel=6.12,resched=0,driver=free:0:1:1,driver=hotplug:0:1:1"
 _CLOSED = "kernel=6.12,resched=0,driver=nic:0:2,driver=close:1:2:0"
+_BUSY = "kernel=6.12,resched=0,driver=nic:0:2,driver=busy:1:2:0"
 _LIVE = ",liveness=1"
 
 _TABLE = f"""
@@ -100,6 +101,9 @@ driver stuck         | interrupt_stays_masked    | kernel=6.12,driver=nic:0:2 | 
 driver stuck         | enable_before_complete    | kernel=6.12,driver=nic:0:2 | alone
 driver stuck         | enable_keeps_npsvc        | {_CLOSED} |
 driver stuck         | interrupt_before_enable   | {_CLOSED} | alone
+driver stuck         | busy_poll_keeps_its_bit   | {_BUSY} |
+driver stuck         | busy_poll_just_ends       | {_BUSY} | alone
+data race            | busy_poll_before_cmpxchg  | {_BUSY} |
 stranded             | flush_here_when_dead      | {_PLUG} | alone
 stranded             | flush_before_stop_machine | {_PLUG} | alone
 kick without a flush | thread_waits_for_ever     | {_THREADS}{_LIVE} | alone

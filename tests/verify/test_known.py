@@ -29,7 +29,7 @@ from softnet.verify.verdict import Verdict
 
 native = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 
-MENDED = [("C1", "6.12-threads"), ("C6", "6.12"), ("C9", "6.12"), ("C11", "6.18")]
+MENDED = [("C1", "6.12-threads"), ("C6", "6.12"), ("C9", "6.12"), ("C11", "6.18"), ("C12", "6.12")]
 if LONG:
     MENDED = [(number, kernel) for number in MENDS for kernel in FINDINGS[number].kernels]
 

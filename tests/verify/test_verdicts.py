@@ -210,7 +210,8 @@ class TestKernels:
     @pytest.mark.parametrize(
         ("number", "kernel"),
         [("C1", "6.12-rt"), ("C1", "7.3-threads"), ("C4", "6.12-rt"), ("C4", "7.3"), ("C6", "6.12-rt"), ("C6", "6.18"),
-         ("C7", "6.12"), ("C7", "6.18"), ("C9", "6.12"), ("C10", "6.18"), ("C10", "7.3"), ("C11", "6.18"), ("C11", "7.3")],
+         ("C7", "6.12"), ("C7", "6.18"), ("C9", "6.12"), ("C10", "6.18"), ("C10", "7.3"), ("C11", "6.18"), ("C11", "7.3"),
+         ("C12", "6.12")],
     )  # fmt: skip
     def test_a_known_finding_is_named_and_only_what_is_new_fails(self, number: str, kernel: str) -> None:
         finding = FINDINGS[number]

@@ -121,6 +121,24 @@ _FLUSHED_WHEN_DEAD = (
 )
 
 # examples/patches/defer_count_follows.py.
+# What 58e2330bd455 does in 7.1.
+_TIMER_BEHIND_THE_POLL = Edit(
+    "busy_poll_stop",
+    """
+if napi.defer_hard_irqs_count and timeout:
+    hrtimer_start(napi.timer, ktime_get() + timeout)
+    skip_schedule = True
+""",
+    """
+if napi.defer_hard_irqs_count and timeout:
+    skip_schedule = True
+""",
+)
+_ARMED_BY_WHO_GIVES_UP = Edit(
+    "__busy_poll_stop",
+    "clear_bit(NAPI_STATE_SCHED, napi.state)",
+    "clear_bit(NAPI_STATE_SCHED, napi.state)\nhrtimer_start(napi.timer, ktime_get() + READ_ONCE(napi.dev.gro_flush_timeout))",
+)
 _REFUSED = Edit(
     "skb_attempt_defer_free",
     "trace_skb_defer_nodefer(skb, cpu, SKB_NODEFER_FULL)",
@@ -146,6 +164,7 @@ MENDS: Final[dict[str, tuple[tuple[Edit, ...], ...]]] = {
         (_REFUSED, Edit("skb_defer_free_flush", _TAKEN, _TAKEN_FIRST)),
         (_REFUSED, Edit("__skb_defer_free_flush", _TAKEN, _TAKEN_FIRST)),
     ),
+    "C12": ((_TIMER_BEHIND_THE_POLL, _ARMED_BY_WHO_GIVES_UP),),
 }
 """The number of a finding -> ways to mend it, of which the first one that fits the shipped kernel is taken."""
 

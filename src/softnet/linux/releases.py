@@ -104,7 +104,12 @@ RELEASES: dict[str, Release] = {
             ),
             rt_features=("busy_poll_rt",),
         ),
-        Release("6.9", patches=("epoll_busy_poll", "busy_poll_defer_flush"), features=("epoll_busy_poll",), rt_features=("busy_poll_rt",)),
+        Release(
+            "6.9",
+            patches=("epoll_busy_poll", "busy_poll_defer_flush"),
+            features=("epoll_busy_poll",),
+            rt_features=("busy_poll_rt",),
+        ),
         Release(
             "6.10",
             patches=(
@@ -161,7 +166,16 @@ RELEASES: dict[str, Release] = {
                 "alloc_napi_cache",
                 "napi_cache_128",
             ),
-            features=("backlog_threads", "kick_function", "defer_nodes", "consume_defers", "defer_max_128", "budget_usecs_min", "epoll_busy_poll", "irq_suspend"),
+            features=(
+                "backlog_threads",
+                "kick_function",
+                "defer_nodes",
+                "consume_defers",
+                "defer_max_128",
+                "budget_usecs_min",
+                "epoll_busy_poll",
+                "irq_suspend",
+            ),
             rt_features=("busy_poll_rt", "bh_unlocked"),
         ),
         Release(
@@ -172,7 +186,16 @@ RELEASES: dict[str, Release] = {
                 "defer_flush_dead",
                 "busy_poll_stop_timer",
             ),
-            features=("backlog_threads", "kick_function", "defer_nodes", "consume_defers", "defer_max_128", "budget_usecs_min", "epoll_busy_poll", "irq_suspend"),
+            features=(
+                "backlog_threads",
+                "kick_function",
+                "defer_nodes",
+                "consume_defers",
+                "defer_max_128",
+                "budget_usecs_min",
+                "epoll_busy_poll",
+                "irq_suspend",
+            ),
             rt_features=("busy_poll_rt", "bh_unlocked"),
         ),
     )

@@ -25,6 +25,9 @@ def _kernels(mode: str, *, before: str = "", since: str = "") -> tuple[str, ...]
 _IPI, _THREADS, _RT = _kernels("ipi"), _kernels("threads"), _kernels("rt", since="6.10")
 _ALL = (*_IPI, *_THREADS, *_kernels("rt"))
 _BEFORE_7_3 = tuple(kernel for mode in ("ipi", "threads", "rt") for kernel in _kernels(mode, before="7.3"))
+_PREFERRED = (
+    *_kernels("ipi", before="7.3"), *_kernels("threads", before="7.3"), *_kernels("rt", since="6.6", before="7.3"),
+)  # fmt: skip
 _NODES = tuple(kernel for mode in ("ipi", "threads", "rt") for kernel in _kernels(mode, since="6.18"))
 
 
@@ -141,6 +144,11 @@ FINDINGS: dict[str, Finding] = {
             "C11", "frees between the two halves of a flush fill the counter of an empty list, which takes nothing any more",
             ("I10",), ("deferral stopped",), _NODES, "defer_max=3,driver=free:1:3,driver=irq:0", ("free",),
             fix="examples/patches/defer_count_follows.py",
+        ),
+        Finding(
+            "C12", "a timer that fires in the last poll of a task that prefers busy polling is lost, and the interrupt stays off",
+            (), ("driver stuck",), _PREFERRED,
+            "cpus=1,resched=0,prefer_busy_poll=1,defer_hard_irqs=1,driver=nic:0:2,driver=busy:0:1:0", ("busy",), fix="58e2330bd455",
         ),
         Finding(
             "I13", "before the backlog threads (6.10) a kick or an RPS IPI raises NET_RX from the interrupt, which wakes ksoftirqd",

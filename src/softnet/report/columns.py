@@ -10,25 +10,38 @@ from softnet.verify.replay.schedule import LOCK_CALLS, SHOWN_CALLS, Access, Sche
 NUMBER_WIDTH = 5
 OF_CPUS = ("softnet_data", "call_single_queue", "skb_defer_node")
 """Structures that each CPU has, with what several CPUs are about: skb_defer_node one for each NUMA node."""
+OF_CARDS = ("nic_vector", "napi.state")
+"""Of a card: who owns its NAPI."""
+CARD_CALLS = {
+    "nic_irq_disable": "masks the card's interrupt",
+    "nic_irq_enable": "unmasks the card's interrupt",
+    "hrtimer_start": "arms the NAPI's timer",
+}
+"""Calls of the machine that decide whether a card is polled again."""
 DELAYED = {"buffer": "(in the store buffer)", "flush": "reaches memory"}
 TASK_STATES = {0: "TASK_RUNNING", 1: "TASK_INTERRUPTIBLE", 2: "TASK_UNINTERRUPTIBLE", 0x40: "TASK_PARKED"}
 
 
 def relevant(schedule: Schedule) -> set[int]:
-    """Addresses that two CPUs touch and one of them writes, and poll lists: what the schedule is about."""
+    """Addresses that two CPUs touch and one of them writes, poll lists, and who owns a card's NAPI: what the schedule is about."""
     touched: dict[int, set[int]] = {}
     written: set[int] = set()
     for step in schedule.steps:
         for access in step.accesses:
-            if access.leaf is None or access.leaf.table not in OF_CPUS:
+            if access.leaf is None or (access.leaf.table not in OF_CPUS and not of_card(access)):
                 continue
             cpus = touched.setdefault(access.address, set())
             cpus.add(step.cpu)
-            if access.leaf.path == "backlog.poll_list.next":
+            if access.leaf.path == "backlog.poll_list.next" or of_card(access):
                 cpus.add(-1)
             if access.what != "read" and not access.what.endswith("-old"):
                 written.add(access.address)
     return {a for a, who in touched.items() if len(who) > 1 and a in written} | delayed(schedule)
+
+
+def of_card(access: Access) -> bool:
+    """Whether the access is to the word that says who owns a card's NAPI."""
+    return access.leaf is not None and (access.leaf.table, access.leaf.path) == OF_CARDS
 
 
 def delayed(schedule: Schedule) -> set[int]:
@@ -64,7 +77,7 @@ def lines_of(step: Step, about: set[int], every: bool, schedule: Schedule) -> li
         shown = every
         if access.leaf is not None:
             shown = shown or access.address in about
-        elif access.call in SHOWN_CALLS:
+        elif access.call in SHOWN_CALLS or access.call in CARD_CALLS or access.call == "nic_rx_pop":
             shown = True
         elif access.call in LOCK_CALLS:
             shown = shown or "input_pkt_queue" in lock_name(access, schedule)
@@ -99,6 +112,10 @@ def access_text(access: Access, schedule: Schedule) -> str:
             return f"wakes {schedule.task_at(access.address)}" + ("" if access.value else ": not asleep")
         if access.call in ("arch_send_call_function_single_ipi", "smp_send_reschedule"):
             return f"interrupts CPU{access.address}"
+        if access.call in CARD_CALLS:
+            return CARD_CALLS[access.call]
+        if access.call == "nic_rx_pop":
+            return "takes a frame from the ring" if access.value else "finds the ring empty"
         if access.call in LOCK_CALLS:
             verb = "locks" if access.call in ("spin_acquire", "rt_try_take") else "unlocks"
             return f"{verb} {lock_name(access, schedule).removesuffix('.owner')}"
@@ -107,6 +124,8 @@ def access_text(access: Access, schedule: Schedule) -> str:
     if access.leaf.table in OF_CPUS:
         lists = schedule.config.nodes if access.leaf.table == "skb_defer_node" else 1
         owner = f"CPU{access.leaf.index // lists} " + (f"node {access.leaf.index % lists} " if lists > 1 else "")
+    if of_card(access):
+        owner = f"nic{access.leaf.index} "
     if access.leaf.table == "sk_buff":
         owner = f"skb {access.leaf.index + 1} "
     if access.leaf.table == "task_struct":

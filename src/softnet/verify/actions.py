@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What may happen next, by number: the numbers of softnet.verify.inside.explorer, read in plain Python.
 
-Each CPU has VX_PER_CPU actions of its own; then come the drivers, that time passes, the settings that change, the timers of cards that
-have one, and, where CPUs have store buffers, the oldest store of each.
+Each CPU has VX_PER_CPU actions of its own; then come the drivers, that time passes, the settings that change, the timers of cards
+that have one, and, where CPUs have store buffers, the oldest store of each.
 """
 
 from __future__ import annotations

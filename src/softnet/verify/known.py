@@ -36,6 +36,7 @@ def _switched_on(config: Config) -> bool:
 
 
 NEEDS: Final[dict[str, Callable[[Config], bool]]] = {
+    "busy": lambda c: c.prefer_busy_poll and c.defer_hard_irqs > 0 and any(d.kind == "busy" for d in c.drivers),
     "free": lambda c: any(d.kind == "free" for d in c.drivers),
     "hotplug": lambda c: any(d.kind == "hotplug" for d in c.drivers),
     "limit": lambda c: c.ticks > 0 or c.budget < BUDGET or any(e.name == "netdev_budget" for e in c.events),
@@ -52,6 +53,7 @@ def _no_lowering(config: Config) -> Config:
 
 
 AWAY: Final[dict[str, Callable[[Config], Config]]] = {
+    "busy": lambda c: replace(c, prefer_busy_poll=False),
     "hotplug": lambda c: replace(c, drivers=tuple(d for d in c.drivers if d.kind != "hotplug")),
     "limit": lambda c: replace(c, ticks=0, budget=BUDGET, events=tuple(e for e in c.events if e.name != "netdev_budget")),
     "lowered": _no_lowering,

@@ -76,7 +76,8 @@ class Driver:
     ``kind``: free calls skb_attempt_defer_free(), netif_rx queues on its CPU's backlog, rps on that of ``target``; irq is no
     task but a device's interrupt, whose handler calls netif_rx(); nic a card with NAPI that receives ``count`` frames; hotplug
     takes ``target`` offline, and with a ``count`` of 2 online again; call calls the user's verify_task(``count``). close stops the
-    card whose interrupts ``target`` takes, and with a ``count`` of 2 starts it again; busy polls it, up to ``count`` times and once more.
+    card whose interrupts ``target`` takes, and with a ``count`` of 2 starts it again; busy polls it, up to ``count`` times and then
+    once more.
     """
 
     kind: str

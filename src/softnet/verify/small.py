@@ -62,6 +62,10 @@ time passes               | it  | rps=1,ticks=1,driver=free:1:2,driver=irq:0 | r
 
 a card is stopped         | itr | rps=1,resched=0,driver=nic:0:2,driver=close:1:2:0 |
 
+a task polls the card     | ir  | resched=0,driver=nic:0:2,driver=busy:1:2:0 |
+
+it prefers to, by a timer | i   | cpus=1,resched=0,prefer_busy_poll=1,defer_hard_irqs=1,driver=nic:0:2,driver=busy:0:1:0 |
+
 store buffers, RPS        | it  | rps=1,resched=0,memory_model=tso,store_buffer=2,driver=rps:1:2:0 |
 store buffers, both       | it  | rps=1,resched=0,memory_model=tso,store_buffer=2,driver=free:1:2,driver=rps:1:1:0 |
 store buffers             | it  | rps=1,resched=0,memory_model=tso,store_buffer=2,defer_max=1,driver=free:1:2,driver=irq:0 | rps=1,resched=0,defer_max=5,memory_model=tso,store_buffer=1,driver=free:1:7,driver=irq:0

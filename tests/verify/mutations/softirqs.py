@@ -40,6 +40,25 @@ POLLING = (
         ),
     ),
     mutation(
+        "busy_poll_keeps_its_bit",
+        "busy_poll_stop() leaves IN_BUSY_POLL, with which no poll may complete.",
+        Edit("busy_poll_stop", "clear_bit(NAPI_STATE_IN_BUSY_POLL, napi.state)", "pass"),
+    ),
+    mutation(
+        "busy_poll_just_ends",
+        "busy_poll_stop() gives the NAPI up without the poll that lets the card interrupt again.",
+        Edit("busy_poll_stop", "rc = napi.poll(napi, budget)", "rc = 0\nclear_bit(NAPI_STATE_SCHED, napi.state)"),
+    ),
+    mutation(
+        "busy_poll_before_cmpxchg",
+        "A task that polls takes the NAPI without asking whether somebody has it.",
+        Edit(
+            "napi_busy_loop_try",
+            "if not val & (NAPIF_STATE_DISABLE | NAPIF_STATE_SCHED | NAPIF_STATE_IN_BUSY_POLL):",
+            "if not val & NAPIF_STATE_DISABLE:",
+        ),
+    ),
+    mutation(
         "no_raise_at_the_end",
         "net_rx_action() leaves a poll list behind without raising NET_RX.",
         Edit("net_rx_action", "__raise_softirq_irqoff(NET_RX_SOFTIRQ)", "pass"),

@@ -126,7 +126,7 @@ def ep_poll_finds(ep: eventpoll) -> None:
 
 @kfunc
 def ep_poll(ep: eventpoll) -> sock:
-    """epoll_wait() for one event: sleep until a socket is ready, and take it off the list. Where it may, it polls the card first."""
+    """epoll_wait() for one event: sleep until a socket is ready, and take it off the list. It may poll the card first."""
     work("ep_poll")
     while True:
         if ep_busy_loop_on(ep):

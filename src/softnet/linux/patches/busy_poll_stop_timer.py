@@ -3,7 +3,7 @@
 
 A task that preferred to poll and stops gives the NAPI up before it arms the timer, and polls no more. Before, the timer was armed
 first: if it fired during the last poll and that poll used its whole budget, nobody ever polled the card again. The commit arms the
-timer behind the poll; 7.2.12 and 7.3.4 also have a later one, which leaves the poll out: as it stands here. Its commit is not known.
+timer behind the poll; 7.2.12 and 7.3.4 have a later one, too, which leaves the poll out, as it is here; its commit is not known.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from softnet.lang import Struct, kfunc, private
 if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.config import *
-    from softnet.linux.fs.eventpoll import ep_events_available, epitem
+    from softnet.linux.fs.eventpoll import ep_events_available
     from softnet.linux.include.linux.list import *
     from softnet.linux.include.linux.netdevice import napi_schedule
     from softnet.linux.include.linux.preempt import *
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from softnet.linux.include.net.busy_poll import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.sched.core import *
-    from softnet.linux.kernel.sched.core import __set_current_state
     from softnet.linux.net.core.dev_busy_poll import napi_busy_loop, napi_by_id
-    from softnet.linux.net.core.sock import sock
     from softnet.linux.patches.epoll_busy_poll import eventpoll
     from softnet.machine.sched import *
     from softnet.machine.state import *

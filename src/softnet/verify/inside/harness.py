@@ -32,6 +32,7 @@ from softnet.lang.intrinsics import (
 if TYPE_CHECKING:
     from softnet.linux.config import CONFIG_PREEMPT_RT
     from softnet.linux.drivers.net.softnet_nic import nic_vector, softnet_close, softnet_open, softnet_poll
+    from softnet.linux.fs.eventpoll import eventpoll
     from softnet.linux.include.linux.list import llist_head, llist_node
     from softnet.linux.include.linux.netdevice import (
         NAPIF_STATE_NPSVC,
@@ -62,7 +63,6 @@ if TYPE_CHECKING:
         process_backlog,
         rps_trigger_softirq,
     )
-    from softnet.linux.fs.eventpoll import eventpoll
     from softnet.linux.net.core.dev_busy_poll import napi_busy_loop
     from softnet.linux.net.core.skbuff import skb_attempt_defer_free
     from softnet.machine.globals import hw
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from softnet.machine.interrupts import cpu_irq_line, cpu_online, irq_post
     from softnet.machine.locks import lock_error
     from softnet.machine.nic import ARRIVAL_WORDS, nic_receive
-    from softnet.machine.sched import set_task_state, task_inactive, try_to_wake_up
+    from softnet.machine.sched import current, set_task_state, task_inactive, try_to_wake_up
     from softnet.machine.state import (
         CTX_TASK,
         ERROR_SLEEP_IN_ATOMIC,

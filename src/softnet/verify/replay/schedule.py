@@ -15,7 +15,7 @@ from softnet.verify.arena import Arena, Failure, Limits
 from softnet.verify.codegen.llvm_functions import LOG_FILL
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
-from softnet.verify.model import SEARCHES, STACK_WORDS, Config, Leaf, asks_races, nr_actions
+from softnet.verify.model import SEARCHES, STACK_WORDS, Config, Leaf, asks_races, cards_of, nr_actions
 
 if TYPE_CHECKING:
     from softnet.image.image import Image
@@ -218,7 +218,7 @@ class Replay:
         return " and ".join(str(self.word("skb_defer_node", cpu * nodes + node, "defer_count")) for node in range(nodes))
 
     def ends(self) -> list[str]:
-        """The state of every CPU's backlog and defer list, in words."""
+        """The state of every CPU's backlog and defer list, and of every card, in words."""
         out = []
         for cpu in range(self.model.config.cpus):
             paths = {leaf.path: a for a, leaf in self.model.words_of.items() if leaf.table == "softnet_data" and leaf.index == cpu}
@@ -230,7 +230,16 @@ class Replay:
                 f"input_pkt_queue {value['input_pkt_queue.qlen']}, process_queue {value['process_queue.qlen']}, "
                 f"defer_count {self.defer_counts(cpu)}, runs {self.context_of(cpu)}"
             )
-        return out
+        return out + [self.card_end(card) for card in range(len(cards_of(self.model.config)))]
+
+    def card_end(self, card: int) -> str:
+        """The state of a card: who owns its NAPI, its interrupt, its timer, its ring."""
+        paths = {leaf.path: a for a, leaf in self.model.words_of.items() if leaf.table == "nic_vector" and leaf.index == card}
+        state, timer = int(self.words[paths["napi.state"]]), int(self.words[paths["napi.timer.active"]])
+        size, free, popped = (self.word("nic_queue", card, name) for name in ("size", "free", "popped"))
+        masked = "unmasked" if self.word("nic_queue", card, "irq_enabled") else "masked"
+        armed = ", timer armed" if timer else ""
+        return f"nic{card}: napi.state {flags(state)}, interrupt {masked}{armed}, frames in the ring {size - free - popped}"
 
 
 class NativeReplay(Replay):

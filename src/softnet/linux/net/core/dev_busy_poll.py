@@ -109,9 +109,9 @@ def busy_loop_end(ep: eventpoll, start_time: int) -> bool:
 def napi_busy_loop(napi_id: int, ep: eventpoll, prefer_busy_poll: bool, budget: int) -> None:
     """dev.c:6330 (6.1): poll the card until epoll has an event, its time is over or somebody else must run.
 
-    void napi_busy_loop(unsigned int napi_id, bool (*loop_end)(void *, unsigned long), void *loop_end_arg, bool prefer_busy_poll, u16
-    budget). ``ep`` is loop_end's argument; None is C's loop_end of NULL: one poll. PREEMPT_RT polls preemptible (c857946a4e26, v6.5);
-    before, it had no CONFIG_NET_RX_BUSY_POLL.
+    void napi_busy_loop(unsigned int napi_id, bool (*loop_end)(void *, unsigned long), void *loop_end_arg, bool prefer_busy_poll,
+    u16 budget). ``ep`` is loop_end's argument; None is C's loop_end of NULL: one poll. PREEMPT_RT stays preemptible (c857946a4e26,
+    v6.5); before, it had no CONFIG_NET_RX_BUSY_POLL.
     """
     start_time = busy_loop_current_time()
     while True:
