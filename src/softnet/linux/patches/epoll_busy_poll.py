@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from softnet.lang import Struct, kfunc, private, shared
+from softnet.lang import Struct, kfunc, private
 
 if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
@@ -30,7 +30,6 @@ PATCH = {
 class eventpoll(Struct, extends=True):
     """struct epoll_params, as EPIOCSPARAMS set it."""
 
-    napi_id: int = shared(line=0)
     busy_poll_usecs: int = private()
     busy_poll_budget: int = private()
     prefer_busy_poll: int = private()

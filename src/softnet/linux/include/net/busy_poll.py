@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from softnet.linux.include.linux.netdevice import *
     from softnet.linux.include.linux.skbuff import *
     from softnet.linux.net.core.dev_busy_poll import napi_busy_loop
-    from softnet.linux.net.core.sock import *
+    from softnet.linux.net.core.sock import sock
     from softnet.machine.timers import *
 
 
