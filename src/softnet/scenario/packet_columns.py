@@ -184,13 +184,12 @@ def _dissected(frames: FrameBatch, time_ns: NDArray[np.int64], back_ns: NDArray[
     proto, payload, flags, seq = (np.zeros(rows, dtype=np.int64) for _ in range(4))
     found = []
     for version, size in ((4, 20), (6, 40)):
-        plain = _is_plain(fields, version)
-        # ``dissect()`` wants four bytes of a UDP header, and fourteen of TCP's.
-        plain &= (frames.link_type == _ETHERNET) & (
-            frames.caplen - at >= np.where(fields[f"proto{version}"] == TCP, size + 14, size + 4)
-        )
-        chosen = np.flatnonzero(plain)
-        inside = fields if len(chosen) == rows else fields[chosen]
+        chosen = _plain_rows(frames, fields, at, version, size)
+        # Whole headers are taken, not their fields one by one.
+        inside = fields if len(chosen) == rows else headers.view(f"V{_WIDTH}")[chosen, 0].view(_LAYOUT)
+        found.append(_family(inside, chosen, tag[chosen], version))
+        if not len(chosen):
+            continue
         ip_bytes = frames.original_len[chosen] - at[chosen]
         proto[chosen] = inside[f"proto{version}"]
         is_tcp = inside[f"proto{version}"] == TCP
@@ -201,7 +200,6 @@ def _dissected(frames: FrameBatch, time_ns: NDArray[np.int64], back_ns: NDArray[
         payload[chosen] = np.maximum(ip_bytes - size - header, 0)
         flags[chosen] = np.where(is_tcp, inside[f"flags{version}"], 0)
         seq[chosen] = np.where(is_tcp, inside[f"seq{version}"], 0)
-        found.append(_family(inside, chosen, tag[chosen], version))
     no = np.zeros(rows, dtype=np.bool_)
     batch = PacketBatch(
         frames=frames, is_packet=np.ones(rows, dtype=np.bool_), time_ns=time_ns, back_ns=back_ns,
@@ -213,15 +211,24 @@ def _dissected(frames: FrameBatch, time_ns: NDArray[np.int64], back_ns: NDArray[
     return batch
 
 
-def _is_plain(fields: NDArray[np.void], version: int) -> NDArray[np.bool_]:
-    """Which frames hold what columns are enough for, whatever of it was captured."""
-    kind, proto = fields["kind"], fields[f"proto{version}"]
+def _plain_rows(
+    frames: FrameBatch, fields: NDArray[np.void], at: NDArray[np.int64], version: int, size: int
+) -> NDArray[np.int64]:
+    """The frames of this IP version that hold what columns are enough for, and of which all of that was captured."""
+    of_version = fields["kind"] == (_IP if version == 4 else _IPV6)
+    if not of_version.any():
+        return np.empty(0, dtype=np.int64)
+    plain = of_version & (frames.link_type == _ETHERNET)
     if version == 4:
-        plain: NDArray[np.bool_] = (kind == _IP) & (fields["version4"] == 0x45) & ((fields["frag_off"] & _FRAGMENT) == 0)
+        plain &= (fields["version4"] == 0x45) & ((fields["frag_off"] & _FRAGMENT) == 0)
     else:
-        plain = (kind == _IPV6) & (fields["version4"] >> 4 == 6)
-    plain &= (proto == UDP) | ((proto == TCP) & (fields[f"doff{version}"] >= 0x50))
-    return plain
+        plain &= fields["version4"] >> 4 == 6
+    proto = fields[f"proto{version}"]
+    is_tcp = proto == TCP
+    plain &= (proto == UDP) | (is_tcp & (fields[f"doff{version}"] >= 0x50))
+    # ``dissect()`` wants four bytes of a UDP header, and fourteen of TCP's.
+    plain &= frames.caplen - at >= np.where(is_tcp, size + 14, size + 4)
+    return np.flatnonzero(plain)
 
 
 def _family(inside: NDArray[np.void], rows: NDArray[np.int64], tag: NDArray[np.uint64], version: int) -> Family:

@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 PADDING: Final = 96
 BATCH_ROWS: Final = 16_384
 _FIRST_BLOCK_BYTES: Final = 1 << 18
-_BLOCK_BYTES: Final = 1 << 22
+_BLOCK_BYTES: Final = 1 << 23
 _FRAMES_BYTES: Final = 1 << 22
 _HEADER: Final = 16
 _LANE_BYTES: Final = 1 << 13
+_LANE_RECORDS: Final = 32
+"""A lane holds so many records, where they are longer than most."""
 _LANES_MIN: Final = 8
 """Of fewer the walk in Python is quicker."""
 _STEPS: Final = 8
@@ -177,6 +179,8 @@ class _PcapBlocks:
         """Byte of the file where the next record begins."""
         self.number = 0
         """Records so far."""
+        self.mean_bytes = self.max_bytes = 0
+        """Of the last block's records."""
 
     def batches(self) -> Iterator[FrameBatch]:
         size = _FIRST_BLOCK_BYTES
@@ -201,7 +205,10 @@ class _PcapBlocks:
 
     def sound(self, block: NDArray[np.uint8], count: int) -> tuple[NDArray[np.int64], NDArray[np.uint32], bool]:
         """Where the whole and sound records begin, and their headers; whether what comes after them is merely not here yet."""
-        heads = record_heads(block, count, self.word)
+        heads = record_heads(block, count, self.word, self.mean_bytes, self.max_bytes)
+        if len(heads) > 1:
+            gaps = np.diff(heads)
+            self.mean_bytes, self.max_bytes = int(gaps.mean()), int(gaps.max())
         fields = windows(block, heads, _HEADER).view(self.word)
         whole = heads + _HEADER + fields[:, 2] <= count
         bad = (fields[:, 1] >= 1_000_000_000 // self.unit_ns) | (fields[:, 2] > PACKET_BYTES_MAX)
@@ -243,15 +250,19 @@ def _at(buffer: NDArray[np.uint8], at: NDArray[np.int64], kind: np.dtype[np.uint
     return np.ndarray((len(buffer) - 3,), dtype=kind, buffer=buffer, strides=(1,))[at].astype(np.int64)
 
 
-def record_heads(block: NDArray[np.uint8], count: int, word: np.dtype[np.uint32]) -> NDArray[np.int64]:
+def record_heads(
+    block: NDArray[np.uint8], count: int, word: np.dtype[np.uint32], mean_bytes: int = 0, max_bytes: int = 0
+) -> NDArray[np.int64]:
     """Where the records of a block begin whose first begins at its byte 0: all whose header is inside the first ``count`` bytes.
 
-    Lengths are believed: the last record may end behind the block.
+    Lengths are believed: the last record may end behind the block. How long records were before decides how the block is cut, and
+    nothing else.
     """
     if count < _HEADER:
         return np.empty(0, dtype=np.int64)
-    lanes = count // _LANE_BYTES
-    starts = _guesses(block, count, word, lanes) if lanes >= _LANES_MIN else np.zeros(1, dtype=np.int64)
+    lanes = count // max(_LANE_BYTES, _LANE_RECORDS * mean_bytes)
+    window = min(max_bytes + _HEADER, _GUESS_BYTES) if max_bytes else _GUESS_BYTES
+    starts = _guesses(block, count, word, lanes, window) if lanes >= _LANES_MIN else np.zeros(1, dtype=np.int64)
     if len(starts) < _LANES_MIN:
         return np.array(_walk(block, 0, count, word, {}), dtype=np.int64)
     walked, limit = _walk_lanes(block, count, word, starts)
@@ -302,13 +313,15 @@ def _plausible(block: NDArray[np.uint8], at: NDArray[np.int64], count: int, word
     return np.where(good, at + _HEADER + caplen, -1)
 
 
-def _guesses(block: NDArray[np.uint8], count: int, word: np.dtype[np.uint32], lanes: int) -> NDArray[np.int64]:
-    """Places that look like headers, the first being byte 0: at most one for each lane."""
+def _guesses(
+    block: NDArray[np.uint8], count: int, word: np.dtype[np.uint32], lanes: int, window: int
+) -> NDArray[np.int64]:
+    """Places that look like headers, the first being byte 0: at most one for each lane, in its first ``window`` bytes."""
     top = 0 if word.byteorder == ">" else 3
     lane_bytes = count // lanes
-    seen = np.ndarray((lanes - 1, _GUESS_BYTES), dtype=np.uint8, buffer=block, offset=lane_bytes, strides=(lane_bytes, 1))
+    seen = np.ndarray((lanes - 1, window), dtype=np.uint8, buffer=block, offset=lane_bytes, strides=(lane_bytes, 1))
     # The highest byte of the seconds is another one every half a year.
-    lane, inside = np.divmod(np.flatnonzero(seen[:, top:] == block[top]), _GUESS_BYTES - top)
+    lane, inside = np.divmod(np.flatnonzero(seen[:, top:] == block[top]), window - top)
     place = (lane + 1) * lane_bytes + inside
     at = place
     for _ in range(3):

@@ -164,9 +164,14 @@ class CaptureSource:
         """The flow of each of these packets; new ones are numbered in the order of their first packets."""
         flow = np.full(len(batch), -1, dtype=np.int64)
         for family, finder in zip(batch.families, self._finders, strict=True):
-            flow[family.rows] = finder.find(family.words)
+            if len(family.rows) == len(flow):
+                flow = finder.find(family.words)
+            elif len(family.rows):
+                flow[family.rows] = finder.find(family.words)
         missing = np.zeros(len(batch), dtype=np.bool_)
-        missing[here] = flow[here] < 0
+        missing[here] = _taken(flow, here) < 0
+        if not missing.any():
+            return _taken(flow, here)
         words: dict[int, tuple[FlowFinder, tuple[int, ...]]] = {}
         for family, finder in zip(batch.families, self._finders, strict=True):
             rows = np.flatnonzero(missing[family.rows])
@@ -182,7 +187,7 @@ class CaptureSource:
                 known = self._flow(flow_key(batch.packet(row)))
                 finder.add(key, known)
             flow[row] = known
-        return flow[here]
+        return _taken(flow, here)
 
     def _flow(self, key: FlowKey) -> int:
         flow = self._flow_of.get(key)
@@ -252,6 +257,18 @@ def _duration(ns: int) -> str:
     return f"{ns} ns"
 
 
+def _taken(column: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The column's values at these rising rows: the column itself where they are all of them."""
+    return column if len(rows) == len(column) else column[rows]
+
+
+_TCP_FLAGS: Final = np.arange(256, dtype=np.int64)
+_FLAGS_OF_TCP: Final = FLAG_NO_MERGE * ((_TCP_FLAGS & (SYN | FIN | RST | URG)) != 0) + FLAG_PUSH * ((_TCP_FLAGS & PSH) != 0)
+"""The column ``flags`` by the flags of a TCP header."""
+_NUMBERS_OF_TCP: Final = ((_TCP_FLAGS & SYN) != 0).astype(np.int64) + ((_TCP_FLAGS & FIN) != 0)
+"""Sequence numbers that they take."""
+
+
 class _Sequence:
     """Which TCP segments continue the one before of their flow, from batch to batch."""
 
@@ -263,20 +280,22 @@ class _Sequence:
         self, batch: PacketBatch, rows: NDArray[np.int64], time_ns: NDArray[np.int64], flow: NDArray[np.int64]
     ) -> SourceChunk:
         """The packets of these rows."""
-        tcp = batch.proto[rows] == TCP
-        fragment, no_merge = batch.fragment[rows], tcp & batch.fragment_header[rows]  # GRO knows no fragment header
-        segment = tcp & ~fragment & ~no_merge
-        tcp_flags = np.where(segment, batch.tcp_flags[rows], 0)
-        no_merge |= (tcp_flags & (SYN | FIN | RST | URG)) != 0
-        flags = FLAG_FRAGMENT * fragment + FLAG_NO_MERGE * no_merge + FLAG_PUSH * ((tcp_flags & PSH) != 0)
-        payload_bytes = batch.payload_bytes[rows]
+        tcp = _taken(batch.proto, rows) == TCP
+        tcp_flags = _taken(batch.tcp_flags, rows)
+        flags = _FLAGS_OF_TCP[np.where(tcp, tcp_flags, 0)]
+        if batch.single:  # all others are whole
+            fragment = batch.fragment[rows]
+            unmerged = tcp & batch.fragment_header[rows]  # GRO knows no fragment header
+            tcp &= ~fragment & ~unmerged
+            flags = np.where(tcp, flags, FLAG_FRAGMENT * fragment + FLAG_NO_MERGE * unmerged)
+        payload_bytes = _taken(batch.payload_bytes, rows)
         seq_ok = np.zeros(len(rows), dtype=np.int64)
-        at = np.flatnonzero(segment)
+        at = np.flatnonzero(tcp)
         if len(at):
-            used = payload_bytes[at] + ((tcp_flags[at] & SYN) != 0) + ((tcp_flags[at] & FIN) != 0)
-            seq = batch.seq[rows[at]]
-            seq_ok[at] = self._continues(flow[at], seq, (seq + used) & 0xFFFF_FFFF)
-        return SourceChunk(time_ns, flow, batch.len_bytes[rows], flags.astype(np.int64), seq_ok, payload_bytes)
+            seq = _taken(_taken(batch.seq, rows), at)
+            used = _taken(payload_bytes, at) + _NUMBERS_OF_TCP[_taken(tcp_flags, at)]
+            seq_ok[at] = self._continues(_taken(flow, at), seq, (seq + used) & 0xFFFF_FFFF)
+        return SourceChunk(time_ns, flow, _taken(batch.len_bytes, rows), flags, seq_ok, payload_bytes)
 
     def _continues(self, flow: NDArray[np.int64], seq: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.bool_]:
         while int(flow.max()) >= len(self._next):
