@@ -45,6 +45,15 @@ def word(image: Memory, struct: str, index: int, path: str) -> int:
     return image.memory[address(image, struct, index, path)]
 
 
+def column(image: Memory, struct: str, path: str) -> list[int]:
+    """The word at a dotted path of every instance of a structure."""
+    table = image.layout.tables.get(struct)
+    if table is None or not table.count:
+        return []
+    first = table.base + offset(image, struct, path)
+    return list(image.memory[first : first + (table.count - 1) * table.stride + 1 : table.stride])
+
+
 def set_word(image: Memory, struct: str, index: int, path: str, value: int) -> None:
     """Store the word at a dotted path: a setting changed from outside."""
     image.memory[address(image, struct, index, path)] = value
@@ -138,7 +147,10 @@ class QueueReader:
 
     def deferred(self, cpu: int) -> list[int]:
         """The addresses of the skbs on the CPU's defer lists."""
-        return list(deferred(self.image, self._heads[cpu], self._links))
+        memory = self.image.memory
+        # Most lists are empty at most times.
+        heads = [head for head in self._heads[cpu] if memory[head]]
+        return list(deferred(self.image, heads, self._links)) if heads else []
 
     def left(self) -> list[dict[str, int]]:
         """The defer lists that are not empty: cpu, skbs, bytes, and when the packet came that was put on it last, in ns.
@@ -157,13 +169,10 @@ class QueueReader:
         """A value for each column."""
         memory = self.image.memory
         values: list[int] = []
-        for cpu, lengths in enumerate(self._lengths):
+        for cpu, (waiting, processed) in enumerate(self._lengths):
             skbs = self.deferred(cpu)
-            values += (
-                len(skbs),
-                sum(memory[skb + self._truesize] for skb in skbs),
-                sum(memory[length] for length in lengths),
-            )
+            held = sum([memory[skb + self._truesize] for skb in skbs])
+            values += (len(skbs), held, memory[waiting] + memory[processed])
         return values
 
 
@@ -194,25 +203,24 @@ def drops(image: Memory) -> dict[str, int]:
                 name = names.get(reason, f"reason {reason}")
                 out[name] = out.get(name, 0) + n
     for (struct, field), name in CARD_DROPS.items():
-        if n := sum(word(image, struct, q, field) for q in range(image.nr_queues)):
+        if n := sum(column(image, struct, field)):
             out[name] = n
     return dict(sorted(out.items()))
 
 
 def starved(image: Memory) -> int:
     """Allocations that failed, for want of an skb in the image."""
-    cards = sum(word(image, "nic_vector", q, "alloc_failed") for q in range(image.nr_queues))
-    return cards + sum(word(image, "sender", i, "failed") for i in range(count(image, "sender")))
+    return sum(column(image, "nic_vector", "alloc_failed")) + sum(column(image, "sender", "failed"))
 
 
 def conservation(image: Memory) -> dict[str, Any]:
     """Arguments of simulate.result.Conservation: where every packet of the run is now."""
-    in_ring = in_driver = 0
-    for q in range(image.nr_queues):
-        waiting = word(image, "nic_queue", q, "size") - word(image, "nic_queue", q, "free") - word(image, "nic_queue", q, "popped")
-        in_ring += waiting
-        built = word(image, "nic_vector", q, "received") + word(image, "nic_vector", q, "alloc_failed")
-        in_driver += word(image, "nic_queue", q, "received") - waiting - built
+
+    def total(struct: str, *paths: str) -> int:
+        return sum(sum(column(image, struct, path)) for path in paths)
+
+    in_ring = total("nic_queue", "size") - total("nic_queue", "free", "popped")
+    in_driver = total("nic_queue", "received") - in_ring - total("nic_vector", "received", "alloc_failed")
     state, packets = offset(image, "sk_buff", "state"), offset(image, "sk_buff", "nr_packets")
     table = image.layout.tables["sk_buff"]
     end = table.base + table.count * table.stride
@@ -231,13 +239,12 @@ def conservation(image: Memory) -> dict[str, Any]:
     for skb in deferred(image, heads, defer_links(image)):
         queued["socket"] = queued.get("socket", 0) + held.pop(skb, 0)
     queued["in flight"] = sum(held.values())
-    received = sum(word(image, "nic_queue", q, "received") + word(image, "nic_queue", q, "dropped") for q in range(image.nr_queues))
     return {
-        "arrived": received,
-        "sent": sum(word(image, "sender", i, "sent") for i in range(count(image, "sender"))),
-        "delivered": sum(word(image, "app", i, "msg.received") for i in range(count(image, "app"))),
-        "acks": sum(word(image, "skb_drop_stats", cpu, "pure_acks") for cpu in range(image.nr_cpus)),
-        "kernel": sum(word(image, "skb_drop_stats", cpu, "kernel_packets") for cpu in range(image.nr_cpus)),
+        "arrived": total("nic_queue", "received", "dropped"),
+        "sent": total("sender", "sent"),
+        "delivered": total("app", "msg.received"),
+        "acks": total("skb_drop_stats", "pure_acks"),
+        "kernel": total("skb_drop_stats", "kernel_packets"),
         "dropped": drops(image),
         "queued": {name: n for name, n in queued.items() if n},
     }
@@ -245,9 +252,7 @@ def conservation(image: Memory) -> dict[str, Any]:
 
 def queue_heads(image: Memory) -> Iterator[tuple[str, int]]:
     """The queues that hold packets: name and first skb."""
-    for cpu in range(image.nr_cpus):
-        yield "backlog", word(image, "softnet_data", cpu, "input_pkt_queue.next")
-        yield "backlog", word(image, "softnet_data", cpu, "process_queue.next")
-    for i in range(count(image, "sock")):
-        for path in ("sk_receive_queue.next", "reader_queue.next", "backlog_head"):
-            yield "socket", word(image, "sock", i, path)
+    for path in ("input_pkt_queue.next", "process_queue.next"):
+        yield from (("backlog", first) for first in column(image, "softnet_data", path))
+    for path in ("sk_receive_queue.next", "reader_queue.next", "backlog_head"):
+        yield from (("socket", first) for first in column(image, "sock", path))

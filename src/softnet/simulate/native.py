@@ -207,9 +207,9 @@ class NativeEngine:
             self.memory[RUN_WORDS[name]] = value
 
     def _drain(self) -> None:
-        with held_back():
-            fill = int(self.memory[RUN_WORDS["trace_fill"]])
-            if fill:
+        fill = int(self.memory[RUN_WORDS["trace_fill"]])
+        if fill:
+            with held_back():
                 self.sink(self._trace[:fill])
                 self.memory[RUN_WORDS["trace_fill"]] = 0
 
