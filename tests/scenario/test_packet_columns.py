@@ -18,12 +18,13 @@ from tests.scenario import captures as make
 from tests.scenario.test_capture_errors import BROKEN, CUT
 
 from softnet.errors import CaptureError
-from softnet.scenario import CaptureTraffic, records
+from softnet.scenario import CaptureTraffic, record_blocks
 from softnet.scenario.capture import Notes, read_frames
 from softnet.scenario.columns import TCP, UDP
 from softnet.scenario.flows import FlowKey, flow_key
 from softnet.scenario.packet import FIN, PSH, RST, SYN, URG, CaptureSummary, read_capture
-from softnet.scenario.records import read_batches, record_heads
+from softnet.scenario.record_chain import PADDING, pcap_chain, record_heads
+from softnet.scenario.records import read_batches
 from softnet.scenario.replay import CaptureSource
 
 ROOT = Path(__file__).parent.parent.parent
@@ -220,18 +221,19 @@ def test_lanes_find_the_records_that_a_walk_finds(order: str, payloads: str) -> 
         begins.append(len(block))
         block += struct.pack(order + "IIII", 1_700_000_000, 5, size, size) + data
     count = len(block)
-    array = np.frombuffer(bytes(block) + bytes(records.PADDING), dtype=np.uint8)
-    word = np.dtype(order + "u4")
-    assert record_heads(array, count, word).tolist() == begins
-    assert record_heads(array, count - 11, word).tolist() == [at for at in begins if at + 16 <= count - 11]
+    array = np.frombuffer(bytes(block) + bytes(PADDING), dtype=np.uint8)
+    chain = pcap_chain(order)
+    assert record_heads(array, count, chain).tolist() == begins
+    assert record_heads(array, count, chain, 100, 200).tolist() == begins
+    assert record_heads(array, count - 11, chain).tolist() == [at for at in begins if at + 16 <= count - 11]
 
 
 @pytest.mark.parametrize("size", [1 << 9, 1 << 18])
 def test_a_file_of_many_blocks(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks are cut where they fall, inside a header or a frame; some frames are longer than a block."""
-    monkeypatch.setattr(records, "_FIRST_BLOCK_BYTES", size)
-    monkeypatch.setattr(records, "_BLOCK_BYTES", size)
-    monkeypatch.setattr(records, "BATCH_ROWS", 100)
+    monkeypatch.setattr(record_blocks, "_FIRST_BLOCK_BYTES", size)
+    monkeypatch.setattr(record_blocks, "_BLOCK_BYTES", size)
+    monkeypatch.setattr(record_blocks, "BATCH_ROWS", 100)
     chance = random.Random(7)
     frames = [
         (10**18 + 10 * n, make.ethernet(make.ipv4(make.udp(bytes(chance.randrange(0, 900)), sport=n % 50), UDP)))

@@ -12,6 +12,7 @@ whoever wrote it: what came before is read, and noted.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import struct
@@ -31,6 +32,8 @@ PACKET_BYTES_MAX: Final = 262_144
 OPTIONS_BYTES_MAX: Final = 1 << 20
 INTERFACES_MAX: Final = 65_536
 _COPY_BYTES: Final = 1 << 16
+_PIECE_BYTES: Final = 1 << 13
+"""Of a compressed file, what is unpacked at once: what stands in a damaged piece is lost."""
 
 PCAP_MAGIC: Final = {
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
@@ -38,7 +41,7 @@ PCAP_MAGIC: Final = {
     b"\x4d\x3c\xb2\xa1": ("<", 1),
     b"\xa1\xb2\x3c\x4d": (">", 1),
 }
-_PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
+PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
 _COMPRESSED: Final = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _OTHER_MAGIC: Final = {
     b"\x34\xcd\xb2\xa1": "a pcap file of an old patched libpcap: rewrite it with editcap -F pcap",
@@ -50,8 +53,8 @@ _IDB: Final = 1
 _OBSOLETE_PACKET: Final = 2
 _SPB: Final = 3
 _EPB: Final = 6
-_OPTION_END, _OPTION_FLAGS = 0, 2
-_OUTBOUND: Final = 2
+OPTION_END, OPTION_FLAGS = 0, 2
+OUTBOUND: Final = 2
 """Bits 0 and 1 of epb_flags."""
 
 
@@ -87,7 +90,9 @@ class Notes:
         return out
 
 
-class _Interface(NamedTuple):
+class Interface(NamedTuple):
+    """An interface of a pcapng file."""
+
     link_type: int
     snaplen: int
     # A time stamp counts units of ``unit_ns_num / unit_ns_den`` nanoseconds from ``offset_ns``.
@@ -102,21 +107,27 @@ def read_frames(path: str | Path, notes: Notes | None = None) -> Iterator[Frame]
     Raises ``CaptureError`` for anything that is not a capture, naming the byte, the packet, what was
     found and what was expected. Packets before the bad place have been yielded by then.
     """
+    with opened(path, notes or Notes()) as reader:
+        yield from reader.frames()
+
+
+@contextlib.contextmanager
+def opened(path: str | Path, notes: Notes) -> Iterator[Reader]:
+    """A reader at the beginning of a capture. Raises ``CaptureError`` where it cannot be read, also later."""
     name = str(path)
     path = captured_input() if name == STANDARD_INPUT else path
     try:
-        file: IO[bytes] = open(path, "rb")  # noqa: SIM115 (closed by the with below; opening alone may fail)
-        with file:
+        with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise CaptureError("the capture cannot be read", where=name, found="no regular file", expected="a file")
             magic = os.pread(file.fileno(), 6, 0)
             kind = next((kind for start, kind in _COMPRESSED.items() if magic.startswith(start)), "")
             if not kind:
-                yield from Reader(file, name, status.st_size, notes or Notes()).frames()
+                yield Reader(Ahead(file), name, status.st_size, notes)
                 return
             with _decompressed(file, kind, name) as inside:
-                yield from Reader(inside, name, None, notes or Notes(), kind).frames()
+                yield Reader(Ahead(inside, compressed=True), name, None, notes, kind)
     except OSError as error:
         raise CaptureError("the capture cannot be read", where=name, found=error.strerror or str(error)) from None
 
@@ -180,15 +191,94 @@ def captured_input() -> Path:
     return Path(os.environ[_INPUT_VARIABLE])
 
 
-class _CutOff(Exception):
+class Ahead:
+    """A file from which more can be read than is wanted: what is given back comes again."""
+
+    def __init__(self, file: Any, *, compressed: bool = False) -> None:
+        self._file = file
+        self._compressed = compressed
+        self._back = b""
+        self._at = 0
+        """So much of what was given back has come again."""
+        self._failure: Exception | None = None
+
+    def read(self, count: int) -> bytes:
+        """Up to ``count`` bytes, fewer only at the end. Raises what the file raises, then in place of the last bytes."""
+        data = self._back[self._at : self._at + count]
+        self._at += len(data)
+        if len(data) == count:
+            return data
+        if not self._compressed:
+            return data + bytes(self._file.read(count - len(data)))
+        pieces, size = [data], len(data)
+        while size < count:
+            piece = self._piece()
+            if not piece:
+                break
+            pieces.append(piece)
+            size += len(piece)
+        if size < count and self._failure is not None:
+            raise self._failure
+        data = b"".join(pieces)
+        self.give_back(data[count:])
+        return data[:count]
+
+    def fill(self, room: memoryview) -> int:
+        """Read as much as there is room for, fewer only at the end; where the file raises something, the next ``read()`` does."""
+        data = self._back[self._at : self._at + len(room)]
+        self._at += len(data)
+        size = len(data)
+        room[:size] = data
+        if not self._compressed:
+            return size + int(self._file.readinto(room[size:])) if size < len(room) else size
+        while size < len(room):
+            piece = self._piece()
+            if not piece:
+                break
+            used = min(len(piece), len(room) - size)
+            room[size : size + used] = piece[:used]
+            size += used
+            self.give_back(piece[used:])
+        return size
+
+    def peek(self, count: int) -> bytes:
+        """The next ``count`` bytes, fewer at the end; they come again."""
+        room = bytearray(count)
+        data = bytes(room[: self.fill(memoryview(room))])
+        self.give_back(data)
+        return data
+
+    def give_back(self, data: bytes) -> None:
+        """Let these bytes, the last that were read, come again."""
+        if data or self._at:
+            self._back = data + self._back[self._at :]
+            self._at = 0
+
+    def skip(self, count: int) -> None:
+        """Leave bytes out, of a file that is not compressed."""
+        inside = min(count, len(self._back) - self._at)
+        self._at += inside
+        if count > inside:
+            self._file.seek(count - inside, os.SEEK_CUR)
+
+    def _piece(self) -> bytes:
+        if self._failure is None:
+            try:
+                return bytes(self._file.read1(_PIECE_BYTES))
+            except Exception as error:  # what it is, the reader says
+                self._failure = error
+        return b""
+
+
+class CutOff(Exception):
     """The file ends where more should stand."""
 
 
 class Reader:
     """Reads one file that is open, frame by frame."""
 
-    def __init__(self, file: IO[bytes], name: str, size: int | None, notes: Notes, compressed: str = "") -> None:
-        self.file = file
+    def __init__(self, ahead: Ahead, name: str, size: int | None, notes: Notes, compressed: str = "") -> None:
+        self.ahead = ahead
         self.name = name
         self.size = size
         """None where it is not known: in a compressed stream."""
@@ -199,39 +289,46 @@ class Reader:
         self.pos = 0
         self.number = 0  # of the packet being read, or read last, from 1
         self.in_packet = False
+        self.whole = 0
+        """Packets that were read to their ends."""
+        self.order = "<"
+        self.interfaces: list[Interface] = []
+        """Both of the section of a pcapng file that is being read."""
 
     def frames(self) -> Iterator[Frame]:
+        yield from (frame for frame in self.noted(self.records()) if frame is not None)
+
+    def pcap_from(self, head: bytes, at: int, number: int) -> Iterator[Frame | None]:
+        """The records of a pcap file from byte ``at`` on, where it stands, before which ``number`` were read; ``head`` is its first
+        24 bytes.
+        """
+        self.pos, self.number, self.whole = at, number, number
+        return self.noted(self.pcap_records(head[4:], *PCAP_MAGIC[head[:4]]))
+
+    def records(self) -> Iterator[Frame | None]:
+        """All frames of the file, and None where more may follow: behind a record or a block. Raises ``CutOff``."""
         if self.size == 0:
             self.fail("the capture is empty", found="0 bytes", expected="a pcap or pcapng file")
-        yield from self.noted(self.records(), 0)
-
-    def pcap_from(self, head: bytes, at: int, number: int) -> Iterator[Frame]:
-        """The frames of a pcap file from byte ``at`` on, before which ``number`` were read; ``head`` is its first 24 bytes."""
-        self.file.seek(at)
-        self.pos, self.number = at, number
-        return self.noted(self.pcap_records(head[4:], *PCAP_MAGIC[head[:4]]), number)
-
-    def records(self) -> Iterator[Frame]:
-        """All frames of the file. Raises ``_CutOff``."""
         magic = self.take(4, "the magic number")
         if magic in PCAP_MAGIC:
             yield from self.pcap(*PCAP_MAGIC[magic])
-        elif magic == _PCAPNG_MAGIC:
+        elif magic == PCAPNG_MAGIC:
             yield from self.pcapng(magic)
         else:
             self.no_capture(magic)
 
-    def noted(self, frames: Iterator[Frame], whole: int) -> Iterator[Frame]:
-        """The frames, ``whole`` of which came before; a file that ends too early is noted, if there is any frame."""
+    def noted(self, frames: Iterator[Frame | None]) -> Iterator[Frame | None]:
+        """The same; a file that ends too early is noted, if any packet of it is whole."""
         try:
             for frame in frames:
                 yield frame
-                whole = frame.number
-        except _CutOff as cut:
+                if frame is not None:
+                    self.whole = frame.number
+        except CutOff as cut:
             message, found, expected, at = cut.args
-            if not whole:
+            if not self.whole:
                 self.fail(message, found=found, expected=expected, hint="the capture was cut off", at=at)
-            before = f"the {whole} whole packets before are" if whole > 1 else "the one whole packet before is"
+            before = f"the {self.whole} whole packets before are" if self.whole > 1 else "the one whole packet before is"
             self.notes.cut_off = f"{message}, at byte {at}: whoever wrote it was stopped; {before} read"
 
     def no_capture(self, magic: bytes) -> NoReturn:
@@ -254,9 +351,9 @@ class Reader:
     def read(self, count: int) -> bytes:
         """Up to ``count`` bytes, fewer only at the end; ``count`` is small or has been bounded."""
         if not self.compressed:
-            return self.file.read(count)
+            return self.ahead.read(count)
         try:
-            return self.file.read(count)
+            return self.ahead.read(count)
         except EOFError:
             self.broken_off = True
             return b""
@@ -272,21 +369,21 @@ class Reader:
         data = self.read(count)
         self.pos += len(data)
         if len(data) != count:
-            raise _CutOff(f"the file ends inside {what}", f"{len(data)} bytes left", f"{count} bytes", at)
+            raise CutOff(f"the file ends inside {what}", f"{len(data)} bytes left", f"{count} bytes", at)
         return data
 
     def at_end(self, count: int) -> bytes:
         """The next ``count`` bytes, fewer of them at the end, none behind it."""
         data = self.read(count)
         if not data and self.broken_off:
-            raise _CutOff(f"the {self.compressed} file ends before its end", "0 bytes left", f"{count} bytes", self.pos)
+            raise CutOff(f"the {self.compressed} file ends before its end", "0 bytes left", f"{count} bytes", self.pos)
         self.pos += len(data)
         return data
 
     def skip(self, count: int) -> None:
         self.pos += count
         if not self.compressed:
-            self.file.seek(count, os.SEEK_CUR)
+            self.ahead.skip(count)
             return
         while count > 0:
             block = self.read(min(count, _COPY_BYTES))
@@ -309,14 +406,14 @@ class Reader:
 
     # pcap
 
-    def pcap(self, order: str, unit_ns: int) -> Iterator[Frame]:
+    def pcap(self, order: str, unit_ns: int) -> Iterator[Frame | None]:
         header = self.take(20, "the file header")
         major, minor = struct.unpack_from(order + "HH", header)
         if major != 2:
             self.fail("an unknown version of pcap", found=f"{major}.{minor}", expected="2.4", at=4)
         yield from self.pcap_records(header, order, unit_ns)
 
-    def pcap_records(self, header: bytes, order: str, unit_ns: int) -> Iterator[Frame]:
+    def pcap_records(self, header: bytes, order: str, unit_ns: int) -> Iterator[Frame | None]:
         """The records behind a file header, which is given without its magic number."""
         snaplen, network = struct.unpack_from(order + "II", header, 12)
         link_type = network & 0xFFFF  # the upper bits tell of a frame check sequence
@@ -330,7 +427,7 @@ class Reader:
                 return
             self.number += 1
             if len(head) < 16:
-                raise _CutOff("the file ends inside a record header", f"{len(head)} bytes left", "16 bytes", at)
+                raise CutOff("the file ends inside a record header", f"{len(head)} bytes left", "16 bytes", at)
             seconds, fraction, caplen, original_len = record.unpack(head)
             if fraction >= per_second:
                 self.fail(
@@ -344,13 +441,12 @@ class Reader:
             data = self.take(caplen, "a packet")
             time_ns = seconds * 1_000_000_000 + fraction * unit_ns
             yield Frame(self.number, at, time_ns, link_type, data, max(original_len, caplen))
+            yield None
 
     # pcapng
 
-    def pcapng(self, begun: bytes) -> Iterator[Frame]:
+    def pcapng(self, begun: bytes) -> Iterator[Frame | None]:
         """``begun`` are the first four bytes, read already."""
-        order = "<"
-        interfaces: list[_Interface] = []
         while True:
             self.in_packet = False
             at = self.pos - len(begun)
@@ -358,12 +454,12 @@ class Reader:
             if not head:
                 return
             if len(head) < 8:
-                raise _CutOff("the file ends inside a block header", f"{len(head)} bytes left", "8 bytes", at)
-            kind, length = struct.unpack(order + "II", head)
+                raise CutOff("the file ends inside a block header", f"{len(head)} bytes left", "8 bytes", at)
+            kind, length = struct.unpack(self.order + "II", head)
             if kind == _SHB:
-                order = self.section_order(at)
-                interfaces = []
-                length = struct.unpack(order + "I", head[4:])[0]
+                self.order = self.section_order(at)
+                self.interfaces = []
+                length = struct.unpack(self.order + "I", head[4:])[0]
             if length < 12 or length % 4:
                 self.fail(
                     "a block length that cannot be",
@@ -374,19 +470,19 @@ class Reader:
                 )
             end = at + length
             if self.size is not None and end > self.size:
-                raise _CutOff("the file ends inside a block", f"{self.size - at} bytes left", f"{length} bytes", at)
+                raise CutOff("the file ends inside a block", f"{self.size - at} bytes left", f"{length} bytes", at)
             if kind == _SHB:
-                self.section_header(order, end, at)
+                self.section_header(self.order, end, at)
             elif kind == _IDB:
-                interfaces.append(self.interface(order, end, at))
-                if len(interfaces) > INTERFACES_MAX:
+                self.interfaces.append(self.interface(self.order, end, at))
+                if len(self.interfaces) > INTERFACES_MAX:
                     self.fail("too many interfaces", expected=f"at most {INTERFACES_MAX}", at=at)
             elif kind in (_EPB, _SPB, _OBSOLETE_PACKET):
                 self.number += 1
                 self.in_packet = True
-                yield self.packet_block(kind, order, interfaces, end, at)
+                yield self.packet_block(kind, end, at)
             self.skip(end - 4 - self.pos)
-            trailer = struct.unpack(order + "I", self.take(4, "the end of a block"))[0]
+            trailer = struct.unpack(self.order + "I", self.take(4, "the end of a block"))[0]
             if trailer != length:
                 self.fail(
                     "a block whose two lengths differ",
@@ -395,6 +491,7 @@ class Reader:
                     hint="the block is damaged",
                     at=at,
                 )
+            yield None
 
     def need(self, count: int, end: int, what: str, at: int) -> bytes:
         """``count`` bytes of a block's body, whose trailer begins at ``end - 4``."""
@@ -426,7 +523,7 @@ class Reader:
         if major != 1:
             self.fail("an unknown version of pcapng", found=f"{major}.{minor}", expected="1.0", at=at + 12)
 
-    def interface(self, order: str, end: int, at: int) -> _Interface:
+    def interface(self, order: str, end: int, at: int) -> Interface:
         link_type, _reserved, snaplen = struct.unpack(order + "HHI", self.need(8, end, "an interface", at))
         number, denominator, offset_ns = 1000, 1, 0  # microseconds unless an option says otherwise
         options_end = min(end - 4, self.pos + OPTIONS_BYTES_MAX)
@@ -442,9 +539,10 @@ class Reader:
             elif code == 14 and length == 8:  # if_tsoffset
                 offset_ns = struct.unpack(order + "q", value)[0] * 1_000_000_000
             self.skip(min(-length % 4, end - 4 - self.pos))
-        return _Interface(link_type, snaplen, number, denominator, offset_ns)
+        return Interface(link_type, snaplen, number, denominator, offset_ns)
 
-    def packet_block(self, kind: int, order: str, interfaces: list[_Interface], end: int, at: int) -> Frame:
+    def packet_block(self, kind: int, end: int, at: int) -> Frame:
+        order, interfaces = self.order, self.interfaces
         if kind == _SPB:
             index, high, low = 0, None, 0
             (original_len,) = struct.unpack(order + "I", self.need(4, end, "a packet", at))
@@ -490,17 +588,21 @@ class Reader:
         return Frame(self.number, at, time_ns, interface.link_type, data, max(original_len, caplen), outgoing)
 
     def outbound(self, order: str, caplen: int, end: int) -> bool:
-        """Whether the options of an enhanced packet block mark the packet as sent (epb_flags). Options that do not fit are left."""
+        """Whether the options behind a frame mark it as sent."""
         pad = -caplen % 4
-        if self.pos + pad + 4 > min(end - 4, self.pos + OPTIONS_BYTES_MAX):
+        room = min(end - 4 - self.pos, OPTIONS_BYTES_MAX)
+        return room >= pad + 4 and options_outbound(self.take(room, "options")[pad:], order)
+
+
+def options_outbound(options: bytes | memoryview, order: str) -> bool:
+    """Whether the options of an enhanced packet block mark the packet as sent (epb_flags). Options that do not fit are left."""
+    at = 0
+    while at + 4 <= len(options):
+        code, length = struct.unpack_from(order + "HH", options, at)
+        at += 4
+        if code == OPTION_END or length > len(options) - at:
             return False
-        self.skip(pad)
-        while self.pos + 4 <= end - 4:
-            code, length = struct.unpack(order + "HH", self.take(4, "an option"))
-            room = end - 4 - self.pos
-            if code == _OPTION_END or length > room:
-                return False
-            if code == _OPTION_FLAGS and length == 4:
-                return bool(struct.unpack(order + "I", self.take(4, "an option"))[0] & 3 == _OUTBOUND)
-            self.skip(min(length + -length % 4, room))
-        return False
+        if code == OPTION_FLAGS and length == 4:
+            return bool(struct.unpack_from(order + "I", options, at)[0] & 3 == OUTBOUND)
+        at += length + -length % 4
+    return False

@@ -17,7 +17,9 @@ import numpy as np
 
 from softnet.scenario.columns import NOT_IP, TCP, UDP
 from softnet.scenario.packet import BACKWARDS_NS_MAX, CaptureSummary, Packet, clock_error, dissect, no_packet_error
-from softnet.scenario.records import FrameBatch, read_batches, windows
+from softnet.scenario.record_blocks import FrameBatch
+from softnet.scenario.record_chain import windows
+from softnet.scenario.records import read_batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -211,9 +213,7 @@ def _dissected(frames: FrameBatch, time_ns: NDArray[np.int64], back_ns: NDArray[
     return batch
 
 
-def _plain_rows(
-    frames: FrameBatch, fields: NDArray[np.void], at: NDArray[np.int64], version: int, size: int
-) -> NDArray[np.int64]:
+def _plain_rows(frames: FrameBatch, fields: NDArray[np.void], at: NDArray[np.int64], version: int, size: int) -> NDArray[np.int64]:
     """The frames of this IP version that hold what columns are enough for, and of which all of that was captured."""
     of_version = fields["kind"] == (_IP if version == 4 else _IPV6)
     if not of_version.any():
