@@ -108,7 +108,9 @@ def interface(
     return block(1, body + struct.pack(order + "HH", 0, 0), order=order)
 
 
-def enhanced(data: bytes, stamp: int, *, index: int = 0, original_len: int | None = None, order: str = "<") -> bytes:
+def enhanced(
+    data: bytes, stamp: int, *, index: int = 0, original_len: int | None = None, order: str = "<", options: bytes = b""
+) -> bytes:
     head = struct.pack(
         order + "IIIII",
         index,
@@ -117,7 +119,12 @@ def enhanced(data: bytes, stamp: int, *, index: int = 0, original_len: int | Non
         len(data),
         len(data) if original_len is None else original_len,
     )
-    return block(6, head + data, order=order)
+    return block(6, head + data + bytes(-len(data) % 4 if options else 0) + options, order=order)
+
+
+def option(code: int, value: bytes, *, order: str = "<") -> bytes:
+    """An option of a block; ``option(0, b"")`` ends them."""
+    return struct.pack(order + "HH", code, len(value)) + value + bytes(-len(value) % 4)
 
 
 def simple(data: bytes, *, original_len: int | None = None, order: str = "<") -> bytes:

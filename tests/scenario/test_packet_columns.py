@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gzip
 import ipaddress
+import lzma
 import random
 import struct
 from collections.abc import Callable
@@ -23,7 +25,7 @@ from softnet.scenario.capture import Notes, read_frames
 from softnet.scenario.columns import TCP, UDP
 from softnet.scenario.flows import FlowKey, flow_key
 from softnet.scenario.packet import FIN, PSH, RST, SYN, URG, CaptureSummary, read_capture
-from softnet.scenario.record_chain import PADDING, pcap_chain, record_heads
+from softnet.scenario.record_chain import PADDING, pcap_chain, pcapng_chain, record_heads
 from softnet.scenario.records import read_batches
 from softnet.scenario.replay import CaptureSource
 
@@ -206,6 +208,93 @@ def test_every_field_that_tells_flows_apart_does(tmp_path: Path) -> None:
     path = tmp_path / "fields.pcap"
     path.write_bytes(make.pcap([(10**18 + at, data) for at, data in enumerate(frames + frames)]))
     check(path)
+
+
+@st.composite
+def pcapng_block(draw: st.DrawFn, order: str, now_us: int) -> bytes:
+    """A block of a packet, mostly; with options, or of an interface that has other time stamps; else something else."""
+    kind = draw(st.integers(0, 14))
+    if kind == 0:
+        return make.interface(snaplen=draw(st.sampled_from([0, 60])), order=order)
+    if kind == 1:
+        return make.simple(draw(frame()), order=order)
+    if kind == 2:
+        return make.block(draw(st.sampled_from([4, 5, 0xBAD])), bytes(draw(st.integers(0, 9))), order=order)
+    options = b""
+    for code in draw(st.lists(st.sampled_from([0, 1, 2, 2, 4]), max_size=3)):
+        value = struct.pack(order + "I", draw(st.integers(0, 3))) if code == 2 else bytes(draw(st.integers(0, 9)))
+        options += make.option(code, b"" if code == 0 else value, order=order)
+    index = draw(st.sampled_from([0, 0, 0, 0, 1, 2, 2, 3]))
+    unit = {0: 1, 1: 1000, 2: 10_000, 3: 1}[index]
+    return make.enhanced(draw(frame()), now_us * unit, index=index, order=order, options=options)
+
+
+@settings(max_examples=20)
+@given(
+    data=st.data(),
+    order=st.sampled_from("<>"),
+    count=st.integers(1, 40),
+    damage=st.one_of(st.none(), st.tuples(st.integers(0, 10**6), st.integers(0, 255))),
+    packed=st.sampled_from(["", "", "gzip", "xz", "cut"]),
+)
+def test_mixed_blocks_of_pcapng(
+    data: st.DataObject,
+    order: str,
+    count: int,
+    damage: tuple[int, int] | None,
+    packed: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Interfaces that count in units of their own, comments and flags, blocks without a packet, several sections; damage."""
+    parts = [make.section(order=order)]
+    parts += [make.interface(tsresol=tsresol, order=order) for tsresol in (6, 9, 10)]
+    parts += [data.draw(pcapng_block(order, 1_700_000_000_000_000 + 10 * at)) for at in range(count)]
+    if data.draw(st.booleans()):
+        parts += parts[:2] + [data.draw(pcapng_block(order, 1_700_000_001_000_000)) for _ in range(5)]
+    content = b"".join(parts)
+    if packed in ("gzip", "xz"):
+        content = gzip.compress(content) if packed == "gzip" else lzma.compress(content)
+    if packed == "cut":
+        content = content[: data.draw(st.integers(1, len(content)))]
+    if damage is not None:
+        place = damage[0] % len(content)
+        content = content[:place] + bytes([damage[1]]) + content[place + 1 :]
+    path = tmp_path_factory.getbasetemp() / "mixed.pcapng"
+    path.write_bytes(content)
+    check(path)
+
+
+@pytest.mark.parametrize("damage", ["none", "cut", "byte"])
+def test_a_compressed_file_of_many_pieces(damage: str, tmp_path: Path) -> None:
+    """Also where it ends, or is wrong, in its middle: what stands before is read, as it is packet by packet."""
+    chance = random.Random(3)
+    frames = [
+        (10**18 + 10 * n, make.ethernet(make.ipv4(make.udp(chance.randbytes(chance.randrange(0, 900)), sport=n % 50), UDP)))
+        for n in range(600)
+    ]
+    content = gzip.compress(make.pcap(frames))
+    half = len(content) // 2
+    if damage == "cut":
+        content = content[:half]
+    elif damage == "byte":
+        content = content[:half] + bytes([content[half] ^ 0xFF]) * 20 + content[half + 20 :]
+    path = tmp_path / "many.pcap.gz"
+    path.write_bytes(content)
+    check(path)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_lanes_find_the_blocks_that_a_walk_finds(order: str) -> None:
+    """Also where the packets are full of what looks like blocks."""
+    chance = random.Random(6)
+    fake = make.enhanced(bytes(20), 5, order=order)
+    content, begins = bytearray(), []
+    while len(content) < 600_000:
+        begins.append(len(content))
+        content += make.enhanced((fake * 9)[: chance.randrange(0, 400)], 5, order=order)
+    array = np.frombuffer(bytes(content) + bytes(PADDING), dtype=np.uint8)
+    for sizes in ((0, 0), (200, 400)):
+        assert record_heads(array, len(content), pcapng_chain(order), *sizes).tolist() == begins
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
