@@ -35,7 +35,7 @@ GONE_SECONDS, ANSWER_SECONDS = 5.0, 1.0
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "run": ("run", "examples/seed.toml", "--out", "OUT", "--quiet"),
-    "compare": ("compare", "examples/seed.toml", "--arm", "6.9-rt", "--arm", "6.10-rt", "--seeds", "4", "--processes", "2",
+    "compare": ("compare", "examples/seed.toml", "--arm", "6.9-rt", "--arm", "6.10-rt", "--seeds", "4", "--jobs", "2",
                 "--out", "OUT", "--quiet"),
     "verify": ("verify", "--kernel", "6.12", "--kernel", "6.12-rt", "--jobs", "2", "--quiet", "--max-seconds", "5",
                "--driver", "free:1:2", "--driver", "netif_rx:0:2"),

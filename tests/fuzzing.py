@@ -500,7 +500,7 @@ class Reached(SoftnetError):
 COMMAND_LINES: Final = (
     "run examples/rps.toml --kernel 6.12-rt --seed 3 --trace full --set sysctl.skb_defer_max=128 --engine native --width 80",
     "run examples/rps.toml --break net_rx_action --checks --strict --json --patch examples/patches/kick_at_max.py",
-    "compare examples/rps.toml --arm 6.9-rt --arm mine:6.10-rt,sysctl.skb_defer_max=128 --seeds 2 --processes 2",
+    "compare examples/rps.toml --arm 6.9-rt --arm mine:6.10-rt,sysctl.skb_defer_max=128 --seeds 2 --jobs 2",
     "check examples/rps.toml --kernel 6.12 --set machine.cpus=4 --json",
     "verify --kernel 6.12 --cpus 2 --skbs 3 --driver free:1:2 --set defer_max=3 --event dev_weight=2 --max-states 10 --jobs 2",
     "verify --kernel 6.12-rt --property deadlock --memory-model tso --store-buffer 2 --storage compact --memory 64 --max-seconds 1",

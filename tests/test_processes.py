@@ -121,7 +121,7 @@ def test_a_script_without_a_guarded_main_part_may_compare(tmp_path: Path) -> Non
 SHORT = ("--set", "measure.warmup_ms=0", "--quiet")
 COMMANDS = {
     "run": ("run", "examples/loopback.toml", "--set", "measure.duration_ms=5000", *SHORT, "--out", "OUT"),
-    "compare": ("compare", "examples/loopback.toml", "--arm", "6.9", "--arm", "6.10", "--seeds", "4", "--processes", "2",
+    "compare": ("compare", "examples/loopback.toml", "--arm", "6.9", "--arm", "6.10", "--seeds", "4", "--jobs", "2",
                 "--set", "measure.duration_ms=5000", *SHORT, "--out", "OUT"),
     "verify": ("verify", "--kernel", "6.12-rt", "--jobs", "2", "--quiet", "--max-seconds", "600", "--no-reduce"),
 }  # fmt: skip

@@ -146,7 +146,7 @@ class WorkerDied(SoftnetError):
         super().__init__(
             "a worker process died",
             found=end,
-            hint="if memory ran out: fewer at the same time (--jobs, --processes), or less for each (--memory)",
+            hint="if memory ran out: fewer at the same time (--jobs), or less for each (--memory)",
         )
         self.connection = connection
         self.number = number

@@ -48,7 +48,7 @@ def test_compare_names_its_arms(tmp_path: Path) -> None:
     """Labels, settings and patches make arms; the folder has a trace of each."""
     out = tmp_path / "both"
     patch = ROOT / "examples" / "patches" / "kick_at_max.py"
-    done = softnet("compare", SEED, *SHORT, "--seeds", "2", "--processes", "1", "--out", out, "--json",
+    done = softnet("compare", SEED, *SHORT, "--seeds", "2", "--jobs", "1", "--out", out, "--json",
                    "--arm", "6.12-rt", "--arm", "mine:6.12-rt,sysctl.skb_defer_max=16",
                    "--arm", f"late:6.12-rt,patch={patch}")  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -150,7 +150,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("command", [("run",), ("compare", "--arm", "6.9", "--arm", "6.10", "--seeds", "1", "--processes", "1")])
+@pytest.mark.parametrize("command", [("run",), ("compare", "--arm", "6.9", "--arm", "6.10", "--seeds", "1", "--jobs", "1")])
 def test_without_llvmlite_the_reference_engine_serves_and_says_so(command: tuple[str, ...]) -> None:
     settings = ["--set=measure.duration_ms=1", "--set=measure.warmup_ms=0", "--json"]
     args = [sys.executable, "-c", WITHOUT_LLVMLITE, command[0], str(ROOT / "examples/rps.toml"), *command[1:], *settings]

@@ -236,7 +236,7 @@ BAD = {
     "cluster-unknown": ["--cluster", "tcp:/127.0.0.1"],
     "cluster-without-number": ["--cluster", "slurm"],
     "cluster-of-none": ["--cluster", "local:0"],
-    "cluster-and-processes": ["--cluster", "local:2", "--processes", "2"],
+    "cluster-and-jobs": ["--cluster", "local:2", "--jobs", "2"],
     "cluster-no-slurm": ["--cluster", "slurm:2"],
 }
 

@@ -47,7 +47,7 @@ def _refused(words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: 
     from softnet.sweep import api
 
     monkeypatch.setattr(api, "run_once", lambda job: pytest.fail("something ran"))
-    assert run_cli(["sweep", *words, "--processes=1", "--out=out", "--quiet"]) == 2
+    assert run_cli(["sweep", *words, "--jobs=1", "--out=out", "--quiet"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert not Path("out").exists()

@@ -219,7 +219,7 @@ def test_a_bad_goal_is_one_message(
 ) -> None:
     monkeypatch.chdir(scenario.parent)
     monkeypatch.setattr(api, "run_once", lambda job: pytest.fail("something ran"))
-    words = ["sweep", scenario.name, f"--vary={VARY[0]}", *BAD[case], "--processes=1", "--out=out", "--quiet"]
+    words = ["sweep", scenario.name, f"--vary={VARY[0]}", *BAD[case], "--jobs=1", "--out=out", "--quiet"]
     assert run_cli(words) == 2
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -61,6 +61,15 @@ def test_one_process_and_two_give_the_same_bytes_and_the_figures_of_softnet_run(
     assert [a.label for a in one.planned.arms] == ["2, []", "2, 2", "300, []", "300, 2"]
 
 
+def test_python_runs_the_experiment_of_a_file(scenario: Path, tmp_path: Path) -> None:
+    vary = {"sysctl.netdev_budget": [75, 300]}
+    frame = softnet.sweep.run(scenario, vary, tmp_path / "python", processes=1, seeds=1)
+    assert sorted(frame.sysctl_netdev_budget) == [75, 300]
+    assert softnet.sweep.run(scenario, vary, tmp_path / "python", processes=1, seeds=1).equals(frame)
+    with pytest.raises(SoftnetError, match=r"softnet\.sweep\.run\(\): seed: unknown key"):
+        softnet.sweep.run(scenario, vary, tmp_path / "python", seed=1)
+
+
 def test_whatever_a_killed_process_leaves_of_the_journal_the_rest_is_run_and_no_more(
     scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,7 +131,7 @@ def test_kill_9_loses_no_finished_run(
     scenario: Path, tmp_path: Path, before: int, half: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["sweep", str(scenario), *(f"--vary={text}" for text in VARY), "--seeds=2", f"--out={tmp_path / 'out'}", "--quiet"]
-    done = subprocess.run([sys.executable, "-c", KILLED, str(before), str(half), *words, "--processes=2"], check=False)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(before), str(half), *words, "--jobs=2"], check=False)
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "out" / "runs.parquet").exists()
     counted = Counted(monkeypatch)

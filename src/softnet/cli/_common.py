@@ -51,9 +51,9 @@ simulation_options = options(
                  help="What runs the functions."),
     click.option("--checks", is_flag=True, help="Hold the run to the invariants and the lock rules (1.4 to 1.8 times as long)."),
     click.option("--strict", is_flag=True, help="With --checks: stop at the first that does not hold, with exit status 3."),
-    click.option("--out", type=click.Path(path_type=Path), help="Write result, report and trace into this folder."),
+    click.option("--out", "-o", type=click.Path(path_type=Path), help="Write result, report and trace into this folder."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-    click.option("--quiet", is_flag=True, help="No progress."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress."),
     click.option("--width", type=click.IntRange(60, 400), help="Columns of the summary; default: the terminal's, else 100."),
 )  # fmt: skip
 

@@ -57,7 +57,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Runs of each arm, from the scenario's seed on.",
 )
-@click.option("--processes", type=click.IntRange(1, 256), help="Runs at the same time; default: the CPUs there are, where it pays.")
+@click.option(
+    "--jobs",
+    "-j",
+    "processes",
+    type=click.IntRange(1, 256),
+    help="Runs at the same time; default: the CPUs there are, where it pays.",
+)
 @condition_options
 @simulation_options
 def command(

@@ -17,9 +17,9 @@ TEMPLATE = "seed"
 
 
 @click.command("demo", help=__doc__)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("softnet-demo"), show_default=True, help="The folder.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), default=Path("softnet-demo"), show_default=True, help="The folder.")
 @click.option("--width", type=click.IntRange(60, 400), help="Columns of the summary; default: the terminal's, else 100.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @click.pass_context
 def command(context: click.Context, out: Path, width: int | None, quiet: bool) -> None:
     """Compare the two kernels."""

@@ -18,7 +18,7 @@ from softnet.errors import SoftnetError
 
 @click.command("man", help=__doc__)
 @click.argument("words", nargs=-1, metavar="[COMMAND]...")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write every page into this folder.")
+@click.option("--out", "-o", type=click.Path(path_type=Path, file_okay=False), help="Write every page into this folder.")
 def command(words: tuple[str, ...], out: Path | None) -> None:
     """Print or write man pages."""
     from softnet.cli import cli

@@ -29,7 +29,7 @@ from softnet.cli._common import another_kernel_option, columns, echo_json, patch
 @click.option("--scenario", "scenario_out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Also write the scenario into this file, as JSON.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @click.option("--width", type=click.IntRange(60, 400), help="Columns of the text; default: the terminal's, else 100.")
 def command(
     recording: Path, settings: tuple[str, ...], kernel: str, patches: tuple[str, ...], engine: str, scenario_out: Path | None,

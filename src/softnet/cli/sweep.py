@@ -46,18 +46,18 @@ _factors = options(
 )  # fmt: skip
 
 _ways = options(
-    click.option("--out", type=click.Path(path_type=Path), help="Keep runs and results in this folder, and go on there."),
+    click.option("--out", "-o", type=click.Path(path_type=Path), help="Keep runs and results in this folder, and go on there."),
     click.option("--store", default="", metavar="ADDRESS",
                  help="Keep them at s3://…, gs://… or another address of fsspec's, too, and go on from what is there."),
     click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the page with the charts to this file."),
-    click.option("--processes", type=click.IntRange(1, 256), help="Runs at the same time; default: the CPUs there are."),
+    click.option("--jobs", "-j", "processes", type=click.IntRange(1, 256), help="Runs at the same time; default: the CPUs there are."),
     click.option("--cluster", default="", metavar="WHERE",
                  help="Run on a Dask cluster: tcp://HOST:PORT of its scheduler, local:N, slurm:N or kubernetes:N workers."),
     click.option("--engine", type=click.Choice(["auto", "reference", "native"]), default="auto", show_default=True,
                  help="What runs the functions."),
     click.option("--yes", is_flag=True, help="Yes, more than 100,000 runs."),
     click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON."),
-    click.option("--quiet", is_flag=True, help="No progress."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress."),
     click.option("--width", type=click.IntRange(60, 400), help="Columns of the report; default: the terminal's, else 100."),
 )  # fmt: skip
 
@@ -86,7 +86,7 @@ def command(
     from softnet.sweep.api import sweep
 
     if cluster and processes is not None:
-        raise SoftnetError("runs are made here or on a cluster", where="--processes", found=f"--cluster {cluster}",
+        raise SoftnetError("runs are made here or on a cluster", where="--jobs", found=f"--cluster {cluster}",
                            expected="one of them", hint="--cluster local:4 has four processes")  # fmt: skip
     asked = _asked(what, given)
     with ExitStack() as stack:

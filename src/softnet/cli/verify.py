@@ -119,6 +119,7 @@ _limits = options(
     click.option("--seed", type=click.IntRange(0, 1 << 40), default=0, show_default=True, help="Of the first order of a swarm."),
     click.option(
         "--jobs",
+        "-j",
         type=click.IntRange(1, 64),
         help="So many configurations at once, each in a process of its own with --memory of its own.  "
         "[default: 1; without --driver, and of a swarm, one for each CPU, at most 8]",
@@ -157,7 +158,7 @@ _output = options(
     ),
     click.option("--perfetto", "perfetto", type=click.Path(dir_okay=False), help="Write a counterexample for ui.perfetto.dev."),
     click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON."),
-    click.option("--quiet", is_flag=True, help="No progress."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress."),
     click.option("--width", type=click.IntRange(80, 400), default=110, show_default=True, help="Columns of a counterexample."),
 )
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -80,14 +80,23 @@ def load_experiment(path: Path) -> Asked:
         line = next((lines[steps[:n]] for n in range(len(steps), 0, -1) if steps[:n] in lines), 0)
         return f"{path}:{line}: {'.'.join(map(str, steps))}" if line else f"{path}: {'.'.join(map(str, steps))}"
 
+    return _asked(raw, where, str(path), path.parent)
+
+
+def asked_in_python(raw: Mapping[str, Any]) -> Asked:
+    """An experiment from values, as its file would have them; paths start from the folder of the process. Raises SoftnetError."""
+    return _asked(raw, lambda *steps: f"softnet.sweep.run(): {'.'.join(map(str, steps))}", "softnet.sweep.run()", Path())
+
+
+def _asked(raw: Mapping[str, Any], where: Callable[..., str], name: str, folder: Path) -> Asked:
     try:
         experiment = Experiment.model_validate(raw)
     except ValidationError as error:
-        raise ScenarioProblems([_problem(item, where) for item in error.errors(include_url=False)], str(path)) from None
+        raise ScenarioProblems([_problem(item, where) for item in error.errors(include_url=False)], name) from None
     factors = _kernels(experiment.kernels, where("kernels"))
     factors += [factor_of_value(".".join(steps), value, where("vary", *steps)) for steps, value in _flat(experiment.vary)]
     places = {name: where(name) for name in Experiment.model_fields}
-    return Asked(experiment, factors, path.parent, places)
+    return Asked(experiment, factors, folder, places)
 
 
 def _kernels(names: Sequence[str], where: str) -> list[Factor]:

@@ -11,12 +11,14 @@ from softnet.cli._common import columns, echo_json, progress_bar
 
 
 @click.command("calibrate", short_help="A cost table of this machine, in under a minute.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="The table to write.")
+@click.option(
+    "--out", "-o", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="The table to write."
+)
 @click.option(
     "--trace/--no-trace", "trace", default=None, help="With or without tracepoints. Default: with, where the rights are there."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all that was measured as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @click.option("--width", type=click.IntRange(60, 400), help="Columns of the text; default: the terminal's, else 100.")
 def calibrate(out: Path, trace: bool | None, as_json: bool, quiet: bool, width: int | None) -> None:
     """Measure what system calls, copies, atomics, cache lines, switches, wakeups, interrupts and a packet's stages cost here.

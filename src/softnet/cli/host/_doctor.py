@@ -25,7 +25,9 @@ from_option = options(
 @click.command("doctor", short_help="What is wrong or risky, with evidence, and what to change.")
 @from_option
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write what was read into this file, to be sent: a report for --from.")
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), help="Write what was read into this file, to be sent: a report for --from."
+)
 @click.option("--anonymous", is_flag=True, help="With --out: without names and addresses.")
 @click.option(
     "--predict",

@@ -9,7 +9,9 @@ import click
 
 
 @click.command("record", short_help="The receive path's events of this machine, into a file for softnet replay.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="The file to write.")
+@click.option(
+    "--out", "-o", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="The file to write."
+)
 @click.option("--seconds", type=click.FloatRange(0.01, 86400), help="How long. Default: 10, with --until-latency for ever.")
 @click.option("--until-latency", type=click.IntRange(1, 10**9), metavar="US",
               help="End when a packet took so long from its arrival to being read; the newest events are kept.")  # fmt: skip

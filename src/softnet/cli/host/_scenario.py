@@ -12,7 +12,7 @@ from softnet.cli.host._doctor import from_option
 
 @click.command("scenario", short_help="The machine as a scenario; what was guessed says so.")
 @from_option
-@click.option("--out", type=click.Path(path_type=Path), help="Write it into this file; default: print it.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Write it into this file; default: print it.")
 def scenario(given: tuple[Path, ...], seconds: float, out: Path | None) -> None:
     """Write the scenario of a machine, with a comment at everything that was guessed.
 

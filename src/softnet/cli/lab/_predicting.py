@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @one_kernel_option
-@click.option("--out", "table", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The table to write.")
+@click.option("--out", "-o", "table", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The table to write.")
 @click.option("--note", default="", help="A date or what else the table shall say of its making.")
 @calibrated_guest_options
 @json_option

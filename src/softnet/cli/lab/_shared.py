@@ -36,7 +36,7 @@ NOTHING_RECORDED = "INVALID: not one event was recorded"
 scenario_argument = click.argument("scenario_path", metavar="SCENARIO", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
 set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the scenario.")
-quiet_option = click.option("--quiet", is_flag=True, help="No progress on stderr.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
 one_kernel_option = click.option(
     "--kernel", "kernel", default=DEFAULT, show_default=True, help="6.12, 6.12-rt, 6.12-threads or a vmlinuz."
 )
@@ -61,7 +61,7 @@ def stretch_option(why: str = "") -> Callable[[Command], Command]:
 
 def out_option(what: str) -> Callable[[Command], Command]:
     """A folder to write to."""
-    return click.option("--out", type=click.Path(file_okay=False, path_type=Path), help=what)
+    return click.option("--out", "-o", type=click.Path(file_okay=False, path_type=Path), help=what)
 
 
 @dataclass(frozen=True)
