@@ -53,7 +53,11 @@ def test_the_command() -> None:
     assert found[3]["mended_in"] == "7.3"
     done = CliRunner().invoke(findings_command, ["--verbose"])
     for finding in FINDINGS.values():
-        assert f"\n{finding.number}: {finding.sentence}.\n  {asked(finding)}\n" in done.output
+        said = " ".join(done.output.split())
+        assert f"{finding.number}: {finding.sentence}. {asked(finding)}" in said
+    for width in (80, 100):
+        narrow = CliRunner().invoke(findings_command, ["--width", str(width)]).output
+        assert max(map(len, narrow.splitlines())) <= width
 
 
 @pytest.mark.parametrize("finding", FINDINGS.values(), ids=lambda f: f.number)

@@ -15,7 +15,7 @@ from softnet import VerifyOptions, verify_kernel
 from softnet.errors import SoftnetError
 from softnet.lang.native.compile import available
 from softnet.properties.statements import PROPERTIES
-from softnet.report.verify import WHY, head, outcomes_as_json, row, summary, verdict_text, verdict_width, why_text
+from softnet.report.verify import WHY, head, is_narrow, outcomes_as_json, row, summary, verdict_text, verdict_width, why_text
 from softnet.verify.api import LeftOut, Standing, Verification, configurations, searches
 from softnet.verify.arena import Limits
 from softnet.verify.model import Config, Driver, Event
@@ -63,6 +63,16 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_text_is_the_golden_one(case: str) -> None:
     held_to_golden("verify", case, CASES[case]())
+
+
+@pytest.mark.parametrize("outcome", [HOLDS, STOPPED, PLUGGED, KNOWN, ELSEWHERE], ids=lambda outcome: outcome.config.name)
+def test_eighty_columns_are_enough(outcome: Outcome) -> None:
+    wide = verdict_width("exact", [outcome.config])
+    assert is_narrow(wide, 80)
+    assert not is_narrow(wide, 110)
+    found = Verification([(outcome, 1.0)])
+    text = [head(wide, narrow=True), row(outcome, 1.0, wide, narrow=True), summary(found, every=False, width=80)]
+    assert max(map(len, "\n".join(text).splitlines())) <= 80
 
 
 def test_no_golden_text_is_left_over() -> None:

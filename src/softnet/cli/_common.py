@@ -27,6 +27,9 @@ EXIT_KERNEL_STOP = 3
 DEFAULT_WIDTH = 100
 """Columns of a summary that goes to a file or a pipe."""
 
+SCHEDULE_WIDTH = 110
+"""The same where each CPU has a column of its own."""
+
 SHOWN_RECORDS_MAX = 1_000_000
 """Events that the report's timeline and the Perfetto file take of a trace; all of them are in the trace file."""
 
@@ -45,6 +48,11 @@ def options(*given: Callable[[Command], Command]) -> Callable[[Command], Command
     return decorate
 
 
+width_option = click.option("--width", type=click.IntRange(60, 400), help="Columns of the text; default: the terminal's, else 100.")
+schedule_width_option = click.option(
+    "--width", type=click.IntRange(80, 400), help="Columns of the text; default: the terminal's, 80 at the least, else 110."
+)
+
 simulation_options = options(
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a setting: sysctl.skb_defer_max=128."),
     click.option("--engine", type=click.Choice(["auto", "reference", "native"]), default="auto", show_default=True,
@@ -54,7 +62,7 @@ simulation_options = options(
     click.option("--out", "-o", type=click.Path(path_type=Path), help="Write result, report and trace into this folder."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
     click.option("--quiet", "-q", is_flag=True, help="No progress."),
-    click.option("--width", type=click.IntRange(60, 400), help="Columns of the summary; default: the terminal's, else 100."),
+    width_option,
 )  # fmt: skip
 
 
@@ -145,6 +153,13 @@ def columns(width: int | None) -> int:
     import shutil
 
     return min(max(shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns, 60), 160)
+
+
+def schedule_columns(width: int | None) -> int:
+    """The same for what has a column for each CPU."""
+    if width is not None or sys.stdout.isatty():
+        return max(columns(width), 80)
+    return SCHEDULE_WIDTH
 
 
 @contextmanager

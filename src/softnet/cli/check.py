@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from softnet.cli._common import another_kernel_option, echo_json, patch_option
+from softnet.cli._common import another_kernel_option, columns, echo_json, patch_option, width_option
 
 
 @click.command("check", help=__doc__)
@@ -20,12 +20,21 @@ from softnet.cli._common import another_kernel_option, echo_json, patch_option
 @patch_option
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a setting.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-def command(scenario: Path, kernel: str, patches: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -> None:
+@width_option
+def command(
+    scenario: Path, kernel: str, patches: tuple[str, ...], settings: tuple[str, ...], as_json: bool, width: int | None
+) -> None:
     """Check one scenario."""
     from softnet.simulate.checked import check
 
     checked = check(scenario, kernel=kernel, settings=settings, patches=patches)
     if as_json:
         echo_json(checked.to_dict())
-    else:
-        click.echo(str(checked))
+        return
+    from softnet.report.terminal import wrap
+
+    first, *others = str(checked).splitlines()
+    lines = wrap(first, columns(width), "", "  ")
+    for text in others:
+        lines += wrap(text.strip(), columns(width), "  ", "    ")
+    click.echo("\n".join(lines))

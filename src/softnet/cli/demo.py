@@ -12,13 +12,14 @@ from pathlib import Path
 import click
 
 from softnet.cli import compare
+from softnet.cli._common import width_option
 
 TEMPLATE = "seed"
 
 
 @click.command("demo", help=__doc__)
 @click.option("--out", "-o", type=click.Path(path_type=Path), default=Path("softnet-demo"), show_default=True, help="The folder.")
-@click.option("--width", type=click.IntRange(60, 400), help="Columns of the summary; default: the terminal's, else 100.")
+@width_option
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @click.pass_context
 def command(context: click.Context, out: Path, width: int | None, quiet: bool) -> None:

@@ -19,7 +19,15 @@ from pathlib import Path
 
 import click
 
-from softnet.cli._common import EXIT_CONDITION, columns, condition_options, echo_json, read_conditions, tell_conditions
+from softnet.cli._common import (
+    EXIT_CONDITION,
+    columns,
+    condition_options,
+    echo_json,
+    read_conditions,
+    tell_conditions,
+    width_option,
+)
 from softnet.errors import SoftnetError
 
 
@@ -31,7 +39,7 @@ from softnet.errors import SoftnetError
 )
 @condition_options
 @click.option("--json", "as_json", is_flag=True, help="Of results: print the comparison as JSON.")
-@click.option("--width", type=click.IntRange(60, 400), help="Of results: columns of the text; default: the terminal's, else 100.")
+@width_option
 def command(
     old: str,
     new: str,

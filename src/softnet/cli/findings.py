@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import click
 
+from softnet.cli._common import columns, width_option
+
 
 @click.command("findings", help=__doc__)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with the kernels and how the explorer finds each.")
 @click.option("--verbose", is_flag=True, help="With each finding's sentence and the command that finds it.")
-def command(as_json: bool, verbose: bool) -> None:
+@width_option
+def command(as_json: bool, verbose: bool, width: int | None) -> None:
     """Print a row for each finding."""
     from softnet.report.findings import findings_data, render_findings
 
@@ -21,4 +24,4 @@ def command(as_json: bool, verbose: bool) -> None:
 
         echo_json({"findings": findings_data()})
     else:
-        click.echo(render_findings(verbose=verbose), nl=False)
+        click.echo(render_findings(columns(width), verbose=verbose), nl=False)

@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from softnet.cli._common import columns
+from softnet.cli._common import columns, width_option
 
 
 @click.command("query", help=__doc__)
@@ -19,7 +19,7 @@ from softnet.cli._common import columns
 @click.argument("sql")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV.")
-@click.option("--width", type=click.IntRange(60, 400), help="Columns of the table; default: the terminal's, else 100.")
+@width_option
 def command(experiment: str, sql: str, as_json: bool, as_csv: bool, width: int | None) -> None:
     """Query."""
     from softnet.errors import SoftnetError

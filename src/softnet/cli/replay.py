@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from softnet.cli._common import another_kernel_option, columns, echo_json, patch_option, progress_bar, stopped_kernel
+from softnet.cli._common import another_kernel_option, columns, echo_json, patch_option, progress_bar, stopped_kernel, width_option
 
 
 @click.command("replay", help=__doc__)
@@ -30,7 +30,7 @@ from softnet.cli._common import another_kernel_option, columns, echo_json, patch
               help="Also write the scenario into this file, as JSON.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
-@click.option("--width", type=click.IntRange(60, 400), help="Columns of the text; default: the terminal's, else 100.")
+@width_option
 def command(
     recording: Path, settings: tuple[str, ...], kernel: str, patches: tuple[str, ...], engine: str, scenario_out: Path | None,
     as_json: bool, quiet: bool, width: int | None,

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from softnet.cli._common import schedule_columns, schedule_width_option
+
 if TYPE_CHECKING:
     from softnet.verify.replay.schedule import Step
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
               help="Stop after that step, likewise. With --engine reference: in pdb where its context goes on.")  # fmt: skip
 @click.option("--html", "html", type=click.Path(dir_okay=False), help="Write it as a page with a sequence diagram.")
 @click.option("--perfetto", "perfetto", type=click.Path(dir_okay=False), help="Write it for ui.perfetto.dev.")
-@click.option("--width", type=click.IntRange(80, 400), default=110, show_default=True, help="Columns.")
+@schedule_width_option
 def command(
     text: str,
     patches: tuple[str, ...],
@@ -43,7 +45,7 @@ def command(
     at: int | None,
     html: str | None,
     perfetto: str | None,
-    width: int,
+    width: int | None,
 ) -> None:
     """Replay."""
     from softnet.report import verify as written
@@ -56,7 +58,7 @@ def command(
         debug(config, actions, function, at)
         return
     replayed = replay_schedule(config, actions, repeats, engine=engine, stop=_stop(function, at))
-    click.echo(written.schedule_text(replayed, width, every=all_accesses))
+    click.echo(written.schedule_text(replayed, schedule_columns(width), every=all_accesses))
     again = f"softnet replay-schedule{written.file_options(patches, property_files)} '{text}'"
     what = text.rpartition("/")[0]
     written.write_schedule(

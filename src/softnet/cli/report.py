@@ -12,14 +12,14 @@ from pathlib import Path
 
 import click
 
-from softnet.cli._common import columns, echo_json
+from softnet.cli._common import columns, echo_json, width_option
 
 
 @click.command("report", help=__doc__)
 @click.argument("experiment")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the page with the charts to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@click.option("--width", type=click.IntRange(60, 400), help="Columns of the text; default: the terminal's, else 100.")
+@width_option
 def command(experiment: str, html: Path | None, as_json: bool, width: int | None) -> None:
     """Report."""
     from softnet.report.sweep import render_sweep, sweep_json

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from softnet.cli._common import EXIT_PARTIAL, columns, echo_json, options, progress_bar
+from softnet.cli._common import EXIT_PARTIAL, columns, echo_json, options, progress_bar, width_option
 from softnet.errors import SoftnetError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ _ways = options(
     click.option("--store", default="", metavar="ADDRESS",
                  help="Keep them at s3://…, gs://… or another address of fsspec's, too, and go on from what is there."),
     click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the page with the charts to this file."),
-    click.option("--jobs", "-j", "processes", type=click.IntRange(1, 256), help="Runs at the same time; default: the CPUs there are."),
+    click.option("--jobs", "-j", "processes", type=click.IntRange(1, 256), help="Runs at the same time; default: the CPUs."),
     click.option("--cluster", default="", metavar="WHERE",
                  help="Run on a Dask cluster: tcp://HOST:PORT of its scheduler, local:N, slurm:N or kubernetes:N workers."),
     click.option("--engine", type=click.Choice(["auto", "reference", "native"]), default="auto", show_default=True,
@@ -58,7 +58,7 @@ _ways = options(
     click.option("--yes", is_flag=True, help="Yes, more than 100,000 runs."),
     click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON."),
     click.option("--quiet", "-q", is_flag=True, help="No progress."),
-    click.option("--width", type=click.IntRange(60, 400), help="Columns of the report; default: the terminal's, else 100."),
+    width_option,
 )  # fmt: skip
 
 

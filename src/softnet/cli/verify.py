@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from softnet.cli._common import kernels, options, patch_option
+from softnet.cli._common import kernels, options, patch_option, schedule_columns, schedule_width_option
 from softnet.errors import SoftnetError
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ _output = options(
     click.option("--perfetto", "perfetto", type=click.Path(dir_okay=False), help="Write a counterexample for ui.perfetto.dev."),
     click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON."),
     click.option("--quiet", "-q", is_flag=True, help="No progress."),
-    click.option("--width", type=click.IntRange(80, 400), default=110, show_default=True, help="Columns of a counterexample."),
+    schedule_width_option,
 )
 
 
@@ -190,7 +190,7 @@ def command(kernels: tuple[str, ...], promela: Path | None, html: str | None, pe
     if given["as_json"]:
         click.echo(json.dumps(text.outcomes_as_json(found), indent=2))
     else:
-        click.echo(text.summary(found, every=given["all_accesses"], width=given["width"]))
+        click.echo(text.summary(found, every=given["all_accesses"], width=schedule_columns(given["width"])))
     sys.exit(STATUS[found.verdict])
 
 
@@ -212,6 +212,7 @@ def _searched(configs: list[Config], limits: Limits, given: dict[str, Any]) -> V
 
     found = Verification()
     wide = text.verdict_width(limits.storage, configs)
+    narrow = text.is_narrow(wide, schedule_columns(given["width"]))
     progress = None if given["quiet"] or given["as_json"] else _progress()
     how = {name: given[name] for name in ("save", "resume", "strict", "cluster", "seed")} | _time_and_jobs(given)
     how["swarm"] = given["swarm"] or 0
@@ -219,8 +220,8 @@ def _searched(configs: list[Config], limits: Limits, given: dict[str, Any]) -> V
         found.searches.append((outcome, seconds))
         if not given["as_json"]:
             if len(found.searches) == 1:
-                click.echo(text.head(wide))
-            click.echo(text.row(outcome, seconds, wide))
+                click.echo(text.head(wide, narrow=narrow))
+            click.echo(text.row(outcome, seconds, wide, narrow=narrow))
     return found
 
 

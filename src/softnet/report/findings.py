@@ -7,12 +7,16 @@ from typing import Any
 
 from softnet.properties.findings import FINDINGS, Finding
 from softnet.release import releases
+from softnet.report.terminal import wrap
 
 MODES = {"ipi": "i", "threads": "t", "rt": "r"}
 """Mode -> its letter in the table."""
 OPTIONS = {"driver": "--driver", "event": "--event", "memory_model": "--memory-model", "store_buffer": "--store-buffer"}
 """Part of a configuration -> its option of softnet verify; the others are settings."""
 LEGEND = "i: as it boots, with IPIs; t: with thread_backlog_napi; r: PREEMPT_RT; –: not there; mended: the release before had it."
+
+
+PATCHES = "examples/patches/"
 
 
 def cells(finding: Finding) -> list[str]:
@@ -30,16 +34,24 @@ def mended_in(finding: Finding) -> str:
     return next((release for release, cell in zip(releases(), cells(finding), strict=True) if cell == "mended"), "")
 
 
-def render_findings(*, verbose: bool = False) -> str:
+def render_findings(width: int = 100, *, verbose: bool = False) -> str:
     """The table, one finding a row; ``verbose`` says each in a sentence and how it is found again."""
     head = ["", *releases(), "mended by"]
-    rows = [head, *([f.number, *cells(f), f.fix or "none"] for f in FINDINGS.values())]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines += ["", LEGEND]
+    lines = _aligned([head, *([f.number, *cells(f), f.fix or "none"] for f in FINDINGS.values())])
+    if max(map(len, lines)) > width:
+        # Which file it is stands in the name; the folder, below.
+        short = [(f.fix or "none").removeprefix(PATCHES).removesuffix(".py") for f in FINDINGS.values()]
+        lines = _aligned([head, *([f.number, *cells(f), fix] for f, fix in zip(FINDINGS.values(), short, strict=True))])
+        lines += ["", *wrap(f"mended by: a commit of the kernel, or {PATCHES}NAME.py", width)]
+    lines += ["", *wrap(LEGEND, width)]
     for finding in FINDINGS.values() if verbose else ():
-        lines += ["", f"{finding.number}: {finding.sentence}.", f"  {asked(finding)}"]
+        lines += ["", *wrap(f"{finding.number}: {finding.sentence}.", width, "", "    "), f"  {asked(finding)}"]
     return "\n".join(lines) + "\n"
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def asked(finding: Finding) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from softnet.properties.findings import FINDINGS
 from softnet.report.columns import render
+from softnet.report.terminal import wrap
 from softnet.verify.api import LeftOut, PropertyStanding, Standing, Verification
 from softnet.verify.model import store_buffer
 from softnet.verify.replay.schedule import encode
@@ -106,14 +107,24 @@ def verdict_width(storage: str, configs: Sequence[Config]) -> int:
     return VERDICT_WIDTH + COMPACTION_WIDTH * (storage != "exact") + BUFFERS_WIDTH * any(map(store_buffer, configs))
 
 
-def head(wide: int) -> str:
-    """The head of the table of searches."""
+def is_narrow(wide: int, width: int) -> bool:
+    """Whether the whole table of searches is wider than that."""
+    return len(head(wide)) > width
+
+
+def head(wide: int, *, narrow: bool = False) -> str:
+    """The head of the table of searches; ``narrow`` leaves out what fewer ask for."""
+    if narrow:
+        return f"{'kernel':<14}{'configuration':<22}{'verdict':<{wide}}{'states':>12}{'seconds':>9}"
     return f"{'kernel':<14}{'configuration':<28}{'verdict':<{wide}}{'states':>12}{'transitions':>14}{'depth':>7}{'seconds':>9}"
 
 
-def row(outcome: Outcome, seconds: float, wide: int) -> str:
+def row(outcome: Outcome, seconds: float, wide: int, *, narrow: bool = False) -> str:
     """A search's line of the table."""
     config, why = outcome.config, why_text(outcome)
+    if narrow:
+        line = f"{config.kernel:<14}{config.name:<22}{verdict_text(outcome):<{wide}}{outcome.states:>12,}{seconds:>9.1f}"
+        return line + (f"\n  ({why})" if why else "")
     return (
         f"{config.kernel:<14}{config.name:<28}{verdict_text(outcome):<{wide}}{outcome.states:>12,}{outcome.transitions:>14,}"
         f"{outcome.depth:>7}{seconds:>9.1f}" + (f"  ({why})" if why else "")
@@ -132,28 +143,36 @@ def progress_line(progress: Progress) -> str:
 
 def summary(verification: Verification, *, every: bool, width: int) -> str:
     """The table of properties; then the counterexample, or what the verdict does not speak of."""
-    below = bounds(verification) if verification.violation is None else counterexample(verification, every, width)
-    above = "".join(f"\n{line}" for line in (*verification.changes, *known_lines(verification)))
-    return f"{above}\n\n{property_table(verification)}\n{below}".removeprefix("\n" if not above else "")
+    below = bounds(verification, width) if verification.violation is None else counterexample(verification, every, width)
+    above = "".join(
+        f"\n{line}" for text in (*verification.changes, *known_lines(verification)) for line in wrap(text, width, "", "  ")
+    )
+    return f"{above}\n\n{property_table(verification, width)}\n{below}".removeprefix("\n" if not above else "")
 
 
-def property_table(verification: Verification) -> str:
-    """What was checked, and what it came to."""
+FIRST: Final = (Standing.VIOLATED, Standing.KNOWN)
+"""Properties of these standings come first in the table."""
+
+
+def property_table(verification: Verification, width: int = 110) -> str:
+    """What was checked, and what it came to; what is broken comes first."""
     holds = exhausted(verification.omission, min(store_buffer(outcome.config) for outcome in verification.outcomes))
-    return "\n".join(_property_line(row, holds) for row in verification.properties())
+    rows = sorted(verification.properties(), key=lambda row: FIRST.index(row.standing) if row.standing in FIRST else len(FIRST))
+    return "\n".join(line for row in rows for line in _property_lines(row, holds, width))
 
 
-def _property_line(row: PropertyStanding, holds: str) -> str:
+def _property_lines(row: PropertyStanding, holds: str, width: int) -> list[str]:
     text = holds if row.standing is Standing.HOLDS else str(row.standing)
     if row.property is None:
-        return f"{'locks, BUG_ON, lists, NULL':<{NAME_WIDTH + INVARIANTS_WIDTH}}{text}"
+        return [f"{'locks, BUG_ON, lists, NULL':<{NAME_WIDTH + INVARIANTS_WIDTH}}{text}"]
     if row.findings:
         text += f": {', '.join(row.findings)}"
     elif row.because or row.standing is Standing.NOTHING_TO_CHECK:
         text += f": {row.because or f'no {row.property.premise}'}"
     elif row.times:
         text += f"; {row.property.premise}: {row.times:,}"
-    return f"{row.property.name:<{NAME_WIDTH}}{row.property.invariants:<{INVARIANTS_WIDTH}}{text}"
+    indent = " " * (NAME_WIDTH + INVARIANTS_WIDTH)
+    return wrap(text, width, f"{row.property.name:<{NAME_WIDTH}}{row.property.invariants:<{INVARIANTS_WIDTH}}", indent)
 
 
 def known_lines(verification: Verification) -> list[str]:
@@ -170,11 +189,15 @@ def _met_in(configs: Sequence[Config]) -> str:
     return ", ".join([*dict.fromkeys(config.kernel for config in configs), *(names if len(names) == 1 else ())])
 
 
-def bounds(verification: Verification) -> str:
+def bounds(verification: Verification, width: int) -> str:
     """What the searches left out: a verdict is about the configurations and what may happen in them."""
     entries = max(store_buffer(outcome.config) for outcome in verification.outcomes)
     left_out = [BOUNDS[what].format(entries=entries) for what in verification.left_out()]
-    return "\nThe verdict is for these configurations, where " + ";\n  ".join(left_out) + "."
+    parts = [f"The verdict is for these configurations, where {left_out[0]}", *left_out[1:]] if left_out else []
+    lines = [
+        wrap(part + (";" if part is not parts[-1] else "."), width, "" if at == 0 else "  ", "  ") for at, part in enumerate(parts)
+    ]
+    return "\n" + "\n".join(line for part in lines for line in part)
 
 
 def counterexample(verification: Verification, every: bool, width: int) -> str:

@@ -31,9 +31,9 @@ def run(
 ) -> pd.DataFrame:
     """Run an experiment, as ``softnet sweep`` does, and give its results as ``load(out)``.
 
-    ``vary`` maps a key of the scenario, ``kernel`` or ``patch`` to its levels; ``asked`` are the other keys of an experiment's file
-    (docs/sweep.md): ``seeds=3``, ``settings=["measure.duration_ms=3"]``, ``design="search"``, ``minimize="web.p99"``. Runs that stand
-    in the folder ``out`` already are taken up, and Ctrl-C keeps what is finished. Raises SoftnetError.
+    ``vary`` maps a key of the scenario, ``kernel`` or ``patch`` to its levels; ``asked`` are the other keys of an experiment's
+    file (docs/sweep.md): ``seeds=3``, ``settings=["measure.duration_ms=3"]``, ``design="search"``, ``minimize="web.p99"``. Runs
+    that stand in the folder ``out`` are taken up, and Ctrl-C keeps what is finished. Raises SoftnetError.
     """
     from softnet.sweep.api import sweep
     from softnet.sweep.experiment import asked_in_python

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from softnet.cli._common import columns, echo_json, progress_bar
+from softnet.cli._common import columns, echo_json, progress_bar, width_option
 
 
 @click.command("calibrate", short_help="A cost table of this machine, in under a minute.")
@@ -19,7 +19,7 @@ from softnet.cli._common import columns, echo_json, progress_bar
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all that was measured as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
-@click.option("--width", type=click.IntRange(60, 400), help="Columns of the text; default: the terminal's, else 100.")
+@width_option
 def calibrate(out: Path, trace: bool | None, as_json: bool, quiet: bool, width: int | None) -> None:
     """Measure what system calls, copies, atomics, cache lines, switches, wakeups, interrupts and a packet's stages cost here.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from softnet.cli._common import columns, echo_json, options, progress_bar, stopped_kernel
+from softnet.cli._common import columns, echo_json, options, progress_bar, stopped_kernel, width_option
 
 if TYPE_CHECKING:
     from softnet.host.predict import Prediction
@@ -35,7 +35,7 @@ from_option = options(
     is_flag=True,
     help="Also run the machine's scenario with each change: what it would do, by the model.",
 )
-@click.option("--width", type=click.IntRange(60, 400), help="Columns of the text; default: the terminal's, else 100.")
+@width_option
 def doctor(
     given: tuple[Path, ...], seconds: float, as_json: bool, out: Path | None, anonymous: bool, predicting: bool, width: int | None
 ) -> None:

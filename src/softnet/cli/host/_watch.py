@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from softnet.cli._common import columns
+from softnet.cli._common import columns, width_option
 from softnet.processes import Ended
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Where the machine's proc stands, as in a container that has it at /host.",
 )
-@click.option("--width", type=click.IntRange(60, 400), help="Columns of the text; default: the terminal's, else 100.")
+@width_option
 def watch(
     interval: float, count: int | None, top: int | None, as_json: bool, prometheus: bool, root: Path, width: int | None
 ) -> None:  # fmt: skip
