@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How fast a capture is read: in columns, as runs read it, against packet by packet, as they read it before.
+"""How fast a capture is read, in columns against packet by packet; and what it costs a run, against a generator.
 
 Makes captures of a million packets (``--packets N``) and reads each both ways in turn, the slow way only the first part of it.
 Prints packets for each second of this process's CPU time, and the most memory that Python and numpy held while reading in columns.
+Then writes what the generator of examples/rps.toml sends as a capture of ``--simulated N`` packets (default: five million), and
+simulates both in turn, the capture read anew each time.
 """
 
 from __future__ import annotations
@@ -17,14 +19,19 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
-from softnet.scenario import CaptureTraffic
+from softnet.scenario import CaptureTraffic, Scenario, load_scenario
+from softnet.scenario.columns import FLAG_PUSH
 from softnet.scenario.flows import FlowKey, flow_key
 from softnet.scenario.packet import read_capture
 from softnet.scenario.replay import CaptureSource
+from softnet.scenario.traffic import _cached_plan, _capture, arrivals
+from softnet.simulate.simulation import Simulation
 
+RPS = Path(__file__).parent.parent / "examples" / "rps.toml"
 EVER_NS = 2**62
 ROUNDS = 3
 SLOW_PACKETS = 30_000
@@ -46,6 +53,7 @@ CASES = {
     "IPv4, IPv6, TCP, UDP, one in four tagged": [
         _frame(4, 6, False, 20), _frame(6, 6, False, 9), _frame(4, 17, False, 30), _frame(4, 6, True, 60),
     ],
+    "pcapng: IPv4, IPv6, TCP, UDP": [_frame(4, 6, False, 20), _frame(6, 6, False, 9), _frame(4, 17, False, 30)],
     "IPv4 TCP, 66 and 1,514 bytes": [_frame(4, 6, False, 12), _frame(4, 6, False, 1460)],
 }  # fmt: skip
 
@@ -79,6 +87,73 @@ def one_by_one(path: Path, packets: int) -> int:
     return number
 
 
+def _as_pcapng(path: Path, out: Path) -> None:
+    """The same records as blocks of pcapng, in microseconds."""
+    records = path.read_bytes()
+    at = 24
+    with open(out, "wb") as file:
+        file.write(struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28))
+        file.write(struct.pack("<IIHHII", 1, 20, 1, 0, 262144, 20))
+        while at < len(records):
+            seconds, fraction, caplen, size = struct.unpack_from("<IIII", records, at)
+            stamp, length = seconds * 1_000_000 + fraction // 1000, 32 + caplen + -caplen % 4
+            file.write(struct.pack("<IIIIIII", 6, length, 0, stamp >> 32, stamp & 0xFFFF_FFFF, caplen, size))
+            file.write(records[at + 16 : at + 16 + caplen] + bytes(-caplen % 4) + struct.pack("<I", length))
+            at += 16 + caplen
+
+
+def generated(scenario: Scenario, path: Path) -> None:
+    """A capture of what the scenario's generator sends: TCP segments, cut behind their headers."""
+    sent: dict[int, int] = {}
+    with open(path, "wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 96, 1))
+        for chunk in arrivals(scenario):
+            rows = len(chunk)
+            out = np.zeros((rows, 82), dtype=np.uint8)
+
+            def put(at: int, values: Any, kind: str, out: Any = out, rows: int = rows) -> None:
+                column = np.asarray(values).astype(kind)
+                out[:, at : at + column.itemsize] = column.view(np.uint8).reshape(rows, -1)
+
+            seq = np.zeros(rows, dtype=np.int64)
+            for row, (flow, size) in enumerate(zip(chunk.flow.tolist(), chunk.payload_bytes.tolist(), strict=True)):
+                seq[row] = sent.get(flow, 0)
+                sent[flow] = (sent.get(flow, 0) + size) & 0xFFFF_FFFF
+            put(0, 1_700_000_000 + chunk.time_ns // 10**9, "<u4")
+            put(4, chunk.time_ns % 10**9, "<u4")
+            put(12, chunk.len_bytes, "<u4")
+            put(32, chunk.len_bytes - 14, ">u2")
+            put(42, 0x0A00_0001 + chunk.flow, ">u4")
+            put(50, 32768 + chunk.flow, ">u2")
+            put(54, seq, ">u4")
+            put(63, np.where(chunk.flags & FLAG_PUSH, 0x18, 0x10), "u1")
+            for at, byte in ((8, 66), (28, 8), (30, 0x45), (38, 64), (39, 6), (46, 192), (47, 168), (49, 1), (53, 80), (62, 0x80)):
+                out[:, at] = byte
+            file.write(out.tobytes())
+
+
+def simulated(packets: int, folder: Path) -> None:
+    """Print what a run makes of the generator's packets and of their capture, in packets for each second of CPU time."""
+    duration_ms = max(packets * 1000 // 300_000, 6)
+    scenario = load_scenario(RPS, [f"measure.duration_ms={duration_ms}", "measure.series_interval_us=100000"])
+    path = folder / "generated.pcap"
+    generated(scenario, path)
+    replayed = scenario.model_copy(update={"traffic": (CaptureTraffic(file=str(path)),)})
+
+    def once(asked: Scenario) -> float:
+        _cached_plan.cache_clear()
+        _capture.cache_clear()
+        start_ns = time.process_time_ns()
+        arrived = Simulation(asked, seed=1).finish().result.conservation.arrived
+        return arrived * 1e9 / (time.process_time_ns() - start_ns)
+
+    once(load_scenario(RPS))
+    pairs = [(once(scenario), once(replayed)) for _ in range(ROUNDS)]
+    ratios = sorted(capture / generator for generator, capture in pairs)
+    print(f"\n{packets:,} packets simulated, a second: {median(g for g, _ in pairs):,.0f} of the generator,")
+    print(f"{median(c for _, c in pairs):,.0f} of their capture; ratio {median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+
 def rate(read: Callable[[Path, int], int], path: Path, packets: int) -> float:
     """Packets for each second of CPU time."""
     start_ns = time.process_time_ns()
@@ -89,7 +164,9 @@ def rate(read: Callable[[Path, int], int], path: Path, packets: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packets", type=int, default=1_000_000)
-    packets = parser.parse_args().packets
+    parser.add_argument("--simulated", type=int, default=5_000_000)
+    given = parser.parse_args()
+    packets = given.packets
     print(
         f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()};"
         f" {packets:,} packets; packets/s of CPU time"
@@ -99,6 +176,8 @@ def main() -> None:
         path = Path(folder) / "made.pcap"
         for name, frames in CASES.items():
             make(path, frames, packets)
+            if name.startswith("pcapng"):
+                _as_pcapng(path, path)
             slow, fast = [], []
             for _ in range(ROUNDS):
                 slow.append(rate(one_by_one, path, SLOW_PACKETS))
@@ -109,6 +188,8 @@ def main() -> None:
             tracemalloc.stop()
             ratio = median(fast) / median(slow)
             print(f"{name:<44}{median(slow):>12,.0f}{median(fast):>14,.0f}{ratio:>8.0f}{peak:>10.1f} MiB", flush=True)
+
+        simulated(given.simulated, Path(folder))
 
 
 if __name__ == "__main__":

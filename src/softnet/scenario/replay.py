@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 from collections.abc import Iterator
 from fractions import Fraction
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from softnet.scenario.traffic_models import CaptureTraffic
 
-#: A capture up to this many packets is kept in memory (about 48 bytes each); a longer one is read again.
-PACKETS_KEPT_MAX: Final = 1_000_000
+#: A capture up to this many packets is kept in memory (22 bytes each); a longer one is read again.
+PACKETS_KEPT_MAX: Final = 6_000_000
 
 
 class CaptureSource:
@@ -71,7 +72,7 @@ class CaptureSource:
         for chunk in self._read_once():
             count += len(chunk)
             if self._kept is not None:
-                self._kept.append(chunk)
+                self._kept.append(_narrowed(chunk))
                 if count > PACKETS_KEPT_MAX:
                     self._kept = None
         self.arriving = count
@@ -112,7 +113,7 @@ class CaptureSource:
         """The packets in time order, as often as the scenario asks, before the end of the run."""
         shift_ns = 0
         while self.start_ns + shift_ns < self.stop_ns:
-            for chunk in self._kept if self._kept is not None else self._read_once():
+            for chunk in map(_widened, self._kept) if self._kept is not None else self._read_once():
                 moved = chunk if not shift_ns else _shifted(chunk, shift_ns)
                 inside = moved.until(self.stop_ns)
                 if len(inside):
@@ -312,6 +313,19 @@ class _Sequence:
         out = np.empty(len(flow), dtype=np.bool_)
         out[order] = expected == seq
         return out
+
+
+def _narrowed(chunk: SourceChunk) -> SourceChunk:
+    """The same in less memory: what a capture's header can say fits 32 bits."""
+    return SourceChunk(
+        chunk.time_ns, chunk.flow.astype(np.uint32), chunk.len_bytes.astype(np.uint32), chunk.flags.astype(np.uint8),
+        chunk.seq_ok.astype(np.uint8), chunk.payload_bytes.astype(np.uint32),
+    )  # fmt: skip
+
+
+def _widened(chunk: SourceChunk) -> SourceChunk:
+    """As an engine takes it."""
+    return SourceChunk(*(getattr(chunk, field.name).astype(np.int64, copy=False) for field in dataclasses.fields(chunk)))
 
 
 def _shifted(chunk: SourceChunk, shift_ns: int) -> SourceChunk:
