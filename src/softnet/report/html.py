@@ -15,12 +15,13 @@ from pathlib import Path
 from softnet import __version__
 from softnet.files import atomic
 from softnet.report import charts, window
+from softnet.report.effects import effects_chart
 from softnet.report.figures import groups, latencies
 from softnet.report.names import COUNTER, clock_of, duration, number, percent, quantity, signed, stretch
 from softnet.report.page import asset, document
 from softnet.report.ranking import MARK, caption, ranking
 from softnet.report.story import Sentence, comparison_story, kernel_changes, result_story, verdict_text
-from softnet.report.terminal import conservation_rows, spread_text
+from softnet.report.terminal import assumed_rows, conservation_rows, spread_text
 from softnet.report.terminal import title as page_title
 from softnet.simulate.comparison import Comparison, Metric
 from softnet.simulate.result import TIME_CLASS_NAMES, Histogram, Result, Trace
@@ -66,7 +67,7 @@ def page(
     shown = {arm: trace for arm, trace in shown.items() if trace.records}
     title = page_title(comparison)
     parts = [
-        *_header(comparison, title, bool(shown)), *_story(comparison), *_latency(comparison),
+        *_header(comparison, title, bool(shown)), *_story(comparison), *_effects(comparison), *_latency(comparison),
         *_timeline(comparison, shown, records_max), *_figures(comparison), *_queues(comparison), *_cpu_time(comparison),
         *_packets(comparison), *_provenance(comparison, command),
     ]  # fmt: skip
@@ -98,7 +99,7 @@ def _header(comparison: Comparison, title: str, timeline: bool) -> Iterator[str]
     yield (
         f'<p class="soft">{first.cpus} CPUs, {duration(first.duration_ns)} of virtual time of which'
         f" {duration(first.warmup_ns)} warm-up, {seeds}.{same} A simulation with softnet’s model of the kernel; its costs"
-        f" come from the table “{escape(first.costs)}”.</p>"
+        f" come from the table “{escape(first.costs)}”{assumed_rows(first)}.</p>"
     )
     links = [("latency", "Latency"), ("figures", "Figures"), ("queues", "Queues"), ("cpu", "CPU time"), ("packets", "Packets"),
              ("provenance", "Where this comes from")]  # fmt: skip
@@ -117,11 +118,19 @@ def _story(comparison: Comparison) -> Iterator[str]:
     yield from _ranking(comparison)
     story = comparison_story(comparison)
     for arm in comparison.arms[1:]:
+        yield from _story_box(f"What {arm} changes against {base}", story[arm])
+    yield from _mind_box(story[""])
+    for arm in comparison.arms[1:]:
         heading, changes = kernel_changes(comparison, arm)
         if changes:
             yield from _story_box(heading.rstrip(":"), [Sentence("found", text) for text in changes])
-        yield from _story_box(f"What {arm} changes against {base}", story[arm])
-    yield from _mind_box(story[""])
+
+
+def _effects(comparison: Comparison) -> Iterator[str]:
+    picture = effects_chart(comparison)
+    if picture:
+        yield f'<h3>What differs, and how surely</h3><figure class="effects">{picture}</figure>'
+        yield '<p class="note">Hollow: less than 1 %, or it may be chance. A triangle: beyond the scale.</p>'
 
 
 def summary(comparison: Comparison) -> Iterator[str]:

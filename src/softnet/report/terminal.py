@@ -68,15 +68,16 @@ def render_comparison(comparison: Comparison, width: int = 100, color: bool = Fa
     lines += _ranking_table(comparison, width, color)
     story = comparison_story(comparison)
     for arm in comparison.arms[1:]:
-        heading, changes = kernel_changes(comparison, arm)
-        if changes:
-            lines += ["", *wrap(heading, width)]
-            lines += _sentences([Sentence("found", text) for text in changes], width)
         lines += ["", *wrap(f"What {arm} changes against {base}:", width)]
         lines += _sentences(story[arm], width)
     if story[""]:
         lines += ["", "To bear in mind:"]
         lines += _sentences(story[""], width)
+    for arm in comparison.arms[1:]:
+        heading, changes = kernel_changes(comparison, arm)
+        if changes:
+            lines += ["", *wrap(heading, width)]
+            lines += _sentences([Sentence("found", text) for text in changes], width)
     for arm in comparison.arms[1:] or comparison.arms:
         lines += _difference_tables(comparison, arm, width, color)
     by_arm = [(arm, comparison.results[arm]) for arm in comparison.arms]
@@ -110,11 +111,11 @@ def _heading(title: str, description: str, width: int) -> list[str]:
 def _run_line(result: Result) -> str:
     return (
         f"{result.cpus} CPUs, {duration(result.duration_ns)} of virtual time of which {duration(result.warmup_ns)} warm-up,"
-        f" seed {result.seed}, costs “{result.costs}”{_assumed(result)}, {result.engine} engine."
+        f" seed {result.seed}, costs “{result.costs}”{assumed_rows(result)}, {result.engine} engine."
     )
 
 
-def _assumed(result: Result) -> str:
+def assumed_rows(result: Result) -> str:
     """How much of the cost table nobody has measured."""
     rows = sum(result.cost_rows.values())
     return f" ({result.cost_rows.get('assumed', 0)} of {rows} rows assumed)" if rows else ""
@@ -127,7 +128,7 @@ def _comparison_line(comparison: Comparison) -> str:
     same = "the arrivals of a seed are the same in every arm" if comparison.same_arrivals else "runs are paired by their seeds"
     return (
         f"{first.cpus} CPUs, {duration(first.duration_ns)} of virtual time of which {duration(first.warmup_ns)} warm-up, costs"
-        f" “{first.costs}”{_assumed(first)}, {first.engine} engine."
+        f" “{first.costs}”{assumed_rows(first)}, {first.engine} engine."
         f" {len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({listed}); {same}."
     )
 
