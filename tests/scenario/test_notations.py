@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from softnet.errors import ScenarioError
 from softnet.scenario.events import changes
-from softnet.scenario.fields import parse_cpu_list, parse_cpu_mask
+from softnet.scenario.fields import parse_cpu_list, parse_cpu_mask, parse_figure
 from softnet.scenario.load import scenario_from_dict
 from softnet.simulate.api import resolve
 
@@ -154,3 +154,37 @@ def test_another_kernel_makes_a_file_right_that_is_not_for_its_own(tmp_path: Pat
     with pytest.raises(ScenarioError, match=r"old\.toml:5: "):
         resolve(path, "6.19-rt", ["machine.cpus=2"])
     assert resolve(path, settings=["sysctl.netdev_budget_usecs=9000"]).kernel.release == "6.18"
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "number"),
+    [
+        ("5ms", "ms", 5),
+        ("5 ms", "us", 5000),
+        ("1.5s", "ms", 1500),
+        ("250us", "ms", 0.25),
+        ("250µs", "ns", 250_000),
+        ("64K", "bytes", 65_536),
+        ("1G", "bytes", 1 << 30),
+        ("1.5M", "packets/s", 1_500_000),
+        ("5ms", "bytes", None),
+        ("5M", "ms", None),
+        ("5", "ms", None),
+        ("5ms", "", None),
+        ("-5ms", "ms", None),
+        ("5 minutes", "ms", None),
+    ],
+)
+def test_figures_with_their_units(text: str, unit: str, number: float | None) -> None:
+    assert parse_figure(text, unit) == number
+
+
+def test_a_scenario_takes_figures_with_their_units() -> None:
+    traffic = {"kind": "constant", "rate_pps": "1.5M", "start_ms": "500us"}
+    raw = {**BASE, "traffic": [traffic], "measure": {"duration_ms": "1s", "warmup_ms": "5ms"}}
+    scenario = scenario_from_dict(raw)
+    assert (scenario.measure.duration_ns, scenario.measure.warmup_ns) == (1_000_000_000, 5_000_000)
+    assert scenario.traffic[0].start_ms == 0.5
+    assert traffic["rate_pps"] == "1.5M"
+    with pytest.raises(ScenarioError, match="duration_ms"):
+        scenario_from_dict({**BASE, "measure": {"duration_ms": "5M"}})

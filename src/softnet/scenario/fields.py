@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from softnet.errors import printable
@@ -34,6 +35,30 @@ NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_-]{0,31}$"
 NAME_ALLOWED: Final = "a letter or _, then up to 31 letters, digits, _ or -"
 
 
+#: A figure with its unit, or in thousands.
+FIGURE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?(ns|us|µs|ms|s|k|K|M|G)")
+_TIMES: Final = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+_THOUSANDS: Final = {"k": 1, "K": 1, "M": 2, "G": 3}
+_THOUSAND: Final = {"bytes": 1024, "packets/s": 1000}
+"""What k is: of bytes as the kernel's memparse() has it."""
+UNITS_WRITTEN: Final = frozenset((*_TIMES, *_THOUSAND))
+"""Of keys that may be given as a text: "5ms", "64K", "1.5M"."""
+
+
+def parse_figure(text: str, unit: str) -> int | float | None:
+    """``"5ms"``, ``"64K"`` as a number of that unit; None for what is no such figure."""
+    found = FIGURE.fullmatch(text.strip())
+    if found is None:
+        return None
+    if found[2] in _TIMES and unit in _TIMES:
+        value = Fraction(found[1]) * _TIMES[found[2]] / _TIMES[unit]
+    elif found[2] in _THOUSANDS and unit in _THOUSAND:
+        value = Fraction(found[1]) * _THOUSAND[unit] ** _THOUSANDS[found[2]]
+    else:
+        return None
+    return int(value) if value.denominator == 1 else float(value)
+
+
 class Settings(BaseModel):
     """The base of everything in a scenario: strict types, no unknown keys, nothing changed afterwards.
 
@@ -41,6 +66,20 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _figures(cls, given: Any) -> Any:
+        """Figures that are written with their units."""
+        if not isinstance(given, dict):
+            return given
+        read: dict[str, int | float] = {}
+        for name, value in given.items():
+            field = cls.model_fields.get(name) if isinstance(value, str) else None
+            notes = field.json_schema_extra if field is not None else None
+            if isinstance(notes, dict) and (number := parse_figure(value, str(notes.get("x-unit", "")))) is not None:
+                read[name] = number
+        return {**given, **read} if read else given
 
 
 def setting(default: Any, doc: str, *, unit: str = "", source: str = "softnet", **limits: Any) -> Any:

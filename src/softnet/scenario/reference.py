@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any, Final
 
 from softnet.scenario.allowed import allowed_text, json_schema, show
+from softnet.scenario.fields import FIGURE, UNITS_WRITTEN
 
 DOCUMENT: Final = "docs/scenario.md"
 SCHEMA_FILE: Final = "docs/scenario.schema.json"
@@ -43,8 +45,24 @@ _SAME_KEYS: Final = {"PoissonTraffic": "constant", "OnOffTraffic": "constant"}
 
 
 def schema_text() -> str:
-    """The JSON Schema as it is published."""
-    return json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
+    """The JSON Schema as it is published: figures may be texts with their units as well."""
+    published = copy.deepcopy(json_schema())
+    for table in (published, *published["$defs"].values()):
+        for key, node in table.get("properties", {}).items():
+            if node.get("x-unit") in UNITS_WRITTEN and "items" not in node:
+                table["properties"][key] = _or_text(node)
+    return json.dumps(published, indent=1, ensure_ascii=False) + "\n"
+
+
+def _or_text(node: dict[str, Any]) -> dict[str, Any]:
+    """A number, or the same as a text."""
+    of_number = {key: value for key, value in node.items() if key in _OF_A_NUMBER}
+    kinds = node.get("anyOf") or [of_number]
+    rest = {key: value for key, value in node.items() if key not in _OF_A_NUMBER and key != "anyOf"}
+    return {"anyOf": [*kinds, {"type": "string", "pattern": f"^{FIGURE.pattern}$"}], **rest}
+
+
+_OF_A_NUMBER: Final = ("type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
 def reference() -> str:
