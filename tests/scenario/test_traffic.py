@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.scenario import captures as make
 
-from softnet.errors import CaptureError
+from softnet.errors import CaptureError, ScenarioError
 from softnet.scenario import (
     Application,
     CaptureTraffic,
@@ -42,6 +43,7 @@ from softnet.scenario.columns import (
     ArrivalChunk,
     concatenate,
 )
+from softnet.scenario.flows import PROTO_NUMBER, generated_flows
 from softnet.scenario.generate import _log_table, exponential
 from softnet.scenario.traffic import arrivals, capture_notes, sender_flows, socket_table
 
@@ -268,6 +270,58 @@ def test_a_long_run_streams_in_bounded_memory() -> None:
     finally:
         tracemalloc.stop()
     assert count == 150 * CHUNK
+
+
+@pytest.mark.parametrize("proto", ["tcp", "udp"])
+@pytest.mark.parametrize("vlan", [0, 5, 4094])
+@pytest.mark.parametrize(
+    ("src", "dst", "clients"),
+    [
+        ("", "", ["10.0.0.1", "10.0.0.2", "10.0.0.3"]),
+        ("192.0.2.254", "", ["192.0.2.254", "192.0.2.255", "192.0.3.0"]),
+        ("", "198.51.100.7", ["10.0.0.1", "10.0.0.2", "10.0.0.3"]),
+        ("fd00::ffff:ffff:ffff:ffff", "fd00::7", ["fd00::ffff:ffff:ffff:ffff", "fd00:0:0:1::", "fd00:0:0:1::1"]),
+        ("", "fd00::7", ["fd01::1", "fd01::2", "fd01::3"]),
+    ],
+)
+def test_a_generator_states_addresses_and_vlan(
+    src: str, dst: str, clients: list[str], vlan: int, proto: Literal["tcp", "udp"], tmp_path: Path
+) -> None:
+    """Its packets, written into a capture and read back, are the same to card and kernel: the same queues and hashes."""
+    traffic = ConstantTraffic(rate_pps=1_000_000, flows=3, src=src, dst=dst, vlan=vlan, proto=proto, dst_ports=(80,))
+    described = scenario(traffic, nic=(Nic(queues=8, rss=False),))
+    sent = everything(described)
+    flows = generated_flows(traffic, 0, 0, described.measure.seed)
+    size = 16 if bool(flows.is_ipv6[0]) else 4
+    assert [str(ipaddress.ip_address(address[:size].tobytes())) for address in flows.src] == clients
+    frames = []
+    for flow in range(3):
+        sport, ends = int(flows.sport[flow]), (clients[flow], str(ipaddress.ip_address(flows.dst[flow, :size].tobytes())))
+        body = make.tcp(sport=sport) if proto == "tcp" else make.udp(sport=sport, dport=80)
+        packet = make.ipv4(body, PROTO_NUMBER[proto], *ends) if size == 4 else make.ipv6(body, PROTO_NUMBER[proto], *ends)
+        kind = 0x0800 if size == 4 else 0x86DD
+        frames.append((10**18 + flow, make.ethernet(packet, kind, tags=(0x8100,) if vlan else (), tci=vlan)))
+    path = tmp_path / "sent.pcap"
+    path.write_bytes(make.pcap(frames))
+    read = everything(scenario(CaptureTraffic(file=str(path)), nic=(Nic(queues=8, rss=False),)))
+    assert dict(zip(sent.flow.tolist(), zip(sent.nic_queue.tolist(), sent.flow_hash.tolist(), strict=True), strict=True)) == dict(
+        zip(read.flow.tolist(), zip(read.nic_queue.tolist(), read.flow_hash.tolist(), strict=True), strict=True)
+    )
+    header = 14 + 4 * (vlan > 0) + (20 if size == 4 else 40) + (32 if proto == "tcp" else 8)
+    assert set((sent.len_bytes - sent.payload_bytes).tolist()) == {header}
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"src": "10.0.0"}, "not an IP address"),
+        ({"src": "10.0.0.1", "dst": "fd00::1"}, "an address of another family"),
+        ({"src": "255.255.255.254", "flows": 3}, "addresses run out"),
+    ],
+)
+def test_addresses_that_cannot_be(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        scenario(ConstantTraffic(rate_pps=1000, **keys))
 
 
 # Captures

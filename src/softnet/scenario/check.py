@@ -17,7 +17,7 @@ from softnet.scenario.fields import SOCKETS_MAX, ms_to_ns
 from softnet.scenario.kernel_models import BOOT_ARGS
 from softnet.scenario.locate import Path
 from softnet.scenario.problems import Problem, did_you_mean
-from softnet.scenario.traffic_models import CaptureTraffic, OnOffTraffic
+from softnet.scenario.traffic_models import CaptureTraffic, Generator, OnOffTraffic
 
 if TYPE_CHECKING:
     from softnet.scenario.tables import Tables
@@ -309,6 +309,8 @@ def _traffic(scenario: Tables) -> Iterator[Problem]:
                 str(source.flows),
                 f"at most {SOCKETS_MAX}",
             )
+        if not isinstance(source, CaptureTraffic) and (source.src or source.dst):
+            yield from _addresses(path, source)
         if isinstance(source, OnOffTraffic) and source.on_us * source.rate_pps < 1_000_000:
             yield Problem(
                 (*path, "on_us"),
@@ -327,6 +329,21 @@ def _traffic(scenario: Tables) -> Iterator[Problem]:
                         show(address),
                         'an address such as "10.0.0.2" or "fe80::1"',
                     )
+
+
+def _addresses(path: Path, source: Generator) -> Iterator[Problem]:
+    """A generator's addresses: that they are some, of one family, and enough."""
+    known = {}
+    for key, text in (("src", source.src), ("dst", source.dst)):
+        try:
+            known[key] = ipaddress.ip_address(text) if text else None
+        except ValueError:
+            yield Problem((*path, key), "not an IP address", show(text), 'an address such as "10.0.0.2" or "fd00::2"')
+    src, dst = known.get("src"), known.get("dst")
+    if src is not None and dst is not None and src.version != dst.version:
+        yield Problem((*path, "dst"), "an address of another family", show(source.dst), f"one of IPv{src.version}, as src is")
+    if src is not None and int(src) + source.flows > 1 << src.max_prefixlen:
+        yield Problem((*path, "src"), "addresses run out", show(source.src), f"an address that {source.flows - 1} others follow")
 
 
 def _applications(scenario: Tables) -> Iterator[Problem]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from softnet.errors import ScenarioError
 from softnet.scenario.columns import NOT_IP, PKT_HASH_TYPE_L3, PKT_HASH_TYPE_L4, PKT_HASH_TYPE_NONE, TCP, UDP
 from softnet.scenario.fields import SOCKETS_MAX
-from softnet.scenario.flow_dissector import KEYS_BYTES, flow_hash_from_keys, plain_keys
+from softnet.scenario.flow_dissector import KEYS_BYTES, flow_hash_from_keys, plain_keys, set_vlan
 from softnet.scenario.rss import indirection, toeplitz
 from softnet.units import mix, mix_array
 
@@ -28,6 +29,7 @@ _KINDS: Final = {TCP: "tcp", UDP: "udp"}
 _PORT_STREAM: Final = 0x464C_0000
 _REUSEPORT_STREAM: Final = 0x464C_1000
 # net/ipv4/af_inet.c: ip_local_port_range is 32768 to 60999.
+_64_BITS: Final = (1 << 64) - 1
 _LOCAL_PORT_FIRST: Final = 32768
 _LOCAL_PORTS: Final = 28232
 
@@ -113,28 +115,48 @@ def table_of_keys(keys: list[FlowKey]) -> FlowTable:
 
 
 def generated_flows(source: Generator, index: int, nic_index: int, seed: int) -> FlowTable:
-    """The flows of a generator: one client address each, from 10.0.0.1 up, to 192.168.NIC.1.
+    """The flows of a generator: one client address each, from its first up, all to one address.
 
     The client's port is drawn from the seed, so how flows fall on queues differs from seed to seed, as it
     does from one run to the next on a real network.
     """
     count = source.flows
     number = np.arange(count, dtype=np.int64)
-    address = 0x0A00_0001 + (index << 20) + number
-    src = np.zeros((count, 16), dtype=np.uint8)
-    for byte in range(4):
-        src[:, byte] = (address >> (24 - 8 * byte)) & 0xFF
-    dst = np.zeros((count, 16), dtype=np.uint8)
-    dst[:, :4] = (192, 168, nic_index & 0xFF, 1)
+    first, to = generator_addresses(source, index, nic_index)
+    size = first.max_prefixlen // 8
+    src, dst = (np.zeros((count, 16), dtype=np.uint8) for _ in range(2))
+    src[:, :size] = _addresses_from(int(first), count)[:, 16 - size :]
+    dst[:, :size] = np.frombuffer(to.packed, dtype=np.uint8)
     draws = mix_array(seed, _PORT_STREAM + index, number).astype(np.int64)
     proto = np.full(count, PROTO_NUMBER[source.proto], dtype=np.int64)
     sport = _LOCAL_PORT_FIRST + ((draws * _LOCAL_PORTS) >> 32)
     dport = np.array(source.dst_ports, dtype=np.int64)[number % len(source.dst_ports)]
-    no = np.zeros(count, dtype=np.bool_)
-    raw, addr_type = plain_keys(proto, src, dst, (sport, dport), no, np.zeros(count, dtype=np.int64))
+    no, is_ipv6 = np.zeros(count, dtype=np.bool_), np.full(count, size == 16)
+    raw, addr_type = plain_keys(proto, src, dst, (sport, dport), is_ipv6, np.zeros(count, dtype=np.int64))
+    if source.vlan:
+        set_vlan(raw, source.vlan)
     return FlowTable(
-        proto, src, dst, sport, dport, is_ipv6=no, fragment_header=no, keys=raw, addr_type=addr_type, connection=number
+        proto, src, dst, sport, dport, is_ipv6=is_ipv6, fragment_header=no, keys=raw, addr_type=addr_type, connection=number
     )
+
+
+def _addresses_from(first: int, count: int) -> NDArray[np.uint8]:
+    """So many numbers from the first up, as sixteen bytes each."""
+    low = np.uint64(first & _64_BITS) + np.arange(count, dtype=np.uint64)
+    high = np.uint64(first >> 64) + (low < np.uint64(first & _64_BITS)).astype(np.uint64)
+    return np.stack([high, low], axis=1).astype(">u8").view(np.uint8)
+
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def generator_addresses(source: Generator, index: int, nic_index: int) -> tuple[Address, Address]:
+    """The first client's address and the one that all packets go to. Raises ValueError for what is none."""
+    given = [ipaddress.ip_address(text) for text in (source.src, source.dst) if text]
+    is_ipv6 = any(address.version == 6 for address in given)
+    first: Address = ipaddress.ip_address((0xFD01 << 112) + (index << 20) + 1 if is_ipv6 else 0x0A00_0001 + (index << 20))
+    to: Address = ipaddress.ip_address((0xFD00 << 112) + nic_index if is_ipv6 else 0xC0A8_0001 + ((nic_index & 0xFF) << 8))
+    return ipaddress.ip_address(source.src) if source.src else first, ipaddress.ip_address(source.dst) if source.dst else to
 
 
 def card_hash(flows: FlowTable, nic: Nic) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:

@@ -190,8 +190,9 @@ class _Decorator:
         self.index = index
         self.seed = seed
         self.is_tcp = source.proto == "tcp"
-        # Ethernet, IPv4, and TCP with its time stamp option or UDP.
-        self.header_bytes = 14 + 20 + (32 if self.is_tcp else 8)
+        # Ethernet and perhaps a tag, IP, and TCP with its time stamp option or UDP.
+        network = 40 if ":" in source.src + source.dst else 20
+        self.header_bytes = 14 + 4 * (source.vlan > 0) + network + (32 if self.is_tcp else 8)
         weights = [Fraction(weight) for _, weight in source.sizes]
         total = sum(weights)
         sums = [sum(weights[: i + 1]) for i in range(len(weights))]

@@ -46,6 +46,12 @@ class _Generator(_Source):
     )
     proto: Literal["tcp", "udp"] = setting("udp", "Protocol.")
     dst_ports: PortList = setting((9,), "Destination ports; flow i goes to the port at i modulo their number.", min_length=1)
+    src: str = setting(
+        "",
+        "Address of the first flow's client, IPv4 or IPv6; flow i has this and i more. Empty: 10.0.0.1 for the first source.",
+    )
+    dst: str = setting("", "Address that the packets go to, of the same family. Empty: 192.168.NIC.1, or fd00::NIC.")
+    vlan: int = setting(0, "VLAN id of the frames, whose tag their size counts; 0 is no tag.", ge=0, le=4094)
     train: int = setting(
         1,
         "Packets of one flow that follow each other before the flow changes; the last carries PSH.",
