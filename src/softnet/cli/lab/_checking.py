@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from softnet.cli._common import schedule_columns, schedule_width_option
 from softnet.cli.lab._shared import EXIT_NOTHING_RECORDED, Guests, guest_options, json_option, kernels_option, print_json
 
 
@@ -15,7 +16,8 @@ from softnet.cli.lab._shared import EXIT_NOTHING_RECORDED, Guests, guest_options
 @click.option("--patch", "patches", multiple=True, metavar="FILE", help="A patch of the model to check with.")
 @click.option("--coverage", is_flag=True, help="Say which ways of the model's functions the traces took.")
 @json_option
-def check(paths: tuple[Path, ...], patches: tuple[str, ...], coverage: bool, as_json: bool) -> int:
+@schedule_width_option
+def check(paths: tuple[Path, ...], patches: tuple[str, ...], coverage: bool, as_json: bool, width: int | None) -> int:
     """Say whether a real kernel's trace (ARM.lab.jsonl.gz) is a behaviour of the model. Status 1: one is not; 5: one
     has no event, so there is nothing to check.
     """
@@ -24,6 +26,7 @@ def check(paths: tuple[Path, ...], patches: tuple[str, ...], coverage: bool, as_
     from softnet.lab.validate.branches import merged
     from softnet.lab.validate.checker import check as check_trace
     from softnet.report import lab_verdicts
+    from softnet.report.terminal import wrap
 
     found = []
     for path in paths:
@@ -38,7 +41,11 @@ def check(paths: tuple[Path, ...], patches: tuple[str, ...], coverage: bool, as_
         print_json([lab_verdicts.check_row(path, verdict, coverage=coverage) for path, verdict in found])
     else:
         for path, verdict in found:
-            click.echo("\n".join(lab_verdicts.verdict_lines(str(path), verdict)))
+            for line in lab_verdicts.verdict_lines(str(path), verdict):
+                indent = " " * (len(line) - len(line.lstrip()))
+                # Counts stand in columns of their own, which wrapping would close up.
+                fits = len(line) <= schedule_columns(width)
+                click.echo(line if fits else "\n".join(wrap(line.strip(), schedule_columns(width), indent, f"{indent}  ")))
         if coverage:
             click.echo("\n" + "\n".join(lab_verdicts.branch_lines(merged(verdict.branches for _, verdict in found))))
     if not all(verdict.accepted for _, verdict in found):
