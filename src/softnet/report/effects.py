@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from softnet.report.charts import BOTTOM, RIGHT, TOP, WIDTH, Axis, frame
 from softnet.report.figures import busy_metric
 from softnet.report.names import quantity
+from softnet.simulate.comparison import COUNTER_METRICS
 
 if TYPE_CHECKING:
     from softnet.simulate.comparison import Comparison, Difference, Metric
 
-COUNTERS: Final = (
-    "dropped", "time_squeeze", "ipis", "net_rx_raises", "ksoftirqd_wakeups", "context_switches", "line_transfers",
-)  # fmt: skip
 QUANTILES: Final = (("p50_ns", "p50"), ("p99_ns", "p99"), ("max_ns", "max"))
 LATENCIES_MAX: Final = 3
 ROWS_MAX: Final = 36
@@ -61,7 +59,7 @@ def _metrics(comparison: Comparison) -> list[tuple[str, Metric]]:
     names = list(comparison.results[comparison.arms[0]][0].latency)[:LATENCIES_MAX]
     out = [(f"{name} {title}", known[f"latency_{name}_{column}"]) for name in names for column, title in QUANTILES]
     out.append(("CPU time outside idle", busy_metric(comparison)))
-    return [*out, *((known[name].title, known[name]) for name in COUNTERS)]
+    return [*out, *((known[name].title, known[name]) for name, _, better in COUNTER_METRICS if better == "lower")]
 
 
 def _row(name: str, metric: Metric, arm: str, found: Difference, at: float) -> Row:
@@ -101,9 +99,7 @@ def effects_chart(comparison: Comparison) -> str:
         name = row.name if len(others) == 1 else f"{row.name}: {row.arm}"
         body.append(_drawn(row, name if len(name) < 39 else name[:37] + "…", TOP + ROW_HEIGHT * number + 11, x))
     words = f"change against {base}, with its 95 % interval; left is better"
-    body.append(
-        f'<text class="label" x="{(_LEFT + WIDTH - RIGHT) / 2:.0f}" y="{height - 6}" text-anchor="middle">{escape(words)}</text>'
-    )
+    body.append(f'<text class="label" x="{WIDTH - RIGHT}" y="{height - 6}" text-anchor="end">{escape(words)}</text>')
     return frame(f"What differs from {base}", "; ".join(row.tip for row in rows), body, height, "chart effects")
 
 
