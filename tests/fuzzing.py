@@ -96,12 +96,30 @@ def captures() -> list[bytes]:
 
 
 def take_capture(data: bytes) -> None:
+    from softnet.errors import CaptureError
     from softnet.scenario.packet import read_capture
+    from softnet.scenario.packet_columns import PacketBatch, PacketColumns
 
-    reader = read_capture(file_of(data, "capture.pcap"))
-    for _ in reader:
-        pass
-    reader.summary.lines()
+    path = file_of(data, "capture.pcap")
+    taken, said = [], []
+    for reader in (read_capture(path), PacketColumns(path)):
+        count = 0
+        try:
+            for one in reader:
+                if isinstance(reader, PacketColumns) and isinstance(one, PacketBatch):
+                    reader.count(one, len(one))
+                    count += int(one.is_packet.sum())
+                else:
+                    count += 1
+            said.append("\n".join(reader.summary.lines()))
+        except CaptureError as error:
+            said.append(str(error))
+        taken.append(count)
+    # In columns, a capture is what it is packet by packet.
+    assert taken[0] == taken[1], taken
+    assert said[0] == said[1], said
+    if "expected:" in said[0]:
+        raise CaptureError(said[0])
 
 
 def traces() -> list[bytes]:

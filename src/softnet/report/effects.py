@@ -112,7 +112,7 @@ def _drawn(row: Row, name: str, y: int, x: Axis) -> str:
         mark = f'<path class="dot" d="M{cx:.1f} {y - 5}v10l{-8 if row.ratio < 1 else 8} -5z"/>'
     return (
         f'<g class="effect {kind}">{title}'
-        f'<text class="tick" x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{escape(name)}</text>'
+        f'<text class="tick" x="{_LEFT - 14}" y="{y + 4}" text-anchor="end">{escape(name)}</text>'
         f'<path class="whisker" d="M{x.at(row.low):.1f} {y}H{x.at(row.high):.1f}"/>'
         f"{mark}</g>"
     )
