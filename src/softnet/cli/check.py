@@ -7,6 +7,7 @@ problem of the file by its line.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -30,6 +31,9 @@ def command(
     checked = check(scenario, kernel=kernel, settings=settings, patches=patches)
     if as_json:
         echo_json(checked.to_dict())
+        return
+    if width is None and not sys.stdout.isatty():
+        click.echo(str(checked))  # a line for each thing, for who searches them
         return
     from softnet.report.terminal import wrap
 

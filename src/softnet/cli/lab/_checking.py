@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -44,7 +45,7 @@ def check(paths: tuple[Path, ...], patches: tuple[str, ...], coverage: bool, as_
             for line in lab_verdicts.verdict_lines(str(path), verdict):
                 indent = " " * (len(line) - len(line.lstrip()))
                 # Counts stand in columns of their own, which wrapping would close up.
-                fits = len(line) <= schedule_columns(width)
+                fits = (width is None and not sys.stdout.isatty()) or len(line) <= schedule_columns(width)
                 click.echo(line if fits else "\n".join(wrap(line.strip(), schedule_columns(width), indent, f"{indent}  ")))
         if coverage:
             click.echo("\n" + "\n".join(lab_verdicts.branch_lines(merged(verdict.branches for _, verdict in found))))
