@@ -91,13 +91,29 @@ class _Booter:
         nh.rps_cpu_mask = roundup_pow_of_two(self.scenario.machine.cpus) - 1
         nh.use_backlog_threads_key = int("thread_backlog_napi" in kernel.boot_args)
         nh.force_irqthreads = int("threadirqs" in kernel.boot_args)
-        self.row("cpuidle_device", 0).halt = int("idle=halt" in kernel.boot_args)
+        self.idle()
         ns["softirq_init"]()
         for cpu in range(self.scenario.machine.cpus):
             ns["net_dev_init"](cpu)
         for name, value in kernel.sysctl_values().items():
             set_sysctl(ns, name, value, kernel.sysctl_values())
         self._flow_limit()
+
+    def idle(self) -> None:
+        """The idle driver and its governor, where the scenario states idle states."""
+        drv, idle = self.row("cpuidle_driver", 0), self.scenario.machine.idle
+        drv.halt = int("idle=halt" in self.scenario.kernel.boot_args)
+        if not self.plan.idle_states:
+            return
+        drv.governor = self.ns[f"CPUIDLE_GOVERNOR_{idle.chosen_governor.upper()}"]
+        drv.latency_req_ns = idle.latency_limit_ns
+        drv.state_count = len(self.plan.idle_states)
+        for i, state in enumerate(self.plan.idle_states):
+            row = self.row("cpuidle_state", i)
+            row.exit_latency_ns, row.target_residency_ns, row.wake_ns = state.exit_ns, state.residency_ns, state.wake_ns
+            row.flags = self.ns["CPUIDLE_FLAG_MWAIT"] if state.mwait else 0
+            row.disable = int(state.name in idle.disable)
+        self.row("cpuidle_state", 0).flags = self.ns["CPUIDLE_FLAG_POLLING"]
 
     def _flow_limit(self) -> None:
         sysctl = self.scenario.kernel.sysctl

@@ -305,6 +305,7 @@ def _init_engine(image: Image, spec: MachineSpec) -> None:
         "dir_base": r.directory, "dir_lines": r.directory_lines, "cost_base": r.costs, "count_base": r.counts, "hist_base": r.hists,
         "wake_hists": len(image.hists) - 2 * state.TIME_CLASSES, "preempt_hists": len(image.hists) - state.TIME_CLASSES,
         "stop_at": events.KEY_NEVER, "preempt_model": PREEMPT_MODELS[spec.preempt], "tick_ns": 10**9 // spec.hz,
+        "tick_in_idle": int(spec.tick_in_idle),
         "arrivals": r.arrivals,
     }  # fmt: skip
     for name, value in words.items():
@@ -321,6 +322,8 @@ def _init_devices(image: Image, spec: MachineSpec) -> None:
         c = image.ref("cpu_hw", cpu)
         c.id, c.node, c.llc, c.tick_at = cpu, spec.nodes[cpu], spec.llcs[cpu], state.NEVER
         c.isolated = int(cpu in spec.isolated)
+        c.idle_exit = image.memory[image.engine_word("cost_idle_exit")]
+        c.idle_wake = image.memory[image.engine_word("cost_poll_wake")]
         image.linked.machine["line_seat"](c)
         for level, name in enumerate(("irq0", "irq1")):
             ctx = image.ref("context", 2 * cpu + level)

@@ -14,6 +14,7 @@ from softnet.image.settings import roundup_pow_of_two
 
 if TYPE_CHECKING:
     from softnet.scenario.flows import SocketSpec
+    from softnet.scenario.idle import IdleState
     from softnet.scenario.models import Scenario
 
 SKB_POOL = 65536
@@ -35,6 +36,7 @@ class MachineSpec(NamedTuple):
     rx_frames: tuple[int, ...]
     preempt: str
     hz: int
+    tick_in_idle: bool
     seed: int
 
 
@@ -55,6 +57,8 @@ class Plan:
     sockets: tuple[SocketSpec, ...]
     first_workers: tuple[int, ...]
     """The row in table(app, ...) of each application's first task."""
+    idle_states: tuple[IdleState, ...]
+    """Those among which the governor chooses, the polling one first; none where there is no governor."""
     hotplug: tuple[HotplugEvent, ...]
     """The scenario's changes of CPUs, in the order of their time."""
     counts: Mapping[str, int]
@@ -76,6 +80,7 @@ class Plan:
             machine=_machine(scenario),
             sockets=sockets,
             first_workers=_first_workers(scenario),
+            idle_states=scenario.idle_states,
             hotplug=hotplug,
             counts=_counts(scenario, sockets, hotplug),
             tasks_max=_tasks_max(scenario, hotplug),
@@ -102,6 +107,7 @@ def _machine(scenario: Scenario) -> MachineSpec:
         rx_frames=tuple(nic.rx_frames for nic, _ in queues),
         preempt=scenario.kernel.preempt,
         hz=scenario.kernel.hz,
+        tick_in_idle=scenario.governed or scenario.kernel.idle_poll,
         seed=scenario.measure.seed,
     )
 
@@ -162,7 +168,8 @@ def _counts(scenario: Scenario, sockets: tuple[SocketSpec, ...], hotplug: tuple[
     return {
         "sd_flow_limit": cpus if scenario.kernel.sysctl.flow_limit_cpu_bitmap else 1,
         "net_hotdata": 1,
-        "cpuidle_device": 1,
+        "cpuidle_driver": 1,
+        "cpuidle_state": max(len(scenario.idle_states), 1),
         "sched_sysctls": 1,
         "rt_bandwidth": 1,
         "kmem_cache_node": 1,

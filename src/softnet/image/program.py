@@ -53,4 +53,6 @@ def constants(scenario: Scenario) -> dict[str, int]:
         "CONFIG_NET_FLOW_LIMIT": int(kernel.config.NET_FLOW_LIMIT),
         "CONFIG_NET_RX_BUSY_POLL": int(kernel.busy_poll),
         "HZ": kernel.hz,
+        "CONFIG_CPU_IDLE": int(scenario.governed),
+        "CPU_IDLE_FORCE_POLL": int(kernel.idle_poll),
     }

@@ -77,7 +77,8 @@ def irq_deliver(c: cpu_hw, at: int) -> None:
         c.idle_waiting = False
         c.polling = False
         interrupted.remain = 0
-        at = at + hw.cost_idle_exit
+        at = at + c.idle_exit
+        c.idle_left = at
     ctx.prev = interrupted
     ctx.irqs_off = True
     ctx.time_class = c.time_class
@@ -267,6 +268,33 @@ def idle_enter() -> bool:
 
 
 @hwfunc(visible="own cpu", x86="locked")
+def idle_enter_state(wake_ns: int) -> bool:
+    """As idle_enter(), in a state that it takes ``wake_ns`` to wake from."""
+    c = table(cpu_hw, hw.cpu)
+    c.idle_exit = wake_ns
+    c.idle_wake = hw.cost_line_local + wake_ns
+    return idle_enter()
+
+
+@hwfunc(visible="own cpu", x86="locked")
+def idle_poll(until: int) -> bool:
+    """Spin until an interrupt, a remote NEED_RESCHED or that time; false if there is something to do already."""
+    c = table(cpu_hw, hw.cpu)
+    c.idle_exit = 0
+    c.idle_wake = hw.cost_line_local
+    if not idle_enter():
+        return False
+    hw.now = until
+    return True
+
+
+@hwfunc(visible="own cpu", x86="none")
+def idle_poll_end() -> None:
+    """The spinning is over, perhaps because its time is."""
+    table(cpu_hw, hw.cpu).idle_waiting = False
+
+
+@hwfunc(visible="own cpu", x86="locked")
 def set_polling() -> None:
     """TIF_POLLING_NRFLAG: the idle loop watches need_resched, so no interrupt is needed to wake it."""
     table(cpu_hw, hw.cpu).polling = True
@@ -293,7 +321,8 @@ def set_nr_if_polling(cpu: int) -> bool:
     c.need_resched = True
     if c.idle_waiting:
         c.idle_waiting = False
-        wake_at = hw.now + hw.cost_poll_wake
+        wake_at = hw.now + c.idle_wake
+        c.idle_left = wake_at
         if c.cur.kind == CTX_TASK:
             c.t = wake_at
             cpu_update(c)

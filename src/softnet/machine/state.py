@@ -178,6 +178,8 @@ class engine_state(Struct, engine=True):
     """One of PREEMPT_MODEL_*."""
     tick_ns: int = hw()
     """The length of a tick, in ns: 10**9 // HZ."""
+    tick_in_idle: bool = hw()
+    """Whether the tick goes on when a CPU idles, until the kernel stops it; else it stops by itself."""
     switches: int = hw()
     """How often a context was resumed."""
     line_transfers: int = hw()
@@ -341,6 +343,14 @@ class cpu_hw(Struct):
     """Whether it halts, or polls, in its idle task."""
     polling: bool = hw()
     """TIF_POLLING_NRFLAG: whether its idle task watches need_resched."""
+    idle_exit: int = hw(statistic=True)
+    """What it takes to leave its idling for an interrupt, in ns."""
+    idle_wake: int = hw(statistic=True)
+    """The same when somebody writes NEED_RESCHED, which it watches."""
+    idle_left: int = hw(statistic=True)
+    """When it had left its last idling, in ns."""
+    got_idle_tick: bool = hw(statistic=True)
+    """ts->got_idle_tick: whether a tick struck while it idled."""
     time_class: int = hw(statistic=True)
     """What its time counts as now, one of TIME_*."""
     time_since: int = hw(statistic=True)
