@@ -133,6 +133,9 @@ RELEASES: dict[str, Release] = {
                 "eevdf_delay_dequeue",
                 "eevdf_preempt_short",
                 "fair_server",
+                "menu_skip_sleep_length",
+                "teo_skip_sleep_length",
+                "haltpoll_grow_start",
                 "backlog_lock_rename",
                 "enqueue_not_running",
                 "dropped_atomic",
@@ -150,6 +153,8 @@ RELEASES: dict[str, Release] = {
             "6.18",
             patches=(
                 "eevdf_vprot",
+                "menu_outliers",
+                "teo_short_idles",
                 "rfs_slot_hash",
                 "flow_limit_hash",
                 "enqueue_running_unlocked",
@@ -188,6 +193,8 @@ RELEASES: dict[str, Release] = {
         Release(
             "7.3",
             patches=(
+                "menu_stopped_tick",
+                "teo_tick_wakeups",
                 "defer_disable_key",
                 "enqueue_running_locked",
                 "defer_flush_dead",
