@@ -32,8 +32,10 @@ def load_modules(names: Iterable[str]) -> list[ModuleType]:
 
 
 def kernel_modules(scenario: Scenario) -> list[ModuleType]:
-    """The modules of the scenario's kernel and of what runs beside it."""
-    return load_modules((*releases.modules_for(scenario.kernel.release, scenario.kernel.flavour), *WORKLOAD_MODULES))
+    """The modules of the scenario's kernel, as it is configured, and of what runs beside it."""
+    names = releases.modules_for(scenario.kernel.release, scenario.kernel.flavour)
+    built = constants(scenario)
+    return load_modules((*(n for n in names if built.get(releases.patch_info(n).get("config", ""), True)), *WORKLOAD_MODULES))
 
 
 def make_program(modules: Iterable[ModuleType], constants: Mapping[str, int]) -> Program:

@@ -250,7 +250,7 @@ def shipped_patches() -> frozenset[str]:
 
 
 def patch_info(name: str) -> dict[str, Any]:
-    """The PATCH record of a patch module: commit, subject, since, link."""
+    """The PATCH record of a patch module: commit, subject, since, link; config, the constant without which it changes nothing."""
     module = importlib.import_module(name)
     info: dict[str, Any] = dict(getattr(module, "PATCH", {}))
     return info

@@ -19,6 +19,7 @@ PATCH = {
     "subject": "cpuidle: haltpoll: do not shrink guest poll_limit_ns below grow_start",
     "since": "6.9",
     "link": "https://lore.kernel.org/r/20240111135950.17016-1-parshuram.sangle@intel.com",
+    "config": "CONFIG_CPU_IDLE",
 }
 
 

@@ -20,6 +20,7 @@ PATCH = {
     "subject": "cpuidle: menu: Avoid discarding useful information",
     "since": "6.16",
     "link": "https://git.kernel.org/linus/85975daeaa4d",
+    "config": "CONFIG_CPU_IDLE",
 }
 
 

@@ -35,6 +35,7 @@ PATCH = {
     "subject": "cpuidle: menu: Skip tick_nohz_get_sleep_length() call in some cases",
     "since": "6.6",
     "link": "https://lore.kernel.org/r/12275372.O9o76ZdvQC@kreacher",
+    "config": "CONFIG_CPU_IDLE",
 }
 
 RESIDENCY_THRESHOLD_NS = 15000

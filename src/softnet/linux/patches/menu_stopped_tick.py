@@ -21,6 +21,7 @@ PATCH = {
     "subject": "cpuidle: governors: menu: Refine stopped tick handling",
     "since": "7.1",
     "link": "https://lore.kernel.org/r/3341782.5fSG56mABF@rafael.j.wysocki",
+    "config": "CONFIG_CPU_IDLE",
 }
 
 

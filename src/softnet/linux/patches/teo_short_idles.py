@@ -34,6 +34,7 @@ PATCH = {
     "subject": "cpuidle: teo: Skip getting the sleep length if wakeups are very frequent",
     "since": "6.14",
     "link": "https://git.kernel.org/linus/13ed5c4a6d9c",
+    "config": "CONFIG_CPU_IDLE",
 }
 
 LATENCY_THRESHOLD_NS = 7500

@@ -34,6 +34,7 @@ PATCH = {
     "subject": "cpuidle: teo: Skip tick_nohz_get_sleep_length() call in some cases",
     "since": "6.6",
     "link": "https://git.kernel.org/linus/6da8f9ba5a87",
+    "config": "CONFIG_CPU_IDLE",
 }
 
 

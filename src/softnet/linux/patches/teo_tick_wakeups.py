@@ -29,6 +29,7 @@ PATCH = {
     "subject": "cpuidle: governors: teo: Rework the handling of tick wakeups",
     "since": "6.19",
     "link": "https://lore.kernel.org/r/6228387.lOV4Wx5bFT@rafael.j.wysocki",
+    "config": "CONFIG_CPU_IDLE",
 }
 
 
