@@ -89,7 +89,7 @@ class Idle(Settings):
     governor: Literal["menu", "teo", "haltpoll"] | None = setting(
         None,
         "Who chooses. Not given: menu, or what the table says.",
-        source="drivers/cpuidle/governors: menu has the highest rating",
+        source="drivers/cpuidle/governors/menu.c: the highest rating",
     )
     latency_limit_us: float | None = setting(
         None,

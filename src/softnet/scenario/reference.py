@@ -21,6 +21,8 @@ END: Final = "<!-- reference: end -->"
 TABLES: Final = (
     ("Top level", "Scenario"),
     ("[machine]", "Machine"),
+    ("[machine.idle]", "Idle"),
+    ("[[machine.idle.states]]", "IdleState"),
     ("[kernel]", "Kernel"),
     ("[kernel.sysctl]", "Sysctl"),
     ("[kernel.config]", "KernelConfig"),
