@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from softnet.image.image import Image, Wiring, build, start
 from softnet.image.settings import Namespace, roundup_pow_of_two, set_rps_cpus, set_sysctl, update_static_keys
 from softnet.image.tasks import TaskSpec, create_task, idle_task
+from softnet.workload.housekeeping import STAT_INTERVAL_NS
 
 if TYPE_CHECKING:
     from softnet.image.plan import Plan
@@ -68,8 +69,18 @@ class _Booter:
         self.kernel_threads()
         self.applications()
         self.background()
+        self.housekeeping()
         self.hotplug()
         return self.tasks
+
+    def housekeeping(self) -> None:
+        """The kernel's own second-by-second work, where it matters: vmstat_shepherd() leaves isolated CPUs alone."""
+        if not self.plan.idle_states:
+            return
+        for cpu in range(self.scenario.machine.cpus):
+            if cpu not in self.scenario.machine.isolated_cpus:
+                first_ns = (3 + 7 * cpu) * 1_000_000 % STAT_INTERVAL_NS
+                self.tasks.append(TaskSpec(f"kworker/{cpu}:1", (cpu,), "other", 0, 0, "vmstat_worker", first_ns, "kworker"))
 
     def hotplug(self) -> None:
         """The task that writes to the online files, and the stoppers of the CPUs that it takes down."""

@@ -199,7 +199,7 @@ def _tasks_max(scenario: Scenario, hotplug: tuple[HotplugEvent, ...]) -> int:
     workers = sum(len(a.task_cpus) for a in scenario.application)
     stoppers = len({event.cpu for event in hotplug}) + 1 if hotplug else 0
     families = 2 + scenario.kernel.has("kick_by_work_item")
-    idle = scenario.machine.cpus
+    idle = scenario.machine.cpus * (2 if scenario.governed else 1)
     threads = families * scenario.machine.cpus + 2 * _nr_queues(scenario) + stoppers
     return idle + threads + workers + len(scenario.sender) + len(scenario.task)
 

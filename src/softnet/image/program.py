@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from softnet.lang.program.program import Program, collect
 from softnet.linux import releases
 from softnet.machine import MACHINE_MODULES, state
-from softnet.workload import WORKLOAD_MODULES
+from softnet.workload import HOUSEKEEPING_MODULES, WORKLOAD_MODULES
 
 if TYPE_CHECKING:
     from softnet.scenario.models import Scenario
@@ -35,7 +35,8 @@ def kernel_modules(scenario: Scenario) -> list[ModuleType]:
     """The modules of the scenario's kernel, as it is configured, and of what runs beside it."""
     names = releases.modules_for(scenario.kernel.release, scenario.kernel.flavour)
     built = constants(scenario)
-    return load_modules((*(n for n in names if built.get(releases.patch_info(n).get("config", ""), True)), *WORKLOAD_MODULES))
+    names = tuple(name for name in names if built.get(releases.patch_info(name).get("config", ""), True))
+    return load_modules((*names, *WORKLOAD_MODULES, *(HOUSEKEEPING_MODULES if scenario.governed else ())))
 
 
 def make_program(modules: Iterable[ModuleType], constants: Mapping[str, int]) -> Program:
