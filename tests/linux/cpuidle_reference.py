@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Governors of idle states, written to be obvious: they keep all that ever happened and work everything out of it anew.
 
-What they must do is in the comments at the head of the kernel's drivers/cpuidle/governors/*.c. Nothing here is taken from the model;
-times are nanoseconds. States are ordered: a deeper one takes longer to leave and needs a longer stay.
+What they must do is in the comments at the head of the kernel's drivers/cpuidle/governors/*.c. Nothing here is taken from the
+model; times are nanoseconds. States are ordered: a deeper one takes longer to leave and needs a longer stay.
 """
 
 from __future__ import annotations
@@ -159,7 +159,12 @@ class Menu(Governor):
         if not beyond or (old and s[beyond[0]].residency <= predicted):
             return self.with_tick(idx, predicted, now, event)
         more = s[beyond[0]]
-        if s[idx].polling and more.exit <= (limit if old else predicted) and more.residency <= timer and (old or more.residency < 15 * US):
+        if (
+            s[idx].polling
+            and more.exit <= (limit if old else predicted)
+            and more.residency <= timer
+            and (old or more.residency < 15 * US)
+        ):
             return self.with_tick(beyond[0], more.residency, now, event)
         if predicted < self.tick_ns:
             return self.with_tick(idx, predicted, now, event)
@@ -198,11 +203,11 @@ class Teo(Governor):
     def boot(self) -> None:
         self.idled(Idled(0, 0, 0, False, False))
 
-    def metric(self, kind: str, bin: int) -> int:
+    def metric(self, kind: str, place: int) -> int:
         """What a bin holds: 1024 for each event, an eighth lost at each later one."""
         m = 0
         for k, b in self.events:
-            m = self.decayed(m) + 1024 * (k == kind and b == bin)
+            m = self.decayed(m) + 1024 * (k == kind and b == place)
         return m
 
     def noted(self, which: int) -> int:
@@ -222,9 +227,7 @@ class Teo(Governor):
                 m = m - m // 8 + 1024
             return m
         bins = range(len(self.states) + (self.version == "6.12" and self.states[-1].residency < self.tick_ns))
-        last = sum(self.metric(kind, b) for kind in ("hit", "early") for b in bins)
-        # A wakeup by the tick that counts as a hit is in the total, too: each event adds its 1024.
-        return last
+        return sum(self.metric(kind, b) for kind in ("hit", "early") for b in bins)
 
     def choose(self, now: Now) -> Choice:
         return self.choose_old(now) if self.version == "6.1" else self.choose_new(now)
@@ -337,19 +340,19 @@ class Teo(Governor):
         if unknown:
             ns = EVER
         timer_bin = max(i for i, x in enumerate(s) if x.residency <= self.sleep)
-        bin = max(i for i, x in enumerate(s) if x.residency <= min(self.sleep, ns))
+        place = max(i for i, x in enumerate(s) if x.residency <= min(self.sleep, ns))
         short = not unknown and (how.ns < lat or ns < 15 * US)
         if self.version == "6.12" and s[-1].residency < tick <= self.sleep:
             timer_bin = len(s)
-            bin = len(s) if tick <= ns else bin
-        hit = bin == timer_bin
+            place = len(s) if tick <= ns else place
+        hit = place == timer_bin
         if self.version == "7.3":
-            self.idled_73(how, ns, hit and self.sleep - ns < lat // 2, timer_bin, bin, short)
+            self.idled_73(how, ns, hit and self.sleep - ns < lat // 2, timer_bin, place, short)
             return
-        self.events.append(("hit" if hit else "early", bin))
+        self.events.append(("hit" if hit else "early", place))
         self.notes.append((short, not hit and tick <= ns, False))
 
-    def idled_73(self, how: Idled, ns: int, hit: bool, timer_bin: int, bin: int, short: bool) -> None:
+    def idled_73(self, how: Idled, ns: int, hit: bool, timer_bin: int, place: int, short: bool) -> None:
         decayed = sum(self.decayed(self.metric(kind, b)) for kind in ("hit", "early") for b in range(len(self.states)))
         ticks = self.decayed(self.noted(2)) + 1024 * how.by_tick
         early = self.decayed(self.noted(1))
@@ -361,7 +364,7 @@ class Teo(Governor):
         elif hit:
             self.events.append(("hit", timer_bin))
         else:
-            self.events.append(("early", bin))
+            self.events.append(("early", place))
             before = ns <= self.tick_ns
         self.notes.append((short, before, how.by_tick))
 

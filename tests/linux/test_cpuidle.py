@@ -32,7 +32,9 @@ class Cpu:
         }  # fmt: skip
         if limit != NEVER:
             idle["latency_limit_us"] = limit / 1000
-        self.image = Simulation(scenario(kernel, machine={"cpus": 1, "idle": idle}, measure={"duration_ms": 1}), engine="reference").image
+        self.image = Simulation(
+            scenario(kernel, machine={"cpus": 1, "idle": idle}, measure={"duration_ms": 1}), engine="reference"
+        ).image
         self.image.memory[self.image.engine_word("cpu")] = 0
         self.call = self.image.linked.machine
         self.rq = self.image.ref("cpu_hw", 0)

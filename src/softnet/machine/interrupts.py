@@ -75,7 +75,7 @@ def irq_deliver(c: cpu_hw, at: int) -> None:
     interrupted.remain = c.t - at if c.t < NEVER else NEVER
     if c.idle_waiting and interrupted.kind == CTX_TASK:
         c.idle_waiting = False
-        c.polling = False
+        c.polling = c.idle_spins
         interrupted.remain = 0
         at = at + c.idle_exit
         c.idle_left = at
@@ -278,12 +278,16 @@ def idle_enter_state(wake_ns: int) -> bool:
 
 @hwfunc(visible="own cpu", x86="locked")
 def idle_poll(until: int) -> bool:
-    """Spin until an interrupt, a remote NEED_RESCHED or that time; false if there is something to do already."""
+    """Spin until an interrupt, a remote NEED_RESCHED or that time; false if there is something to do already.
+
+    Interrupts are on, and NEED_RESCHED is watched while one is served, too.
+    """
     c = table(cpu_hw, hw.cpu)
     c.idle_exit = 0
     c.idle_wake = hw.cost_line_local
     if not idle_enter():
         return False
+    c.idle_spins = True
     hw.now = until
     return True
 
@@ -291,7 +295,9 @@ def idle_poll(until: int) -> bool:
 @hwfunc(visible="own cpu", x86="none")
 def idle_poll_end() -> None:
     """The spinning is over, perhaps because its time is."""
-    table(cpu_hw, hw.cpu).idle_waiting = False
+    c = table(cpu_hw, hw.cpu)
+    c.idle_waiting = False
+    c.idle_spins = False
 
 
 @hwfunc(visible="own cpu", x86="locked")

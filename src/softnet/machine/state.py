@@ -343,6 +343,8 @@ class cpu_hw(Struct):
     """Whether it halts, or polls, in its idle task."""
     polling: bool = hw()
     """TIF_POLLING_NRFLAG: whether its idle task watches need_resched."""
+    idle_spins: bool = hw()
+    """Whether it spins instead of halting."""
     idle_exit: int = hw(statistic=True)
     """What it takes to leave its idling for an interrupt, in ns."""
     idle_wake: int = hw(statistic=True)

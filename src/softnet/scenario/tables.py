@@ -63,8 +63,8 @@ class Machine(Settings):
     )
     idle: Annotated[Idle, BeforeValidator(name_to_idle, json_schema_input_type=str | Idle)] = Field(
         default=Idle.model_construct(),
-        description="Idle states and their governor. A text is the name of a shipped table. Not given: leaving idleness costs the same however"
-        " long it lasted, machine.idle_exit or machine.poll_wake of the cost table.",
+        description="Idle states and their governor. A text is the name of a shipped table. Not given: leaving idleness costs the"
+        " same however long it lasted, machine.idle_exit or machine.poll_wake of the cost table.",
     )
 
     def numa_node(self, cpu: int) -> int:
@@ -367,7 +367,7 @@ class Tables(Settings):
 
     @property
     def idle_states(self) -> tuple[IdleState, ...]:
-        """The idle states that the kernel's governor chooses from, the polling one first; none without such, or by a boot argument."""
+        """The idle states that the governor chooses from, the polling one first; none without such, or by a boot argument."""
         return () if set(self.kernel.boot_args) & set(IDLE_OVERRIDES) else self.machine.idle.chosen
 
     @property

@@ -142,8 +142,8 @@ class Result:
     asked: dict[str, Any] = field(default_factory=dict)
     """The scenario, with its overrides and without its defaults, as Scenario.to_dict() says it."""
     idle: dict[str, dict[str, list[int]]] = field(default_factory=dict)
-    """Idle state -> per CPU how often it was entered, time_ns in it, and how often it was too_deep (left before its target residency)
-    or too_shallow (the next deeper one would have paid); empty, and not in the document, where no governor chooses."""
+    """Idle state -> per CPU how often it was entered, time_ns in it, and how often it was too_deep (left before its target
+    residency) or too_shallow (the next deeper one would have paid); empty, and not in the document, where no governor chooses."""
 
     def __repr__(self) -> str:
         gone = f"{self.counters.get('delivered', 0):,} packets delivered, {self.counters.get('dropped', 0):,} dropped"

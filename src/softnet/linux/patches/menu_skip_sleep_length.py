@@ -74,7 +74,7 @@ def get_typical_interval(data: menu_device) -> int:
 
 @hwfunc
 def menu_stopped_ns(data: menu_device, predicted_ns: int) -> int:
-    """Of menu_select(): a CPU whose tick has stopped may stay in a shallow state for long, so rather the timer than a short guess."""
+    """Of menu_select(): a CPU whose tick has stopped may stay in a shallow state for long: rather the timer than a guess."""
     if tick_nohz_tick_stopped() and predicted_ns < tick_nsec():
         return data.next_timer_ns
     return predicted_ns

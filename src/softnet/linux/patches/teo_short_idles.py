@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """cpuidle: teo: Skip getting the sleep length if wakeups are very frequent.
 
-Whether most idle periods end within 15 us says whether the next timer is asked for, and not the state that was chosen. As 6.18.15 has
-it, with ddcfa7964677 (the total decays by itself), d619b5cc6780 (early wakeups are counted for the tick), 65e18e654475 (no
+Whether most idle periods end within 15 us says whether the next timer is asked for, and not the state that was chosen. As
+6.18.15 has it, with ddcfa7964677 (the total decays by itself), d619b5cc6780 (early wakeups are counted for the tick), 65e18e654475 (no
 look at the time between choice and wakeup) and 16c8d7586c19 (nor at the timer under a tight latency limit).
 """
 
@@ -67,7 +67,7 @@ def teo_measured_ns(cpu_data: teo_cpu, dev: cpuidle_device) -> int:
 
 @hwfunc
 def teo_update(drv: cpuidle_driver, dev: cpuidle_device, cpu_data: teo_cpu) -> None:
-    """teo.c:156 (6.18). It counts those that came after a tick's length, where their name says before; mended in 6.19 (50db438231dc)."""
+    """teo.c:156 (6.18). It counts what came after a tick's length, where the name says before; mended in 6.19 (50db438231dc)."""
     measured_ns = teo_measured_ns(cpu_data, dev)
     idx_timer = 0
     idx_duration = 0
@@ -127,12 +127,13 @@ def teo_select(drv: cpuidle_driver, dev: cpuidle_device) -> int:
     teo_sleep_length(dev, cpu_data)
     if idx == 0:
         return teo_retained(dev, 0)
-    return teo_fitted(dev, cpu_data, idx)
+    return teo_fitted(dev, idx)
 
 
 @hwfunc
-def teo_fitted(dev: cpuidle_device, cpu_data: teo_cpu, idx: int) -> int:
+def teo_fitted(dev: cpuidle_device, idx: int) -> int:
     """The last part of teo_select(): the state fits in before the next timer."""
+    cpu_data = table(teo_cpu, raw_smp_processor_id())
     if table(cpuidle_state, idx).target_residency_ns > cpu_data.duration_ns:
         idx = teo_find_shallower_state(idx, cpu_data.duration_ns)
     if table(cpuidle_state, idx).target_residency_ns < tick_nsec() and teo_tick_expected(cpu_data):

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         DECAY_SHIFT,
         PULSE,
         teo_begin,
-        teo_cpu,
         teo_find_shallower_state,
         teo_measured_ns,
     )
@@ -49,7 +48,7 @@ class teo_cpu(Struct, extends=True):
 @hwfunc
 def teo_update(drv: cpuidle_driver, dev: cpuidle_device, cpu_data: teo_cpu) -> None:
     """teo.c:148 (6.12)."""
-    measured_ns = teo_measured_ns(cpu_data, dev)
+    measured_ns = teo_measured_ns(table(teo_cpu, raw_smp_processor_id()), dev)
     idx_timer = 0
     idx_duration = 0
     target_residency_ns = 0

@@ -121,7 +121,7 @@ def teo_fullest_bin(drv: cpuidle_driver, cpu_data: teo_cpu) -> int:
 
 @hwfunc
 def teo_alternative(cpu_data: teo_cpu, idx: int, intercept_max_idx: int) -> int:
-    """Of teo_select(): the deepest enabled state, at most as deep as the fullest bin, that was not too deep in most early wakeups."""
+    """Of teo_select(): the deepest enabled state, down to the fullest bin, that was not too deep in most early wakeups."""
     intercept_sum = 0
     i = idx
     while i > cpu_data.idx0:
@@ -188,7 +188,7 @@ def teo_select(drv: cpuidle_driver, dev: cpuidle_device) -> int:
         return teo_deeper(cpu_data, idx)
     if idx == 0:
         return teo_retained(dev, 0)
-    return teo_fitted(dev, cpu_data, idx)
+    return teo_fitted(dev, idx)
 
 
 @hwfunc

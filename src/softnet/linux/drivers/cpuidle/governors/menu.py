@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""drivers/cpuidle/governors/menu.c (6.1): the next timer, corrected by what the past did to such forecasts; and the last 8 intervals.
+"""drivers/cpuidle/governors/menu.c (6.1): the next timer, as the past corrects such forecasts; and the last 8 intervals.
 
 nr_iowait_cpu() is 0 here: nobody waits for a disk. So half of the correction factors are never used and performance_multiplier()
 is 1.
