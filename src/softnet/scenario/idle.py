@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from softnet.scenario.fields import NAME_ALLOWED, Name, Settings, TextList, list_to_tuple, required, setting, us_to_ns
 
 _FILE: Final = Path(__file__).parent / "idle_states.toml"
+GOVERNORS: Final = ("menu", "teo", "haltpoll")
 STATES_MAX: Final = 9
 """CPUIDLE_STATE_MAX, the polling state apart."""
 NO_LIMIT_NS: Final = 1 << 60
@@ -93,7 +94,7 @@ class Idle(Settings):
     )
     latency_limit_us: float | None = setting(
         None,
-        "PM QoS: no state that takes longer to leave, as whoever holds /dev/cpu_dma_latency asks. 0: only polling. Not given: no limit.",
+        "PM QoS: no state that takes longer to leave, as who holds /dev/cpu_dma_latency asks. 0: polling only. Not given: no limit",
         unit="us",
         source="include/linux/pm_qos.h: none",
         ge=0,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """cpuidle: teo: Skip getting the sleep length if wakeups are very frequent.
 
-Whether most idle periods end within 15 us says whether the next timer is asked for, and not the state that was chosen. As
-6.18.15 has it, with ddcfa7964677 (the total decays by itself), d619b5cc6780 (early wakeups are counted for the tick), 65e18e654475 (no
+Whether most idle periods end within 15 us says whether the next timer is asked for, and not the state that was chosen. As 6.18.15
+has it, with ddcfa7964677 (the total decays by itself), d619b5cc6780 (early wakeups are counted for the tick), 65e18e654475 (no
 look at the time between choice and wakeup) and 16c8d7586c19 (nor at the timer under a tight latency limit).
 """
 

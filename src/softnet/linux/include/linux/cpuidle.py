@@ -2,7 +2,8 @@
 """include/linux/cpuidle.h (6.1): idle states, and what a CPU keeps of them.
 
 Statistics and prices all of it: which state a CPU idles in decides when it runs again and nothing else. A CPU works on its own
-with interrupts off, so the functions are the machine's kind. A pointer to a local in C is a field here: ``*stop_tick`` and ``*delta_next``.
+with interrupts off, so the functions are the machine's kind. A pointer to a local in C is a field here: ``*stop_tick`` and
+``*delta_next``.
 """
 
 from __future__ import annotations
