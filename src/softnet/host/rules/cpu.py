@@ -279,7 +279,7 @@ def deep_idle(facts: Facts) -> Iterator[Finding]:
         evidence=(facts.seen("cpus.idle_states", "/sys/devices/system/cpu/cpu0/cpuidle", f"{worst.name}: {worst.latency_us} us"),),
         sure="possible",
         because="the states are certain; how long CPUs idle, and who forbids deep states, is not known",
-        changes=(Change(f"cpupower idle-set -D {DEEP_US}", "cpupower idle-set -E", "at the price of power, and of the other cores' turbo",
+        changes=(Change(f"cpupower idle-set -D {DEEP_US}", "cpupower idle-set -E", "it takes power, and turbo from other cores",
                         (("machine.idle.latency_limit_us", DEEP_US - 1),)),),
     )  # fmt: skip
 
