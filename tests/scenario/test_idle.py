@@ -54,7 +54,7 @@ def test_without_states_nothing_is_governed() -> None:
 @pytest.mark.parametrize(
     ("idle", "words"),
     [
-        ("icelake", 'did you mean "icelake-server"?'),
+        ("icelake", "did you mean icelake-server?"),
         ({"table": "icelake-server", "states": [state("C1", 1, 1)]}, "both a table and states"),
         ({"governor": "teo"}, "a governor without idle states"),
         ({"states": [state("C6", 170, 600), state("C1", 1, 1)]}, "shallower than C6"),

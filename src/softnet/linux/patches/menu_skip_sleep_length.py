@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         menu_no_choice,
         menu_record,
         menu_timer_us,
+        menu_variance,
         which_bucket,
     )
     from softnet.linux.include.linux.cpuidle import *
@@ -59,12 +60,7 @@ def get_typical_interval(data: menu_device) -> int:
         if most == 0:
             return UINT_MAX
         avg = sum // divisor
-        variance = 0
-        for i in range(INTERVALS):
-            value = data.intervals[i]
-            if value <= thresh:
-                variance += (value - avg) * (value - avg)
-        variance = variance // divisor
+        variance = menu_variance(data, thresh, avg) // divisor
         if (avg * avg > variance * 36 and divisor * 4 >= INTERVALS * 3) or variance <= 400:
             return avg
         if divisor * 4 <= INTERVALS * 3:

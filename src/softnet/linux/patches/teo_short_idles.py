@@ -15,14 +15,13 @@ from softnet.lang.intrinsics import raw_smp_processor_id, table
 
 if TYPE_CHECKING:
     from softnet.linux.drivers.cpuidle.cpuidle import cpuidle_governor_latency_req
-    from softnet.linux.drivers.cpuidle.governors.teo import DECAY_SHIFT, PULSE, teo_begin, teo_find_shallower_state
+    from softnet.linux.drivers.cpuidle.governors.teo import DECAY_SHIFT, PULSE, teo_begin, teo_find_shallower_state, teo_keep_tick
     from softnet.linux.include.linux.cpuidle import *
     from softnet.linux.kernel.time.tick_sched import *
     from softnet.linux.patches.menu_skip_sleep_length import RESIDENCY_THRESHOLD_NS
     from softnet.linux.patches.teo_skip_sleep_length import (
         teo_alternative,
         teo_candidate,
-        teo_keep_tick,
         teo_retained,
         teo_sleep_length,
     )
@@ -50,11 +49,9 @@ class teo_cpu(Struct, extends=True):
 
 
 @hwfunc
-def teo_measured_ns(cpu_data: teo_cpu, dev: cpuidle_device) -> int:
-    """Of teo_update(), teo.c:156 (6.18)."""
-    cpu_data.short_idles -= cpu_data.short_idles >> DECAY_SHIFT
-    if cpu_data.artificial_wakeup:
-        return KTIME_MAX
+def teo_counted_ns(dev: cpuidle_device) -> int:
+    """Of teo_update(): how long the CPU was idle, half of the way out taken off; short ones are counted."""
+    cpu_data = table(teo_cpu, raw_smp_processor_id())
     lat_ns = table(cpuidle_state, dev.last_state_idx).exit_latency_ns
     if dev.last_residency_ns < lat_ns:
         cpu_data.short_idles += PULSE
@@ -63,6 +60,15 @@ def teo_measured_ns(cpu_data: teo_cpu, dev: cpuidle_device) -> int:
     if measured_ns < RESIDENCY_THRESHOLD_NS:
         cpu_data.short_idles += PULSE
     return measured_ns
+
+
+@hwfunc
+def teo_measured_ns(cpu_data: teo_cpu, dev: cpuidle_device) -> int:
+    """Of teo_update(), teo.c:156 (6.18)."""
+    cpu_data.short_idles -= cpu_data.short_idles >> DECAY_SHIFT
+    if cpu_data.artificial_wakeup:
+        return KTIME_MAX
+    return teo_counted_ns(dev)
 
 
 @hwfunc

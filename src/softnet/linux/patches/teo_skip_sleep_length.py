@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         PULSE,
         teo_begin,
         teo_find_shallower_state,
+        teo_keep_tick,
         teo_measured_ns,
     )
     from softnet.linux.include.linux.cpuidle import *
@@ -127,18 +128,6 @@ def teo_alternative(cpu_data: teo_cpu, idx: int) -> int:
                 continue
             break
         first_suitable_idx = i
-    return idx
-
-
-@hwfunc
-def teo_keep_tick(dev: cpuidle_device, cpu_data: teo_cpu, idx: int) -> int:
-    """The end of teo_select()."""
-    s = table(cpuidle_state, idx)
-    if (s.flags & CPUIDLE_FLAG_POLLING == 0 and cpu_data.duration_ns >= tick_nsec()) or tick_nohz_tick_stopped():
-        return idx
-    dev.stop_tick = False
-    if idx > cpu_data.idx0 and s.target_residency_ns > dev.delta_next:
-        return teo_find_shallower_state(idx, dev.delta_next)
     return idx
 
 

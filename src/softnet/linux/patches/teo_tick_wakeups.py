@@ -15,12 +15,12 @@ from softnet.lang.intrinsics import raw_smp_processor_id, table
 
 if TYPE_CHECKING:
     from softnet.linux.drivers.cpuidle.cpuidle import cpuidle_governor_latency_req
-    from softnet.linux.drivers.cpuidle.governors.teo import DECAY_SHIFT, PULSE, teo_begin
+    from softnet.linux.drivers.cpuidle.governors.teo import DECAY_SHIFT, PULSE, teo_begin, teo_keep_tick
     from softnet.linux.include.linux.cpuidle import *
     from softnet.linux.kernel.time.tick_sched import *
     from softnet.linux.patches.menu_skip_sleep_length import RESIDENCY_THRESHOLD_NS
-    from softnet.linux.patches.teo_short_idles import LATENCY_THRESHOLD_NS, teo_fitted
-    from softnet.linux.patches.teo_skip_sleep_length import teo_candidate, teo_keep_tick, teo_retained, teo_sleep_length
+    from softnet.linux.patches.teo_short_idles import LATENCY_THRESHOLD_NS, teo_counted_ns, teo_fitted
+    from softnet.linux.patches.teo_skip_sleep_length import teo_candidate, teo_retained, teo_sleep_length
     from softnet.machine.timers import tick_nsec
 
 
@@ -54,14 +54,7 @@ def teo_measured_ns(cpu_data: teo_cpu, dev: cpuidle_device) -> int:
     if dev.poll_time_limit:
         dev.poll_time_limit = False
         return KTIME_MAX
-    lat_ns = table(cpuidle_state, dev.last_state_idx).exit_latency_ns
-    if dev.last_residency_ns < lat_ns:
-        cpu_data.short_idles += PULSE
-        return dev.last_residency_ns // 2
-    measured_ns = dev.last_residency_ns - lat_ns // 2
-    if measured_ns < RESIDENCY_THRESHOLD_NS:
-        cpu_data.short_idles += PULSE
-    return measured_ns
+    return teo_counted_ns(dev)
 
 
 @hwfunc

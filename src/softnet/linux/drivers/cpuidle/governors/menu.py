@@ -66,6 +66,17 @@ def menu_update_intervals(data: menu_device, interval_us: int) -> None:
 
 
 @hwfunc
+def menu_variance(data: menu_device, thresh: int, avg: int) -> int:
+    """Of get_typical_interval(): the squares of how far the intervals up to a length are from their average."""
+    sum = 0
+    for i in range(INTERVALS):
+        value = data.intervals[i]
+        if value <= thresh:
+            sum += (value - avg) * (value - avg)
+    return sum
+
+
+@hwfunc
 def get_typical_interval(data: menu_device, predicted_us: int) -> int:
     """menu.c:177 (6.1): the average of the last 8 intervals, in us, if they are alike, up to two long ones left out."""
     thresh = INT_MAX
@@ -84,12 +95,7 @@ def get_typical_interval(data: menu_device, predicted_us: int) -> int:
         if least >= predicted_us:
             return UINT_MAX
         avg = sum // divisor
-        variance = 0
-        for i in range(INTERVALS):
-            value = data.intervals[i]
-            if value <= thresh:
-                variance += (value - avg) * (value - avg)
-        variance = variance // divisor
+        variance = menu_variance(data, thresh, avg) // divisor
         if (avg * avg > variance * 36 and divisor * 4 >= INTERVALS * 3) or variance <= 400:
             return avg
         if divisor * 4 <= INTERVALS * 3:
