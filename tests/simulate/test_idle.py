@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,3 +135,17 @@ def test_an_io_port_s_state_takes_an_interrupt_to_leave() -> None:
 def test_a_guest_that_polls_before_it_halts_is_woken_without_an_interrupt_after_short_gaps() -> None:
     assert used(run(gaps("6.12", 40, "haltpoll", packets=100))) == "POLL"
     assert used(run(gaps("6.12", 2000, "haltpoll"))) == "haltpoll_idle"
+
+
+def test_sending_an_interrupt_may_cost_its_sender(tmp_path: Path) -> None:
+    """A row that no shipped table has; the way until the interrupt is there is another."""
+    table = tmp_path / "guest.toml"
+    row = 'ns = 4000\nprovenance = "measured"\nsource = "an exit to the hypervisor"\n'
+    table.write_text(f'base = "default"\n[machine.ipi_send]\n{row}', encoding="utf-8")
+    cheap = run(gaps("6.12", 1000, None, args=("idle=halt",)))
+    dear = run(gaps("6.12", 1000, None, args=("idle=halt",), machine={"cpus": 2, "costs": str(table)}))
+    sent = cheap.counters["ipis"]
+    assert sent == dear.counters["ipis"] == 20
+    assert abs(p50(dear) - p50(cheap)) < 1000
+    busy = [r.duration_ns - r.warmup_ns - r.cpu_time_ns[0]["idle"] for r in (cheap, dear)]
+    assert busy[1] - busy[0] == sent * 4000

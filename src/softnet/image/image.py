@@ -279,6 +279,8 @@ MACHINE_COSTS = {
     "cost_wakeup": "wakeup", "cost_poll_wake": "poll_wake",
 }  # fmt: skip
 """Field of the machine's singleton -> the row of the cost table that it holds."""
+OPTIONAL_COSTS = {"cost_ipi_send": "ipi_send"}
+"""The same of rows that a table may lack; then they cost nothing."""
 
 
 def _init_costs(image: Image, costs: CostTable | None) -> None:
@@ -293,6 +295,9 @@ def _init_costs(image: Image, costs: CostTable | None) -> None:
         memory[at + 2 * i + 1] = 2 * half + 1 if row.spread_permille else 0
     for word, name in MACHINE_COSTS.items():
         memory[image.engine_word(word)] = costs.row(name).ns
+    for word, name in OPTIONAL_COSTS.items():
+        if name in costs.rows:
+            memory[image.engine_word(word)] = costs.rows[name].ns
 
 
 def _init_engine(image: Image, spec: MachineSpec) -> None:

@@ -216,6 +216,7 @@ def arch_send_call_function_single_ipi(cpu: int) -> None:
     trace("ipi_send_cpu", cpu, VECTOR_CALL_FUNCTION_SINGLE)
     trace("ipi_call_function", cpu)
     irq_post(cpu_irq_line(cpu, VECTOR_CALL_FUNCTION_SINGLE), cpu, hw.now + hw.cost_ipi)
+    hw.now += hw.cost_ipi_send
 
 
 @hwfunc(visible="all", x86="locked")
@@ -223,6 +224,7 @@ def smp_send_reschedule(cpu: int) -> None:
     """Send the RESCHEDULE interrupt; arch/x86/kernel/smp.c."""
     trace("ipi_send_cpu", cpu, VECTOR_RESCHEDULE)
     irq_post(cpu_irq_line(cpu, VECTOR_RESCHEDULE), cpu, hw.now + hw.cost_ipi)
+    hw.now += hw.cost_ipi_send
 
 
 @hwfunc(visible="own context", reads="cpu_hw.online", x86="plain load")

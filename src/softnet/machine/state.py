@@ -160,6 +160,8 @@ class engine_state(Struct, engine=True):
     """Of a locked instruction, in ns."""
     cost_ipi: int = hw()
     """From the sending of an inter-processor interrupt until it is pending, in ns."""
+    cost_ipi_send: int = hw()
+    """What sending one takes the sender, in ns."""
     cost_handoff: int = hw()
     """From the release of a spinlock until the first waiter sees it, in ns."""
     cost_context_switch: int = hw()
