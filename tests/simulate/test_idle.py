@@ -148,4 +148,4 @@ def test_sending_an_interrupt_may_cost_its_sender(tmp_path: Path) -> None:
     assert sent == dear.counters["ipis"] == 20
     assert abs(p50(dear) - p50(cheap)) < 1000
     busy = [r.duration_ns - r.warmup_ns - r.cpu_time_ns[0]["idle"] for r in (cheap, dear)]
-    assert busy[1] - busy[0] == sent * 4000
+    assert sent * 4000 <= busy[1] - busy[0] < sent * 4100
