@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING, Any
 from softnet.image.image import Image, Wiring, build, start
 from softnet.image.settings import Namespace, roundup_pow_of_two, set_rps_cpus, set_sysctl, update_static_keys
 from softnet.image.tasks import TaskSpec, create_task, idle_task
+from softnet.units import mix
 from softnet.workload.housekeeping import STAT_INTERVAL_NS
 
 if TYPE_CHECKING:
     from softnet.image.plan import Plan
     from softnet.lang.program.program import Program
     from softnet.scenario.models import Nic, Scenario
+
+
+NOISE_STREAM = 0x6E6F6973
+"""The stream of chance that sources of noise take their keys from."""
 
 
 def boot(
@@ -43,6 +48,9 @@ def set_seed(image: Image, scenario: Scenario) -> None:
     image.memory[image.engine_word("seed")] = scenario.measure.seed & 0x7FFFFFFF
     for cpu in range(image.nr_cpus):
         image.linked.machine["rnd_seed"](image.ref("cpu_hw", cpu))
+    for source in range(image.nr_noise):
+        row = image.ref("noise_source", source)
+        row.key, row.drawn = mix(scenario.measure.seed, NOISE_STREAM, source) & 0xFFFFFFFF, 0
     if scenario.sender:
         from softnet.scenario.traffic import sender_flows
 

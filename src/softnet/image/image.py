@@ -112,6 +112,11 @@ class Image:
     shape: tuple[Any, ...] = ()
     """What decides where everything stands, beside the program."""
 
+    @property
+    def nr_noise(self) -> int:
+        """How many sources of noise there are."""
+        return self.nr_actors - 1 - 2 * self.nr_cpus - self.nr_queues
+
     def engine_word(self, name: str) -> int:
         """The address of a field of the machine's singleton."""
         return ENGINE_BASE + self.layout.structs[ENGINE_STRUCT].fields[name].offset
@@ -143,7 +148,7 @@ def _regions(layout: Layout, spec: MachineSpec, nr_costs: int, nr_hists: int) ->
         at += words
         return start
 
-    actors = 2 * spec.nr_cpus + len(spec.ring_sizes) + 1
+    actors = 2 * spec.nr_cpus + len(spec.ring_sizes) + len(spec.noise) + 1
     if actors > events.ACTOR_MASK:
         raise SoftnetError(
             "too many receive queues",
@@ -217,7 +222,8 @@ def build(program: Program, plan: Plan, wiring: Wiring) -> Image:
     counts = {
         **{s.name: spec.nr_cpus for s in program.structs.values() if s.per_cpu},
         **plan.counts, "cpu_hw": spec.nr_cpus, "context": 2 * spec.nr_cpus + plan.tasks_max, "task_struct": plan.tasks_max,
-        "net_rx_stack": plan.tasks_max, "irq_line": 4 * spec.nr_cpus + nr_queues, "nic_queue": nr_queues,
+        "net_rx_stack": plan.tasks_max, "irq_line": 4 * spec.nr_cpus + nr_queues + len(spec.noise),
+        "nic_queue": nr_queues, "noise_source": len(spec.noise),
     }  # fmt: skip
     counts = {k: v for k, v in counts.items() if k in program.structs}
     hists = [*plan.histograms, *(f"{kind}:{name}" for kind in ("sched", "preempted") for name in WAKEUP_CLASSES)]
@@ -230,12 +236,14 @@ def build(program: Program, plan: Plan, wiring: Wiring) -> Image:
     else:
         layout, regions, memory, linked = _placed(program, spec, wiring, counts, cost_index, len(hists))
     image = Image(
-        program, layout, memory, linked, regions, [], hists, cost_index, spec.nr_cpus, nr_queues, 2 * spec.nr_cpus + nr_queues + 1,
+        program, layout, memory, linked, regions, [], hists, cost_index, spec.nr_cpus, nr_queues,
+        2 * spec.nr_cpus + nr_queues + len(spec.noise) + 1,
         shape,
     )  # fmt: skip
     _init_engine(image, spec)
     _init_costs(image, wiring.costs)
     _init_devices(image, spec)
+    _init_noise(image, spec)
     return image
 
 
@@ -272,6 +280,7 @@ def _fill_directories(memory: Any, layout: Layout) -> None:
         memory[ENGINE_BASE + layout.structs[ENGINE_STRUCT].fields["observed"].offset] = layout.observer_dir
 
 
+NOISE_KINDS = {"interrupt": state.NOISE_INTERRUPT, "steal": state.NOISE_STEAL, "smi": state.NOISE_SMI}
 MACHINE_COSTS = {
     "cost_line_local": "line_transfer_local", "cost_line_remote": "line_transfer_remote", "cost_atomic": "atomic",
     "cost_ipi": "ipi", "cost_handoff": "lock_handoff", "cost_context_switch": "context_switch",
@@ -310,7 +319,7 @@ def _init_engine(image: Image, spec: MachineSpec) -> None:
         "dir_base": r.directory, "dir_lines": r.directory_lines, "cost_base": r.costs, "count_base": r.counts, "hist_base": r.hists,
         "wake_hists": len(image.hists) - 2 * state.TIME_CLASSES, "preempt_hists": len(image.hists) - state.TIME_CLASSES,
         "stop_at": events.KEY_NEVER, "preempt_model": PREEMPT_MODELS[spec.preempt], "tick_ns": 10**9 // spec.hz,
-        "tick_in_idle": int(spec.tick_in_idle),
+        "tick_in_idle": int(spec.tick_in_idle), "noise_first": 2 * spec.nr_cpus + len(spec.ring_sizes),
         "arrivals": r.arrivals,
     }  # fmt: skip
     for name, value in words.items():
@@ -351,6 +360,15 @@ def _init_devices(image: Image, spec: MachineSpec) -> None:
         line.vector, line.data = state.VECTOR_DEVICE, index
 
 
+def _init_noise(image: Image, spec: MachineSpec) -> None:
+    for i, source in enumerate(spec.noise):
+        row = image.ref("noise_source", i)
+        row.kind, row.cpu, row.interval_ns = NOISE_KINDS[source.kind], source.cpu, source.interval_ns
+        row.least_ns, row.values = source.least_ns, source.most_ns - source.least_ns + 1
+        line = image.ref("irq_line", 4 * spec.nr_cpus + image.nr_queues + i)
+        line.vector = state.VECTOR_OTHER
+
+
 def start(image: Image) -> None:
     """Everybody's first action is at time 0; boot leaves no trace of itself in the caches."""
     memory, r = image.memory, image.regions
@@ -369,6 +387,10 @@ def start(image: Image) -> None:
         image.linked.machine["actor_set"](actor, state.NEVER)
     for cpu in range(image.nr_cpus):
         image.linked.machine["timer_program"](image.ref("cpu_hw", cpu))
+    for source in range(image.nr_noise):
+        # When each first strikes does not depend on the seed, as nothing does that stands in a fresh image.
+        first = image.word("noise_source", source, "interval_ns") * (source + 1) // (image.nr_noise + 1)
+        image.linked.machine["actor_set"](2 * image.nr_cpus + image.nr_queues + source, first)
     image.linked.machine["stop_set"](state.NEVER)
 
 

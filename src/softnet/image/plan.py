@@ -23,6 +23,16 @@ SKB_POOL_MAX = 1 << 19
 """skbs of the largest pool of all. The kernel has no such bound: a run that meets it stops (Simulation.advance())."""
 
 
+class NoiseSpec(NamedTuple):
+    """A source of noise as the image needs it; an SMI's CPU means nothing."""
+
+    kind: str
+    cpu: int
+    interval_ns: int
+    least_ns: int
+    most_ns: int
+
+
 class MachineSpec(NamedTuple):
     """What the image needs of a machine: its CPUs, and per receive queue the ring, the interrupt's CPU and its moderation."""
 
@@ -37,6 +47,7 @@ class MachineSpec(NamedTuple):
     preempt: str
     hz: int
     tick_in_idle: bool
+    noise: tuple[NoiseSpec, ...]
     seed: int
 
 
@@ -108,7 +119,18 @@ def _machine(scenario: Scenario) -> MachineSpec:
         preempt=scenario.kernel.preempt,
         hz=scenario.kernel.hz,
         tick_in_idle=scenario.governed or scenario.kernel.idle_poll,
+        noise=_noise(scenario),
         seed=scenario.measure.seed,
+    )
+
+
+def _noise(scenario: Scenario) -> tuple[NoiseSpec, ...]:
+    """The scenario's sources, those that disturb several CPUs one for each."""
+    every = range(scenario.machine.cpus)
+    return tuple(
+        NoiseSpec(source.kind, cpu, source.interval_ns, *source.duration_ns)
+        for source in scenario.machine.noise
+        for cpu in ((0,) if source.kind == "smi" else source.cpus or every)
     )
 
 

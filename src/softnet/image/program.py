@@ -57,5 +57,6 @@ def constants(scenario: Scenario) -> dict[str, int]:
         "CONFIG_NET_RX_BUSY_POLL": int(kernel.busy_poll),
         "HZ": kernel.hz,
         "CONFIG_CPU_IDLE": int(scenario.governed),
+        "OTHER_DEVICES": int(any(source.kind == "interrupt" for source in scenario.machine.noise)),
         "CPU_IDLE_FORCE_POLL": int(kernel.idle_poll),
     }

@@ -329,7 +329,7 @@ def set_nr_if_polling(cpu: int) -> bool:
     c.need_resched = True
     if c.idle_waiting:
         c.idle_waiting = False
-        wake_at = hw.now + c.idle_wake
+        wake_at = max(hw.now, c.stopped_until) + c.idle_wake
         c.idle_left = wake_at
         if c.cur.kind == CTX_TASK:
             c.t = wake_at

@@ -72,6 +72,12 @@ VECTOR_TIMER = 1
 VECTOR_CALL_FUNCTION_SINGLE = 2
 VECTOR_RESCHEDULE = 3
 VECTOR_DEVICE = 4
+VECTOR_OTHER = 5
+
+# Kinds of noise (machine/noise.py).
+NOISE_INTERRUPT = 0
+NOISE_STEAL = 1
+NOISE_SMI = 2
 
 # What next_context() returns instead of a context.
 STOP_TIME = -1
@@ -180,6 +186,8 @@ class engine_state(Struct, engine=True):
     """One of PREEMPT_MODEL_*."""
     tick_ns: int = hw()
     """The length of a tick, in ns: 10**9 // HZ."""
+    noise_first: int = hw()
+    """The number of the first source of noise as an actor; of the arrivals where there is none."""
     tick_in_idle: bool = hw()
     """Whether the tick goes on when a CPU idles, until the kernel stops it; else it stops by itself."""
     switches: int = hw()
@@ -351,6 +359,8 @@ class cpu_hw(Struct):
     """What it takes to leave its idling for an interrupt, in ns."""
     idle_wake: int = hw(statistic=True)
     """The same when somebody writes NEED_RESCHED, which it watches."""
+    stopped_until: int = hw(statistic=True)
+    """Up to when a source of noise stops it, in ns."""
     idle_left: int = hw(statistic=True)
     """When it had left its last idling, in ns."""
     got_idle_tick: bool = hw(statistic=True)
@@ -448,6 +458,25 @@ class local_lock_t(Struct):
     """A per-CPU lock: on PREEMPT_RT a sleeping spinlock, elsewhere disabled preemption."""
 
     lock: spinlock_t = embed()
+
+
+class noise_source(Struct):
+    """Something that disturbs CPUs now and then."""
+
+    kind: int = hw()
+    """One of NOISE_*."""
+    cpu: int = hw()
+    """Whom it disturbs; an SMI all."""
+    interval_ns: int = hw()
+    """The mean time from one to the next."""
+    least_ns: int = hw()
+    """How long it lasts at the least."""
+    values: int = hw()
+    """How many lengths there are from that on."""
+    key: int = hw()
+    """The key of its stream of random numbers, 32 bits."""
+    drawn: int = hw()
+    """How many of them were drawn."""
 
 
 class nic_queue(Struct):

@@ -66,6 +66,15 @@ def _machine(scenario: Tables) -> Iterator[Problem]:
         )
     yield from _llcs(scenario)
     yield from _idle(machine.idle)
+    for index, source in enumerate(machine.noise):
+        path: Path = ("machine", "noise", index)
+        yield from cpu_problems(source.cpus, (*path, "cpus"), scenario)
+        least, most = source.duration_us
+        if least > most or 2 * most > source.interval_us:
+            yield Problem(
+                (*path, "duration_us"), "no range that fits into the interval", show([least, most]),
+                f"the least, then the most, up to {show(source.interval_us / 2)}, half of interval_us",
+            )  # fmt: skip
     yield from cpu_problems(machine.isolated_cpus, ("machine", "isolated_cpus"), scenario)
     if len(set(machine.isolated_cpus)) >= machine.cpus:
         yield Problem(

@@ -23,6 +23,7 @@ TABLES: Final = (
     ("[machine]", "Machine"),
     ("[machine.idle]", "Idle"),
     ("[[machine.idle.states]]", "IdleState"),
+    ("[[machine.noise]]", "Noise"),
     ("[kernel]", "Kernel"),
     ("[kernel.sysctl]", "Sysctl"),
     ("[kernel.config]", "KernelConfig"),

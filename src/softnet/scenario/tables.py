@@ -40,6 +40,7 @@ from softnet.scenario.fields import (
 )
 from softnet.scenario.idle import Idle, IdleState, name_to_idle
 from softnet.scenario.kernel_models import IDLE_OVERRIDES, Kernel
+from softnet.scenario.noise import NOISE_ALLOWED, Noise, name_to_noise
 from softnet.scenario.traffic_models import STANDARD_INPUT, Traffic
 
 
@@ -65,6 +66,12 @@ class Machine(Settings):
         default=Idle.model_construct(),
         description="Idle states and their governor. A text is the name of a shipped table. Not given: leaving idleness costs the"
         " same however long it lasted, machine.idle_exit or machine.poll_wake of the cost table.",
+    )
+
+    noise: Annotated[
+        tuple[Noise, ...], BeforeValidator(name_to_noise, json_schema_input_type=str | tuple[Noise, ...]), Field(max_length=64)
+    ] = setting(
+        (), "What disturbs the CPUs beside the scenario's own work; a text is the name of a profile.", allowed=NOISE_ALLOWED
     )
 
     def numa_node(self, cpu: int) -> int:
