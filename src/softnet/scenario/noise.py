@@ -54,17 +54,17 @@ class Profile(NamedTuple):
 PROFILES: Final = {
     "bare-metal": Profile(
         ({"kind": "steal", "interval_us": 7_600_000, "duration_us": [1, 3]},),
-        "Linux 6.18, Documentation/tools/rtla/rtla-hwnoise.rst, seven CPUs for ten minutes: 4 hardware noises and 75 NMIs on a CPU, 2"
+        "Linux 6.18, Documentation/tools/rtla/rtla-hwnoise.rst, seven CPUs for ten minutes: 4 such noises and 75 NMIs on a CPU, 2"
         " to 4 us the longest; lengths in between are assumed",
     ),
     "guest": Profile(
         ({"kind": "steal", "interval_us": 111_000, "duration_us": [1, 202]},),
-        "Linux 6.18, Documentation/trace/osnoise-tracer.rst, a virtual machine of eight CPUs for a second: 1 to 23 hardware noises on a"
+        "Linux 6.18, Documentation/trace/osnoise-tracer.rst, a guest of eight CPUs for a second: 1 to 23 hardware noises on a"
         " CPU, 202 us the longest; lengths in between are assumed",
     ),
     "smi": Profile(
         ({"kind": "smi", "interval_us": 1_000_000, "duration_us": [50, 150]},),
-        "150 us is the longest SMI that Intel's BIOS test suite lets pass; one each second, and the shortest, are assumed",
+        "150 us is the longest SMI that Intel's BIOS test suite lets pass; how often, and the shortest, are assumed",
     ),
     "busy-devices": Profile(
         ({"kind": "interrupt", "interval_us": 1000, "duration_us": [1, 10]},),
