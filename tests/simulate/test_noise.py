@@ -11,6 +11,7 @@ from tests.linux.support import scenario
 from tests.simulate.engines import assert_equal, outcome
 
 from softnet.errors import ScenarioError
+from softnet.report.story import result_story
 from softnet.scenario import Scenario
 from softnet.scenario.noise import PROFILES
 from softnet.simulate.result import Result
@@ -94,3 +95,10 @@ def test_what_does_not_fit_is_told(noise: Any, words: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         noisy(noise)
     assert words in str(caught.value)
+
+
+def test_the_report_says_whose_maximum_it_is() -> None:
+    said = "A maximum is that of an undisturbed machine: no noise was asked for (machine.noise)."
+    quiet, loud = run(noisy(None, ms=2)), run(noisy("smi", ms=2))
+    assert said in [sentence.text for sentence in result_story(quiet)]
+    assert said not in [sentence.text for sentence in result_story(loud)]
