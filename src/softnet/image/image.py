@@ -369,6 +369,12 @@ def _init_noise(image: Image, spec: MachineSpec) -> None:
         line.vector = state.VECTOR_OTHER
 
 
+def _first_noise(image: Image) -> dict[int, int]:
+    """When each source of noise first strikes, by its actor. It does not depend on the seed, as nothing does in a fresh image."""
+    first, count = 2 * image.nr_cpus + image.nr_queues, image.nr_noise
+    return {first + i: image.word("noise_source", i, "interval_ns") * (i + 1) // (count + 1) for i in range(count)}
+
+
 def start(image: Image) -> None:
     """Everybody's first action is at time 0; boot leaves no trace of itself in the caches."""
     memory, r = image.memory, image.regions
@@ -383,14 +389,11 @@ def start(image: Image) -> None:
         c.time_since = 0
         c.time_class = state.TIME_IDLE
         image.linked.machine["cpu_update"](c)
+    due = _first_noise(image)
     for actor in range(image.nr_cpus, image.nr_actors):
-        image.linked.machine["actor_set"](actor, state.NEVER)
+        image.linked.machine["actor_set"](actor, due.get(actor, state.NEVER))
     for cpu in range(image.nr_cpus):
         image.linked.machine["timer_program"](image.ref("cpu_hw", cpu))
-    for source in range(image.nr_noise):
-        # When each first strikes does not depend on the seed, as nothing does that stands in a fresh image.
-        first = image.word("noise_source", source, "interval_ns") * (source + 1) // (image.nr_noise + 1)
-        image.linked.machine["actor_set"](2 * image.nr_cpus + image.nr_queues + source, first)
     image.linked.machine["stop_set"](state.NEVER)
 
 
