@@ -9,6 +9,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+CPUIDLE = "sys/devices/system/cpu/cpu0/cpuidle"
+ICE_LAKE = (
+    ("POLL", "CPUIDLE CORE POLL IDLE", 0, 0),
+    ("C1", "MWAIT 0x00", 1, 1),
+    ("C1E", "MWAIT 0x01", 4, 4),
+    ("C6", "MWAIT 0x20", 170, 600),
+)
+ROME = (("POLL", "CPUIDLE CORE POLL IDLE", 0, 0), ("C1", "ACPI FFH MWAIT 0x0", 1, 2), ("C2", "ACPI IOPORT 0x814", 400, 800))
+
+
+def idle_states(driver: str, states: tuple[tuple[str, str, int, int], ...], off: tuple[str, ...] = ()) -> dict[str, str]:
+    """The files of drivers/cpuidle/sysfs.c."""
+    base = "sys/devices/system/cpu/cpuidle"
+    files = {f"{base}/current_driver": f"{driver}\n", f"{base}/current_governor": "menu\n"}
+    for at, (name, desc, latency, residency) in enumerate(states):
+        values = {"name": name, "desc": desc, "latency": latency, "residency": residency, "disable": int(name in off)}
+        files |= {f"{CPUIDLE}/state{at}/{key}": f"{value}\n" for key, value in values.items()}
+    return files
+
+
 COLUMNS = {"4.19": 11, "5.4": 11, "5.10": 13, "6.1": 13, "6.6": 15, "6.12": 15, "6.18": 15}
 
 

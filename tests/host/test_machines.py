@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from tests.host.machines import Card, Machine
+from tests.host.machines import ICE_LAKE, Card, Machine, idle_states
 
 from softnet.host.doctor import diagnose
 from softnet.host.findings import Finding
@@ -45,7 +45,16 @@ ISOLATED = Machine("6.6.1", cpus=8, isolated="4-7", cmdline="isolcpus=4-7", card
 NAPI_HOG = Machine("6.12.1", config="CONFIG_HZ=250\nCONFIG_PREEMPT_NONE=y\n", threads=[(77, "napi/eth0-8193", 0, 0, 0, 100)])
 HOGGED = [(77, "napi/eth0-8193", 0, 0, 0, 1050)]
 
+DEEP = Machine("6.12.1", files=idle_states("intel_idle", ICE_LAKE))
 CASES: dict[str, Case] = {
+    "a deep idle state and a card": Case(DEEP, {"deep-idle": "may take 170 us to wake"}),
+    "a deep idle state that is off": Case(
+        replace(DEEP, files=idle_states("intel_idle", ICE_LAKE, off=("C6",))), {}, never=("deep-idle",)
+    ),
+    "a deep idle state, and a CPU that may not take it": Case(
+        replace(DEEP, files=DEEP.files | {"sys/devices/system/cpu/cpu0/power/pm_qos_resume_latency_us": "20\n"}),
+        {}, never=("deep-idle",),
+    ),
     "raising the budget is no use where the time ends the runs (netdata 1076)": Case(
         SQUEEZED,
         {"time-squeeze": "raising netdev_budget alone changes nothing", "budget-usecs-short": "4,000 us"},

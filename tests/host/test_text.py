@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.host import dumps
-from tests.host.machines import QUIET, Card, Machine
+from tests.host.machines import ICE_LAKE, QUIET, ROME, Card, Machine, idle_states
 from tests.host.test_machines import CASES, later
 from tests.report.golden import held_to_golden
 from tests.test_terminal_escapes import EVIL, harmless
@@ -128,6 +128,29 @@ def test_softnet_accepts_the_scenario_of_every_machine(name: str, tmp_path: Path
     if machine.sys:
         assert [nic.queues for nic in made.nic] == [len(card.irqs) for card in machine.cards]
     assert made.kernel.rt == ("PREEMPT_RT" in machine.version)
+
+
+def test_the_idle_states_of_a_machine_are_its_scenario_s(tmp_path: Path) -> None:
+    """The polling state is there by itself; a state without MWAIT in its description is left by an interrupt."""
+    intel = Machine("6.12.1", files=idle_states("intel_idle", ICE_LAKE, off=("C1E",)))
+    made = scenario_from_dict(tomllib.loads(scenario_of(read_sources([intel.write(tmp_path / "1")], 0)))).machine.idle
+    assert [(s.name, s.exit_latency_us, s.target_residency_us, s.mwait) for s in made.chosen] == [
+        ("POLL", 0, 0, True), ("C1", 1, 1, True), ("C1E", 4, 4, True), ("C6", 170, 600, True),
+    ]  # fmt: skip
+    assert (made.governor, made.disable, made.latency_limit_us) == ("menu", ("C1E",), None)
+    limited = idle_states("acpi_idle", ROME) | {"sys/devices/system/cpu/cpu0/power/pm_qos_resume_latency_us": "20\n"}
+    made = scenario_from_dict(
+        tomllib.loads(scenario_of(read_sources([Machine("6.12.1", files=limited).write(tmp_path / "2")], 0)))
+    ).machine.idle
+    assert [(s.name, s.mwait) for s in made.states] == [("C1", True), ("C2", False)]
+    assert made.latency_limit_us == 20
+
+
+def test_idle_states_that_no_scenario_takes_are_told(tmp_path: Path) -> None:
+    odd = Machine("6.12.1", files=idle_states("intel_idle", (*ICE_LAKE, ("C2", "MWAIT 0x10", 50, 100))))
+    text = scenario_of(read_sources([odd.write(tmp_path)], 0))
+    assert "none that a scenario takes" in text
+    assert not scenario_from_dict(tomllib.loads(text)).idle_states
 
 
 def test_offline_cpus_in_the_middle_are_counted_past(tmp_path: Path) -> None:

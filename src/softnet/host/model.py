@@ -178,6 +178,16 @@ class Thread(Part):
     cpus: Cpus | None = None
 
 
+class CpuIdleState(Part):
+    """A directory below /sys/devices/system/cpu/cpuN/cpuidle."""
+
+    name: Text
+    desc: Text = ""
+    latency_us: Count
+    residency_us: Count
+    disabled: bool = False
+
+
 class CpuSet(Part):
     """The CPUs."""
 
@@ -190,6 +200,11 @@ class CpuSet(Part):
     model: Text = ""
     hypervisor: bool | None = None
     idle_driver: Text = ""
+    idle_governor: Text = ""
+    idle_states: list[CpuIdleState] = []
+    """Of the first online CPU, from the shallowest on; the others have the same on ordinary machines."""
+    latency_limit_us: Count | None = None
+    """That CPU's pm_qos_resume_latency_us, if there is a limit."""
 
 
 class Unread(Part):

@@ -15,7 +15,7 @@ from softnet.errors import HostError
 from softnet.host import text as texts
 from softnet.host.cards import read_cards
 from softnet.host.cpusets import cpu_list
-from softnet.host.model import CpuTable, HostReport, Preempt, Sample
+from softnet.host.model import CpuIdleState, CpuTable, HostReport, Preempt, Sample
 from softnet.host.netlink import add_ethtool, add_statistics
 from softnet.host.threads import read_threads, thread_ticks
 from softnet.host.tools import netdev_table
@@ -32,6 +32,8 @@ SYSCTLS_BESIDE_CORE: Final = (
 )  # fmt: skip
 LEFT_OUT: Final = ("netdev_rss_key", "bpf_jit_enable", "bpf_jit_harden", "bpf_jit_kallsyms", "bpf_jit_limit")
 """Sysctls that say nothing of the receive path and something of the machine."""
+IDLE_STATES_MAX: Final = 10
+"""include/linux/cpuidle.h: CPUIDLE_STATE_MAX."""
 
 
 def read_machine(
@@ -149,7 +151,7 @@ def _cpus(tree: Tree, report: HostReport) -> None:
             found = tree.text(path)
             if found is not None and len(cpus.nodes) < 1024:
                 cpus.nodes[name[4:]] = cpu_list(found, tree.place(path))
-    cpus.idle_driver = tree.line(f"{base}/cpuidle/current_driver")
+    _idle(tree, report, base)
     if info := tree.text("/proc/cpuinfo"):
         model = re.search(r"^model name\s*:\s*(.*)$", info, re.MULTILINE)
         cpus.model = model[1][:200] if model else ""
@@ -159,6 +161,29 @@ def _cpus(tree: Tree, report: HostReport) -> None:
         with_numbers = texts.proc_stat(stat, tree.place("/proc/stat"))
         cpus.online = [int(name) for name in with_numbers if name != "all" and int(name) < 8192]
         report.sources["cpus.online"] = tree.place("/proc/stat")
+
+
+def _idle(tree: Tree, report: HostReport, base: str) -> None:
+    """How the CPUs idle: the driver, its states, who chooses. 6.1 has the governor in a second file, too."""
+    cpus = report.cpus
+    cpus.idle_driver = tree.line(f"{base}/cpuidle/current_driver")
+    cpus.idle_governor = tree.line(f"{base}/cpuidle/current_governor") or tree.line(f"{base}/cpuidle/current_governor_ro")
+    own = f"{base}/cpu{min(cpus.online or [0], default=0)}"
+    for at in range(IDLE_STATES_MAX):
+        path = f"{own}/cpuidle/state{at}"
+        name, latency, residency = (tree.line(f"{path}/{key}") for key in ("name", "latency", "residency"))
+        if not (name and re.fullmatch(r"[0-9]{1,10}", latency) and re.fullmatch(r"[0-9]{1,10}", residency)):
+            break
+        desc, disabled = tree.line(f"{path}/desc"), tree.line(f"{path}/disable") not in ("", "0")
+        state = CpuIdleState(
+            name=name[:100], desc=desc[:100], latency_us=int(latency), residency_us=int(residency), disabled=disabled
+        )
+        cpus.idle_states.append(state)
+        report.sources["cpus.idle_states"] = tree.place(f"{own}/cpuidle")
+    limit = tree.line(f"{own}/power/pm_qos_resume_latency_us")
+    # 0 is no limit, and "n/a" the limit 0: drivers/base/power/sysfs.c.
+    if limit == "n/a" or re.fullmatch(r"[1-9][0-9]{0,9}", limit):
+        cpus.latency_limit_us = 0 if limit == "n/a" else int(limit)
 
 
 def _sysctls(tree: Tree, report: HostReport) -> None:

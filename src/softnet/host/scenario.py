@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 from softnet.errors import printable
@@ -14,6 +15,7 @@ from softnet.host.model import Card, HostReport
 from softnet.release import THREADS_ARG, Release, not_newer, releases
 from softnet.scenario import scenario_from_dict
 from softnet.scenario.fields import CPUS_MAX, NAME_PATTERN
+from softnet.scenario.idle import GOVERNORS, STATES_MAX
 from softnet.scenario.kernel_models import Sysctl
 
 GUESS: Final = "guessed: "
@@ -141,6 +143,39 @@ class _Machine:
         if isolated and len(isolated) < len(self.online):
             out.key("isolated_cpus", isolated)
         out.key("costs", "default", f"{GUESS}no machine has exactly these; times follow from them, counts hardly")
+        self._idle()
+
+    def _idle(self) -> None:
+        """The idle states, if they are such as a scenario takes; the polling one is there by itself."""
+        cpus, out = self.report.cpus, self.out
+        states = [state for state in cpus.idle_states if state.name != "POLL"]
+        if not states:
+            return
+        names = [re.sub(r"[^A-Za-z0-9_-]", "_", state.name)[:32] for state in states]
+        ordered = all(a.latency_us <= b.latency_us and a.residency_us <= b.residency_us for a, b in pairwise(states))
+        bounded = all(state.latency_us <= 10**6 and state.residency_us <= 10**7 for state in states)
+        named = len(set(names)) == len(names) and all(re.fullmatch(NAME_PATTERN, name, re.ASCII) for name in names)
+        governor = cpus.idle_governor if cpus.idle_governor in GOVERNORS else "menu"
+        if not (ordered and bounded and named and len(states) <= STATES_MAX) or (governor == "haltpoll" and len(states) != 1):
+            out.comment("The idle states of this machine are none that a scenario takes: leaving idleness costs the same always.")
+            return
+        out.table("[machine.idle]")
+        known = governor == cpus.idle_governor
+        out.key("governor", governor, "" if known else f"{GUESS}the machine's is {cpus.idle_governor or 'not known'}")
+        if cpus.latency_limit_us is not None:
+            out.key("latency_limit_us", min(cpus.latency_limit_us, 10**7))
+        off = [name for name, state in zip(names, states, strict=True) if state.disabled]
+        off += ["POLL"] if any(state.disabled and state.name == "POLL" for state in cpus.idle_states) else []
+        if off:
+            out.key("disable", off)
+        out.comment("Waking takes as long as the driver states at the most; wake_us says what it takes really.")
+        for name, state in zip(names, states, strict=True):
+            out.table("[[machine.idle.states]]")
+            out.key("name", name)
+            out.key("exit_latency_us", state.latency_us)
+            out.key("target_residency_us", state.residency_us)
+            if "MWAIT" not in state.desc:
+                out.key("mwait", False, state.desc)
 
     def _kernel(self) -> None:
         out, report = self.out, self.report
@@ -172,6 +207,7 @@ class _Machine:
             args.append(THREADS_ARG)
         if report.cpus.hypervisor and report.cpus.idle_driver in ("", "none"):
             args.append("idle=halt")
+        args += [arg for arg in ("idle=poll", "cpuidle.off=1") if arg in given and "idle=halt" not in args]
         if args:
             out.key("boot_args", args, "idle=halt: a guest without an idle driver" if "idle=halt" in args else "")
 

@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING, Any
 from softnet.image.image import Image, Wiring, build, start
 from softnet.image.settings import Namespace, roundup_pow_of_two, set_rps_cpus, set_sysctl, update_static_keys
 from softnet.image.tasks import TaskSpec, create_task, idle_task
+from softnet.units import mix
+from softnet.workload.housekeeping import STAT_INTERVAL_NS
 
 if TYPE_CHECKING:
     from softnet.image.plan import Plan
     from softnet.lang.program.program import Program
     from softnet.scenario.models import Nic, Scenario
+
+
+NOISE_STREAM = 0x6E6F6973
+"""The stream of chance that sources of noise take their keys from."""
 
 
 def boot(
@@ -42,6 +48,9 @@ def set_seed(image: Image, scenario: Scenario) -> None:
     image.memory[image.engine_word("seed")] = scenario.measure.seed & 0x7FFFFFFF
     for cpu in range(image.nr_cpus):
         image.linked.machine["rnd_seed"](image.ref("cpu_hw", cpu))
+    for source in range(image.nr_noise):
+        row = image.ref("noise_source", source)
+        row.key, row.drawn = mix(scenario.measure.seed, NOISE_STREAM, source) & 0xFFFFFFFF, 0
     if scenario.sender:
         from softnet.scenario.traffic import sender_flows
 
@@ -68,8 +77,18 @@ class _Booter:
         self.kernel_threads()
         self.applications()
         self.background()
+        self.housekeeping()
         self.hotplug()
         return self.tasks
+
+    def housekeeping(self) -> None:
+        """The kernel's own second-by-second work, where it matters: vmstat_shepherd() leaves isolated CPUs alone."""
+        if not self.plan.idle_states:
+            return
+        for cpu in range(self.scenario.machine.cpus):
+            if cpu not in self.scenario.machine.isolated_cpus:
+                first_ns = (3 + 7 * cpu) * 1_000_000 % STAT_INTERVAL_NS
+                self.tasks.append(TaskSpec(f"kworker/{cpu}:1", (cpu,), "other", 0, 0, "vmstat_worker", first_ns, "kworker"))
 
     def hotplug(self) -> None:
         """The task that writes to the online files, and the stoppers of the CPUs that it takes down."""
@@ -91,13 +110,29 @@ class _Booter:
         nh.rps_cpu_mask = roundup_pow_of_two(self.scenario.machine.cpus) - 1
         nh.use_backlog_threads_key = int("thread_backlog_napi" in kernel.boot_args)
         nh.force_irqthreads = int("threadirqs" in kernel.boot_args)
-        self.row("cpuidle_device", 0).halt = int("idle=halt" in kernel.boot_args)
+        self.idle()
         ns["softirq_init"]()
         for cpu in range(self.scenario.machine.cpus):
             ns["net_dev_init"](cpu)
         for name, value in kernel.sysctl_values().items():
             set_sysctl(ns, name, value, kernel.sysctl_values())
         self._flow_limit()
+
+    def idle(self) -> None:
+        """The idle driver and its governor, where the scenario states idle states."""
+        drv, idle = self.row("cpuidle_driver", 0), self.scenario.machine.idle
+        drv.halt = int("idle=halt" in self.scenario.kernel.boot_args)
+        if not self.plan.idle_states:
+            return
+        drv.governor = self.ns[f"CPUIDLE_GOVERNOR_{idle.chosen_governor.upper()}"]
+        drv.latency_req_ns = idle.latency_limit_ns
+        drv.state_count = len(self.plan.idle_states)
+        for i, state in enumerate(self.plan.idle_states):
+            row = self.row("cpuidle_state", i)
+            row.exit_latency_ns, row.target_residency_ns, row.wake_ns = state.exit_ns, state.residency_ns, state.wake_ns
+            row.flags = self.ns["CPUIDLE_FLAG_MWAIT"] if state.mwait else 0
+            row.disable = int(state.name in idle.disable)
+        self.row("cpuidle_state", 0).flags = self.ns["CPUIDLE_FLAG_POLLING"]
 
     def _flow_limit(self) -> None:
         sysctl = self.scenario.kernel.sysctl

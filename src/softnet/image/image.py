@@ -112,6 +112,11 @@ class Image:
     shape: tuple[Any, ...] = ()
     """What decides where everything stands, beside the program."""
 
+    @property
+    def nr_noise(self) -> int:
+        """How many sources of noise there are."""
+        return self.nr_actors - 1 - 2 * self.nr_cpus - self.nr_queues
+
     def engine_word(self, name: str) -> int:
         """The address of a field of the machine's singleton."""
         return ENGINE_BASE + self.layout.structs[ENGINE_STRUCT].fields[name].offset
@@ -143,7 +148,7 @@ def _regions(layout: Layout, spec: MachineSpec, nr_costs: int, nr_hists: int) ->
         at += words
         return start
 
-    actors = 2 * spec.nr_cpus + len(spec.ring_sizes) + 1
+    actors = 2 * spec.nr_cpus + len(spec.ring_sizes) + len(spec.noise) + 1
     if actors > events.ACTOR_MASK:
         raise SoftnetError(
             "too many receive queues",
@@ -217,7 +222,8 @@ def build(program: Program, plan: Plan, wiring: Wiring) -> Image:
     counts = {
         **{s.name: spec.nr_cpus for s in program.structs.values() if s.per_cpu},
         **plan.counts, "cpu_hw": spec.nr_cpus, "context": 2 * spec.nr_cpus + plan.tasks_max, "task_struct": plan.tasks_max,
-        "net_rx_stack": plan.tasks_max, "irq_line": 4 * spec.nr_cpus + nr_queues, "nic_queue": nr_queues,
+        "net_rx_stack": plan.tasks_max, "irq_line": 4 * spec.nr_cpus + nr_queues + len(spec.noise),
+        "nic_queue": nr_queues, "noise_source": len(spec.noise),
     }  # fmt: skip
     counts = {k: v for k, v in counts.items() if k in program.structs}
     hists = [*plan.histograms, *(f"{kind}:{name}" for kind in ("sched", "preempted") for name in WAKEUP_CLASSES)]
@@ -230,12 +236,14 @@ def build(program: Program, plan: Plan, wiring: Wiring) -> Image:
     else:
         layout, regions, memory, linked = _placed(program, spec, wiring, counts, cost_index, len(hists))
     image = Image(
-        program, layout, memory, linked, regions, [], hists, cost_index, spec.nr_cpus, nr_queues, 2 * spec.nr_cpus + nr_queues + 1,
+        program, layout, memory, linked, regions, [], hists, cost_index, spec.nr_cpus, nr_queues,
+        2 * spec.nr_cpus + nr_queues + len(spec.noise) + 1,
         shape,
     )  # fmt: skip
     _init_engine(image, spec)
     _init_costs(image, wiring.costs)
     _init_devices(image, spec)
+    _init_noise(image, spec)
     return image
 
 
@@ -272,6 +280,7 @@ def _fill_directories(memory: Any, layout: Layout) -> None:
         memory[ENGINE_BASE + layout.structs[ENGINE_STRUCT].fields["observed"].offset] = layout.observer_dir
 
 
+NOISE_KINDS = {"interrupt": state.NOISE_INTERRUPT, "steal": state.NOISE_STEAL, "smi": state.NOISE_SMI}
 MACHINE_COSTS = {
     "cost_line_local": "line_transfer_local", "cost_line_remote": "line_transfer_remote", "cost_atomic": "atomic",
     "cost_ipi": "ipi", "cost_handoff": "lock_handoff", "cost_context_switch": "context_switch",
@@ -279,6 +288,8 @@ MACHINE_COSTS = {
     "cost_wakeup": "wakeup", "cost_poll_wake": "poll_wake",
 }  # fmt: skip
 """Field of the machine's singleton -> the row of the cost table that it holds."""
+OPTIONAL_COSTS = {"cost_ipi_send": "ipi_send"}
+"""The same of rows that a table may lack; then they cost nothing."""
 
 
 def _init_costs(image: Image, costs: CostTable | None) -> None:
@@ -293,6 +304,9 @@ def _init_costs(image: Image, costs: CostTable | None) -> None:
         memory[at + 2 * i + 1] = 2 * half + 1 if row.spread_permille else 0
     for word, name in MACHINE_COSTS.items():
         memory[image.engine_word(word)] = costs.row(name).ns
+    for word, name in OPTIONAL_COSTS.items():
+        if name in costs.rows:
+            memory[image.engine_word(word)] = costs.rows[name].ns
 
 
 def _init_engine(image: Image, spec: MachineSpec) -> None:
@@ -305,6 +319,7 @@ def _init_engine(image: Image, spec: MachineSpec) -> None:
         "dir_base": r.directory, "dir_lines": r.directory_lines, "cost_base": r.costs, "count_base": r.counts, "hist_base": r.hists,
         "wake_hists": len(image.hists) - 2 * state.TIME_CLASSES, "preempt_hists": len(image.hists) - state.TIME_CLASSES,
         "stop_at": events.KEY_NEVER, "preempt_model": PREEMPT_MODELS[spec.preempt], "tick_ns": 10**9 // spec.hz,
+        "tick_in_idle": int(spec.tick_in_idle), "noise_first": 2 * spec.nr_cpus + len(spec.ring_sizes),
         "arrivals": r.arrivals,
     }  # fmt: skip
     for name, value in words.items():
@@ -321,6 +336,8 @@ def _init_devices(image: Image, spec: MachineSpec) -> None:
         c = image.ref("cpu_hw", cpu)
         c.id, c.node, c.llc, c.tick_at = cpu, spec.nodes[cpu], spec.llcs[cpu], state.NEVER
         c.isolated = int(cpu in spec.isolated)
+        c.idle_exit = image.memory[image.engine_word("cost_idle_exit")]
+        c.idle_wake = image.memory[image.engine_word("cost_poll_wake")]
         image.linked.machine["line_seat"](c)
         for level, name in enumerate(("irq0", "irq1")):
             ctx = image.ref("context", 2 * cpu + level)
@@ -343,6 +360,21 @@ def _init_devices(image: Image, spec: MachineSpec) -> None:
         line.vector, line.data = state.VECTOR_DEVICE, index
 
 
+def _init_noise(image: Image, spec: MachineSpec) -> None:
+    for i, source in enumerate(spec.noise):
+        row = image.ref("noise_source", i)
+        row.kind, row.cpu, row.interval_ns = NOISE_KINDS[source.kind], source.cpu, source.interval_ns
+        row.least_ns, row.values = source.least_ns, source.most_ns - source.least_ns + 1
+        line = image.ref("irq_line", 4 * spec.nr_cpus + image.nr_queues + i)
+        line.vector = state.VECTOR_OTHER
+
+
+def _first_noise(image: Image) -> dict[int, int]:
+    """When each source of noise first strikes, by its actor. It does not depend on the seed, as nothing does in a fresh image."""
+    first, count = 2 * image.nr_cpus + image.nr_queues, image.nr_noise
+    return {first + i: image.word("noise_source", i, "interval_ns") * (i + 1) // (count + 1) for i in range(count)}
+
+
 def start(image: Image) -> None:
     """Everybody's first action is at time 0; boot leaves no trace of itself in the caches."""
     memory, r = image.memory, image.regions
@@ -357,8 +389,9 @@ def start(image: Image) -> None:
         c.time_since = 0
         c.time_class = state.TIME_IDLE
         image.linked.machine["cpu_update"](c)
+    due = _first_noise(image)
     for actor in range(image.nr_cpus, image.nr_actors):
-        image.linked.machine["actor_set"](actor, state.NEVER)
+        image.linked.machine["actor_set"](actor, due.get(actor, state.NEVER))
     for cpu in range(image.nr_cpus):
         image.linked.machine["timer_program"](image.ref("cpu_hw", cpu))
     image.linked.machine["stop_set"](state.NEVER)

@@ -14,12 +14,23 @@ from softnet.image.settings import roundup_pow_of_two
 
 if TYPE_CHECKING:
     from softnet.scenario.flows import SocketSpec
+    from softnet.scenario.idle import IdleState
     from softnet.scenario.models import Scenario
 
 SKB_POOL = 65536
 """skbs of the largest pool of a scenario with ordinary queues."""
 SKB_POOL_MAX = 1 << 19
 """skbs of the largest pool of all. The kernel has no such bound: a run that meets it stops (Simulation.advance())."""
+
+
+class NoiseSpec(NamedTuple):
+    """A source of noise as the image needs it; an SMI's CPU means nothing."""
+
+    kind: str
+    cpu: int
+    interval_ns: int
+    least_ns: int
+    most_ns: int
 
 
 class MachineSpec(NamedTuple):
@@ -35,6 +46,8 @@ class MachineSpec(NamedTuple):
     rx_frames: tuple[int, ...]
     preempt: str
     hz: int
+    tick_in_idle: bool
+    noise: tuple[NoiseSpec, ...]
     seed: int
 
 
@@ -55,6 +68,8 @@ class Plan:
     sockets: tuple[SocketSpec, ...]
     first_workers: tuple[int, ...]
     """The row in table(app, ...) of each application's first task."""
+    idle_states: tuple[IdleState, ...]
+    """Those among which the governor chooses, the polling one first; none where there is no governor."""
     hotplug: tuple[HotplugEvent, ...]
     """The scenario's changes of CPUs, in the order of their time."""
     counts: Mapping[str, int]
@@ -76,6 +91,7 @@ class Plan:
             machine=_machine(scenario),
             sockets=sockets,
             first_workers=_first_workers(scenario),
+            idle_states=scenario.idle_states,
             hotplug=hotplug,
             counts=_counts(scenario, sockets, hotplug),
             tasks_max=_tasks_max(scenario, hotplug),
@@ -102,7 +118,19 @@ def _machine(scenario: Scenario) -> MachineSpec:
         rx_frames=tuple(nic.rx_frames for nic, _ in queues),
         preempt=scenario.kernel.preempt,
         hz=scenario.kernel.hz,
+        tick_in_idle=scenario.governed or scenario.kernel.idle_poll,
+        noise=_noise(scenario),
         seed=scenario.measure.seed,
+    )
+
+
+def _noise(scenario: Scenario) -> tuple[NoiseSpec, ...]:
+    """The scenario's sources, those that disturb several CPUs one for each."""
+    every = range(scenario.machine.cpus)
+    return tuple(
+        NoiseSpec(source.kind, cpu, source.interval_ns, *source.duration_ns)
+        for source in scenario.machine.noise
+        for cpu in ((0,) if source.kind == "smi" else source.cpus or every)
     )
 
 
@@ -162,7 +190,8 @@ def _counts(scenario: Scenario, sockets: tuple[SocketSpec, ...], hotplug: tuple[
     return {
         "sd_flow_limit": cpus if scenario.kernel.sysctl.flow_limit_cpu_bitmap else 1,
         "net_hotdata": 1,
-        "cpuidle_device": 1,
+        "cpuidle_driver": 1,
+        "cpuidle_state": max(len(scenario.idle_states), 1),
         "sched_sysctls": 1,
         "rt_bandwidth": 1,
         "kmem_cache_node": 1,
@@ -192,7 +221,7 @@ def _tasks_max(scenario: Scenario, hotplug: tuple[HotplugEvent, ...]) -> int:
     workers = sum(len(a.task_cpus) for a in scenario.application)
     stoppers = len({event.cpu for event in hotplug}) + 1 if hotplug else 0
     families = 2 + scenario.kernel.has("kick_by_work_item")
-    idle = scenario.machine.cpus
+    idle = scenario.machine.cpus * (2 if scenario.governed else 1)
     threads = families * scenario.machine.cpus + 2 * _nr_queues(scenario) + stoppers
     return idle + threads + workers + len(scenario.sender) + len(scenario.task)
 

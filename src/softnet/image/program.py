@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from softnet.lang.program.program import Program, collect
 from softnet.linux import releases
 from softnet.machine import MACHINE_MODULES, state
-from softnet.workload import WORKLOAD_MODULES
+from softnet.workload import HOUSEKEEPING_MODULES, WORKLOAD_MODULES
 
 if TYPE_CHECKING:
     from softnet.scenario.models import Scenario
@@ -32,8 +32,11 @@ def load_modules(names: Iterable[str]) -> list[ModuleType]:
 
 
 def kernel_modules(scenario: Scenario) -> list[ModuleType]:
-    """The modules of the scenario's kernel and of what runs beside it."""
-    return load_modules((*releases.modules_for(scenario.kernel.release, scenario.kernel.flavour), *WORKLOAD_MODULES))
+    """The modules of the scenario's kernel, as it is configured, and of what runs beside it."""
+    names = releases.modules_for(scenario.kernel.release, scenario.kernel.flavour)
+    built = constants(scenario)
+    names = tuple(name for name in names if built.get(releases.patch_info(name).get("config", ""), True))
+    return load_modules((*names, *WORKLOAD_MODULES, *(HOUSEKEEPING_MODULES if scenario.governed else ())))
 
 
 def make_program(modules: Iterable[ModuleType], constants: Mapping[str, int]) -> Program:
@@ -53,4 +56,7 @@ def constants(scenario: Scenario) -> dict[str, int]:
         "CONFIG_NET_FLOW_LIMIT": int(kernel.config.NET_FLOW_LIMIT),
         "CONFIG_NET_RX_BUSY_POLL": int(kernel.busy_poll),
         "HZ": kernel.hz,
+        "CONFIG_CPU_IDLE": int(scenario.governed),
+        "OTHER_DEVICES": int(any(source.kind == "interrupt" for source in scenario.machine.noise)),
+        "CPU_IDLE_FORCE_POLL": int(kernel.idle_poll),
     }

@@ -8,3 +8,8 @@ CONFIG_RPS = 1
 CONFIG_NET_FLOW_LIMIT = 1
 CONFIG_NET_RX_BUSY_POLL = 1
 HZ = 250
+CONFIG_CPU_IDLE = 0
+OTHER_DEVICES = 0
+"""Ours: whether devices interrupt that are none of the model's."""
+CPU_IDLE_FORCE_POLL = 0
+"""cpu_idle_force_poll, kernel/sched/idle.c: the boot argument idle=poll."""

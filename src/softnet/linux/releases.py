@@ -35,12 +35,14 @@ BASE: tuple[str, ...] = tuple(
         "include.linux.topology",
         "include.linux.spinlock",
         "kernel.locking.spinlock",
+        "include.linux.cpuidle",
         "kernel.sched.sched",
         "include.linux.sched",
         "kernel.sched.fair",
         "kernel.sched.rt",
         "kernel.sched.core",
         "kernel.time.hrtimer",
+        "kernel.time.tick_sched",
         "include.linux.preempt",
         "include.linux.netdevice",
         "include.linux.skbuff",
@@ -50,6 +52,11 @@ BASE: tuple[str, ...] = tuple(
         "kernel.smp",
         "kernel.smpboot",
         "kernel.irq.manage",
+        "drivers.cpuidle.governors.menu",
+        "drivers.cpuidle.governors.teo",
+        "drivers.cpuidle.governors.haltpoll",
+        "drivers.cpuidle.cpuidle",
+        "drivers.cpuidle.poll_state",
         "kernel.sched.idle",
         "arch.x86.kernel.irq",
         "mm.slub",
@@ -126,6 +133,9 @@ RELEASES: dict[str, Release] = {
                 "eevdf_delay_dequeue",
                 "eevdf_preempt_short",
                 "fair_server",
+                "menu_skip_sleep_length",
+                "teo_skip_sleep_length",
+                "haltpoll_grow_start",
                 "backlog_lock_rename",
                 "enqueue_not_running",
                 "dropped_atomic",
@@ -143,6 +153,8 @@ RELEASES: dict[str, Release] = {
             "6.18",
             patches=(
                 "eevdf_vprot",
+                "menu_outliers",
+                "teo_short_idles",
                 "rfs_slot_hash",
                 "flow_limit_hash",
                 "enqueue_running_unlocked",
@@ -181,6 +193,8 @@ RELEASES: dict[str, Release] = {
         Release(
             "7.3",
             patches=(
+                "menu_stopped_tick",
+                "teo_tick_wakeups",
                 "defer_disable_key",
                 "enqueue_running_locked",
                 "defer_flush_dead",
@@ -236,7 +250,7 @@ def shipped_patches() -> frozenset[str]:
 
 
 def patch_info(name: str) -> dict[str, Any]:
-    """The PATCH record of a patch module: commit, subject, since, link."""
+    """The PATCH record of a patch module: commit, subject, since, link; config, the constant without which it changes nothing."""
     module = importlib.import_module(name)
     info: dict[str, Any] = dict(getattr(module, "PATCH", {}))
     return info

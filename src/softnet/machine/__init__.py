@@ -17,6 +17,7 @@ MACHINE_MODULES: tuple[str, ...] = (
     "softnet.machine.sched",
     "softnet.machine.timers",
     "softnet.machine.nic",
+    "softnet.machine.noise",
     "softnet.machine.hotplug",
     "softnet.machine.contexts",
 )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from softnet.machine.globals import hw
     from softnet.machine.interrupts import irq_deliver
     from softnet.machine.nic import arrival_due, nic_moderation_due
+    from softnet.machine.noise import noise_due
     from softnet.machine.state import STOP_ERROR, STOP_IDLE, STOP_REFILL, STOP_TIME, cpu_hw
     from softnet.machine.timers import timer_due
 
@@ -147,8 +148,10 @@ def devices_act() -> int:
         hw.now = key >> ACTOR_BITS
         if actor < 2 * hw.nr_cpus:
             timer_due(table(cpu_hw, actor - hw.nr_cpus))
-        elif actor < hw.nr_actors - 1:
+        elif actor < hw.noise_first:
             nic_moderation_due(actor - 2 * hw.nr_cpus)
+        elif actor < hw.nr_actors - 1:
+            noise_due(actor - hw.noise_first)
         elif not arrival_due():
             return STOP_REFILL
     return STOP_ERROR

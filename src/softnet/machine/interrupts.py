@@ -75,9 +75,10 @@ def irq_deliver(c: cpu_hw, at: int) -> None:
     interrupted.remain = c.t - at if c.t < NEVER else NEVER
     if c.idle_waiting and interrupted.kind == CTX_TASK:
         c.idle_waiting = False
-        c.polling = False
+        c.polling = c.idle_spins
         interrupted.remain = 0
-        at = at + hw.cost_idle_exit
+        at = at + c.idle_exit
+        c.idle_left = at
     ctx.prev = interrupted
     ctx.irqs_off = True
     ctx.time_class = c.time_class
@@ -215,6 +216,7 @@ def arch_send_call_function_single_ipi(cpu: int) -> None:
     trace("ipi_send_cpu", cpu, VECTOR_CALL_FUNCTION_SINGLE)
     trace("ipi_call_function", cpu)
     irq_post(cpu_irq_line(cpu, VECTOR_CALL_FUNCTION_SINGLE), cpu, hw.now + hw.cost_ipi)
+    hw.now += hw.cost_ipi_send
 
 
 @hwfunc(visible="all", x86="locked")
@@ -222,6 +224,7 @@ def smp_send_reschedule(cpu: int) -> None:
     """Send the RESCHEDULE interrupt; arch/x86/kernel/smp.c."""
     trace("ipi_send_cpu", cpu, VECTOR_RESCHEDULE)
     irq_post(cpu_irq_line(cpu, VECTOR_RESCHEDULE), cpu, hw.now + hw.cost_ipi)
+    hw.now += hw.cost_ipi_send
 
 
 @hwfunc(visible="own context", reads="cpu_hw.online", x86="plain load")
@@ -267,6 +270,39 @@ def idle_enter() -> bool:
 
 
 @hwfunc(visible="own cpu", x86="locked")
+def idle_enter_state(wake_ns: int) -> bool:
+    """As idle_enter(), in a state that it takes ``wake_ns`` to wake from."""
+    c = table(cpu_hw, hw.cpu)
+    c.idle_exit = wake_ns
+    c.idle_wake = hw.cost_line_local + wake_ns
+    return idle_enter()
+
+
+@hwfunc(visible="own cpu", x86="locked")
+def idle_poll(until: int) -> bool:
+    """Spin until an interrupt, a remote NEED_RESCHED or that time; false if there is something to do already.
+
+    Interrupts are on, and NEED_RESCHED is watched while one is served, too.
+    """
+    c = table(cpu_hw, hw.cpu)
+    c.idle_exit = 0
+    c.idle_wake = hw.cost_line_local
+    if not idle_enter():
+        return False
+    c.idle_spins = True
+    hw.now = until
+    return True
+
+
+@hwfunc(visible="own cpu", x86="none")
+def idle_poll_end() -> None:
+    """The spinning is over, perhaps because its time is."""
+    c = table(cpu_hw, hw.cpu)
+    c.idle_waiting = False
+    c.idle_spins = False
+
+
+@hwfunc(visible="own cpu", x86="locked")
 def set_polling() -> None:
     """TIF_POLLING_NRFLAG: the idle loop watches need_resched, so no interrupt is needed to wake it."""
     table(cpu_hw, hw.cpu).polling = True
@@ -293,7 +329,8 @@ def set_nr_if_polling(cpu: int) -> bool:
     c.need_resched = True
     if c.idle_waiting:
         c.idle_waiting = False
-        wake_at = hw.now + hw.cost_poll_wake
+        wake_at = max(hw.now, c.stopped_until) + c.idle_wake
+        c.idle_left = wake_at
         if c.cur.kind == CTX_TASK:
             c.t = wake_at
             cpu_update(c)

@@ -106,7 +106,7 @@ def spin_release(lock: spinlock_t) -> None:
     waiter.waiting_for = None
     lock.owner = waiter.id + 1
     w = table(cpu_hw, waiter.cpu)
-    at = hw.now + hw.cost_handoff
+    at = max(hw.now, w.stopped_until) + hw.cost_handoff
     w.spin_ns += at - waiter.wait_since
     trace("lock_acquired", address_of(lock), at - waiter.wait_since)
     if w.cur == waiter:

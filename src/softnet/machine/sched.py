@@ -334,7 +334,7 @@ def rt_spinner_looks_again(p: task_struct) -> None:
     c = table(cpu_hw, p.cpu)
     if p.on_cpu and c.cur == p.ctx:
         if c.id != hw.cpu:
-            c.t = hw.now + hw.cost_handoff
+            c.t = max(hw.now, c.stopped_until) + hw.cost_handoff
             cpu_update(c)
     else:
         p.ctx.remain = 0

@@ -72,6 +72,12 @@ VECTOR_TIMER = 1
 VECTOR_CALL_FUNCTION_SINGLE = 2
 VECTOR_RESCHEDULE = 3
 VECTOR_DEVICE = 4
+VECTOR_OTHER = 5
+
+# Kinds of noise (machine/noise.py).
+NOISE_INTERRUPT = 0
+NOISE_STEAL = 1
+NOISE_SMI = 2
 
 # What next_context() returns instead of a context.
 STOP_TIME = -1
@@ -160,6 +166,8 @@ class engine_state(Struct, engine=True):
     """Of a locked instruction, in ns."""
     cost_ipi: int = hw()
     """From the sending of an inter-processor interrupt until it is pending, in ns."""
+    cost_ipi_send: int = hw()
+    """What sending one takes the sender, in ns."""
     cost_handoff: int = hw()
     """From the release of a spinlock until the first waiter sees it, in ns."""
     cost_context_switch: int = hw()
@@ -178,6 +186,10 @@ class engine_state(Struct, engine=True):
     """One of PREEMPT_MODEL_*."""
     tick_ns: int = hw()
     """The length of a tick, in ns: 10**9 // HZ."""
+    noise_first: int = hw()
+    """The number of the first source of noise as an actor; of the arrivals where there is none."""
+    tick_in_idle: bool = hw()
+    """Whether the tick goes on when a CPU idles, until the kernel stops it; else it stops by itself."""
     switches: int = hw()
     """How often a context was resumed."""
     line_transfers: int = hw()
@@ -341,6 +353,18 @@ class cpu_hw(Struct):
     """Whether it halts, or polls, in its idle task."""
     polling: bool = hw()
     """TIF_POLLING_NRFLAG: whether its idle task watches need_resched."""
+    idle_spins: bool = hw()
+    """Whether it spins instead of halting."""
+    idle_exit: int = hw(statistic=True)
+    """What it takes to leave its idling for an interrupt, in ns."""
+    idle_wake: int = hw(statistic=True)
+    """The same when somebody writes NEED_RESCHED, which it watches."""
+    stopped_until: int = hw(statistic=True)
+    """Up to when a source of noise stops it, in ns."""
+    idle_left: int = hw(statistic=True)
+    """When it had left its last idling, in ns."""
+    got_idle_tick: bool = hw(statistic=True)
+    """ts->got_idle_tick: whether a tick struck while it idled."""
     time_class: int = hw(statistic=True)
     """What its time counts as now, one of TIME_*."""
     time_since: int = hw(statistic=True)
@@ -434,6 +458,25 @@ class local_lock_t(Struct):
     """A per-CPU lock: on PREEMPT_RT a sleeping spinlock, elsewhere disabled preemption."""
 
     lock: spinlock_t = embed()
+
+
+class noise_source(Struct):
+    """Something that disturbs CPUs now and then."""
+
+    kind: int = hw()
+    """One of NOISE_*."""
+    cpu: int = hw()
+    """Whom it disturbs; an SMI all."""
+    interval_ns: int = hw()
+    """The mean time from one to the next."""
+    least_ns: int = hw()
+    """How long it lasts at the least."""
+    values: int = hw()
+    """How many lengths there are from that on."""
+    key: int = hw()
+    """The key of its stream of random numbers, 32 bits."""
+    drawn: int = hw()
+    """How many of them were drawn."""
 
 
 class nic_queue(Struct):

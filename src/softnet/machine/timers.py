@@ -19,9 +19,24 @@ if TYPE_CHECKING:
 def cpu_timer_update(c: cpu_hw) -> None:
     """Program the CPU's timer: the tick runs unless the CPU idles; the first expiring timer counts if it is earlier."""
     if c.task == c.idle:
-        c.tick_at = NEVER
+        if not hw.tick_in_idle:
+            c.tick_at = NEVER
     elif c.tick_at >= NEVER:
         c.tick_at = (hw.now // hw.tick_ns + 1) * hw.tick_ns
+    timer_program(c)
+
+
+@hwfunc(price_only=True)
+def tick_stop(c: cpu_hw) -> None:
+    """The tick of a CPU that idles stops."""
+    c.tick_at = NEVER
+    timer_program(c)
+
+
+@hwfunc(price_only=True)
+def tick_restart(c: cpu_hw) -> None:
+    """The tick of a CPU goes on."""
+    c.tick_at = (hw.now // hw.tick_ns + 1) * hw.tick_ns
     timer_program(c)
 
 
@@ -109,6 +124,8 @@ def tick_and_reprogram() -> None:
     """The end of the timer interrupt: the tick's share if it is due, and the device programmed anew."""
     c = table(cpu_hw, hw.cpu)
     if c.tick_at <= hw.now:
+        if c.task == c.idle:
+            c.got_idle_tick = True
         scheduler_tick(c)
         c.tick_at = (hw.now // hw.tick_ns + 1) * hw.tick_ns
     timer_program(c)

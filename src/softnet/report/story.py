@@ -359,6 +359,9 @@ def _run_story(result: Result) -> Iterator[str]:
     yield from _left_deferred(result)
     for name, histogram in result.latency.items():
         yield latency_sentence(name, histogram)
+    # A result that does not hold what was asked does not say whether there was noise.
+    if result.asked and any(h.count for h in result.latency.values()) and not result.asked.get("machine", {}).get("noise"):
+        yield "A maximum is that of an undisturbed machine: no noise was asked for (machine.noise)."
 
 
 LEFT_DEFERRED_NS = 10_000_000

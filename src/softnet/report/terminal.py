@@ -54,6 +54,7 @@ def render_result(result: Result, width: int = 100, color: bool = False) -> str:
     figures = [[name, number(value)] for name, value in result.counters.items() if value]
     lines += table("Counters of the measured part", ["", ""], figures, width, color)
     lines += _cpu_time_by_cpu(result, width, color)
+    lines += _idle_states(result, width, color)
     lines += _conservation_lines([("", (result,))], width, color)
     lines += _softnet_stat(result, width, color)
     return _text(lines)
@@ -302,6 +303,18 @@ def _cpu_time_by_cpu(result: Result, width: int, color: bool) -> list[str]:
         total = sum(row.values())
         rows.append([f"CPU {cpu}", *(share(row.get(name, 0), total) for name in used)])
     return table("CPU time by class", ["", *used], rows, width, color)
+
+
+def _idle_states(result: Result, width: int, color: bool) -> list[str]:
+    """What the governor chose, of all CPUs together."""
+    rows = []
+    for name, counts in result.idle.items():
+        entered = sum(counts["entered"])
+        if entered:
+            whole = sum(sum(row.values()) for row in result.cpu_time_ns)
+            wrong = [share(sum(counts[kind]), entered) for kind in ("too_deep", "too_shallow")]
+            rows.append([name, number(entered), share(sum(counts["time_ns"]), whole), *wrong])
+    return table("Idle states", ["", "entered", "of the time", "too deep", "too shallow"], rows, width, color)
 
 
 def share(part: int, whole: int) -> str:

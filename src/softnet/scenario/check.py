@@ -14,12 +14,14 @@ from softnet.release import THREADS_ARG, Feature, first_with
 from softnet.scenario.allowed import show
 from softnet.scenario.events import check_events, cpu_problems
 from softnet.scenario.fields import SOCKETS_MAX, ms_to_ns
+from softnet.scenario.idle import idle_tables
 from softnet.scenario.kernel_models import BOOT_ARGS
 from softnet.scenario.locate import Path
 from softnet.scenario.problems import Problem, did_you_mean
 from softnet.scenario.traffic_models import CaptureTraffic, Generator, OnOffTraffic
 
 if TYPE_CHECKING:
+    from softnet.scenario.idle import Idle
     from softnet.scenario.tables import Tables
 
 
@@ -63,6 +65,16 @@ def _machine(scenario: Tables) -> Iterator[Problem]:
             f"1 to {machine.cpus}",
         )
     yield from _llcs(scenario)
+    yield from _idle(machine.idle)
+    for index, source in enumerate(machine.noise):
+        path: Path = ("machine", "noise", index)
+        yield from cpu_problems(source.cpus, (*path, "cpus"), scenario)
+        least, most = source.duration_us
+        if least > most or 2 * most > source.interval_us:
+            yield Problem(
+                (*path, "duration_us"), "no range that fits into the interval", show([least, most]),
+                f"the least, then the most, up to {show(source.interval_us / 2)}, half of interval_us",
+            )  # fmt: skip
     yield from cpu_problems(machine.isolated_cpus, ("machine", "isolated_cpus"), scenario)
     if len(set(machine.isolated_cpus)) >= machine.cpus:
         yield Problem(
@@ -70,6 +82,42 @@ def _machine(scenario: Tables) -> Iterator[Problem]:
             "every CPU is isolated",
             show(machine.isolated_cpus),
             "at least one CPU left for everything else",
+        )
+
+
+def _idle(idle: Idle) -> Iterator[Problem]:
+    path: Path = ("machine", "idle")
+    known = ", ".join(map(show, idle_tables()))
+    if idle.table and idle.table not in idle_tables():
+        yield Problem((*path, "table"), "no such table of idle states", show(idle.table), f"one of {known}",
+                      did_you_mean(idle.table, idle_tables()))  # fmt: skip
+        return
+    if idle.table and idle.states:
+        yield Problem((*path, "states"), "both a table and states", f"table = {show(idle.table)}", "one of them")
+    if not idle.chosen and (idle.governor or idle.disable or idle.latency_limit_us is not None):
+        yield Problem(path, "a governor without idle states", expected=f"states, or table = one of {known}")
+    names = [state.name for state in idle.chosen]
+    for index, state in enumerate(idle.states):
+        if state.name in names[: index + 1]:
+            yield Problem(
+                (*path, "states", index, "name"), "two idle states of one name", show(state.name), "a name of its own for each"
+            )
+        before = idle.states[max(index - 1, 0)]
+        if state.exit_ns < before.exit_ns or state.residency_ns < before.residency_ns:
+            yield Problem(
+                (*path, "states", index),
+                f"shallower than {before.name}, which stands before it",
+                f"{state.exit_latency_us:g} and {state.target_residency_us:g} us",
+                f"at least {before.exit_latency_us:g} and {before.target_residency_us:g} us",
+                "write the states from the shallowest on",
+            )
+    for index, name in enumerate(idle.disable):
+        if idle.chosen and name not in names:
+            yield Problem((*path, "disable", index), "no such idle state", show(name), f"one of {', '.join(map(show, names))}",
+                          did_you_mean(name, names))  # fmt: skip
+    if idle.chosen_governor == "haltpoll" and idle.chosen and len(idle.chosen) != 2:
+        yield Problem(
+            (*path, "governor"), "haltpoll knows two states, polling and one other", str(len(idle.chosen)), "one state in states"
         )
 
 

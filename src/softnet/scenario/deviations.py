@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from softnet.scenario.kernel_models import IDLE_OVERRIDES
 from softnet.scenario.traffic_models import CaptureTraffic
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def deviations(scenario: Tables) -> Iterator[str]:
         yield f"kernel.threads: {kernel.release} {kernel.flavour} has no backlog_napi threads here."
     if "threadirqs" in kernel.boot_args and kernel.rt:
         yield "kernel.boot_args: threadirqs is always in force on PREEMPT_RT."
+    if scenario.machine.idle.chosen and not scenario.governed:
+        args = [arg for arg in kernel.boot_args if arg in IDLE_OVERRIDES]
+        yield f"machine.idle: with {args[0]} there is no governor, and no idle state is chosen."
     yield from _unheard(scenario)
     if not (scenario.traffic or scenario.sender or scenario.task):
         yield "There is no traffic, no sender and no task: nothing will happen."

@@ -45,11 +45,18 @@ UNMODELLED_SYSCTLS: Final = {
     "somaxconn": "accepting connections is not modelled",
 }
 
+IDLE_POLL: Final = "idle=poll"
+CPUIDLE_OFF: Final = "cpuidle.off=1"
+IDLE_OVERRIDES: Final = ("idle=halt", IDLE_POLL, CPUIDLE_OFF)
+"""Boot arguments with which no idle driver is registered."""
+
 #: Boot arguments that the model knows, with what each does.
 BOOT_ARGS: Final = {
     THREADS_ARG: "the backlog is polled by backlog_napi/N threads instead of the softirq (v6.10)",
     "threadirqs": "interrupt handlers run in threads (kernel/irq/manage.c)",
     "idle=halt": "CPUs idle by hlt, as most guests do: waking one takes an interrupt (arch/x86/kernel/process.c)",
+    IDLE_POLL: "CPUs spin instead of idling, and their tick never stops (kernel/sched/idle.c cpu_idle_poll())",
+    CPUIDLE_OFF: "no idle states and no governor: CPUs idle by mwait in C1, or by hlt (drivers/cpuidle/cpuidle.c)",
 }
 
 THREAD_NAMES: Final = (
@@ -300,6 +307,11 @@ class Kernel(Settings):
     def threaded_irqs(self) -> bool:
         """Whether interrupt handlers are forced into threads."""
         return self.rt or "threadirqs" in self.boot_args
+
+    @property
+    def idle_poll(self) -> bool:
+        """Whether CPUs spin instead of idling."""
+        return IDLE_POLL in self.boot_args
 
     def sysctl_values(self) -> dict[str, int]:
         """Every integer sysctl with its value in force; the CPU list of flow_limit_cpu_bitmap as a mask."""

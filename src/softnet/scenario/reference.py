@@ -23,6 +23,9 @@ END: Final = "<!-- reference: end -->"
 TABLES: Final = (
     ("Top level", "Scenario"),
     ("[machine]", "Machine"),
+    ("[machine.idle]", "Idle"),
+    ("[[machine.idle.states]]", "IdleState"),
+    ("[[machine.noise]]", "Noise"),
     ("[kernel]", "Kernel"),
     ("[kernel.sysctl]", "Sysctl"),
     ("[kernel.config]", "KernelConfig"),

@@ -38,7 +38,9 @@ from softnet.scenario.fields import (
     shown_text,
     us_to_ns,
 )
-from softnet.scenario.kernel_models import Kernel
+from softnet.scenario.idle import Idle, IdleState, name_to_idle
+from softnet.scenario.kernel_models import IDLE_OVERRIDES, Kernel
+from softnet.scenario.noise import NOISE_ALLOWED, Noise, name_to_noise
 from softnet.scenario.traffic_models import STANDARD_INPUT, Traffic
 
 
@@ -59,6 +61,17 @@ class Machine(Settings):
         "default",
         "Cost table: the name of a shipped one, or the path of a TOML file beside the scenario.",
         min_length=1,
+    )
+    idle: Annotated[Idle, BeforeValidator(name_to_idle, json_schema_input_type=str | Idle)] = Field(
+        default=Idle.model_construct(),
+        description="Idle states and their governor. A text is the name of a shipped table. Not given: leaving idleness costs the"
+        " same however long it lasted, machine.idle_exit or machine.poll_wake of the cost table.",
+    )
+
+    noise: Annotated[
+        tuple[Noise, ...], BeforeValidator(name_to_noise, json_schema_input_type=str | tuple[Noise, ...]), Field(max_length=64)
+    ] = setting(
+        (), "What disturbs the CPUs beside the scenario's own work; a text is the name of a profile.", allowed=NOISE_ALLOWED
     )
 
     def numa_node(self, cpu: int) -> int:
@@ -358,6 +371,16 @@ class Tables(Settings):
     task: TaskList = setting((), "Background tasks.")
     event: EventList = setting((), "Settings changed during the run.")
     measure: Measure = Field(default=Measure.model_construct(), description="How long and what to keep.")
+
+    @property
+    def idle_states(self) -> tuple[IdleState, ...]:
+        """The idle states that the governor chooses from, the polling one first; none without such, or by a boot argument."""
+        return () if set(self.kernel.boot_args) & set(IDLE_OVERRIDES) else self.machine.idle.chosen
+
+    @property
+    def governed(self) -> bool:
+        """Whether a governor chooses how CPUs idle."""
+        return bool(self.idle_states)
 
     # Where relative paths of the scenario start. Not part of what is compared or written out.
     _directory: Path = PrivateAttr(default=Path("."))

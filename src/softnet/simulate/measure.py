@@ -84,11 +84,23 @@ def per_cpu_counts(image: Image) -> dict[str, list[int]]:
     return {name: [image.word(struct, cpu, name) for cpu in range(image.nr_cpus)] for name, struct in PER_CPU.items()}
 
 
+IDLE_COUNTERS = {"entered": "usage", "time_ns": "time_ns", "too_deep": "above", "too_shallow": "below"}
+"""Of an idle state -> the array of cpuidle_device that holds it."""
+
+
+def idle_counts(image: Image, states: int) -> list[dict[str, list[int]]]:
+    """Those counters of each of so many idle states, CPU by CPU."""
+    devices = [image.ref("cpuidle_device", cpu) for cpu in range(image.nr_cpus)] if states else []
+    return [{name: [getattr(dev, at)[i] for dev in devices] for name, at in IDLE_COUNTERS.items()} for i in range(states)]
+
+
 class Baseline:
     """The counters at the end of the warm-up, to be taken off at the end."""
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, idle_states: int) -> None:
         self.image = image
+        self.idle_states = idle_states
+        self.idle = idle_counts(image, idle_states)
         self.events = [[0] * len(EVENT_ID) for _ in range(image.nr_cpus)]
         self.times = [[0] * state.TIME_CLASSES for _ in range(image.nr_cpus)]
         self.per_cpu = {name: [0] * image.nr_cpus for name in PER_CPU}
@@ -98,6 +110,7 @@ class Baseline:
         image = self.image
         self.events = event_counts(image)
         self.times = cpu_times(image)
+        self.idle = idle_counts(image, self.idle_states)
         self.per_cpu = per_cpu_counts(image)
         start = image.regions.hists
         clear(image.memory, start, start + len(image.hists) * stats.HIST_WORDS)
@@ -199,8 +212,19 @@ def collect_result(sim: Measured) -> Result:
         warnings=_warnings(sim, conservation),
         partial=sim.partial,
         asked=sim.scenario.to_dict(),
+        idle=_idle(sim),
         cost_rows=sim.costs.provenances(),
     )
+
+
+def _idle(sim: Measured) -> dict[str, dict[str, list[int]]]:
+    """What became of each idle state in the measured part."""
+    states = sim.scenario.idle_states
+    now = idle_counts(sim.image, len(states))
+    return {
+        state.name: {name: _minus(values, before[name]) for name, values in counts.items()}
+        for state, counts, before in zip(states, now, sim.baseline.idle, strict=True)
+    }
 
 
 def kernel_row(sim: Measured) -> dict[str, Any]:

@@ -141,6 +141,9 @@ class Result:
     """Provenance of machine.costtable.PROVENANCES -> how many rows of the cost table have it."""
     asked: dict[str, Any] = field(default_factory=dict)
     """The scenario, with its overrides and without its defaults, as Scenario.to_dict() says it."""
+    idle: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    """Idle state -> per CPU how often it was entered, time_ns in it, and how often it was too_deep (left before its target
+    residency) or too_shallow (the next deeper one would have paid); empty, and not in the document, where no governor chooses."""
 
     def __repr__(self) -> str:
         gone = f"{self.counters.get('delivered', 0):,} packets delivered, {self.counters.get('dropped', 0):,} dropped"
@@ -157,7 +160,8 @@ class Result:
         """The JSON document: keys in a fixed order, integers and strings only."""
         out: dict[str, Any] = {"schema": SCHEMA}
         for key, value in asdict(self).items():
-            out[key] = value
+            if key != "idle" or value:
+                out[key] = value
         kinds = {"latency": self.latency, "wakeup_latency": self.wakeup_latency, "preempted_latency": self.preempted_latency}
         for key, histograms in kinds.items():
             out[key] = {

@@ -129,7 +129,7 @@ class Simulation:
 
     def _watch(self) -> None:
         self.sampler = Sampler(self.image)
-        self.baseline = Baseline(self.image)
+        self.baseline = Baseline(self.image, len(self.scenario.idle_states))
 
     def _boot(self, checks: bool, again: Image | None = None) -> Image:
         wiring = Wiring(

@@ -12,3 +12,5 @@ WORKLOAD_MODULES: tuple[str, ...] = (
     "softnet.workload.hogs",
 )
 """Linked behind the modules of every kernel."""
+HOUSEKEEPING_MODULES: tuple[str, ...] = ("softnet.workload.housekeeping",)
+"""Behind those, where a governor chooses idle states."""

@@ -16,6 +16,8 @@ SOFTIRQ_SHARE: Final = 0.8
 STEAL_SHARE: Final = 0.05
 THROTTLED_SHARE: Final = 0.05
 UPTIME_MIN_S: Final = 600
+DEEP_US: Final = 50
+"""An idle state that takes so long to leave is worth a word."""
 
 
 def _ksoftirqd(facts: Facts) -> Iterator[tuple[int, float, Evidence]]:
@@ -258,4 +260,28 @@ def realtime_hog(facts: Facts) -> Iterator[Finding]:
         )
 
 
-RULES = (ksoftirqd_busy, softirq_full, steal, throttled, rt_rps, ksoftirqd_realtime, realtime_hog)
+def deep_idle(facts: Facts) -> Iterator[Finding]:
+    """CPUs may idle in a state that takes long to leave, and cards interrupt them."""
+    cpus = facts.report.cpus
+    states = [state for state in cpus.idle_states if not state.disabled]
+    limit = cpus.latency_limit_us
+    deep = [state for state in states if state.latency_us >= DEEP_US and (limit is None or state.latency_us <= limit)]
+    if not deep or not facts.hardware or set(facts.report.boot_args or ()) & {"idle=poll", "idle=halt", "cpuidle.off=1"}:
+        return
+    worst = deep[-1]
+    told = ", ".join(f"{state.name} {state.latency_us} us from {state.residency_us} us on" for state in states)
+    yield Finding(
+        id="deep-idle",
+        level="note",
+        title=f"A CPU that was idle for {worst.residency_us:,} us may take {worst.latency_us:,} us to wake",
+        meaning=f"Idle states, {cpus.idle_governor or 'a governor'} chooses: {told}. Packets that come seldom pay it, at the card's"
+        " interrupt and at the application's CPU again. Who holds /dev/cpu_dma_latency open forbids it; that cannot be read here.",
+        evidence=(facts.seen("cpus.idle_states", "/sys/devices/system/cpu/cpu0/cpuidle", f"{worst.name}: {worst.latency_us} us"),),
+        sure="possible",
+        because="the states are certain; how long CPUs idle, and who forbids deep states, is not known",
+        changes=(Change(f"cpupower idle-set -D {DEEP_US}", "cpupower idle-set -E", "it takes power, and turbo from other cores",
+                        (("machine.idle.latency_limit_us", DEEP_US - 1),)),),
+    )  # fmt: skip
+
+
+RULES = (ksoftirqd_busy, softirq_full, steal, throttled, rt_rps, ksoftirqd_realtime, realtime_hog, deep_idle)

@@ -231,6 +231,10 @@ def _work(scenario: Scenario, arm: GuestArm, said: list[str]) -> LoadWork:
     tasks, events = _tasks(scenario, said), _events(scenario)
     if scenario.machine.numa_nodes > 1:
         said.append("machine.numa_nodes: the guest has one node.")
+    if scenario.governed:
+        said.append("machine.idle: the guest idles as its own kernel lets it, without these states.")
+    if scenario.machine.noise:
+        said.append("machine.noise: the guest has the noise of the machine that it runs on.")
     made, sockets = cards(scenario, arm, said) if scenario.nic else ([], [])
     return {
         "applications": [_application(app) for app in scenario.application],

@@ -1,35 +1,60 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""kernel/sched/idle.c (6.1): the idle loop."""
+"""kernel/sched/idle.c (6.1): the idle loop.
+
+CONFIG_CPU_IDLE is set where the scenario states idle states, and a boot argument does not switch the governor off.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from softnet.lang import Struct, kfunc, private
+from softnet.lang import kfunc
 
 if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
+    from softnet.linux.drivers.cpuidle.cpuidle import *
+    from softnet.linux.include.linux.cpuidle import *
     from softnet.linux.kernel.cpu import arch_cpu_idle_dead
     from softnet.linux.kernel.sched.core import *
     from softnet.linux.kernel.smp import *
+    from softnet.linux.kernel.time.tick_sched import *
     from softnet.machine.interrupts import *
     from softnet.machine.sched import *
 
 
-class cpuidle_device(Struct):
-    """How this machine idles; one. By mwait, as intel_idle does, or by hlt: the boot argument idle=halt, and most guests."""
+@kfunc
+def cpu_idle_poll() -> None:
+    """idle.c:53 (6.1): spin for NEED_RESCHED, interrupts on."""
+    while not need_resched():
+        if idle_poll(NEVER):
+            suspend()
+            idle_poll_end()
 
-    halt: int = private()
+
+@kfunc
+def default_idle_call() -> None:
+    """idle.c:91 (6.1), without a driver: halt until an interrupt, or until NEED_RESCHED is set where the CPU waits by mwait."""
+    if table(cpuidle_driver, 0).halt:
+        # hlt does not watch the flag, so a remote CPU must send an interrupt.
+        clear_polling()
+    if idle_enter():
+        suspend()
 
 
 @kfunc
 def cpuidle_idle_call() -> None:
-    """idle.c:170 (6.1): halt until an interrupt, or until NEED_RESCHED is set where the CPU waits by mwait."""
-    if table(cpuidle_device, 0).halt:
-        # default_idle_call(): hlt does not watch the flag, so a remote CPU must send an interrupt.
-        clear_polling()
-    if idle_enter():
-        suspend()
+    """idle.c:175 (6.1): idle once, in the state that the governor chooses. The tick has stopped where there is no governor."""
+    if IS_ENABLED(CONFIG_CPU_IDLE):
+        drv = table(cpuidle_driver, 0)
+        dev: cpuidle_device = this_cpu_ptr(cpuidle_device)
+        next_state = cpuidle_select(drv, dev)
+        if cpuidle_stop_tick(dev):
+            tick_nohz_idle_stop_tick()
+        entered_state = cpuidle_enter_state(drv, dev, next_state)
+        cpuidle_reflect(drv, dev, entered_state)
+    else:
+        default_idle_call()
     set_polling()
 
 
@@ -44,7 +69,11 @@ def do_idle() -> None:
     while not need_resched():
         if cpu_is_offline(smp_processor_id()):
             arch_cpu_idle_dead()
-        cpuidle_idle_call()
+        if IS_ENABLED(CPU_IDLE_FORCE_POLL):
+            tick_nohz_idle_restart_tick()
+            cpu_idle_poll()
+        else:
+            cpuidle_idle_call()
     clear_polling()
     smp_mb__after_atomic()
     flush_smp_call_function_queue()

@@ -9,6 +9,7 @@ from softnet.lang import kfunc
 
 if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
+    from softnet.linux.config import *
     from softnet.linux.drivers.net.softnet_nic import nic_vector
     from softnet.linux.include.trace.events import *
     from softnet.linux.kernel.irq.manage import *
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 @kfunc
 def do_interrupt(vector: int, data: int) -> None:
-    """The IDT entries, arch/x86/include/asm/idtentry.h; interrupts are off. ``data`` is the receive queue of a device.
+    """The IDT entries, arch/x86/include/asm/idtentry.h; interrupts are off. ``data`` is the receive queue of a device, of another
+    device how long its handler runs.
 
     The reschedule interrupt is a DEFINE_IDTENTRY_SYSVEC_SIMPLE: no irq_enter_rcu(), hence no softirqs at its exit; the
     return from interrupt does the switching.
@@ -36,6 +38,8 @@ def do_interrupt(vector: int, data: int) -> None:
         generic_smp_call_function_single_interrupt()
     elif vector == VECTOR_DEVICE:
         common_interrupt(data)
+    elif IS_ENABLED(OTHER_DEVICES) and vector == VECTOR_OTHER:
+        work_ns(data)
     trace_irq_handler_exit(vector, data)
     irq_exit_rcu()
 
