@@ -19,12 +19,13 @@ from softnet.errors import SoftnetError
 from softnet.simulate.api import resolve, run
 from softnet.sweep import api
 from softnet.sweep.analysis import findings
-from softnet.sweep.experiment import Asked, asked_on_command_line
+from softnet.sweep.experiment import Asked, asked_on_command_line, load_experiment
 from softnet.sweep.plan import Planned, plan
 from softnet.sweep.reading import query
 from softnet.sweep.store import Journal
 
 FILES = ("experiment.json", "runs.parquet")
+READY = sorted((Path(__file__).resolve().parents[2] / "examples" / "sweeps").glob("*.toml"))
 
 
 def asked(scenario: Path, **given: Any) -> Asked:
@@ -257,3 +258,14 @@ def test_a_query_reads_the_runs_and_nothing_else(scenario: Path, tmp_path: Path)
     assert not (tmp_path / "x.csv").exists()
     with pytest.raises(SoftnetError, match="no results"):
         query(tmp_path, "select 1")
+
+
+@pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
+def test_a_ready_experiment_can_be_run_and_its_document_names_it(path: Path) -> None:
+    """Worked out to its last arm; what each said is in docs/sweep.md."""
+    planned = plan(load_experiment(path))
+    assert len(planned.arms) * len(planned.seeds) <= 60, "a cup of coffee long"
+    assert planned.shown[0].better, "it ends in a recommendation"
+    text = path.read_text()
+    assert f"softnet sweep examples/sweeps/{path.name} --out {path.stem}" in text
+    assert path.name in (path.parents[2] / "docs" / "sweep.md").read_text()

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from softnet.cluster.shipped import Described, Piece, Shipment
 
 LOOK_SECONDS: Final = 1.0
+LEFT_SECONDS: Final = 120
+"""So long a cluster may be without a worker that had one: one that fell is started again, a job's time is over for good."""
 UNDER_WAY: Final = ("pending", "lost")
 """What Dask calls a piece that is being done, for the first time or again."""
 
@@ -54,6 +56,8 @@ class Cluster:
         self._told: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._out: dict[int, tuple[Any, int]] = {}
         self._seen: set[int] = set()
+        self._left_at: float | None = None
+        """Since when there is no worker."""
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Cluster:
@@ -211,8 +215,16 @@ class Cluster:
         self._out = {}
 
     def _count_workers(self) -> None:
-        with contextlib.suppress(Exception):  # the scheduler is gone: who waits for a result will see
-            self.workers = max(len(self.client.nthreads()), 1)
+        try:
+            count = len(self.client.nthreads())
+        except Exception:  # the scheduler is gone: who waits for a result will see
+            return
+        self.workers = max(count, 1)
+        now = time.monotonic()
+        self._left_at = None if count else self._left_at or now
+        if self._left_at is not None and now - self._left_at > LEFT_SECONDS:
+            raise SoftnetError("the cluster has no workers any more", where=f"--cluster {self.wanted.text}",
+                               found=f"none for {LEFT_SECONDS} s", hint=self.kept)  # fmt: skip
 
     def _submit(self, pieces: Iterator[tuple[int, Piece]], ahead: int) -> None:
         """Give the cluster so many pieces that no worker waits for one."""

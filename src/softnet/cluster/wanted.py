@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -80,12 +81,9 @@ def started(wanted: Wanted, dask: Any) -> Any:
             if shutil.which("sbatch") is None:
                 raise SoftnetError("no SLURM here", where=f"--cluster {wanted.text}", found="no program sbatch",
                                    expected="a machine that submits jobs")  # fmt: skip
-            cluster = jobqueue.SLURMCluster(silence_logs=logging.CRITICAL)
-        else:
-            operator = needed("dask_kubernetes.operator", "dask_kubernetes", "kubernetes")
-            cluster = operator.KubeCluster(name=f"softnet-{os.urandom(3).hex()}", n_workers=wanted.workers)
-        cluster.scale(wanted.workers)
-        return cluster
+            return _submitted(jobqueue.SLURMCluster(silence_logs=logging.CRITICAL), wanted.workers)
+        operator = needed("dask_kubernetes.operator", "dask_kubernetes", "kubernetes")
+        return _in_pods(operator.KubeCluster, f"softnet-{os.urandom(3).hex()}", wanted.workers)
     except SoftnetError:
         raise
     except Exception as error:
@@ -93,6 +91,42 @@ def started(wanted: Wanted, dask: Any) -> Any:
                            hint="its settings are Dask's: ~/.config/dask")  from None  # fmt: skip
 
 
+def _submitted(cluster: Any, workers: int) -> Any:
+    """A cluster whose jobs the queue has taken. Raises RuntimeError where it refuses one: Dask itself would wait for workers."""
+    status = needed("distributed", "distributed", "cluster").core.Status
+
+    async def taken() -> None:
+        cluster.scale(workers)
+        await cluster
+        for job in cluster.workers.values():
+            await job
+
+    try:
+        cluster.sync(taken)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            for job in cluster.workers.values():
+                if job.status is status.created:
+                    job.status = status.failed  # else to close it fails
+            cluster.close()
+        raise
+    return cluster
+
+
+def _in_pods(kind: Any, name: str, workers: int) -> Any:
+    """A cluster of Kubernetes' with its workers asked for. Raises what dask-kubernetes raises where it cannot be."""
+    try:
+        return kind(name=name, n_workers=workers, quiet=True)
+    except BaseException:
+        # One that came half way would be tried to be deleted when we exit, with a traceback where there is no Kubernetes.
+        for begun in [cluster for cluster in kind._instances if cluster.name == name]:
+            with contextlib.suppress(Exception):
+                begun.close(timeout=CONNECT_SECONDS)
+            begun.shutdown_on_close = False
+        raise
+
+
 def in_words(error: Any) -> str:
-    """An exception of Dask's on a line."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:300]
+    """An exception of Dask's on a line; of a command that failed what it said."""
+    text = " ".join(str(error).split())
+    return (text.rpartition("stderr: ")[2] or text or type(error).__name__)[:300]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from softnet.errors import printable
 from softnet.report.names import duration, percent
-from softnet.report.sweep_story import change, figure, interval_text, recommendation
+from softnet.report.sweep_story import change, figure, interval_text, recommendation, same_everywhere
 from softnet.report.terminal import BETTER, WIDTH_MIN, WORSE, Cell, table, wrap
 from softnet.sweep.analysis import LEAST
 
@@ -84,11 +84,6 @@ def change_text(found: Change, base: float, measure: Measure) -> str:
     if measure.unit != "%" and base and not math.isnan(base):
         return percent((base + i.mean) / base)
     return change(i.mean, measure)
-
-
-def same_everywhere(changes: Sequence[Change]) -> bool:
-    """Whether no arm differs from the base in any seed."""
-    return all(c.interval.mean == 0 and c.interval.exact for c in changes)
 
 
 STYLE = {"better": BETTER, "worse": WORSE}

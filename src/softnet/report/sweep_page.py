@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from softnet.errors import printable
 from softnet.files import atomic
 from softnet.report.page import document
-from softnet.report.sweep import change_text, judged, ranked, run_line, same_everywhere
+from softnet.report.sweep import change_text, judged, ranked, run_line
 from softnet.report.sweep_charts import Cell, Dot, effects_chart, heat_map, trade_off
-from softnet.report.sweep_story import figure, interval_text, named, recommendation
+from softnet.report.sweep_story import figure, interval_text, named, recommendation, same_everywhere
 
 if TYPE_CHECKING:
     from softnet.sweep.analysis import Effect, Findings
@@ -33,7 +33,9 @@ STYLE = """
 .ring { fill: none; stroke: var(--a1); stroke-width: 2; }
 .zero { stroke: var(--text); stroke-width: 1.2; fill: none; }
 .whisker { stroke: var(--a0); stroke-width: 2; fill: none; }
-.charts figure { max-width: 640px; }
+.charts figure { max-width: 640px; min-width: 0; overflow-x: auto; }
+.charts svg { min-width: 480px; }
+td .worse { font-size: 0.85em; font-weight: 400; }
 tr.base th, tr.base td { background: var(--panel); }
 """
 
@@ -75,7 +77,10 @@ def _best(findings: Findings) -> str:
     rows = []
     for number in listed:
         arm = findings.arms[number]
-        cells = "".join(f'<td class="word">{escape(printable(level))}</td>' for level in arm.levels)
+        said = "".join(f' <span class="worse">{escape(printable(text))}</span>' for text in findings.remarks(arm))
+        # Beside the levels: a wide table is scrolled, and the end of its rows is not seen.
+        cells = "".join(f'<td class="word">{escape(printable(level))}</td>' for level in arm.levels).removesuffix("</td>")
+        cells += f"{said}</td>"
         for measure in findings.shown:
             cells += f"<td>{escape(figure(findings.mean(measure, number), measure))}</td>"
             if same_everywhere(changes[measure.name]):
@@ -88,9 +93,7 @@ def _best(findings: Findings) -> str:
             mark = "*" if found.sure else ""
             cells += f'<td class="{judged(found, measure, base) or "calm"}">{escape(change_text(found, base, measure))}{mark}</td>'
             cells += f'<td class="spread">{escape(interval_text(found.interval, measure))}</td>'
-        said = ", ".join(findings.remarks(arm))
-        failed = f'<td class="worse">{escape(printable(said))}</td>' if said else ""
-        rows.append(f"<tr{' class=base' if number == 0 else ''}>{cells}{failed}</tr>")
+        rows.append(f"<tr{' class=base' if number == 0 else ''}>{cells}</tr>")
     of = f"The best {len(listed)} of {len(order)}" if len(listed) < len(order) else "All combinations"
     return (
         f"<h2>{of}, by {escape(findings.shown[0].name)}</h2>"

@@ -70,10 +70,10 @@ class Store:
 
         mark = os.urandom(8)
         with self._said("the store cannot be used", hint="its credentials and its settings are fsspec's: ~/.config/fsspec"):
-            # Of an object store nothing is made here: a misspelt bucket is no new one.
+            # A misspelt bucket is no new one: it is the first part of an object store's path, and only what is below is made.
             if isinstance(self._fs, LocalFileSystem):
                 self._fs.makedirs(self._path, exist_ok=True)
-            else:
+            elif "/" in self._path.strip("/"):
                 with contextlib.suppress(Exception):
                     self._fs.mkdir(self._path, create_parents=False)
             self._put("check", mark)
