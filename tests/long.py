@@ -7,9 +7,12 @@ import os
 from collections.abc import Sequence
 from typing import TypeVar
 
+import pytest
+
 T = TypeVar("T")
 
 LONG = bool(os.environ.get("SOFTNET_LONG"))
+long_only = pytest.mark.skipif(not LONG, reason="takes its time, and others look at the same more shortly; SOFTNET_LONG=1")
 
 
 def sample(all_of_it: Sequence[T], part: Sequence[T]) -> list[T]:

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.long import long_only
 
 from softnet.lab.errors import LabError
 from softnet.lab.play.arm import GuestArm, guest_arm
@@ -120,6 +121,7 @@ def test_the_model_runs_the_kernel_of_the_arm(tmp_path: Path) -> None:
         kernel_of("5.10.0-1-amd64", "")
 
 
+@long_only
 @pytest.mark.kernel
 @pytest.mark.usefixtures("guest")
 def test_counts_of_a_quiet_scenario_are_predicted_to_the_last_one() -> None:

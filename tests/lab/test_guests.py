@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from tests.long import sample
 
 from softnet.lab.errors import LabChannelLost, LabError, LabGuestError, LabPanic, LabTimeout, kind_of
 from softnet.lab.guest.plans import TaskFound
@@ -133,7 +134,7 @@ def test_a_panic_in_the_boot_is_a_panic_at_the_second_boot(accel: Literal["tcg",
     assert not _guests()
 
 
-@pytest.mark.parametrize("name", ["6.1-rt", "6.12", "6.12-rt"])
+@pytest.mark.parametrize("name", sample(["6.1-rt", "6.12", "6.12-rt"], ["6.12"]))
 def test_the_first_kick_is_at_the_33rd(name: str) -> None:
     result = experiments.first_kick(guest_arm(name, say=_quiet), options=GuestOptions(bounds=PATIENT), say=_quiet)
     assert experiments.first_kick_at(result.trace) == 33
@@ -278,9 +279,12 @@ def _shorter(experiment: conform.Experiment) -> conform.Experiment:
     )
 
 
+PART = [("6.12-rt", "flow limit, 200 of one flow"), ("6.12", "UDP, netdev_budget 1, dev_weight 1")]
+
+
 @pytest.mark.parametrize(
     ("name", "experiment"),
-    [("6.12-rt", "flow limit, 200 of one flow"), ("6.12", "UDP, netdev_budget 1, dev_weight 1")],
+    sample(PART, PART[1:]),
 )
 def test_a_part_of_the_suite_on_real_kernels(name: str, experiment: str, tmp_path: Path) -> None:
     chosen = [_shorter(entry) for entry in conform.suite() if entry.name == experiment]
