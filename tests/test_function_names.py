@@ -12,6 +12,8 @@ import functools
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 SOURCE = Path(__file__).parent.parent / "src" / "softnet"
 DECLARED_IN = ("linux", "machine", "workload")
 
@@ -77,6 +79,7 @@ def count() -> tuple[Counter[str], Counter[str]]:
     return +found, +tables
 
 
+@pytest.mark.slow
 def test_names_are_few_and_each_has_its_reason() -> None:
     found, _ = count()
     bounds = {folder: REASONS.get(folder, (0, ""))[0] for folder in found}

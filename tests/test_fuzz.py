@@ -12,6 +12,7 @@ from tests.mutating import Target, run
 INPUTS = 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [target for target in TARGETS if target.costly == 1], ids=lambda target: target.name)
 def test_mutated_bytes_are_taken_or_refused(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOFTNET_CACHE", str(tmp_path))

@@ -283,6 +283,7 @@ def fitted(model: Model, measured: dict[str, Any]) -> dict[str, Fitted]:
     return Fit(measured, model).all()
 
 
+@pytest.mark.slow
 def test_a_machine_that_is_the_model_gives_its_own_rows_back(
     model: Model, measured: dict[str, Any], fitted: dict[str, Fitted]
 ) -> None:
@@ -339,6 +340,7 @@ def test_leaving_idle_is_what_a_wakeup_takes_beside_all_else(
     assert [note.startswith(f"{stage} takes 1 ns, less than") for note in fit.notes] == [True]
 
 
+@pytest.mark.slow
 def test_without_tracepoints_a_whole_send_is_shared_out(model: Model, measured: dict[str, Any]) -> None:
     bare = {**measured, "flows": [{name: part for name, part in flow.items() if name != "traced"} for flow in measured["flows"]]}
     rows = Fit(bare, model).all()

@@ -27,6 +27,7 @@ def found() -> Replay:
     return replay(RECORDED, settings=("loopback.rps_cpus=[1]",), engine="reference")
 
 
+@pytest.mark.slow
 def test_the_text_is_the_golden_one(found: Replay) -> None:
     found.recording = "recorded.dat"
     held_to_golden("host", "replay", "\n".join(replay_lines(found, 100)) + "\n")

@@ -151,6 +151,7 @@ def test_an_skb_may_come_to_a_flush_again_once_it_was_deferred_again() -> None:
     assert not ungrammatical(LabTrace({**trace.header, "release": "7.3.4"}, twice))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trace", "line", "reason"),
     [

@@ -164,6 +164,7 @@ def test_cards_that_no_guest_can_have_are_errors() -> None:
         refuse_impossible(_scenario(kernel={"threads": {"napi/eth0-1": "fifo:3"}}))
 
 
+@pytest.mark.slow
 def test_more_packets_than_a_guest_takes_are_an_error(tmp_path: Path) -> None:
     flood = [{"kind": "constant", "rate_pps": 10_000_000, "sizes": [[60, 1]]}]
     with pytest.raises(LabError, match="more packets"):

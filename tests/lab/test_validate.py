@@ -383,6 +383,7 @@ def _with_marks(trace: LabTrace, marks: dict[int, str]) -> LabTrace:
     return LabTrace(trace.header, records)
 
 
+@pytest.mark.slow
 def test_a_cpu_that_is_offline_is_steered_no_packet() -> None:
     """From the write on, it may be steered to or not; once the write is over, a packet for it is refused."""
     trace = read(FIXTURES / "steering-6.1.jsonl.gz")

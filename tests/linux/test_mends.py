@@ -21,6 +21,7 @@ def fits(number: str, kernel: str, *patches: str) -> bool:
     return mended(number, choice.release, choice.flavour, patches) is not None
 
 
+@pytest.mark.slow
 def test_they_fit_every_kernel_that_has_the_finding() -> None:
     assert [(number, kernel) for number, kernel in PAIRS if not fits(number, kernel)] == []
 

@@ -45,6 +45,7 @@ def test_the_woken_cpu_takes_the_task_on_its_queue(kernel):
     assert woken == WOKEN
 
 
+@pytest.mark.slow
 def test_a_halted_cpu_gets_a_function_call_and_no_reschedule():
     """arch/x86/kernel/smp.c: the vector is CALL_FUNCTION_SINGLE."""
     waker, woken = orders("6.12", **HLT)

@@ -99,6 +99,7 @@ warmup_ms = 0
 """
 
 
+@pytest.mark.slow
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from softnet.cli import main
 

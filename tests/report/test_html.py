@@ -90,6 +90,7 @@ def test_names_from_outside_cannot_become_markup() -> None:
     assert text.count("<script") == text.count("</script>")
 
 
+@pytest.mark.slow
 def test_the_figures_of_the_tables_are_those_of_the_json(kicked: Compared) -> None:
     text = page(kicked.comparison, kicked.traces)
     [embedded] = re.findall(r'<script type="application/json" id="softnet-figures">(.*?)</script>', text)
@@ -103,6 +104,7 @@ def test_the_figures_of_the_tables_are_those_of_the_json(kicked: Compared) -> No
             assert float(cells[metric["name"]].replace(",", "")) == pytest.approx(mean, abs=0.5)
 
 
+@pytest.mark.slow
 def test_a_real_comparison_fits_in_a_small_file(kicked: Compared, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     write_html(path, kicked.comparison, kicked.traces, command="softnet compare kick.toml")
@@ -133,6 +135,7 @@ def test_the_window_keeps_its_bound_and_holds_the_first_kick(kicked: Compared) -
     assert data["focus"] == min(t for t in kicks if t >= warmup)
 
 
+@pytest.mark.slow
 def test_the_columns_of_the_window_are_the_records(kicked: Compared) -> None:
     data = unpacked(page(kicked.comparison, kicked.traces))
     for arm in data["arms"]:

@@ -124,6 +124,7 @@ def _lowered() -> LabResult:
     return LabResult("6.12", "6.12", RAN, (), trace, {}, {}, {}, {}, {}, [], [], 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_the_text_is_the_golden_one(case: str) -> None:
     held_to_golden("lab", case, CASES[case]())

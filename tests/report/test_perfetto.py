@@ -89,6 +89,7 @@ def test_field_numbers_are_the_published_ones() -> None:
     assert pb.TrackDescriptor.ChildTracksOrdering.Value("EXPLICIT") == perfetto._EXPLICIT
 
 
+@pytest.mark.slow
 @given(st.integers(-(1 << 63), (1 << 63) - 1), st.text(), st.integers(0, (1 << 64) - 1))
 def test_the_wire_format_is_the_librarys(number: int, words: str, word: int) -> None:
     event = pb.TrackEvent(counter_value=number, flow_ids=[word], name=words.encode("utf-8", "replace").decode())
@@ -127,6 +128,7 @@ def test_who_was_there_before_the_first_switch_is_switched_to_at_the_beginning()
     assert (second.sched_switch.prev_pid, second.sched_switch.prev_state, second.sched_switch.next_pid) == (4, 2, 0)
 
 
+@pytest.mark.slow
 @given(any_trace)
 def test_slices_instants_and_counters_are_those_of_the_timeline(trace: Trace) -> None:
     read, timeline = Read(trace), build(trace)
@@ -141,6 +143,7 @@ def test_slices_instants_and_counters_are_those_of_the_timeline(trace: Trace) ->
     assert [value for *_, value in read.counters] == [sample.value for sample in timeline.samples if sample.cpu < trace.cpus]
 
 
+@pytest.mark.slow
 @given(any_trace)
 def test_scheduling_is_that_of_the_records(trace: Trace) -> None:
     read, tasks = Read(trace), task_names(trace)
@@ -153,6 +156,7 @@ def test_scheduling_is_that_of_the_records(trace: Trace) -> None:
         assert all((e.sched_switch.next_pid == 0) == is_idle(e.sched_switch.next_comm) for e in switches_of(read, cpu))
 
 
+@pytest.mark.slow
 @given(any_trace)
 def test_an_arrow_has_two_ends_and_an_skb_one_flow_from_its_allocation(trace: Trace) -> None:
     flows: dict[int, list[bool]] = defaultdict(list)

@@ -47,6 +47,7 @@ def sample(seeds: int = 5, noise: float = 200.0, name: str = "edge") -> Findings
     return Findings(about, factors, arms, list(range(1, seeds + 1)), [P99, DROPPED, CPU], values, [], 0)
 
 
+@pytest.mark.slow
 def test_the_text_is_the_golden_one() -> None:
     found = sample()
     found.failures.append((found.arms[4], 2, "the kernel stopped: BUG_ON", "softnet run edge.toml --seed=2"))

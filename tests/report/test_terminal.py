@@ -114,6 +114,7 @@ def test_a_folded_name_loses_nothing(name: str) -> None:
 cells = st.text("ab3–µ%", max_size=12)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(cells, cells, cells), min_size=1, max_size=4),
     st.tuples(cells, cells),

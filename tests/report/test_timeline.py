@@ -124,6 +124,7 @@ def test_slices_of_one_track_never_overlap_whatever_the_trace(trace: Trace) -> N
         assert timeline.start_ns <= s.start_ns < s.end_ns <= timeline.end_ns
 
 
+@pytest.mark.slow
 @given(any_trace)
 def test_arrows_go_forward_and_records_all_stay(trace: Trace) -> None:
     timeline = build(trace)

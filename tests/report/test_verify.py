@@ -122,6 +122,7 @@ def test_the_counterexample_is_the_golden_one() -> None:
     held_to_golden("verify", "violated", re.sub(r":\d+\)", ":LINE)", text.replace(str(NO_LOCK), "no_backlog_lock.py")))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")
 def test_verification_is_a_call() -> None:
     seen: list[Progress] = []

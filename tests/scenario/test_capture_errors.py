@@ -193,6 +193,7 @@ def packets_or_error(content: bytes, path: Path) -> list[Packet] | CaptureError:
     return packets
 
 
+@pytest.mark.slow
 @settings(max_examples=3 * settings.default.max_examples)
 @given(content=st.binary(max_size=200), start=st.sampled_from([b"", PCAP[:4], PCAP[:24], PCAPNG[:28], SECTION]))
 def test_any_bytes_give_packets_or_a_capture_error(content: bytes, start: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -222,6 +223,7 @@ def test_a_damaged_capture_gives_packets_or_a_capture_error(content: bytes, tmp_
     packets_or_error(content, tmp_path_factory.getbasetemp() / "damaged.pcap")
 
 
+@pytest.mark.slow
 @settings(max_examples=4 * settings.default.max_examples)
 @given(link=st.sampled_from(sorted(LINK_TYPES)), data=st.binary(max_size=120))
 def test_any_frame_gives_a_packet_or_a_counted_skip(link: int, data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -94,6 +94,7 @@ def test_the_running_kernel_says_the_same() -> None:
     compare(fresh, told)
 
 
+@pytest.mark.slow
 def test_the_maker_of_each_frame_says_the_same() -> None:
     whole = [frame for frame in corpus(6000, SEED + 2) if frame.key is not None]
     expected, found = classes(frame.key for frame in whole), classes(ours(whole))
@@ -110,6 +111,7 @@ def test_the_corpus_holds_every_kind(frames: list[Frame]) -> None:
     assert wanted <= kinds
 
 
+@pytest.mark.slow
 def test_a_captured_frame_has_the_hash_of_its_dissection(frames: list[Frame]) -> None:
     """The short way for plain packets, whose keys come from addresses and ports, ends where the dissector ends."""
     hashes = ours(frames, seed=7)

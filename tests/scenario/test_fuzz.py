@@ -72,6 +72,7 @@ def test_a_value_replaced_by_anything(raw: dict[str, Any], data: st.DataObject) 
     scenario_or_error(lambda: scenario_from_dict(raw))
 
 
+@pytest.mark.slow
 @settings(max_examples=2 * settings.default.max_examples)
 @given(data=st.data())
 def test_a_file_with_damage(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:

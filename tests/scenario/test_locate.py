@@ -145,6 +145,7 @@ def tables(value: Any) -> list[dict[str, Any]]:
     return []
 
 
+@pytest.mark.slow
 @given(data=st.dictionaries(KEYS, VALUES, max_size=4), break_lines=st.booleans(), windows=st.booleans())
 def test_generated_files(data: dict[str, Any], break_lines: bool, windows: bool) -> None:
     text = write(data, break_lines)

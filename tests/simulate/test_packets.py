@@ -32,6 +32,7 @@ def followed(example: str, *settings: str, kernel: str = "", engine: str = "auto
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("example", "kernel"),
     [
@@ -102,6 +103,7 @@ def test_a_reader_beside_a_hog_waits_for_the_scheduler(tmp_path: Path) -> None:
     assert max(difference, key=lambda each: difference[each]) == "scheduler"
 
 
+@pytest.mark.slow
 def test_both_engines_tell_the_same() -> None:
     settings = ("measure.duration_ms=3",)
     assert followed("rps", *settings, engine="native") == followed("rps", *settings, engine="reference")

@@ -32,6 +32,7 @@ def alone(arm: str, seed: int, engine: str, settings: Sequence[str]) -> Result:
     return Simulation(scenario, seed=seed, trace="off", engine=engine).finish().result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("engine", "trace"), [("auto", "off"), ("auto", "full"), ("reference", "off")])
 def test_runs_are_those_that_share_nothing(engine: str, trace: str) -> None:
     arms, settings = (ARMS, SHORT) if engine == "auto" else (ARMS[:2], ["measure.duration_ms=0.3", "measure.warmup_ms=0.1"])

@@ -98,6 +98,7 @@ def test_one_process_all_cores_and_a_local_cluster_give_the_same_bytes(scenario:
     assert files(tmp_path / "cores") == files(tmp_path / "cluster") == files(tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_what_a_worker_is_sent_is_where_its_runs_look_for_it(
     scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

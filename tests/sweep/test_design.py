@@ -32,6 +32,7 @@ def test_a_grid_is_all_combinations_whatever_the_order_of_factors_and_levels(lev
     assert _named(turned, points(turned, "grid", None)) == _named(factors, found)
 
 
+@pytest.mark.slow
 def test_a_latin_hypercube_has_one_point_in_each_stretch_of_each_range() -> None:
     factors = [factor_of_text("a=0.0..1.0"), factor_of_text("b=1.0..1024.0:log")]
     found = points(factors, "lhs", 16)

@@ -46,6 +46,7 @@ def _problem(seed: int, sizes: Sequence[int]) -> Callable[[Sequence[int]], Score
     return score
 
 
+@pytest.mark.slow
 def test_a_search_finds_the_best_of_a_grid_with_a_fifth_of_its_runs() -> None:
     """Of twenty problems at least seventeen: a search has no promise for each."""
     found = 0
@@ -102,6 +103,7 @@ def _searched(scenario: Path, runs: int, **given: Any) -> Any:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_search_keeps_its_limits_and_goes_on_where_it_was(
     scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +145,7 @@ def test_a_maximum_is_searched_for_and_combinations_that_do_not_fit_are_left_out
     assert all(arm.levels[1:] != ("1.5", "1") for arm in found.arms)
 
 
+@pytest.mark.slow
 def test_hopeless_arms_are_dropped_and_the_best_seldom_is() -> None:
     """Of 12 arms with noise that is shared by seed, and looks at 3 to 10 seeds: what is dropped is worse, nearly always."""
     draw = np.random.default_rng(1)

@@ -17,6 +17,7 @@ from softnet.sweep.statistics import coefficients, holm, interval, paired, paret
 REPETITIONS = 2000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, 5, 12])
 def test_the_intervals_contain_the_truth_in_95_of_100_experiments(seeds: int) -> None:
     """A base and an arm that share their seed's luck, and have some of their own; the arm is 7 higher in truth."""

@@ -50,6 +50,7 @@ class Counted:
         monkeypatch.setattr(api, "run_once", counted)
 
 
+@pytest.mark.slow
 def test_one_process_and_two_give_the_same_bytes_and_the_figures_of_softnet_run(scenario: Path, tmp_path: Path) -> None:
     one = api.sweep(asked(scenario), tmp_path / "one", processes=1)
     api.sweep(asked(scenario), tmp_path / "two", processes=2)
@@ -71,6 +72,7 @@ def test_python_runs_the_experiment_of_a_file(scenario: Path, tmp_path: Path) ->
         softnet.sweep.run(scenario, vary, tmp_path / "python", seed=1)
 
 
+@pytest.mark.slow
 def test_whatever_a_killed_process_leaves_of_the_journal_the_rest_is_run_and_no_more(
     scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,7 @@ SCHEDULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedule_that_fits_nothing_is_refused(name, capsys):
     text, message = SCHEDULES[name]
