@@ -163,3 +163,33 @@ def test_a_card_that_is_stopped_and_started_loses_no_frame(kernel: str, more: st
     config = from_text(f"kernel={kernel},resched=0,{more}driver=nic:0:2,driver=close:1:2:0")
     outcome = search(config, Limits(storage="compact"))
     assert (outcome.verdict, outcome.why) == (Verdict.HOLDS, outcome.why)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("driver=busy:1:1:0", "no card to poll"), ("driver=nic:0:1,driver=busy:1:1:1", "no card to poll")],
+)
+def test_a_card_that_is_polled_is_there(text: str, message: str) -> None:
+    with pytest.raises(SoftnetError, match=message):
+        from_text(f"kernel=6.12,{text}")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")
+@pytest.mark.parametrize(
+    "text",
+    ["kernel=6.12,resched=0,driver=nic:0:1,driver=busy:1:1:0", "kernel=6.18-rt,cpus=1,resched=0,driver=nic:0:1,driver=busy:0:2:0"],
+)
+def test_a_card_that_a_task_polls_loses_no_frame_reduced_or_not(text: str) -> None:
+    reduced, whole = (search(replace(from_text(text), reduce=reduce), SMALL) for reduce in (True, False))
+    assert reduced.verdict is whole.verdict is Verdict.HOLDS
+    assert reduced.terminals == whole.terminals
+    assert reduced.states < whole.states
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")
+def test_without_a_timer_a_task_that_prefers_to_poll_leaves_its_card_to_the_interrupt() -> None:
+    """C12 needs the timer: napi_defer_hard_irqs of 0."""
+    outcome = search(from_text("kernel=6.12,cpus=1,resched=0,prefer_busy_poll=1,driver=nic:0:2,driver=busy:0:1:0"), SMALL)
+    assert outcome.verdict is Verdict.HOLDS
