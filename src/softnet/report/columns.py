@@ -12,12 +12,6 @@ OF_CPUS = ("softnet_data", "call_single_queue", "skb_defer_node")
 """Structures that each CPU has, with what several CPUs are about: skb_defer_node one for each NUMA node."""
 OF_CARDS = ("nic_vector", "napi.state")
 """Of a card: who owns its NAPI."""
-CARD_CALLS = {
-    "nic_irq_disable": "masks the card's interrupt",
-    "nic_irq_enable": "unmasks the card's interrupt",
-    "hrtimer_start": "arms the NAPI's timer",
-}
-"""Calls of the machine that decide whether a card is polled again."""
 DELAYED = {"buffer": "(in the store buffer)", "flush": "reaches memory"}
 TASK_STATES = {0: "TASK_RUNNING", 1: "TASK_INTERRUPTIBLE", 2: "TASK_UNINTERRUPTIBLE", 0x40: "TASK_PARKED"}
 
@@ -77,7 +71,7 @@ def lines_of(step: Step, about: set[int], every: bool, schedule: Schedule) -> li
         shown = every
         if access.leaf is not None:
             shown = shown or access.address in about
-        elif access.call in SHOWN_CALLS or access.call in CARD_CALLS or access.call == "nic_rx_pop":
+        elif access.call in SHOWN_CALLS:
             shown = True
         elif access.call in LOCK_CALLS:
             shown = shown or "input_pkt_queue" in lock_name(access, schedule)
@@ -112,10 +106,8 @@ def access_text(access: Access, schedule: Schedule) -> str:
             return f"wakes {schedule.task_at(access.address)}" + ("" if access.value else ": not asleep")
         if access.call in ("arch_send_call_function_single_ipi", "smp_send_reschedule"):
             return f"interrupts CPU{access.address}"
-        if access.call in CARD_CALLS:
-            return CARD_CALLS[access.call]
-        if access.call == "nic_rx_pop":
-            return "takes a frame from the ring" if access.value else "finds the ring empty"
+        if words := SHOWN_CALLS.get(access.call):
+            return words[0 if access.value else -1]
         if access.call in LOCK_CALLS:
             verb = "locks" if access.call in ("spin_acquire", "rt_try_take") else "unlocks"
             return f"{verb} {lock_name(access, schedule).removesuffix('.owner')}"

@@ -53,6 +53,7 @@ _TIMED: Final = (
     ("nothing", "", 'call void asm sideeffect "", ""()'),
     ("clocks", "", "%t = call i64 @now()"),
     ("atomics", "ptr %word", "%old = atomicrmw add ptr %word, i64 1 seq_cst"),
+    ("pauses", "", 'call void asm sideeffect "PAUSE", ""()'),
     ("getppids", "", "%r = call i32 @getppid()"),
     ("yields", "", "%r = call i32 @sched_yield()"),
     ("preads", "i32 %fd, ptr %into, i64 %size", "%r = call i64 @pread(i32 %fd, ptr %into, i64 %size, i64 0)"),
@@ -291,9 +292,11 @@ end:
 
 def text(machine: str) -> str:
     """All loops as LLVM's text, for a machine as platform.machine() calls it."""
-    timed = (_TIMED_LOOP.format(name=name, arguments=f"{given}, " if given else "", body=body) for name, given, body in _TIMED)
+    pause = _PAUSE.get(machine, "")
+    timed = (_TIMED_LOOP.format(name=name, arguments=f"{given}, " if given else "", body=body.replace("PAUSE", pause))
+             for name, given, body in _TIMED)  # fmt: skip
     each = (_EACH_LOOP.format(name=name, arguments=given, body=body) for name, given, body in _EACH)
-    handover = _HANDOVER.replace("PAUSE", _PAUSE.get(machine, ""))
+    handover = _HANDOVER.replace("PAUSE", pause)
     return "".join((_TEXT, *timed, _CHAIN, handover, _GAPS, *each, _SERVE))
 
 
@@ -303,6 +306,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "nothing": (_I64,),
     "clocks": (_I64,),
     "atomics": (_PTR, _I64),
+    "pauses": (_I64,),
     "getppids": (_I64,),
     "yields": (_I64,),
     "epolls": (_I32, _PTR, _I64),

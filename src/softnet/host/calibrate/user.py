@@ -124,6 +124,7 @@ class Measure:
         return [
             ("system calls", self.syscall, ("syscall", "ep_poll")),
             ("atomics", self.atomic, ("atomic",)),
+            ("pauses", self.pause, ("cpu_relax",)),
             ("copies", self.copy, ("copy_to_user", "copy_from_user")),
             ("cache lines", self.lines, ("line_transfer_local", "line_transfer_remote")),
             ("lock handover", self.handoff, ("lock_handoff",)),
@@ -179,6 +180,10 @@ class Measure:
         word = Words(8)
         cost = per_turn(self.totals("atomics", 10_000, word.address), 10_000, self.out.figures["loop"])
         self.out.rows["atomic"] = cost, "an atomic add to a line of this CPU's own, 10,000 a reading, less the loop"
+
+    def pause(self) -> None:
+        cost = per_turn(self.totals("pauses", 2000), 2000, self.out.figures["loop"])
+        self.out.rows["cpu_relax"] = cost, "the processor's hint in a loop that waits (PAUSE), 2,000 a reading, less the loop"
 
     def copy(self) -> None:
         fd = os.memfd_create("softnet-calibrate")

@@ -23,8 +23,18 @@ if TYPE_CHECKING:
 
 STEPS_MAX = 1_000_000
 """Of a schedule that somebody hands in."""
-SHOWN_CALLS = ("try_to_wake_up", "arch_send_call_function_single_ipi", "smp_send_reschedule")
-"""Calls of the machine that are steps of the story: who wakes whom, who interrupts whom."""
+SHOWN_CALLS: dict[str, tuple[str, ...]] = {
+    "try_to_wake_up": (),
+    "arch_send_call_function_single_ipi": (),
+    "smp_send_reschedule": (),
+    "nic_irq_disable": ("masks the card's interrupt",),
+    "nic_irq_enable": ("unmasks the card's interrupt",),
+    "hrtimer_start": ("arms the NAPI's timer",),
+    "nic_rx_pop": ("takes a frame from the ring", "finds the ring empty"),
+}
+"""Calls of the machine that are steps of the story: who wakes whom, who interrupts whom, what decides whether a card is polled
+again. With the words for one, and for one that gives nothing, where these say it all.
+"""
 DRIVER_TITLES = {"irq": "raises its interrupt", "nic": "receives a frame", "hotplug": "goes on: what it waited for has come"}
 TITLES = {
     ActionKind.TICK: "NEED_RESCHED is set: a tick preempts",
