@@ -21,7 +21,7 @@ from tests.sweep.test_sweep import asked, files
 from softnet.cli import run_cli
 from softnet.cluster import client as cluster_client
 from softnet.cluster import shipped
-from softnet.cluster.wanted import wanted_cluster
+from softnet.cluster.wanted import needed, wanted_cluster
 from softnet.errors import SoftnetError
 from softnet.sweep import api
 
@@ -62,6 +62,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Played]:
 
     import dask
 
+    # First: it adds its defaults to Dask's settings, which are as they were at the end of the block.
+    needed("dask_jobqueue", "dask_jobqueue", "cluster")
     # What a user writes into ~/.config/dask.
     with dask.config.set({f"jobqueue.slurm.{key}": value for key, value in SETTINGS.items()}):
         yield play

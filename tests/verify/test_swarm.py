@@ -78,6 +78,7 @@ def test_what_is_met_is_really_there_and_counted_once() -> None:
     verification = Verification([(outcome, 1.0)])
     assert verification.verdict is Verdict.INCONCLUSIVE
     assert "exhausted" not in property_table(verification)
+    assert "holds" not in property_table(verification)
     assert row(outcome, 1.0, 22).endswith(f"({why_text(outcome)})")
     assert why_text(outcome) == (
         f"a swarm finds, and proves nothing; 3 members met about {whole.states} different states, of an unknown number"

@@ -177,6 +177,8 @@ class Standing(StrEnum):
     HOLDS = "holds"
     WITHIN_LIMITS = "holds up to the limits"
     """A search did not finish."""
+    NOT_MET = "no violation met"
+    """A swarm: it may have left out anything."""
     VIOLATED = "violated"
     NOT_DECIDED = "not decided"
     """Another property was violated first."""
@@ -297,6 +299,8 @@ class Verification:
 
     def _undisturbed(self) -> Standing:
         """Of what no search found violated."""
+        if any(outcome.swarm is not None for outcome in self.outcomes):
+            return Standing.NOT_MET
         return Standing.WITHIN_LIMITS if self.verdict is Verdict.INCONCLUSIVE else Standing.HOLDS
 
     def left_out(self) -> list[LeftOut]:
