@@ -21,8 +21,8 @@ BUCKET = "softnet"
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    pytest.importorskip("s3fs", reason="s3fs is not installed: pip install s3fs")
-    moto = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[s3]' flask flask-cors")
+    pytest.importorskip("s3fs", reason="s3fs is not installed: pip install softnet[s3]")
+    moto = pytest.importorskip("moto.server", reason="moto is not installed: pip install softnet[s3]")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
