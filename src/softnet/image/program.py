@@ -54,7 +54,7 @@ def constants(scenario: Scenario) -> dict[str, int]:
         "CONFIG_PREEMPT_MODEL": PREEMPT_MODELS[kernel.preempt],
         "CONFIG_RPS": int(kernel.config.RPS),
         "CONFIG_NET_FLOW_LIMIT": int(kernel.config.NET_FLOW_LIMIT),
-        "CONFIG_NET_RX_BUSY_POLL": int(kernel.busy_poll),
+        "CONFIG_NET_RX_BUSY_POLL": int(scenario.polls_busy),
         "HZ": kernel.hz,
         "CONFIG_CPU_IDLE": int(scenario.governed),
         "OTHER_DEVICES": int(any(source.kind == "interrupt" for source in scenario.machine.noise)),

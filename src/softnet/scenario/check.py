@@ -217,6 +217,7 @@ def _busy_polling(scenario: Tables) -> Iterator[Problem]:
     for index, nic in enumerate(scenario.nic):
         if nic.irq_suspend_timeout:
             wanted.append((("nic", index, "irq_suspend_timeout"), "irq_suspend"))
+    wanted += [(("event", at, "set"), None) for at, event in enumerate(scenario.event) if event.set == "sysctl.busy_poll"]
     for path, feature in wanted:
         if not kernel.busy_poll:
             yield Problem(

@@ -75,7 +75,7 @@ def _split(target: str) -> tuple[str, str, str]:
 
 #: What a running system lets one change, and the model does not: threads, flow tables and their CPUs are made at boot.
 AT_BOOT_ONLY: Final = {
-    "nic": ("threaded", "rps_flow_cnt"), "loopback": ("rps_flow_cnt",), "sysctl": ("flow_limit_cpu_bitmap",),
+    "nic": ("threaded", "rps_flow_cnt"), "loopback": ("rps_flow_cnt",), "sysctl": ("flow_limit_cpu_bitmap", "busy_read"),
 }  # fmt: skip
 
 

@@ -382,6 +382,17 @@ class Tables(Settings):
         """Whether a governor chooses how CPUs idle."""
         return bool(self.idle_states)
 
+    @property
+    def polls_busy(self) -> bool:
+        """Whether a task may poll a card. The kernel asks whether it may at every turn; who never does is spared what that costs."""
+        sysctl = self.kernel.sysctl
+        return bool(
+            sysctl.busy_poll
+            or sysctl.busy_read
+            or any(one.busy_poll_usecs or one.prefer_busy_poll for one in self.application)
+            or any(event.set == "sysctl.busy_poll" for event in self.event)
+        )
+
     # Where relative paths of the scenario start. Not part of what is compared or written out.
     _directory: Path = PrivateAttr(default=Path("."))
 

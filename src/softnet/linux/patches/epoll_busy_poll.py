@@ -30,9 +30,9 @@ PATCH = {
 class eventpoll(Struct, extends=True):
     """struct epoll_params, as EPIOCSPARAMS set it."""
 
-    busy_poll_usecs: int = private()
-    busy_poll_budget: int = private()
-    prefer_busy_poll: int = private()
+    busy_poll_usecs: int = private(line=3)
+    busy_poll_budget: int = private(line=3)
+    prefer_busy_poll: int = private(line=3)
 
 
 @kfunc

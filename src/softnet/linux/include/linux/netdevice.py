@@ -195,7 +195,7 @@ class softnet_data(Struct, per_cpu=True):
     """The on-stack ``list`` of net_rx_action()."""
     local_repoll: list_head = embed(line=20)
     """The on-stack ``repoll`` of net_rx_action()."""
-    do_repoll: bool = private()
+    do_repoll: bool = private(line=20)
     """Where __napi_poll() leaves its ``bool *repoll``: the subset has no pointer to a local."""
 
 

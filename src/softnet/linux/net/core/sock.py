@@ -47,9 +47,9 @@ class sock(Struct):
     sk_drops: int = shared(line=7)
     reader_queue: sk_buff_head = embed(line=8)
     """struct udp_sock: what only the reader takes from."""
-    sk_napi_id: int = private()
+    sk_napi_id: int = private(line=10)
     """The NAPI its packets come from; 0 for none."""
-    sk_ll_usec: int = private()
+    sk_ll_usec: int = private(line=13)
     """SO_BUSY_POLL, in us."""
     forward_deficit: int = private()
     forward_threshold: int = private()
