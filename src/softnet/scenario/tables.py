@@ -384,7 +384,7 @@ class Tables(Settings):
 
     @property
     def polls_busy(self) -> bool:
-        """Whether a task may poll a card. The kernel asks whether it may at every turn; who never does is spared what that costs."""
+        """Whether a task may poll a card. The kernel asks that at every turn; who never does is spared what it costs."""
         sysctl = self.kernel.sysctl
         return bool(
             sysctl.busy_poll
