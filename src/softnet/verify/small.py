@@ -64,7 +64,7 @@ a card is stopped         | itr | rps=1,resched=0,driver=nic:0:2,driver=close:1:
 
 a task polls the card     | ir  | resched=0,driver=nic:0:2,driver=busy:1:2:0 |
 
-it prefers to, by a timer | i   | cpus=1,resched=0,prefer_busy_poll=1,defer_hard_irqs=1,driver=nic:0:2,driver=busy:0:1:0 |
+polled by a timer         | i   | cpus=1,resched=0,prefer_busy_poll=1,defer_hard_irqs=1,driver=nic:0:2,driver=busy:0:1:0 |
 
 store buffers, RPS        | it  | rps=1,resched=0,memory_model=tso,store_buffer=2,driver=rps:1:2:0 |
 store buffers, both       | it  | rps=1,resched=0,memory_model=tso,store_buffer=2,driver=free:1:2,driver=rps:1:1:0 |
