@@ -82,7 +82,7 @@ class Governor:
 class Menu(Governor):
     factors: list[tuple[int, int]] = field(default_factory=list)
     """(bucket, share of the timer's time in 1024ths) of each idling."""
-    intervals: list[int] = field(default_factory=lambda: [0] * 8)
+    intervals: list[int | None] = field(default_factory=lambda: [0] * 8)
     asked: tuple[int, int] = (0, 0)
     """The timer and the bucket of the last choice."""
 
@@ -176,7 +176,7 @@ class Menu(Governor):
         self.refused()
 
     def refused(self) -> None:
-        self.intervals.append(None)  # type: ignore[arg-type]
+        self.intervals.append(None)
 
     def idled(self, how: Idled) -> None:
         timer, bucket = self.asked

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -89,7 +90,7 @@ class FrameBatch:
         )
 
 
-class Blocks:
+class Blocks(ABC):
     """The sound records from byte ``at`` of a file on, before which there were ``number``.
 
     Behind the last of them ``at`` stands, at the file's end or at what has to be read by itself; ``file`` then goes on there.
@@ -139,19 +140,19 @@ class Blocks:
             return heads, fields, True
         return heads[: stop[0]], fields[: stop[0]], not bad[stop[0]]
 
+    @abstractmethod
     def judged(
         self, block: NDArray[np.uint8], heads: NDArray[np.int64], count: int
     ) -> tuple[NDArray[np.uint32], NDArray[np.bool_], NDArray[np.bool_]]:
         """The headers as words; which records end inside the first ``count`` bytes; which are not for columns, whole or not."""
-        raise NotImplementedError
 
     def record_bytes(self, fields: NDArray[np.uint32]) -> int:
         """How long the record with this header is."""
         return self.chain.added + int(fields[self.chain.length_at // 4])
 
+    @abstractmethod
     def batch(self, block: NDArray[np.uint8], heads: NDArray[np.int64], fields: NDArray[np.int64], base: int) -> FrameBatch:
         """The records that begin at ``heads``; the block's byte 0 is byte ``base`` of the file."""
-        raise NotImplementedError
 
 
 class PcapBlocks(Blocks):

@@ -61,5 +61,11 @@ def ep_busy_loop(ep: eventpoll) -> bool:
         napi_busy_loop(napi_id, ep, bool(ep.prefer_busy_poll), budget)
         if ep_events_available(ep):
             return True
+        ep_busy_loop_in_vain(ep, napi_id)
         ep.napi_id = 0
     return False
+
+
+@kfunc
+def ep_busy_loop_in_vain(ep: eventpoll, napi_id: int) -> None:
+    """In ep_busy_loop(), when the time is over without an event: nothing until 8a6de2627fd3 (v6.13)."""

@@ -15,7 +15,6 @@ from softnet.lang import Struct, kfunc, private
 if TYPE_CHECKING:
     from softnet.lang.intrinsics import *
     from softnet.linux.config import *
-    from softnet.linux.fs.eventpoll import ep_events_available
     from softnet.linux.include.linux.list import *
     from softnet.linux.include.linux.netdevice import napi_schedule
     from softnet.linux.include.linux.preempt import *
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from softnet.linux.include.net.busy_poll import *
     from softnet.linux.kernel.locking.spinlock import *
     from softnet.linux.kernel.sched.core import *
-    from softnet.linux.net.core.dev_busy_poll import napi_busy_loop, napi_by_id
+    from softnet.linux.net.core.dev_busy_poll import napi_by_id
     from softnet.linux.patches.epoll_busy_poll import eventpoll
     from softnet.machine.sched import *
     from softnet.machine.state import *
@@ -84,20 +83,10 @@ def ep_busy_loop_on(ep: eventpoll) -> bool:
 
 
 @kfunc
-def ep_busy_loop(ep: eventpoll) -> bool:
-    """fs/eventpoll.c (6.18)."""
-    napi_id = READ_ONCE(ep.napi_id)
-    budget = ep.busy_poll_budget
-    if not budget:
-        budget = BUSY_POLL_BUDGET
-    if napi_id and ep_busy_loop_on(ep):
-        napi_busy_loop(napi_id, ep, bool(ep.prefer_busy_poll), budget)
-        if ep_events_available(ep):
-            return True
-        if ep.prefer_busy_poll:
-            napi_resume_irqs(napi_id)
-        ep.napi_id = 0
-    return False
+def ep_busy_loop_in_vain(ep: eventpoll, napi_id: int) -> None:
+    """fs/eventpoll.c (6.18), in ep_busy_loop()."""
+    if ep.prefer_busy_poll:
+        napi_resume_irqs(napi_id)
 
 
 @kfunc
