@@ -22,7 +22,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "evidence" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 # (document, first command) of every block that is not run.
 NO_RUN = {
