@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The whole matrix of docs/verify-evidence.md: each mutation against each property, in the configuration of its row.
+"""The whole matrix of evidence/verify/mutations.csv: each mutation against each property, in the configuration of its row.
 
     python bench/mutations.py [MUTATION ...]
 
-Prints the rows of the document's table, with all the properties that see the mutation there, and whether the row says so.
+Prints the rows of the table, with all the properties that see the mutation there, and whether the row says so.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def tables(text: str) -> Iterator[tuple[str, list[list[str]]]]:
     heading, rows = "", []
     for line in [*text.splitlines(), ""]:
         if line.startswith("|"):
-            rows.append([cell.strip().replace("\\|", "|").strip("`") for cell in CELLS.split(line.strip()[1:-1])])
+            rows.append([cell.strip().replace("\\|", "|").replace("`", "") for cell in CELLS.split(line.strip()[1:-1])])
             continue
         if rows:
             yield heading, [rows[0], *rows[2:]]

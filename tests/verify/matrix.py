@@ -27,8 +27,8 @@ class Row:
         return from_text(self.configuration, (patch(self.mutation, from_text(self.configuration).kernel),))
 
     def line(self) -> str:
-        """The row of the document's table."""
-        return f"| {self.property} | {self.mutation} | {self.configuration.replace(',', ', ')} | {'yes' if self.alone else ''} |"
+        """The row of evidence/verify/mutations.csv."""
+        return f'{self.property},{self.mutation},"{self.configuration.replace(",", ", ")}",{"yes" if self.alone else ""}'
 
 
 _IRQ = "kernel=6.12,driver=irq:0"

@@ -21,7 +21,8 @@ from softnet.verify.replay.reference import watched
 from softnet.verify.search import Limits, Outcome, search
 from softnet.verify.standard import from_text
 
-DOCS = Path(__file__).parents[2] / "docs" / "verify-evidence.md"
+TABLE = Path(__file__).parents[2] / "evidence" / "verify" / "mutations.csv"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "verify-evidence.md"
 SMALL = Limits(states=2_000_000, memory_bytes=512 << 20)
 native = [pytest.mark.slow, pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")]
 
@@ -92,10 +93,11 @@ def test_every_property_has_two_mutations_that_only_it_sees() -> None:
     assert min(count.values()) >= 2
 
 
-def test_the_document_shows_the_table() -> None:
-    text = DOCS.read_text()
-    for row in rows():
-        assert row.line() in text, row.line()
+def test_the_evidence_has_the_table_and_the_document_counts_it() -> None:
+    assert TABLE.read_text().splitlines() == ["property,mutation,configuration,seen by it only", *(row.line() for row in rows())]
+    text = DOCUMENT.read_text()
+    assert f"\n{len(rows())} rows: " in text
+    assert f" In {len(ALONE)} rows no other\n" in text
 
 
 def test_every_mutation_is_in_the_table_or_said_to_be_seen_by_no_property() -> None:
