@@ -241,9 +241,7 @@ class Kernel(Settings):
     sysctl: Sysctl = Field(default=Sysctl.model_construct(), description="Settings of net.core.")
     threads: dict[ThreadName, ThreadValue] = setting(
         {},
-        "Policy and affinity of kernel threads, by name: "
-        + ", ".join(THREAD_NAMES)
-        + '. A text such as "fifo:50" stands for {sched="fifo:50"}.',
+        'Policy and affinity of kernel threads, by name. A text such as "fifo:50" stands for {sched="fifo:50"}.',
         source="ksoftirqd, backlog_napi, napi: other:0; irq: fifo:50 (kernel/irq/manage.c)",
         allowed="a thread name: " + ", ".join(THREAD_NAMES),
     )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
 from softnet.scenario.allowed import allowed_text, json_schema, show
-from softnet.scenario.fields import FIGURE, UNITS_WRITTEN
+from softnet.scenario.fields import CPU_LIST_ALLOWED, CPU_MASK_ALLOWED, FIGURE, NAME_ALLOWED, SCHED_ALLOWED, UNITS_WRITTEN
 
 DOCUMENT: Final = "docs/scenario.md"
 SCHEMA_FILE: Final = "docs/scenario.schema.json"
@@ -68,9 +69,31 @@ def _or_text(node: dict[str, Any]) -> dict[str, Any]:
 _OF_A_NUMBER: Final = ("type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
+#: What recurs among the values, as the tables write it and as an error message does.
+_SHORT: Final = (
+    ("*CPUs*", CPU_LIST_ALLOWED),
+    ("*mask*", CPU_MASK_ALLOWED),
+    ("*policy*", SCHED_ALLOWED),
+    ("*name*", NAME_ALLOWED),
+)
+_PATTERNS: Final = (
+    (r"\ban integer from (\S+) to (\S+)", r"\1..\2"),
+    (r"\bintegers from (\S+) to (\S+)", r"\1..\2"),
+    (r"\ba number from (\S+) to (\S+)", r"\1–\2"),
+    (r"\ba number above 0 and up to (\S+)", r"above 0–\1"),
+    (r"^one of ", ""),
+    (r"^a (text|table|list of .*)$", r"\1"),
+)
+LEGEND: Final = (
+    "`A..B` is an integer from A to B, `A–B` any number. "
+    + "".join(f"{short}: {text}. " for short, text in _SHORT)
+    + "What is in brackets behind a meaning says where the default is from."
+)
+
+
 def reference() -> str:
-    """Every table of a scenario file as Markdown: key, values, default, meaning, whose default it is."""
-    out: list[str] = []
+    """Every table of a scenario file as Markdown: key, values, default, meaning, and whose default it is unless it is softnet's."""
+    out: list[str] = [LEGEND, ""]
     shown: dict[str, Any] = {}
     for title, model in TABLES:
         node = json_schema() if model == "Scenario" else json_schema()["$defs"][model]
@@ -89,22 +112,28 @@ def reference() -> str:
 
 
 def _rows(properties: dict[str, Any], needed: list[str]) -> list[str]:
-    rows = ["| key | values | default | meaning | default is from |", "|---|---|---|---|---|"]
+    rows = ["| key | values | default | meaning |", "|---|---|---|---|"]
     for key, node in properties.items():
-        unit = f" ({node['x-unit']})" if node.get("x-unit") else ""
+        unit = f" {node['x-unit']}" if node.get("x-unit") else ""
+        source = node.get("x-source", "")
+        told = f" ({source})" if source not in ("", "softnet", "none") else ""
         cells = (
             f"`{key}`",
             _values(node) + unit,
             _default(key, node, needed),
-            node["description"],
-            node.get("x-source", ""),
+            node["description"].removesuffix(".") + told,
         )
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return [*rows, ""]
 
 
 def _values(node: dict[str, Any]) -> str:
-    return allowed_text(node) or "a table"
+    text = allowed_text(node) or "a table"
+    for short, long in _SHORT:
+        text = text.replace(long, short)
+    for pattern, written in _PATTERNS:
+        text = re.sub(pattern, written, text)
+    return text
 
 
 def _default(key: str, node: dict[str, Any], needed: list[str]) -> str:
