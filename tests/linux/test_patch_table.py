@@ -23,7 +23,10 @@ def text() -> str:
     lines.writerow(["from", "patch", "commit", "in Linux since", "subject", "link"])
     for release in RELEASES.values():
         of_rt = [name.removeprefix("patches.") for name in release.rt_patches if name.startswith("patches.")]
-        for kernel, name in [*((release.name, name) for name in release.patches), *((f"{release.name}-rt", name) for name in of_rt)]:
+        for kernel, name in [
+            *((release.name, name) for name in release.patches),
+            *((f"{release.name}-rt", name) for name in of_rt),
+        ]:
             info = patch_info(f"softnet.linux.patches.{name}")
             lines.writerow([kernel, name, info["commit"], info["since"], info["subject"], info["link"]])
     return out.getvalue()
