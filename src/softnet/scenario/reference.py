@@ -92,7 +92,7 @@ LEGEND: Final = (
 
 
 def reference() -> str:
-    """Every table of a scenario file as Markdown: key, values, default, meaning, and whose default it is unless it is softnet's."""
+    """Every table of a scenario file as Markdown: key, values and default, meaning, whose default it is unless softnet's."""
     out: list[str] = [LEGEND, ""]
     shown: dict[str, Any] = {}
     for title, model in TABLES:
@@ -112,15 +112,14 @@ def reference() -> str:
 
 
 def _rows(properties: dict[str, Any], needed: list[str]) -> list[str]:
-    rows = ["| key | values | default | meaning |", "|---|---|---|---|"]
+    rows = ["| key | values; default | meaning |", "|---|---|---|"]
     for key, node in properties.items():
         unit = f" {node['x-unit']}" if node.get("x-unit") else ""
         source = node.get("x-source", "")
         told = f" ({source})" if source not in ("", "softnet", "none") else ""
         cells = (
             f"`{key}`",
-            _values(node) + unit,
-            _default(key, node, needed),
+            _values(node) + unit + _default(key, node, needed),
             node["description"].removesuffix(".") + told,
         )
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -138,11 +137,11 @@ def _values(node: dict[str, Any]) -> str:
 
 def _default(key: str, node: dict[str, Any], needed: list[str]) -> str:
     if key in needed:
-        return "required"
+        return "; required"
     default = node.get("default")
     if default is None or isinstance(default, dict):
-        return "–"
-    return f"`{show(default)}`"
+        return ""
+    return f"; `{show(default)}`"
 
 
 def with_reference(document: str) -> str:
