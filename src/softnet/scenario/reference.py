@@ -106,6 +106,14 @@ def reference() -> str:
         out += [f"### `{title}`", ""]
         if same is not None:
             out += [f'The keys of kind = "{same}"' + (", and:" if properties else "."), ""]
+        if model == "Scenario":
+            tables = [
+                f"`{key}`"
+                for key, node in properties.items()
+                if "x-unit" not in node and _values(node).endswith(("table", "tables"))
+            ]
+            properties = {key: node for key, node in properties.items() if f"`{key}`" not in tables}
+            out += [f"The tables below: {', '.join(tables)}. And:", ""]
         if properties:
             out += _rows(properties, node.get("required", []))
     return "\n".join(out).rstrip() + "\n"

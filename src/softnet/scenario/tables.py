@@ -51,8 +51,7 @@ class Machine(Settings):
     numa_nodes: int = setting(1, "NUMA nodes; the CPUs are dealt to them in equal runs.", ge=1, le=64)
     llcs: CpuLists = setting(
         (),
-        "The CPUs that share a last-level cache, a list for each cache. Empty: those of a NUMA node share one. It decides which"
-        " wakeups go by the other CPU's wake list.",
+        "The CPUs that share a last-level cache, a list for each; it decides which wakeups go by the wake list. Empty: NUMA nodes.",
     )
     isolated_cpus: CpuList = setting(
         (), "CPUs that the scheduler keeps free of unpinned work (isolcpus=).", source="none", allowed=CPU_LIST_ALLOWED
@@ -164,8 +163,7 @@ class Nic(Settings):
     )
     rss: bool = setting(
         True,
-        "The card supplies skb->hash (Toeplitz). If not, the kernel computes it when it needs it. The card "
-        "chooses the queue by its own hash either way.",
+        "The card supplies skb->hash (Toeplitz); if not, the kernel computes it. The card always chooses the queue by it.",
     )
     rx_flow_hash_udp: Literal["sd", "sdfn"] = setting(
         "sdfn",

@@ -30,8 +30,7 @@ class CaptureTraffic(_Source):
     loop: bool = setting(False, "Start again at its end, until the run ends.")
     local_addresses: TextList = setting(
         (),
-        "IP addresses of the receiving host: only packets to them arrive. Empty: every packet does, save those "
-        "that the capture marks as outgoing.",
+        "IP addresses of the receiving host: only packets to them arrive. Empty: all but those that the capture marks as outgoing.",
     )
 
 
