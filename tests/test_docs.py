@@ -174,14 +174,21 @@ def test_only_listed_blocks_are_not_run() -> None:
     assert marked == NO_RUN
 
 
+def anchors(path: Path) -> set[str]:
+    """What a link may name behind ``#``: the headings, as GitHub makes anchors of them."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
 def test_the_links_between_documents_lead_somewhere() -> None:
-    link = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
-    broken = [
-        f"{path.relative_to(ROOT)}: {target}"
-        for path in DOCUMENTS
-        for target in link.findall(path.read_text(encoding="utf-8"))
-        if "://" not in target and not (path.parent / target).exists()
-    ]
+    link = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+    broken = []
+    for path in DOCUMENTS:
+        for target, anchor in link.findall(path.read_text(encoding="utf-8")):
+            to = path.parent / target if target else path
+            if "://" not in target and (not to.exists() or (anchor and anchor not in anchors(to))):
+                broken.append(f"{path.relative_to(ROOT)}: {target}#{anchor}")
     assert not broken
 
 
