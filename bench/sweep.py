@@ -9,9 +9,11 @@ booting, putting memory back, reading the figures, the journal, Parquet. Both as
 from __future__ import annotations
 
 import argparse
+import gc
 import platform
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,12 @@ from unittest import mock
 from softnet.simulate import simulation
 from softnet.simulate.arrivals import arrival_blocks
 from softnet.simulate.native import NativeEngine
+from softnet.sweep import api
 from softnet.sweep.api import sweep
 from softnet.sweep.experiment import asked_on_command_line
+from softnet.sweep.plan import plan
 from softnet.sweep.reading import query
-from softnet.sweep.store import arrow
+from softnet.sweep.store import Finished, arrow
 
 SCENARIO = Path(__file__).resolve().parents[1] / "examples" / "rps.toml"
 
@@ -75,7 +79,7 @@ def overhead(runs: int, seeds: int, *, shown: bool = True) -> None:
         start = time.process_time()
         done = sweep(asked, Path(folder), processes=1, engine="native")
         taken = time.process_time() - start
-    count = done.table.num_rows
+    count = done.finished
     if shown:
         print(f"| {count:,} | {seeds} | {1e3 * taken / count:.2f} | {1e3 * clock.seconds / count:.2f}", end="")
         print(f" | {1e3 * (taken - clock.seconds) / count:.2f} |", flush=True)
@@ -97,8 +101,34 @@ def rows(count: int) -> None:
         print(f"\n{count:,} rows of {len(columns)} columns asked in {wall:.2f} s, {cpu:.2f} s of CPU; DuckDB's start included")
 
 
+def memory(runs: int, seeds: int) -> None:
+    """Print what of each run stays in memory while a sweep goes on: Python's own allocations, before the results are written."""
+    asked = asked_on_command_line(
+        str(SCENARIO), [f"sysctl.netdev_budget={','.join(str(16 + i) for i in range(runs // seeds))}"], seeds=seeds
+    )
+    columns = len(plan(asked).measures)
+    held: list[int] = []
+
+    def weighed(*words: Any) -> int:
+        gc.collect()
+        held.append(tracemalloc.get_traced_memory()[0])
+        return 0
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(api, "run_once", lambda job: Finished([job.seed * 1_000_003 + i for i in range(columns)], "")),
+        mock.patch.object(api, "write_results", weighed),
+    ):
+        for seeds_now in (seeds, 2 * seeds):
+            tracemalloc.start()
+            sweep(asked._replace(experiment=asked.experiment.model_copy(update={"seeds": seeds_now})),
+                  Path(folder) / str(seeds_now), processes=1, yes=True)  # fmt: skip
+            tracemalloc.stop()
+    print(f"\n{(held[1] - held[0]) / runs:,.0f} bytes of memory for each run more of {columns} figures")
+
+
 def main() -> None:
-    """Print both."""
+    """Print all of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -109,6 +139,7 @@ def main() -> None:
     for seeds in (5, 20):
         overhead(options.runs, seeds)
     rows(options.rows)
+    memory(1000, 10)
 
 
 if __name__ == "__main__":

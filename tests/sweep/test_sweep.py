@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from softnet.sweep.analysis import findings
 from softnet.sweep.experiment import Asked, asked_on_command_line, load_experiment
 from softnet.sweep.plan import Planned, plan
 from softnet.sweep.reading import query
-from softnet.sweep.store import Journal
+from softnet.sweep.store import Finished, Journal
 
 FILES = ("experiment.json", "runs.parquet")
 READY = sorted((Path(__file__).resolve().parents[2] / "examples" / "sweeps").glob("*.toml"))
@@ -211,7 +212,7 @@ def test_a_patch_counts_by_what_it_says_and_not_by_where_it_is(scenario: Path, t
 def test_equal_combinations_run_once(scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = Counted(monkeypatch)
     swept = api.sweep(asked(scenario, vary=('nic.rps_cpus="2",[1]',)), tmp_path / "out", processes=1)
-    assert (counted.runs, swept.table.num_rows) == (2, 4)
+    assert (counted.runs, swept.finished) == (2, 4)
 
 
 def test_a_failed_run_is_kept_and_named_with_its_command(scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +242,25 @@ def test_seeds_are_added_until_the_intervals_are_narrow(scenario: Path, tmp_path
     swept = api.sweep(asked(scenario, until="web.p99=0.01%", max_seeds=4), tmp_path / "narrow", processes=1)
     assert (len(swept.seeds), swept.until_missed) == (4, True)
     assert findings(tmp_path / "narrow").seeds == [1, 2, 3, 4]
+
+
+def test_of_a_finished_run_only_its_place_is_in_memory(tmp_path: Path) -> None:
+    """Figures are read from the file, also those that another version wrote with other columns."""
+    columns = [f"m{i}" for i in range(100)]
+    with Journal(tmp_path, columns[::-1]) as journal:
+        journal.load(None)
+        journal.add("old", Finished(list(range(100)), ""))
+    with Journal(tmp_path, columns) as journal:
+        journal.load(None)
+        tracemalloc.start()
+        for run in range(1000):
+            journal.add(f"{run:032}", Finished([run * 1_000_003 + i for i in range(100)], ""))
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert held < 1000 * 300
+        assert journal["old"].values == list(range(100))[::-1]
+        assert journal[f"{7:032}"].values[99] == 7 * 1_000_003 + 99
+        assert len(journal) == 1001
 
 
 def test_only_one_sweep_writes_into_a_folder(tmp_path: Path) -> None:

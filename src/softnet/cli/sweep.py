@@ -176,7 +176,7 @@ def _say(done: Swept, out: Path | None, store: str, quiet: bool) -> None:
         click.echo(f"softnet: {done.unfit} combinations were proposed whose settings do not fit together", err=True)
     if done.partial:
         kept = (
-            f"{done.table.num_rows:,} finished runs are in {out or store}; the same command goes on"
+            f"{done.finished:,} finished runs are in {out or store}; the same command goes on"
             if out is not None or store
             else "nothing is kept without --out"
         )

@@ -64,14 +64,15 @@ def sweep(
         if kept is not None:
             journal.merge(kept.read(JOURNAL) or b"", wanted)
             journal.added = Publisher(kept, journal)
-        swept.reused = len(journal.done) if known else 0
+        del wanted  # as large as all that is kept of the runs
+        swept.reused = len(journal) if known else 0
         try:
             Course(swept, journal, runner, progress).go()
         except KeyboardInterrupt:
             swept.partial = True
         finally:
             # Also when the scheduler is lost: what is finished can be looked at.
-            swept.table = write_results(out, swept.planned, swept.seeds, journal.done, swept.dropped)
+            swept.finished = write_results(out, swept.planned, swept.seeds, journal, swept.dropped)
             if kept is not None:
                 kept.publish(out)
     return swept

@@ -50,8 +50,8 @@ class Swept:
 
     planned: Planned
     seeds: tuple[int, ...]
-    table: Any = None
-    """The Arrow table of the finished runs."""
+    finished: int = 0
+    """Runs in the results."""
     reused: int = 0
     lost: list[tuple[SweepArm, int, str]] = field(default_factory=list)
     """Runs whose processes died twice: arm, seed, how. They are not kept, and are tried anew the next time."""
@@ -90,7 +90,7 @@ class Course:
         while True:
             self._done = self._there = 0
             self._run(planned.arms, swept.seeds, len(planned.arms) * len(swept.seeds))
-            if planned.until is None or narrow_enough(planned, swept.seeds, self.journal.done):
+            if planned.until is None or narrow_enough(planned, swept.seeds, self.journal):
                 return
             if len(swept.seeds) >= len(planned.max_seeds):
                 swept.until_missed = True
@@ -112,7 +112,7 @@ class Course:
             if count == len(seeds):
                 return
             at = planned.measures.index(measure)
-            figures = [figures_of(arm, seeds[:count], self.journal.done, at) for arm in alive]
+            figures = [figures_of(arm, seeds[:count], self.journal, at) for arm in alive]
             for index in hopeless(figures, -1 if measure.better == "higher" else 1, len(counts) - 1):
                 swept.dropped[alive[index].number] = count
                 left -= len(seeds) - count
@@ -152,7 +152,7 @@ class Course:
         assert planned.goal is not None
         if arm is None:
             return Score(math.nan, ())
-        found = [self.journal.done.get(arm.run_id(seed)) for seed in self.swept.seeds]
+        found = [self.journal.get(arm.run_id(seed)) for seed in self.swept.seeds]
         if any(run is None or run.failed for run in found):
             return Score(math.nan, ())
         named = {measure.name: measure for measure in planned.measures}
@@ -160,7 +160,7 @@ class Course:
         return Score(planned.goal.sign * self._mean(arm, planned.goal.measure), excess)
 
     def _mean(self, arm: SweepArm, measure: Measure) -> float:
-        figures = figures_of(arm, self.swept.seeds, self.journal.done, self.swept.planned.measures.index(measure))
+        figures = figures_of(arm, self.swept.seeds, self.journal, self.swept.planned.measures.index(measure))
         return interval(figures[figures == figures]).mean
 
     def _run(self, arms: Sequence[SweepArm], seeds: Sequence[int], total: int) -> None:
@@ -170,7 +170,7 @@ class Course:
         for arm in arms:
             for seed in seeds:
                 run_id = arm.run_id(seed)
-                if run_id not in self.journal.done:
+                if run_id not in self.journal:
                     missing.setdefault(run_id, (arm, seed))
         ids = list(missing)
         there = len(arms) * len(seeds) - len(ids)

@@ -51,12 +51,12 @@ def points(factors: Sequence[Factor], design: str, runs: int | None) -> list[Poi
     base = tuple(factor.base for factor in factors)
     if design == SEARCH:
         return [base]
-    sample = _sample(len(factors), design, runs or 0)
+    sample = unit_cube(len(factors), design, runs or 0)
     picked = [tuple(factor.pick(part) for factor, part in zip(factors, row, strict=True)) for row in sample]
     return list(dict.fromkeys([base, *picked]))
 
 
-def _sample(dimensions: int, design: str, runs: int) -> list[list[float]]:
+def unit_cube(dimensions: int, design: str, runs: int) -> list[list[float]]:
     """Points of the unit cube. Raises SoftnetError where scipy is missing."""
     try:
         from scipy.stats import qmc

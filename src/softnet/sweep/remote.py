@@ -116,11 +116,11 @@ class Publisher:
     def __init__(self, store: Store, journal: Journal) -> None:
         self.store = store
         self.journal = journal
-        self._published = len(journal.done)
+        self._published = len(journal)
 
     def __call__(self) -> None:
         """A run was added. Not to reach the store is no reason to stop: at the end it is tried again."""
-        count = len(self.journal.done)
+        count = len(self.journal)
         if count - self._published >= max(PUBLISH_RUNS, count // 20):
             self._published = count
             with contextlib.suppress(SoftnetError):

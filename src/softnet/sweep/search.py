@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A search: which combination is tried next, from what those before it came to.
 
-Optuna's TPE proposes combinations where the good ones were; beside it the neighbours of the best one so far are tried, a step in
-one factor or in two, which finds the last step to a best that stands in a corner between two limits. Proposals come in rounds of
-four, whatever the number of processes, and from a fixed seed: the same experiment tries the same combinations.
+Optuna's TPE proposes combinations where the good ones were; beside it those are tried that a surface through all figures so far
+promises to be the best (softnet.sweep.surface), or, where there is none yet, the neighbours of the best one. Proposals come in
+rounds of four, whatever the number of processes, and from a fixed seed: the same experiment tries the same combinations.
 """
 
 from __future__ import annotations
@@ -11,17 +11,24 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from softnet.errors import SoftnetError
-from softnet.sweep.design import DESIGN_SEED, Point
+from softnet.sweep.design import DESIGN_SEED, LHS, Point, unit_cube
 from softnet.sweep.factors import Factor, level_value
+from softnet.sweep.surface import best_first, simplex
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ROUND: Final = 4
 """Combinations that are tried at the same time."""
-NEAR: Final = 3
-"""Of them, neighbours of the best one so far."""
+PROMISED: Final = 3
+"""Of them, those that the surface promises to be the best."""
+CANDIDATES_MAX: Final = 4096
+"""Combinations that the surface is asked about."""
 FIRST: Final = 8
 """Combinations that spread over all before any is preferred."""
 ASKED_MAX: Final = 40
@@ -76,6 +83,15 @@ class _Axis:
             return [place for place in (at - 1, at + 1) if 0 <= place < len(self.factor.levels)]
         return [float(place) for place in range(len(self.factor.levels)) if place != at]
 
+    def coordinates(self) -> NDArray[np.float64] | None:
+        """Of each level, where it is for a surface, a row each; None for a range, whose place is itself."""
+        import numpy as np
+
+        count = len(self.factor.levels)
+        if self.factor.range is not None:
+            return None
+        return np.arange(count).reshape(-1, 1) / max(count - 1, 1) if self.ordered else simplex(count)
+
     def parameter(self, at: float) -> float | int:
         """The place as Optuna takes it."""
         return at if self.factor.range is not None else int(at)
@@ -117,7 +133,7 @@ class Search:
         idle = 0
         while len(self._scores) <= self.runs and idle < ASKED_MAX:
             before = len(self._scores)
-            for place in self._neighbours():
+            for place in self._promised() or self._neighbours():
                 named = {axis.name: axis.parameter(at) for axis, at in zip(self.axes, place, strict=True)}
                 self._study.enqueue_trial(named)
             self._round([self._study.ask() for _ in range(ROUND)], tried, self.runs + 1)
@@ -142,17 +158,60 @@ class Search:
                 trial.set_constraint(str(number), min(excess, 1e300))
             self._study.tell(trial, score.value)
 
+    def _promised(self) -> list[tuple[float, ...]]:
+        """Places that were not tried and should be the best ones, by a surface; none where there is no surface."""
+        import numpy as np
+
+        places = self._candidates() if len(self._scores) >= self._first else []
+        if not places:
+            return []
+        axes = [axis.coordinates() for axis in self.axes]
+
+        def scaled(places: Iterable[tuple[float, ...]]) -> NDArray[np.float64]:
+            rows = np.array(list(places))
+            columns = [rows[:, [at]] if of is None else of[rows[:, at].astype(int)] for at, of in enumerate(axes)]
+            return np.concatenate(columns, axis=1)
+
+        scores = [self._scores[point] for point in self._places]
+        order = best_first(
+            scaled(self._places.values()), [score.value for score in scores], [score.excess for score in scores], scaled(places)
+        )
+        return [] if order is None else [places[at] for at in order[:PROMISED]]
+
+    def _candidates(self) -> list[tuple[float, ...]]:
+        """Places that were not tried: all of a small grid; else some everywhere, and what is a step or two from the best."""
+        sizes = [len(axis.factor.levels) if axis.factor.range is None else 0 for axis in self.axes]
+        if 0 < math.prod(sizes) <= CANDIDATES_MAX:
+            places: Iterable[tuple[float, ...]] = itertools.product(*(map(float, range(size)) for size in sizes))
+        elif self._places:
+            draws = unit_cube(len(sizes), LHS, CANDIDATES_MAX // 2)
+            spread = (tuple(float(int(x * n)) if n else float(x) for x, n in zip(row, sizes, strict=True)) for row in draws)
+            best = self._best()
+            near = itertools.chain(self._steps(best, 1), self._steps(best, min(2, len(sizes))))
+            places = itertools.chain(itertools.islice(near, CANDIDATES_MAX // 2), spread)
+        else:
+            places = ()
+        found: dict[Point, tuple[float, ...]] = {}
+        for place in places:
+            point = tuple(axis.level(at) for axis, at in zip(self.axes, place, strict=True))
+            if point not in self._scores:
+                found.setdefault(point, place)
+        return list(found.values())
+
+    def _best(self) -> tuple[float, ...]:
+        return self._places[min(self._places, key=lambda point: self._scores[point].rank)]
+
     def _neighbours(self) -> list[tuple[float, ...]]:
         """Places beside the best one that were not tried; none as long as there are few to be best of."""
         if len(self._scores) < self._first or not self._places:
             return []
-        best = self._places[min(self._places, key=lambda point: self._scores[point].rank)]
+        best = self._best()
         found: dict[Point, tuple[float, ...]] = {}
         for place in itertools.chain(self._steps(best, 1), self._steps(best, 2)):
             point = tuple(axis.level(at) for axis, at in zip(self.axes, place, strict=True))
             if point not in self._scores:
                 found.setdefault(point, place)
-            if len(found) == NEAR:
+            if len(found) == PROMISED:
                 break
         return list(found.values())
 

@@ -9,8 +9,10 @@ the order in which runs ended. One process at a time writes into a folder.
 
 from __future__ import annotations
 
+import bisect
 import fcntl
 import io
+import itertools
 import json
 import os
 import zlib
@@ -31,7 +33,10 @@ if TYPE_CHECKING:
 JOURNAL: Final = "runs.journal"
 RESULTS: Final = "runs.parquet"
 ABOUT: Final = "experiment.json"
-ROW_GROUP: Final = 1 << 16
+ROW_GROUP: Final = 1 << 14
+"""Rows of a group of the Parquet file; so many are in memory when it is written."""
+LINE_BYTES: Final = 4096
+"""About what the line of a run takes."""
 
 
 class Finished(NamedTuple):
@@ -41,15 +46,22 @@ class Finished(NamedTuple):
     failed: str
 
 
-class Journal:
-    """The runs that are done; open it to add more."""
+class Journal(Mapping[str, Finished]):
+    """The runs that are done, by what identifies each; open it to add more.
+
+    Of a run only its place in the file is in memory: figures are read when they are asked for.
+    """
 
     def __init__(self, folder: Path, columns: Sequence[str]) -> None:
         self.path = folder / JOURNAL
         self.columns = list(columns)
-        self.done: dict[str, Finished] = {}
         self.added: Callable[[], None] | None = None
         """Called when a run was added."""
+        self._places: dict[str, int] = {}
+        """Of each run, where its line begins."""
+        self._heads: list[tuple[int, list[str]]] = []
+        """From where on the lines have which columns."""
+        self._end = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
@@ -70,63 +82,105 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
 
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __contains__(self, run_id: object) -> bool:
+        return run_id in self._places
+
+    def __getitem__(self, run_id: str) -> Finished:
+        place = self._places[run_id]
+        columns = self._heads[bisect.bisect_right(self._heads, place, key=lambda head: head[0]) - 1][1]
+        found = self._figures(_read_line(self._line(place)), columns)
+        if found is None:
+            raise SoftnetError("a run that was kept has changed", where=str(self.path), found=f"another line at byte {place:,}",
+                               hint="nothing but softnet writes into this file")  # fmt: skip
+        return found
+
+    def _line(self, place: int) -> bytes:
+        """The line that begins there."""
+        line = b""
+        while not (end := line.find(b"\n") + 1) and (more := os.pread(self._fd, LINE_BYTES, place + len(line))):
+            line += more
+        return line[:end]
+
     def load(self, wanted: frozenset[str] | None) -> None:
         """Take up the runs that are wanted, all for None; cut off what a killed process left of a line."""
         with open(self._fd, "rb", closefd=False) as stream:
-            end, columns = self._read(stream, wanted)
-        os.ftruncate(self._fd, end)
-        if columns != self.columns:
+            for place, record, columns in _records(stream):
+                if record is None:
+                    self._end = place
+                    continue
+                if not self._heads or self._heads[-1][1] is not columns:
+                    self._heads.append((place, columns))
+                if (wanted is None or record["id"] in wanted) and self._figures(record, columns) is not None:
+                    self._places[record["id"]] = place
+        os.ftruncate(self._fd, self._end)
+        if not self._heads or self._heads[-1][1] != self.columns:
             self._write({"columns": self.columns, "schema": SCHEMA})
+            self._heads.append((self._end, self.columns))
 
     def merge(self, journal: bytes, wanted: frozenset[str] | None) -> None:
         """Add what another journal has, and this one not, of the runs that are wanted."""
-        mine = dict(self.done)
-        self._read(io.BytesIO(journal), wanted)
-        theirs, self.done = self.done, mine
-        for run_id, finished in theirs.items():
-            if run_id not in mine:
-                self.add(run_id, finished)
+        for _, record, columns in _records(io.BytesIO(journal)):
+            if record is None or (wanted is not None and record["id"] not in wanted):
+                continue
+            found = self._figures(record, columns)
+            if found is not None and record["id"] not in self:
+                self.add(record["id"], found)
 
-    def _read(self, stream: IO[bytes], wanted: frozenset[str] | None) -> tuple[int, list[str]]:
-        """Take up the runs of a journal that are wanted; how long its whole lines are, and the columns of the last."""
-        end = 0
-        columns: list[str] = []
-        for line in stream:
-            if not line.endswith(b"\n"):
-                break
-            end += len(line)
-            record = _read_line(line)
-            if isinstance(record, dict) and isinstance(record.get("columns"), list):
-                columns = record["columns"]
-            elif isinstance(record, dict) and isinstance(record.get("id"), str) and (wanted is None or record["id"] in wanted):
-                if len(record.get("v", ())) == len(columns) or record.get("failed"):
-                    self._take(record, columns)
-        return end, columns
-
-    def _take(self, record: Mapping[str, Any], columns: Sequence[str]) -> None:
-        failed = record.get("failed", "")
-        found = dict(zip(columns, record.get("v", ()), strict=False))
-        if failed or all(name in found for name in self.columns):
-            self.done[record["id"]] = Finished([found.get(name) for name in self.columns] if not failed else [], failed)
+    def _figures(self, record: Any, columns: Sequence[str]) -> Finished | None:
+        """What a record says of the measures that are asked for; None if it does not have them all."""
+        try:
+            failed, values = record.get("failed", ""), record.get("v", ())
+            if failed:
+                return Finished([], str(failed))
+            named = dict(zip(columns, values, strict=True))
+            return Finished([named[name] for name in self.columns], "")
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
 
     def add(self, run_id: str, finished: Finished) -> None:
         """Keep a run. It is in the file when this returns."""
         record: dict[str, Any] = {"id": run_id, "v": finished.values}
         if finished.failed:
             record["failed"] = finished.failed
-        self._write(record)
-        self.done[run_id] = finished
+        self._places[run_id] = self._write(record)
         if self.added is not None:
             self.added()
 
-    def _write(self, record: Mapping[str, Any]) -> None:
+    def _write(self, record: Mapping[str, Any]) -> int:
+        """Where the record's line begins."""
         body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
         line = b"%08x %s\n" % (zlib.crc32(body), body)
+        place, self._end = self._end, self._end + len(line)
         try:
             while line:
                 line = line[os.write(self._fd, line) :]
         except OSError as error:
             raise SoftnetError("the runs cannot be kept", where=str(self.path), found=error.strerror or str(error)) from None
+        return place
+
+
+def _records(stream: IO[bytes]) -> Iterator[tuple[int, Any, list[str]]]:
+    """Of each run in a journal: where its line begins, what it says, and its columns; at last where whole lines end, and None."""
+    end = 0
+    columns: list[str] = []
+    for line in stream:
+        if not line.endswith(b"\n"):
+            break
+        place, end = end, end + len(line)
+        record = _read_line(line)
+        if not isinstance(record, dict):
+            continue
+        if isinstance(record.get("columns"), list):
+            columns = record["columns"]
+        elif isinstance(record.get("id"), str):
+            yield place, record, columns
+    yield end, None, columns
 
 
 def _read_line(line: bytes) -> Any:
@@ -187,18 +241,8 @@ def _level_columns(planned: Planned, rows: Sequence[tuple[int, int]], pa: Any) -
         yield factor.column, pa.array([by_arm[arm] for arm, _ in rows], kind)
 
 
-def results_table(planned: Planned, seeds: Sequence[int], done: Mapping[str, Finished], dropped: Mapping[int, int]) -> Any:
-    """The finished runs as an Arrow table: run, arm, the factors, seed, failed, the measures.
-
-    ``dropped``: an arm's number -> after how many seeds it was given no more.
-    """
-    pa = arrow()
-    rows = [
-        (arm.number, seed)
-        for arm in planned.arms
-        for seed in seeds[: dropped.get(arm.number, len(seeds))]
-        if arm.run_id(seed) in done
-    ]
+def _table(planned: Planned, rows: Sequence[tuple[int, int]], done: Mapping[str, Finished], pa: Any) -> Any:
+    """Finished runs, given by arm and seed, as an Arrow table: run, arm, the factors, seed, failed, the measures."""
     found = [done[planned.arms[arm].run_id(seed)] for arm, seed in rows]
     columns: dict[str, Any] = {
         "run": pa.array([planned.arms[arm].run_id(seed) for arm, seed in rows], pa.string()),
@@ -215,17 +259,27 @@ def results_table(planned: Planned, seeds: Sequence[int], done: Mapping[str, Fin
 
 def write_results(
     folder: Path, planned: Planned, seeds: Sequence[int], done: Mapping[str, Finished], dropped: Mapping[int, int]
-) -> Any:
-    """runs.parquet and experiment.json; the table."""
-    table = results_table(planned, seeds, done, dropped)
+) -> int:
+    """runs.parquet and experiment.json; how many runs there are.
+
+    ``dropped``: an arm's number -> after how many seeds it was given no more.
+    """
     pa = arrow()
-    sink = io.BytesIO()
-    pa.parquet.write_table(table, sink, compression="zstd", row_group_size=ROW_GROUP)
-    with atomic(folder / RESULTS) as stream:
-        stream.write(sink.getvalue())
+    rows = (
+        (arm.number, seed)
+        for arm in planned.arms
+        for seed in seeds[: dropped.get(arm.number, len(seeds))]
+        if arm.run_id(seed) in done
+    )
+    count = 0
+    schema = _table(planned, (), done, pa).schema
+    with atomic(folder / RESULTS) as stream, pa.parquet.ParquetWriter(stream, schema, compression="zstd") as parquet:
+        while group := list(itertools.islice(rows, ROW_GROUP)):
+            parquet.write_table(_table(planned, group, done, pa))
+            count += len(group)
     with atomic(folder / ABOUT) as stream:
         stream.write((json.dumps(about(planned, seeds, dropped), indent=1, ensure_ascii=False) + "\n").encode())
-    return table
+    return count
 
 
 def failure_text(error: Exception) -> str:
