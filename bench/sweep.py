@@ -103,28 +103,27 @@ def rows(count: int) -> None:
 
 def memory(runs: int, seeds: int) -> None:
     """Print what of each run stays in memory while a sweep goes on: Python's own allocations, before the results are written."""
-    asked = asked_on_command_line(
-        str(SCENARIO), [f"sysctl.netdev_budget={','.join(str(16 + i) for i in range(runs // seeds))}"], seeds=seeds
-    )
-    columns = len(plan(asked).measures)
+    budgets = ",".join(str(16 + i) for i in range(runs // seeds))
     held: list[int] = []
+    columns = 0
 
-    def weighed(*words: Any) -> int:
+    def weighed(*_: Any) -> int:
         gc.collect()
         held.append(tracemalloc.get_traced_memory()[0])
         return 0
 
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(api, "run_once", lambda job: Finished([job.seed * 1_000_003 + i for i in range(columns)], "")),
-        mock.patch.object(api, "write_results", weighed),
-    ):
-        for seeds_now in (seeds, 2 * seeds):
-            tracemalloc.start()
-            sweep(asked._replace(experiment=asked.experiment.model_copy(update={"seeds": seeds_now})),
-                  Path(folder) / str(seeds_now), processes=1, yes=True)  # fmt: skip
-            tracemalloc.stop()
-    print(f"\n{(held[1] - held[0]) / runs:,.0f} bytes of memory for each run more of {columns} figures")
+    def played(job: Any) -> Finished:
+        return Finished([job.seed * 1_000_003 + i for i in range(columns)], "")
+
+    with mock.patch.object(api, "run_once", played), mock.patch.object(api, "write_results", weighed):
+        for count in (seeds, 2 * seeds):
+            asked = asked_on_command_line(str(SCENARIO), [f"sysctl.netdev_budget={budgets}"], seeds=count)
+            columns = len(plan(asked).measures)
+            with tempfile.TemporaryDirectory() as folder:
+                tracemalloc.start()
+                sweep(asked, Path(folder), processes=1, yes=True)
+                tracemalloc.stop()
+    print(f"\n{(held[1] - held[0]) / runs:,.0f} bytes of memory for each run more, of {columns} figures")
 
 
 def main() -> None:
