@@ -231,7 +231,8 @@ def recordings() -> list[bytes]:
         b"next_comm=x next_pid=12 next_prio=120\n"
     )
     read = b"".join(sent % (n, n, n + 1, n, n + 2, n + 4, n + 5) for n in range(1, 60, 10))
-    return [out.getvalue(), text[:5000], read, read[400:], perf + cat + b"CPU:1 [LOST 12 EVENTS]\n"]
+    seven = gzip.decompress((ROOT / "tests" / "host" / "fixtures" / "recorded-7-none.dat.gz").read_bytes())
+    return [out.getvalue(), seven, text[:5000], read, read[400:], perf + cat + b"CPU:1 [LOST 12 EVENTS]\n"]
 
 
 def take_recording(data: bytes) -> None:

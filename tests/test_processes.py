@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.leftovers import environment, half_results, marked, temporary
+from tests.long import sample
 
 from softnet.errors import ScenarioError, SoftnetError
 from softnet.lang.native.compile import available
@@ -132,6 +133,7 @@ PLACES = {
     "compare": ("processes.py", "_take", False),
     "verify": ("processes.py", "_take", False),
 }
+ENDED = [(what, number) for what in PLACES for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL)]
 PROGRAM = """
 import os, signal, sys, threading
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a test run that nohup began would ignore it, and so would softnet
@@ -156,8 +158,7 @@ main({words!r})
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(available()), reason="no native engine here")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
-@pytest.mark.parametrize("what", PLACES)
+@pytest.mark.parametrize(("what", "number"), sample(ENDED, [ENDED[at] for at in (0, 2, 3, 6, 9, 10, 12, 14)]))
 def test_a_signal_leaves_no_process_no_temporary_file_and_no_half(what: str, number: signal.Signals, tmp_path: Path) -> None:
     """Workers of compare and verify went on, or began what was queued; folders stayed."""
     file, name, cold = PLACES[what]

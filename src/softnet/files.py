@@ -366,6 +366,16 @@ def lines_bounded(path: str | Path, limit: int, line_limit: int, kind: type[Soft
         raise kind(f"the {what} cannot be read", where=where, found=found, expected="a complete file") from None
 
 
+def zstd() -> Any:
+    """What unpacks zstd: Python's own module from 3.14 on, or the package zstandard, which have ``open`` in common; or None."""
+    for library in ("compression.zstd", "zstandard"):
+        try:
+            return __import__(library, fromlist=["open"])
+        except ImportError:
+            continue
+    return None
+
+
 def from_json(text: str | bytes) -> Any:
     """What JSON says. Raises ValueError for anything else, also for what is nested so deeply that Python gives up."""
     import json

@@ -6,12 +6,15 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from softnet.errors import TraceError
+from softnet.files import zstd
 from softnet.ftrace import tracedat
 from softnet.ftrace.ringbuffer import symbolic
 from softnet.host.load import load_of
@@ -21,6 +24,8 @@ from softnet.host.recording import Event, Recording, read_recording
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT / "examples" / "host" / "recorded.dat"
 TEXT = Path(__file__).parent / "fixtures" / "recorded-trace-cmd.txt.gz"
+SEVEN = TEXT.with_name("recorded-7-none.dat.gz")
+SEVEN_ZSTD = TEXT.with_name("recorded-7-zstd.dat")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +73,69 @@ def test_a_recording_written_again_is_the_same_bytes() -> None:
     assert out.getvalue() == whole
 
 
+@pytest.mark.parametrize("packed", ["none", "zlib", "zstd"])
+def test_version_7_is_read_too(packed: str, recording: Recording, tmp_path: Path) -> None:
+    """The same recording as trace-cmd 3.1.6 converts it, with and without zstd; in zlib as this test packs it."""
+    if packed == "zstd":
+        if zstd() is None:
+            pytest.skip("neither Python 3.14 nor the package zstandard")
+        path = SEVEN_ZSTD
+    else:
+        path = tmp_path / "seven.dat"
+        data = gzip.decompress(SEVEN.read_bytes())
+        path.write_bytes(data if packed == "none" else packed_by_zlib(data))
+    assert tracedat.read(path).pages == tracedat.read(RECORDED).pages
+    assert tracedat.read(path).formats == tracedat.read(RECORDED).formats
+    found = read_recording(path)
+    assert found.events == recording.events
+    assert (found.release, found.machine) == (recording.release, recording.machine)
+
+
+def packed_by_zlib(data: bytes) -> bytes:
+    """A file of version 7 with its pages packed in one chunk for each CPU, behind all that it had."""
+    head = data.replace(b"none\0\0", b"zlib\0\0", 1)
+    parsed, out = tracedat.parse(data, "seven.dat"), bytearray(head)
+    for [piece] in parsed.pages:
+        at = data.index(piece)
+        place = head.index(struct.pack("<QQ", at, len(piece)))
+        packed = zlib.compress(piece)
+        chunk = struct.pack("<III", 1, len(packed), len(piece)) + packed
+        out[place : place + 16] = struct.pack("<QQ", len(out), len(chunk) - 4)
+        out += chunk
+    return bytes(out)
+
+
+def test_several_instances_are_that_with_the_most_in_it(recording: Recording, tmp_path: Path) -> None:
+    """``trace-cmd record -B`` leaves the first buffer empty."""
+    data = gzip.decompress(SEVEN.read_bytes())
+    empty = struct.pack("<Q", 0) + b"\0local\0" + struct.pack("<II", 4096, 0)
+    head = struct.pack("<HHIQ", 0, 0, 0, 6 + len(empty) + 14)
+    first = int.from_bytes(data[24:32], "little")
+    option = head + struct.pack("<HI", 3, len(empty)) + empty + struct.pack("<HIQ", 0, 8, first)
+    path = tmp_path / "several.dat"
+    path.write_bytes(data[:24] + struct.pack("<Q", len(data)) + data[32:] + option)
+    assert read_recording(path).events == recording.events
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data[:300], "cut short"),
+        (lambda data: data[:5000], "cut short"),
+        (lambda data: data.replace(b"none\0\0", b"lzma\0\0", 1), "packed by .lzma"),
+        (lambda data: data.replace(b"\x10\0\0\0\0\0\0\0", b"\x11\0\0\0\0\0\0\0", 1), "not the section"),
+        (lambda data: data.replace(b"none\0\0", b"zlib\0\0", 1), "cut short|cannot be unpacked|another size|claims too much"),
+    ],
+)
+def test_damage_in_version_7_is_refused(change: Callable[[bytes], bytes], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "recorded.dat"
+    whole = gzip.decompress(SEVEN.read_bytes())
+    path.write_bytes(change(whole))
+    assert path.read_bytes() != whole
+    with pytest.raises(TraceError, match=message):
+        read_recording(path)
+
+
 def test_the_packets_of_the_fixture(recording: Recording) -> None:
     """What the traffic's own programs did: one sender on CPU 0, 1,000 datagrams a second of 200 bytes, one reader on CPU 1."""
     seen = observe(recording.events)
@@ -94,7 +162,7 @@ def test_the_packets_of_the_fixture(recording: Recording) -> None:
         (lambda data: data[:9], "no event of the receive path"),
         (lambda data: data[:300], "cut short"),
         (lambda data: data[:-4096], "cut short"),
-        (lambda data: data.replace(b"6\0\0\x08", b"7\0\0\x08", 1), "version of trace-cmd's files"),
+        (lambda data: data.replace(b"6\0\0\x08", b"8\0\0\x08", 1), "version of trace-cmd's files"),
         (lambda data: data.replace(b"6\0\0\x08", b"6\0\x01\x08", 1), "another kind of machine"),
         (lambda data: data.replace(b"flyrecord\0", b"latency  \0", 1), "no pages"),
         (lambda data: data.replace(b"header_event\0", b"header_avent\0", 1), "not what a recording"),

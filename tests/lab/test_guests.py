@@ -91,7 +91,7 @@ def test_a_guest_that_hangs_is_killed_when_its_time_is_over() -> None:
     # It must come so far as to hang. How long that takes on this host today a guest says that ends at once.
     begin = time.monotonic()
     _fails("complain", LabGuestError, "failed in the guest")
-    seconds = 15 + 2 * int(time.monotonic() - begin)
+    seconds = 8 + int(1.5 * (time.monotonic() - begin))
     said: list[str] = []
     with pytest.raises(LabTimeout, match=f"not done within {seconds} s"):
         _misbehave("say and hang", qemu.Bounds(900, seconds), said)
@@ -119,7 +119,7 @@ def test_a_guest_whose_emulator_is_killed_has_lost_its_channel() -> None:
     assert not _guests()
 
 
-@pytest.mark.parametrize("accel", ["tcg", "icount"])
+@pytest.mark.parametrize("accel", sample(["tcg", "icount"], ["tcg"]))
 def test_a_panic_in_the_boot_is_a_panic_at_the_second_boot(accel: Literal["tcg", "icount"]) -> None:
     said: list[str] = []
     kernel = kernels.resolve("6.12", say=_quiet)

@@ -179,6 +179,8 @@ def test_pointing_at_a_slice_says_what_it_is(opened: Browser) -> None:
             ActionChains(opened.driver).move_to_element_with_offset(canvas, x - box["width"] // 8, y - box["height"] // 2).perform()
             tip = opened.js("const t = document.getElementById('tip'); return t.style.display === 'block' ? t.innerText : ''")
             found.add(tip.split(" ")[0])
+        if {"reader/0", "reader/1"} & found:
+            break
     assert {"reader/0", "reader/1"} & found
 
 

@@ -73,7 +73,7 @@ MENDED = [
     ("C6", "6.19", "7.3"),
     ("C6", "6.18-threads", "7.3-threads"),
     ("C7", "6.19", "7.3"),
-    ("C12", "6.19", "7.3"),
+    ("C12", "6.19", "7.3"),  # a million states, which docs/findings.md searches, too
     ("I13", "6.9-rt", "6.10-rt"),
 ]
 
@@ -82,7 +82,7 @@ MENDED = [
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "before", "after"),
-    sample(MENDED, [MENDED[0], *MENDED[3:]]),
+    sample(MENDED, [MENDED[0], MENDED[4]]),
 )
 def test_it_is_there_before_and_mended_after(number: str, before: str, after: str) -> None:
     finding = FINDINGS[number]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from tests.long import LONG
 from tests.scenario.strategies import scenario_dicts
 
 from softnet.scenario import scenario_from_dict
@@ -70,7 +71,7 @@ def test_again_is_anew_with_tasks_changes_and_cpus_that_go(name: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=20)
+@settings(max_examples=20 if LONG else 10)
 @given(scenario_dicts(duration_ms=1))
 def test_a_machine_that_is_put_back_is_one_that_was_booted(raw: dict[str, Any]) -> None:
     scenario = scenario_from_dict(raw, directory=Path())

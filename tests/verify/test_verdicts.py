@@ -217,7 +217,7 @@ class TestKernels:
 
     @pytest.mark.parametrize(
         ("number", "kernel"),
-        sample(NAMED, NAMED[::2]),
+        sample(NAMED, NAMED[::3]),
     )
     def test_a_known_finding_is_named_and_only_what_is_new_fails(self, number: str, kernel: str) -> None:
         finding = FINDINGS[number]

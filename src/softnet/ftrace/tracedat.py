@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Files of trace-cmd, version 6: what KernelShark and ``trace-cmd report`` open. Written, and read.
+"""Files of trace-cmd: what KernelShark and ``trace-cmd report`` open. Version 6 is written, 6 and 7 are read.
 
-The layout is that of trace-cmd's own page trace-cmd.dat.v6(5). An option whose number a reader does not know is skipped, so a
-recording of softnet carries what softnet wants to know of the machine in one of its own.
+The layout is that of trace-cmd's own page trace-cmd.dat.v6(5); softnet.ftrace.tracedat7 has that of version 7. An option whose
+number a reader does not know is skipped, so a recording of softnet carries what it wants to know of the machine in one of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from softnet.ftrace.ringbuffer import Format, parse_format
 
 MAGIC: Final = b"\x17\x08\x44tracing"
 VERSION: Final = b"6\0"
+SECTIONED: Final = b"7\0"
 OPTION_SOFTNET: Final = 0x534E
 """Ours: JSON about the machine and the recording."""
 FILE_BYTES_MAX: Final = 2 << 30
@@ -101,7 +102,7 @@ def is_trace_dat(head: bytes) -> bool:
     return head.startswith(MAGIC)
 
 
-class _Cursor:
+class Cursor:
     """Walks through a file's bytes, and knows where it is."""
 
     def __init__(self, data: bytes, name: str) -> None:
@@ -111,6 +112,7 @@ class _Cursor:
         self.order: str = "<"
 
     def take(self, count: int, what: str) -> bytes:
+        """So many bytes. Raises TraceError where there are fewer."""
         if count > len(self.data) - self.at:
             raise TraceError("the recording is cut short", where=f"{self.name}: {what} (byte {self.at:,})",
                              found=f"{len(self.data) - self.at:,} bytes", expected=f"{count:,}")  # fmt: skip
@@ -118,9 +120,11 @@ class _Cursor:
         return self.data[self.at - count : self.at]
 
     def number(self, size: int, what: str) -> int:
+        """An unsigned number of so many bytes."""
         return int.from_bytes(self.take(size, what), "little" if self.order == "<" else "big")
 
     def count(self, size: int, most: int, what: str) -> int:
+        """The same, which must not be above ``most``."""
         found = self.number(size, what)
         if found > most:
             raise TraceError("the recording claims too much", where=f"{self.name}: {what} (byte {self.at - size:,})",
@@ -128,9 +132,18 @@ class _Cursor:
         return found
 
     def sized(self, size: int, what: str) -> bytes:
+        """Bytes behind a number of so many bytes that counts them."""
         return self.take(self.number(size, what), what)
 
+    def text(self, most: int, what: str) -> str:
+        """A text that ends in a zero byte, of so many bytes at most."""
+        end = self.data.find(b"\0", self.at, self.at + most)
+        found = self.take(max(end - self.at, 0), what).decode(errors="replace")
+        self.expect(b"\0", what)
+        return found
+
     def expect(self, text: bytes, what: str) -> None:
+        """These bytes. Raises TraceError for others."""
         at = self.at
         found = self.take(len(text), what)
         if found != text:
@@ -139,32 +152,35 @@ class _Cursor:
 
 
 def read(path: Path) -> TraceData:
-    """Read a file of trace-cmd, version 6. Raises TraceError with the place."""
+    """Read a file of trace-cmd. Raises TraceError with the place."""
     return parse(read_bounded(path, FILE_BYTES_MAX, TraceError, "recording"), str(path))
 
 
 def parse(data: bytes, name: str) -> TraceData:
     """The same of bytes. ``name`` stands in the messages."""
-    cursor = _Cursor(data, name)
+    cursor = Cursor(data, name)
     cursor.expect(MAGIC, "the beginning")
     version = cursor.take(2, "the version")
-    if version != VERSION:
+    if version not in (VERSION, SECTIONED):
         raise TraceError("a version of trace-cmd's files that softnet does not read", where=name,
-                         found=repr(version.rstrip(b"\0"))[2:-1], expected="6",
+                         found=repr(version.rstrip(b"\0"))[2:-1], expected="6 or 7",
                          hint="trace-cmd convert --file-version 6 -i FILE -o NEW")  # fmt: skip
     if cursor.number(1, "the byte order") or cursor.number(1, "the size of a long") != 8:
         raise TraceError("a recording of another kind of machine", where=name, expected="64 bits, little endian")
     out = TraceData(cursor.count(4, PAGE_BYTES_MAX, "the size of a page"))
     if out.page_bytes < 64:
         raise TraceError("the recording has no pages", where=name, found=f"{out.page_bytes} bytes each", expected="64 or more")
-    cursor.expect(b"header_page\0", "the header of a page")
-    out.header_page = cursor.sized(8, "the header of a page")
-    cursor.expect(b"header_event\0", "the header of an event")
-    out.header_event = cursor.sized(8, "the header of an event")
-    out.formats = list(_formats(cursor))
-    out.symbols = cursor.sized(4, "symbols").decode(errors="replace")
+    if version == SECTIONED:
+        from softnet.ftrace.tracedat7 import parse_sections
+
+        parse_sections(cursor, out)
+        return out
+    header_info(cursor, out)
+    ftrace_formats(cursor, out)
+    event_formats(cursor, out)
+    symbols(cursor, out)
     cursor.sized(4, "formats of printk")
-    out.comms = cursor.sized(8, "names of tasks").decode(errors="replace")
+    command_names(cursor, out)
     cpus = cursor.count(4, _CPUS_MAX, "the number of CPUs")
     word = cursor.take(10, "what comes")
     if word == b"options  \0":
@@ -177,23 +193,44 @@ def parse(data: bytes, name: str) -> TraceData:
     return out
 
 
-def _formats(cursor: _Cursor) -> Iterator[tuple[str, str]]:
+def header_info(cursor: Cursor, out: TraceData) -> None:
+    """How a page and an event begin."""
+    cursor.expect(b"header_page\0", "the header of a page")
+    out.header_page = cursor.sized(8, "the header of a page")
+    cursor.expect(b"header_event\0", "the header of an event")
+    out.header_event = cursor.sized(8, "the header of an event")
+
+
+def ftrace_formats(cursor: Cursor, out: TraceData) -> None:
+    """The formats of ftrace's own events."""
     for _ in range(cursor.count(4, _EVENTS_MAX, "formats of ftrace")):
-        yield "ftrace", cursor.sized(8, "a format of ftrace").decode(errors="replace")
+        out.formats.append(("ftrace", cursor.sized(8, "a format of ftrace").decode(errors="replace")))
+
+
+def event_formats(cursor: Cursor, out: TraceData) -> None:
+    """The formats of the kernel's events, by system."""
     for _ in range(cursor.count(4, _EVENTS_MAX, "systems of events")):
-        end = cursor.data.find(b"\0", cursor.at, cursor.at + 256)
-        system = cursor.take(max(end - cursor.at, 0), "a system's name").decode(errors="replace")
-        cursor.expect(b"\0", "a system's name")
+        system = cursor.text(256, "a system's name")
         for _ in range(cursor.count(4, _EVENTS_MAX, "events of a system")):
-            yield system, cursor.sized(8, f"a format of {system}").decode(errors="replace")
+            out.formats.append((system, cursor.sized(8, f"a format of {system}").decode(errors="replace")))
 
 
-def _options(cursor: _Cursor) -> Iterator[tuple[int, bytes]]:
+def symbols(cursor: Cursor, out: TraceData) -> None:
+    """Lines of /proc/kallsyms."""
+    out.symbols = cursor.sized(4, "symbols").decode(errors="replace")
+
+
+def command_names(cursor: Cursor, out: TraceData) -> None:
+    """PIDs and the names of their tasks."""
+    out.comms = cursor.sized(8, "names of tasks").decode(errors="replace")
+
+
+def _options(cursor: Cursor) -> Iterator[tuple[int, bytes]]:
     while number := cursor.number(2, "an option"):
         yield number, cursor.sized(4, f"option {number}")
 
 
-def _pages(cursor: _Cursor, cpus: int, page_bytes: int) -> Iterator[bytes]:
+def _pages(cursor: Cursor, cpus: int, page_bytes: int) -> Iterator[bytes]:
     for cpu in range(cpus):
         offset, size = cursor.number(8, f"pages of CPU {cpu}"), cursor.number(8, f"pages of CPU {cpu}")
         if offset + size > len(cursor.data) or size % page_bytes:

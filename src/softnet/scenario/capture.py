@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, NoReturn
 
 from softnet.errors import CaptureError
+from softnet.files import zstd
 from softnet.scenario.traffic_models import STANDARD_INPUT
 
 #: The largest packet that tcpdump and Wireshark write (MAXIMUM_SNAPLEN, WTAP_MAX_PACKET_SIZE_STANDARD).
@@ -133,8 +134,7 @@ def opened(path: str | Path, notes: Notes) -> Iterator[Reader]:
 
 
 def _decompressed(file: IO[bytes], kind: str, name: str) -> IO[bytes]:
-    """The stream inside a compressed file. zstd is in Python from 3.14 on, and in the package zstandard."""
-    module: Any
+    """The stream inside a compressed file."""
     if kind == "gzip":
         import gzip
 
@@ -147,12 +147,8 @@ def _decompressed(file: IO[bytes], kind: str, name: str) -> IO[bytes]:
         import lzma
 
         return lzma.open(file)
-    for library in ("compression.zstd", "zstandard"):
-        try:
-            module = __import__(library, fromlist=["open"])
-        except ImportError:
-            continue
-        inside: IO[bytes] = module.open(file, "rb")
+    if (library := zstd()) is not None:
+        inside: IO[bytes] = library.open(file, "rb")
         return inside
     raise CaptureError(
         "a capture in zstd, which this Python cannot read",
