@@ -140,6 +140,19 @@ class TxQueue(Part):
     xps_cpus: Cpus | None = None
 
 
+class Napi(Part):
+    """A NAPI instance of an interface, from netlink's family netdev; a kernel leaves out what it has not yet."""
+
+    id: Count
+    irq: Count | None = None
+    pid: Count | None = None
+    """Its thread's, if it is threaded."""
+    defer_hard_irqs: Count | None = None
+    gro_flush_timeout: Count | None = None
+    irq_suspend_timeout: Count | None = None
+    threaded: Count | None = None
+
+
 class Card(Part):
     """A network interface, from /sys/class/net and from ethtool."""
 
@@ -157,6 +170,8 @@ class Card(Part):
     threaded: Count | None = None
     gro_flush_timeout: Count | None = None
     napi_defer_hard_irqs: Count | None = None
+    napis: list[Napi] = []
+    """The instances with settings of their own, since 6.13; none where netlink did not say."""
     ring: dict[Text, Count] = {}
     """rx, rx_max and others of ``ethtool -g``."""
     channels: dict[Text, Count] = {}

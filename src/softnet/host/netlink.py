@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What ethtool knows of this machine's cards, read without ethtool: rings, channels, coalescing, offloads by netlink (pyroute2, the
-extra ``host``), the driver's statistics by the older ioctl.
+extra ``host``), the driver's statistics by the older ioctl; and the NAPI instances with their settings, by netlink's family netdev.
 
 Everything here may fail, and is then left out: the extra is missing, the driver has no such thing, a sandbox forbids the socket.
 """
@@ -8,12 +8,15 @@ Everything here may fail, and is then left out: the extra is missing, the driver
 from __future__ import annotations
 
 import array
+import contextlib
+import errno
 import fcntl
 import socket
 import struct
+import sys
 from typing import Any, Final
 
-from softnet.host.model import Card, HostReport, Sample, Unread
+from softnet.host.model import Card, HostReport, Napi, Sample, Unread
 
 CARDS_MAX: Final = 16
 STATISTICS_MAX: Final = 8192
@@ -83,6 +86,51 @@ def _asked(ask: Any, name: str) -> Any:
 def _take(into: dict[str, int], name: str, value: Any) -> None:
     if isinstance(value, int) and 0 <= value < 2**32:
         into[name] = int(value)
+
+
+NETDEV_CMD_NAPI_GET: Final = 11
+NAPIS_MAX: Final = 4096
+NAPI_ATTRIBUTES: Final = ("ifindex", "id", "irq", "pid", "defer_hard_irqs", "gro_flush_timeout", "irq_suspend_timeout", "threaded")
+"""NETDEV_A_NAPI_*, from 1 on (include/uapi/linux/netdev.h of 7.3): settings since 6.13."""
+
+
+def add_napis(report: HostReport) -> None:
+    """The NAPI instances of the interfaces, into the report. A kernel before 6.8 has no such family: nothing is said of it."""
+    try:
+        found = napis()
+    except ImportError:
+        return
+    except Exception as error:  # whatever a socket, the kernel or the library says
+        if getattr(error, "code", 0) != errno.ENOENT:
+            report.unread.append(Unread(what="netlink's family netdev", why=f"{type(error).__name__}: {error}"[:200]))
+        return
+    for card in report.cards:
+        with contextlib.suppress(OSError):  # it may be gone by now
+            card.napis = found.get(socket.if_nametoindex(card.name), [])
+        if card.napis:
+            report.sources[f"napis.{card.name}"] = f"netlink: netdev napi-get, {card.name}"
+
+
+def napis() -> dict[int, list[Napi]]:
+    """The NAPI instances by their interface's index. Raises ImportError without pyroute2, and what it raises."""
+    from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, genlmsg
+    from pyroute2.netlink.generic import GenericNetlinkSocket
+
+    class NapiMessage(genlmsg):  # type: ignore[misc]
+        # Some are 32 bits wide or 64, as the number needs: bytes, as they are.
+        nla_map = (("unspec", "none"), *((name, "cdata") for name in NAPI_ATTRIBUTES))
+
+    found: dict[int, list[Napi]] = {}
+    with GenericNetlinkSocket() as asker:
+        asker.bind("netdev", NapiMessage)
+        request = NapiMessage()
+        request["cmd"], request["version"] = NETDEV_CMD_NAPI_GET, 1
+        for answer in asker.nlm_request(request, msg_type=asker.prid, msg_flags=NLM_F_REQUEST | NLM_F_DUMP):
+            values = {name: int.from_bytes(value, sys.byteorder) for name, value in answer["attrs"] if len(value) in (4, 8)}
+            if "id" in values and "ifindex" in values and len(found) < NAPIS_MAX:
+                here = found.setdefault(values.pop("ifindex"), [])
+                here.append(Napi(**{name: value for name, value in values.items() if name in NAPI_ATTRIBUTES}))
+    return {index: sorted(here, key=lambda napi: napi.id)[:NAPIS_MAX] for index, here in found.items()}
 
 
 def add_statistics(report: HostReport, sample: Sample) -> None:

@@ -16,7 +16,7 @@ from softnet.host import text as texts
 from softnet.host.cards import read_cards
 from softnet.host.cpusets import cpu_list
 from softnet.host.model import CpuIdleState, CpuTable, HostReport, Preempt, Sample
-from softnet.host.netlink import add_ethtool, add_statistics
+from softnet.host.netlink import add_ethtool, add_napis, add_statistics
 from softnet.host.threads import read_threads, thread_ticks
 from softnet.host.tools import netdev_table
 from softnet.host.tree import Tree
@@ -48,6 +48,7 @@ def read_machine(
     report.samples.append(_sampled(tree, report, now()))
     if tree.live:
         add_ethtool(report)
+        add_napis(report)
         if seconds > 0:
             sleep(seconds)
             report.samples.append(_sampled(tree, report, now()))

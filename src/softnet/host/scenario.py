@@ -21,6 +21,12 @@ from softnet.scenario.kernel_models import Sysctl
 GUESS: Final = "guessed: "
 CARDS_MAX: Final = 4
 HOGS_MAX: Final = 16
+NAPI_SETTINGS: Final = (
+    ("threaded", "threaded", 2),
+    ("napi_defer_hard_irqs", "defer_hard_irqs", 2**31 - 1),
+    ("gro_flush_timeout", "gro_flush_timeout", 10**9),
+)
+"""A key of the scenario and of the card, that of a NAPI instance, the most that a scenario takes."""
 PACKETS: Final = 20_000
 """A run is as long as so many packets take, within bounds."""
 RATE_GUESSED: Final = 100_000
@@ -302,14 +308,20 @@ class _Machine:
         flows = max((queue.rps_flow_cnt or 0 for queue in card.rx_queues), default=0)
         if 0 < flows <= 2**20:
             out.key("rps_flow_cnt", flows)
-        if card.threaded:
-            out.key("threaded", True)
         if card.features.get("generic-receive-offload") is False:
             out.key("gro", False)
-        for key, value, most in (("napi_defer_hard_irqs", card.napi_defer_hard_irqs, 2**31 - 1),
-                                 ("gro_flush_timeout", card.gro_flush_timeout, 10**9)):  # fmt: skip
-            if value and value <= most:
-                out.key(key, value)
+        self._napi(card)
+
+    def _napi(self, card: Card) -> None:
+        """What a NAPI instance is set to: a scenario has one setting a card."""
+        for key, of_napi, most in NAPI_SETTINGS:
+            own = sorted({value for napi in card.napis if (value := getattr(napi, of_napi)) is not None})
+            value = max(own, default=getattr(card, key) or 0)
+            if 0 < value <= most:
+                note = f"{GUESS}NAPI instances differ: {', '.join(map(str, own))}" if len(own) > 1 else ""
+                self.out.key(key, bool(value) if key == "threaded" else value, note)
+        if suspended := max((napi.irq_suspend_timeout or 0 for napi in card.napis), default=0):
+            self.out.comment(f"irq_suspend_timeout = {suspended} on the machine: it acts where an application polls busily.")
 
     def _mask(self, mask: list[int], alike: bool) -> None:
         free = [cpu for cpu in mask if cpu not in self.cpus(self.facts.kept_free)]

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 from softnet.host.facts import Counter, Facts
 from softnet.host.findings import Change, Evidence, Finding
@@ -100,39 +101,77 @@ def _ring_changes(card: Card) -> tuple[Change, ...]:
     return ()
 
 
+class _Deferral(NamedTuple):
+    """Two settings that belong together, of a card or of NAPI instances of it, and how each is shown and set."""
+
+    whose: str
+    defer: int
+    flush: int
+    evidence: tuple[Evidence, ...]
+    set_defer: Callable[[int], str]
+    set_flush: Callable[[int], str]
+
+
+def _of_card(card: Card) -> Iterator[_Deferral]:
+    """The card's settings, and those of its NAPI instances that have others."""
+    defer, flush = card.napi_defer_hard_irqs, card.gro_flush_timeout
+    base = f"/sys/class/net/{card.name}"
+    if defer is not None and flush is not None:
+        evidence = (Evidence(f"{base}/napi_defer_hard_irqs", str(defer)), Evidence(f"{base}/gro_flush_timeout", f"{flush} ns"))
+        yield _Deferral(
+            card.name, defer, flush, evidence,
+            lambda value: f"echo {value} > {base}/napi_defer_hard_irqs", lambda value: f"echo {value} > {base}/gro_flush_timeout",
+        )  # fmt: skip
+    own: dict[tuple[int, int], list[int]] = {}
+    for napi in card.napis:
+        if napi.defer_hard_irqs is not None and napi.gro_flush_timeout is not None:
+            own.setdefault((napi.defer_hard_irqs, napi.gro_flush_timeout), []).append(napi.id)
+    for (defer, flush), ids in own.items():
+        if (defer, flush) == (card.napi_defer_hard_irqs, card.gro_flush_timeout):
+            continue
+        named = ", ".join(map(str, ids[:8])) + (", …" if len(ids) > 8 else "")
+        said = f"defer-hard-irqs {defer}, gro-flush-timeout {flush} ns"
+        yield _Deferral(
+            f"{card.name}, NAPI {named}", defer, flush, (Evidence(f"netlink netdev napi-get, {card.name}, id {named}", said),),
+            functools.partial(_napi_set, ids, "defer-hard-irqs"), functools.partial(_napi_set, ids, "gro-flush-timeout"),
+        )  # fmt: skip
+
+
+def _napi_set(ids: Sequence[int], name: str, value: int) -> str:
+    """The command that sets it for some instances; ynl is the kernel's own tool, tools/net/ynl."""
+    asked = "ynl --family netdev --do napi-set --json"
+    if len(ids) == 1:
+        return f'{asked} \'{{"id": {ids[0]}, "{name}": {value}}}\''
+    return f"for id in {' '.join(map(str, ids))}; do {asked} '{{\"id\": '$id', \"{name}\": {value}}}'; done"
+
+
 def deferred_interrupts(facts: Facts) -> Iterator[Finding]:
     """napi_defer_hard_irqs and gro_flush_timeout, of which one is set without the other."""
-    for card in facts.report.cards:
-        defer, flush = card.napi_defer_hard_irqs, card.gro_flush_timeout
-        if defer is None or flush is None:
-            continue
-        base = f"/sys/class/net/{card.name}"
-        evidence = (Evidence(f"{base}/napi_defer_hard_irqs", str(defer)), Evidence(f"{base}/gro_flush_timeout", f"{flush} ns"))
-        if defer and not flush:
+    for at in (found for card in facts.report.cards for found in _of_card(card)):
+        if at.defer and not at.flush:
             yield Finding(
                 id="defer-without-timeout",
                 level="wrong",
-                title=f"{card.name}: napi_defer_hard_irqs without gro_flush_timeout does nothing",
+                title=f"{at.whose}: napi_defer_hard_irqs without gro_flush_timeout does nothing",
                 meaning="Interrupts stay off only while a timer will poll instead, and without gro_flush_timeout there is"
                     " no timer.",
-                evidence=evidence,
+                evidence=at.evidence,
                 sure="certain",
                 because="napi_complete_done() in net/core/dev.c asks for both",
-                changes=(Change(f"echo 20000 > {base}/gro_flush_timeout", f"echo 0 > {base}/gro_flush_timeout", "20 us"),
-                         Change(f"echo 0 > {base}/napi_defer_hard_irqs", f"echo {defer} >"
-                         f" {base}/napi_defer_hard_irqs", "or neither")),
+                changes=(Change(at.set_flush(20000), at.set_flush(0), "20 us"),
+                         Change(at.set_defer(0), at.set_defer(at.defer), "or neither")),
             )  # fmt: skip
-        elif flush >= FLUSH_NOTED_NS and not defer:
+        elif at.flush >= FLUSH_NOTED_NS and not at.defer:
             yield Finding(
                 id="flush-timeout-long",
                 level="risk",
-                title=f"{card.name}: GRO may hold a packet back for {flush / 1000:g} us",
+                title=f"{at.whose}: GRO may hold a packet back for {at.flush / 1000:g} us",
                 meaning="gro_flush_timeout keeps what GRO merges until a timer, so that more is merged: the last packets"
                 " of a burst wait.",
-                evidence=evidence,
+                evidence=at.evidence,
                 sure="likely",
                 because="it is what the setting is for; whether the wait hurts depends on the traffic",
-                changes=(Change(f"echo 0 > {base}/gro_flush_timeout", f"echo {flush} > {base}/gro_flush_timeout"),),
+                changes=(Change(at.set_flush(0), at.set_flush(at.flush)),),
             )
 
 
