@@ -12,18 +12,18 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from softnet.errors import TraceError
 from softnet.files import zstd
-from softnet.ftrace import tracedat
-from softnet.ftrace.tracedat import Cursor, TraceData
+from softnet.ftrace import parts
+from softnet.ftrace.parts import Cursor, TraceData
 
 OPTIONS: Final = 0
 DONE: Final = 0
 BUFFER: Final = 3
 SECTIONS: Final[dict[int, Callable[[Cursor, TraceData], None]]] = {
-    16: tracedat.header_info,
-    17: tracedat.ftrace_formats,
-    18: tracedat.event_formats,
-    19: tracedat.symbols,
-    21: tracedat.command_names,
+    16: parts.header_info,
+    17: parts.ftrace_formats,
+    18: parts.event_formats,
+    19: parts.symbols,
+    21: parts.command_names,
 }
 """Option, which gives where the section of the same number is -> what reads it."""
 COMPRESSED: Final = 1
@@ -102,7 +102,7 @@ def parse_sections(cursor: Cursor, out: TraceData) -> None:
     # Of several instances that with the most in it: a recording in one of its own leaves the first buffer empty.
     nothing: tuple[int, list[_Piece]] = (out.page_bytes, [])
     page_bytes, pieces = max(buffers, key=lambda buffer: sum(piece.size for piece in buffer[1]), default=nothing)
-    if not 64 <= page_bytes <= tracedat.PAGE_BYTES_MAX:
+    if not 64 <= page_bytes <= parts.PAGE_BYTES_MAX:
         raise TraceError("pages of a size that softnet does not read", where=cursor.name, found=f"{page_bytes:,} bytes")
     out.page_bytes = page_bytes
     cpus = max((piece.cpu for piece in pieces), default=-1) + 1
@@ -184,11 +184,11 @@ def _pages(cursor: Cursor, piece: _Piece, packed: _Packed, page_bytes: int) -> b
         data = cursor.take(piece.size, what)
     else:
         # The size is that of the chunks with their heads; their count stands before.
-        parts = []
+        chunks = []
         for _ in range(cursor.count(4, len(cursor.data), "the number of chunks")):
             size, unpacked = cursor.number(4, "the size of a chunk"), cursor.number(4, "the size of a chunk unpacked")
-            parts.append(packed.unpack(cursor.take(size, "a chunk"), unpacked, what))
-        data = b"".join(parts)
+            chunks.append(packed.unpack(cursor.take(size, "a chunk"), unpacked, what))
+        data = b"".join(chunks)
     if len(data) % page_bytes:
         raise TraceError("the recording is cut short", where=f"{cursor.name}: {what}", found=f"{len(data):,} bytes",
                          expected=f"whole pages of {page_bytes:,}")  # fmt: skip
