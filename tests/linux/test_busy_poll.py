@@ -15,7 +15,7 @@ from softnet.linux.releases import RELEASES
 from softnet.scenario import Scenario
 from softnet.simulate.simulation import Run
 
-pytestmark = pytest.mark.usefixtures("hasty_code")
+pytestmark = [pytest.mark.usefixtures("hasty_code"), pytest.mark.slow]
 
 APPLICATION = 1
 """The CPU of the task; the card interrupts CPU 0."""

@@ -114,6 +114,7 @@ def life(kernel: str, governor: str, seed: int, steps: int) -> set[int]:
     return chosen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.18", "7.3"])
 @pytest.mark.parametrize("governor", list(FORMS))
 def test_the_choices_are_those_of_an_obvious_governor(governor: str, kernel: str) -> None:

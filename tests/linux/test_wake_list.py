@@ -61,6 +61,7 @@ def test_not_on_preempt_rt():
     assert (waker, woken) == (["sched_waking", "ipi_send_cpu", "sched_wakeup"], [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("llcs", "listed"), [([], False), ([[0, 1]], False), ([[0], [1]], True), ([[1]], True)])
 def test_a_busy_cpu_only_if_it_shares_no_cache(llcs, listed):
     """cpus_share_cache(): else the waker takes the other's queue itself."""
@@ -69,6 +70,7 @@ def test_a_busy_cpu_only_if_it_shares_no_cache(llcs, listed):
     assert ("sched_wakeup" in woken) == listed
 
 
+@pytest.mark.slow
 def test_nodes_share_no_cache():
     """Where the scenario names no caches, a node's CPUs share one."""
     waker, _ = orders("6.12", machine={"cpus": 2, "numa_nodes": 2}, **BUSY)

@@ -98,6 +98,7 @@ def test_a_deep_state_costs_what_it_takes_to_leave_it() -> None:
     assert 165_000 < p50(run(gaps("6.12", 20_000, {"states": half}))) - p50(none) < 175_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("idle", "args", "state"),
     [

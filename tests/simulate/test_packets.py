@@ -74,6 +74,7 @@ def grown(example: str, *settings: str, before: tuple[str, ...] = ()) -> dict[st
     return {stage: b - a for stage, a, b in zip(STAGES, old, new, strict=True)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "least_ns", "example", "before", "after"),
     [

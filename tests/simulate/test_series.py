@@ -82,6 +82,7 @@ class Here:
             yield number, function(*jobs[number])
 
 
+@pytest.mark.slow
 def test_workers_start_where_they_pay_and_get_an_arm_each(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(count: int) -> Here:
         raise AssertionError("a worker was started")
