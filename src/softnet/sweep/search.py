@@ -27,6 +27,8 @@ ROUND: Final = 4
 """Combinations that are tried at the same time."""
 PROMISED: Final = 3
 """Of them, those that the surface promises to be the best."""
+SURFACE_MAX: Final = 500
+"""Combinations that the surface goes through, the best ones: its time grows with their cube."""
 CANDIDATES_MAX: Final = 4096
 """Combinations that the surface is asked about."""
 FIRST: Final = 8
@@ -172,9 +174,10 @@ class Search:
             columns = [rows[:, [at]] if of is None else of[rows[:, at].astype(int)] for at, of in enumerate(axes)]
             return np.concatenate(columns, axis=1)
 
-        scores = [self._scores[point] for point in self._places]
+        tried = sorted(self._places, key=lambda point: self._scores[point].rank)[:SURFACE_MAX]
+        scores = [self._scores[point] for point in tried]
         order = best_first(
-            scaled(self._places.values()), [score.value for score in scores], [score.excess for score in scores], scaled(places)
+            scaled(self._places[point] for point in tried), [s.value for s in scores], [s.excess for s in scores], scaled(places)
         )
         return [] if order is None else [places[at] for at in order[:PROMISED]]
 
