@@ -47,7 +47,7 @@ _EXPORTS: dict[str, str] = {
     "load_scenario": "softnet.scenario",
     "packets": "softnet.simulate.packets",
     "run": "softnet.simulate.api",
-    "verify_kernel": "softnet.verify.api",
+    "verify": "softnet.verify",
 }
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ if TYPE_CHECKING:
     from softnet.simulate.comparison import Comparison
     from softnet.simulate.packets import packets
     from softnet.simulate.result import Result
-    from softnet.verify.api import VerifyOptions, verify_kernel
+    from softnet.verify import package as verify
+    from softnet.verify.api import VerifyOptions
 
 __all__ = [
     "Arm",
@@ -75,7 +76,7 @@ __all__ = [
     "load_scenario",
     "packets",
     "run",
-    "verify_kernel",
+    "verify",
 ]
 
 
@@ -86,9 +87,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value: object = getattr(import_module(module_name), name)
-    globals()[name] = value
-    return value
+    module = import_module(module_name)
+    if name not in globals():  # Importing the package verify has put it there.
+        globals()[name] = getattr(module, name)
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

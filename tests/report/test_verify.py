@@ -5,17 +5,21 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.report.golden import GOLDEN, held_to_golden
 
-from softnet import VerifyOptions, verify_kernel
+import softnet
+import softnet.verify
+from softnet import VerifyOptions, verify
 from softnet.errors import SoftnetError
 from softnet.lang.native.compile import available
 from softnet.properties.statements import PROPERTIES
 from softnet.report.verify import WHY, head, is_narrow, outcomes_as_json, row, summary, verdict_text, verdict_width, why_text
+from softnet.verify import always
 from softnet.verify.api import LeftOut, Standing, Verification, configurations, searches
 from softnet.verify.arena import Limits
 from softnet.verify.model import Config, Driver, Event
@@ -126,7 +130,14 @@ def test_the_counterexample_is_the_golden_one() -> None:
 @pytest.mark.skipif(bool(available()), reason=f"no native code: {available()}")
 def test_verification_is_a_call() -> None:
     seen: list[Progress] = []
-    found = verify_kernel("6.12", VerifyOptions(drivers=("free:1:1",)), limits=Limits(states=100_000), progress=seen.append)
+    found = softnet.verify("6.12", VerifyOptions(drivers=("free:1:1",)), limits=Limits(states=100_000), progress=seen.append)
     assert found.verdict is Verdict.HOLDS
     assert found.counterexample() is None
     assert seen[-1].states == found.outcomes[0].states
+
+
+def test_the_package_is_the_call() -> None:
+    assert verify is softnet.verify is sys.modules["softnet.verify"]
+    assert softnet.verify.always is always
+    with pytest.raises(SoftnetError, match=r"6\.99"):
+        softnet.verify("6.99")

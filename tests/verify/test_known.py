@@ -18,7 +18,7 @@ from softnet.linux.mends import MENDS
 from softnet.properties.findings import FINDINGS
 from softnet.release import releases
 from softnet.verify import parallel
-from softnet.verify.api import VerifyOptions, configurations, verify_kernel
+from softnet.verify.api import VerifyOptions, configurations, verify
 from softnet.verify.known import breaks_alone, breaks_mended, search_past_known, shipped_breaks
 from softnet.verify.model import shared_code
 from softnet.verify.parallel import Time
@@ -149,7 +149,7 @@ class TestKnown:
         for bug in bugs(tmp_path):
             if bug.name in todo:
                 options = VerifyOptions(bug.patches(tmp_path))
-                violation = verify_kernel(bug.kernel, options).violation
+                violation = verify(bug.kernel, options).violation
                 assert violation is not None
                 assert violation.failure is not None
                 assert violation.failure.name == todo.pop(bug.name)

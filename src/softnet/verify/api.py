@@ -325,7 +325,7 @@ class Verification:
         return schedule if schedule.failure is None else replace(schedule, failure=self.violation.failure)
 
 
-def verify_kernel(
+def verify(
     kernel: str = DEFAULT,
     options: VerifyOptions | None = None,
     *,
