@@ -23,10 +23,8 @@ from softnet.lang.python.text import find_function
 from softnet.linux.releases import RELEASES, change_of
 from softnet.report import story
 from softnet.report.names import number, percent
+from softnet.report.table import _grid_by_rich, _grid_that_fits, folded
 from softnet.report.terminal import (
-    _grid_by_rich,
-    _grid_that_fits,
-    folded,
     render_comparison,
     render_result,
 )

@@ -18,7 +18,7 @@ from softnet import VerifyOptions, verify
 from softnet.errors import SoftnetError
 from softnet.lang.native.compile import available
 from softnet.properties.statements import PROPERTIES
-from softnet.report.verify import WHY, head, is_narrow, outcomes_as_json, row, summary, verdict_text, verdict_width, why_text
+from softnet.report.verify import WHY, SearchTable, outcomes_as_json, summary, verdict_text, why_text
 from softnet.verify import always
 from softnet.verify.api import LeftOut, Standing, Verification, configurations, searches
 from softnet.verify.arena import Limits
@@ -45,20 +45,23 @@ KNOWN = replace(HOLDS, known=(Known("C1", "lost kick", (4, 4, 0)),), changes=("a
 ELSEWHERE = replace(HOLDS, premises=PREMISES | {"over the limit": 0, "count without list": 0}, list_unknown=True)
 
 
-def written(*outcomes: Outcome, storage: str = "exact") -> str:
+def written(*outcomes: Outcome, width: int = 110, color: bool = False) -> str:
     """What the command prints of outcomes, a second each."""
     found = Verification([(outcome, 1.0) for outcome in outcomes])
-    wide = verdict_width(storage, [o.config for o in outcomes])
-    return "\n".join([head(wide), *(row(o, s, wide) for o, s in found.searches), summary(found, every=False, width=110)]) + "\n"
+    table = SearchTable([o.config for o in outcomes], width, color=color)
+    rows = [table.head(), *(table.row(o, s) for o, s in found.searches)]
+    return "\n".join([*rows, summary(found, every=False, width=width, color=color)]) + "\n"
 
 
 CASES = {
     "holds": lambda: written(HOLDS, replace(HOLDS, config=replace(CONFIG, liveness=True))),
-    "compact": lambda: written(COMPACT, COMPACT, storage="compact"),
+    "compact": lambda: written(COMPACT, COMPACT),
     "store-buffers": lambda: written(BUFFERS),
     "inconclusive": lambda: written(HOLDS, STOPPED),
     "hotplug": lambda: written(PLUGGED),
     "known": lambda: written(KNOWN),
+    "known-80": lambda: written(KNOWN, width=80),
+    "known-120": lambda: written(KNOWN, width=120),
     "list-elsewhere": lambda: written(ELSEWHERE),
     "json": lambda: json.dumps(outcomes_as_json(Verification([(KNOWN, 1.0), (STOPPED, 2.5)])), indent=2) + "\n",
 }
@@ -69,14 +72,19 @@ def test_the_text_is_the_golden_one(case: str) -> None:
     held_to_golden("verify", case, CASES[case]())
 
 
-@pytest.mark.parametrize("outcome", [HOLDS, STOPPED, PLUGGED, KNOWN, ELSEWHERE], ids=lambda outcome: outcome.config.name)
-def test_eighty_columns_are_enough(outcome: Outcome) -> None:
-    wide = verdict_width("exact", [outcome.config])
-    assert is_narrow(wide, 80)
-    assert not is_narrow(wide, 110)
-    found = Verification([(outcome, 1.0)])
-    text = [head(wide, narrow=True), row(outcome, 1.0, wide, narrow=True), summary(found, every=False, width=80)]
-    assert max(map(len, "\n".join(text).splitlines())) <= 80
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("outcome", [HOLDS, COMPACT, BUFFERS, STOPPED, PLUGGED, KNOWN, ELSEWHERE], ids=lambda o: o.config.name)
+def test_eighty_columns_are_enough(outcome: Outcome, width: int) -> None:
+    text = written(outcome, replace(outcome, config=replace(outcome.config, name="RPS both ways, no wake list")), width=width)
+    assert max(map(len, text.splitlines())) <= width
+    assert ("transitions" in text) == (width == 120)
+
+
+def test_colour_adds_escapes_and_nothing_else() -> None:
+    coloured = written(KNOWN, STOPPED, color=True)
+    assert "\x1b[32mholds (exhausted)\x1b[0m" in coloured
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+    assert [line.rstrip() for line in plain.splitlines()] == written(KNOWN, STOPPED).splitlines()
 
 
 def test_no_golden_text_is_left_over() -> None:

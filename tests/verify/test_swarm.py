@@ -13,7 +13,7 @@ from tests.verify.mutations import patch
 
 from softnet.cli import run_cli
 from softnet.lang.native.compile import available
-from softnet.report.verify import outcomes_as_json, property_table, row, why_text
+from softnet.report.verify import SearchTable, outcomes_as_json, property_table, why_text
 from softnet.verify.api import Verification, replay_schedule, searches
 from softnet.verify.arena import EVERYTHING, Sample
 from softnet.verify.cover import Cover, cover_of
@@ -79,7 +79,7 @@ def test_what_is_met_is_really_there_and_counted_once() -> None:
     assert verification.verdict is Verdict.INCONCLUSIVE
     assert "exhausted" not in property_table(verification)
     assert "holds" not in property_table(verification)
-    assert row(outcome, 1.0, 22).endswith(f"({why_text(outcome)})")
+    assert SearchTable([SMALL], 200).row(outcome, 1.0).endswith(f"({why_text(outcome)})")
     assert why_text(outcome) == (
         f"a swarm finds, and proves nothing; 3 members met about {whole.states} different states, of an unknown number"
     )

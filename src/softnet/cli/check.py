@@ -35,7 +35,7 @@ def command(
     if width is None and not sys.stdout.isatty():
         click.echo(str(checked))  # a line for each thing, for who searches them
         return
-    from softnet.report.terminal import wrap
+    from softnet.report.table import wrap
 
     first, *others = str(checked).splitlines()
     lines = wrap(first, columns(width), "", "  ")

@@ -190,7 +190,9 @@ def command(kernels: tuple[str, ...], promela: Path | None, html: str | None, pe
     if given["as_json"]:
         click.echo(json.dumps(text.outcomes_as_json(found), indent=2))
     else:
-        click.echo(text.summary(found, every=given["all_accesses"], width=schedule_columns(given["width"])))
+        click.echo(
+            text.summary(found, every=given["all_accesses"], width=schedule_columns(given["width"]), color=sys.stdout.isatty())
+        )
     sys.exit(STATUS[found.verdict])
 
 
@@ -211,8 +213,7 @@ def _searched(configs: list[Config], limits: Limits, given: dict[str, Any]) -> V
     from softnet.verify.api import Verification, searches
 
     found = Verification()
-    wide = text.verdict_width(limits.storage, configs)
-    narrow = text.is_narrow(wide, schedule_columns(given["width"]))
+    table = text.SearchTable(configs, schedule_columns(given["width"]), color=sys.stdout.isatty())
     progress = None if given["quiet"] or given["as_json"] else _progress()
     how = {name: given[name] for name in ("save", "resume", "strict", "cluster", "seed")} | _time_and_jobs(given)
     how["swarm"] = given["swarm"] or 0
@@ -220,8 +221,8 @@ def _searched(configs: list[Config], limits: Limits, given: dict[str, Any]) -> V
         found.searches.append((outcome, seconds))
         if not given["as_json"]:
             if len(found.searches) == 1:
-                click.echo(text.head(wide, narrow=narrow))
-            click.echo(text.row(outcome, seconds, wide, narrow=narrow))
+                click.echo(table.head())
+            click.echo(table.row(outcome, seconds))
     return found
 
 

@@ -97,7 +97,7 @@ VX_BACKLOG_STUCK | lost work | I5 | end
 VX_LOST_KICK | lost kick | I6 | end
     | the defer list is above its watermark and no flush is owed
     | the end: no online CPU has more deferred skbs than its watermark, by the list and by what was deferred and not freed
-    | defer lists above their watermark
+    | lists above their watermark
 VX_DEADLOCK | deadlock | I11 | end
     | contexts wait for locks that nobody will release
     | the end; spinlock recursion, unlock by another, sleeping in atomic context (on PREEMPT_RT contended or not) at any time
@@ -121,7 +121,7 @@ VX_QUEUED_NOT_SCHED | queued without SCHED | I5 | state
 VX_OVER_LIMIT | over the limit | I7 | state
     | the defer list holds more than the limit and the producers' overshoot
     | every state: the list holds at most the limit, the largest there was, and one for each producer but one
-    | skbs on a defer list that the harness knows
+    | skbs on a known defer list
 VX_PENDING_SOFTIRQ | softirq left pending | I6 | end
     | a softirq is pending on a CPU that sleeps
     | the end: no softirq is pending on an online CPU
@@ -137,11 +137,11 @@ VX_CSD_STUCK | function call lost | I8 | end
 VX_COUNT_WITHOUT_LIST | count without list | I10 | state
     | defer_count and defer_list disagree: one says that there are skbs, the other that there are none
     | every state in which the lock is free
-    | skbs on a defer list that the harness knows
+    | skbs on a known defer list
 VX_DEFERRAL_STOPPED | deferral stopped | I10 | end
     | a defer list is empty and counts as full: nothing is ever deferred to it again
     | the end: no online CPU has a defer list that is empty and takes no skb for being full, if skb_defer_max allows any
-    | skbs on a defer list that the harness knows
+    | skbs on a known defer list
 VX_POLL_LIST_STUCK | poll list left | I3 | end
     | a poll list is not empty, and no NET_RX is pending
     | the end: every poll list is empty
@@ -153,7 +153,7 @@ VX_WRONG_CPU | polled elsewhere | I4 | any
 VX_FREED_AWAY | freed away from home | I2 | any
     | a deferred skb is freed away from its allocating CPU, which is online
     | any time: a freed skb that was on a defer list is freed on its alloc_cpu, if that is online
-    | deferred skbs that are freed
+    | deferred skbs freed
 VX_CSD_TWICE | csd queued twice | I9 | any
     | a csd is used again while its function call is in flight
     | any time, in llist_add() and csd_unlock(): a csd is not used again while in flight
@@ -161,7 +161,7 @@ VX_CSD_TWICE | csd queued twice | I9 | any
 VX_FLAG_WITHOUT_CSD | flag without a call | I8 | end
     | defer_ipi_scheduled stays set, and no function call is in flight that would clear it: no kick is sent any more
     | the end: defer_ipi_scheduled is clear, or a function call is in flight
-    | settings of defer_ipi_scheduled
+    | sets of defer_ipi_scheduled
 VX_RX_FROM_IPI | NET_RX from an IPI | I13 | any
     | on PREEMPT_RT a function call raises NET_RX, which ksoftirqd must then run
     | any time, on PREEMPT_RT; do_softirq_post_smp_call_flush()'s WARN about NET_RX is this one
@@ -173,11 +173,11 @@ VX_STRANDED | stranded | I6 | end
 VX_LOCK_ORDER | lock order | I11 | search
     | two classes of locks are taken in both orders, or two of one class at once
     | over the whole search, by classes as lockdep: no circle
-    | locks taken under another one
+    | locks taken under another
 VX_NEVER_FLUSHED | kick without a flush | L1 | ever
     | a fair run for ever in which a defer list stays above its watermark
     | `--liveness`: an online CPU's defer list is above its watermark for ever
-    | defer lists above their watermark
+    | lists above their watermark
 VX_NEVER_POLLED | never polled | L2 | ever
     | a fair run for ever in which a queued packet is never polled
     | `--liveness`: a packet is queued on an online CPU for ever

@@ -7,7 +7,7 @@ from typing import Any
 
 from softnet.properties.findings import FINDINGS, Finding
 from softnet.release import releases
-from softnet.report.terminal import wrap
+from softnet.report.table import wrap
 
 MODES = {"ipi": "i", "threads": "t", "rt": "r"}
 """Mode -> its letter in the table."""

@@ -13,7 +13,7 @@ from typing import Any
 from softnet.errors import SoftnetError
 from softnet.files import atomic
 from softnet.report.names import duration, number
-from softnet.report.terminal import WIDTH_MIN, table, wrap
+from softnet.report.table import WIDTH_MIN, table, wrap
 from softnet.simulate.packets import COLUMNS, STAGES, Packet, packets_frame
 
 MEANING = {

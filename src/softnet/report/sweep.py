@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from softnet.errors import printable
 from softnet.report.names import duration, percent
 from softnet.report.sweep_story import change, figure, interval_text, recommendation, same_everywhere
-from softnet.report.terminal import BETTER, WIDTH_MIN, WORSE, Cell, table, wrap
+from softnet.report.table import BETTER, WIDTH_MIN, WORSE, Cell, table, wrap
 from softnet.sweep.analysis import LEAST
 
 if TYPE_CHECKING:

@@ -3,34 +3,24 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from softnet.report.figures import groups
 from softnet.report.names import duration, number, percent, quantity, signed
 from softnet.report.ranking import MARK, caption, ranking
 from softnet.report.story import Sentence, comparison_story, kernel_changes, result_story, verdict_text
+from softnet.report.table import BETTER, WIDTH_MIN, WORSE, Cell, table, wrap
 from softnet.simulate.result import TIME_CLASS_NAMES, Result
 
 if TYPE_CHECKING:
     from softnet.simulate.comparison import Comparison, Metric
     from softnet.simulate.stored import Difference
 
-WIDTH_MIN = 60
-HEAD_WIDTH = 14
 MARKS = {"found": "•", "caution": "!", "defect": "✗"}
 LATENCY_COLUMNS = ("p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns")
 LATENCY_TITLES = ("p50", "p90", "p99", "p99.9", "max")
-BETTER, WORSE = "green", "red"
 UNACCOUNTED = "unaccounted for"
-ESCAPES = {"": "", "bold": "1", BETTER: "32", WORSE: "31"}
-ONE_COLUMN_WIDE = re.compile(r"[ -~µ–−×→…]*")
-"""Texts whose every character takes one column of a terminal."""
-
-Cell = str | tuple[str, str]
-"""A cell's text, or (text, style)."""
 
 
 def render_result(result: Result, width: int = 100, color: bool = False) -> str:
@@ -134,104 +124,9 @@ def _comparison_line(comparison: Comparison) -> str:
     )
 
 
-def wrap(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
-    """Lines of at most ``width`` columns; figures keep their units beside them."""
-    glued = _glue_units(text)
-    wrapped = textwrap.wrap(glued, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
-    return [line.replace("\u00a0", " ") for line in wrapped] or [first.rstrip()]
-
-
-def _glue_units(text: str) -> str:
-    """A line never breaks between a figure and its unit, nor around an arrow."""
-    for unit in ("ns", "µs", "ms", "s", "%"):
-        for end in (" ", ".", ",", ";", ")", ":"):
-            text = text.replace(f" {unit}{end}", f"\u00a0{unit}{end}")
-        if text.endswith(f" {unit}"):
-            text = f"{text[: -len(unit) - 1]}\u00a0{unit}"
-    return text.replace(" → ", "\u00a0→\u00a0")
-
-
 def _sentences(sentences: Iterable[Sentence], width: int) -> Iterator[str]:
     for sentence in sentences:
         yield from wrap(sentence.text, width, f"{MARKS[sentence.kind]} ", "  ")
-
-
-def table(title: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, color: bool) -> list[str]:
-    """A titled table: first column to the left, the others to the right, the last word column to the left; [] without rows."""
-    if not rows:
-        return []
-    names = [folded(name, HEAD_WIDTH if width >= 80 else 10) for name in head]
-    grid = _grid_that_fits(names, rows, width, color)
-    if grid is None:
-        grid = _grid_by_rich(names, rows, width, color)
-    return ["", *wrap(title, width), *grid]
-
-
-def _is_words(name: str, column: int) -> bool:
-    """Whether a column holds words, which stand to the left; figures stand to the right."""
-    return column == 0 or name in ("verdict", "reason")
-
-
-def _grid_that_fits(head: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, color: bool) -> list[str] | None:
-    """The lines of a table whose columns all have room; None where something must give way, which rich decides.
-
-    Importing rich takes longer than simulating the few milliseconds that most first runs are.
-    """
-    titles = [name.split("\n") for name in head]
-    height = max(map(len, titles)) if any(head) else 0
-    styled = [[("", "bold")] * len(head) for _ in range(height)]
-    for column, lines in enumerate(titles):
-        for line, text in zip(reversed(styled), reversed(lines), strict=False):
-            line[column] = (text, "bold")
-    styled += [[(c, "") if isinstance(c, str) else c for c in row] for row in rows]
-    if not all(ONE_COLUMN_WIDE.fullmatch(text) and style in ESCAPES for line in styled for text, style in line):
-        return None
-    widths = [max(len(line[column][0]) for line in styled) for column in range(len(head))]
-    if sum(widths) + 2 * len(widths) > width:
-        return None
-    out = []
-    for line in styled:
-        padded = []
-        for column, (text, style) in enumerate(line):
-            free = " " * (widths[column] - len(text))
-            shown = f"\x1b[{ESCAPES[style]}m{text}\x1b[0m" if color and style and text else text
-            padded.append(shown + free if _is_words(head[column], column) else free + shown)
-        out.append("  ".join(padded).rstrip())
-    return out
-
-
-def _grid_by_rich(head: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, color: bool) -> list[str]:
-    """The same with columns that are folded and cut until they have room."""
-    import io
-
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    out = io.StringIO()
-    console = Console(file=out, width=width, color_system="standard" if color else None, force_terminal=color,
-                      legacy_windows=False, highlight=False, emoji=False, markup=False, _environ={})  # fmt: skip
-    grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold" if color else "", show_header=any(head))
-    for i, name in enumerate(head):
-        justify: Literal["left", "right"] = "left" if _is_words(name, i) else "right"
-        grid.add_column(name, justify=justify, no_wrap=i > 0, overflow="fold")
-    for row in rows:
-        cells = [(c, "") if isinstance(c, str) else c for c in row]
-        grid.add_row(*(Text(text, style=style if color else "") for text, style in cells))
-    console.print(grid)
-    return [line.rstrip() for line in out.getvalue().splitlines()]
-
-
-def folded(name: str, width: int = HEAD_WIDTH) -> str:
-    """A column's name on several lines; a long arm breaks after its commas, colons and equals signs, or where it must."""
-    lines = [""]
-    for part in re.findall(r"[^,=:]+[,=:]?|[,=:]", name):
-        for start in range(0, len(part), width):
-            piece = part[start : start + width]
-            if len(lines[-1]) + len(piece) > width:
-                lines.append("")
-            lines[-1] += piece
-    return "\n".join(lines)
 
 
 def _ranking_table(comparison: Comparison, width: int, color: bool) -> list[str]:

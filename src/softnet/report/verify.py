@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from softnet.properties.findings import FINDINGS
 from softnet.report.columns import render
-from softnet.report.terminal import wrap
+from softnet.report.names import number
+from softnet.report.table import BETTER, WORSE, Cell, line_of, styled, untitled, wrap
 from softnet.verify.api import LeftOut, PropertyStanding, Standing, Verification
 from softnet.verify.model import store_buffer
 from softnet.verify.replay.schedule import encode
@@ -45,15 +46,6 @@ BOUNDS: Final = {
     LeftOut.TIME: "time does not pass (--set ticks=1: a poll may meet net_rx_action()'s time limit)",
     LeftOut.EVENTS: "no setting changes (--event skb_defer_max=N and others)",
 }
-
-NAME_WIDTH: Final = 22
-"""Of a property's name; its invariants take INVARIANTS_WIDTH."""
-INVARIANTS_WIDTH: Final = 5
-VERDICT_WIDTH: Final = 22
-COMPACTION_WIDTH: Final = 36
-"""What "hash compaction: P(omission) < ..." takes more."""
-BUFFERS_WIDTH: Final = 38
-"""What "x86-TSO with N-entry store buffers" takes more."""
 
 
 def exhausted(probability: float, entries: int = 0) -> str:
@@ -102,33 +94,54 @@ def cover_text(cover: Cover) -> str:
 # -- the table of searches
 
 
-def verdict_width(storage: str, configs: Sequence[Config]) -> int:
-    """Columns of the verdict in the table of searches."""
-    return VERDICT_WIDTH + COMPACTION_WIDTH * (storage != "exact") + BUFFERS_WIDTH * any(map(store_buffer, configs))
+SHORT: Final = {(False, False): "exhausted", (True, False): "x86-TSO", (False, True): "hashed", (True, True): "TSO, hashed"}
+"""(with store buffers, with hash compaction) -> what a table's cell says of a search that came to its end."""
+VERDICT_WIDTH: Final = max(len(f"holds ({text})") for text in SHORT.values())
 
 
-def is_narrow(wide: int, width: int) -> bool:
-    """Whether the whole table of searches is wider than that."""
-    return len(head(wide)) > width
+def _short(entries: int, probability: float) -> str:
+    return f"holds ({SHORT[entries > 0, probability > 0]})"
 
 
-def head(wide: int, *, narrow: bool = False) -> str:
-    """The head of the table of searches; ``narrow`` leaves out what fewer ask for."""
-    if narrow:
-        return f"{'kernel':<14}{'configuration':<22}{'verdict':<{wide}}{'states':>12}{'seconds':>9}"
-    return f"{'kernel':<14}{'configuration':<28}{'verdict':<{wide}}{'states':>12}{'transitions':>14}{'depth':>7}{'seconds':>9}"
+def _cell(outcome: Outcome) -> tuple[str, str]:
+    """The verdict in few words, and its colour."""
+    if outcome.verdict is Verdict.HOLDS:
+        return _short(store_buffer(outcome.config), omission(outcome.states) if outcome.storage == "compact" else 0.0), BETTER
+    return str(outcome.verdict), WORSE if outcome.verdict is Verdict.VIOLATED else ""
 
 
-def row(outcome: Outcome, seconds: float, wide: int, *, narrow: bool = False) -> str:
-    """A search's line of the table."""
-    config, why = outcome.config, why_text(outcome)
-    if narrow:
-        line = f"{config.kernel:<14}{config.name:<22}{verdict_text(outcome):<{wide}}{outcome.states:>12,}{seconds:>9.1f}"
-        return line + (f"\n  ({why})" if why else "")
-    return (
-        f"{config.kernel:<14}{config.name:<28}{verdict_text(outcome):<{wide}}{outcome.states:>12,}{outcome.transitions:>14,}"
-        f"{outcome.depth:>7}{seconds:>9.1f}" + (f"  ({why})" if why else "")
-    )
+class SearchTable:
+    """The table of searches, which is written line by line as they end; ``width`` says what there is room for."""
+
+    def __init__(self, configs: Sequence[Config], width: int, *, color: bool = False) -> None:
+        self._width, self._color = width, color
+        self._widths = [
+            max(len(name), *(len(text) for text in texts)) for name, texts in (
+                ("kernel", [config.kernel for config in configs]),
+                ("configuration", [config.name for config in configs]),
+            )
+        ] + [VERDICT_WIDTH, 9, 11, 5, 7]  # fmt: skip
+        self._columns = list(range(len(self._widths)))
+        if sum(self._widths) + 2 * len(self._widths) - 2 > width:
+            # What fewer ask for.
+            self._columns = [0, 1, 2, 3, 6]
+
+    def _line(self, cells: Sequence[tuple[str, str]]) -> str:
+        """A line of the columns that have room."""
+        shown = self._columns
+        return line_of([cells[c] for c in shown], [self._widths[c] for c in shown], [c < 3 for c in shown], self._color)
+
+    def head(self) -> str:
+        """The names of the columns."""
+        names = ("kernel", "configuration", "verdict", "states", "transitions", "depth", "seconds")
+        return self._line([(name, "bold") for name in names])
+
+    def row(self, outcome: Outcome, seconds: float) -> str:
+        """A search's line of the table, and why it did not come to its end."""
+        config, why = outcome.config, why_text(outcome)
+        figures = (number(outcome.states), number(outcome.transitions), str(outcome.depth), f"{seconds:.1f}")
+        line = self._line([(config.kernel, ""), (config.name, ""), _cell(outcome), *((figure, "") for figure in figures)])
+        return "\n".join([line, *(wrap(f"({why})", self._width, "  ", "  ") if why else [])])
 
 
 def progress_line(progress: Progress) -> str:
@@ -141,38 +154,83 @@ def progress_line(progress: Progress) -> str:
 # -- what follows it
 
 
-def summary(verification: Verification, *, every: bool, width: int) -> str:
+def summary(verification: Verification, *, every: bool, width: int, color: bool = False) -> str:
     """The table of properties; then the counterexample, or what the verdict does not speak of."""
-    below = bounds(verification, width) if verification.violation is None else counterexample(verification, every, width)
+    shown = counterexample(verification, every, width, color=color) if verification.violation is not None else None
+    below = bounds(verification, width) if shown is None else shown
     above = "".join(
         f"\n{line}" for text in (*verification.changes, *known_lines(verification)) for line in wrap(text, width, "", "  ")
     )
-    return f"{above}\n\n{property_table(verification, width)}\n{below}".removeprefix("\n" if not above else "")
+    return f"{above}\n\n{property_table(verification, width, color=color)}\n{below}".removeprefix("\n" if not above else "")
 
 
 FIRST: Final = (Standing.VIOLATED, Standing.KNOWN)
 """Properties of these standings come first in the table."""
+LISTED: Final = (Standing.NOT_DECIDED, Standing.NOT_ASKED, Standing.NEEDS_LIVENESS)
+"""Of these there is no more to say than their names, below the table."""
+ASKED_NAMED: Final = 8
+"""So many properties that were not asked for are named."""
+STYLES: Final = {Standing.VIOLATED: WORSE, Standing.HOLDS: BETTER}
 
 
-def property_table(verification: Verification, width: int = 110) -> str:
+def property_table(verification: Verification, width: int = 110, *, color: bool = False) -> str:
     """What was checked, and what it came to; what is broken comes first."""
-    holds = exhausted(verification.omission, min(store_buffer(outcome.config) for outcome in verification.outcomes))
+    entries = min(store_buffer(outcome.config) for outcome in verification.outcomes)
+    holds = _short(entries, verification.omission)
     rows = sorted(verification.properties(), key=lambda row: FIRST.index(row.standing) if row.standing in FIRST else len(FIRST))
-    return "\n".join(line for row in rows for line in _property_lines(row, holds, width))
+    listed = [row for row in rows if row.standing in LISTED and row.property is not None and not row.because]
+    shown = [row for row in rows if row not in listed]
+    named = max((len(row.property.name) for row in shown if row.property is not None), default=0)
+    cells: list[list[Cell]] = []
+    for row in shown:
+        said = holds if row.standing is Standing.HOLDS else str(row.standing)
+        cells.append([_property_name(row, named), (said, STYLES.get(row.standing, "")), _tried_on(row)])
+    parts = [untitled(["property", "verdict", "tried on"], cells, width, color)]
+    for standing in LISTED:
+        names = [row.property.name for row in listed if row.property is not None and row.standing is standing]
+        if standing is Standing.NOT_ASKED and len(names) > ASKED_NAMED:
+            names = [f"{len(names)} properties that were not asked for"]
+        if names:
+            parts.append("\n".join(wrap(f"{str(standing).capitalize()}: {', '.join(names)}.", width, "", "  ")))
+    for short, whole in _meant(verification, holds, entries).items():
+        parts.append("\n".join(wrap(f"{short}: {whole}.", width, "", "  ")))
+    return "\n".join(parts)
 
 
-def _property_lines(row: PropertyStanding, holds: str, width: int) -> list[str]:
-    text = holds if row.standing is Standing.HOLDS else str(row.standing)
+def _meant(verification: Verification, holds: str, entries: int) -> dict[str, str]:
+    """What the tables' short verdicts stand for, where that is more than "exhausted"."""
+    found = {}
+    for outcome in verification.outcomes:
+        if outcome.verdict is Verdict.HOLDS:
+            found[_cell(outcome)[0]] = f"exhausted, {_more(store_buffer(outcome.config), outcome.storage == 'compact')}"
+    if verification.omission:
+        found[holds] = f"exhausted, {_more(entries, True)}: P(omission) < {rounded_up(verification.omission)} of all together"
+    found.pop(_short(0, 0.0), None)
+    return found
+
+
+def _more(entries: int, compact: bool) -> str:
+    return " and ".join(
+        [*([f"with x86-TSO's store buffers of {entries}"] if entries else []), *(["with hash compaction"] if compact else [])]
+    )
+
+
+def _property_name(row: PropertyStanding, named: int) -> str:
+    """The name, and the invariants that it is part of in a column of their own."""
     if row.property is None:
-        return [f"{'locks, BUG_ON, lists, NULL':<{NAME_WIDTH + INVARIANTS_WIDTH}}{text}"]
+        return "locks, BUG_ON, lists, NULL"
+    return f"{row.property.name:<{named}}  {row.property.invariants}".rstrip()
+
+
+def _tried_on(row: PropertyStanding) -> str:
+    """What stands behind a verdict: how often there was what the property is about, or why it says nothing."""
+    if row.property is None:
+        return ""
     if row.findings:
-        text += f": {', '.join(row.findings)}"
-    elif row.because or row.standing is Standing.NOTHING_TO_CHECK:
-        text += f": {row.because or f'no {row.property.premise}'}"
-    elif row.times:
-        text += f"; {row.property.premise}: {row.times:,}"
-    indent = " " * (NAME_WIDTH + INVARIANTS_WIDTH)
-    return wrap(text, width, f"{row.property.name:<{NAME_WIDTH}}{row.property.invariants:<{INVARIANTS_WIDTH}}", indent)
+        return ", ".join(row.findings)
+    if row.because or row.standing is Standing.NOTHING_TO_CHECK:
+        return row.because or f"no {row.property.premise}"
+    return f"{row.times:,} {row.property.premise}" if row.times else ""
 
 
 def known_lines(verification: Verification) -> list[str]:
@@ -200,17 +258,18 @@ def bounds(verification: Verification, width: int) -> str:
     return "\n" + "\n".join(line for part in lines for line in part)
 
 
-def counterexample(verification: Verification, every: bool, width: int) -> str:
+def counterexample(verification: Verification, every: bool, width: int, *, color: bool = False) -> str:
     """The shortest schedule to the violation, of a swarm the one that it found, in columns, and the command that replays it."""
     outcome, schedule = verification.violation, verification.counterexample()
     assert outcome is not None
     assert outcome.failure is not None
     assert schedule is not None
+    head = "\n".join(wrap(f"violated: {outcome.failure.name}: {outcome.failure.text}", width, "", "  "))
     where = f"\n  at {outcome.failure.where}" if outcome.failure.where else ""
     if outcome.failure.also:
         where += f"\n  so are, in the same state: {', '.join(outcome.failure.also)}"
     return (
-        f"\nviolated: {outcome.failure.name}: {outcome.failure.text}{where}\n"
+        f"\n{styled(head, WORSE, color)}{where}\n"
         f"{'the shortest' if outcome.swarm is None else 'a'} schedule, {len(outcome.actions)} steps"
         + (f", of which the last {outcome.repeats} repeat for ever" if outcome.repeats else "")
         + "; steps that touch nothing shared are left out\n\n"

@@ -27,7 +27,7 @@ def check(paths: tuple[Path, ...], patches: tuple[str, ...], coverage: bool, as_
     from softnet.lab.validate.branches import merged
     from softnet.lab.validate.checker import check as check_trace
     from softnet.report import lab_verdicts
-    from softnet.report.terminal import wrap
+    from softnet.report.table import wrap
 
     found = []
     for path in paths:
