@@ -13,7 +13,7 @@ from softnet.cli import run_cli
 from softnet.errors import SoftnetError, printable
 from softnet.lab.tracing import records
 from softnet.machine.costtable import load_cost_table
-from softnet.report.lab_tables import table
+from softnet.report.table import untitled
 from softnet.scenario import scenario_from_dict
 from softnet.simulate.arms import parse_arm
 from softnet.simulate.tracefile import read_trace
@@ -71,7 +71,7 @@ def test_a_traces_tasks_are_harmless(tmp_path: Path) -> None:
 
 
 def test_the_labs_tables_and_verdicts_are_harmless(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert harmless(table(["a"], [[EVIL]]).replace("\n", ""))
+    assert harmless(untitled(["a"], [[EVIL]], 100, False).replace("\n", ""))
     trace = records.read(ROOT / "tests" / "lab" / "fixtures" / "first-kick-6.12.jsonl.gz")
     path = tmp_path / "evil.lab.jsonl.gz"
     lines = [json.dumps(trace.header | {"release": f"6.12.1{EVIL}"}), *(json.dumps(record.line()) for record in trace.records)]

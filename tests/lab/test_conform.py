@@ -21,6 +21,7 @@ from softnet.lab.validate.checker import check
 from softnet.lab.vm.kernels import Kernel
 from softnet.lab.vm.qemu import Ran
 from softnet.report import lab_verdicts as verdicts
+from softnet.report.table import Paper
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -101,7 +102,7 @@ def test_an_earlier_run_is_held_against_the_model_again(tmp_path: Path) -> None:
     )
     assert [outcome.word for outcome in outcomes] == ["ok"]
     assert outcomes[0].predicted == outcomes[0].measured == {"backlog drops": 136}
-    text = "\n".join(verdicts.conform_lines(outcomes, ["6.12"]))
+    text = "\n".join(verdicts.conform_lines(outcomes, ["6.12"], Paper()))
     assert "136 / 136" in text
     document = verdicts.conform_document(outcomes, ["6.12"], "softnet lab conform --out DIR")
     assert "linux-image-test 1" in document
@@ -148,7 +149,7 @@ def test_what_no_run_left_is_said(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_coverage_names_functions_lines_and_ways_never_taken() -> None:
     verdict = check(read(FIXTURES / "first-kick-6.12.jsonl.gz"))
-    lines = verdicts.branch_lines(verdict.branches)
+    lines = verdicts.branch_lines(verdict.branches, Paper(400))
     taken, ways = verdicts.branch_totals(verdict.branches)
     assert 0 < taken < ways
     assert lines[0].startswith(f"{taken} of {ways} ways")

@@ -15,6 +15,7 @@ from softnet.lab.tracing.records import LabTrace
 from softnet.lab.vm.kernels import Kernel
 from softnet.lab.vm.qemu import Ran
 from softnet.report.lab_seed import beside_table
+from softnet.report.table import Paper
 
 
 def _arm(folder: Path, name: str) -> GuestArm:
@@ -56,7 +57,7 @@ def test_model_and_kernel_stand_side_by_side() -> None:
     old = _load("6.1-rt", "6.1.0-56-rt-amd64", works_defer_free=4, net_rx_raises=40, kicks=0)
     new = _load("6.12-rt", "6.12.9-rt-amd64", kicks=6)
     results = [seed.SeedResult(load, load, dict(model)) for load in (old, new)]
-    rows = {line.rsplit(maxsplit=6)[0].strip(): line.split()[-6:] for line in beside_table(results).splitlines()}
+    rows = {line.rsplit(maxsplit=6)[0].strip(): line.split()[-6:] for line in beside_table(results, Paper())[1:]}
     # Before v6.10 the kick is inlined: what it sent is counted, on Debian's 6.1-rt work items.
     assert rows["kicks"] == ["4", "6", "1.50", "6", "6", "1.00"]
     assert rows["NET_RX raised"] == ["40", "30", "0.75", "0", "30", "-"]

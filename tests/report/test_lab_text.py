@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.report.golden import GOLDEN, held_to_golden
 
 from softnet.cli import run_cli
 from softnet.lab.play.run import LabResult
-from softnet.lab.studies import experiments, seed
+from softnet.lab.studies import conform, experiments, seed
 from softnet.lab.studies.calibrate import Calibration, Fitted
 from softnet.lab.studies.predict_all import Attempt
 from softnet.lab.studies.reproduce import DEFECTS
@@ -21,8 +22,11 @@ from softnet.lab.tracing.counts import COUNTERS, count
 from softnet.lab.tracing.records import LabRecord, LabTrace, read, write
 from softnet.lab.vm.qemu import Ran
 from softnet.report import lab_defects, lab_predictions, lab_seed, lab_tables, lab_verdicts
+from softnet.report.table import Paper
 
+ARMS = ("6.1", "6.1-rt", "6.12", "6.12-rt", "6.12-threads")
 FIXTURES = Path(__file__).parent.parent / "lab" / "fixtures"
+PAPER = Paper()
 RAN = Ran("tcg", "multi", "7.2.11", "KVM not used: there is no /dev/kvm")
 STAT = {0: {"processed": 400, "dropped": 3, "time_squeeze": 2, "received_rps": 0, "flow_limit_count": 0, "backlog_len": 0}}
 
@@ -45,6 +49,36 @@ def empty(arm: str = "6.12") -> LabResult:
     counts = {name: {"total": 0, "by_cpu": {}} for name in COUNTERS}
     header = {"arm": arm, "release": "6.12.9-amd64", "clock": "counter", "cpus": 4}
     return LabResult(arm, "6.12.9-amd64", RAN, (), LabTrace(header, []), counts, STAT, {"tasks": []}, {}, {}, [], [], 1.0)
+
+
+def five() -> list[LabResult]:
+    """The five arms of softnet lab compare, with what there is of them."""
+    return [stored("first-kick", name) for name in ARMS]
+
+
+@cache
+def outcomes() -> list[conform.ExperimentOutcome]:
+    """Two experiments on five arms, one of which is refused on an arm."""
+    from softnet.lab.validate.checker import check
+
+    found = []
+    for arm in ARMS:
+        trace = read(FIXTURES / f"first-kick-{arm}.jsonl.gz")
+        verdict = check(trace)
+        late = LabTrace(trace.header, [*trace.records[40:50], *trace.records[:40], *trace.records[50:]])
+        for experiment in ("first-kick", "rps, four senders"):
+            refused = arm == "6.12-rt" and experiment == "first-kick"
+            figures: dict[str, int | None] = {"kicks": 2, "NET_RX raised": 12_345}
+            measured = figures | ({} if experiment == "first-kick" else {"NET_RX raised": 11_000})
+            found.append(conform.ExperimentOutcome(
+                experiment, arm, str(trace.header["release"]), "", check(late) if refused else verdict, figures, measured,
+                experiment == "first-kick", counts={}, lost=0, squeezed=0,
+            ))  # fmt: skip
+    return found
+
+
+def conformed(paper: Paper) -> str:
+    return "\n".join(lab_verdicts.conform_lines(outcomes(), ARMS, paper)) + "\n"
 
 
 def pair() -> list[LabResult]:
@@ -70,8 +104,8 @@ def calibration() -> Calibration:
 
 def first_kick() -> str:
     results = [*pair(), stored("first-kick", "6.12-threads")]
-    lines = [line for r in results for line in lab_defects.first_kick_lines(r, experiments.first_kick_at(r.trace), 33)]
-    return "\n".join([*lines, *lab_defects.first_kick_lines(results[0], None, 33)]) + "\n"
+    lines = [line for r in results for line in lab_defects.first_kick_lines(r, experiments.first_kick_at(r.trace), 33, PAPER)]
+    return "\n".join([*lines, *lab_defects.first_kick_lines(results[0], None, 33, PAPER)]) + "\n"
 
 
 def defect() -> str:
@@ -82,13 +116,15 @@ def defect() -> str:
     ]
     work = {"found": True, "tries": 5, "samples": 662, "holds": 5, "watched": watched}
     result = LabResult("6.12", "6.12.1-amd64", RAN, (), trace, {}, {}, work, {}, {}, [], [], 0.0)
-    return "\n".join(lab_defects.defect_lines(DEFECTS["offline-kick"], result)) + "\n"
+    return "\n".join(lab_defects.defect_lines(DEFECTS["offline-kick"], result, PAPER)) + "\n"
 
 
 def predictions() -> str:
     told = prediction().as_json()
     attempts = [Attempt("rps ×100", "6.12", told), Attempt("rps ×100", "6.1", None, "the guest was killed")]
-    return lab_predictions.predictions_text(attempts) + "\n\n" + lab_predictions.document(attempts, "softnet lab predict --all")
+    return (
+        lab_predictions.predictions_text(attempts, PAPER) + "\n\n" + lab_predictions.document(attempts, "softnet lab predict --all")
+    )
 
 
 def verdicts() -> str:
@@ -104,14 +140,18 @@ def verdicts() -> str:
 
 
 CASES = {
-    "results": lambda: lab_tables.results_text(pair()) + "\n",
+    "results": lambda: lab_tables.results_text(pair(), PAPER) + "\n",
+    "results-80": lambda: lab_tables.results_text(five(), Paper(80)) + "\n",
+    "results-120": lambda: lab_tables.results_text(five(), Paper(120)) + "\n",
+    "conform-80": lambda: conformed(Paper(80)),
+    "conform-120": lambda: conformed(Paper(120)),
     "first-kick": first_kick,
-    "c4": lambda: "\n".join(lab_defects.c4_lines(_lowered())) + "\n",
+    "c4": lambda: "\n".join(lab_defects.c4_lines(_lowered(), PAPER)) + "\n",
     "defect": defect,
-    "seed": lambda: lab_seed.seed_text(seeds()) + "\n",
-    "prediction": lambda: lab_predictions.prediction_text(prediction()) + "\n",
+    "seed": lambda: lab_seed.seed_text(seeds(), PAPER) + "\n",
+    "prediction": lambda: lab_predictions.prediction_text(prediction(), PAPER) + "\n",
     "predictions": predictions,
-    "calibration": lambda: lab_predictions.calibration_text(calibration(), Path("guest.toml")) + "\n",
+    "calibration": lambda: lab_predictions.calibration_text(calibration(), Path("guest.toml"), PAPER) + "\n",
     "verdicts": verdicts,
 }
 

@@ -23,7 +23,7 @@ from softnet.lang.python.text import find_function
 from softnet.linux.releases import RELEASES, change_of
 from softnet.report import story
 from softnet.report.names import number, percent
-from softnet.report.table import _grid_by_rich, _grid_that_fits, folded
+from softnet.report.table import _grid_by_rich, _grid_that_fits, folded, table
 from softnet.report.terminal import (
     render_comparison,
     render_result,
@@ -127,7 +127,25 @@ def test_a_table_that_fits_is_the_one_that_rich_would_make(
     assert own == _grid_by_rich(head, rows, width, False)
 
 
-def test_a_table_that_does_not_fit_is_left_to_rich() -> None:
+def test_words_that_do_not_fit_go_on_in_the_next_line() -> None:
+    assert table("", ["", "a", "reason"], [["x" * 10, "1", "some words " * 6]], 60, False)[2:] == [
+        "xxxxxxxxxx  1  some words some words some words some words",
+        "               some words some words",
+    ]
+
+
+def test_figures_that_do_not_fit_go_on_in_a_table_below() -> None:
+    assert table("", ["", *("abcd" * 3)], [["row", *(["9" * 9] * 12)]], 60, False) == [
+        "", "             a          b          c          d          a",
+        "row  999999999  999999999  999999999  999999999  999999999",
+        "", "             b          c          d          a          b",
+        "row  999999999  999999999  999999999  999999999  999999999",
+        "", "             c          d",
+        "row  999999999  999999999",
+    ]  # fmt: skip
+
+
+def test_what_may_be_two_columns_wide_is_left_to_rich() -> None:
     assert _grid_that_fits(["", "a"], [["x" * 50, "y" * 20]], 70, False) is None
     assert _grid_that_fits(["", "a"], [["二", "y"]], 70, False) is None
 
@@ -167,9 +185,9 @@ def test_one_seed_claims_nothing_beyond_itself() -> None:
     text = sentences(comparison((7,)))
     assert "more than noise" not in text
     assert "One seed (7)" in text
-    table = render_comparison(comparison((7,)))
-    assert "better" not in table
-    assert "one seed" in table
+    shown = render_comparison(comparison((7,)))
+    assert "better" not in shown
+    assert "one seed" in shown
 
 
 def test_lost_packets_are_called_a_defect() -> None:

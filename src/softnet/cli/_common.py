@@ -17,6 +17,7 @@ from softnet.errors import InvariantError, SoftnetError
 from softnet.release import DEFAULT
 
 if TYPE_CHECKING:
+    from softnet.report.table import Paper
     from softnet.simulate.conditions import Condition, Judged
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -153,6 +154,14 @@ def columns(width: int | None) -> int:
     import shutil
 
     return min(max(shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns, 60), 160)
+
+
+def paper(width: int | None, wide: int | None = None) -> Paper:
+    """What a text is printed on: standard output, in ``wide`` columns where nothing says how many."""
+    from softnet.report.table import Paper
+
+    known = width is not None or sys.stdout.isatty()
+    return Paper(columns(width) if known or wide is None else wide, sys.stdout.isatty())
 
 
 def schedule_columns(width: int | None) -> int:

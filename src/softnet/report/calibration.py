@@ -10,7 +10,7 @@ from softnet.errors import printable
 from softnet.host.calibrate.estimate import Estimate
 from softnet.host.calibrate.traced import GAP_US
 from softnet.machine.costtable import load_cost_table
-from softnet.report.lab_tables import table
+from softnet.report.table import table
 
 if TYPE_CHECKING:
     from softnet.host.calibrate.api import Calibration
@@ -27,7 +27,7 @@ def calibration_lines(made: Calibration, out: str, width: int) -> list[str]:
         lines += _wrapped(f"UNSURE: {mark}", width)
     default = load_cost_table("default").rows
     header = ["row", "", "value", "spread", "readings", "default", "provenance"]
-    lines += ["", *table(header, [_cells(row, default[row.name].base) for row in _ordered(measured)]).splitlines(), ""]
+    lines += [*table("", header, [_cells(row, default[row.name].base) for row in _ordered(measured)], width, False), ""]
     for flow in made.measured["flows"]:
         if "event" in flow and flow["kind"] == "udp" and not flow["apart"]:
             lines += _wrapped(_tracing(flow), width)

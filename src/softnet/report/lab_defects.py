@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from softnet.lab.studies.experiments import OWNER_CPU, c4_seen, held_at_end
 from softnet.lab.studies.experiments import story as kick_story
 from softnet.lab.studies.reproduce import CAUGHT, RACE, seen, story
+from softnet.report.table import BETTER, WORSE, Paper, styled, wrapped
 
 if TYPE_CHECKING:
     from softnet.lab.play.run import LabResult
@@ -28,19 +29,23 @@ def story_text(steps: Sequence[StoryStep]) -> str:
     return ", ".join(words)
 
 
-def first_kick_lines(result: LabResult, at: int | None, expected: int | None) -> list[str]:
+def first_kick_lines(result: LabResult, at: int | None, expected: int | None, paper: Paper) -> list[str]:
     """What one arm answered: at which skb it kicked first, and the order of events."""
     verdict = "as expected" if at == expected else f"EXPECTED {expected}"
-    return [f"{result.arm}: first kick at {at or 'no skb'}, {verdict}", f"    {story_text(kick_story(result.trace))}"]
+    head = styled(f"{result.arm}: first kick at {at or 'no skb'}, {verdict}", BETTER if at == expected else WORSE, paper.color)
+    return [head, *wrapped([f"    {story_text(kick_story(result.trace))}"], paper.width)]
 
 
-def c4_lines(result: LabResult) -> list[str]:
+def c4_lines(result: LabResult, paper: Paper) -> list[str]:
     """What happened on one arm, for a terminal."""
     word = "seen" if c4_seen(result.trace) else "NOT SEEN"
-    return [
-        f"{result.arm}: {word}; {held_at_end(result.trace)} skbs stay on CPU {OWNER_CPU}'s list",
-        f"    {story_text(kick_story(result.trace))}",
-    ]
+    return wrapped(
+        [
+            f"{result.arm}: {word}; {held_at_end(result.trace)} skbs stay on CPU {OWNER_CPU}'s list",
+            f"    {story_text(kick_story(result.trace))}",
+        ],
+        paper.width,
+    )
 
 
 def phase_text(steps: Sequence[StoryStep]) -> str:
@@ -71,18 +76,18 @@ def _shortened(line: str) -> str:
     return line if more <= 1 else ", ".join([*steps[:_STEPS_SHOWN], f"… and {more} more"])
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 100, initial_indent="    ", subsequent_indent="      ")
+def _wrapped(text: str, paper: Paper) -> list[str]:
+    return textwrap.wrap(text, paper.width, initial_indent="    ", subsequent_indent="      ")
 
 
-def defect_lines(defect: Defect, result: LabResult) -> list[str]:
+def defect_lines(defect: Defect, result: LabResult, paper: Paper) -> list[str]:
     """What happened on one arm, for a terminal: the phases in their order, of many tries the last; what memory held."""
     work, owner = result.work, defect.work["owner"]
     tries = f"{work['tries']} tries" if work["tries"] != 1 else "1 try"
     word = f"reproduced, after {tries}" if seen(defect, result) else f"NOT reproduced in {tries}"
     if work["samples"]:
         word += f"; the task was in the window at {work['holds']} of {work['samples']} looks at it"
-    lines = [f"{result.arm}: {word}"]
+    lines = wrapped([f"{result.arm}: {word}"], paper.width)
     phases = story(result.trace, owner)
     # Where a task was caught, and the race that was held open then, belong together.
     tried = [at for at, (name, _) in enumerate(phases) if name == RACE or name.startswith(CAUGHT)]
@@ -92,14 +97,14 @@ def defect_lines(defect: Defect, result: LabResult) -> list[str]:
         if at in tried and at not in shown:
             continue
         if name.startswith(CAUGHT):
-            lines += _wrapped(" < ".join(name.split(" < ")[:5]))
+            lines += _wrapped(" < ".join(name.split(" < ")[:5]), paper)
         if not name.startswith(CAUGHT) or steps:
-            lines += _wrapped(f"{RACE if name.startswith(CAUGHT) else name}: {_shortened(phase_text(steps))}")
+            lines += _wrapped(f"{RACE if name.startswith(CAUGHT) else name}: {_shortened(phase_text(steps))}", paper)
     for row in work["watched"]:
         told = ", ".join(
             f"{key} {_bits(value) if key == _STATE else value}"
             for key, value in row.items()
             if key not in ("name", "read") and value
         )
-        lines += _wrapped(f"CPU {owner}'s softnet_data, {row['name']}: {told or 'all zero'}")
+        lines += _wrapped(f"CPU {owner}'s softnet_data, {row['name']}: {told or 'all zero'}", paper)
     return lines

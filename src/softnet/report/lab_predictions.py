@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softnet.files import write_whole
-from softnet.report.lab_tables import table
 from softnet.report.lab_verdicts import markdown
+from softnet.report.names import duration, number
+from softnet.report.table import Paper, table, wrapped
 from softnet.simulate.output import OutputFolder
 from softnet.units import format_ns
 
@@ -20,31 +21,34 @@ if TYPE_CHECKING:
     from softnet.lab.studies.scenario_prediction import Prediction
 
 
-def prediction_text(told: Prediction) -> str:
+def prediction_text(told: Prediction, paper: Paper) -> str:
     """One scenario on one arm: its figures, and what the guest did otherwise."""
     rows = []
     for row in told.rows:
-        cells = [format_ns(value) if row.unit else str(value) for value in (row.predicted, row.measured)]
-        error = "-" if row.error_permille is None else f"{row.error_permille / 10:+.1f} %"
+        cells = [duration(value) if row.unit else number(value) for value in (row.predicted, row.measured)]
+        error = "–" if row.error_permille is None else f"{row.error_permille / 10:+.1f} %"
         rows.append([row.name, *cells, error])
     lines = [
-        f"{told.scenario} on {told.arm} (Linux {told.release}, {told.ran}), costs {told.costs}\n",
-        table(["", "predicted", "measured", "error"], rows) + "\n",
-        *(f"deviation: {text}" for text in told.deviations),
+        *wrapped([f"{told.scenario} on {told.arm} (Linux {told.release}, {told.ran}), costs {told.costs}"], paper.width),
+        *table("", ["", "predicted", "measured", "error"], rows, paper.width, paper.color),
+        "",
+        *wrapped((f"deviation: {text}" for text in told.deviations), paper.width),
     ]
     return "\n".join(lines)
 
 
-def calibration_text(made: Calibration, file: Path) -> str:
+def calibration_text(made: Calibration, file: Path, paper: Paper) -> str:
     """A table that was fitted: its rows, and the experiments' medians in the guest and in the model."""
     rows = [[row.name, f"{row.value} {'ps/byte' if row.per_byte else 'ns'}", row.provenance] for row in made.rows]
-    fitted = [[name, str(pair["guest"]), str(pair["model"])] for name, pair in made.medians.items()]
-    parts = [
-        table(["row", "value", "provenance"], rows),
-        "\n" + table(["experiment, median", "guest ns", "model ns"], fitted),
-        f"\n{made.arm}: Linux {made.release}, QEMU {made.ran.qemu} {made.ran.accel}; written to {file}",
+    fitted = [[name, number(pair["guest"]), number(pair["model"])] for name, pair in made.medians.items()]
+    head = ["experiment", "guest ns", "model ns"]
+    lines = [
+        *table("", ["row", "value", "provenance"], rows, paper.width, paper.color)[1:],
+        *table("Medians", head, fitted, paper.width, paper.color),
+        "",
+        *wrapped([f"{made.arm}: Linux {made.release}, QEMU {made.ran.qemu} {made.ran.accel}; written to {file}"], paper.width),
     ]
-    return "\n".join(parts)
+    return "\n".join(lines)
 
 
 def write_attempts(folder: Path, attempts: Sequence[Attempt]) -> None:
@@ -55,9 +59,11 @@ def write_attempts(folder: Path, attempts: Sequence[Attempt]) -> None:
         write_whole(into.path / "predict.md", document(attempts, "softnet lab predict --all").encode())
 
 
-def predictions_text(attempts: Sequence[Attempt]) -> str:
-    """Every figure, then the errors by quantity."""
-    return table(FIGURES_HEADER, rows_of(attempts)) + "\n\n" + table(SUMMARY_HEADER, summary_rows(attempts))
+def predictions_text(attempts: Sequence[Attempt], paper: Paper) -> str:
+    """The errors by quantity, then every figure."""
+    errors = table("", SUMMARY_HEADER, summary_rows(attempts), paper.width, paper.color)
+    figures = table("", FIGURES_HEADER, rows_of(attempts), paper.width, paper.color)
+    return "\n".join([*errors, *figures][1:])
 
 
 def _figure(row: dict[str, Any], key: str) -> str:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 from softnet.lab.studies.experiments import first_kick_at
 from softnet.lab.studies.seed import FLUSH_WARNING, PAIRS, kicks, pairs
-from softnet.report.lab_tables import remarks, results_text, table
+from softnet.report.lab_tables import remarks, results_text, table_with_zeros
+from softnet.report.names import number
+from softnet.report.table import Paper, table, wrapped
 
 if TYPE_CHECKING:
     from softnet.lab.play.run import LabResult
     from softnet.lab.studies.seed import SeedResult
 
 
-def beside_table(pair: Sequence[SeedResult]) -> str:
+def beside_table(pair: Sequence[SeedResult], paper: Paper) -> list[str]:
     """Kernel, model and their ratio for each arm of a pair."""
     rows = []
     for label, counter, modelled in (
@@ -33,15 +35,15 @@ def beside_table(pair: Sequence[SeedResult]) -> str:
             seen = int(result.load.counts[counter]["total"]) if counter else kicks(result.load)
             said = result.model[modelled]
             ratio = f"{said / seen:.2f}" if seen else ("1.00" if not said else "-")
-            cells += [str(seen), str(said), ratio]
+            cells += [number(seen), number(said), ratio]
         rows.append(cells)
     header = [""]
     for result in pair:
         header += [result.load.arm, "model", "model/kernel"]
-    return table(header, rows)
+    return table("Kernel and model, under load", header, rows, paper.width, paper.color)
 
 
-def kick_table(results: Sequence[SeedResult]) -> str:
+def kick_table(results: Sequence[SeedResult], paper: Paper) -> list[str]:
     """What each arm's kicks did in first-kick."""
     rows = []
     for label, counter in (
@@ -57,7 +59,8 @@ def kick_table(results: Sequence[SeedResult]) -> str:
             for result in results
         ]
         rows.append([label, *cells])
-    return table(["", *(result.load.arm for result in results)], rows)
+    title = "One CPU frees 110 skbs of another, idle one (softnet lab experiment first-kick)"
+    return table_with_zeros(title, ["", *(result.load.arm for result in results)], rows, paper)
 
 
 def _ipis(result: LabResult) -> int:
@@ -87,10 +90,11 @@ def story(results: Sequence[SeedResult]) -> list[str]:
     return lines
 
 
-def seed_text(results: Sequence[SeedResult]) -> str:
-    """Model beside kernel, the counts under load, first-kick, and what changed."""
+def seed_text(results: Sequence[SeedResult], paper: Paper) -> str:
+    """What changed, model beside kernel, the counts under load, first-kick."""
     kicks = [result.kick for result in results]
-    lines = [beside_table(pair) + "\n" for pair in pairs(results)]
-    lines += [results_text([result.load for result in results])]
-    lines += ["\nOne CPU frees 110 skbs of another, idle one (softnet lab experiment first-kick):\n", kick_table(results) + "\n"]
-    return "\n".join([*lines, *remarks(kicks), *story(results)])
+    lines = [*wrapped(story(results), paper.width)]
+    for pair in pairs(results):
+        lines += beside_table(pair, paper)
+    lines += ["", results_text([result.load for result in results], paper)]
+    return "\n".join([*lines, *kick_table(results, paper), "", *wrapped(remarks(kicks), paper.width)])

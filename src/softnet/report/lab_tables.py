@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Results of the lab as text for a terminal of 100 columns."""
+"""Results of the lab as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from softnet.errors import printable
 from softnet.lab.play.run import LabResult
-from softnet.units import format_ns
+from softnet.report.names import duration, number
+from softnet.report.table import Cell, Paper, table, wrap, wrapped
 
 # Counter -> how the table calls it.
 _ROWS = (
@@ -31,47 +32,39 @@ _STAT_ROWS = ("processed", "dropped", "time_squeeze", "received_rps", "flow_limi
 _INLINED = "inlined"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns under a header; the first flush left, the others flush right."""
-    rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(len(row[at]) for row in [header, *rows]) for at in range(len(header))]
-    lines = []
-    for row in [header, *rows]:
-        cells = [
-            cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
+def _count(result: LabResult, counter: str) -> str:
+    if counter == "kicks" and not result.trace.kick_is_function:
+        return _INLINED
+    return number(int(result.counts[counter]["total"]))
 
 
-def _kicks_cell(result: LabResult) -> str:
-    return str(result.counts["kicks"]["total"]) if result.trace.kick_is_function else _INLINED
-
-
-def _cell(result: LabResult, counter: str) -> str:
-    return _kicks_cell(result) if counter == "kicks" else str(result.counts[counter]["total"])
-
-
-def counts_table(results: Sequence[LabResult]) -> str:
-    """Counts of events and softnet_stat, an arm a column."""
-    rows = [[label, *(_cell(result, counter) for result in results)] for counter, label in _ROWS]
+def counts_table(results: Sequence[LabResult], paper: Paper) -> list[str]:
+    """Counts of events and softnet_stat, an arm a column; what is zero in all of them is named below."""
+    rows = [[label, *(_count(result, counter) for result in results)] for counter, label in _ROWS]
     for name in _STAT_ROWS:
         totals = (sum(row[name] for row in result.softnet_stat.values()) for result in results)
-        rows.append([f"softnet_stat {name}", *map(str, totals)])
-    return table(["", *(result.arm for result in results)], rows)
+        rows.append([f"softnet_stat {name}", *map(number, totals)])
+    return table_with_zeros("Counts", ["", *(result.arm for result in results)], rows, paper)
 
 
-def latency_table(results: Sequence[LabResult]) -> str:
-    """Latencies of applications and cyclictests, one row a task and arm; "" when there are none."""
+def table_with_zeros(title: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], paper: Paper) -> list[str]:
+    """A table, and below it the names of the rows in which every figure is 0."""
+    zero = [row for row in rows if all(cell == "0" for cell in row[1:])]
+    lines = table(title, head, [row for row in rows if row not in zero], paper.width, paper.color)
+    where = "" if len(head) < 3 else " in both" if len(head) == 3 else " in all"
+    return [*lines, *(wrap(f"Zero{where}: {'; '.join(str(row[0]) for row in zero)}.", paper.width) if zero else [])]
+
+
+def latency_table(results: Sequence[LabResult], paper: Paper) -> list[str]:
+    """Latencies of applications and cyclictests, one row a task and arm; nothing when there are none."""
     rows = []
     for result in results:
         for task in result.work.get("tasks", []):
             told: dict[str, Any] | None = task.get("latency")
             if told and told["count"]:
-                cells = [format_ns(told[name]) for name in ("p50_ns", "p99_ns", "p999_ns", "max_ns")]
-                rows.append([task["task"], result.arm, str(told["count"]), *cells])
-    return table(["task", "arm", "count", "p50", "p99", "p99.9", "max"], rows) if rows else ""
+                cells = [duration(told[name]) for name in ("p50_ns", "p99_ns", "p999_ns", "max_ns")]
+                rows.append([task["task"], result.arm, number(told["count"]), *cells])
+    return table("Latency", ["task", "arm", "samples", "p50", "p99", "p99.9", "max"], rows, paper.width, paper.color)
 
 
 def ran_lines(results: Sequence[LabResult]) -> list[str]:
@@ -88,8 +81,8 @@ def ran_lines(results: Sequence[LabResult]) -> list[str]:
 
 
 def remarks(results: Sequence[LabResult]) -> list[str]:
-    """Deviations, lost events and the kernel's complaints; a sentence that holds for every arm is said once."""
-    lines = []
+    """Lost events, deviations and the kernel's complaints; a sentence that holds for every arm is said once."""
+    lines = [f"LOST on {result.arm}: {count} events ({what})" for result in results for what, count in result.lost.items()]
     said = [(result.arm, text) for result in results for text in result.deviations]
     for text in dict.fromkeys(text for _, text in said):
         arms = [arm for arm, other in said if other == text]
@@ -97,18 +90,16 @@ def remarks(results: Sequence[LabResult]) -> list[str]:
         lines.append(f"deviation: {text}{where}")
     for result in results:
         lines += [f"not traced on {result.arm}: {name}: {why}" for name, why in result.refused.items()]
-        lines += [f"LOST on {result.arm}: {count} events ({what})" for what, count in result.lost.items()]
         lines += [f"{result.arm}'s kernel says: {line}" for line in result.complaints]
     return lines
 
 
-def closing_lines(results: Sequence[LabResult]) -> list[str]:
+def closing_lines(results: Sequence[LabResult], paper: Paper) -> list[str]:
     """What follows every result: what ran the guests, and what else must be said."""
-    return [*ran_lines(results), *remarks(results)]
+    return wrapped(map(printable, [*ran_lines(results), *remarks(results)]), paper.width)
 
 
-def results_text(results: Sequence[LabResult]) -> str:
+def results_text(results: Sequence[LabResult], paper: Paper) -> str:
     """Counts, latencies if there are any, and what follows every result."""
-    latencies = latency_table(results)
-    parts = [counts_table(results), *(["\n" + latencies] if latencies else []), "", *closing_lines(results)]
-    return "\n".join(parts)
+    parts = [*counts_table(results, paper), *latency_table(results, paper), "", *closing_lines(results, paper)]
+    return "\n".join(parts[1:])

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import printable
-from softnet.report.lab_tables import table
+from softnet.report.table import BETTER, WORSE, Cell, Paper, styled, table, wrapped
 
 if TYPE_CHECKING:
     from softnet.lab.studies.conform import ExperimentOutcome
@@ -45,6 +45,13 @@ def verdict_lines(name: str, verdict: TraceVerdict) -> list[str]:
     return [printable(line) for line in lines]
 
 
+def told(name: str, verdict: TraceVerdict, paper: Paper) -> list[str]:
+    """The same as wide as there is room for, in its colour."""
+    first, *rest = wrapped(verdict_lines(name, verdict), paper.width)
+    style = "" if not verdict.events else BETTER if verdict.accepted else WORSE
+    return [styled(first, style, paper.color), *rest]
+
+
 def check_row(path: Path, verdict: TraceVerdict, *, coverage: bool) -> dict[str, Any]:
     """The verdict on a file for another program; the branches with ``coverage`` only."""
     row = {"trace": str(path), **verdict.as_json()}
@@ -58,7 +65,7 @@ def branch_totals(rows: Sequence[dict[str, Any]]) -> tuple[int, int]:
     return sum((row["true"] > 0) + (row["false"] > 0) for row in rows), 2 * len(rows)
 
 
-def branch_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+def branch_lines(rows: Sequence[dict[str, Any]], paper: Paper) -> list[str]:
     """The model's tests with how often real traces took each way, by kernel function; a way never taken is marked."""
     taken, ways = branch_totals(rows)
     lines = [f"{taken} of {ways} ways of the model's tests were taken by these traces ('-' never):", ""]
@@ -69,7 +76,7 @@ def branch_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
             lines.append(f"{last}()  {row['source']}")
         counts = "".join(f"{row[way] or '-':>8}" for way in ("true", "false"))
         lines.append(f"  true, false:{counts}  {row['place']}  {row['test']}")
-    return lines
+    return wrapped(lines, paper.width)
 
 
 def _cell(outcome: ExperimentOutcome) -> str:
@@ -152,34 +159,36 @@ def prediction_rows(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) 
         for figure in cells[0].predicted:
             pairs = [(cell.predicted[figure], cell.measured[figure]) for cell in cells]
             if any(value for pair in pairs for value in pair) or cells[0].exact:
-                told = [pair_text(*pair) for pair in pairs]
-                rows.append([experiment, figure, *told])
+                rows.append([experiment, figure, *(pair_text(*pair) for pair in pairs)])
     return rows
 
 
-def conform_lines(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str]) -> list[str]:
-    """The tables for the terminal, the findings, and each refusal in full."""
-    lines = [table(ARM_HEADER, arm_rows(outcomes, arms)), ""]
-    lines += [
-        "ExperimentOutcome, and events followed of all:",
-        "",
-        table(["", *arms], outcome_rows(outcomes, arms)),
-        "",
-    ]
-    lines += [
-        "Decisions that these traces exercised:",
-        "",
-        table(["", *arms], decision_rows(outcomes, arms)),
-        "",
-    ]
-    rows = [[f"{row[0]}: {row[1]}", *row[2:]] for row in prediction_rows(outcomes, arms)]
-    lines += ["Predicted by the model / measured:", "", table(["", *arms], rows)]
-    for finding in dict.fromkeys(outcome.known for outcome in outcomes if outcome.known):
-        lines += ["", f"known: {finding}"]
+def conform_lines(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str], paper: Paper) -> list[str]:
+    """Each refusal in full, the findings that were met, then the tables for the terminal."""
+    lines: list[str] = []
     for outcome in outcomes:
-        if outcome.word not in ("ok", "known"):
-            lines += ["", *verdict_lines(f"{outcome.experiment} on {outcome.arm}", outcome.verdict)]
-    return lines
+        if outcome.word not in FINE:
+            lines += [*told(f"{outcome.experiment} on {outcome.arm}", outcome.verdict, paper), ""]
+    for finding in dict.fromkeys(outcome.known for outcome in outcomes if outcome.known):
+        lines += [*wrapped([f"known: {finding}"], paper.width), ""]
+    by_place = _by_place(outcomes)
+    cells: list[list[Cell]] = []
+    for row in outcome_rows(outcomes, arms):
+        styles = (BETTER if by_place[row[0], arm].word in FINE else WORSE for arm in arms)
+        cells.append([row[0], *zip(row[1:], styles, strict=True)])
+    rows = [[f"{row[0]}: {row[1]}", *row[2:]] for row in prediction_rows(outcomes, arms)]
+    tables = (
+        ("Kernels", ARM_HEADER, arm_rows(outcomes, arms)),
+        ("Outcomes, and events followed of all", ["", *arms], cells),
+        ("Decisions that these traces exercised", ["", *arms], decision_rows(outcomes, arms)),
+        ("Predicted by the model / measured", ["", *arms], rows),
+    )
+    found = [line for title, head, rows in tables for line in table(title, head, rows, paper.width, paper.color)]
+    return [*lines, *found[1:]]
+
+
+FINE: Final = ("ok", "known")
+"""Outcomes that nobody need look into."""
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -222,7 +231,7 @@ def conform_document(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str],
         f"{taken} of {ways} ways were taken, over all arms. The others:",
         "",
     ]
-    told = [
+    unused = [
         [
             f"{row['function']}()",
             row["place"],
@@ -231,4 +240,4 @@ def conform_document(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str],
         ]
         for row in never
     ]
-    return "\n".join([*lines, *markdown(["function", "line", "test", "never"], told), ""])
+    return "\n".join([*lines, *markdown(["function", "line", "test", "never"], unused), ""])

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from softnet.errors import printable
@@ -15,7 +16,7 @@ HEAD_WIDTH = 14
 BETTER, WORSE = "green", "red"
 ESCAPES = {"": "", "bold": "1", BETTER: "32", WORSE: "31"}
 WORDS: Final = frozenset({
-    "verdict", "reason", "configuration", "tried on", "package", "fetched", "provenance", "figure", "arm", "where",
+    "verdict", "reason", "configuration", "tried on", "package", "fetched", "provenance", "figure", "arm", "where", "what", "found",
 })  # fmt: skip
 """Columns that hold words beside the first."""
 WORDS_MIN: Final = 20
@@ -27,11 +28,29 @@ Cell = str | tuple[str, str]
 """A cell's text, or (text, style)."""
 
 
+@dataclass(frozen=True)
+class Paper:
+    """What a text is written on: so many columns, with colours on a terminal."""
+
+    width: int = 100
+    color: bool = False
+
+
 def wrap(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
     """Lines of at most ``width`` columns; figures keep their units beside them."""
     glued = _glue_units(text)
     wrapped = textwrap.wrap(glued, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
     return [line.replace("\u00a0", " ") for line in wrapped] or [first.rstrip()]
+
+
+def wrapped(lines: Iterable[str], width: int) -> list[str]:
+    """Lines as wide as there is room for, each with its indent; what goes on in the next line stands two columns further in."""
+    out = []
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip()))
+        # Figures in columns of their own stay there where they can.
+        out += [line] if len(line) <= width else wrap(line.strip(), width, indent, f"{indent}  ")
+    return out
 
 
 def _glue_units(text: str) -> str:

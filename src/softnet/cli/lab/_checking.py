@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from softnet.cli._common import schedule_columns, schedule_width_option
+from softnet.cli._common import paper, schedule_width_option
 from softnet.cli.lab._shared import EXIT_NOTHING_RECORDED, Guests, guest_options, json_option, kernels_option, print_json
 
 
@@ -27,7 +26,6 @@ def check(paths: tuple[Path, ...], patches: tuple[str, ...], coverage: bool, as_
     from softnet.lab.validate.branches import merged
     from softnet.lab.validate.checker import check as check_trace
     from softnet.report import lab_verdicts
-    from softnet.report.table import wrap
 
     found = []
     for path in paths:
@@ -41,14 +39,12 @@ def check(paths: tuple[Path, ...], patches: tuple[str, ...], coverage: bool, as_
     if as_json:
         print_json([lab_verdicts.check_row(path, verdict, coverage=coverage) for path, verdict in found])
     else:
-        for path, verdict in found:
-            for line in lab_verdicts.verdict_lines(str(path), verdict):
-                indent = " " * (len(line) - len(line.lstrip()))
-                # Counts stand in columns of their own, which wrapping would close up.
-                fits = (width is None and not sys.stdout.isatty()) or len(line) <= schedule_columns(width)
-                click.echo(line if fits else "\n".join(wrap(line.strip(), schedule_columns(width), indent, f"{indent}  ")))
+        # What is refused comes first; in a file a line may be as long as it is.
+        on = paper(width, 10_000)
+        for path, verdict in sorted(found, key=lambda one: one[1].accepted):
+            click.echo("\n".join(lab_verdicts.told(str(path), verdict, on)))
         if coverage:
-            click.echo("\n" + "\n".join(lab_verdicts.branch_lines(merged(verdict.branches for _, verdict in found))))
+            click.echo("\n" + "\n".join(lab_verdicts.branch_lines(merged(verdict.branches for _, verdict in found), on)))
     if not all(verdict.accepted for _, verdict in found):
         return 1
     return 0 if all(verdict.events for _, verdict in found) else EXIT_NOTHING_RECORDED
@@ -93,6 +89,6 @@ def conform(kernels: tuple[str, ...], only: str, again: bool, guests: Guests, as
     if as_json:
         print_json(suite.as_json(outcomes))
     else:
-        click.echo("\n".join(lab_verdicts.conform_lines(outcomes, arm_names)))
+        click.echo("\n".join(lab_verdicts.conform_lines(outcomes, arm_names, guests.paper)))
     fine = all(outcome.word in ("ok", "known") for outcome in outcomes)
     return 0 if fine and not not_run else 1

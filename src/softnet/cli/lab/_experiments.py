@@ -48,8 +48,8 @@ def experiment(name: str, kernels: tuple[str, ...], connections: int, skb_defer_
     else:
         click.echo(f"{connections} skbs of CPU 0 freed on CPU 1, skb_defer_max {skb_defer_max}; events in their order:\n")
         for result, at in zip(results, found, strict=True):
-            click.echo("\n".join(lab_defects.first_kick_lines(result, at, expected)))
-        click.echo("\n" + "\n".join(lab_tables.closing_lines(results)))
+            click.echo("\n".join(lab_defects.first_kick_lines(result, at, expected, guests.paper)))
+        click.echo("\n" + "\n".join(lab_tables.closing_lines(results, guests.paper)))
     return status_of(results, 0 if all(at == expected for at in found) else 1)
 
 
@@ -78,7 +78,7 @@ def seed(duration_ms: int, costs: str, guests: Guests, as_json: bool) -> int:
         print_json([result.as_json() for result in results])
     else:
         click.echo(f"{lab_seed.scenario(duration_ms).description} {duration_ms} ms.\n")
-        click.echo(seed_text(results))
+        click.echo(seed_text(results, guests.paper))
     return status_of([*loads, *kicks])
 
 
@@ -99,19 +99,19 @@ def reproduce(name: str, kernels: tuple[str, ...], tries: int | None, guests: Gu
         arms = guests.arms(kernels or experiments.C4_ARMS)
         results = [experiments.c4(arm, options=options, say=say) for arm in arms]
         seen = [experiments.c4_seen(result.trace) for result in results]
-        text, reports = experiments.C4_TEXT, [lab_defects.c4_lines(result) for result in results]
+        text, reports = experiments.C4_TEXT, [lab_defects.c4_lines(result, guests.paper) for result in results]
     else:
         defect = races.DEFECTS[name]
         arms = guests.arms(kernels or defect.arms)
         results = [races.attempt(defect, arm, options=options, say=say, tries=tries) for arm in arms]
         seen = [races.seen(defect, result) for result in results]
-        text, reports = defect.text, [lab_defects.defect_lines(defect, result) for result in results]
+        text, reports = defect.text, [lab_defects.defect_lines(defect, result, guests.paper) for result in results]
     guests.write(results)
     status = 0 if all(seen) else 1
     if as_json:
         rows = zip(seen, reports, results, strict=True)
         print_json([{"seen": is_seen, "report": lines, **result.as_json()} for is_seen, lines, result in rows])
     else:
-        lines = [text, "", *(line for report in reports for line in report), "", *lab_tables.closing_lines(results)]
+        lines = [text, "", *(line for report in reports for line in report), "", *lab_tables.closing_lines(results, guests.paper)]
         click.echo("\n".join(lines))
     return status_of(results, status)

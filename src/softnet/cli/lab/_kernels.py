@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import click
 
+from softnet.cli._common import paper, width_option
 from softnet.cli.lab._shared import json_option, print_json, say_aloud
 
 
 @click.command()
 @json_option
-def doctor(as_json: bool) -> int:
+@width_option
+def doctor(as_json: bool, width: int | None) -> int:
     """Say what the lab needs here, what is missing, and the command that gets it. Status 1: something is."""
     from softnet.lab.vm.doctor import examine
 
@@ -18,11 +20,17 @@ def doctor(as_json: bool) -> int:
     if as_json:
         print_json([check.as_json() for check in checks])
     else:
-        for check in checks:
-            mark = "ok     " if check.ok else ("MISSING" if check.needed else "-      ")
-            click.echo(f"{mark}  {check.name}: {check.found}")
+        from softnet.report.table import BETTER, WORSE, untitled
+
+        rows = []
+        # What is missing comes first.
+        for check in sorted(checks, key=lambda check: check.ok or not check.needed):
+            mark = ("ok", BETTER) if check.ok else ("MISSING", WORSE) if check.needed else ("–", "")
+            rows.append([mark, (check.name, ""), (check.found, "")])
             if check.fix:
-                click.echo(f"         {check.fix}")
+                rows.append([("", ""), ("", ""), (check.fix, "")])
+        on = paper(width)
+        click.echo(untitled(["", "what", "found"], rows, on.width, on.color))
     missing = [check.name for check in checks if check.needed and not check.ok]
     if not as_json:
         said = f"missing: {', '.join(missing)}; the commands stand above" if missing else "ready: softnet lab run SCENARIO"
@@ -39,12 +47,13 @@ suite_option = click.option(
 @click.command()
 @suite_option
 @json_option
-def kernels(suite: str, as_json: bool) -> int:
+@width_option
+def kernels(suite: str, as_json: bool, width: int | None) -> int:
     """List the kernels that can be had and those that are here."""
     from softnet.lab.errors import LabMissing
     from softnet.lab.vm import kernels as lab_kernels
     from softnet.lab.vm import suites
-    from softnet.report.lab_tables import table
+    from softnet.report.table import untitled
 
     here = {kernel.name: kernel for kernel in lab_kernels.all_cached()}
     try:
@@ -69,8 +78,9 @@ def kernels(suite: str, as_json: bool) -> int:
     if as_json:
         print_json(rows)
     else:
-        cells = [[row["name"], row["package"] or "-", row["fetched"] or "no"] for row in rows]
-        click.echo(table(["name", "package", "fetched"], cells))
+        on = paper(width)
+        cells = [[row["name"], row["package"] or "–", row["fetched"] or "no"] for row in rows]
+        click.echo(untitled(["name", "package", "fetched"], cells, on.width, on.color))
         click.echo("\nsoftnet lab fetch NAME gets one; every --kernel also takes the path of a vmlinuz.")
     return 0
 

@@ -49,7 +49,7 @@ def calibrate(kernel: str, table: Path, note: str, guests: Guests, as_json: bool
     if as_json:
         print_json(made.as_json())
     else:
-        click.echo(calibration_text(made, table))
+        click.echo(calibration_text(made, table, guests.paper))
     return 0
 
 
@@ -143,7 +143,7 @@ def _predict_one(path: Path, wanted: _Wanted, guests: Guests) -> int:
         print_json(found[0].as_json() if len(found) == 1 else [prediction.as_json() for prediction in found])
     else:
         for prediction in found:
-            click.echo(prediction_text(prediction))
+            click.echo(prediction_text(prediction, guests.paper))
     return 0
 
 
@@ -162,7 +162,7 @@ def _predict_all(wanted: _Wanted, guests: Guests) -> int:
     if wanted.as_json:
         print_json([attempt.as_json() for attempt in attempts])
     else:
-        click.echo(predictions_text(attempts))
+        click.echo(predictions_text(attempts, guests.paper))
     return 1 if any(attempt.told is None for attempt in attempts) else 0
 
 

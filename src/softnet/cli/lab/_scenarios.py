@@ -104,5 +104,5 @@ def _run(asked: _Asked, names: tuple[str, ...], guests: Guests) -> int:
         print_json([result.as_json() for result in results])
     else:
         click.echo(f"{scenario.name}: {scenario.measure.duration_ms * asked.stretch:g} ms on real kernels\n")
-        click.echo(results_text(results))
+        click.echo(results_text(results, guests.paper))
     return status_of(results)

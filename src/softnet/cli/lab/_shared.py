@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from softnet.cli._common import options
+from softnet.cli._common import options, paper, width_option
 from softnet.release import DEFAULT
 
 if TYPE_CHECKING:
     from softnet.lab.play.arm import GuestArm
     from softnet.lab.play.run import GuestOptions, LabResult
+    from softnet.report.table import Paper
     from softnet.scenario import Scenario
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -70,6 +71,7 @@ class Guests:
 
     options: GuestOptions
     say: Callable[[str], None]
+    paper: Paper
     out: Path | None = None
 
     def arms(
@@ -113,8 +115,10 @@ def _takes_guests(command: Command) -> Command:
     """Hand the options that say how guests are run to the command as one ``guests``."""
 
     @functools.wraps(command)
-    def wrapped(*args: Any, accel: str, timeout_seconds: float, quiet: bool, out: Path | None = None, **rest: Any) -> Any:
-        guests = Guests(options_of(accel, timeout_seconds), say_nothing if quiet else say_aloud, out)
+    def wrapped(
+        *args: Any, accel: str, timeout_seconds: float, quiet: bool, width: int | None, out: Path | None = None, **rest: Any
+    ) -> Any:
+        guests = Guests(options_of(accel, timeout_seconds), say_nothing if quiet else say_aloud, paper(width), out)
         return command(*args, guests=guests, **rest)
 
     return wrapped  # type: ignore[return-value]
@@ -124,6 +128,7 @@ def guest_options(command: Command) -> Command:
     """What every command takes that boots a guest; it is given ``guests``."""
     return options(
         quiet_option,
+        width_option,
         out_option("Write results and traces here."),
         click.option(
             "--timeout",
@@ -148,6 +153,7 @@ def calibrated_guest_options(command: Command) -> Command:
     """The same for commands whose results are held against a cost table: instructions are counted, and that takes longer."""
     return options(
         quiet_option,
+        width_option,
         click.option(
             "--timeout", "timeout_seconds", type=click.FloatRange(min=1), default=CALIBRATION_TIMEOUT_SECONDS, show_default=True,
             help="Seconds after which a guest is killed.",
