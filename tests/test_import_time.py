@@ -32,6 +32,7 @@ NOT_FOR_A_PLAIN_RUN = {
     "greenlet": "the reference engine",
     "difflib": "a mistake's hint",
     "gzip": "trace files",
+    "importlib.metadata": "plugins of pydantic, which the command line turns off",
     "softnet.lang.lowering.lower": "compiling",
     "softnet.lang.native.llvm": "compiling",
     "softnet.lang.check.subset": "checking a text that is not known",

@@ -223,7 +223,8 @@ def conservation(image: Memory) -> dict[str, Any]:
     in_driver = total("nic_queue", "received") - in_ring - total("nic_vector", "received", "alloc_failed")
     state, packets = offset(image, "sk_buff", "state"), offset(image, "sk_buff", "nr_packets")
     table = image.layout.tables["sk_buff"]
-    end = table.base + table.count * table.stride
+    # What was never handed out need not be looked at: most of the pool, in memory that nobody has touched yet.
+    end = table.base + word(image, "kmem_cache_node", 0, "next_object") * table.stride
     held: dict[int, int] = {}
     places = range(table.base, end, table.stride)
     for at in compress(places, image.memory[table.base + state : end : table.stride]):

@@ -7,6 +7,7 @@ import dataclasses
 import ipaddress
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -63,7 +64,7 @@ class CaptureSource:
         self._all_flows_known = True
         self._period_ns = self._period()
 
-    @property
+    @cached_property
     def flows(self) -> FlowTable:
         return table_of_keys(list(self._flow_of))
 

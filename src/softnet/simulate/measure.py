@@ -130,8 +130,10 @@ class Sampler:
         self.seen += 1
         if self.seen % self.stride:
             return
-        for name, value in zip(("time_ns", *self.queues.columns), (at_ns, *self.queues.read()), strict=True):
-            self.columns.setdefault(name, []).append(value)
+        if not self.columns["time_ns"]:
+            self.columns = {name: [] for name in ("time_ns", *self.queues.columns)}
+        for column, value in zip(self.columns.values(), (at_ns, *self.queues.read()), strict=True):
+            column.append(value)
         if len(self.columns["time_ns"]) >= SERIES_MAX:
             self.stride *= 2
             for column in self.columns.values():

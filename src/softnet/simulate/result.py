@@ -7,8 +7,11 @@ All counters are of the measured part of the run, after the warm-up.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from softnet.errors import SoftnetError
@@ -41,12 +44,13 @@ class Histogram:
         if self.count == 0:
             return 0
         rank = -(-self.count * numerator // denominator)
-        seen = 0
-        for _, upper, count in self.buckets:
-            seen += count
-            if seen >= rank:
-                return min(upper - 1, self.max_ns)
-        return self.max_ns
+        at = bisect_left(self._seen, rank)
+        return min(self.buckets[at][1] - 1, self.max_ns) if at < len(self.buckets) else self.max_ns
+
+    @cached_property
+    def _seen(self) -> list[int]:
+        """How many samples there are up to the end of each bucket."""
+        return list(accumulate(count for _, _, count in self.buckets))
 
     @property
     def mean_ns(self) -> int:
