@@ -111,11 +111,14 @@ print(len(done.comparison.results))
 
 
 @pytest.mark.slow
-def test_a_script_without_a_guarded_main_part_may_compare(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["a file", "standard input"])
+def test_a_script_without_a_guarded_main_part_may_compare(where: str, tmp_path: Path) -> None:
     """Its workers are not copies of it: it ran anew in each of them, which started workers."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(scenario=str(ROOT / "examples" / "loopback.toml")), encoding="utf-8")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    with script.open(encoding="utf-8") as text:
+        name = str(script) if where == "a file" else "-"
+        done = subprocess.run([sys.executable, name], stdin=text, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
 
 
