@@ -78,8 +78,10 @@ def _x_ticks(axis: Axis, ticks: Iterable[tuple[float, str]], height: int = HEIGH
     out = []
     for value, text in ticks:
         x = _f(axis.at(value))
+        # On a small screen words are larger, and a long one at the edge would leave it.
+        middle = _f(min(axis.at(value), WIDTH + 8 - 4.2 * len(text)))
         out.append(f'<path class="grid" d="M{x} {TOP}V{height - BOTTOM}"/>')
-        out.append(f'<text class="tick" x="{x}" y="{height - BOTTOM + 16}" text-anchor="middle">{escape(text)}</text>')
+        out.append(f'<text class="tick" x="{middle}" y="{height - BOTTOM + 16}" text-anchor="middle">{escape(text)}</text>')
     return out
 
 
@@ -116,7 +118,8 @@ def percentiles(title: str, arms: Sequence[tuple[str, Histogram]]) -> str:
     nines = max(math.ceil(math.log10(max(h.count for h in filled))), 1)
     x = Axis(0, nines, LEFT, WIDTH - RIGHT, False)
     y = Axis(low, high, HEIGHT - BOTTOM, TOP, True)
-    names = [(0, "0 %"), (math.log10(2), "50 %")] + [(n, _percentile_name(n)) for n in range(1, nines + 1)]
+    # Where there is no room for both, the line at 50 % keeps its name.
+    names = [(0, "0 %" if nines < 4 else ""), (math.log10(2), "50 %")] + [(n, _percentile_name(n)) for n in range(1, nines + 1)]
     body = _x_ticks(x, names) + _y_ticks(y, [(t, _named(t)) for t in log_ticks(low, high)])
     body.append(_label("share of samples at or below (each nine the same width)"))
     for index, (arm, h) in enumerate(arms):

@@ -53,7 +53,7 @@ marker.data path { fill: var(--data); stroke: none }
 .key span { display: inline-block; padding: 0 8px; margin-right: 6px; border: 1px solid var(--line) }
 .key span.hardirq { background: var(--hardirq) } .key span.softirq { background: var(--softirq) }
 .key span.task { background: var(--task) } .key .a-ipi { color: var(--ipi) } .key .a-wake { color: var(--wake) }
-.key .a-data { color: var(--data) }
+.key .a-data { color: var(--data) } .key b { white-space: nowrap }
 """
 
 

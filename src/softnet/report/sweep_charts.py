@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CELL_HEIGHT = 30
 LABEL_CHARS = 24
+EFFECT_CHARS = 31
 STRONGEST = 0.75
 """Of the heat map's colour; the least has none."""
 
@@ -177,8 +178,8 @@ def effects_chart(measure: Measure, effects: Sequence[Effect]) -> str:
         y = TOP + 24 * i + 12
         name = f"{effect.factor}: {effect.step}"
         tip = f"{name}: {change(effect.interval.mean, measure)}, {interval_text(effect.interval, measure)}"
-        if len(name) > 36:
-            name = "…" + name[-35:]
+        if len(name) > EFFECT_CHARS:
+            name = "…" + name[1 - EFFECT_CHARS :]
         low = effect.interval.low if math.isfinite(effect.interval.low) else x.low
         high = effect.interval.high if math.isfinite(effect.interval.high) else x.high
         body.append(f'<text class="tick" x="{left - 8}" y="{y + 4}" text-anchor="end">{escape(name)}</text>')

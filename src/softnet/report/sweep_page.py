@@ -33,8 +33,7 @@ STYLE = """
 .ring { fill: none; stroke: var(--a1); stroke-width: 2; }
 .zero { stroke: var(--text); stroke-width: 1.2; fill: none; }
 .whisker { stroke: var(--a0); stroke-width: 2; fill: none; }
-.charts figure { max-width: 640px; min-width: 0; overflow-x: auto; }
-.charts svg { min-width: 480px; }
+.charts figure { max-width: 640px; min-width: 0; }
 td .worse { font-size: 0.85em; font-weight: 400; }
 tr.base th, tr.base td { background: var(--panel); }
 """
