@@ -215,6 +215,7 @@ class CaptureSource:
         whole = f"it is {_duration(length_ns)} long{at_speed}"
         return f"{self.arriving:,} of its {frames:,} frames arrive{again}: {whole}, and the run has room for {_duration(window_ns)}"
 
+    @cached_property
     def addressed(self) -> list[str]:
         """Which packets are not for this host; and where both sides of connections arrive, how to say which one this host is."""
         out = []

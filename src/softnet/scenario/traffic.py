@@ -191,7 +191,7 @@ def capture_notes(scenario: Scenario, *, deviations_only: bool = False) -> list[
         lines = capture.summary.lines()[1:]
         if not deviations_only:
             lines = [capture.extent(), *lines]
-        out += [f"{name}: {line}" for line in [*lines, *capture.addressed()]]
+        out += [f"{name}: {line}" for line in [*lines, *capture.addressed]]
     return out
 
 
