@@ -21,6 +21,7 @@ from softnet.report.names import COUNTER, clock_of, duration, number, percent, q
 from softnet.report.page import asset, document
 from softnet.report.ranking import MARK, caption, ranking
 from softnet.report.story import Sentence, comparison_story, kernel_changes, result_story, verdict_text
+from softnet.report.table import glue_units
 from softnet.report.terminal import assumed_rows, conservation_rows, spread_text
 from softnet.report.terminal import title as page_title
 from softnet.simulate.comparison import Comparison, Metric
@@ -156,13 +157,13 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
 
 
 def _story_box(title: str, sentences: Iterable[Sentence]) -> Iterator[str]:
-    items = "".join(f"<li>{escape(s.text)}</li>" for s in sentences)
+    items = "".join(f"<li>{escape(glue_units(s.text))}</li>" for s in sentences)
     yield f'<section class="story"><h3>{escape(title)}</h3><ul>{items}</ul></section>'
 
 
 def _mind_box(sentences: list[Sentence]) -> Iterator[str]:
     if sentences:
-        items = "".join(f'<li class="{s.kind}">{escape(s.text)}</li>' for s in sentences)
+        items = "".join(f'<li class="{s.kind}">{escape(glue_units(s.text))}</li>' for s in sentences)
         yield f'<section class="mind"><h3>To bear in mind</h3><ul>{items}</ul></section>'
 
 

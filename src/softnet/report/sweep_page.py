@@ -15,6 +15,7 @@ from softnet.report.page import document
 from softnet.report.sweep import change_text, judged, ranked, run_line
 from softnet.report.sweep_charts import Cell, Dot, effects_chart, heat_map, trade_off
 from softnet.report.sweep_story import figure, interval_text, named, recommendation, same_everywhere
+from softnet.report.table import glue_units
 
 if TYPE_CHECKING:
     from softnet.sweep.analysis import Effect, Findings
@@ -56,7 +57,7 @@ def sweep_page(findings: Findings) -> str:
 
 
 def _story(findings: Findings) -> str:
-    items = "".join(f"<li>{escape(printable(text))}</li>" for text in recommendation(findings))
+    items = "".join(f"<li>{escape(glue_units(printable(text)))}</li>" for text in recommendation(findings))
     out = f'<section class="story"><h2>What the data say</h2><ul>{items}</ul></section>'
     warnings = findings.warnings()
     if warnings:

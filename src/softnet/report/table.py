@@ -38,7 +38,7 @@ class Paper:
 
 def wrap(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
     """Lines of at most ``width`` columns; figures keep their units beside them."""
-    glued = _glue_units(text)
+    glued = glue_units(text)
     wrapped = textwrap.wrap(glued, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
     return [line.replace("\u00a0", " ") for line in wrapped] or [first.rstrip()]
 
@@ -53,7 +53,7 @@ def wrapped(lines: Iterable[str], width: int) -> list[str]:
     return out
 
 
-def _glue_units(text: str) -> str:
+def glue_units(text: str) -> str:
     """A line never breaks between a figure and its unit, nor around an arrow."""
     for unit in ("ns", "µs", "ms", "s", "%"):
         for end in (" ", ".", ",", ";", ")", ":"):
