@@ -192,16 +192,15 @@ CARD_DROPS = {("nic_queue", "dropped"): "rx_missed", ("nic_vector", "alloc_faile
 
 def drops(image: Memory) -> dict[str, int]:
     """Packets dropped, by the kernel's reason; rx_missed is the card's, with no descriptor free."""
-    names = drop_reasons(image)
     out: dict[str, int] = {}
     reasons = image.layout.structs["skb_drop_stats"].fields["reason"].count
-    for cpu in range(image.nr_cpus):
-        start = address(image, "skb_drop_stats", cpu, "reason")
-        for reason in range(reasons):
-            n = image.memory[start + reason]
-            if n:
-                name = names.get(reason, f"reason {reason}")
-                out[name] = out.get(name, 0) + n
+    starts = [address(image, "skb_drop_stats", cpu, "reason") for cpu in range(image.nr_cpus)]
+    by_cpu = [image.memory[start : start + reasons] for start in starts]
+    names = drop_reasons(image) if any(map(any, by_cpu)) else {}
+    for counted in by_cpu:
+        for reason in compress(range(reasons), counted):
+            name = names.get(reason, f"reason {reason}")
+            out[name] = out.get(name, 0) + counted[reason]
     for (struct, field), name in CARD_DROPS.items():
         if n := sum(column(image, struct, field)):
             out[name] = n
@@ -252,8 +251,8 @@ def conservation(image: Memory) -> dict[str, Any]:
 
 
 def queue_heads(image: Memory) -> Iterator[tuple[str, int]]:
-    """The queues that hold packets: name and first skb."""
+    """The queues that hold packets: name and first skb. Most are empty at most times, and left out."""
     for path in ("input_pkt_queue.next", "process_queue.next"):
-        yield from (("backlog", first) for first in column(image, "softnet_data", path))
+        yield from [("backlog", first) for first in column(image, "softnet_data", path) if first]
     for path in ("sk_receive_queue.next", "reader_queue.next", "backlog_head"):
-        yield from (("socket", first) for first in column(image, "sock", path))
+        yield from [("socket", first) for first in column(image, "sock", path) if first]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -63,8 +64,8 @@ class CostTable(NamedTuple):
 
     def provenances(self) -> dict[str, int]:
         """Provenance -> how many rows have it, of those that any has."""
-        counts = {name: sum(row.provenance == name for row in self.rows.values()) for name in PROVENANCES}
-        return {name: count for name, count in counts.items() if count}
+        counts = Counter([row.provenance for row in self.rows.values()])
+        return {name: counts[name] for name in PROVENANCES if counts[name]}
 
 
 def scaled(table: CostTable, permille: int) -> CostTable:

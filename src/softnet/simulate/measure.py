@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ast
+import functools
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from softnet.image import readout
@@ -150,6 +152,14 @@ def bucket_bounds(index: int) -> tuple[int, int]:
     return mantissa << shift, (mantissa + 1) << shift
 
 
+_NUMBERS = range(stats.HIST_BUCKETS)
+
+
+@functools.cache
+def _bounds() -> list[tuple[int, int]]:
+    return [bucket_bounds(number) for number in _NUMBERS]
+
+
 OF_CLASSES = ("sched", "preempted")
 """Kinds of histograms that there are of each class of CPU time: from being woken to running, from having to give way to running."""
 
@@ -166,7 +176,8 @@ def histograms(image: Image, wanted: str = "") -> dict[str, Histogram]:
         at = image.regions.hists + i * stats.HIST_WORDS
         count, total, high, low = image.memory[at : at + stats.HIST_HEAD]
         start = at + stats.HIST_HEAD
-        buckets = tuple((*bucket_bounds(b), n) for b, n in enumerate(image.memory[start : start + stats.HIST_BUCKETS]) if n)
+        counted = image.memory[start : start + stats.HIST_BUCKETS]
+        buckets = tuple((*_bounds()[b], counted[b]) for b in compress(_NUMBERS, counted))
         out[name] = Histogram(name, kind, count, total, max(low - 1, 0), high, buckets)
     return out
 
