@@ -86,8 +86,9 @@ def main() -> None:
     given = parser.parse_args()
     print("ms of CPU time, of runs of 20 ms\n")
     print(
-        "| scenario | first run | later run | engine | arrivals | the rest | booted anew, beyond the engine |\n|---|---|---|---|---|---|---|"
+        "ms of CPU time, of runs of 20 ms\n\n| scenario | first run | later run | engine | arrivals | the rest | booted anew, the rest |"
     )
+    print("|---" * 7 + "|")
     for path in given.scenarios:
         scenario = load_scenario(path, ["measure.duration_ms=20", "measure.warmup_ms=1"])
         setup = Setup(seed=1, trace="off")
