@@ -66,6 +66,11 @@ class Release(NamedTuple):
         return feature in self.features or (rt and feature in self.rt_features)
 
     @property
+    def defer_max(self) -> int:
+        """net.core.skb_defer_max where nobody sets it."""
+        return 128 if self.has("defer_max_128") else 64
+
+    @property
     def kernels(self) -> tuple[str, ...]:
         """Its kernels as ``--kernel`` takes them: plain, with backlog threads where there are such, PREEMPT_RT."""
         threads = (self.name + THREADS_SUFFIX,) if self.has("backlog_threads") else ()

@@ -17,6 +17,7 @@ from tests.test_layers import imported_modules
 from softnet.lab.errors import LabError
 from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.measured import late_senders, quantiles, summarise
+from softnet.lab.play.run import settings_told
 from softnet.lab.play.scenario import GuestPlan, guest_plan
 from softnet.lab.tracing.facts import Facts
 from softnet.lab.vm.kernels import Kernel
@@ -63,6 +64,12 @@ def test_settings_reach_the_files_of_the_kernel(arm: GuestArm) -> None:
     assert "netdev_budget_usecs" not in settings
     assert guest.plan["work"]["events"] == [[10_000_000, "/sys/class/net/lo/queues/rx-0/rps_cpus", "00000004"]]
     assert "preempt=voluntary" in guest.boot_args
+
+
+@pytest.mark.parametrize(("given", "release", "told"), [({}, "7.3", 128), ({}, "6.18", 64), ({"skb_defer_max": 16}, "7.3", 16)])
+def test_a_limit_that_nobody_sets_is_the_guests_own(given: dict[str, int], release: str, told: int) -> None:
+    """Not that of the scenario's release: a trace of 7.3 was held against 64, the default of 6.12."""
+    assert settings_told(scenario_from_dict({"kernel": {"sysctl": given}}), release)["skb_defer_max"] == told
 
 
 def test_a_packet_has_the_size_that_was_asked_for_or_it_is_said(arm: GuestArm) -> None:

@@ -245,7 +245,7 @@ class _Machine:
             ticks = 2 * 1_000_000 // self.hz
             return low <= value <= high and value != ticks and not (self.release.has("budget_usecs_min") and value < ticks)
         if name == "skb_defer_max":
-            return value != (128 if self.release.has("defer_max_128") else 64) and value <= high
+            return value != self.release.defer_max and value <= high
         limits = {"rps_sock_flow_entries": 2**20, "flow_limit_table_len": 4096, "dev_weight_rx_bias": 2**15}
         if name == "flow_limit_table_len" and value & (value - 1):
             return False

@@ -284,7 +284,7 @@ class Kernel(Settings):
     def defer_max(self) -> int:
         """``skb_defer_max``, given or the release's own."""
         given = self.sysctl.skb_defer_max
-        return given if given is not None else 128 if self.has("defer_max_128") else 64
+        return given if given is not None else releases()[self.release].defer_max
 
     @property
     def budget_usecs_min(self) -> int:

@@ -16,6 +16,7 @@ from softnet.lab.tracing import facts, records
 from softnet.lab.tracing.counts import count, softnet_stat_delta
 from softnet.lab.tracing.facts import Facts
 from softnet.lab.vm import qemu
+from softnet.release import nearest
 
 if TYPE_CHECKING:
     from softnet.scenario import Scenario
@@ -183,15 +184,18 @@ def run_script(
     return result
 
 
-def settings_told(scenario: Scenario) -> dict[str, Any]:
+def settings_told(scenario: Scenario, release: str) -> dict[str, Any]:
     """The settings that a check of the trace needs, for its header.
 
-    ``lo_rps_cpus`` is left out where more than that steers lo's packets.
+    A ``skb_defer_max`` that the scenario does not say is not written in the guest: it is that of the guest's ``release``, whatever
+    release the scenario is of. ``lo_rps_cpus`` is left out where more than that steers lo's packets.
     """
-    values = scenario.kernel.sysctl.model_dump(mode="json", exclude_none=True)
+    sysctl = scenario.kernel.sysctl
+    values = sysctl.model_dump(mode="json", exclude_none=True)
     told: dict[str, Any] = {"sysctl": values, "begins_at_rest": scenario.measure.warmup_ns == 0}
+    told["skb_defer_max"] = nearest(release).defer_max if sysctl.skb_defer_max is None else sysctl.skb_defer_max
     simple = not (scenario.traffic or scenario.loopback.rps_flow_cnt or scenario.machine.isolated_cpus)
-    if simple and not scenario.kernel.sysctl.rps_sock_flow_entries:
+    if simple and not sysctl.rps_sock_flow_entries:
         told["lo_rps_cpus"] = list(scenario.loopback.rps_cpus)
     return told
 
@@ -224,12 +228,10 @@ def run_scenario(
         guest.plan["trace"] = probes.NO_TRACE
     machine = qemu.GuestMachine(cpus=guest.cpus, boot_args=guest.boot_args)
     say(f"{arm.label}: booting {arm.image.release}")
-    sysctl = scenario.kernel.sysctl
     about = {
         "scenario": scenario.name,
-        "skb_defer_max": scenario.kernel.defer_max,
-        "netdev_max_backlog": sysctl.netdev_max_backlog,
-        **settings_told(scenario),
+        "netdev_max_backlog": scenario.kernel.sysctl.netdev_max_backlog,
+        **settings_told(scenario, arm.release),
     }
     result = execute(
         arm,

@@ -26,6 +26,7 @@ from softnet.lab.validate.exits import Exits
 from softnet.lab.validate.explore import STATES_MAX, STATES_PER_RECORD, STATES_TOTAL
 from softnet.lab.validate.follow import Follower
 from softnet.lab.validate.grammar import ungrammatical
+from softnet.lab.validate.knowledge import Task, task_of
 from softnet.lab.validate.settings import SYSCTLS
 from softnet.lab.validate.states import State
 from softnet.lab.validate.verdict import TraceVerdict, flow_limit_cpus, flow_limit_unknown, release_of, rests
@@ -314,11 +315,20 @@ class Checker:
                 self.driver.forget_all_but([state.memory for state in follower.states])
         # What is still open at the end must be able to act as the kernel was seen to.
         follower.refused.clear()
-        ends = [s for s in follower.reachable(follower.states) if not s.attempts and not s.enqueues]
+        reached_states = follower.reachable(follower.states)
+        ends = [s for s in reached_states if not s.attempts and not s.enqueues]
+        if not ends:
+            cut = self._cut_off()
+            ends = [s for s in reached_states if s.attempts.keys() | s.enqueues.keys() <= cut]
         if not ends:
             return self._rejected(len(self.trace.records) - 1, follower.states, kernel, model)
         self._settle(ends[:1])
         return self._verdict(True, kernel, model)
+
+    def _cut_off(self) -> set[Task]:
+        """The tasks in whose function the trace may end: their entry is the last record of their CPU, so what it did may be missing."""
+        last = {record.cpu: record for record in self.trace.records}
+        return {task_of(record) for record in last.values() if record.event in ("skb_attempt_defer_free", "enqueue_to_backlog")}
 
     def _verdict(self, accepted: bool, kernel: str, model: str) -> TraceVerdict:
         covered = {**self.follower.covered}
