@@ -59,7 +59,8 @@ class Release(NamedTuple):
     rt_features: tuple[Feature, ...] = ()
     """What only its rt flavour has."""
     in_lab: bool = False
-    """Whether the lab boots it unless told otherwise: there must be a kernel package of it."""
+    """Whether there are packages of it that the lab has booted and whose traces it holds against the model: its kernels are the lab's
+    arms. A command that is not told which runs those that can be had (softnet.lab.play.arm.arms_here)."""
 
     def has(self, feature: Feature, *, rt: bool = False) -> bool:
         """Whether this release, or its rt flavour, has a feature."""

@@ -13,6 +13,7 @@ import pytest
 
 from softnet.errors import SoftnetError
 from softnet.lab.errors import LabError, LabMissing
+from softnet.lab.play.arm import ARMS, arms_here
 from softnet.lab.vm import kernels, modules, packages, suites
 
 
@@ -226,3 +227,15 @@ def test_what_a_suite_does_not_have_is_told(mirror: Path) -> None:
     for name in ("a b", "../etc", "", "A"):
         with pytest.raises(LabError, match="not the name of a suite"):
             suites.lists_of(name, say=lambda text: None)
+
+
+def test_who_names_no_arm_gets_those_that_can_be_had(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(kernels, "available", lambda: [kernels.Available("6.12", "linux-image-x"), kernels.Available("6.13", "y")])
+    monkeypatch.setattr(kernels, "cached", lambda name: name if name == "6.18-rt" else None)
+    assert arms_here() == ("6.12", "6.12-threads", "6.18-rt")
+    monkeypatch.setattr(kernels, "available", list)
+    monkeypatch.setattr(kernels, "cached", lambda name: None)
+    assert arms_here() == ARMS
+    (tmp_path / "rps-off").mkdir()
+    (tmp_path / "rps-off" / "7.3-threads.json").touch()
+    assert arms_here(tmp_path) == ("7.3-threads",)

@@ -87,6 +87,15 @@ def test_a_trace_may_begin_in_the_middle_of_a_kick() -> None:
     assert verdict.covered["trigger_rx_softirq: NET_RX raised"] == 1
 
 
+@pytest.mark.parametrize("arm", ["6.12", "6.18"])
+def test_a_trace_may_end_in_the_middle_of_a_kick(arm: str) -> None:
+    """Its last record is the entry of the free that kicks; another record of that CPU, and it is one that does not kick."""
+    assert _changed(arm, lambda records: records[: _where(records, "kick_defer_list_purge")]).accepted
+    told = _changed(arm, lambda records: [r for r in records if r.event == "skb_attempt_defer_free"][:34])
+    assert not told.accepted
+    assert "the model kicks; the kernel did not" in told.reasons[0]
+
+
 def test_a_raise_is_found_however_late() -> None:
     """A guest's CPU may stand still between two records while the others make hundreds."""
     trace = read(FIXTURES / "card-6.12.jsonl.gz")

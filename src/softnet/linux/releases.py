@@ -167,6 +167,7 @@ RELEASES: dict[str, Release] = {
             ),
             features=("backlog_threads", "kick_function", "defer_nodes", "budget_usecs_min", "epoll_busy_poll", "irq_suspend"),
             rt_features=("busy_poll_rt", "bh_unlocked"),
+            in_lab=True,
         ),
         # Read from its commits, and in the trees of 7.2.12 and 7.3.4: 6.19's own could not be had.
         Release(
@@ -211,6 +212,7 @@ RELEASES: dict[str, Release] = {
                 "irq_suspend",
             ),
             rt_features=("busy_poll_rt", "bh_unlocked"),
+            in_lab=True,
         ),
     )
 }

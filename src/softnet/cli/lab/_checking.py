@@ -62,7 +62,7 @@ def check(paths: tuple[Path, ...], patches: tuple[str, ...], coverage: bool, as_
 @json_option
 def conform(kernels: tuple[str, ...], only: str, again: bool, guests: Guests, as_json: bool) -> int:
     """Run every experiment on every arm and hold each trace against the model. Status 1: an unknown disagreement."""
-    from softnet.lab.play.arm import ARMS
+    from softnet.lab.play.arm import arms_here
     from softnet.lab.studies import conform as suite
     from softnet.report import conformance, lab_verdicts
 
@@ -73,8 +73,9 @@ def conform(kernels: tuple[str, ...], only: str, again: bool, guests: Guests, as
     if again and guests.out is None:
         raise click.UsageError("--again needs --out: the folder that an earlier run wrote")
     folders = [experiment.folder for experiment in chosen]
-    guests.claim([] if again else kernels or ARMS, folders, others=("conform.json", "conform.md", "conform.html"))
-    arms = guests.arms(kernels or ARMS, boots=not again, below=())
+    names = kernels or arms_here(guests.out if again else None)
+    guests.claim([] if again else names, folders, others=("conform.json", "conform.md", "conform.html"))
+    arms = guests.arms(names, boots=not again, below=())
     not_run: dict[str, str] = {}
     outcomes = suite.conform(arms, chosen, options=guests.options, say=guests.say, folder=guests.out, again=again, not_run=not_run)
     for name, why in not_run.items():

@@ -23,14 +23,14 @@ from softnet.cli.lab._shared import Guests, guest_options, json_option, kernels_
 @json_option
 def experiment(name: str, kernels: tuple[str, ...], connections: int, skb_defer_max: int, guests: Guests, as_json: bool) -> int:
     """Run an experiment whose answer is exact. Status 1: a kernel answered otherwise."""
-    from softnet.lab.play.arm import ARMS
+    from softnet.lab.play.arm import arms_here
     from softnet.lab.studies import experiments
     from softnet.report import lab_defects, lab_tables
 
     expected = experiments.expected_first_kick(skb_defer_max, connections)
     results = [
         experiments.first_kick(arm, connections=connections, skb_defer_max=skb_defer_max, options=guests.options, say=guests.say)
-        for arm in guests.arms(kernels or ARMS)
+        for arm in guests.arms(kernels or arms_here())
     ]
     guests.write(results)
     found = [experiments.first_kick_at(result.trace) for result in results]

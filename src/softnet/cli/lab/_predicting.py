@@ -69,7 +69,7 @@ class _Wanted:
 
 @click.command()
 @click.argument("scenario_path", metavar="[SCENARIO]", required=False, type=click.Path(path_type=Path))
-@kernels_option("6.12, with --all the five arms", "6.12, 6.12-rt, 6.12-threads or a vmlinuz")
+@kernels_option("6.12, with --all the arms of the lab that can be had", "6.12, 6.12-rt, 6.12-threads or a vmlinuz")
 @click.option(
     "--costs",
     default="",
@@ -168,7 +168,7 @@ def _predict_all(wanted: _Wanted, guests: Guests) -> int:
 
 def _attempts(chosen: Sequence[HeldOut], wanted: _Wanted, guests: Guests) -> Sequence[Attempt]:
     """Predict and run; what there is is written after each, so that an interrupted run is not lost."""
-    from softnet.lab.play.arm import ARMS
+    from softnet.lab.play.arm import arms_here
     from softnet.lab.studies.predict_all import run_all
     from softnet.report.lab_predictions import write_attempts
 
@@ -176,7 +176,7 @@ def _attempts(chosen: Sequence[HeldOut], wanted: _Wanted, guests: Guests) -> Seq
         if guests.out is not None:
             write_attempts(guests.out, attempts)
 
-    arms = guests.arms(wanted.kernels or ARMS, below=())
+    arms = guests.arms(wanted.kernels or arms_here(), below=())
     return run_all(arms, chosen, wanted.examples, options=guests.options, say=guests.say, keep=keep)
 
 

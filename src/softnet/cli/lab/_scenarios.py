@@ -85,9 +85,9 @@ def compare(
     as_json: bool,
 ) -> int:
     """Run SCENARIO on several real kernels and show them side by side. Status 5: one recorded not one event."""
-    from softnet.lab.play.arm import ARMS
+    from softnet.lab.play.arm import arms_here
 
-    return _run(_Asked(scenario_path, overrides, boot_args, stretch, as_json), kernels or ARMS, guests)
+    return _run(_Asked(scenario_path, overrides, boot_args, stretch, as_json), kernels or arms_here(), guests)
 
 
 def _run(asked: _Asked, names: tuple[str, ...], guests: Guests) -> int:

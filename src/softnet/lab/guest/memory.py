@@ -40,20 +40,32 @@ class Memory:
 
 
 class SoftnetData(Memory):
-    """The fields of every CPU's softnet_data that the plan names: ``{name: [offset, bytes]}``."""
+    """The fields of every CPU's softnet_data that the plan names: ``{name: [offset, bytes]}``.
 
-    def __init__(self, fields: dict[str, list[int]], per_cpu_symbol: int, per_cpu_offsets: int) -> None:
+    ``nodes`` names fields in the same way that are in what the per-CPU pointer at ``nodes_pointer`` leads to (net_hotdata.skb_defer_nodes,
+    since v6.18): of a CPU's first NUMA node, and a guest has no other.
+    """
+
+    def __init__(
+        self,
+        fields: dict[str, list[int]],
+        per_cpu_symbol: int,
+        per_cpu_offsets: int,
+        nodes: dict[str, list[int]] | None = None,
+        nodes_pointer: int = 0,
+    ) -> None:
         super().__init__()
-        self._fields = fields
-        self._bases = [
-            (self.word(per_cpu_offsets + 8 * cpu, 8) + per_cpu_symbol) & 0xFFFF_FFFF_FFFF_FFFF
-            for cpu in range(os.sysconf("SC_NPROCESSORS_CONF"))
-        ]
+        self._fields = {name: (per_cpu_symbol + offset, size) for name, (offset, size) in fields.items()}
+        if nodes:
+            first = self.word(nodes_pointer, 8)
+            self._fields |= {name: (first + offset, size) for name, (offset, size) in nodes.items()}
+        cpus = range(os.sysconf("SC_NPROCESSORS_CONF"))
+        self._offsets = [self.word(per_cpu_offsets + 8 * cpu, 8) for cpu in cpus]
 
     def read(self, cpu: int, name: str) -> int:
         """One field of one CPU."""
-        offset, size = self._fields[name]
-        return self.word(self._bases[cpu] + offset, size)
+        where, size = self._fields[name]
+        return self.word((self._offsets[cpu] + where) & 0xFFFF_FFFF_FFFF_FFFF, size)
 
     def all(self, cpu: int) -> dict[str, int]:
         """Every field of one CPU."""

@@ -172,6 +172,10 @@ class RaceWork(TypedDict, total=False):
     """Field of softnet_data -> [offset, bytes]"""
     per_cpu_symbol: int
     per_cpu_offsets: int
+    nodes: dict[str, list[int]]
+    """Field of skb_defer_node -> [offset, bytes], where a kernel has such lists"""
+    nodes_pointer: int
+    """Address of the pointer to a CPU's first one."""
 
 
 # -- plans

@@ -96,7 +96,9 @@ class Race:
         self.trace = trace
         self.channel = channel
         self.shared = Shared()
-        self.data = SoftnetData(work["fields"], work["per_cpu_symbol"], work["per_cpu_offsets"])
+        self.data = SoftnetData(
+            work["fields"], work["per_cpu_symbol"], work["per_cpu_offsets"], work.get("nodes"), work.get("nodes_pointer", 0)
+        )
         self.pids: list[int] = []
         self.owner: int = work["owner"]
         self.tries: int = work["tries"]

@@ -8,12 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from softnet.lab.errors import LabMissing
 from softnet.lab.vm import kernels
 from softnet.release import THREADS_ARG, THREADS_SUFFIX, releases
 from softnet.simulate.arms import Arm
 
 ARMS = tuple(kernel for release in releases().values() if release.in_lab for kernel in release.kernels)
+"""Every arm that the lab knows."""
+
+
+def arms_here(folder: Path | None = None) -> tuple[str, ...]:
+    """Of ARMS those that a command runs which is not told: whose kernel is fetched, or in the package lists of this machine.
+
+    With a ``folder`` of results those that have one there. All of them where there is none: then what is missing is said of each.
+    """
+    if folder is not None:
+        return tuple(arm for arm in ARMS if any(folder.glob(f"*/{arm}.json"))) or ARMS
+    try:
+        offered = {kernel.name for kernel in kernels.available()}
+    except LabMissing:
+        offered = set()
+    found = tuple(arm for arm in ARMS if _base(arm) in offered or kernels.cached(_base(arm)) is not None)
+    return found or ARMS
+
+
+def _base(arm: str) -> str:
+    return arm.removesuffix(THREADS_SUFFIX)
+
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,8 @@ _SLEEPS = 'prev_comm ~ "ksoftirqd/*" || prev_comm ~ "backlog_napi/*"'
 
 # The registers of a function's parameters on x86-64.
 _REGISTERS = ("di", "si", "dx", "cx", "r8", "r9")
-_NODES = "net_hotdata.skb_defer_nodes"
+NODES = "net_hotdata.skb_defer_nodes"
+"""Where a kernel has it, a CPU's defer lists are lock-free, one for each NUMA node (since v6.18)."""
 
 
 def _per_cpu(facts: Facts, prefix: str, field: str, cpus: int) -> str:
@@ -37,15 +38,15 @@ def _defer_counts(facts: Facts, cpus: int) -> str:
     The second is allocated at boot, and no kprobe's argument adds a pointer to a CPU's offset. So the guest reads the pointer and
     puts its value where ``<name+number>`` stands (``guest/tracefs.py``). A guest has one node, and the first is read.
     """
-    if _NODES not in facts.offsets:
+    if NODES not in facts.offsets:
         return _per_cpu(facts, "count", "defer_count", cpus)
     count = facts.offset("skb_defer_node.defer_count")
-    return " ".join(f"count{cpu}=<{_NODES}+{count}>(@__per_cpu_offset+{8 * cpu}):u32" for cpu in range(cpus))
+    return " ".join(f"count{cpu}=<{NODES}+{count}>(@__per_cpu_offset+{8 * cpu}):u32" for cpu in range(cpus))
 
 
 def pointers(facts: Facts) -> dict[str, int]:
     """Name -> address of the pointers that the guest must read before it defines the kprobes."""
-    return {_NODES: facts.symbols["net_hotdata"] + facts.offset(_NODES)} if _NODES in facts.offsets else {}
+    return {NODES: facts.symbols["net_hotdata"] + facts.offset(NODES)} if NODES in facts.offsets else {}
 
 
 def kprobes(facts: Facts, cpus: int) -> list[list[str]]:
