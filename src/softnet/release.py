@@ -59,8 +59,8 @@ class Release(NamedTuple):
     rt_features: tuple[Feature, ...] = ()
     """What only its rt flavour has."""
     in_lab: bool = False
-    """Whether there are packages of it that the lab has booted and whose traces it holds against the model: its kernels are the lab's
-    arms. A command that is not told which runs those that can be had (softnet.lab.play.arm.arms_here)."""
+    """Whether the lab has booted packages of it and holds their traces against the model: its kernels are the lab's arms. A command
+    that is not told which runs those that can be had (softnet.lab.play.arm.arms_here)."""
 
     def has(self, feature: Feature, *, rt: bool = False) -> bool:
         """Whether this release, or its rt flavour, has a feature."""

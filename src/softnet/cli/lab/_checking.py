@@ -73,9 +73,9 @@ def conform(kernels: tuple[str, ...], only: str, again: bool, guests: Guests, as
     if again and guests.out is None:
         raise click.UsageError("--again needs --out: the folder that an earlier run wrote")
     folders = [experiment.folder for experiment in chosen]
-    names = kernels or arms_here(guests.out if again else None)
-    guests.claim([] if again else names, folders, others=("conform.json", "conform.md", "conform.html"))
-    arms = guests.arms(names, boots=not again, below=())
+    chosen_arms = kernels or arms_here(guests.out if again else None)
+    guests.claim([] if again else chosen_arms, folders, others=("conform.json", "conform.md", "conform.html"))
+    arms = guests.arms(chosen_arms, boots=not again, below=())
     not_run: dict[str, str] = {}
     outcomes = suite.conform(arms, chosen, options=guests.options, say=guests.say, folder=guests.out, again=again, not_run=not_run)
     for name, why in not_run.items():

@@ -43,7 +43,9 @@ one_kernel_option = click.option(
 )
 
 
-def kernels_option(default: str = "the arms of the lab that can be had", what: str = "A kernel to run it on") -> Callable[[Command], Command]:
+def kernels_option(
+    default: str = "the arms of the lab that can be had", what: str = "A kernel to run it on"
+) -> Callable[[Command], Command]:
     """The kernels to run it on; ``default`` says which these are if none is named."""
     return click.option("--kernel", "kernels", multiple=True, help=f"{what}; may be repeated. Default: {default}.")
 

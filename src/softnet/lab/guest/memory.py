@@ -42,8 +42,8 @@ class Memory:
 class SoftnetData(Memory):
     """The fields of every CPU's softnet_data that the plan names: ``{name: [offset, bytes]}``.
 
-    ``nodes`` names fields in the same way that are in what the per-CPU pointer at ``nodes_pointer`` leads to (net_hotdata.skb_defer_nodes,
-    since v6.18): of a CPU's first NUMA node, and a guest has no other.
+    ``nodes`` names fields in the same way that are in what the per-CPU pointer at ``nodes_pointer`` leads to
+    (net_hotdata.skb_defer_nodes, since v6.18): of a CPU's first NUMA node, and a guest has no other.
     """
 
     def __init__(

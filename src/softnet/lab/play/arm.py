@@ -38,7 +38,6 @@ def _base(arm: str) -> str:
     return arm.removesuffix(THREADS_SUFFIX)
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class GuestArm(Arm):
     """An arm that can be booted."""
