@@ -12,11 +12,11 @@ from softnet.lab.errors import LabError
 from softnet.lab.studies import experiments
 from softnet.lab.tracing import records
 from softnet.lab.tracing.counts import COUNTERS, count, parse_softnet_stat, softnet_stat_delta
-from softnet.lab.tracing.records import LabRecord, LabTrace
+from softnet.lab.tracing.records import MARK, LabRecord, LabTrace
 from softnet.report import lab_defects
 
-IPI_ARMS = ("6.1", "6.12")
-THREAD_ARMS = ("6.12-threads", "6.12-rt")
+IPI_ARMS = ("6.1", "6.12", "6.18", "7.3")
+THREAD_ARMS = ("6.12-threads", "6.12-rt", "6.18-threads", "6.18-rt", "7.3-threads", "7.3-rt")
 
 
 def test_the_first_kick_is_at_the_33rd_on_every_arm(first_kick_trace: LabTrace) -> None:
@@ -104,6 +104,9 @@ def test_the_story_counts_equal_neighbours_together() -> None:
     quiet = LabTrace(trace.header, [attempt(1), attempt(2)])
     assert experiments.c4_seen(quiet)
     assert experiments.held_at_end(quiet) == 2
+    # Since 6.18 the counter goes on where the list takes nothing more: at a limit of 2 it holds one skb.
+    counted = [attempt(0), attempt(1), LabRecord(2, 1, 0, MARK, text="skb_defer_max 2"), attempt(2), attempt(3)]
+    assert experiments.held_at_end(LabTrace({**trace.header, "release": "6.18.15", "skb_defer_max": 64}, counted)) == 2
 
 
 @pytest.mark.parametrize(("limit", "connections", "at"), [(64, 110, 33), (16, 110, 9), (1, 5, 1), (0, 5, None), (64, 32, None)])

@@ -15,6 +15,7 @@ import pytest
 from tests.mutation import mutate
 
 from softnet.lab.errors import LabError
+from softnet.lab.play.arm import ARMS
 from softnet.lab.tracing.records import HARDIRQ, SOFTIRQ, TASK, LabRecord, LabTrace, read
 from softnet.lab.validate.checker import Raises, check
 from softnet.lab.validate.driver import Driver
@@ -22,7 +23,8 @@ from softnet.lab.validate.knowledge import Knowledge, cards_of
 from softnet.lab.validate.verdict import TraceVerdict
 
 FIXTURES = Path(__file__).parent / "fixtures"
-ACCEPTED = ("6.1", "6.1-rt", "6.12", "6.12-threads", "6.12-rt", "6.18", "6.18-rt", "7.3", "7.3-rt")
+ACCEPTED = ARMS
+"""Each has a trace of the first kick among the fixtures."""
 Change = Callable[[list[LabRecord]], list[LabRecord]]
 
 

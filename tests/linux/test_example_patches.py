@@ -11,6 +11,7 @@ import pytest
 from tests.linux.support import drain_scenario, event_name, named, simulate
 from tests.mutation import Edit, function_text
 
+import softnet
 from softnet.errors import SoftnetError
 from softnet.linux.releases import load_patch, modules_for, patch_info
 
@@ -99,7 +100,10 @@ STATED = {
     "threaded_poll_forgets_rps": (("6.10", "6.12", "6.12-rt"), [Edit("napi_threaded_poll_loop", IPIS, "")]),
 }  # fmt: skip
 """What each shipped patch changes in the kernels that it is for."""
-OTHERWISE = {"thread_waits_for_ever": "it is another loop, not the kernel's with a change"}
+OTHERWISE = {
+    "thread_waits_for_ever": "it is another loop, not the kernel's with a change",
+    "frees_at_once": "it is an older kernel: test_5_15_frees_where_it_reads",
+}
 
 
 def _functions(text: str) -> dict[str, str]:
@@ -125,6 +129,17 @@ def test_a_shipped_patch_changes_what_it_says_and_nothing_else(name: str, kernel
 
 def test_what_each_shipped_patch_changes_is_stated() -> None:
     assert {path.stem for path in PATCHES.glob("*.py")} == {*STATED, *OTHERWISE}
+
+
+def test_5_15_frees_where_it_reads() -> None:
+    """What the reader has copied is freed by its own CPU, nothing is put on a list, nobody is kicked; both engines say so."""
+    scenario, patches = drain_scenario("6.1"), [str(PATCHES / "frees_at_once.py")]
+    assert named(simulate(scenario, [])[0], "skb_attempt_defer_free", "kick_defer_list_purge")
+    run, _ = simulate(scenario, patches)
+    assert not named(run, "skb_attempt_defer_free", "kick_defer_list_purge", "skb_defer_free_flush", "skb_defer_nodefer")
+    assert run.result.counters["delivered"] > 0
+    assert all(record.cpu == 1 for record in named(run, "consume_skb"))
+    assert softnet.run(scenario, patches=patches, engine="native", trace="full").result.counters == run.result.counters
 
 
 def test_the_watermark_is_the_only_field_that_its_patch_declares() -> None:

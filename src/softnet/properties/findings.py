@@ -86,14 +86,14 @@ FINDINGS: dict[str, Finding] = {
             "C1", "a kick that meets a backlog which the softirq polls is lost when that run of net_rx_action ends without a flush",
             ("I6",), ("lost kick",), (*_RT, *_THREADS), "ticks=1,driver=free:1:2,driver=irq:0", ("limit",),
             nodes="defer_max=5,ticks=1,driver=free:1:4,driver=irq:0",
-            lab="C1", seen=("6.12-threads", "6.12-rt"), fix="examples/patches/flush_after_break.py",
+            lab="C1", seen=("6.12-threads", "6.12-rt", "6.18-threads", "7.3-threads"), fix="examples/patches/flush_after_break.py",
             text="A kick finds SCHED set by a softirq's poll, which is the last one of a net_rx_action() out of budget.\n"
             "Nobody flushes: the list stays above its watermark, and no later free kicks.",
         ),
         Finding(
             "C4", "skb_defer_max was lowered below what the list held already: the test for equality never sees the watermark",
             ("I6",), ("lost kick",), _ALL, "defer_max=8,driver=free:1:4,event=skb_defer_max:4", ("lowered",),
-            lab="C4", seen=("6.1", "6.12", "6.12-rt"),
+            lab="C4", seen=("6.1", "6.12", "6.12-rt", "6.18", "6.18-rt", "7.3"),
             text="C4: skb_defer_max is lowered from 64 to 16 while 20 skbs wait on CPU 0's list, then 90 more are freed on CPU 1.\n"
             "The watermark of 8 is behind and the limit is reached, so no kick comes: the 20 stay until CPU 0 receives.",
         ),
@@ -116,14 +116,14 @@ FINDINGS: dict[str, Finding] = {
             (), ("flag without a call", "lost kick"), _kernels("ipi", before="7.3"),
             "resched=0,driver=free:0:2:1,driver=hotplug:0:1:1", ("hotplug", "free"),
             nodes="defer_max=3,resched=0,driver=free:0:2:1,driver=hotplug:0:1:1", fix="06e3f54e8b22",
-            lab="offline-kick", seen=("6.1", "6.12"),
+            lab="offline-kick", seen=("6.1", "6.12", "6.18"),
             text="A CPU goes offline between skb_attempt_defer_free()'s look at cpu_online() and its kick.\n"
             "defer_ipi_scheduled stays set: when the CPU is back, its full defer list is never kicked again.",
         ),
         Finding(
             "C8", "on PREEMPT_RT a packet is steered to a CPU that died after get_rps_cpu() had found it online",
             (), ("lost work",), _kernels("rt"), "rps=1,resched_max=1,driver=rps:0:1:1,driver=hotplug:0:1:1",
-            ("hotplug", "rps"), lab="dead-queue", seen=("6.12-rt",),
+            ("hotplug", "rps"), lab="dead-queue", seen=("6.12-rt", "6.18-rt"),
             text="On PREEMPT_RT a task that steers a packet is preempted between its look at cpu_online() and its enqueue.\n"
             "Its packet is queued on a CPU that is dead already, and stays there until the CPU is back.",
         ),

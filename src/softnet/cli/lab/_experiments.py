@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from softnet.cli.lab._shared import Guests, guest_options, json_option, kernels_option, print_json, status_of
@@ -82,9 +84,17 @@ def seed(duration_ms: int, costs: str, guests: Guests, as_json: bool) -> int:
     return status_of([*loads, *kicks])
 
 
+def _here(seen: Sequence[str]) -> Sequence[str]:
+    """Of the arms on which a defect was seen those that can be had."""
+    from softnet.lab.play.arm import arms_here
+
+    here = arms_here()
+    return [arm for arm in seen if arm in here] or seen
+
+
 @click.command()
 @click.argument("name", type=click.Choice(["C1", "C4", "C5", "offline-kick", "dead-queue"]))
-@kernels_option("those in which the model has it")
+@kernels_option("those on which it was seen, if they can be had")
 @click.option("--tries", type=click.IntRange(1), help="Give up after so many tries. Not of C4, which needs no luck.")
 @guest_options
 @json_option
@@ -96,13 +106,13 @@ def reproduce(name: str, kernels: tuple[str, ...], tries: int | None, guests: Gu
 
     options, say = guests.options, guests.say
     if name == "C4":
-        arms = guests.arms(kernels or experiments.C4_ARMS)
+        arms = guests.arms(kernels or _here(experiments.C4_ARMS))
         results = [experiments.c4(arm, options=options, say=say) for arm in arms]
         seen = [experiments.c4_seen(result.trace) for result in results]
         text, reports = experiments.C4_TEXT, [lab_defects.c4_lines(result, guests.paper) for result in results]
     else:
         defect = races.DEFECTS[name]
-        arms = guests.arms(kernels or defect.arms)
+        arms = guests.arms(kernels or _here(defect.arms))
         results = [races.attempt(defect, arm, options=options, say=say, tries=tries) for arm in arms]
         seen = [races.seen(defect, result) for result in results]
         text, reports = defect.text, [lab_defects.defect_lines(defect, result, guests.paper) for result in results]

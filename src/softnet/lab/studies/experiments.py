@@ -25,6 +25,7 @@ from softnet.lab.play.arm import GuestArm
 from softnet.lab.play.run import GuestOptions, LabResult, run_script
 from softnet.lab.tracing.records import CSD_FUNCTIONS, MARK, LabRecord, LabTrace
 from softnet.properties.findings import FINDINGS
+from softnet.release import nearest
 
 OWNER_CPU, READER_CPU = 0, 1
 SKB_DEFER_MAX = "/proc/sys/net/core/skb_defer_max"
@@ -234,12 +235,21 @@ def c4(
 
 
 def held_at_end(trace: LabTrace) -> int:
-    """The owner's defer_count as the last attempt found it: what stays on the list when nobody kicks."""
-    counts = [record.c for record in trace.of("skb_attempt_defer_free") if record.b == OWNER_CPU]
-    return counts[-1] if counts else 0
+    """The owner's defer_count as the last attempt found it: what stays on the list when nobody kicks.
+
+    A lock-free list also counts what it does not take, so there each attempt is held against the limit of its time.
+    """
+    lock_free = nearest(str(trace.header.get("release", ""))).has("defer_nodes")
+    limit, held = int(trace.header.get("skb_defer_max", 64)), 0
+    for record in trace.records:
+        if record.event == MARK and record.text.startswith("skb_defer_max "):
+            limit = int(record.text.split()[1])
+        elif record.event == "skb_attempt_defer_free" and record.b == OWNER_CPU:
+            held = (held if record.c else 0) + (record.c + 1 < limit) if lock_free else record.c
+    return held
 
 
-C4_ARMS = ("6.1", "6.12", "6.12-rt")
+C4_ARMS = FINDINGS["C4"].seen
 C4_TEXT = FINDINGS["C4"].text
 
 
