@@ -13,7 +13,7 @@ from softnet.lab.validate import checker, explore
 from softnet.lab.validate.checker import check
 from softnet.lab.validate.driver import Driver
 from softnet.lab.validate.memory import History, Memory, Noted
-from softnet.lab.validate.settings import WRITE_RECORDS, settings_of
+from softnet.lab.validate.settings import STILL_RECORDS, WRITE_RECORDS, settings_of
 from softnet.report.lab_verdicts import verdict_lines
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -116,8 +116,17 @@ def test_what_interrupts_the_writer_is_no_bound_of_its_write() -> None:
     assert settings_of([*inside, _mark(201, 7)])[200].since == 0
     other = LabRecord(100, 2, TASK, "netif_rx", 1, 2, 0, 8, "")
     assert settings_of([*inside[:100], other, *inside[100:], _mark(202, 7)])[201].since == 101
-    elsewhere = [LabRecord(n, 1, SOFTIRQ, "kfree_skb", 1, 0, 0, 8, "") for n in range(1, 201)]
-    assert settings_of([*elsewhere, _mark(201, 7)])[200].since == 200 - WRITE_RECORDS
+    elsewhere = [LabRecord(n, 1, SOFTIRQ, "kfree_skb", 1, 0, 0, 8, "") for n in range(1, 601)]
+    of_its_cpu = LabRecord(180, 2, SOFTIRQ, "kfree_skb", 1, 0, 0, 7, "")
+    assert settings_of([*elsewhere[:180], of_its_cpu, *elsewhere[180:199], _mark(201, 7)])[200].since == 180 - WRITE_RECORDS
+
+
+def test_a_write_may_be_older_where_the_writers_cpu_has_stood_still() -> None:
+    """On a busy host 167 records of other CPUs came between a write and its mark, and the kernel went by the new value."""
+    elsewhere = [LabRecord(n, 1, SOFTIRQ, "kfree_skb", 1, 0, 0, 8, "") for n in range(1, 601)]
+    assert settings_of([*elsewhere, _mark(601, 7)])[600].since == 600 - STILL_RECORDS
+    elsewhere[400] = LabRecord(401, 2, TASK, "netif_rx", 1, 2, 0, 9, "")
+    assert settings_of([*elsewhere, _mark(601, 7)])[600].since == 401
 
 
 def test_a_bound_is_said_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ from softnet.lab.validate.driver import Driver
 
 # A write and its mark are two system calls of one task at the highest priority: this many records are more than enough.
 WRITE_RECORDS = 40
+# Unless the writer's CPU stood still between them, as a guest's may on a busy host: then it has no record for so long at most.
+STILL_RECORDS = 400
 _SYSCTL = re.compile(r"(?:/proc/sys/net/core/)?(\w+)(?: =)? (\d{1,10})$")
 _RPS_CPUS = re.compile(r"\S*/lo/queues/rx-0/rps_cpus = ([0-9a-fA-F,]+)$")
 _ONLINE = re.compile(r"\S*/cpu(\d{1,4})/online (<|=) ([01])$")
@@ -58,7 +60,8 @@ def _written_since(records: Sequence[LabRecord], at: int, last: int) -> int:
     """The first place at which what the mark at ``at`` tells of may have been written; ``last`` is the mark before.
 
     Interrupts of the writer, and the softirqs at their exits, come between a write and its mark however long they take. What
-    another task did on its CPU was before the write: nobody takes the CPU from it.
+    another task did on its CPU was before the write: nobody takes the CPU from it. Where the CPU has no record at all among those
+    that are enough, it may have stood still, and the write may be older.
     """
     mark = records[at]
     since = at - WRITE_RECORDS
@@ -71,7 +74,12 @@ def _written_since(records: Sequence[LabRecord], at: int, last: int) -> int:
         if record.cpu == mark.cpu and record.context != TASK:
             since = min(since, place - WRITE_RECORDS)
         place -= 1
-    return max(last + 1, min(since, at - WRITE_RECORDS))
+    since = max(last + 1, min(since, at - WRITE_RECORDS))
+    if any(record.cpu == mark.cpu for record in records[since:at]):
+        return since
+    while since > max(last + 1, at - STILL_RECORDS) and records[since - 1].cpu != mark.cpu:
+        since -= 1
+    return since
 
 
 def settings_of(records: Sequence[LabRecord]) -> dict[int, Setting]:
