@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.lab.falsify import ACCEPTED, REFUSED, WAYS, Falsification, chosen, outcome
 
-from softnet.lab.tracing.records import HARDIRQ, LabRecord, LabTrace, read
+from softnet.lab.tracing.records import HARDIRQ, SOFTIRQ, LabRecord, LabTrace, read
 from softnet.lab.validate.checker import check
 from softnet.lab.validate.grammar import ungrammatical
 
@@ -85,6 +85,20 @@ def test_an_ipi_that_came_into_a_kprobes_handler_is_missed_and_no_refusal() -> N
     idle = LabRecord(0, quiet.cpu, 0, "sched_waking", 1, 1, pid=0, text="ksoftirqd/1")
     moved[place + 1 : place + 1] = [idle, quiet, idle]
     assert any("by nothing that is in the trace" in text for text in ungrammatical(LabTrace(trace.header, moved)).values())
+
+
+def test_a_packet_that_came_into_a_kprobes_handler_is_missed_and_no_refusal() -> None:
+    """A real one: a timer's softirq got a packet by netif_rx() and raised NET_RX, and its enqueue is nowhere."""
+    trace = read(FIXTURES / "missed-enqueue-6.18-threads.jsonl.gz")
+    events = [record.event for record in trace.records]
+    at = next(at for at in range(len(events)) if events[at : at + 2] == ["netif_rx", "softirq_raise"])
+    assert trace.records[at].context == SOFTIRQ
+    assert events[at - 1] == "skb_attempt_defer_free"
+    assert check(trace).accepted
+    assert "by nothing" in ungrammatical(Falsification(at, "removed").of(trace))[at]
+    # Without a kprobe below it nothing can have been missed.
+    trace.records[at - 1] = replace(trace.records[at - 1], event="consume_skb")
+    assert "by nothing" in ungrammatical(trace)[at + 1]
 
 
 def test_a_thread_of_one_cpu_does_not_run_on_another() -> None:

@@ -252,6 +252,9 @@ class Grammar:
             return self._of_a_card(at, record)
         if record.context == HARDIRQ and self._on_its_way(at, record.cpu) and self._into_handler(at, record):
             return ""
+        # A timer's softirq that came into a kprobe's handler sends over loopback: its netif_rx() is told, its enqueue is missed.
+        if record.context == SOFTIRQ and task.last == "netif_rx" and self._into_handler(at, record):
+            return ""
         return f"NET_RX is raised on CPU {record.cpu} by nothing that is in the trace"
 
     def _on_its_way(self, at: int, cpu: int) -> bool:
