@@ -328,7 +328,7 @@ class Checker:
     def _cut_off(self) -> set[Task]:
         """The tasks in whose function the trace may end: the entry is the last record of its CPU; what it did may be missing."""
         last = {record.cpu: record for record in self.trace.records}
-        return {task_of(record) for record in last.values() if record.event in ("skb_attempt_defer_free", "enqueue_to_backlog")}
+        return {task_of(record) for record in last.values()}
 
     def _verdict(self, accepted: bool, kernel: str, model: str) -> TraceVerdict:
         covered = {**self.follower.covered}
