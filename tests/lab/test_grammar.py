@@ -101,6 +101,15 @@ def test_a_packet_that_came_into_a_kprobes_handler_is_missed_and_no_refusal() ->
     assert "by nothing" in ungrammatical(trace)[at + 1]
 
 
+@pytest.mark.parametrize(("arm", "may"), [("6.12-rt", True), ("6.12-threads", False)])
+def test_on_preempt_rt_a_task_may_lose_its_cpu_between_a_poll_and_its_tracepoint(arm: str, may: bool) -> None:
+    trace = read(FIXTURES / f"load-{arm}.jsonl.gz")
+    at = _nth(trace, "process_backlog")
+    poll = trace.records[at]
+    trace.records.insert(at + 1, replace(poll, event="sched_switch", a=poll.pid, b=0, c=256, text="backlog_napi/2"))
+    assert any("napi_poll" in text for text in ungrammatical(trace).values()) != may
+
+
 def test_a_thread_of_one_cpu_does_not_run_on_another() -> None:
     trace = read(FIXTURES / "load-6.12-threads.jsonl.gz")
     at = _nth(trace, "process_backlog_entry")

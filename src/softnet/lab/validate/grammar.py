@@ -114,6 +114,9 @@ class Grammar:
         if record.event.startswith("softirq_") and record.a != NET_RX_SOFTIRQ:
             return reason
         task = self._task(record)
+        if record.event == "sched_switch" and self._rt:
+            # Between any two of a task's instructions another may take its CPU.
+            return reason
         reason = reason or self._expected(task, record) or self._decides(task, record)
         reason = reason or self._frees(task, record)
         task.polled = task.received = False
