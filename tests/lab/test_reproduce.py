@@ -16,6 +16,7 @@ from softnet.lab.tracing.records import LabTrace, read
 from softnet.lab.validate.checker import check
 from softnet.lab.vm.qemu import Ran
 from softnet.report.lab_defects import defect_lines, phase_text
+from softnet.report.table import Paper
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -66,7 +67,7 @@ def test_what_is_not_shown_by_trace_and_memory_is_not_called_seen() -> None:
     work: dict[str, object] = {"found": True, "tries": 5, "samples": 662, "holds": 5, "watched": states}
     defect = DEFECTS["offline-kick"]
     assert seen(defect, _result(trace, work))
-    lines = defect_lines(defect, _result(trace, work))
+    lines = defect_lines(defect, _result(trace, work), Paper())
     assert lines[0] == "6.12: reproduced, after 5 tries; the task was in the window at 5 of 662 looks at it"
     assert "    after: 33 frees, kick, 167 frees" in lines
     assert lines[-2].endswith("before: all zero")
