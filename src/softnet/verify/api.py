@@ -149,6 +149,14 @@ def searches(
     if swarm and (save or resume or storage != "exact" or any(config.liveness for config in configs)):
         raise SoftnetError("a swarm has a storage of its own, which keeps too little of a state for that", where="--swarm",
                            found="--storage, --liveness, --save or --resume", expected="without them")  # fmt: skip
+    if (
+        limits is not None
+        and limits.cores > 1
+        and (storage != "compact" or save or resume or cluster or jobs > 1 or any(config.liveness for config in configs))
+    ):
+        raise SoftnetError("several threads search with hash compaction, one configuration after the other", where="--cores",
+                           found="no --storage compact; or --save, --resume, --cluster, --jobs, --liveness",
+                           expected="--storage compact, without them")  # fmt: skip
     if cluster and (save or resume):
         raise SoftnetError("a search on a cluster is not saved", where="--save, --resume", found=f"--cluster {cluster}")
     bounds: Limits | Sequence[Limits] = limits or Limits()

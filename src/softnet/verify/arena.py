@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import mmap
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,8 @@ class Limits:
     state, in a search that is a member of a swarm (softnet.verify.swarm)."""
     seed: int = 0
     """A member's order and hashes."""
+    cores: int = 1
+    """Threads of one search, with compact storage (softnet.verify.cores)."""
 
 
 @dataclass
@@ -219,14 +222,29 @@ class Arena:
 
         image = self.model.image
         # The table of owners stands before S, that of holders before it; what is not touched of them takes no memory.
-        self._memory = np.zeros(OWNERS_BYTES // 4 + size, dtype=np.int64)
-        self.words = self._memory[OWNERS_BYTES // 4 :]
-        tables = self._memory[: OWNERS_BYTES // 4].view("uint8")
-        self.owners: NDArray[np.uint8] = tables[OWNERS_BYTES:]
-        self.holders: NDArray[np.uint8] = tables[:OWNERS_BYTES]
+        self._take_memory(np.zeros(OWNERS_BYTES // 4 + size, dtype=np.int64))
         self.words[: image.regions.size] = np.array(image.memory, dtype=np.int64)
         explorer = image.layout.structs["explorer"].fields.values()
         self.field = {f.name: image.layout.tables["explorer"].base + f.offset for f in explorer}
+
+    def _take_memory(self, memory: NDArray[np.int64]) -> None:
+        self._memory = memory
+        self.words = memory[OWNERS_BYTES // 4 :]
+        tables = memory[: OWNERS_BYTES // 4].view("uint8")
+        self.owners: NDArray[np.uint8] = tables[OWNERS_BYTES:]
+        self.holders: NDArray[np.uint8] = tables[:OWNERS_BYTES]
+
+    def twin(self) -> Arena:
+        """Another memory like this one, for another thread, which has not the tables of states."""
+        other = copy.copy(self)
+        other._take_memory(self._memory.copy())
+        other.regions = {}
+        for name in ("touched", "race_masks", "early"):
+            if name in self.regions:
+                other.set(**{name: other.region(name, len(self.regions[name]))})
+        other._new_log()
+        other.new_stack()
+        return other
 
     def _fill_components(self) -> None:
         """Of each component where its slots begin, how many, and whose frames they are; of each slot its address."""
@@ -327,13 +345,13 @@ class Arena:
     def queues(self) -> tuple[str, str]:
         """The regions of the level that is written and of the one that is read."""
         at = self.get("queue") // 2
-        return ("queue", "other") if at == self._place("queue") else ("other", "queue")
+        return ("queue", "other") if at == self.place("queue") else ("other", "queue")
 
     def halves(self, name: str) -> NDArray[np.uint32]:
         """A region in halves of words."""
         return self.regions[name].view("uint32")
 
-    def _place(self, name: str) -> int:
+    def place(self, name: str) -> int:
         """Where a region begins as an address."""
         return (int(self.regions[name].ctypes.data) - int(self.words.ctypes.data)) // 8
 
@@ -354,7 +372,7 @@ class Arena:
         import numpy as np
 
         self.regions[name] = np.frombuffer(memory, dtype=np.int64)
-        return self._place(name)
+        return self.place(name)
 
     def own(self, owners: Mapping[int, int], untouched: Sequence[int]) -> None:
         """Assume who owns which word, and which CPUs nobody else touches (softnet.verify.ownership)."""
@@ -388,11 +406,8 @@ class Arena:
 
     def _prepare(self) -> None:
         """The search's own stack, and every context at its beginning."""
-        import numpy as np
-
-        self._new_stack()
-        self._log = np.zeros((LOG_ROOM, 3), dtype=np.int64)
-        self.words[LOG] = int(self._log.ctypes.data)
+        self.new_stack()
+        self._new_log()
         frames = self.model.frames
         for ctx in range(self.model.nr_contexts):
             root = "irq_context" if ctx < 2 * self.model.config.cpus else "task_context"
@@ -400,7 +415,13 @@ class Arena:
             base = self.stacks + ctx * STACK_WORDS
             self.words[base : base + 3] = [2, 2 + frames.frame_words[root], entry or frames.entries[root]]
 
-    def _new_stack(self) -> None:
+    def _new_log(self) -> None:
+        import numpy as np
+
+        self._log = np.zeros((LOG_ROOM, 3), dtype=np.int64)
+        self.words[LOG] = int(self._log.ctypes.data)
+
+    def new_stack(self) -> None:
         """The search's own stack, on which it begins at its first call."""
         import numpy as np
 
@@ -453,7 +474,7 @@ class Arena:
         self.set(stamp=stamp)
         if self.broken:
             # The word of the loops' turns holds what kind of failure it was.
-            self._new_stack()
+            self.new_stack()
             self.words[words.VX_FUEL_WORD] = words.VX_FUEL
             self.broken = False
         if self.prepare is not None:
@@ -468,7 +489,7 @@ class Arena:
         code: a pc and a pointer to a function are numbers.
         """
         self._compile(hasty=False)
-        self._new_stack()
+        self.new_stack()
 
     def failure(self, code: int) -> Failure:
         """What a failed call means."""
@@ -558,21 +579,21 @@ class Arena:
             return (8 << self.prints_bits) + 5 * get("states") + 8 * get("peak")
         return 8 * (get("store_used") + get("states") * (get("key_words") + 2) + get("values"))
 
-    def _premises(self) -> NDArray[np.int64]:
+    def premise_counts(self) -> NDArray[np.int64]:
         """Of each property by number, how often there was what it is about."""
         table = self.model.image.layout.tables["vx_premise"]
         return self.words[table.base : table.base + table.stride * table.count : table.stride]
 
     def premises(self) -> dict[str, int]:
         """The same by name, of the properties that are about something."""
-        times = self._premises().tolist()
+        times = self.premise_counts().tolist()
         at, n = self.get("lock_order"), self.get("lock_classes")
         times[VX_LOCK_ORDER] = int((self.words[at : at + n * n] >= 0).sum())
         return {p.name: times[number] for number, p in self.model.properties.items() if p.premise}
 
     def undecided(self) -> bool:
         """Whether a schedule came to its end with a stuck task that has skbs: whether one is lost, it does not tell."""
-        return bool(self._premises()[0])
+        return bool(self.premise_counts()[0])
 
     # -- the search
 
@@ -582,7 +603,7 @@ class Arena:
 
     def start(self) -> int:
         """Store the present memory as the first state; a code as explore()'s."""
-        self._premises()[:] = 0
+        self.premise_counts()[:] = 0
         return self.call(SEARCHES.index(f"vx_{self._how}start"))
 
     def explore(self, states: int) -> int:

@@ -53,7 +53,20 @@ HARNESS = (
     f"{_PROPERTIES}.state",
     *(
         f"{_INSIDE}.{name}"
-        for name in ("words", "fair", "harness", "properties", "explorer", "exact", "compact", "swarm", "cycles", "buffers")
+        for name in (
+            "words",
+            "fair",
+            "harness",
+            "properties",
+            "explorer",
+            "exact",
+            "compact",
+            "ways",
+            "parts",
+            "swarm",
+            "cycles",
+            "buffers",
+        )
     ),
     *(f"{_INSIDE}.{name}" for name in ("open_accesses", "races")),
 )
@@ -573,7 +586,8 @@ FLOW_HASH = 1
 
 SEARCHES = (
     "vx_explore", "vx_start", "vx_settle", "vx_replay", "vx_compact_explore", "vx_compact_start", "vx_compact_grow", "vx_edges",
-    "vx_scc", "vx_rebuild", "vx_walk", "vx_try", "vx_swarm_explore", "vx_swarm_start",
+    "vx_scc", "vx_rebuild", "vx_walk", "vx_try", "vx_swarm_explore", "vx_swarm_start", "vx_parts_explore", "vx_parts_read",
+    "vx_parts_way",
 )  # fmt: skip
 """What the search calls, by the number of the call."""
 EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "vx_touched", "vx_calm", "vx_exposed", "vx_may_move", "irqs_disabled", "lock_is_held")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         vx_undo,
     )
     from softnet.verify.inside.properties import verify_state, verify_terminal, vx_premises
+    from softnet.verify.inside.ways import vx_claim, vx_mark_ways, vx_way_on
     from softnet.verify.inside.words import (
         VX_BLOCKED,
         VX_DISOWNED,
@@ -107,8 +108,14 @@ def vx_print_new(v: explorer, h: int) -> bool:
         if found == h:
             return False
         if found == 0:
-            mem_set(prints + slot, h)
-            return True
+            if v.parts == 0:
+                mem_set(prints + slot, h)
+                return True
+            found = vx_claim(prints + slot, h)
+            if found == 0:
+                return True
+            if found == h:
+                return False
         slot = (slot + 1) & mask
 
 
@@ -204,6 +211,8 @@ def vx_read(v: explorer) -> None:
             mem_set(marks + slot, 1)
             mem_set(v.marked + v.nr_marked, slot)
             v.nr_marked += 1
+        if v.parts != 0:
+            vx_mark_ways(v, slot)
     v.hash = h
     v.read_at = end
 
@@ -220,6 +229,8 @@ def vx_compact_children(v: explorer) -> int:
             vx_put32(2 * v.trail + v.states, v.head)
             vx_put8(8 * v.trail_action + v.states, mem(row + 1))
             v.states += 1
+            if v.parts != 0:
+                vx_way_on(v)
             vx_write(v, first, end)
             vx_premises()
             wrong = verify_state() & v.properties

@@ -63,6 +63,10 @@ VX_OPEN_MAX = 48
 """Open accesses of a context (softnet.verify.inside.races), of 16 words each."""
 VX_COMP_WORDS = 4
 VX_PENDING_WORDS = 4
+VX_TURN_BITS = 8
+"""Of how many states a part finds one after the other for another part, as a power of two."""
+VX_WAY_WORDS = 6
+"""Of a queue for another part: shadow, marks, marked, nr_marked, where to write, and where there is no more room."""
 VX_BITS = 3
 """Bits that a member of a swarm keeps of a state."""
 VX_LEVEL_WORDS = 8
@@ -169,6 +173,17 @@ class explorer(Struct, engine=True):
     other_room: int = hw()
     peak: int = hw()
     """The most halves of words that a level took."""
+    # One of several threads that share a search (softnet.verify.inside.parts).
+    parts: int = hw()
+    """How many they are; 0 where the search is one thread's."""
+    ways: int = hw()
+    """Of each part, the queue that is written for it: VX_WAY_WORDS."""
+    way: int = hw()
+    """For which of them write_at, shadow, marks and marked stand now."""
+    chains: int = hw()
+    """Of each part, the state that was read last of what it wrote: its fingerprint and its words."""
+    chain: int = hw()
+    """Which of them is in memory now."""
     # A member of a swarm: its bits, the path to the state in memory, the children that wait along it.
     seed: int = hw()
     """Its hashes are those with this key and the two behind it."""
