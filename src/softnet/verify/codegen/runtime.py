@@ -27,8 +27,6 @@ WITH_ARGUMENT: Final = (
     "vx_walk",
     "vx_swarm_explore",
     "vx_parts_explore",
-    "vx_parts_read",
-    "vx_parts_way",
 )
 
 _RUNTIME: Final = Template(r"""

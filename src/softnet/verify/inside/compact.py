@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         vx_undo,
     )
     from softnet.verify.inside.properties import verify_state, verify_terminal, vx_premises
-    from softnet.verify.inside.ways import vx_claim, vx_mark_ways, vx_way_on
+    from softnet.verify.inside.shared import vx_claim, vx_write_first
     from softnet.verify.inside.words import (
         VX_BLOCKED,
         VX_DISOWNED,
@@ -211,8 +211,6 @@ def vx_read(v: explorer) -> None:
             mem_set(marks + slot, 1)
             mem_set(v.marked + v.nr_marked, slot)
             v.nr_marked += 1
-        if v.parts != 0:
-            vx_mark_ways(v, slot)
     v.hash = h
     v.read_at = end
 
@@ -226,12 +224,16 @@ def vx_compact_children(v: explorer) -> int:
             first = mem(row + 2)
             end = mem(row + 3)
             vx_swap(first, end)
-            vx_put32(2 * v.trail + v.states, v.head)
-            vx_put8(8 * v.trail_action + v.states, mem(row + 1))
+            if v.parts == 0:
+                vx_put32(2 * v.trail + v.states, v.head)
+                vx_put8(8 * v.trail_action + v.states, mem(row + 1))
+                vx_write(v, first, end)
+            elif v.chunk_left != 0:
+                v.chunk_left -= 1
+                vx_write(v, first, end)
+            else:
+                vx_write_first(v, first, end)
             v.states += 1
-            if v.parts != 0:
-                vx_way_on(v)
-            vx_write(v, first, end)
             vx_premises()
             wrong = verify_state() & v.properties
             if wrong != 0:

@@ -63,10 +63,10 @@ VX_OPEN_MAX = 48
 """Open accesses of a context (softnet.verify.inside.races), of 16 words each."""
 VX_COMP_WORDS = 4
 VX_PENDING_WORDS = 4
-VX_TURN_BITS = 8
-"""Of how many states a part finds one after the other for another part, as a power of two."""
-VX_WAY_WORDS = 6
-"""Of a queue for another part: shadow, marks, marked, nr_marked, where to write, and where there is no more room."""
+VX_CHUNK_STATES = 128
+"""States of the queue that one thread takes at once, where several share a search."""
+VX_LINES_WORDS = 32
+"""How far apart stand words that several threads change: four cache lines."""
 VX_BITS = 3
 """Bits that a member of a swarm keeps of a state."""
 VX_LEVEL_WORDS = 8
@@ -176,14 +176,22 @@ class explorer(Struct, engine=True):
     # One of several threads that share a search (softnet.verify.inside.parts).
     parts: int = hw()
     """How many they are; 0 where the search is one thread's."""
-    ways: int = hw()
-    """Of each part, the queue that is written for it: VX_WAY_WORDS."""
-    way: int = hw()
-    """For which of them write_at, shadow, marks and marked stand now."""
-    chains: int = hw()
-    """Of each part, the state that was read last of what it wrote: its fingerprint and its words."""
-    chain: int = hw()
-    """Which of them is in memory now."""
+    here: int = hw()
+    """Where this thread's memory begins, in halves of words: what threads tell each other is a place in the process."""
+    chunks: int = hw()
+    """The level that is read: of each chunk where it begins and ends."""
+    nr_chunks: int = hw()
+    shared: int = hw()
+    """Words that all threads change, VX_LINES_WORDS apart: the next chunk, states found, whether all shall stop."""
+    told: int = hw()
+    """How many of this thread's states are in that sum."""
+    written: int = hw()
+    """Where the chunks begin that this thread writes."""
+    nr_written: int = hw()
+    chunk_left: int = hw()
+    """How many states the present one still takes."""
+    base: int = hw()
+    """Slot -> its word in the search's first state, from which each chunk's first state is told."""
     # A member of a swarm: its bits, the path to the state in memory, the children that wait along it.
     seed: int = hw()
     """Its hashes are those with this key and the two behind it."""
