@@ -42,13 +42,14 @@ class _Part:
         self.room = room
         self.queues = [2 * machine.region(f"queue{side}", room) for side in (0, 1)]
         written = machine.region("written", room // words.VX_CHUNK_STATES + 2)
-        base = machine.region("base", slots)
+        base, marks, apart = (machine.region(name, slots) for name in ("base", "apart_marks", "apart"))
         shadow = machine.get("shadow")
         machine.regions["base"][:] = machine.words[shadow : shadow + slots]
         self.here = int(machine.words.ctypes.data) // 4
         machine.set(
-            parts=parts, here=self.here, written=written, base=base, nr_marked=0, told=machine.get("states") if first else 0
-        )
+            parts=parts, here=self.here, written=written, base=base, apart_marks=marks, apart=apart, nr_apart=0, nr_marked=0,
+            told=machine.get("states") if first else 0,
+        )  # fmt: skip
         if not first:
             machine.set(states=0)
         self.side = 0

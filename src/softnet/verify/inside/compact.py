@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         vx_undo,
     )
     from softnet.verify.inside.properties import verify_state, verify_terminal, vx_premises
-    from softnet.verify.inside.shared import vx_claim, vx_write_first
+    from softnet.verify.inside.shared import vx_apart, vx_claim, vx_write_first
     from softnet.verify.inside.words import (
         VX_BLOCKED,
         VX_DISOWNED,
@@ -211,6 +211,8 @@ def vx_read(v: explorer) -> None:
             mem_set(marks + slot, 1)
             mem_set(v.marked + v.nr_marked, slot)
             v.nr_marked += 1
+        if v.parts != 0:
+            vx_apart(v, slot)
     v.hash = h
     v.read_at = end
 

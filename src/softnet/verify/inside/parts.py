@@ -40,15 +40,15 @@ def vx_parts_take(v: explorer) -> int:
     v.read_at = mem(v.chunks + 2 * n) - v.here
     v.read_end = mem(v.chunks + 2 * n + 1) - v.here
     marks = v.marks
-    for slot in range(v.nr_slots):
-        a = mem(v.slots + slot)
-        value = mem(v.base + slot)
-        if mem(a) != value:
-            mem_set(a, value)
-            if mem(marks + slot) == 0:
-                mem_set(marks + slot, 1)
-                mem_set(v.marked + v.nr_marked, slot)
-                v.nr_marked += 1
+    for i in range(v.nr_apart):
+        slot = mem(v.apart + i)
+        mem_set(v.apart_marks + slot, 0)
+        mem_set(mem(v.slots + slot), mem(v.base + slot))
+        if mem(marks + slot) == 0:
+            mem_set(marks + slot, 1)
+            mem_set(v.marked + v.nr_marked, slot)
+            v.nr_marked += 1
+    v.nr_apart = 0
     v.hash = 1
     return VX_MORE
 

@@ -9,7 +9,7 @@ from softnet.lang import hwfunc
 from softnet.lang.intrinsics import mem, mem_set
 
 if TYPE_CHECKING:
-    from softnet.verify.inside.compact import vx_write, vx_write_slot
+    from softnet.verify.inside.compact import vx_write
     from softnet.verify.inside.words import VX_CHUNK_STATES, explorer
 
 
@@ -26,15 +26,32 @@ def vx_fetch_add(address: int, value: int) -> int:
 
 
 @hwfunc
+def vx_apart(v: explorer, slot: int) -> None:
+    """In that slot memory may differ from the search's first state from now on."""
+    if mem(v.apart_marks + slot) == 0:
+        mem_set(v.apart_marks + slot, 1)
+        mem_set(v.apart + v.nr_apart, slot)
+        v.nr_apart += 1
+
+
+@hwfunc
 def vx_write_first(v: explorer, first: int, end: int) -> None:
-    """Append the present state, whose log is given, as the first of a chunk."""
+    """Append the present state, whose log is given, as the first of a chunk: as if the search's first state had been written last."""
     mem_set(v.written + v.nr_written, v.here + v.write_at)
     v.nr_written += 1
     v.chunk_left = VX_CHUNK_STATES - 1
-    marks = v.marks
-    marked = v.marked
-    v.nr_marked = v.nr_slots
-    for slot in range(v.nr_slots):
+    for n in range(v.nr_marked):
+        slot = mem(v.marked + n)
+        mem_set(v.shadow + slot, mem(mem(v.slots + slot)))
+        mem_set(v.marks + slot, 0)
+    i = first
+    while i < end:
+        vx_apart(v, mem(v.part_of + mem(i)) - 1)
+        i += 2
+    for n in range(v.nr_apart):
+        slot = mem(v.apart + n)
         mem_set(v.shadow + slot, mem(v.base + slot))
-        mem_set(marked + slot, slot)
+        mem_set(v.marks + slot, 1)
+        mem_set(v.marked + n, slot)
+    v.nr_marked = v.nr_apart
     vx_write(v, first, end)

@@ -192,6 +192,10 @@ class explorer(Struct, engine=True):
     """How many states the present one still takes."""
     base: int = hw()
     """Slot -> its word in the search's first state, from which each chunk's first state is told."""
+    apart_marks: int = hw()
+    """Of each slot: whether it is on the list ``apart``, of those in which memory may differ from that."""
+    apart: int = hw()
+    nr_apart: int = hw()
     # A member of a swarm: its bits, the path to the state in memory, the children that wait along it.
     seed: int = hw()
     """Its hashes are those with this key and the two behind it."""
