@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 SLICE_STATES: Final = 5_000
 SUMS: Final = ("states", "transitions", "terminals", "head", "open_full", "unasked", "disowned")
 EXPLORE: Final = SEARCHES.index("vx_parts_explore")
-NEXT, FOUND, STOP = (n * words.VX_LINES_WORDS for n in range(3))
-"""Words that all threads change."""
+FOUND, STOP, PARTS = (n * words.VX_LINES_WORDS for n in (words.VX_FOUND, words.VX_STOP, words.VX_SHARED))
+"""Where words stand that all threads change."""
 SPARE_PERCENT: Final = 10
 """The table of fingerprints grows when less than that is left of what it may hold."""
 
@@ -34,7 +34,7 @@ SPARE_PERCENT: Final = 10
 class _Part:
     """A part of a search: its memory, and the queue that it writes."""
 
-    def __init__(self, machine: Arena, parts: int, *, first: bool) -> None:
+    def __init__(self, machine: Arena, number: int, parts: int) -> None:
         self.machine = machine
         self.code = words.VX_DONE
         slots = machine.get("nr_slots")
@@ -47,10 +47,10 @@ class _Part:
         machine.regions["base"][:] = machine.words[shadow : shadow + slots]
         self.here = int(machine.words.ctypes.data) // 4
         machine.set(
-            parts=parts, here=self.here, written=written, base=base, apart_marks=marks, apart=apart, nr_apart=0, nr_marked=0,
-            told=machine.get("states") if first else 0,
+            parts=parts, part=number, here=self.here, written=written, base=base, apart_marks=marks, apart=apart, nr_apart=0, nr_marked=0,
+            told=0 if number else machine.get("states"),
         )  # fmt: skip
-        if not first:
+        if number:
             machine.set(states=0)
         self.side = 0
         self._write()
@@ -105,13 +105,13 @@ def explore_together(machine: Arena, count: int, goes_on: Callable[[int, int, in
     twins = [machine.twin() for _ in range(count - 1)]
     begin = int(machine.words.ctypes.data) // 4 + 2 * machine.place("queue")
     first = np.array([[begin, begin + int(machine.halves("queue")[0])]], dtype=np.int64)
-    parts = [_Part(one, count, first=one is machine) for one in [machine, *twins]]
-    machine.region("shared", 3 * words.VX_LINES_WORDS)
+    parts = [_Part(one, number, count) for number, one in enumerate([machine, *twins])]
+    machine.region("shared", (words.VX_SHARED + count) * words.VX_LINES_WORDS)
     shared = _Shared(parts, machine.regions["shared"], first)
     shared.words[FOUND] = machine.get("states")
     for part in parts:
         part.machine.set(shared=part.share(shared.words))
-    _begin_level(shared, first)
+    _begin_level(shared, [first, *[first[:0]] * (count - 1)])
     _share_prints(shared)
     meet = threading.Barrier(count, lambda: _decide(shared))
     threads = [threading.Thread(target=_work, args=(shared, meet, part, None), daemon=True) for part in parts[1:]]
@@ -159,8 +159,7 @@ def _decide(shared: _Shared) -> None:
         return
     if codes == {words.VX_DONE}:
         shared.levels += 1
-        written = [part.written() for part in shared.parts]
-        _begin_level(shared, _numpy().concatenate(written))
+        _begin_level(shared, [part.written() for part in shared.parts])
         if not len(shared.chunks):
             shared.code = words.VX_DONE
             return
@@ -169,12 +168,13 @@ def _decide(shared: _Shared) -> None:
         shared.code = words.VX_FULL
 
 
-def _begin_level(shared: _Shared, chunks: NDArray[np.int64]) -> None:
-    """The chunks are there for all parts to take."""
-    shared.chunks = chunks
-    shared.words[NEXT] = 0
-    for part in shared.parts:
-        part.machine.set(chunks=part.share(chunks), nr_chunks=len(chunks), read_at=0, read_end=0)
+def _begin_level(shared: _Shared, written: list[NDArray[np.int64]]) -> None:
+    """The chunks that each part has written are there for all to take."""
+    shared.chunks = _numpy().concatenate(written)
+    ends = _numpy().cumsum([len(chunks) for chunks in written])
+    for number, part in enumerate(shared.parts):
+        shared.words[PARTS + number * words.VX_LINES_WORDS :][:2] = [ends[number] - len(written[number]), ends[number]]
+        part.machine.set(chunks=part.share(shared.chunks), read_at=0, read_end=0)
 
 
 def _share_prints(shared: _Shared) -> bool:

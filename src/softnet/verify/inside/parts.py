@@ -19,12 +19,29 @@ if TYPE_CHECKING:
     from softnet.verify.inside.words import (
         VX_DISOWNED,
         VX_DONE,
+        VX_FOUND,
         VX_FULL,
         VX_GROW,
         VX_LINES_WORDS,
         VX_MORE,
+        VX_SHARED,
+        VX_STOP,
         explorer,
     )
+
+
+@hwfunc
+def vx_parts_next(v: explorer) -> int:
+    """The number of the next chunk: of those that this part wrote or, when none is left, that another one wrote; -1 for none."""
+    for i in range(v.parts):
+        part = (v.part + i) % v.parts
+        at = v.shared + VX_LINES_WORDS * (VX_SHARED + part)
+        end = mem(at + 1)
+        if mem(at) < end:
+            n = vx_fetch_add(at, 1)
+            if n < end:
+                return n
+    return -1
 
 
 @hwfunc
@@ -32,10 +49,10 @@ def vx_parts_take(v: explorer) -> int:
     """Take the next chunk of the level: VX_DONE if there is none. Memory is the search's first state then."""
     found = v.states - v.told
     v.told = v.states
-    if vx_fetch_add(v.shared + VX_LINES_WORDS, found) + found + v.nr_actions > v.max_states:
+    if vx_fetch_add(v.shared + VX_FOUND * VX_LINES_WORDS, found) + found + v.nr_actions > v.max_states:
         return VX_FULL
-    n = vx_fetch_add(v.shared, 1)
-    if n >= v.nr_chunks:
+    n = vx_parts_next(v)
+    if n < 0:
         return VX_DONE
     v.read_at = mem(v.chunks + 2 * n) - v.here
     v.read_end = mem(v.chunks + 2 * n + 1) - v.here
@@ -65,7 +82,7 @@ def vx_parts_explore(limit: int) -> int:
         if v.write_at + room > v.write_room:
             return VX_FULL
         if v.read_at == v.read_end:
-            if mem(v.shared + 2 * VX_LINES_WORDS) != 0:
+            if mem(v.shared + VX_STOP * VX_LINES_WORDS) != 0:
                 return VX_MORE
             code = vx_parts_take(v)
             if code != VX_MORE:

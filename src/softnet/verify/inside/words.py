@@ -67,6 +67,10 @@ VX_CHUNK_STATES = 128
 """States of the queue that one thread takes at once, where several share a search."""
 VX_LINES_WORDS = 32
 """How far apart stand words that several threads change: four cache lines."""
+VX_FOUND = 0
+VX_STOP = 1
+VX_SHARED = 2
+"""Of these words: how many states were found, whether all shall stop, and first of those of the parts."""
 VX_BITS = 3
 """Bits that a member of a swarm keeps of a state."""
 VX_LEVEL_WORDS = 8
@@ -180,9 +184,12 @@ class explorer(Struct, engine=True):
     """Where this thread's memory begins, in halves of words: what threads tell each other is a place in the process."""
     chunks: int = hw()
     """The level that is read: of each chunk where it begins and ends."""
-    nr_chunks: int = hw()
+    part: int = hw()
+    """This thread's number."""
     shared: int = hw()
-    """Words that all threads change, VX_LINES_WORDS apart: the next chunk, states found, whether all shall stop."""
+    """Words that all threads change, VX_LINES_WORDS apart: VX_FOUND, VX_STOP; of each part the next chunk of those that it
+    wrote, and behind that word where they end.
+    """
     told: int = hw()
     """How many of this thread's states are in that sum."""
     written: int = hw()
