@@ -340,9 +340,9 @@ class Arena:
     def new_prints(self, bits: int) -> None:
         """An empty table of fingerprints."""
         self.prints_bits = bits
-        self.set(prints=self.region("prints", 1 << bits), prints_shift=64 - bits, prints_max=self.new_prints_max())
+        self.set(prints=self.region("prints", 1 << bits), prints_shift=64 - bits, prints_max=self.prints_max())
 
-    def new_prints_max(self) -> int:
+    def prints_max(self) -> int:
         """How many fingerprints the table takes."""
         return (1 << self.prints_bits) * LOAD_PERCENT // 100
 

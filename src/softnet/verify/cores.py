@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
 from softnet.verify.model import SEARCHES
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 SLICE_STATES: Final = 5_000
 SUMS: Final = ("states", "transitions", "terminals", "head", "open_full", "unasked", "disowned")
-EXPLORE: Final = SEARCHES.index("vx_parts_explore")
+EXPLORE, GROW = (SEARCHES.index(f"vx_parts_{name}") for name in ("explore", "grow"))
+VIOLATIONS: Final = (words.VX_VIOLATION, words.VX_MACHINE, FAILED)
 FOUND, STOP, PARTS = (n * words.VX_LINES_WORDS for n in (words.VX_FOUND, words.VX_STOP, words.VX_SHARED))
 """Where words stand that all threads change."""
 SPARE_PERCENT: Final = 10
@@ -32,24 +34,21 @@ SPARE_PERCENT: Final = 10
 
 
 class _Part:
-    """A part of a search: its memory, and the queue that it writes."""
+    """A part of a search: its memory, and the queues that it writes by turns."""
 
     def __init__(self, machine: Arena, number: int, parts: int) -> None:
         self.machine = machine
+        self.number = number
         self.code = words.VX_DONE
-        slots = machine.get("nr_slots")
-        room = max(machine.limits.memory_bytes // 8 // (2 * parts), 1 << 16)
-        self.room = room
-        self.queues = [2 * machine.region(f"queue{side}", room) for side in (0, 1)]
-        written = machine.region("written", room // words.VX_CHUNK_STATES + 2)
-        base, marks, apart = (machine.region(name, slots) for name in ("base", "apart_marks", "apart"))
-        shadow = machine.get("shadow")
-        machine.regions["base"][:] = machine.words[shadow : shadow + slots]
         self.here = int(machine.words.ctypes.data) // 4
-        machine.set(
-            parts=parts, part=number, here=self.here, written=written, base=base, apart_marks=marks, apart=apart, nr_apart=0, nr_marked=0,
-            told=0 if number else machine.get("states"),
-        )  # fmt: skip
+        slots, shadow = machine.get("nr_slots"), machine.get("shadow")
+        self.room = max(machine.limits.memory_bytes // 8 // (2 * parts), 1 << 16)
+        self.queues = [2 * machine.region(f"queue{side}", self.room) for side in (0, 1)]
+        self.rows = [machine.region(f"rows{side}", 2 * (self.room // words.VX_CHUNK_STATES + 2)) for side in (0, 1)]
+        base, marks, apart = (machine.region(name, slots) for name in ("base", "apart_marks", "apart"))
+        machine.regions["base"][:] = machine.words[shadow : shadow + slots]
+        machine.set(parts=parts, part=number, here=self.here, base=base, apart_marks=marks, apart=apart, nr_apart=0, nr_marked=0)
+        machine.set(told=0 if number else machine.get("states"))
         if number:
             machine.set(states=0)
         self.side = 0
@@ -57,24 +56,25 @@ class _Part:
 
     def _write(self) -> None:
         begin = self.queues[self.side]
-        self.machine.set(write_at=begin, write_room=begin + 2 * self.room, nr_written=0, chunk_left=0)
+        self.machine.set(
+            write_at=begin, write_room=begin + 2 * self.room, written=self.rows[self.side], nr_written=0, chunk_left=0
+        )  # fmt: skip
 
-    def written(self) -> NDArray[np.int64]:
-        """Of each chunk that was written for the next level the beginning and the end; then the other queue is written."""
-        import numpy as np
-
+    def written(self) -> tuple[int, int, int]:
+        """How many chunks were written for the next level, where their rows are, and how many halves of words they take; then the
+        other queue is written.
+        """
         machine = self.machine
-        count = machine.get("nr_written")
-        begins = machine.regions["written"][:count]
-        ends = np.append(begins[1:], machine.get("write_at") + self.here)
-        chunks = np.stack([begins, ends[:count]], axis=1)
+        count, rows, size = machine.get("nr_written"), self.rows[self.side], machine.get("write_at") - self.queues[self.side]
+        if count:
+            machine.regions[f"rows{self.side}"][2 * count - 1] = self.here + machine.get("write_at")
         self.side = 1 - self.side
         self._write()
-        return chunks
+        return count, self.here // 2 + rows, size
 
     def share(self, table: NDArray[np.int64]) -> int:
         """Where something that all threads share is for this one."""
-        return (int(table.ctypes.data) - 4 * self.here) // 8
+        return int(table.ctypes.data) // 8 - self.here // 2
 
 
 @dataclass
@@ -83,11 +83,17 @@ class _Shared:
 
     parts: list[_Part]
     words: NDArray[np.int64]
-    chunks: NDArray[np.int64]
+    stop: bool = False
+    """Whether the search is asked to stop."""
+    over: bool = False
+    """Whether it has ended, or stopped."""
     code: int = words.VX_MORE
+    failed: _Part | None = None
+    """Who found a violation."""
     levels: int = 0
     peak: int = 0
-    stopped: bool = False
+    old: NDArray[np.int64] | None = None
+    """The table of fingerprints from which all parts move to a larger one."""
     errors: list[BaseException] = field(default_factory=list)
 
     def figures(self) -> tuple[int, int, int]:
@@ -96,22 +102,23 @@ class _Shared:
         return states, transitions, states - heads
 
 
-def explore_together(machine: Arena, count: int, goes_on: Callable[[int, int, int], bool]) -> int:
+def explore_together(machine: Arena, count: int, goes_on: Callable[[int, int, int], bool]) -> tuple[int, str]:
     """Search on from the first state, which the machine has stored: a code as Arena.explore()'s, VX_MORE where ``goes_on``,
-    told states, transitions and states that wait, says no. What the parts came to is in the machine afterwards.
+    told states, transitions and states that wait, says no; and the name of what was found violated. What the parts came to is
+    in the machine afterwards.
     """
-    import numpy as np
-
     twins = [machine.twin() for _ in range(count - 1)]
-    begin = int(machine.words.ctypes.data) // 4 + 2 * machine.place("queue")
-    first = np.array([[begin, begin + int(machine.halves("queue")[0])]], dtype=np.int64)
+    first = int(machine.words.ctypes.data) // 4 + 2 * machine.place("queue")
+    end = first + int(machine.halves("queue")[0])
     parts = [_Part(one, number, count) for number, one in enumerate([machine, *twins])]
     machine.region("shared", (words.VX_SHARED + count) * words.VX_LINES_WORDS)
-    shared = _Shared(parts, machine.regions["shared"], first)
+    machine.region("first", 2)
+    machine.regions["first"][:] = [first, end]
+    shared = _Shared(parts, machine.regions["shared"])
     shared.words[FOUND] = machine.get("states")
     for part in parts:
         part.machine.set(shared=part.share(shared.words))
-    _begin_level(shared, [first, *[first[:0]] * (count - 1)])
+    _begin_level(shared, [(1, int(machine.regions["first"].ctypes.data) // 8, end - first), *[(0, 0, 0)] * (count - 1)])
     _share_prints(shared)
     meet = threading.Barrier(count, lambda: _decide(shared))
     threads = [threading.Thread(target=_work, args=(shared, meet, part, None), daemon=True) for part in parts[1:]]
@@ -122,21 +129,26 @@ def explore_together(machine: Arena, count: int, goes_on: Callable[[int, int, in
         thread.join()
     if shared.errors:
         raise shared.errors[0]
+    name = shared.failed.machine.failure(shared.code).name if shared.failed is not None else ""
     _gather(machine, twins, shared)
-    return shared.code
+    return shared.code, name
 
 
 def _work(shared: _Shared, meet: threading.Barrier, part: _Part, goes_on: Callable[[int, int, int], bool] | None) -> None:
-    """What a thread does until the search ends."""
+    """What a thread does until the search ends. Only the first one is told ``goes_on``."""
+    machine = part.machine
     try:
-        while shared.code == words.VX_MORE and not shared.stopped:
-            part.code = part.machine.call(EXPLORE, SLICE_STATES)
-            if part.machine.get("unasked"):
+        while not shared.over:
+            if shared.old is not None:
+                machine.call(GROW, part.share(shared.old))
+                meet.wait()
+                continue
+            part.code = machine.call(EXPLORE, SLICE_STATES)
+            if machine.get("unasked"):
                 part.code = words.VX_DISOWNED
             if goes_on is not None and not goes_on(*shared.figures()):
-                shared.stopped = True
-                shared.words[STOP] = 1
-            if part.code not in (words.VX_MORE, words.VX_DONE):
+                shared.stop = True
+            if shared.stop or part.code not in (words.VX_MORE, words.VX_DONE):
                 shared.words[STOP] = 1
             if part.code != words.VX_MORE or shared.words[STOP]:
                 meet.wait()
@@ -151,55 +163,60 @@ def _work(shared: _Shared, meet: threading.Barrier, part: _Part, goes_on: Callab
 def _decide(shared: _Shared) -> None:
     """All threads wait: what comes next."""
     shared.words[STOP] = 0
-    codes = {part.code for part in shared.parts}
-    wrong = codes - {words.VX_MORE, words.VX_DONE, words.VX_GROW}
-    if wrong or shared.stopped:
-        shared.code = min(wrong) if wrong else words.VX_MORE
-        shared.stopped = True
-        return
-    if codes == {words.VX_DONE}:
-        shared.levels += 1
-        _begin_level(shared, [part.written() for part in shared.parts])
-        if not len(shared.chunks):
-            shared.code = words.VX_DONE
+    if shared.old is None:
+        codes = [part.code for part in shared.parts]
+        for code in (*VIOLATIONS, words.VX_DISOWNED, words.VX_FULL):
+            if code in codes:
+                shared.code, shared.over = code, True
+                shared.failed = shared.parts[codes.index(code)] if code in VIOLATIONS else None
+                return
+        if shared.stop:
+            shared.over = True
             return
-        shared.peak = max(shared.peak, int((shared.chunks[:, 1] - shared.chunks[:, 0]).sum()))
-    if not _share_prints(shared):
-        shared.code = words.VX_FULL
+        if set(codes) == {words.VX_DONE}:
+            shared.levels += 1
+            if not _begin_level(shared, [part.written() for part in shared.parts]):
+                first = shared.parts[0].machine
+                shared.over = True
+                shared.code = words.VX_FULL if shared.figures()[0] + first.get("nr_actions") > first.get("max_states") else words.VX_DONE
+                return
+    shared.old = None
+    _share_prints(shared)
 
 
-def _begin_level(shared: _Shared, written: list[NDArray[np.int64]]) -> None:
-    """The chunks that each part has written are there for all to take."""
-    shared.chunks = _numpy().concatenate(written)
-    ends = _numpy().cumsum([len(chunks) for chunks in written])
-    for number, part in enumerate(shared.parts):
-        shared.words[PARTS + number * words.VX_LINES_WORDS :][:2] = [ends[number] - len(written[number]), ends[number]]
-        part.machine.set(chunks=part.share(shared.chunks), read_at=0, read_end=0)
+def _begin_level(shared: _Shared, written: list[tuple[int, int, int]]) -> bool:
+    """The chunks that each part has written are there for all to take; whether there are any."""
+    for number, (count, rows, _) in enumerate(written):
+        shared.words[PARTS + number * words.VX_LINES_WORDS :][:3] = [0, count, rows]
+        shared.parts[number].machine.set(read_at=0, read_end=0)
+    shared.peak = max(shared.peak, sum(size for _, _, size in written))
+    return any(count for count, _, _ in written)
 
 
-def _share_prints(shared: _Shared) -> bool:
-    """All parts have the first one's table of fingerprints, and may each fill its share of what is left; whether enough is."""
+def _share_prints(shared: _Shared) -> None:
+    """All parts have one table of fingerprints, and may each fill its share of what is left; or a larger one, to which they move."""
     first = shared.parts[0].machine
     states, _, _ = shared.figures()
-    margin = first.get("nr_actions") * len(shared.parts)
-    while first.new_prints_max() - states < max(first.new_prints_max() * SPARE_PERCENT // 100, margin):
-        if first.prints_bits == first.prints_bits_max:
-            break
-        first.grow()
-    left = (first.new_prints_max() - states) // len(shared.parts)
-    if left < first.get("nr_actions"):
-        return False
+    margin = max(first.prints_max() * SPARE_PERCENT // 100, first.get("nr_actions") * len(shared.parts))
+    if first.prints_max() - states < margin:
+        if first.prints_bits < first.prints_bits_max:
+            shared.old = first.regions["prints"]
+            first.new_prints(first.prints_bits + 1)
+        elif first.prints_max() - states < first.get("nr_actions") * len(shared.parts):
+            shared.code, shared.over = words.VX_FULL, True
+    left = (first.prints_max() - states) // len(shared.parts)
     for part in shared.parts:
         machine = part.machine
         machine.set(
-            prints=part.share(first.regions["prints"]), prints_shift=64 - first.prints_bits, prints_max=machine.get("states") + left
-        )
-    return True
+            prints=part.share(first.regions["prints"]), prints_shift=64 - first.prints_bits,
+            prints_max=machine.get("states") + left,
+        )  # fmt: skip
 
 
 def _gather(machine: Arena, twins: list[Arena], shared: _Shared) -> None:
     """Put the sums over all parts into the first one's machine."""
-    np = _numpy()
+    import numpy as np
+
     at, n = machine.get("lock_order"), machine.get("lock_classes")
     order, premises = machine.words[at : at + n * n], machine.premise_counts()
     for twin in twins:
@@ -210,9 +227,3 @@ def _gather(machine: Arena, twins: list[Arena], shared: _Shared) -> None:
             if name in machine.regions:
                 machine.regions[name][:] |= twin.regions[name]
     machine.set(depth=max(shared.levels - 1, 0), peak=shared.peak)
-
-
-def _numpy():
-    import numpy as np
-
-    return np

@@ -586,7 +586,7 @@ FLOW_HASH = 1
 
 SEARCHES = (
     "vx_explore", "vx_start", "vx_settle", "vx_replay", "vx_compact_explore", "vx_compact_start", "vx_compact_grow", "vx_edges",
-    "vx_scc", "vx_rebuild", "vx_walk", "vx_try", "vx_swarm_explore", "vx_swarm_start", "vx_parts_explore",
+    "vx_scc", "vx_rebuild", "vx_walk", "vx_try", "vx_swarm_explore", "vx_swarm_start", "vx_parts_explore", "vx_parts_grow",
 )  # fmt: skip
 """What the search calls, by the number of the call."""
 EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "vx_touched", "vx_calm", "vx_exposed", "vx_may_move", "irqs_disabled", "lock_is_held")

@@ -235,7 +235,7 @@ def _run_together(machine: Arena, code: int, progress: Progress | None) -> tuple
                 why = Why.INTERRUPTED
             return why is None
 
-        code = explore_together(machine, machine.limits.cores, goes_on)
+        code, _ = explore_together(machine, machine.limits.cores, goes_on)
     return code, why if code == words.VX_MORE else None
 
 

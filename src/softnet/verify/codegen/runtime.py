@@ -27,6 +27,7 @@ WITH_ARGUMENT: Final = (
     "vx_walk",
     "vx_swarm_explore",
     "vx_parts_explore",
+    "vx_parts_grow",
 )
 
 _RUNTIME: Final = Template(r"""

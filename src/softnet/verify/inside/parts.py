@@ -14,7 +14,8 @@ from softnet.lang import hwfunc
 from softnet.lang.intrinsics import mem, mem_set, table
 
 if TYPE_CHECKING:
-    from softnet.verify.inside.compact import vx_compact_expand, vx_read
+    from softnet.verify.inside.compact import vx_compact_expand, vx_print_new, vx_read
+    from softnet.verify.inside.explorer import vx_logical
     from softnet.verify.inside.shared import vx_fetch_add
     from softnet.verify.inside.words import (
         VX_DISOWNED,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 @hwfunc
 def vx_parts_next(v: explorer) -> int:
-    """The number of the next chunk: of those that this part wrote or, when none is left, that another one wrote; -1 for none."""
+    """Where the next chunk's row is: of those that this part wrote or, when none is left, that another one wrote; 0 for none."""
     for i in range(v.parts):
         part = (v.part + i) % v.parts
         at = v.shared + VX_LINES_WORDS * (VX_SHARED + part)
@@ -40,8 +41,8 @@ def vx_parts_next(v: explorer) -> int:
         if mem(at) < end:
             n = vx_fetch_add(at, 1)
             if n < end:
-                return n
-    return -1
+                return mem(at + 2) + 2 * n - v.here // 2
+    return 0
 
 
 @hwfunc
@@ -51,11 +52,11 @@ def vx_parts_take(v: explorer) -> int:
     v.told = v.states
     if vx_fetch_add(v.shared + VX_FOUND * VX_LINES_WORDS, found) + found + v.nr_actions > v.max_states:
         return VX_FULL
-    n = vx_parts_next(v)
-    if n < 0:
+    row = vx_parts_next(v)
+    if row == 0:
         return VX_DONE
-    v.read_at = mem(v.chunks + 2 * n) - v.here
-    v.read_end = mem(v.chunks + 2 * n + 1) - v.here
+    v.read_at = mem(row) - v.here
+    v.read_end = mem(row + 1) - v.here
     marks = v.marks
     for i in range(v.nr_apart):
         slot = mem(v.apart + i)
@@ -94,4 +95,16 @@ def vx_parts_explore(limit: int) -> int:
         if code != VX_MORE:
             return code
         v.head += 1
+    return VX_MORE
+
+
+@hwfunc
+def vx_parts_grow(old: int) -> int:
+    """Move this part's share of the table ``old``, half as large, into the present one."""
+    v = table(explorer, 0)
+    size = vx_logical(-1, v.prints_shift + 1) + 1
+    for slot in range(size * v.part // v.parts, size * (v.part + 1) // v.parts):
+        h = mem(old + slot)
+        if h != 0:
+            vx_print_new(v, h)
     return VX_MORE

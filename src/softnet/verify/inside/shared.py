@@ -37,7 +37,11 @@ def vx_apart(v: explorer, slot: int) -> None:
 @hwfunc
 def vx_write_first(v: explorer, first: int, end: int) -> None:
     """Append the present state, whose log is given, as the first of a chunk: as if the search's first state had been written last."""
-    mem_set(v.written + v.nr_written, v.here + v.write_at)
+    row = v.written + 2 * v.nr_written
+    begin = v.here + v.write_at
+    mem_set(row, begin)
+    if v.nr_written != 0:
+        mem_set(row - 1, begin)
     v.nr_written += 1
     v.chunk_left = VX_CHUNK_STATES - 1
     for n in range(v.nr_marked):

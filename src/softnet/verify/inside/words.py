@@ -182,18 +182,16 @@ class explorer(Struct, engine=True):
     """How many they are; 0 where the search is one thread's."""
     here: int = hw()
     """Where this thread's memory begins, in halves of words: what threads tell each other is a place in the process."""
-    chunks: int = hw()
-    """The level that is read: of each chunk where it begins and ends."""
     part: int = hw()
     """This thread's number."""
     shared: int = hw()
-    """Words that all threads change, VX_LINES_WORDS apart: VX_FOUND, VX_STOP; of each part the next chunk of those that it
-    wrote, and behind that word where they end.
+    """Words that all threads change, VX_LINES_WORDS apart: VX_FOUND, VX_STOP; of each part which of the chunks that it wrote is
+    next, and behind that word how many there are and where their rows begin.
     """
     told: int = hw()
     """How many of this thread's states are in that sum."""
     written: int = hw()
-    """Where the chunks begin that this thread writes."""
+    """Rows of the chunks that this thread writes: where each begins and ends."""
     nr_written: int = hw()
     chunk_left: int = hw()
     """How many states the present one still takes."""
