@@ -306,6 +306,7 @@ class Arena:
             queue=2 * queue, write_at=2 * queue, write_room=2 * (queue + waiting), read_at=2 * other, read_end=2 * other,
             other=2 * other, other_room=2 * (other + waiting),
         )  # fmt: skip
+        self.set(recent=self.region("recent", words.VX_RECENT_WORDS))
         self.new_prints(min(PRINTS_BITS, self.prints_bits_max))
 
     def _swarm_tables(self) -> None:

@@ -48,6 +48,7 @@ class _Part:
         base, marks, apart = (machine.region(name, slots) for name in ("base", "apart_marks", "apart"))
         machine.regions["base"][:] = machine.words[shadow : shadow + slots]
         machine.set(parts=parts, part=number, here=self.here, base=base, apart_marks=marks, apart=apart, nr_apart=0, nr_marked=0)
+        machine.set(recent=machine.region("recent", words.VX_RECENT_WORDS))
         machine.set(told=0 if number else machine.get("states"))
         if number:
             machine.set(states=0)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         VX_MACHINE,
         VX_MORE,
         VX_PENDING_WORDS,
+        VX_RECENT_WORDS,
         VX_UNDO_WORD,
         VX_VIOLATION,
         explorer,
@@ -46,7 +47,9 @@ if TYPE_CHECKING:
 
 @hwfunc
 def vx_child(v: explorer, action: int) -> None:
-    """After an action: memory is the parent again, the log holds the child's words, its fingerprint is in ``pending``."""
+    """After an action: memory is the parent again, the log holds the child's words, its fingerprint is in ``pending``; but nothing of
+    that for a child that was met lately.
+    """
     h = v.hash
     first = v.log_from
     end = mem(VX_UNDO_WORD)
@@ -85,6 +88,12 @@ def vx_child(v: explorer, action: int) -> None:
         v.ran = 0
     if h == 0:
         h = 1
+    if v.recent != 0:
+        at = v.recent + (h & (VX_RECENT_WORDS - 1))
+        if mem(at) == h:
+            mem_set(VX_UNDO_WORD, first)
+            return
+        mem_set(at, h)
     vx_prefetch(v.prints + vx_logical(h, v.prints_shift))
     row = v.pending + VX_PENDING_WORDS * v.nr_pending
     mem_set(row, h)

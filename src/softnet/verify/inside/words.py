@@ -63,7 +63,10 @@ VX_OPEN_MAX = 48
 """Open accesses of a context (softnet.verify.inside.races), of 16 words each."""
 VX_COMP_WORDS = 4
 VX_PENDING_WORDS = 4
-VX_CHUNK_STATES = 128
+VX_RECENT_WORDS = 1 << 15
+"""Of the table of fingerprints that were met lately: four of five children that are not new are among them. A power of two; that many
+words stay in a processor's cache, and no other one takes them."""
+VX_CHUNK_STATES = 256
 """States of the queue that one thread takes at once, where several share a search."""
 VX_LINES_WORDS = 32
 """How far apart stand words that several threads change: four cache lines."""
@@ -155,6 +158,8 @@ class explorer(Struct, engine=True):
     prints_shift: int = hw()
     """64 less the bits of the table's size."""
     prints_max: int = hw()
+    recent: int = hw()
+    """Those that were met lately, each at its low bits; 0 for a search that keeps no fingerprints."""
     trail: int = hw()
     trail_action: int = hw()
     slots: int = hw()
