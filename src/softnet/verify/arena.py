@@ -144,6 +144,8 @@ class Arena:
         """What changes the memory that a search begins with."""
         self.broken = False
         """Whether a function failed, so that the search's stack is of no use any more, until again()."""
+        self.found = ""
+        """The name of what one of several threads found violated."""
         self._prepare()
 
     # -- memory
@@ -243,7 +245,7 @@ class Arena:
             if name in self.regions:
                 other.set(**{name: other.region(name, len(self.regions[name]))})
         other._new_log()
-        other.new_stack()
+        other._new_stack()
         return other
 
     def _fill_components(self) -> None:
@@ -411,7 +413,7 @@ class Arena:
 
     def _prepare(self) -> None:
         """The search's own stack, and every context at its beginning."""
-        self.new_stack()
+        self._new_stack()
         self._new_log()
         frames = self.model.frames
         for ctx in range(self.model.nr_contexts):
@@ -426,7 +428,7 @@ class Arena:
         self._log = np.zeros((LOG_ROOM, 3), dtype=np.int64)
         self.words[LOG] = int(self._log.ctypes.data)
 
-    def new_stack(self) -> None:
+    def _new_stack(self) -> None:
         """The search's own stack, on which it begins at its first call."""
         import numpy as np
 
@@ -479,7 +481,7 @@ class Arena:
         self.set(stamp=stamp)
         if self.broken:
             # The word of the loops' turns holds what kind of failure it was.
-            self.new_stack()
+            self._new_stack()
             self.words[words.VX_FUEL_WORD] = words.VX_FUEL
             self.broken = False
         if self.prepare is not None:
@@ -489,12 +491,14 @@ class Arena:
         """Whether the search is so large that optimised code pays."""
         return self.hasty and self.get("states") >= HASTY_STATES
 
-    def optimise(self) -> None:
+    def optimise(self, *twins: Arena) -> None:
         """Go on with optimised code. Between two calls all that a search knows is in memory, and nothing there is an address of
         code: a pc and a pointer to a function are numbers.
         """
         self._compile(hasty=False)
-        self.new_stack()
+        for one in (self, *twins):
+            one._code, one.hasty, one._run = self._code, False, self._run
+            one._new_stack()
 
     def failure(self, code: int) -> Failure:
         """What a failed call means."""
@@ -581,7 +585,7 @@ class Arena:
         if self.bitstate:
             return (self.get("bits_mask") + 1) // 8
         if self.compact:
-            return (8 << self.prints_bits) + 5 * get("states") + 8 * get("peak")
+            return (8 << self.prints_bits) + (5 * get("states") if not get("parts") else 0) + 8 * get("peak")
         return 8 * (get("store_used") + get("states") * (get("key_words") + 2) + get("values"))
 
     def premise_counts(self) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from softnet.verify.arena import HASTY_STATES
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.inside import words
 from softnet.verify.model import SEARCHES
@@ -36,13 +37,13 @@ SPARE_PERCENT: Final = 10
 class _Part:
     """A part of a search: its memory, and the queues that it writes by turns."""
 
-    def __init__(self, machine: Arena, number: int, parts: int) -> None:
+    def __init__(self, machine: Arena, number: int, parts: int, room: int) -> None:
         self.machine = machine
         self.number = number
         self.code = words.VX_DONE
         self.here = int(machine.words.ctypes.data) // 4
         slots, shadow = machine.get("nr_slots"), machine.get("shadow")
-        self.room = max(machine.limits.memory_bytes // 8 // (2 * parts), 1 << 16)
+        self.room = max(room, machine.get("nr_actions") * (3 * slots + 1))
         self.queues = [2 * machine.region(f"queue{side}", self.room) for side in (0, 1)]
         self.rows = [machine.region(f"rows{side}", 2 * (self.room // words.VX_CHUNK_STATES + 2)) for side in (0, 1)]
         base, marks, apart = (machine.region(name, slots) for name in ("base", "apart_marks", "apart"))
@@ -52,6 +53,7 @@ class _Part:
         machine.set(told=0 if number else machine.get("states"))
         if number:
             machine.set(states=0)
+            machine.premise_counts()[:] = 0
         self.side = 0
         self._write()
 
@@ -103,15 +105,15 @@ class _Shared:
         return states, transitions, states - heads
 
 
-def explore_together(machine: Arena, count: int, goes_on: Callable[[int, int, int], bool]) -> tuple[int, str]:
+def explore_together(machine: Arena, count: int, goes_on: Callable[[int, int, int], bool]) -> int:
     """Search on from the first state, which the machine has stored: a code as Arena.explore()'s, VX_MORE where ``goes_on``,
-    told states, transitions and states that wait, says no; and the name of what was found violated. What the parts came to is
-    in the machine afterwards.
+    told states, transitions and states that wait, says no. What the parts came to is in the machine afterwards.
     """
+    room = len(machine.regions["queue"]) // count
     twins = [machine.twin() for _ in range(count - 1)]
     first = int(machine.words.ctypes.data) // 4 + 2 * machine.place("queue")
     end = first + int(machine.halves("queue")[0])
-    parts = [_Part(one, number, count) for number, one in enumerate([machine, *twins])]
+    parts = [_Part(one, number, count, room) for number, one in enumerate([machine, *twins])]
     machine.region("shared", (words.VX_SHARED + count) * words.VX_LINES_WORDS)
     machine.region("first", 2)
     machine.regions["first"][:] = [first, end]
@@ -130,9 +132,10 @@ def explore_together(machine: Arena, count: int, goes_on: Callable[[int, int, in
         thread.join()
     if shared.errors:
         raise shared.errors[0]
-    name = shared.failed.machine.failure(shared.code).name if shared.failed is not None else ""
+    if shared.failed is not None:
+        machine.found = shared.failed.machine.failure(shared.code).name
     _gather(machine, twins, shared)
-    return shared.code, name
+    return shared.code
 
 
 def _work(shared: _Shared, meet: threading.Barrier, part: _Part, goes_on: Callable[[int, int, int], bool] | None) -> None:
@@ -165,24 +168,32 @@ def _decide(shared: _Shared) -> None:
     """All threads wait: what comes next."""
     shared.words[STOP] = 0
     if shared.old is None:
-        codes = [part.code for part in shared.parts]
-        for code in (*VIOLATIONS, words.VX_DISOWNED, words.VX_FULL):
-            if code in codes:
-                shared.code, shared.over = code, True
-                shared.failed = shared.parts[codes.index(code)] if code in VIOLATIONS else None
-                return
-        if shared.stop:
-            shared.over = True
+        _look(shared)
+        if shared.over:
             return
-        if set(codes) == {words.VX_DONE}:
-            shared.levels += 1
-            if not _begin_level(shared, [part.written() for part in shared.parts]):
-                first = shared.parts[0].machine
-                shared.over = True
-                shared.code = words.VX_FULL if shared.figures()[0] + first.get("nr_actions") > first.get("max_states") else words.VX_DONE
-                return
     shared.old = None
+    first, *twins = [part.machine for part in shared.parts]
+    if first.hasty and shared.figures()[0] >= HASTY_STATES:
+        first.optimise(*twins)
     _share_prints(shared)
+
+
+def _look(shared: _Shared) -> None:
+    """How the threads have ended what they did: with the search, with a level, or because one of them wants a larger table."""
+    codes = [part.code for part in shared.parts]
+    for code in (*VIOLATIONS, words.VX_DISOWNED, words.VX_FULL):
+        if code in codes:
+            shared.code, shared.over = code, True
+            shared.failed = shared.parts[codes.index(code)] if code in VIOLATIONS else None
+            return
+    shared.over = shared.stop
+    if shared.over or any(code != words.VX_DONE for code in codes):
+        return
+    shared.levels += 1
+    if not _begin_level(shared, [part.written() for part in shared.parts]):
+        first = shared.parts[0].machine
+        full = shared.figures()[0] + first.get("nr_actions") > first.get("max_states")
+        shared.code, shared.over = words.VX_FULL if full else words.VX_DONE, True
 
 
 def _begin_level(shared: _Shared, written: list[tuple[int, int, int]]) -> bool:

@@ -548,12 +548,18 @@ def add_skb(image: Image, index: int, alloc_cpu: int) -> None:
 
 
 def add_frame(image: Image, number: int, card: int) -> None:
-    """The frame that a card's driver receives, over and over: of one flow, for nobody's socket."""
+    """The frame that a card's driver receives, over and over: of one flow, for nobody's socket. What its ring holds is no part of a
+    state: it holds that frame everywhere from the beginning, also for a thread that has received none (softnet.verify.cores).
+    """
     at = image.regions.arrivals + number * nic.ARRIVAL_WORDS
     image.memory[at + nic.ARRIVAL_QUEUE] = card
     image.memory[at + nic.ARRIVAL_HASH] = image.memory[at + nic.ARRIVAL_FLOW_HASH] = FLOW_HASH
     image.memory[at + nic.ARRIVAL_HASH_TYPE] = image.program.constants["PKT_HASH_TYPE_L4"]
     image.memory[at + nic.ARRIVAL_LEN] = 1
+    ring = image.regions.rings[card]
+    for slot in range(image.ref("nic_queue", card).size):
+        for i in range(nic.ARRIVAL_WORDS):
+            image.memory[ring + slot * nic.ARRIVAL_WORDS + i] = image.memory[at + i]
 
 
 def add_events(image: Image, config: Config) -> None:

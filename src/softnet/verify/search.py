@@ -14,7 +14,7 @@ from typing import Final
 from softnet.files import users_key
 from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.verify import checkpoint, ownership
-from softnet.verify.arena import HASTY_STATES, Arena, Failure, Limits, Sample
+from softnet.verify.arena import Arena, Failure, Limits, Sample
 from softnet.verify.codegen.runtime import FAILED
 from softnet.verify.cores import explore_together
 from softnet.verify.cover import Cover
@@ -132,11 +132,13 @@ PLAIN_STATES: Final = 100_000
 
 def _search(config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None) -> Outcome:
     """One search, begun anew as often as what it assumes of owners turns out wrong."""
+    known = ""
     if limits is not None and limits.cores > 1:
         found = _together(config, limits, progress)
-        if found is not None:
+        if isinstance(found, Outcome):
             return found
-        limits = replace(limits, cores=1)
+        # The shortest schedule is one thread's to find.
+        known, limits = found, replace(limits, cores=1)
     machine = Arena(config, limits, hasty=resume is None)
     machine.settle()  # also of a search that goes on, which may have to begin anew
     if resume is not None:
@@ -145,18 +147,21 @@ def _search(config: Config, limits: Limits | None, progress: Progress | None, sa
     outcome = _outcome(machine, config, code, why, at_once)
     if save is not None and code in (words.VX_MORE, words.VX_FULL):
         checkpoint.save(machine, save)
+    if outcome.verdict is Verdict.INCONCLUSIVE:
+        outcome.known_violation = known
     return outcome
 
 
-def _together(config: Config, limits: Limits, progress: Progress | None) -> Outcome | None:
-    """One search by several threads; None where there is a violation, whose shortest schedule is one thread's to find."""
-    machine = Arena(config, limits, hasty=limits.states < HASTY_STATES)
+def _together(config: Config, limits: Limits, progress: Progress | None) -> Outcome | str:
+    """One search by several threads; where one found a violation, the name of that."""
+    machine = Arena(config, limits, hasty=True)
     machine.settle()
     code, why, _ = explored(machine, progress)
     if code not in (words.VX_DONE, words.VX_MORE, words.VX_FULL):
-        return None
-    outcome = _outcome(machine, config, code, why)
-    return outcome if outcome.failure is None else None
+        return machine.found or machine.failure(code).name
+    if machine.lock_cycle() is not None and machine.get("properties") >> VX_LOCK_ORDER & 1:
+        return "lock order"
+    return _outcome(machine, config, code, why)
 
 
 def explored(machine: Arena, progress: Progress | None = None, *, resumed: bool = False) -> tuple[int, Why | None, bool]:
@@ -235,7 +240,7 @@ def _run_together(machine: Arena, code: int, progress: Progress | None) -> tuple
                 why = Why.INTERRUPTED
             return why is None
 
-        code, _ = explore_together(machine, machine.limits.cores, goes_on)
+        code = explore_together(machine, machine.limits.cores, goes_on)
     return code, why if code == words.VX_MORE else None
 
 
