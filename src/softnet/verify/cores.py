@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from softnet.verify.arena import Arena
 
 SLICE_STATES: Final = 5_000
+CHUNK_STATES: Final = 256
+"""States that a thread takes at once: 0.3 ms of work, so that all end a level at about the same time. Fewer cost more, because the first
+one is told in more words."""
 SUMS: Final = ("states", "transitions", "terminals", "head", "open_full", "unasked", "disowned")
 EXPLORE, GROW = (SEARCHES.index(f"vx_parts_{name}") for name in ("explore", "grow"))
 VIOLATIONS: Final = (words.VX_VIOLATION, words.VX_MACHINE, FAILED)
@@ -45,12 +48,12 @@ class _Part:
         slots, shadow = machine.get("nr_slots"), machine.get("shadow")
         self.room = max(room, machine.get("nr_actions") * (3 * slots + 1))
         self.queues = [2 * machine.region(f"queue{side}", self.room) for side in (0, 1)]
-        self.rows = [machine.region(f"rows{side}", 2 * (self.room // words.VX_CHUNK_STATES + 2)) for side in (0, 1)]
+        self.rows = [machine.region(f"rows{side}", 2 * (self.room // CHUNK_STATES + 2)) for side in (0, 1)]
         base, marks, apart = (machine.region(name, slots) for name in ("base", "apart_marks", "apart"))
         machine.regions["base"][:] = machine.words[shadow : shadow + slots]
         machine.set(parts=parts, part=number, here=self.here, base=base, apart_marks=marks, apart=apart, nr_apart=0, nr_marked=0)
         machine.set(recent=machine.region("recent", words.VX_RECENT_WORDS))
-        machine.set(told=0 if number else machine.get("states"))
+        machine.set(chunk_states=CHUNK_STATES, told=0 if number else machine.get("states"))
         if number:
             machine.set(states=0)
             machine.premise_counts()[:] = 0
@@ -85,7 +88,8 @@ class _Shared:
     """What the threads have in common."""
 
     parts: list[_Part]
-    words: NDArray[np.int64]
+    common: NDArray[np.int64]
+    """The words that all threads change."""
     stop: bool = False
     """Whether the search is asked to stop."""
     over: bool = False
@@ -118,9 +122,9 @@ def explore_together(machine: Arena, count: int, goes_on: Callable[[int, int, in
     machine.region("first", 2)
     machine.regions["first"][:] = [first, end]
     shared = _Shared(parts, machine.regions["shared"])
-    shared.words[FOUND] = machine.get("states")
+    shared.common[FOUND] = machine.get("states")
     for part in parts:
-        part.machine.set(shared=part.share(shared.words))
+        part.machine.set(shared=part.share(shared.common))
     _begin_level(shared, [(1, int(machine.regions["first"].ctypes.data) // 8, end - first), *[(0, 0, 0)] * (count - 1)])
     _share_prints(shared)
     meet = threading.Barrier(count, lambda: _decide(shared))
@@ -153,20 +157,20 @@ def _work(shared: _Shared, meet: threading.Barrier, part: _Part, goes_on: Callab
             if goes_on is not None and not goes_on(*shared.figures()):
                 shared.stop = True
             if shared.stop or part.code not in (words.VX_MORE, words.VX_DONE):
-                shared.words[STOP] = 1
-            if part.code != words.VX_MORE or shared.words[STOP]:
+                shared.common[STOP] = 1
+            if part.code != words.VX_MORE or shared.common[STOP]:
                 meet.wait()
     except threading.BrokenBarrierError:
         pass
     except BaseException as error:
         shared.errors.append(error)
-        shared.words[STOP] = 1
+        shared.common[STOP] = 1
         meet.abort()
 
 
 def _decide(shared: _Shared) -> None:
     """All threads wait: what comes next."""
-    shared.words[STOP] = 0
+    shared.common[STOP] = 0
     if shared.old is None:
         _look(shared)
         if shared.over:
@@ -199,14 +203,14 @@ def _look(shared: _Shared) -> None:
 def _begin_level(shared: _Shared, written: list[tuple[int, int, int]]) -> bool:
     """The chunks that each part has written are there for all to take; whether there are any."""
     for number, (count, rows, _) in enumerate(written):
-        shared.words[PARTS + number * words.VX_LINES_WORDS :][:3] = [0, count, rows]
+        shared.common[PARTS + number * words.VX_LINES_WORDS :][:3] = [0, count, rows]
         shared.parts[number].machine.set(read_at=0, read_end=0)
     shared.peak = max(shared.peak, sum(size for _, _, size in written))
     return any(count for count, _, _ in written)
 
 
 def _share_prints(shared: _Shared) -> None:
-    """All parts have one table of fingerprints, and may each fill its share of what is left; or a larger one, to which they move."""
+    """All parts have one table of fingerprints, and may each fill its share of what is left; or a larger one, to which all move."""
     first = shared.parts[0].machine
     states, _, _ = shared.figures()
     margin = max(first.prints_max() * SPARE_PERCENT // 100, first.get("nr_actions") * len(shared.parts))

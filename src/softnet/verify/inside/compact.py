@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 @hwfunc
 def vx_child(v: explorer, action: int) -> None:
-    """After an action: memory is the parent again, the log holds the child's words, its fingerprint is in ``pending``; but nothing of
-    that for a child that was met lately.
+    """After an action: memory is the parent again, the log holds the child's words, its fingerprint is in ``pending``; but not of a
+    child that was met lately.
     """
     h = v.hash
     first = v.log_from

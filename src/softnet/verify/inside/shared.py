@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the threads of one search do to memory that they share, and how they write what others read (softnet.verify.inside.parts)."""
+"""What threads of one search do to memory that they share, and how they write what others read (softnet.verify.inside.parts)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from softnet.lang.intrinsics import mem, mem_set
 
 if TYPE_CHECKING:
     from softnet.verify.inside.compact import vx_write
-    from softnet.verify.inside.words import VX_CHUNK_STATES, explorer
+    from softnet.verify.inside.words import explorer
 
 
 @hwfunc
@@ -36,14 +36,14 @@ def vx_apart(v: explorer, slot: int) -> None:
 
 @hwfunc
 def vx_write_first(v: explorer, first: int, end: int) -> None:
-    """Append the present state, whose log is given, as the first of a chunk: as if the search's first state had been written last."""
+    """Append the present state, whose log is given, as the first of a chunk: as if the search's first state stood before it."""
     row = v.written + 2 * v.nr_written
     begin = v.here + v.write_at
     mem_set(row, begin)
     if v.nr_written != 0:
         mem_set(row - 1, begin)
     v.nr_written += 1
-    v.chunk_left = VX_CHUNK_STATES - 1
+    v.chunk_left = v.chunk_states - 1
     for n in range(v.nr_marked):
         slot = mem(v.marked + n)
         mem_set(v.shadow + slot, mem(mem(v.slots + slot)))

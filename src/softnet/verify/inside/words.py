@@ -64,10 +64,8 @@ VX_OPEN_MAX = 48
 VX_COMP_WORDS = 4
 VX_PENDING_WORDS = 4
 VX_RECENT_WORDS = 1 << 15
-"""Of the table of fingerprints that were met lately: four of five children that are not new are among them. A power of two; that many
-words stay in a processor's cache, and no other one takes them."""
-VX_CHUNK_STATES = 256
-"""States of the queue that one thread takes at once, where several share a search."""
+"""Of the table of fingerprints that were met lately: four of five children that are not new are among them. So many words stay in a
+processor's cache, and no other processor takes them. A power of two."""
 VX_LINES_WORDS = 32
 """How far apart stand words that several threads change: four cache lines."""
 VX_FOUND = 0
@@ -198,6 +196,8 @@ class explorer(Struct, engine=True):
     written: int = hw()
     """Rows of the chunks that this thread writes: where each begins and ends."""
     nr_written: int = hw()
+    chunk_states: int = hw()
+    """How many states a chunk has."""
     chunk_left: int = hw()
     """How many states the present one still takes."""
     base: int = hw()
