@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 SLICE_STATES: Final = 5_000
 CHUNK_STATES: Final = 256
-"""States that a thread takes at once: 0.3 ms of work, so that all end a level at about the same time. Fewer cost more, because the first
-one is told in more words."""
+"""States that a thread takes at once: 0.3 ms of work, so that all end a level at about the same time. Fewer cost more, because the
+first one is told in more words."""
 SUMS: Final = ("states", "transitions", "terminals", "head", "open_full", "unasked", "disowned")
 EXPLORE, GROW = (SEARCHES.index(f"vx_parts_{name}") for name in ("explore", "grow"))
 VIOLATIONS: Final = (words.VX_VIOLATION, words.VX_MACHINE, FAILED)

@@ -3,7 +3,7 @@
 
 All have one table of fingerprints: a state is new for who claims its place there. Who finds a state looks at it, and writes it into
 a queue of its own. In a queue each state is the difference from the one before; but every so many states a chunk begins, whose
-first state is the difference from the search's first one. So a chunk can be read by any thread: each takes its own, as long as there
+first state is the difference from the search's first one. So any thread can read a chunk. Each takes its own, as long as there
 are some, because what a state leads to was mostly met by who met the state; then those of the others.
 """
 
