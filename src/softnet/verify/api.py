@@ -158,8 +158,9 @@ def searches(
                            found="--storage, --liveness, --save or --resume", expected="without them")  # fmt: skip
     if limits is not None and limits.cores > 1:
         _alone({
-            f"--storage {storage}": storage != "compact", f"--jobs {jobs}": jobs > 1, "--save": bool(save), "--resume": bool(resume),
-            "--swarm": bool(swarm), "--cluster": bool(cluster), "--liveness": any(config.liveness for config in configs),
+            f"--storage {storage}": storage != "compact", f"--jobs {jobs}": jobs > 1, "--cluster": bool(cluster),
+            "--save": bool(save), "--resume": bool(resume), "--swarm": bool(swarm),
+            "--liveness": any(config.liveness for config in configs),
         })  # fmt: skip
     if cluster and (save or resume):
         raise SoftnetError("a search on a cluster is not saved", where="--save, --resume", found=f"--cluster {cluster}")
