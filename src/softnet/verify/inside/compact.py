@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         vx_undo,
     )
     from softnet.verify.inside.properties import verify_state, verify_terminal, vx_premises
-    from softnet.verify.inside.shared import vx_apart, vx_claim, vx_write_first
+    from softnet.verify.inside.shared import vx_apart, vx_chunk_on, vx_claim
     from softnet.verify.inside.words import (
         VX_BLOCKED,
         VX_DISOWNED,
@@ -238,13 +238,10 @@ def vx_compact_children(v: explorer) -> int:
             if v.parts == 0:
                 vx_put32(2 * v.trail + v.states, v.head)
                 vx_put8(8 * v.trail_action + v.states, mem(row + 1))
-                vx_write(v, first, end)
-            elif v.chunk_left != 0:
-                v.chunk_left -= 1
-                vx_write(v, first, end)
             else:
-                vx_write_first(v, first, end)
+                vx_chunk_on(v, first, end)
             v.states += 1
+            vx_write(v, first, end)
             vx_premises()
             wrong = verify_state() & v.properties
             if wrong != 0:
@@ -293,6 +290,18 @@ def vx_compact_expand(v: explorer) -> int:
 
 
 @hwfunc
+def vx_compact_next(v: explorer) -> int:
+    """Expand the next state of the queue that is read."""
+    vx_read(v)
+    code = vx_compact_expand(v)
+    if v.disowned != 0:
+        return VX_DISOWNED
+    if code == VX_MORE:
+        v.head += 1
+    return code
+
+
+@hwfunc
 def vx_compact_level(v: explorer) -> None:
     """The queue that was written is read next; what was read is written over."""
     v.peak = max(v.peak, v.write_at - v.queue)
@@ -321,13 +330,9 @@ def vx_compact_explore(limit: int) -> int:
             vx_compact_level(v)
         if v.write_at + v.nr_actions * (3 * v.nr_slots + 1) > v.write_room:
             return VX_FULL
-        vx_read(v)
-        code = vx_compact_expand(v)
-        if v.disowned != 0:
-            return VX_DISOWNED
+        code = vx_compact_next(v)
         if code != VX_MORE:
             return code
-        v.head += 1
         if v.head == v.level_end and v.head < v.states:
             v.depth += 1
             v.level_end = v.states

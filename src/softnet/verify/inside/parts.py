@@ -15,11 +15,10 @@ from softnet.lang import hwfunc
 from softnet.lang.intrinsics import mem, mem_set, table
 
 if TYPE_CHECKING:
-    from softnet.verify.inside.compact import vx_compact_expand, vx_print_new, vx_read
+    from softnet.verify.inside.compact import vx_compact_next, vx_print_new
     from softnet.verify.inside.explorer import vx_logical
     from softnet.verify.inside.shared import vx_fetch_add
     from softnet.verify.inside.words import (
-        VX_DISOWNED,
         VX_DONE,
         VX_FOUND,
         VX_FULL,
@@ -89,13 +88,9 @@ def vx_parts_explore(limit: int) -> int:
             code = vx_parts_take(v)
             if code != VX_MORE:
                 return code
-        vx_read(v)
-        code = vx_compact_expand(v)
-        if v.disowned != 0:
-            return VX_DISOWNED
+        code = vx_compact_next(v)
         if code != VX_MORE:
             return code
-        v.head += 1
     return VX_MORE
 
 

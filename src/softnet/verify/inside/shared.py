@@ -9,7 +9,6 @@ from softnet.lang import hwfunc
 from softnet.lang.intrinsics import mem, mem_set
 
 if TYPE_CHECKING:
-    from softnet.verify.inside.compact import vx_write
     from softnet.verify.inside.words import explorer
 
 
@@ -35,15 +34,20 @@ def vx_apart(v: explorer, slot: int) -> None:
 
 
 @hwfunc
-def vx_write_first(v: explorer, first: int, end: int) -> None:
-    """Append the present state, whose log is given, as the first of a chunk: as if the search's first state stood before it."""
+def vx_chunk_on(v: explorer, first: int, end: int) -> None:
+    """The present state, whose log is given, is the next of a chunk. A chunk's first one is told by what it differs in from the search's
+    first state.
+    """
+    if v.chunk_left != 0:
+        v.chunk_left -= 1
+        return
+    v.chunk_left = v.chunk_states - 1
     row = v.written + 2 * v.nr_written
     begin = v.here + v.write_at
     mem_set(row, begin)
     if v.nr_written != 0:
         mem_set(row - 1, begin)
     v.nr_written += 1
-    v.chunk_left = v.chunk_states - 1
     for n in range(v.nr_marked):
         slot = mem(v.marked + n)
         mem_set(v.shadow + slot, mem(mem(v.slots + slot)))
@@ -58,4 +62,3 @@ def vx_write_first(v: explorer, first: int, end: int) -> None:
         mem_set(v.marks + slot, 1)
         mem_set(v.marked + n, slot)
     v.nr_marked = v.nr_apart
-    vx_write(v, first, end)
