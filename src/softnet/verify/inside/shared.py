@@ -35,7 +35,7 @@ def vx_apart(v: explorer, slot: int) -> None:
 
 @hwfunc
 def vx_chunk_on(v: explorer, first: int, end: int) -> None:
-    """The present state, whose log is given, is the next of a chunk. A chunk's first one is told by what it differs in from the search's
+    """The present state, whose log is given, is the next of a chunk. The first one is told by what it differs in from the search's
     first state.
     """
     if v.chunk_left != 0:
