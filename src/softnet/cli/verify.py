@@ -125,6 +125,13 @@ _limits = options(
         "[default: 1; without --driver, and of a swarm, one for each CPU, at most 8]",
     ),
     click.option(
+        "--cores",
+        type=click.IntRange(1, 64),
+        default=1,
+        show_default=True,
+        help="Threads of one search, level by level; with --storage compact.",
+    ),
+    click.option(
         "--cluster",
         default="",
         metavar="WHERE",
@@ -181,7 +188,9 @@ def command(kernels: tuple[str, ...], promela: Path | None, html: str | None, pe
                            expected="a configuration of your own")  # fmt: skip
     configs = configurations(kernels, _options(given))
     states, memory = SWARM_LIMITS if given["swarm"] else LIMITS
-    limits = Limits(given["max_states"] or states, (given["memory_mb"] or memory) << 20, given["storage"])
+    limits = Limits(
+        given["max_states"] or states, (given["memory_mb"] or memory) << 20, given["storage"], cores=given["cores"]
+    )  # fmt: skip
     if promela is not None:
         _export(configs, promela, limits)
         return
@@ -232,11 +241,11 @@ def _time_and_jobs(given: dict[str, Any]) -> dict[str, Any]:
 
     from softnet.verify.parallel import SECONDS
 
-    many = not given["drivers"]
+    many, many_jobs = not given["drivers"], min(len(os.sched_getaffinity(0)), JOBS_MAX)
     return {
         "max_seconds": given["max_seconds"] if given["max_seconds"] is not None else SECONDS,
         "together": SECONDS if many and not given["thorough"] and given["max_seconds"] is None else None,
-        "jobs": given["jobs"] or (min(len(os.sched_getaffinity(0)), JOBS_MAX) if many or given.get("swarm") else 1),
+        "jobs": given["jobs"] or (many_jobs if given["cores"] == 1 and (many or given.get("swarm")) else 1),
     }
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -118,6 +118,13 @@ def _asked(config: Config, options: VerifyOptions) -> Config:
     return replace(config, properties=names, without=without)
 
 
+def _alone(given: Mapping[str, bool]) -> None:
+    """Refuse what several threads of one search do not go with."""
+    if found := [name for name, is_given in given.items() if is_given]:
+        raise SoftnetError("several threads search with hash compaction, one configuration after the other", where="--cores",
+                           found=", ".join(found), expected="--storage compact, without that")  # fmt: skip
+
+
 def searches(
     configs: Sequence[Config],
     limits: Limits | None = None,
@@ -149,6 +156,12 @@ def searches(
     if swarm and (save or resume or storage != "exact" or any(config.liveness for config in configs)):
         raise SoftnetError("a swarm has a storage of its own, which keeps too little of a state for that", where="--swarm",
                            found="--storage, --liveness, --save or --resume", expected="without them")  # fmt: skip
+    if limits is not None and limits.cores > 1:
+        _alone({
+            f"--storage {storage}": storage != "compact", f"--jobs {jobs}": jobs > 1, "--cluster": bool(cluster),
+            "--save": bool(save), "--resume": bool(resume), "--swarm": bool(swarm),
+            "--liveness": any(config.liveness for config in configs),
+        })  # fmt: skip
     if cluster and (save or resume):
         raise SoftnetError("a search on a cluster is not saved", where="--save, --resume", found=f"--cluster {cluster}")
     bounds: Limits | Sequence[Limits] = limits or Limits()

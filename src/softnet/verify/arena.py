@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import mmap
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,8 @@ class Limits:
     state, in a search that is a member of a swarm (softnet.verify.swarm)."""
     seed: int = 0
     """A member's order and hashes."""
+    cores: int = 1
+    """Threads of one search, with compact storage (softnet.verify.cores)."""
 
 
 @dataclass
@@ -141,6 +144,8 @@ class Arena:
         """What changes the memory that a search begins with."""
         self.broken = False
         """Whether a function failed, so that the search's stack is of no use any more, until again()."""
+        self.found = ""
+        """The name of what one of several threads found violated."""
         self._prepare()
 
     # -- memory
@@ -219,14 +224,29 @@ class Arena:
 
         image = self.model.image
         # The table of owners stands before S, that of holders before it; what is not touched of them takes no memory.
-        self._memory = np.zeros(OWNERS_BYTES // 4 + size, dtype=np.int64)
-        self.words = self._memory[OWNERS_BYTES // 4 :]
-        tables = self._memory[: OWNERS_BYTES // 4].view("uint8")
-        self.owners: NDArray[np.uint8] = tables[OWNERS_BYTES:]
-        self.holders: NDArray[np.uint8] = tables[:OWNERS_BYTES]
+        self._take_memory(np.zeros(OWNERS_BYTES // 4 + size, dtype=np.int64))
         self.words[: image.regions.size] = np.array(image.memory, dtype=np.int64)
         explorer = image.layout.structs["explorer"].fields.values()
         self.field = {f.name: image.layout.tables["explorer"].base + f.offset for f in explorer}
+
+    def _take_memory(self, memory: NDArray[np.int64]) -> None:
+        self._memory = memory
+        self.words = memory[OWNERS_BYTES // 4 :]
+        tables = memory[: OWNERS_BYTES // 4].view("uint8")
+        self.owners: NDArray[np.uint8] = tables[OWNERS_BYTES:]
+        self.holders: NDArray[np.uint8] = tables[:OWNERS_BYTES]
+
+    def twin(self) -> Arena:
+        """Another memory like this one, for another thread, which has not the tables of states."""
+        other = copy.copy(self)
+        other._take_memory(self._memory.copy())
+        other.regions = {}
+        for name in ("touched", "race_masks", "early"):
+            if name in self.regions:
+                other.set(**{name: other.region(name, len(self.regions[name]))})
+        other._new_log()
+        other._new_stack()
+        return other
 
     def _fill_components(self) -> None:
         """Of each component where its slots begin, how many, and whose frames they are; of each slot its address."""
@@ -288,6 +308,7 @@ class Arena:
             queue=2 * queue, write_at=2 * queue, write_room=2 * (queue + waiting), read_at=2 * other, read_end=2 * other,
             other=2 * other, other_room=2 * (other + waiting),
         )  # fmt: skip
+        self.set(recent=self.region("recent", words.VX_RECENT_WORDS))
         self.new_prints(min(PRINTS_BITS, self.prints_bits_max))
 
     def _swarm_tables(self) -> None:
@@ -322,18 +343,22 @@ class Arena:
     def new_prints(self, bits: int) -> None:
         """An empty table of fingerprints."""
         self.prints_bits = bits
-        self.set(prints=self.region("prints", 1 << bits), prints_shift=64 - bits, prints_max=(1 << bits) * LOAD_PERCENT // 100)
+        self.set(prints=self.region("prints", 1 << bits), prints_shift=64 - bits, prints_max=self.prints_max())
+
+    def prints_max(self) -> int:
+        """How many fingerprints the table takes."""
+        return (1 << self.prints_bits) * LOAD_PERCENT // 100
 
     def queues(self) -> tuple[str, str]:
         """The regions of the level that is written and of the one that is read."""
         at = self.get("queue") // 2
-        return ("queue", "other") if at == self._place("queue") else ("other", "queue")
+        return ("queue", "other") if at == self.place("queue") else ("other", "queue")
 
     def halves(self, name: str) -> NDArray[np.uint32]:
         """A region in halves of words."""
         return self.regions[name].view("uint32")
 
-    def _place(self, name: str) -> int:
+    def place(self, name: str) -> int:
         """Where a region begins as an address."""
         return (int(self.regions[name].ctypes.data) - int(self.words.ctypes.data)) // 8
 
@@ -354,7 +379,7 @@ class Arena:
         import numpy as np
 
         self.regions[name] = np.frombuffer(memory, dtype=np.int64)
-        return self._place(name)
+        return self.place(name)
 
     def own(self, owners: Mapping[int, int], untouched: Sequence[int]) -> None:
         """Assume who owns which word, and which CPUs nobody else touches (softnet.verify.ownership)."""
@@ -388,17 +413,20 @@ class Arena:
 
     def _prepare(self) -> None:
         """The search's own stack, and every context at its beginning."""
-        import numpy as np
-
         self._new_stack()
-        self._log = np.zeros((LOG_ROOM, 3), dtype=np.int64)
-        self.words[LOG] = int(self._log.ctypes.data)
+        self._new_log()
         frames = self.model.frames
         for ctx in range(self.model.nr_contexts):
             root = "irq_context" if ctx < 2 * self.model.config.cpus else "task_context"
             entry = frames.resume.get(root) if root == "irq_context" else None
             base = self.stacks + ctx * STACK_WORDS
             self.words[base : base + 3] = [2, 2 + frames.frame_words[root], entry or frames.entries[root]]
+
+    def _new_log(self) -> None:
+        import numpy as np
+
+        self._log = np.zeros((LOG_ROOM, 3), dtype=np.int64)
+        self.words[LOG] = int(self._log.ctypes.data)
 
     def _new_stack(self) -> None:
         """The search's own stack, on which it begins at its first call."""
@@ -463,12 +491,14 @@ class Arena:
         """Whether the search is so large that optimised code pays."""
         return self.hasty and self.get("states") >= HASTY_STATES
 
-    def optimise(self) -> None:
+    def optimise(self, *twins: Arena) -> None:
         """Go on with optimised code. Between two calls all that a search knows is in memory, and nothing there is an address of
         code: a pc and a pointer to a function are numbers.
         """
         self._compile(hasty=False)
-        self._new_stack()
+        for one in (self, *twins):
+            one._code, one.hasty, one._run = self._code, False, self._run
+            one._new_stack()
 
     def failure(self, code: int) -> Failure:
         """What a failed call means."""
@@ -555,24 +585,24 @@ class Arena:
         if self.bitstate:
             return (self.get("bits_mask") + 1) // 8
         if self.compact:
-            return (8 << self.prints_bits) + 5 * get("states") + 8 * get("peak")
+            return (8 << self.prints_bits) + (5 * get("states") if not get("parts") else 0) + 8 * get("peak")
         return 8 * (get("store_used") + get("states") * (get("key_words") + 2) + get("values"))
 
-    def _premises(self) -> NDArray[np.int64]:
+    def premise_counts(self) -> NDArray[np.int64]:
         """Of each property by number, how often there was what it is about."""
         table = self.model.image.layout.tables["vx_premise"]
         return self.words[table.base : table.base + table.stride * table.count : table.stride]
 
     def premises(self) -> dict[str, int]:
         """The same by name, of the properties that are about something."""
-        times = self._premises().tolist()
+        times = self.premise_counts().tolist()
         at, n = self.get("lock_order"), self.get("lock_classes")
         times[VX_LOCK_ORDER] = int((self.words[at : at + n * n] >= 0).sum())
         return {p.name: times[number] for number, p in self.model.properties.items() if p.premise}
 
     def undecided(self) -> bool:
         """Whether a schedule came to its end with a stuck task that has skbs: whether one is lost, it does not tell."""
-        return bool(self._premises()[0])
+        return bool(self.premise_counts()[0])
 
     # -- the search
 
@@ -582,7 +612,7 @@ class Arena:
 
     def start(self) -> int:
         """Store the present memory as the first state; a code as explore()'s."""
-        self._premises()[:] = 0
+        self.premise_counts()[:] = 0
         return self.call(SEARCHES.index(f"vx_{self._how}start"))
 
     def explore(self, states: int) -> int:

@@ -34,7 +34,7 @@ KINDS: Final = ("int64", "uint64", "uint32", "uint8")
 ADDRESSES: Final = frozenset(
     ("index", "index_mask", "ctable", "ctable_mask", "store", "store_room", "pool", "max_states", "prints", "prints_shift",
      "prints_max", "trail", "trail_action", "queue", "other", "other_room", "read_at", "read_end", "write_at", "write_room",
-     "touched", "race_masks", "early")
+     "recent", "touched", "race_masks", "early")
 )  # fmt: skip
 """Words of the search that say where its tables are and how large: of the machine that goes on, not of the one that stopped."""
 

@@ -53,7 +53,20 @@ HARNESS = (
     f"{_PROPERTIES}.state",
     *(
         f"{_INSIDE}.{name}"
-        for name in ("words", "fair", "harness", "properties", "explorer", "exact", "compact", "swarm", "cycles", "buffers")
+        for name in (
+            "words",
+            "fair",
+            "harness",
+            "properties",
+            "explorer",
+            "exact",
+            "compact",
+            "shared",
+            "parts",
+            "swarm",
+            "cycles",
+            "buffers",
+        )
     ),
     *(f"{_INSIDE}.{name}" for name in ("open_accesses", "races")),
 )
@@ -535,12 +548,18 @@ def add_skb(image: Image, index: int, alloc_cpu: int) -> None:
 
 
 def add_frame(image: Image, number: int, card: int) -> None:
-    """The frame that a card's driver receives, over and over: of one flow, for nobody's socket."""
+    """The frame that a card's driver receives, over and over: of one flow, for nobody's socket. What its ring holds is no part of a
+    state: it holds that frame everywhere from the beginning, also for a thread that has received none (softnet.verify.cores).
+    """
     at = image.regions.arrivals + number * nic.ARRIVAL_WORDS
     image.memory[at + nic.ARRIVAL_QUEUE] = card
     image.memory[at + nic.ARRIVAL_HASH] = image.memory[at + nic.ARRIVAL_FLOW_HASH] = FLOW_HASH
     image.memory[at + nic.ARRIVAL_HASH_TYPE] = image.program.constants["PKT_HASH_TYPE_L4"]
     image.memory[at + nic.ARRIVAL_LEN] = 1
+    ring = image.regions.rings[card]
+    for slot in range(image.ref("nic_queue", card).size):
+        for i in range(nic.ARRIVAL_WORDS):
+            image.memory[ring + slot * nic.ARRIVAL_WORDS + i] = image.memory[at + i]
 
 
 def add_events(image: Image, config: Config) -> None:
@@ -573,7 +592,7 @@ FLOW_HASH = 1
 
 SEARCHES = (
     "vx_explore", "vx_start", "vx_settle", "vx_replay", "vx_compact_explore", "vx_compact_start", "vx_compact_grow", "vx_edges",
-    "vx_scc", "vx_rebuild", "vx_walk", "vx_try", "vx_swarm_explore", "vx_swarm_start",
+    "vx_scc", "vx_rebuild", "vx_walk", "vx_try", "vx_swarm_explore", "vx_swarm_start", "vx_parts_explore", "vx_parts_grow",
 )  # fmt: skip
 """What the search calls, by the number of the call."""
 EXPLORER_FUNCTIONS = (*SEARCHES, "vx_warn", "vx_touched", "vx_calm", "vx_exposed", "vx_may_move", "irqs_disabled", "lock_is_held")

@@ -16,6 +16,7 @@ from softnet.properties.numbers import VX_LOCK_ORDER
 from softnet.verify import checkpoint, ownership
 from softnet.verify.arena import Arena, Failure, Limits, Sample
 from softnet.verify.codegen.runtime import FAILED
+from softnet.verify.cores import explore_together
 from softnet.verify.cover import Cover
 from softnet.verify.inside import words
 from softnet.verify.liveness import Liveness
@@ -111,7 +112,7 @@ def _decided(config: Config, limits: Limits | None, progress: Progress | None, s
     outcome = None
     if resume is None or not checkpoint.owned(resume):
         # Small ones, and what breaks soon, need no assumptions: the states are those of docs/verify.md's definition.
-        few = bounds if resume is not None else replace(bounds, states=min(bounds.states, PLAIN_STATES))
+        few = bounds if resume is not None else replace(bounds, states=min(bounds.states, PLAIN_STATES), cores=1)
         outcome = _search(plain, few, progress, save, resume)
         if outcome.why is not Why.SPACE_LIMIT or few.states == bounds.states:
             return replace(outcome, config=config)
@@ -131,6 +132,13 @@ PLAIN_STATES: Final = 100_000
 
 def _search(config: Config, limits: Limits | None, progress: Progress | None, save: Path | None, resume: Path | None) -> Outcome:
     """One search, begun anew as often as what it assumes of owners turns out wrong."""
+    known = ""
+    if limits is not None and limits.cores > 1:
+        found = _together(config, limits, progress)
+        if isinstance(found, Outcome):
+            return found
+        # The shortest schedule is one thread's to find.
+        known, limits = found, replace(limits, cores=1)
     machine = Arena(config, limits, hasty=resume is None)
     machine.settle()  # also of a search that goes on, which may have to begin anew
     if resume is not None:
@@ -139,7 +147,21 @@ def _search(config: Config, limits: Limits | None, progress: Progress | None, sa
     outcome = _outcome(machine, config, code, why, at_once)
     if save is not None and code in (words.VX_MORE, words.VX_FULL):
         checkpoint.save(machine, save)
+    if outcome.verdict is Verdict.INCONCLUSIVE:
+        outcome.known_violation = known
     return outcome
+
+
+def _together(config: Config, limits: Limits, progress: Progress | None) -> Outcome | str:
+    """One search by several threads; where one found a violation, the name of that."""
+    machine = Arena(config, limits, hasty=True)
+    machine.settle()
+    code, why, _ = explored(machine, progress)
+    if code not in (words.VX_DONE, words.VX_MORE, words.VX_FULL):
+        return machine.found or machine.failure(code).name
+    if machine.lock_cycle() is not None and machine.get("properties") >> VX_LOCK_ORDER & 1:
+        return "lock order"
+    return _outcome(machine, config, code, why)
 
 
 def explored(machine: Arena, progress: Progress | None = None, *, resumed: bool = False) -> tuple[int, Why | None, bool]:
@@ -149,7 +171,7 @@ def explored(machine: Arena, progress: Progress | None = None, *, resumed: bool 
     at_once = False
     while code != words.VX_FULL:
         at_once = code != words.VX_MORE
-        code, why = _run(machine, code, progress)
+        code, why = (_run if machine.limits.cores == 1 else _run_together)(machine, code, progress)
         if code == words.VX_MORE and why is None and machine.outgrew():
             try:
                 machine.optimise()
@@ -201,6 +223,25 @@ def _run(machine: Arena, code: int, progress: Progress | None) -> tuple[int, Why
             if machine.outgrew():
                 break
     return code, why
+
+
+def _run_together(machine: Arena, code: int, progress: Progress | None) -> tuple[int, Why | None]:
+    """Explore with several threads until the search ends or is stopped: its code, and why it was stopped."""
+    if code != words.VX_MORE:
+        return code, None
+    why: Why | None = None
+    with _interrupts() as interrupted:
+
+        def goes_on(states: int, transitions: int, frontier: int) -> bool:
+            nonlocal why
+            if progress is not None and not progress(states, transitions, frontier):
+                why = Why.TIME_LIMIT
+            if interrupted:
+                why = Why.INTERRUPTED
+            return why is None
+
+        code = explore_together(machine, machine.limits.cores, goes_on)
+    return code, why if code == words.VX_MORE else None
 
 
 @contextlib.contextmanager

@@ -71,6 +71,17 @@ FOREIGN: dict[str, str] = {
   store i8 %h, ptr %p
   ret i64 0
 }""",
+    "vx_claim": """define internal i64 @vx_claim(ptr %S, i64 %a, i64 %v) alwaysinline nounwind {
+  %p = getelementptr i64, ptr %S, i64 %a
+  %x = cmpxchg ptr %p, i64 0, i64 %v acq_rel monotonic
+  %r = extractvalue { i64, i1 } %x, 0
+  ret i64 %r
+}""",
+    "vx_fetch_add": """define internal i64 @vx_fetch_add(ptr %S, i64 %a, i64 %v) alwaysinline nounwind {
+  %p = getelementptr i64, ptr %S, i64 %a
+  %r = atomicrmw add ptr %p, i64 %v acq_rel
+  ret i64 %r
+}""",
     "vx_prefetch": """define internal i64 @vx_prefetch(ptr %S, i64 %a) alwaysinline nounwind {
   %p = getelementptr i64, ptr %S, i64 %a
   call void @llvm.prefetch.p0(ptr %p, i32 1, i32 3, i32 1)

@@ -26,6 +26,8 @@ WITH_ARGUMENT: Final = (
     "vx_edges",
     "vx_walk",
     "vx_swarm_explore",
+    "vx_parts_explore",
+    "vx_parts_grow",
 )
 
 _RUNTIME: Final = Template(r"""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         vx_undo,
     )
     from softnet.verify.inside.properties import verify_state, verify_terminal, vx_premises
+    from softnet.verify.inside.shared import vx_apart, vx_chunk_on, vx_claim
     from softnet.verify.inside.words import (
         VX_BLOCKED,
         VX_DISOWNED,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         VX_MACHINE,
         VX_MORE,
         VX_PENDING_WORDS,
+        VX_RECENT_WORDS,
         VX_UNDO_WORD,
         VX_VIOLATION,
         explorer,
@@ -45,7 +47,9 @@ if TYPE_CHECKING:
 
 @hwfunc
 def vx_child(v: explorer, action: int) -> None:
-    """After an action: memory is the parent again, the log holds the child's words, its fingerprint is in ``pending``."""
+    """After an action: memory is the parent again, the log holds the child's words, its fingerprint is in ``pending``; but not of a
+    child that was met lately.
+    """
     h = v.hash
     first = v.log_from
     end = mem(VX_UNDO_WORD)
@@ -84,6 +88,12 @@ def vx_child(v: explorer, action: int) -> None:
         v.ran = 0
     if h == 0:
         h = 1
+    if v.recent != 0:
+        at = v.recent + (h & (VX_RECENT_WORDS - 1))
+        if mem(at) == h:
+            mem_set(VX_UNDO_WORD, first)
+            return
+        mem_set(at, h)
     vx_prefetch(v.prints + vx_logical(h, v.prints_shift))
     row = v.pending + VX_PENDING_WORDS * v.nr_pending
     mem_set(row, h)
@@ -107,8 +117,14 @@ def vx_print_new(v: explorer, h: int) -> bool:
         if found == h:
             return False
         if found == 0:
-            mem_set(prints + slot, h)
-            return True
+            if v.parts == 0:
+                mem_set(prints + slot, h)
+                return True
+            found = vx_claim(prints + slot, h)
+            if found == 0:
+                return True
+            if found == h:
+                return False
         slot = (slot + 1) & mask
 
 
@@ -204,6 +220,8 @@ def vx_read(v: explorer) -> None:
             mem_set(marks + slot, 1)
             mem_set(v.marked + v.nr_marked, slot)
             v.nr_marked += 1
+        if v.parts != 0:
+            vx_apart(v, slot)
     v.hash = h
     v.read_at = end
 
@@ -217,8 +235,11 @@ def vx_compact_children(v: explorer) -> int:
             first = mem(row + 2)
             end = mem(row + 3)
             vx_swap(first, end)
-            vx_put32(2 * v.trail + v.states, v.head)
-            vx_put8(8 * v.trail_action + v.states, mem(row + 1))
+            if v.parts == 0:
+                vx_put32(2 * v.trail + v.states, v.head)
+                vx_put8(8 * v.trail_action + v.states, mem(row + 1))
+            else:
+                vx_chunk_on(v, first, end)
             v.states += 1
             vx_write(v, first, end)
             vx_premises()
@@ -269,6 +290,18 @@ def vx_compact_expand(v: explorer) -> int:
 
 
 @hwfunc
+def vx_compact_next(v: explorer) -> int:
+    """Expand the next state of the queue that is read."""
+    vx_read(v)
+    code = vx_compact_expand(v)
+    if v.disowned != 0:
+        return VX_DISOWNED
+    if code == VX_MORE:
+        v.head += 1
+    return code
+
+
+@hwfunc
 def vx_compact_level(v: explorer) -> None:
     """The queue that was written is read next; what was read is written over."""
     v.peak = max(v.peak, v.write_at - v.queue)
@@ -297,13 +330,9 @@ def vx_compact_explore(limit: int) -> int:
             vx_compact_level(v)
         if v.write_at + v.nr_actions * (3 * v.nr_slots + 1) > v.write_room:
             return VX_FULL
-        vx_read(v)
-        code = vx_compact_expand(v)
-        if v.disowned != 0:
-            return VX_DISOWNED
+        code = vx_compact_next(v)
         if code != VX_MORE:
             return code
-        v.head += 1
         if v.head == v.level_end and v.head < v.states:
             v.depth += 1
             v.level_end = v.states

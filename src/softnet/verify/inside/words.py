@@ -63,6 +63,15 @@ VX_OPEN_MAX = 48
 """Open accesses of a context (softnet.verify.inside.races), of 16 words each."""
 VX_COMP_WORDS = 4
 VX_PENDING_WORDS = 4
+VX_RECENT_WORDS = 1 << 15
+"""Of the table of fingerprints that were met lately: four of five children that are not new are among them. So many words stay in a
+processor's cache, and no other processor takes them. A power of two."""
+VX_LINES_WORDS = 32
+"""How far apart stand words that several threads change: four cache lines."""
+VX_FOUND = 0
+VX_STOP = 1
+VX_SHARED = 2
+"""Of these words: how many states were found, whether all shall stop, and first of those of the parts."""
 VX_BITS = 3
 """Bits that a member of a swarm keeps of a state."""
 VX_LEVEL_WORDS = 8
@@ -147,6 +156,8 @@ class explorer(Struct, engine=True):
     prints_shift: int = hw()
     """64 less the bits of the table's size."""
     prints_max: int = hw()
+    recent: int = hw()
+    """Those that were met lately, each at its low bits; 0 for a search that keeps no fingerprints."""
     trail: int = hw()
     trail_action: int = hw()
     slots: int = hw()
@@ -169,6 +180,32 @@ class explorer(Struct, engine=True):
     other_room: int = hw()
     peak: int = hw()
     """The most halves of words that a level took."""
+    # One of several threads that share a search (softnet.verify.inside.parts).
+    parts: int = hw()
+    """How many they are; 0 where the search is one thread's."""
+    here: int = hw()
+    """Where this thread's memory begins, in halves of words: what threads tell each other is a place in the process."""
+    part: int = hw()
+    """This thread's number."""
+    shared: int = hw()
+    """Words that all threads change, VX_LINES_WORDS apart: VX_FOUND, VX_STOP; of each part which of the chunks that it wrote is
+    next, and behind that word how many there are and where their rows begin.
+    """
+    told: int = hw()
+    """How many of this thread's states are in that sum."""
+    written: int = hw()
+    """Rows of the chunks that this thread writes: where each begins and ends."""
+    nr_written: int = hw()
+    chunk_states: int = hw()
+    """How many states a chunk has."""
+    chunk_left: int = hw()
+    """How many states the present one still takes."""
+    base: int = hw()
+    """Slot -> its word in the search's first state, from which each chunk's first state is told."""
+    apart_marks: int = hw()
+    """Of each slot: whether it is on the list ``apart``, of those in which memory may differ from that."""
+    apart: int = hw()
+    nr_apart: int = hw()
     # A member of a swarm: its bits, the path to the state in memory, the children that wait along it.
     seed: int = hw()
     """Its hashes are those with this key and the two behind it."""
