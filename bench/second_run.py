@@ -85,9 +85,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="Print where the time of the later runs goes.")
     given = parser.parse_args()
     print("ms of CPU time, of runs of 20 ms\n")
-    print(
-        "ms of CPU time, of runs of 20 ms\n\n| scenario | first run | later run | engine | arrivals | the rest | booted anew, the rest |"
-    )
+    print("| scenario | first run | later run | engine | arrivals | the rest | booted anew, the rest |")
     print("|---" * 7 + "|")
     for path in given.scenarios:
         scenario = load_scenario(path, ["measure.duration_ms=20", "measure.warmup_ms=1"])
