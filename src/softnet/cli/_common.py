@@ -72,6 +72,8 @@ condition_options = options(
                  help="Exit with status 1 if it is true: MEASURE OP VALUE[%], as 'p99.web > 50us', 'dropped > 0'."),
     click.option("--junit", type=click.Path(path_type=Path, dir_okay=False),
                  help="Write what the conditions came to into this file, for CI systems."),
+    click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False),
+                 help="Write the report into this file as Markdown: what a CI system shows beside a change."),
 )  # fmt: skip
 
 EXIT_CONDITION = 1
@@ -89,6 +91,16 @@ def read_conditions(fail_if: tuple[str, ...], junit: Path | None) -> list[Condit
     return [parse_condition(text) for text in fail_if]
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all. Raises SoftnetError."""
+    from softnet.files import write_whole
+
+    try:
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise SoftnetError("the file cannot be written", where=str(path), found=error.strerror or str(error)) from None
+
+
 def tell_conditions(judged: list[Judged], scenario: str, base: str, junit: Path | None) -> bool:
     """Say on standard error which conditions are true, and write the file for CI systems; whether any is true."""
     if not judged:
@@ -99,12 +111,7 @@ def tell_conditions(judged: list[Judged], scenario: str, base: str, junit: Path 
         if one.true:
             click.echo(f"softnet: {condition_text(one, base)}", err=True)
     if junit is not None:
-        from softnet.files import write_whole
-
-        try:
-            write_whole(junit, junit_document(judged, scenario, base).encode())
-        except OSError as error:
-            raise SoftnetError("the file cannot be written", where=str(junit), found=error.strerror or str(error)) from None
+        write_text(junit, junit_document(judged, scenario, base))
     return any(one.true for one in judged)
 
 

@@ -33,6 +33,7 @@ from softnet.cli._common import (
     stopped_kernel,
     tell_conditions,
     wanted_checks,
+    write_text,
 )
 from softnet.errors import printable
 
@@ -73,6 +74,7 @@ def command(
     processes: int | None,
     fail_if: tuple[str, ...],
     junit: Path | None,
+    markdown: Path | None,
     settings: tuple[str, ...],
     engine: str,
     checks: bool,
@@ -124,11 +126,16 @@ def command(
         click.echo(render_comparison(done.comparison, width=columns(width), color=sys.stdout.isatty()), nl=False)
     if out is not None and not quiet and not as_json:
         click.echo(f"\nreport: {out / 'report.html'}")
-    if conditions:
+    if conditions or markdown is not None:
         from softnet.simulate.conditions import judge
 
         comparison = done.comparison
-        if tell_conditions(judge(conditions, comparison), comparison.scenario, comparison.arms[0], junit):
+        judged = judge(conditions, comparison)
+        if markdown is not None:
+            from softnet.report.markdown import comparison_document
+
+            write_text(markdown, comparison_document(comparison, judged))
+        if tell_conditions(judged, comparison.scenario, comparison.arms[0], junit):
             sys.exit(EXIT_CONDITION)
 
 

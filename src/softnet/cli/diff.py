@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -27,6 +28,7 @@ from softnet.cli._common import (
     read_conditions,
     tell_conditions,
     width_option,
+    write_text,
 )
 from softnet.errors import SoftnetError
 
@@ -46,6 +48,7 @@ def command(
     patches: tuple[str, ...],
     fail_if: tuple[str, ...],
     junit: Path | None,
+    markdown: Path | None,
     as_json: bool,
     width: int | None,
 ) -> None:
@@ -53,10 +56,11 @@ def command(
     if files := files_of(old, new):
         if patches:
             raise SoftnetError("a patch is for kernels", where="--patch", found=patches[0], expected="two kernels beside it")
-        compare_files(*files, fail_if, junit, as_json, width)
+        compare_files(*files, fail_if, Written(junit, markdown), as_json, width)
         return
-    if fail_if or junit is not None or as_json:
-        option = "--fail-if" if fail_if else "--junit" if junit is not None else "--json"
+    if fail_if or junit is not None or markdown is not None or as_json:
+        given = (("--fail-if", fail_if), ("--junit", junit), ("--markdown", markdown), ("--json", as_json))
+        option = next(name for name, value in given if value)
         raise SoftnetError("two kernels have no figures", where=option, found=f"{old}, {new}", expected="two files of results")
     compare_kernels(old, new, patches)
 
@@ -84,11 +88,18 @@ def files_of(old: str, new: str) -> tuple[Path, Path] | None:
     )
 
 
-def compare_files(old: Path, new: Path, fail_if: tuple[str, ...], junit: Path | None, as_json: bool, width: int | None) -> None:
+class Written(NamedTuple):
+    """Files that are written beside what is printed."""
+
+    junit: Path | None
+    markdown: Path | None
+
+
+def compare_files(old: Path, new: Path, fail_if: tuple[str, ...], written: Written, as_json: bool, width: int | None) -> None:
     """Print the comparison of two results, and leave with 1 if a condition is true."""
     from softnet.simulate.stored import difference, read_stored
 
-    conditions = read_conditions(fail_if, junit)
+    conditions = read_conditions(fail_if, written.junit)
     found = difference(read_stored(old), read_stored(new))
     if as_json:
         echo_json(found.to_dict())
@@ -96,12 +107,16 @@ def compare_files(old: Path, new: Path, fail_if: tuple[str, ...], junit: Path | 
         from softnet.report.terminal import render_difference
 
         click.echo(render_difference(found, width=columns(width), color=sys.stdout.isatty()), nl=False)
-    if conditions:
+    if conditions or written.markdown is not None:
         from softnet.simulate.conditions import judge
 
         base = found.comparisons[0].arms[0] if len(found.comparisons) == 1 else found.names[0]
         judged = [one for comparison in found.comparisons for one in judge(conditions, comparison)]
-        if tell_conditions(judged, found.comparisons[0].scenario, base, junit):
+        if written.markdown is not None:
+            from softnet.report.markdown import difference_document
+
+            write_text(written.markdown, difference_document(found, judged))
+        if tell_conditions(judged, found.comparisons[0].scenario, base, written.junit):
             sys.exit(EXIT_CONDITION)
 
 

@@ -33,6 +33,7 @@ from softnet.cli._common import (
     stopped_kernel,
     tell_conditions,
     wanted_checks,
+    write_text,
 )
 from softnet.errors import SoftnetError, printable
 
@@ -77,6 +78,7 @@ def command(
     packets_file: Path | None,
     fail_if: tuple[str, ...],
     junit: Path | None,
+    markdown: Path | None,
     settings: tuple[str, ...],
     engine: str,
     checks: bool,
@@ -130,7 +132,7 @@ def command(
         click.echo(f"\nreport: {out / 'report.html'}")
     if done.result.partial:
         sys.exit(EXIT_PARTIAL)
-    if conditions and any_true(conditions, done.result, junit):
+    if any_true(conditions, done.result, junit, markdown):
         sys.exit(EXIT_CONDITION)
 
 
@@ -177,11 +179,18 @@ def show(result: Result, rows: Sequence[Packet], slowest: int | None, as_json: b
         click.echo("\n" + render_packets(rows, slowest, width=width, color=color), nl=False)
 
 
-def any_true(conditions: Sequence[Condition], result: Result, junit: Path | None) -> bool:
-    """Tell which conditions are true of a run; whether any is."""
+def any_true(conditions: Sequence[Condition], result: Result, junit: Path | None, markdown: Path | None) -> bool:
+    """Tell which conditions are true of a run, and write what was asked for; whether any is."""
+    if not conditions and markdown is None:
+        return False
     from softnet.simulate.conditions import judge_run
 
-    return tell_conditions(judge_run(conditions, result), result.scenario, str(result.kernel["label"]), junit)
+    judged = judge_run(conditions, result)
+    if markdown is not None:
+        from softnet.report.markdown import result_document
+
+        write_text(markdown, result_document(result, judged))
+    return tell_conditions(judged, result.scenario, str(result.kernel["label"]), junit)
 
 
 def write_run(folder: Path, done: Run, command: str = "") -> None:

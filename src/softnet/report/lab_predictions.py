@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softnet.files import write_whole
-from softnet.report.lab_verdicts import markdown
+from softnet.report import markdown
 from softnet.report.names import duration, number
 from softnet.report.table import Paper, table, wrapped
 from softnet.simulate.output import OutputFolder
@@ -129,9 +129,9 @@ def document(attempts: Sequence[Attempt], command: str) -> str:
         "No table was fitted to these scenarios.",
         "",
     ]
-    lines += [*markdown(["arm", "kernel", "costs"], kernels), "", "## Errors by quantity", ""]
-    lines += [*markdown(SUMMARY_HEADER, summary_rows(attempts)), "", "## Every figure", ""]
-    lines += [*markdown(FIGURES_HEADER, rows_of(attempts)), ""]
+    lines += [*markdown.table(["arm", "kernel", "costs"], kernels), "", "## Errors by quantity", ""]
+    lines += [*markdown.table(SUMMARY_HEADER, summary_rows(attempts)), "", "## Every figure", ""]
+    lines += [*markdown.table(FIGURES_HEADER, rows_of(attempts)), ""]
     if deviations:
         lines += ["## What the guests did otherwise", "", *(f"- {text}" for text in deviations), ""]
     return "\n".join(lines)

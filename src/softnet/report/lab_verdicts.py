@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softnet.errors import printable
+from softnet.report import markdown
 from softnet.report.table import BETTER, WORSE, Cell, Paper, styled, table, wrapped
 
 if TYPE_CHECKING:
@@ -191,12 +192,6 @@ FINE: Final = ("ok", "known")
 """Outcomes that nobody need look into."""
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table of a Markdown document."""
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-
-
 def conform_document(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str], command: str) -> str:
     """The same as a Markdown document, with the kernels' packages, the ways never taken, and the command."""
     from softnet.lab.studies.conform import branches
@@ -206,14 +201,14 @@ def conform_document(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str],
     never = [row for row in rows if not row["true"] or not row["false"]]
     taken, ways = branch_totals(rows)
     lines = ["# Conformance of the model", "", f"`{command}`", ""]
-    lines += [*markdown(["arm", "kernel package"], [[arm, packages[arm]] for arm in arms]), ""]
-    lines += [*markdown(ARM_HEADER, arm_rows(outcomes, arms)), ""]
+    lines += [*markdown.table(["arm", "kernel package"], [[arm, packages[arm]] for arm in arms]), ""]
+    lines += [*markdown.table(ARM_HEADER, arm_rows(outcomes, arms)), ""]
     lines += ["## Outcomes, and events followed of all", ""]
-    lines += [*markdown(["experiment", *arms], outcome_rows(outcomes, arms)), ""]
+    lines += [*markdown.table(["experiment", *arms], outcome_rows(outcomes, arms)), ""]
     lines += [
         "## Decisions exercised",
         "",
-        *markdown(["decision", *arms], decision_rows(outcomes, arms)),
+        *markdown.table(["decision", *arms], decision_rows(outcomes, arms)),
         "",
     ]
     lines += ["## What the senders managed", ""]
@@ -222,9 +217,9 @@ def conform_document(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str],
         "the arm's kernel, times how much longer this guest's receivers took for a packet than the guest of the table.",
         "",
     ]
-    lines += [*markdown(["experiment", *arms], rate_rows(outcomes, arms)), ""]
+    lines += [*markdown.table(["experiment", *arms], rate_rows(outcomes, arms)), ""]
     lines += ["## Predicted / measured", ""]
-    lines += [*markdown(["experiment", "figure", *arms], prediction_rows(outcomes, arms)), ""]
+    lines += [*markdown.table(["experiment", "figure", *arms], prediction_rows(outcomes, arms)), ""]
     lines += [
         "## Ways of the model that no trace took",
         "",
@@ -240,4 +235,4 @@ def conform_document(outcomes: Sequence[ExperimentOutcome], arms: Sequence[str],
         ]
         for row in never
     ]
-    return "\n".join([*lines, *markdown(["function", "line", "test", "never"], unused), ""])
+    return "\n".join([*lines, *markdown.table(["function", "line", "test", "never"], unused), ""])

@@ -27,7 +27,7 @@ def render_result(result: Result, width: int = 100, color: bool = False) -> str:
     """One run, at most ``width`` columns wide (60 at the least); ``color`` writes terminal escapes."""
     width = max(width, WIDTH_MIN)
     lines = _heading(f"{result.scenario}: {result.kernel['label']}", result.description, width)
-    lines += wrap(_run_line(result), width)
+    lines += wrap(run_line(result), width)
     lines.append("")
     lines += _sentences(result_story(result), width)
     latency = [
@@ -55,7 +55,7 @@ def render_comparison(comparison: Comparison, width: int = 100, color: bool = Fa
     width = max(width, WIDTH_MIN)
     base = comparison.arms[0]
     lines = _heading(title(comparison), comparison.description, width)
-    lines += wrap(_comparison_line(comparison), width)
+    lines += wrap(comparison_line(comparison), width)
     lines += _ranking_table(comparison, width, color)
     story = comparison_story(comparison)
     for arm in comparison.arms[1:]:
@@ -99,7 +99,8 @@ def _heading(title: str, description: str, width: int) -> list[str]:
     return lines + (wrap(description, width) if description else [])
 
 
-def _run_line(result: Result) -> str:
+def run_line(result: Result) -> str:
+    """What was run, in a line."""
     return (
         f"{result.cpus} CPUs, {duration(result.duration_ns)} of virtual time of which {duration(result.warmup_ns)} warm-up,"
         f" seed {result.seed}, costs “{result.costs}”{assumed_rows(result)}, {result.engine} engine."
@@ -112,7 +113,8 @@ def assumed_rows(result: Result) -> str:
     return f" ({result.cost_rows.get('assumed', 0)} of {rows} rows assumed)" if rows else ""
 
 
-def _comparison_line(comparison: Comparison) -> str:
+def comparison_line(comparison: Comparison) -> str:
+    """What was compared, in a line."""
     first = comparison.results[comparison.arms[0]][0]
     seeds = comparison.seeds
     listed = ", ".join(map(str, seeds)) if len(seeds) <= 8 else f"{seeds[0]}, {seeds[1]}, … {seeds[-1]}"
@@ -147,7 +149,7 @@ def _difference_tables(comparison: Comparison, arm: str, width: int, color: bool
         rows, zero = [], []
         for m in metrics:
             if any(m.values[base]) or any(m.values[arm]):
-                rows.append(_difference_row(comparison, m, arm, width))
+                rows.append(difference_row(comparison, m, arm, spread=_with_spread(comparison, width)))
             else:
                 zero.append(m.title)
         head = ["", base, arm, "change", "verdict"]
@@ -175,7 +177,8 @@ def spread_text(spread: tuple[int, int] | None, unit: str) -> str:
     return f"{value if value and last.endswith(f' {own_unit}') else first}–{last}"
 
 
-def _difference_row(comparison: Comparison, m: Metric, arm: str, width: int) -> list[Cell]:
+def difference_row(comparison: Comparison, m: Metric, arm: str, *, spread: bool) -> list[Cell]:
+    """A figure of an arm beside the first arm's, the change, and whether it is one."""
     base = comparison.arms[0]
     difference = m.difference(base, arm)
     style = {"better": BETTER, "worse": WORSE}.get(difference.judgement, "")
@@ -184,7 +187,7 @@ def _difference_row(comparison: Comparison, m: Metric, arm: str, width: int) -> 
     row: list[Cell] = [m.title]
     for a in (base, arm):
         row.append(quantity(m.mean(a), m.unit))
-        if _with_spread(comparison, width):
+        if spread:
             row.append(spread_text(m.spread(a), m.unit))
     row.append(change or (signed(difference.mean, m.unit) if told else ""))
     row.append((verdict_text(difference, len(comparison.seeds)), style))
