@@ -97,7 +97,7 @@ def test_searches_share_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_time_and_jobs_as_asked() -> None:
-    plain = {"max_seconds": None, "jobs": None, "drivers": (), "thorough": False}
+    plain = {"max_seconds": None, "jobs": None, "drivers": (), "thorough": False, "cores": 1}
     shared = _time_and_jobs(plain)
     assert (shared["together"], shared["max_seconds"]) == (60.0, 60.0)
     assert shared["jobs"] >= 1

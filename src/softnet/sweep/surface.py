@@ -9,7 +9,10 @@ The method is that of surrogate optimisation with radial basis functions (Gutman
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+DIGITS: Final = 6
+"""Digits behind the point of a rank, and of a share of the largest excess, that are told apart."""
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +44,8 @@ def best_first(
     except (np.linalg.LinAlgError, ValueError):  # too few places, or all on one line
         return None
     broken = np.sum([np.maximum(one, 0.0) for one in beyond], axis=0) if beyond else np.zeros(len(untried))
-    return np.lexsort((figure, broken))
+    # What two machines' arithmetic makes different in the last digits must not decide: the first of equals comes first.
+    return np.lexsort((np.round(figure, DIGITS), np.round(broken / (np.max(broken) or 1.0), DIGITS)))
 
 
 def _finite(column: NDArray[np.float64]) -> NDArray[np.float64]:
