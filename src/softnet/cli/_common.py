@@ -204,6 +204,25 @@ def stopped_kernel() -> Iterator[None]:
         sys.exit(EXIT_KERNEL_STOP)
 
 
+def print_then_write(
+    show: Callable[[], None], write: Callable[[], None] | None, out: Path | None, quiet: bool
+) -> BrokenPipeError | None:
+    """Print a result before its files are written, which may take a while; they are, too, where nobody listens any more.
+
+    The error of that comes back: it is raised when the files are in place.
+    """
+    broken = None
+    try:
+        show()
+    except BrokenPipeError as error:
+        broken = error
+    if write is not None:
+        if not quiet and broken is None:
+            click.echo(f"softnet: writing {out}", err=True)
+        write()
+    return broken
+
+
 @contextmanager
 def progress_bar(quiet: bool, total: int, what: str) -> Iterator[Callable[[int, str], None]]:
     """A progress bar on a terminal, a line per tenth elsewhere, nothing when quiet; called with (done, what just ended)."""

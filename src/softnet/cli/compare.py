@@ -16,6 +16,7 @@ from __future__ import annotations
 import shlex
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from softnet.cli._common import (
     columns,
     condition_options,
     echo_json,
+    print_then_write,
     progress_bar,
     read_conditions,
     simulation_options,
@@ -39,6 +41,7 @@ from softnet.errors import printable
 
 if TYPE_CHECKING:
     from softnet.simulate.api import Compared
+    from softnet.simulate.comparison import Comparison
 
 
 @click.command("compare", help=__doc__)
@@ -112,18 +115,14 @@ def command(
                 trace_folder=folder.path if folder is not None else None,
                 progress=lambda n, total, what: tell(n, what),
             )
-        if folder is not None:
-            parts = [
-                "softnet", "compare", str(scenario), *(f"--arm={arm}" for arm in arms), f"--seeds={seeds}",
-                *(f"--set={setting}" for setting in settings),
-            ]  # fmt: skip
-            write_comparison(folder.path, done, printable(shlex.join(parts)))
-    if as_json:
-        echo_json(done.comparison.to_dict())
-    else:
-        from softnet.report.terminal import render_comparison
-
-        click.echo(render_comparison(done.comparison, width=columns(width), color=sys.stdout.isatty()), nl=False)
+        parts = [
+            "softnet", "compare", str(scenario), *(f"--arm={arm}" for arm in arms), f"--seeds={seeds}",
+            *(f"--set={setting}" for setting in settings),
+        ]  # fmt: skip
+        write = partial(write_comparison, folder.path, done, printable(shlex.join(parts))) if folder is not None else None
+        broken = print_then_write(partial(show, done.comparison, as_json, columns(width)), write, out, quiet)
+    if broken is not None:
+        raise broken
     if out is not None and not quiet and not as_json:
         click.echo(f"\nreport: {out / 'report.html'}")
     if conditions or markdown is not None:
@@ -137,6 +136,16 @@ def command(
             write_text(markdown, comparison_document(comparison, judged))
         if tell_conditions(judged, comparison.scenario, comparison.arms[0], junit):
             sys.exit(EXIT_CONDITION)
+
+
+def show(comparison: Comparison, as_json: bool, width: int) -> None:
+    """Print a comparison."""
+    if as_json:
+        echo_json(comparison.to_dict())
+        return
+    from softnet.report.terminal import render_comparison
+
+    click.echo(render_comparison(comparison, width=width, color=sys.stdout.isatty()), nl=False)
 
 
 def write_comparison(folder: Path, done: Compared, command: str = "") -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import shlex
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from softnet.cli._common import (
     echo_json,
     imports,
     patch_option,
+    print_then_write,
     progress_bar,
     read_conditions,
     simulation_options,
@@ -118,14 +120,17 @@ def command(
             done = sim.finish(lambda now, total: tell(now, ""))
         if done.result.partial:
             click.echo("softnet: interrupted: the figures are of the part that ran", err=True)
+        parts = ["softnet", "run", str(scenario), *([f"--kernel={kernel}"] if kernel else [])]
+        parts += [f"--patch={patch}" for patch in patches] + ([] if seed is None else [f"--seed={seed}"])
+        parts += [f"--set={setting}" for setting in settings]
+        rows = packets_of(done, packets_file) if slowest or packets_file else []
+        write = None
         if folder is not None:
-            parts = ["softnet", "run", str(scenario), *([f"--kernel={kernel}"] if kernel else [])]
-            parts += [f"--patch={patch}" for patch in patches] + ([] if seed is None else [f"--seed={seed}"])
-            parts += [f"--set={setting}" for setting in settings]
             folder.partial = done.result.partial
-            write_run(folder.path, done, printable(shlex.join(parts)))
-    rows = packets_of(done, packets_file) if slowest or packets_file else []
-    show(done.result, rows, slowest, as_json, columns(width))
+            write = partial(write_run, folder.path, done, printable(shlex.join(parts)))
+        broken = print_then_write(partial(show, done.result, rows, slowest, as_json, columns(width)), write, out, quiet)
+    if broken is not None:
+        raise broken
     if folder is not None and folder.withheld:
         click.echo(f"softnet: {out} holds a complete result, which stays; this partial one is not written", err=True)
     elif out is not None and not quiet and not as_json:
