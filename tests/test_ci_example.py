@@ -60,7 +60,7 @@ def test_the_workflow_calls_the_script_that_is_there() -> None:
     workflow = yaml.safe_load((CI / "series.yml").read_text())
     steps = workflow["jobs"]["series"]["steps"]
     runs = [step["run"] for step in steps if "run" in step]
-    assert runs[:2] == ["pip install softnet", "sh series.sh patches/*.py"]
+    assert runs[:2] == ['pip install "$SOFTNET"', "sh series.sh patches/*.py"]
     script = (CI / "series.sh").read_text()
     (judged,) = [step for step in steps if step.get("env")]
     assert all(f"${{{name}:-" in script for name in judged["env"])

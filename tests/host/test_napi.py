@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from softnet.host import netlink
 from softnet.host.facts import Facts
 from softnet.host.model import Card, HostReport, Napi, RxQueue
 from softnet.host.rules.cards import deferred_interrupts
 from softnet.host.scenario import scenario_of
 
 pytest.importorskip("pyroute2", reason="pip install 'softnet[host]'")
+from pyroute2.netlink.exceptions import NetlinkError
 
 ASKED = """
 import array, fcntl, socket, struct, subprocess
@@ -52,6 +55,21 @@ def test_the_kernel_tells_what_one_instance_is_set_to() -> None:
         pytest.skip(f"no network namespace with a veth here: {done.stderr.strip()[-200:]}")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[(7, 30000), (0, 0)]\n"
+
+
+@pytest.mark.parametrize(("code", "told"), [(errno.ENOENT, False), (errno.EOPNOTSUPP, False), (errno.EPERM, True)])
+def test_a_kernel_that_does_not_know_is_passed_over_and_what_is_forbidden_told(
+    code: int, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before 6.3 there is no family netdev, before 6.8 no such question in it."""
+
+    def refused() -> None:
+        raise NetlinkError(code)
+
+    monkeypatch.setattr(netlink, "napis", refused)
+    report = _report()
+    netlink.add_napis(report)
+    assert bool(report.unread) == told
 
 
 def _report(*napis: Napi) -> HostReport:

@@ -95,13 +95,13 @@ NAPI_ATTRIBUTES: Final = ("ifindex", "id", "irq", "pid", "defer_hard_irqs", "gro
 
 
 def add_napis(report: HostReport) -> None:
-    """The NAPI instances of the interfaces, into the report. A kernel before 6.8 has no such family: nothing is said of it."""
+    """The NAPI instances of the interfaces, into the report. A kernel before 6.8 knows no such question: nothing is said of it."""
     try:
         found = napis()
     except ImportError:
         return
     except Exception as error:  # whatever a socket, the kernel or the library says
-        if getattr(error, "code", 0) != errno.ENOENT:
+        if getattr(error, "code", 0) not in (errno.ENOENT, errno.EOPNOTSUPP):
             report.unread.append(Unread(what="netlink's family netdev", why=f"{type(error).__name__}: {error}"[:200]))
         return
     for card in report.cards:
@@ -112,11 +112,11 @@ def add_napis(report: HostReport) -> None:
 
 
 def napis() -> dict[int, list[Napi]]:
-    """The NAPI instances by their interface's index. Raises ImportError without pyroute2, and what it raises."""
+    """The NAPI instances by their interface's index. Raises ImportError without pyroute2, else what pyroute2 raises."""
     from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, genlmsg
     from pyroute2.netlink.generic import GenericNetlinkSocket
 
-    class NapiMessage(genlmsg):  # type: ignore[misc]
+    class NapiMessage(genlmsg):  # type: ignore[misc]  # pyroute2 has no types
         # Some are 32 bits wide or 64, as the number needs: bytes, as they are.
         nla_map = (("unspec", "none"), *((name, "cdata") for name in NAPI_ATTRIBUTES))
 
@@ -127,7 +127,7 @@ def napis() -> dict[int, list[Napi]]:
         request["cmd"], request["version"] = NETDEV_CMD_NAPI_GET, 1
         for answer in asker.nlm_request(request, msg_type=asker.prid, msg_flags=NLM_F_REQUEST | NLM_F_DUMP):
             values = {name: int.from_bytes(value, sys.byteorder) for name, value in answer["attrs"] if len(value) in (4, 8)}
-            if "id" in values and "ifindex" in values and len(found) < NAPIS_MAX:
+            if "id" in values and "ifindex" in values:
                 here = found.setdefault(values.pop("ifindex"), [])
                 here.append(Napi(**{name: value for name, value in values.items() if name in NAPI_ATTRIBUTES}))
     return {index: sorted(here, key=lambda napi: napi.id)[:NAPIS_MAX] for index, here in found.items()}

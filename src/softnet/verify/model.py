@@ -53,22 +53,9 @@ HARNESS = (
     f"{_PROPERTIES}.state",
     *(
         f"{_INSIDE}.{name}"
-        for name in (
-            "words",
-            "fair",
-            "harness",
-            "properties",
-            "explorer",
-            "exact",
-            "compact",
-            "shared",
-            "parts",
-            "swarm",
-            "cycles",
-            "buffers",
-        )
+        for name in ("words", "fair", "harness", "properties", "explorer", "exact", "compact", "shared", "parts")
     ),
-    *(f"{_INSIDE}.{name}" for name in ("open_accesses", "races")),
+    *(f"{_INSIDE}.{name}" for name in ("swarm", "cycles", "buffers", "open_accesses", "races")),
 )
 DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6, "close": 7, "busy": 8}
 WITHOUT_SKBS = ("hotplug", "call", "close", "busy")
