@@ -51,11 +51,8 @@ LIST_FIELD = {f"{_PROPERTIES}.where": "softnet_data.defer_list", f"{_PROPERTIES}
 HARNESS = (
     f"{_PROPERTIES}.numbers",
     f"{_PROPERTIES}.state",
-    *(
-        f"{_INSIDE}.{name}"
-        for name in ("words", "fair", "harness", "properties", "explorer", "exact", "compact", "shared", "parts")
-    ),
-    *(f"{_INSIDE}.{name}" for name in ("swarm", "cycles", "buffers", "open_accesses", "races")),
+    *(f"{_INSIDE}.{name}" for name in ("words", "fair", "harness", "properties", "explorer", "exact", "compact", "shared")),
+    *(f"{_INSIDE}.{name}" for name in ("parts", "swarm", "cycles", "buffers", "open_accesses", "races")),
 )
 DRIVER_KINDS = {"free": 0, "netif_rx": 1, "rps": 2, "irq": 3, "hotplug": 4, "nic": 5, "call": 6, "close": 7, "busy": 8}
 WITHOUT_SKBS = ("hotplug", "call", "close", "busy")
