@@ -4,7 +4,7 @@
     softnet run examples/seed.toml --kernel 6.1 --patch examples/patches/frees_at_once.py
     softnet compare examples/seed.toml --arm 5.15:6.1,patch=examples/patches/frees_at_once.py --arm 6.1
 
-Takes back 68822bdf76f1 and its like (v5.19), and f35f821935d8 (v5.17), before which nothing was deferred. The
+Takes back 68822bdf76f1 and its like (v5.19), and f35f821935d8 (v5.17), before which nothing was deferred.
 net/core/dev.c was compared (docs/kernel.md); sockets, the scheduler and the idle governors around it stay 6.1's. There is no
 PREEMPT_RT of it: mainline had none for x86, and 5.15's patch queue was not read.
 """
